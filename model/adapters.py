@@ -1,0 +1,329 @@
+"""The bottleneck adapters of a block, and AdapterBank: all trained parts of S adapter sets, stacked, picked per row.
+
+Training uses a bank of one slot, serving a bank as wide as its largest set; a smaller set is padded with zeros, which
+changes nothing in its results.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.classifier import ClassificationHead
+from model.config import AdapterConfig, AdapterPlacement, BackboneConfig, LatentAggregation
+from model.errors import AdapterSetMismatch
+from model.kv_cache import Memory
+from model.latent_attention import LatentAttention, Pooled
+from model.posterior import Posterior, PosteriorHeads
+from model.prefix import PrefixMLP, PrefixMLPs, PrefixTable
+from model.pseudo_self_attention import LatentMemory
+from model.stacked import AdapterIndex, StackedLinear
+
+
+class BottleneckAdapter(nn.Module):
+    """Up(ReLU(Down(x))), C to A to C; Up starts at zero, so that an untrained adapter changes nothing."""
+
+    def __init__(self, num_slots: int, n_embd: int, adapter_size: int) -> None:
+        super().__init__()
+        self.down = StackedLinear(num_slots, n_embd, adapter_size)
+        self.up = StackedLinear(num_slots, adapter_size, n_embd)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor, index: AdapterIndex) -> Tensor:
+        """(B, T, C) to (B, T, C)."""
+        output: Tensor = self.up(torch.relu(self.down(x, index)), index)
+        return output
+
+
+class LayerAdapters(nn.Module):
+    """The adapters beside one block, one for each placement that any set of the bank uses."""
+
+    def __init__(self, num_slots: int, n_embd: int, adapter_size: int, placements: Iterable[AdapterPlacement]) -> None:
+        super().__init__()
+        self.placed = nn.ModuleDict(
+            {str(placement): BottleneckAdapter(num_slots, n_embd, adapter_size) for placement in placements}
+        )
+
+    def add(self, placement: AdapterPlacement, x: Tensor, output: Tensor, scale: float, index: AdapterIndex) -> Tensor:
+        """``output + scale * adapter(x)``, or ``output`` where nothing stands at ``placement``."""
+        if placement not in self.placed:
+            return output
+        return output + scale * self.placed[placement](x, index)
+
+
+@dataclass(frozen=True, slots=True)
+class RowAdapters:
+    """One block's adapters bound to the rows of one batch; what ``Block.forward`` takes."""
+
+    layer: LayerAdapters
+    index: AdapterIndex
+    scale: float
+
+    def on_attention(self, x: Tensor, attended: Tensor) -> Tensor:
+        """The sequential adapter reads the attention's output, the parallel one the residual stream."""
+        attended = self.layer.add(
+            AdapterPlacement.SEQUENTIAL_ATTENTION, attended, attended, self.scale, self.index
+        )
+        return self.layer.add(AdapterPlacement.PARALLEL_ATTENTION, x, attended, self.scale, self.index)
+
+    def on_ffn(self, x: Tensor, transformed: Tensor) -> Tensor:
+        return self.layer.add(AdapterPlacement.PARALLEL_FFN, x, transformed, self.scale, self.index)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BankShape:
+    """What a bank has room for: the parts and the largest sizes of the sets that it may hold."""
+
+    num_slots: int
+    placements: tuple[AdapterPlacement, ...]
+    aggregations: tuple[LatentAggregation, ...]
+    encoder_layers: int
+    adapter_size: int
+    adapter_scale: float
+    latent_size: int
+    latent_heads: int
+    latent_positions: int
+    has_psa: bool
+    has_atm: bool
+    prefix_length: int
+    num_labels: int
+
+    @classmethod
+    def covering(cls, configs: Iterable[AdapterConfig], num_slots: int | None = None) -> Self:
+        """The smallest shape in which every one of ``configs`` fits."""
+        configs = list(configs)
+        return cls(
+            num_slots=num_slots if num_slots is not None else len(configs),
+            placements=tuple(sorted({config.adapter_placement for config in configs})),
+            aggregations=tuple(sorted({config.latent_aggregation for config in configs})),
+            encoder_layers=max(config.encoder_layers for config in configs),
+            adapter_size=max(config.adapter_size for config in configs),
+            adapter_scale=configs[0].adapter_scale if len(configs) == 1 else 1.0,
+            latent_size=max(config.latent_size for config in configs),
+            latent_heads=max(config.latent_heads for config in configs),
+            latent_positions=max(config.latent_positions for config in configs),
+            has_psa=any(config.latent_infusion.has_psa for config in configs),
+            has_atm=any(config.latent_infusion.has_atm for config in configs),
+            prefix_length=max(config.prefix_length for config in configs),
+            num_labels=max(len(config.labels) for config in configs),
+        )
+
+
+class AdapterBank(nn.Module):
+    """The trained parts of S adapter sets over one backbone.
+
+    Attributes:
+        configs: What stands in each slot; None for an empty one.
+    """
+
+    def __init__(self, backbone: BackboneConfig, shape: BankShape, *, prefix: PrefixMLPs | None = None) -> None:
+        super().__init__()
+        S, C = shape.num_slots, backbone.n_embd
+        self.backbone_config, self.shape = backbone, shape
+        self.configs: list[AdapterConfig | None] = [None] * S
+        self.encoder_adapters = nn.ModuleList(
+            LayerAdapters(S, C, shape.adapter_size, shape.placements) for _ in range(shape.encoder_layers)
+        )
+        self.decoder_adapters = nn.ModuleList(
+            LayerAdapters(S, C, shape.adapter_size, shape.placements) for _ in range(backbone.n_layer)
+        )
+        self.latent_attention = (
+            LatentAttention(S, C, shape.latent_heads) if LatentAggregation.LATENT_ATTENTION in shape.aggregations else None
+        )
+        self.pooled = Pooled(S, C) if LatentAggregation.POOLED in shape.aggregations else None
+        self.posterior = PosteriorHeads(S, shape.latent_heads * C, shape.latent_size)
+        self.latent_memory = LatentMemory(
+            S,
+            latent_size=shape.latent_size,
+            n_embd=C,
+            n_layer=backbone.n_layer,
+            positions=shape.latent_positions,
+            has_psa=shape.has_psa,
+            has_atm=shape.has_atm,
+        )
+        self.head = ClassificationHead(S, shape.latent_size, shape.num_labels) if shape.num_labels else None
+        self.encoder_prefix: PrefixMLP | PrefixTable | None = None
+        self.decoder_prefix: PrefixMLP | PrefixTable | None = None
+        if prefix is not None:
+            self.encoder_prefix, self.decoder_prefix = prefix.encoder, prefix.decoder
+        elif shape.prefix_length:
+            self.encoder_prefix, self.decoder_prefix = (
+                PrefixTable(S, length=shape.prefix_length, n_embd=C, n_layer=backbone.n_layer) for _ in range(2)
+            )
+
+    @classmethod
+    def for_training(cls, backbone: BackboneConfig, config: AdapterConfig) -> "AdapterBank":
+        """One slot, freshly initialised, with the prefix in its trained form.
+
+        Raises:
+            ConfigError: The set asks for more than the backbone has.
+        """
+        config.check_fits(backbone)
+        prefix = PrefixMLPs.for_config(backbone, config) if config.prefix_length else None
+        bank = cls(backbone, BankShape.covering([config]), prefix=prefix)
+        bank.configs[0] = config
+        return bank
+
+    def encoder_layer(self, layer: int, index: AdapterIndex) -> RowAdapters:
+        return RowAdapters(self.encoder_adapters[layer], index, self.shape.adapter_scale)  # type: ignore[arg-type]
+
+    def decoder_layer(self, layer: int, index: AdapterIndex) -> RowAdapters:
+        return RowAdapters(self.decoder_adapters[layer], index, self.shape.adapter_scale)  # type: ignore[arg-type]
+
+    def config_of(self, slot: int) -> AdapterConfig:
+        """What stands in ``slot``; asking for an empty one is a caller's fault."""
+        config = self.configs[slot]
+        if config is None:
+            raise AdapterSetMismatch(f"slot {slot} of the adapter bank is empty; load an adapter set into it first")
+        return config
+
+    def encoder_depths(self, index: AdapterIndex) -> tuple[int, ...]:
+        """How many blocks encode each row, (B,)."""
+        return tuple(self.config_of(slot).encoder_layers for slot in index.slots)
+
+    def aggregate(self, hidden: Tensor, attention_mask: Tensor, index: AdapterIndex) -> Tensor:
+        """Encoder output (B, T, C) to v_z (B, K * C), each row by its own set's way."""
+        if self.pooled is None:
+            assert self.latent_attention is not None  # a bank has at least one of the two
+            attended: Tensor = self.latent_attention(hidden, attention_mask, index)
+            return attended
+        pooled: Tensor = self.pooled(hidden, attention_mask, index)
+        if self.latent_attention is None:
+            return pooled
+        pooled = F.pad(pooled, (0, (self.shape.latent_heads - 1) * pooled.shape[1]))  # pooled sets read the first C only
+        is_pooled = [self.config_of(slot).latent_aggregation is LatentAggregation.POOLED for slot in index.slots]
+        choice = torch.tensor(is_pooled, device=hidden.device).unsqueeze(1)  # (B, 1)
+        return torch.where(choice, pooled, self.latent_attention(hidden, attention_mask, index))
+
+    def posterior_of(self, v_z: Tensor, index: AdapterIndex) -> Posterior:
+        """v_z, (B, K * C), to q(z|x) over (B, Z) of the bank; a set with a smaller latent leaves the last columns at zero."""
+        posterior: Posterior = self.posterior(v_z, index)
+        return posterior
+
+    def classify(self, mu: Tensor, index: AdapterIndex) -> Tensor:
+        """Logits (B, labels) from mu (B, Z).
+
+        Raises:
+            AdapterSetMismatch: A row's adapter set has no head.
+        """
+        for slot in set(index.slots):
+            if not self.config_of(slot).labels:
+                raise AdapterSetMismatch("the adapter set has no classification head; train one from labelled texts")
+        assert self.head is not None  # some slot has labels
+        logits: Tensor = self.head(mu, index)
+        return logits
+
+    def encoder_memory(self, index: AdapterIndex) -> Memory | None:
+        """The encoder's prefix, or None where no set of the bank has one."""
+        if self.encoder_prefix is None:
+            return None
+        keys, values = self.encoder_prefix(index)
+        return self._memory(keys, values, [self.config_of(slot).prefix_length for slot in index.slots])
+
+    def decoder_memory(self, z: Tensor, index: AdapterIndex) -> Memory:
+        """Everything in front of the decoder's first token: z's keys and values, then the prefix.
+
+        Args:
+            z: (B, Z).
+            index: Slot of each row.
+        """
+        keys, values = self.latent_memory(z, index)  # (L, B, M, C)
+        mask = self._latent_mask(index, z.device)
+        latent = Memory(self._split_heads(keys), self._split_heads(values), mask)
+        if self.decoder_prefix is None:
+            return latent
+        prefix_keys, prefix_values = self.decoder_prefix(index)
+        lengths = [self.config_of(slot).prefix_length for slot in index.slots]
+        prefix = self._memory(prefix_keys.to(keys.dtype), prefix_values.to(keys.dtype), lengths)
+        return Memory(
+            torch.cat([latent.keys, prefix.keys], 3),
+            torch.cat([latent.values, prefix.values], 3),
+            torch.cat([latent.mask, prefix.mask], 1),
+        )
+
+    def _latent_mask(self, index: AdapterIndex, device: torch.device) -> Tensor:
+        """Which of the latent's positions each row has, (B, M), in ``LatentMemory``'s order."""
+        columns: list[list[bool]] = []
+        for slot in index.slots:
+            config = self.config_of(slot)
+            own = [position < config.latent_positions for position in range(self.shape.latent_positions)]
+            psa = [config.latent_infusion.has_psa and has for has in own] * self.shape.has_psa
+            atm = [config.latent_infusion.has_atm and has for has in own] * self.shape.has_atm
+            columns.append(psa + atm)
+        return torch.tensor(columns, device=device)
+
+    def _memory(self, keys: Tensor, values: Tensor, lengths: list[int]) -> Memory:
+        """(L, B, M, C) keys and values of which each row has the first ``lengths`` positions."""
+        positions = torch.arange(keys.shape[2], device=keys.device)
+        mask = positions < torch.tensor(lengths, device=keys.device).unsqueeze(1)  # (B, M)
+        return Memory(self._split_heads(keys), self._split_heads(values), mask)
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        """(L, B, M, C) to (L, B, H, M, D)."""
+        L, B, M, C = x.shape
+        H = self.backbone_config.n_head
+        return x.view(L, B, M, H, C // H).transpose(2, 3)
+
+    def export(self, slot: int = 0) -> dict[str, Tensor]:
+        """The tensors of one adapter set by name, detached, without the slot axis and without padding."""
+        config = self.config_of(slot)
+        served = {name: tensor for name, tensor in self.state_dict().items() if "_prefix." not in name}
+        for side in ("encoder_prefix", "decoder_prefix"):
+            part = getattr(self, side)
+            if isinstance(part, PrefixMLP):
+                served[f"{side}.table"] = part.table().unsqueeze(0)
+            elif isinstance(part, PrefixTable):
+                served[f"{side}.table"] = part.table
+        shapes = adapter_shapes(config, self.backbone_config)
+        return {name: served[name][slot][_corner(shape)].detach().clone() for name, shape in shapes.items()}
+
+    @torch.no_grad()
+    def load(self, slot: int, config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None:
+        """Puts one adapter set into ``slot``, in place; what is smaller than the bank is padded with zeros.
+
+        Args:
+            slot: Which slot, in [0, S).
+            config: The set's configuration.
+            tensors: As ``export`` gives them.
+
+        Raises:
+            AdapterSetMismatch: The set does not fit into this bank, or lacks a tensor.
+        """
+        if not self.has_room_for(config):
+            raise AdapterSetMismatch("the adapter set is larger than the bank; build a bank whose shape covers it")
+        shapes = adapter_shapes(config, self.backbone_config)
+        if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != shapes:
+            raise AdapterSetMismatch("the adapter set's tensors do not have the shapes that its configuration asks for")
+        for name, parameter in self.named_parameters():
+            parameter[slot] = 0.0
+            if name in tensors:
+                scale = config.adapter_scale / self.shape.adapter_scale if ".up." in name else 1.0
+                parameter[slot][_corner(shapes[name])] = scale * tensors[name].to(parameter)
+        self.configs[slot] = config
+
+    def has_room_for(self, config: AdapterConfig) -> bool:
+        """Whether ``load`` would take a set of this configuration."""
+        mine, other = self.shape, BankShape.covering([config])
+        sizes = ("encoder_layers", "adapter_size", "latent_size", "latent_heads", "latent_positions", "prefix_length", "num_labels")
+        parts = ("has_psa", "has_atm")
+        return (
+            all(getattr(other, size) <= getattr(mine, size) for size in sizes)
+            and all(getattr(other, part) <= getattr(mine, part) for part in parts)
+            and set(other.placements) <= set(mine.placements)
+            and set(other.aggregations) <= set(mine.aggregations)
+        )
+
+
+def adapter_shapes(config: AdapterConfig, backbone: BackboneConfig) -> dict[str, tuple[int, ...]]:
+    """Name and shape of every tensor that an adapter set of this configuration has on disk."""
+    with torch.device("meta"):
+        bank = AdapterBank(backbone, BankShape.covering([config]))
+    return {name: tuple(parameter.shape[1:]) for name, parameter in bank.named_parameters()}
+
+
+def _corner(shape: tuple[int, ...]) -> tuple[slice, ...]:
+    """Where a smaller tensor sits in a larger one: at the start of every axis."""
+    return tuple(slice(0, size) for size in shape)

@@ -1,0 +1,171 @@
+"""The frozen GPT-2: one copy of the weights, used twice (causal decoder, unmasked encoder).
+
+The blocks are our own because rows of one batch may use different adapter sets and because keys and values made from z
+stand in front of the text's. Where the weights come from is for ``checkpoint_files``; what an adapter computes is for
+``adapters``.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from model.config import Activation, BackboneConfig
+
+_ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
+    Activation.GELU_NEW: lambda x: F.gelu(x, approximate="tanh"),
+    Activation.GELU_TANH: lambda x: F.gelu(x, approximate="tanh"),
+    Activation.GELU: F.gelu,
+    Activation.RELU: F.relu,
+}
+
+
+class BlockAdapters(Protocol):
+    """What a block asks of the trained parts beside it; ``adapters.RowAdapters`` is the one implementation."""
+
+    def on_attention(self, x: Tensor, attended: Tensor) -> Tensor:
+        """The attention output as the residual stream receives it, (B, T, C)."""
+        ...
+
+    def on_ffn(self, x: Tensor, transformed: Tensor) -> Tensor:
+        """The MLP output as the residual stream receives it, (B, T, C)."""
+        ...
+
+
+class KeyValueStore(Protocol):
+    """Where attention finds the keys and values of earlier positions (``kv_cache``)."""
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Takes the new positions' keys and values, (B, H, T, D); returns all that may be attended to."""
+        ...
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over the text's positions and whatever ``store`` puts in front of them."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.n_head = config.n_head
+        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
+        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+
+    def forward(self, x: Tensor, mask: Tensor | None, store: KeyValueStore | None) -> Tensor:
+        """Attends from every position of ``x``.
+
+        Args:
+            x: Normalised hidden states, (B, T, C).
+            mask: True where a query may look, broadcastable to (B, H, T, T_all); None for everywhere.
+            store: Keeps or supplies further keys and values; None for the text's own alone.
+
+        Returns:
+            Attention output, (B, T, C).
+        """
+        B, T, C = x.shape
+        qkv = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head)
+        query, keys, values = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
+        if store is not None:
+            keys, values = store.extend(keys, values)  # (B, H, T_all, D)
+        attended = F.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
+        output: Tensor = self.c_proj(attended.transpose(1, 2).reshape(B, T, C))
+        return output
+
+
+class MLP(nn.Module):
+    """GPT-2's two-layer feed-forward network."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.c_fc = nn.Linear(config.n_embd, config.n_inner)
+        self.c_proj = nn.Linear(config.n_inner, config.n_embd)
+        self.activation = _ACTIVATIONS[config.activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        output: Tensor = self.c_proj(self.activation(self.c_fc(x)))
+        return output
+
+
+class Block(nn.Module):
+    """One pre-norm transformer block with room for adapters on both of its branches."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.ln_1 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.attn = Attention(config)
+        self.ln_2 = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.mlp = MLP(config)
+
+    def forward(
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        store: KeyValueStore | None = None,
+        adapters: BlockAdapters | None = None,
+    ) -> Tensor:
+        """Residual stream in, residual stream out, both (B, T, C)."""
+        attended = self.attn(self.ln_1(x), mask, store)
+        x = x + (attended if adapters is None else adapters.on_attention(x, attended))
+        transformed = self.mlp(self.ln_2(x))
+        x = x + (transformed if adapters is None else adapters.on_ffn(x, transformed))
+        return x
+
+
+class Backbone(nn.Module):
+    """A GPT-2 checkpoint: embeddings, blocks, final layer norm, output embedding."""
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.wte = nn.Embedding(config.vocab_size, config.n_embd)
+        self.wpe = nn.Embedding(config.n_positions, config.n_embd)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
+        self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
+        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        if config.tie_word_embeddings:
+            self.lm_head.weight = self.wte.weight
+
+    def embed(self, token_ids: Tensor, positions: Tensor) -> Tensor:
+        """Token plus position embedding.
+
+        Args:
+            token_ids: (B, T), int64.
+            positions: Position of each token in its own text, broadcastable to (B, T), int64.
+
+        Returns:
+            Residual stream, (B, T, C).
+        """
+        embedded: Tensor = self.wte(token_ids) + self.wpe(positions)
+        return embedded
+
+    def forward(self, token_ids: Tensor) -> Tensor:
+        """The bare causal language model, as the checkpoint's authors ran it.
+
+        Args:
+            token_ids: (B, T), int64, T at most ``n_positions``.
+
+        Returns:
+            Next-token logits, (B, T, V).
+        """
+        T = token_ids.shape[1]
+        mask = causal_mask(T, device=token_ids.device)
+        x = self.embed(token_ids, torch.arange(T, device=token_ids.device))
+        for block in self.blocks:
+            x = block(x, mask)
+        logits: Tensor = self.lm_head(self.ln_f(x))
+        return logits
+
+    @property
+    def num_parameters(self) -> int:
+        """Every parameter once; tied embeddings count as one."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+
+def causal_mask(num_tokens: int, num_memory: int = 0, *, device: torch.device | None = None) -> Tensor:
+    """True where a query may look: every memory position, and tokens not after its own.
+
+    Returns:
+        (T, M + T), bool.
+    """
+    mask = torch.ones(num_tokens, num_memory + num_tokens, dtype=torch.bool, device=device)
+    return mask.tril(diagonal=num_memory)

@@ -1,0 +1,64 @@
+"""The error tree of the model: what can go wrong, in terms a caller can act on.
+
+Every message names the value, the limit and the remedy; how an error is shown (exit code, HTTP status) is for others.
+"""
+
+
+class AdaVAEError(Exception):
+    """Base of every error this project raises on purpose."""
+
+
+class ConfigError(AdaVAEError):
+    """A configuration field has a value outside its rule."""
+
+    def __init__(self, field: str, value: object, rule: str) -> None:
+        super().__init__(f"{field} is {value!r}: {rule}")
+        self.field = field
+
+
+class BackboneNotFound(AdaVAEError):
+    """No checkpoint of the GPT-2 family at the given directory or hub id."""
+
+
+class AdapterSetNotFound(AdaVAEError):
+    """No adapter set of that name (or version) is installed."""
+
+
+class AdapterSetMismatch(AdaVAEError):
+    """An adapter set does not fit: another backbone, another tokenizer, or a part it does not have."""
+
+
+class AdapterSetExists(AdaVAEError):
+    """An adapter set of that name and version is there already, with other content."""
+
+
+class SequenceTooLong(AdaVAEError):
+    """A text has more tokens than the backbone's context holds."""
+
+
+class LatentShapeError(AdaVAEError):
+    """A latent vector has the wrong size or is not finite."""
+
+
+class WeightsCorrupted(AdaVAEError):
+    """A weights file is not what its manifest says it is."""
+
+
+class DatasetError(AdaVAEError):
+    """A dataset cannot be used as asked; names the file and, where there is one, the line."""
+
+
+class TrainingDiverged(AdaVAEError):
+    """The loss is no longer finite; the last good checkpoint was kept."""
+
+
+class TrainingInterrupted(AdaVAEError):
+    """Training was asked to stop; the checkpoint it can be resumed from was kept."""
+
+
+class CheckpointMismatch(AdaVAEError):
+    """A checkpoint belongs to a run with other settings or other data."""
+
+
+class StorageFull(AdaVAEError):
+    """The disk took no more bytes; nothing half-written was left behind."""

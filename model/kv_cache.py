@@ -1,0 +1,121 @@
+"""Keys and values of earlier positions: the decoder's cache, and the plain concatenation used where nothing is kept."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Key/value positions in front of the text's own, for every layer: what z and the prefix become.
+
+    Attributes:
+        keys: (L, B, H, M, D).
+        values: (L, B, H, M, D).
+        mask: True where the row has that position, (B, M).
+    """
+
+    keys: Tensor
+    values: Tensor
+    mask: Tensor
+
+    @property
+    def num_positions(self) -> int:
+        return self.mask.shape[1]
+
+
+class MemoryStore:
+    """Puts one layer's memory in front of the text's keys and values, and keeps nothing."""
+
+    def __init__(self, keys: Tensor, values: Tensor) -> None:
+        self.keys, self.values = keys, values  # (B, H, M, D)
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, H, T, D) each in, (B, H, M + T, D) each out."""
+        return torch.cat([self.keys.to(keys.dtype), keys], 2), torch.cat([self.values.to(values.dtype), values], 2)
+
+
+class KVCache:
+    """One preallocated cache for a batch: memory first, then one column per decoded token.
+
+    Attributes:
+        keys: (L, B, H, M + T_max, D).
+        values: (L, B, H, M + T_max, D).
+        is_filled: True where a position holds something the row may attend to, (B, M + T_max).
+        lengths: Tokens each row has taken in, (B,), int64.
+    """
+
+    def __init__(self, keys: Tensor, values: Tensor, is_filled: Tensor, lengths: Tensor, num_memory: int) -> None:
+        self.keys, self.values = keys, values
+        self.is_filled = is_filled
+        self.lengths = lengths
+        self.num_memory = num_memory
+
+    @classmethod
+    def starting_with(cls, memory: Memory, max_tokens: int) -> "KVCache":
+        """An empty cache for ``max_tokens`` tokens a row, behind ``memory``."""
+        L, B, H, M, D = memory.keys.shape
+        keys = memory.keys.new_zeros(L, B, H, M + max_tokens, D)
+        values = torch.zeros_like(keys)
+        keys[:, :, :, :M], values[:, :, :, :M] = memory.keys, memory.values
+        is_filled = torch.zeros(B, M + max_tokens, dtype=torch.bool, device=keys.device)
+        is_filled[:, :M] = memory.mask
+        return cls(keys, values, is_filled, torch.zeros(B, dtype=torch.int64, device=keys.device), M)
+
+    @property
+    def max_tokens(self) -> int:
+        return self.is_filled.shape[1] - self.num_memory
+
+    def begin_step(self) -> "CacheStep":
+        """Opens the next position of every row; the step's stores write there."""
+        rows = torch.arange(len(self.lengths), device=self.lengths.device)
+        columns = self.num_memory + self.lengths  # (B,)
+        self.is_filled[rows, columns] = True
+        self.lengths += 1
+        width = int(columns.max()) + 1
+        return CacheStep(cache=self, rows=rows, columns=columns, width=width)
+
+    def select(self, rows: Tensor) -> "KVCache":
+        """A cache of ``rows`` of this one, (B',), int64; rows may repeat (beams) or be left out (finished)."""
+        return KVCache(
+            self.keys[:, rows], self.values[:, rows], self.is_filled[rows], self.lengths[rows], self.num_memory
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class CacheStep:
+    """One decoding step's view of a cache: where each row writes, and how far attention has to look."""
+
+    cache: KVCache
+    rows: Tensor
+    columns: Tensor
+    width: int
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, 1, 1, width), bool."""
+        return self.cache.is_filled[:, None, None, : self.width]
+
+    @property
+    def positions(self) -> Tensor:
+        """Position of each row's token in its own text, (B, 1)."""
+        return (self.columns - self.cache.num_memory).unsqueeze(1)
+
+    def layer(self, layer: int) -> "LayerStore":
+        return LayerStore(self, layer)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStore:
+    """One layer of a cache during one step."""
+
+    step: CacheStep
+    index: int
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Writes one position per row, (B, H, 1, D) each; returns all so far, (B, H, width, D) each."""
+        layer_keys, layer_values = self.step.cache.keys[self.index], self.step.cache.values[self.index]
+        layer_keys[self.step.rows, :, self.step.columns] = keys.squeeze(2)
+        layer_values[self.step.rows, :, self.step.columns] = values.squeeze(2)
+        return layer_keys[:, :, : self.step.width], layer_values[:, :, : self.step.width]

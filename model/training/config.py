@@ -1,0 +1,194 @@
+"""What a training run is asked to do, and the presets that users start from."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from enum import StrEnum
+from typing import Any, Self
+
+from model.config import AdapterConfig, BackboneConfig
+from model.errors import ConfigError
+from model.training.objective import FreeBits
+
+
+class Preset(StrEnum):
+    """Two kinds of latent are wanted and one set cannot be both (paper Section 3.1), plus one for heads alone."""
+
+    GENERATION = "generation"
+    LANGUAGE_MODELLING = "language-modelling"
+    CLASSIFICATION = "classification"
+
+
+class BetaSchedule(StrEnum):
+    CYCLICAL = "cyclical"
+    CONSTANT = "constant"
+
+
+class LearningRateSchedule(StrEnum):
+    COSINE = "cosine"
+    LINEAR = "linear"
+    CONSTANT = "constant"
+
+
+class Precision(StrEnum):
+    """``auto`` is bfloat16 where the processor multiplies it in hardware, else float32."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
+_LIMITS: dict[str, tuple[float, float]] = {
+    "epochs": (0.01, 10_000),
+    "batch_size": (1, 4096),
+    "learning_rate": (1e-7, 1.0),
+    "warmup_steps": (0, 1_000_000),
+    "weight_decay": (0.0, 10.0),
+    "max_gradient_norm": (1e-3, 1e3),
+    "beta": (0.0, 100.0),
+    "beta_cycles": (1, 1000),
+    "free_bits": (0.0, 100.0),
+    "head_weight": (0.0, 1000.0),
+    "word_dropout": (0.0, 0.9),
+    "stage_one_share": (0.0, 0.9),
+    "validations": (1, 10_000),
+    "patience": (1, 10_000),
+    "checkpoint_every": (1, 1_000_000),
+    "seed": (0, 2**63 - 1),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """Every setting of one run; what is written into the adapter set's manifest.
+
+    Attributes:
+        adapter: What is trained; its labels are filled in from the data.
+        epochs: Passes over the training texts; fractions allowed.
+        max_steps: Stops earlier than ``epochs`` would; None for no such bound.
+        learning_rate: Peak, AdamW.
+        max_gradient_norm: Gradients are clipped to this norm.
+        beta: Largest weight of the KL.
+        free_bits: lambda, in nats (paper Eq. 4).
+        head_weight: Weight of the head's cross-entropy beside a text's reconstruction.
+        word_dropout: Share of the decoder's input tokens hidden from it.
+        stage_one_share: Share of the run that trains the encoder and the latent parts only (paper: 2.5k iterations).
+        validations: How often the validation loss is measured over the run.
+        patience: Validations without improvement after which the run stops early.
+        checkpoint_every: Steps between checkpoints.
+        is_full_fine_tuning: Train every weight of two backbones instead: a baseline that is never served.
+    """
+
+    adapter: AdapterConfig = AdapterConfig()
+    preset: Preset = Preset.GENERATION
+    epochs: float = 5.0
+    max_steps: int | None = None
+    batch_size: int = 128
+    learning_rate: float = 6e-3
+    learning_rate_schedule: LearningRateSchedule = LearningRateSchedule.LINEAR
+    warmup_steps: int = 50
+    weight_decay: float = 0.0
+    max_gradient_norm: float = 1.0
+    beta: float = 1.0
+    beta_schedule: BetaSchedule = BetaSchedule.CYCLICAL
+    beta_cycles: int = 4
+    free_bits: float = 0.0
+    free_bits_form: FreeBits = FreeBits.PER_DIMENSION
+    head_weight: float = 1.0
+    word_dropout: float = 0.0
+    stage_one_share: float = 1.0 / 6.0
+    validations: int = 8
+    patience: int = 4
+    checkpoint_every: int = 200
+    precision: Precision = Precision.AUTO
+    is_full_fine_tuning: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _LIMITS.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(name, value, f"must be in [{low:g}, {high:g}]")
+        if self.max_steps is not None and self.max_steps < 1:
+            raise ConfigError("max_steps", self.max_steps, "must be at least 1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {**asdict(self), "adapter": self.adapter.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of ``to_dict``.
+
+        Raises:
+            ConfigError: An unknown field, or a value outside its rule.
+        """
+        kinds = {
+            "preset": Preset,
+            "learning_rate_schedule": LearningRateSchedule,
+            "beta_schedule": BetaSchedule,
+            "free_bits_form": FreeBits,
+            "precision": Precision,
+            "adapter": AdapterConfig.from_dict,
+        }
+        known = [field.name for field in fields(cls)]
+        typed: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in known:
+                raise ConfigError(name, value, f"is not a field; known: {known}")
+            try:
+                typed[name] = kinds[name](value) if name in kinds else value
+            except ValueError as exc:
+                raise ConfigError(name, value, f"is not one of the values it can have ({exc})") from exc
+        return cls(**typed)
+
+    def with_labels(self, labels: tuple[str, ...]) -> Self:
+        """The same run with a head for ``labels``."""
+        return replace(self, adapter=replace(self.adapter, labels=labels))
+
+
+def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
+    """The settings a preset stands for over one backbone.
+
+    The encoder takes two thirds of the blocks, as 8 of GPT-2 124M's 12 in the paper; sizes that the paper gives for a
+    width of 768 shrink with the backbone's width.
+    """
+    two_thirds = max(1, round(backbone.n_layer * 2 / 3))
+    narrow = backbone.n_embd / 768
+    if preset is Preset.LANGUAGE_MODELLING:
+        adapter = AdapterConfig(
+            latent_size=32, encoder_layers=two_thirds, adapter_size=max(1, int(64 * narrow)), latent_heads=4
+        )
+        return TrainingConfig(preset=preset, adapter=adapter, beta=1.0, free_bits=0.5, epochs=1.5)
+    if preset is Preset.CLASSIFICATION:
+        adapter = AdapterConfig(
+            latent_size=64,
+            encoder_layers=backbone.n_layer,
+            adapter_size=max(1, int(128 * narrow)),
+            latent_heads=4,
+            latent_positions=2,
+        )
+        return TrainingConfig(
+            preset=preset,
+            adapter=adapter,
+            beta=0.05,
+            beta_schedule=BetaSchedule.CONSTANT,
+            head_weight=20.0,
+            stage_one_share=0.0,
+            epochs=4.0,
+        )
+    adapter = AdapterConfig(
+        latent_size=256,
+        encoder_layers=backbone.n_layer,
+        adapter_size=max(1, int(256 * narrow)),
+        latent_heads=8,
+        latent_positions=8,
+    )
+    return TrainingConfig(
+        preset=preset,
+        adapter=adapter,
+        beta=0.04,
+        beta_schedule=BetaSchedule.CONSTANT,
+        head_weight=5.0,
+        stage_one_share=0.0,
+        epochs=4.0,
+    )

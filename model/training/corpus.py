@@ -1,0 +1,267 @@
+"""Datasets: read and checked completely before training starts, split, tokenised, and cut into batches.
+
+A fault is told as ``file:line: what, and what to do``.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import lzma
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from model.errors import DatasetError, SequenceTooLong
+from model.tokenizer import Tokenizer
+
+MAX_BYTES = 2 * 1024**3
+MAX_LABELS = 1000
+MAX_LABEL_CHARACTERS = 100
+_BOUNDARY_MARKS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """Texts, and their labels where they have any.
+
+    Attributes:
+        texts: Never empty, none of them blank.
+        labels: One a text, or None.
+        digest: sha256 over texts and labels in order.
+        source: The file's name, without its folder.
+    """
+
+    texts: tuple[str, ...]
+    labels: tuple[str, ...] | None
+    digest: str
+    source: str
+
+    @classmethod
+    def of(cls, texts: Sequence[str], labels: Sequence[str] | None, source: str) -> "Dataset":
+        own_labels = None if labels is None else tuple(labels)
+        digest = hashlib.sha256(json.dumps([list(texts), own_labels], ensure_ascii=False).encode()).hexdigest()
+        return cls(tuple(texts), own_labels, digest, source)
+
+    def rows(self, chosen: Sequence[int], source: str) -> "Dataset":
+        """The dataset made of some rows of this one."""
+        labels = None if self.labels is None else [self.labels[row] for row in chosen]
+        return Dataset.of([self.texts[row] for row in chosen], labels, source)
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        """Every label once, sorted; empty without labels."""
+        return tuple(sorted(set(self.labels))) if self.labels is not None else ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    line: int
+    text: str
+    label: str | None
+
+
+def read_dataset(path: Path, *, require_labels: bool = False, limit: int | None = None) -> Dataset:
+    """Reads ``.tsv`` (columns label and text), ``.jsonl`` ({text, label?}) or ``.txt`` (one text a line), also ``.xz``.
+
+    Args:
+        path: The file.
+        require_labels: Refuse texts without labels.
+        limit: Take only the first rows.
+
+    Raises:
+        DatasetError: The file or a line of it cannot be used; nothing is skipped silently but blank lines.
+    """
+    suffix = Path(path.name.removesuffix(".xz")).suffix
+    parse = _PARSERS.get(suffix)
+    if parse is None:
+        raise DatasetError(f"{path}: the ending must be one of {', '.join(_PARSERS)} (also with .xz)")
+    rows = list(islice(parse(path, _read_text(path)), limit))
+    _check_rows(path, rows, require_labels)
+    labels = [row.label or "" for row in rows] if rows[0].label is not None else None
+    return Dataset.of([row.text for row in rows], labels, path.name)
+
+
+def _read_text(path: Path) -> str:
+    try:
+        if path.is_dir():
+            raise DatasetError(f"{path}: is a directory, name a file")
+        with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as exc:
+        raise DatasetError(f"{path}: there is no such file") from exc
+    except (OSError, lzma.LZMAError, EOFError) as exc:
+        raise DatasetError(f"{path}: cannot be read ({exc})") from exc
+    if len(content) > MAX_BYTES:
+        raise DatasetError(f"{path}: holds more than {MAX_BYTES:,} bytes, split it")
+    for mark, name in _BOUNDARY_MARKS:
+        if content.startswith(mark):
+            raise DatasetError(f"{path}: is {name}, must be UTF-8: convert it first")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        line = content[: exc.start].count(b"\n") + 1
+        raise DatasetError(f"{path}:{line}: is not UTF-8 (byte 0x{content[exc.start]:02x}): convert the file") from exc
+    if "\0" in text:
+        line = text[: text.index("\0")].count("\n") + 1
+        raise DatasetError(f"{path}:{line}: holds a NUL character: this is not a text file")
+    return text
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Numbered lines without the blank ones."""
+    for number, line in enumerate(io.StringIO(text), start=1):
+        if line.strip():
+            yield number, line.rstrip("\r\n")
+
+
+def _parse_txt(path: Path, text: str) -> Iterator[_Row]:
+    del path
+    for number, line in _lines(text):
+        yield _Row(number, line.strip(), None)
+
+
+def _parse_tsv(path: Path, text: str) -> Iterator[_Row]:
+    lines = _lines(text)
+    header_line, header = next(lines, (1, ""))
+    columns = header.split("\t")
+    if "text" not in columns or "label" not in columns:
+        raise DatasetError(f"{path}:{header_line}: the header must name the columns label and text, it has {columns}")
+    text_column, label_column = columns.index("text"), columns.index("label")
+    for number, line in lines:
+        cells = next(csv.reader([line], delimiter="\t", quoting=csv.QUOTE_NONE))
+        if len(cells) != len(columns):
+            raise DatasetError(f"{path}:{number}: has {len(cells)} columns, the header {len(columns)}: mend the line")
+        yield _Row(number, cells[text_column].strip(), cells[label_column].strip())
+
+
+def _parse_jsonl(path: Path, text: str) -> Iterator[_Row]:
+    for number, line in _lines(text):
+        try:
+            entry = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as exc:
+            raise DatasetError(f"{path}:{number}: is not JSON ({exc}): mend the line") from exc
+        if not isinstance(entry, dict) or not isinstance(entry.get("text"), str):
+            raise DatasetError(f'{path}:{number}: must be an object with a string "text"')
+        if unknown := set(entry) - {"text", "label"}:
+            raise DatasetError(f"{path}:{number}: has unknown fields {sorted(unknown)}: only text and label are read")
+        label = entry.get("label")
+        if label is not None and not isinstance(label, str):
+            raise DatasetError(f'{path}:{number}: "label" is {label!r}, must be a string')
+        yield _Row(number, entry["text"].strip(), None if label is None else label.strip())
+
+
+_PARSERS: dict[str, Callable[[Path, str], Iterator[_Row]]] = {
+    ".tsv": _parse_tsv,
+    ".jsonl": _parse_jsonl,
+    ".txt": _parse_txt,
+}
+
+
+def _check_rows(path: Path, rows: list[_Row], require_labels: bool) -> None:
+    if len(rows) < 2:
+        raise DatasetError(f"{path}: has {len(rows)} texts, at least 2 are needed")
+    has_labels = rows[0].label is not None
+    for row in rows:
+        if not row.text:
+            raise DatasetError(f"{path}:{row.line}: the text is empty: remove the line")
+        if (row.label is not None) is not has_labels:
+            raise DatasetError(f"{path}:{row.line}: some texts have a label and some do not: label all or none")
+        if row.label is not None and not 1 <= len(row.label) <= MAX_LABEL_CHARACTERS:
+            raise DatasetError(
+                f"{path}:{row.line}: the label has {len(row.label)} characters, must have 1 to {MAX_LABEL_CHARACTERS}"
+            )
+    if require_labels and not has_labels:
+        raise DatasetError(f"{path}: has no labels, and labels are needed here: give a .tsv with label and text")
+    names = {row.label for row in rows}
+    if has_labels and len(names) == 1:
+        raise DatasetError(
+            f"{path}: every text has the label {rows[0].label!r}, a head needs at least 2: add texts of another label, "
+            "or give a .txt without labels"
+        )
+    if len(names) > MAX_LABELS:
+        raise DatasetError(f"{path}: has {len(names)} different labels, at most {MAX_LABELS} are allowed")
+
+
+def split_validation(dataset: Dataset, fraction: float = 0.05, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """Training and validation texts; copies of one text never stand on both sides.
+
+    At least one text goes to each side, at most 2,000 to validation.
+    """
+    groups: dict[str, list[int]] = {}
+    for row, text in enumerate(dataset.texts):
+        groups.setdefault(" ".join(text.lower().split()), []).append(row)
+    if len(groups) < 2:
+        raise DatasetError(f"{dataset.source}: all texts are copies of one; at least two different ones are needed")
+    keys = sorted(groups)
+    random.Random(seed).shuffle(keys)
+    wanted = min(2000, max(1, round(fraction * len(dataset.texts))))
+    validation: list[int] = []
+    for key in keys[:-1]:
+        if len(validation) >= wanted:
+            break
+        validation += groups[key]
+    held = set(validation)
+    training = [row for row in range(len(dataset.texts)) if row not in held]
+    return dataset.rows(training, dataset.source), dataset.rows(sorted(held), dataset.source)
+
+
+def tokenize(
+    dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncate: bool
+) -> tuple[list[list[int]], int]:
+    """Token ids of every text.
+
+    Args:
+        dataset: The texts.
+        tokenizer: The backbone's.
+        max_tokens: What the backbone's context leaves for a text.
+        truncate: Cut longer texts instead of refusing them.
+
+    Returns:
+        Token ids, and how many texts were cut.
+
+    Raises:
+        SequenceTooLong: A text is longer, and ``truncate`` is not set.
+    """
+    rows = tokenizer.encode_many(dataset.texts)
+    too_long = [number for number, row in enumerate(rows) if len(row) > max_tokens]
+    if too_long and not truncate:
+        number = too_long[0]
+        raise SequenceTooLong(
+            f"{dataset.source}: {len(too_long)} texts are longer than the context; the first, text {number + 1}, has "
+            f"{len(rows[number])} tokens of at most {max_tokens}: shorten them, or allow truncation (--truncate)"
+        )
+    return [row[:max_tokens] for row in rows], len(too_long)
+
+
+class Batches:
+    """An endless, seeded stream of batches of similar lengths, addressed by step: nothing has to be kept to resume it."""
+
+    _CHUNK = 64  # batches that are sorted by length together
+
+    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
+        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self.batches_per_epoch = -(-len(lengths) // batch_size)
+        self._epoch: tuple[int, list[list[int]]] = (-1, [])
+
+    def rows_at(self, step: int) -> list[int]:
+        """Rows of the batch of one step."""
+        epoch, place = divmod(step, self.batches_per_epoch)
+        if self._epoch[0] != epoch:
+            self._epoch = (epoch, self._batches_of(epoch))
+        return self._epoch[1][place]
+
+    def _batches_of(self, epoch: int) -> list[list[int]]:
+        """Depends on (seed, epoch) alone."""
+        generator = random.Random(f"{self.seed}:{epoch}")
+        rows = list(range(len(self.lengths)))
+        generator.shuffle(rows)
+        batches: list[list[int]] = []
+        span = self.batch_size * self._CHUNK
+        for start in range(0, len(rows), span):
+            chunk = sorted(rows[start : start + span], key=lambda row: self.lengths[row])
+            batches += [chunk[at : at + self.batch_size] for at in range(0, len(chunk), self.batch_size)]
+        generator.shuffle(batches)
+        return batches

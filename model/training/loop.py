@@ -1,0 +1,457 @@
+"""The training loop: one adapter set from texts to trained tensors, resumable at any step.
+
+    for step in range(start, total):  batch -> loss -> clip -> update -> sometimes validate, sometimes checkpoint
+
+A step's randomness comes from (seed, step) and its batch from (seed, epoch), so that a run that was killed and resumed
+takes exactly the steps an unbroken one takes. Reading data is for ``corpus``, publishing the result for ``publish``.
+"""
+
+import copy
+import json
+import time
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from model.adapters import AdapterBank
+from model.adavae import AdaVAE, pad
+from model.errors import CheckpointMismatch, TrainingDiverged, TrainingInterrupted
+from model.pretrained import PretrainedBackbone
+from model.training.checkpoint import (
+    Checkpoint,
+    flatten_optimizer,
+    latest_checkpoint,
+    load_checkpoint,
+    restore_optimizer,
+    save_checkpoint,
+)
+from model.training.config import BetaSchedule, Precision, TrainingConfig
+from model.training.corpus import Batches, Dataset
+from model.training.muon import Muon, is_matrix
+from model.training.objective import Loss, Objective, TextBatch
+from model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
+
+_LOG_EVERY = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a run reports, averaged over the steps since the last report.
+
+    Attributes:
+        step: Steps taken.
+        total_steps: Steps of the whole run.
+        loss: Training loss, nats per token.
+        reconstruction_nats: Per text.
+        kl_nats: Per text.
+        head_nats: Per text.
+        beta: Weight of the KL at this step.
+        learning_rate: At this step.
+        tokens_per_s: Target tokens per second.
+        eta_s: Seconds to the end at this speed.
+        validation_loss: The latest one, nats per token; None before the first.
+    """
+
+    step: int
+    total_steps: int
+    loss: float
+    reconstruction_nats: float
+    kl_nats: float
+    head_nats: float
+    beta: float
+    learning_rate: float
+    tokens_per_s: float
+    eta_s: float
+    validation_loss: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingResult:
+    """A finished run.
+
+    Attributes:
+        tensors: The best adapter set by validation loss, as ``AdapterBank.export`` gives it.
+        steps: Steps taken.
+        stopped_early: Whether patience ran out before the last step.
+        validation_loss: Of ``tensors``, nats per token.
+        duration_s: Seconds of training, over all attempts.
+    """
+
+    tensors: dict[str, Tensor]
+    steps: int
+    stopped_early: bool
+    validation_loss: float
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedTexts:
+    """A dataset ready for batching: token ids of each text, and its label's id where there are labels."""
+
+    token_ids: list[list[int]]
+    label_ids: list[int] | None
+    digest: str
+
+    @classmethod
+    def of(cls, dataset: Dataset, token_ids: list[list[int]], labels: tuple[str, ...]) -> "TokenizedTexts":
+        ids = {label: number for number, label in enumerate(labels)}
+        label_ids = [ids[label] for label in dataset.labels] if dataset.labels is not None and labels else None
+        return cls(token_ids, label_ids, dataset.digest)
+
+    def batch(self, rows: Iterable[int], eos_token_id: int, device: torch.device) -> TextBatch:
+        rows = list(rows)
+        token_ids, attention_mask = pad([self.token_ids[row] for row in rows], eos_token_id, device)
+        labels = None
+        if self.label_ids is not None:
+            labels = torch.tensor([self.label_ids[row] for row in rows], device=device)
+        return TextBatch(token_ids, attention_mask, labels)
+
+
+@dataclass(slots=True)
+class _RunState:
+    """What changes from step to step beside the tensors; saved with every checkpoint."""
+
+    step: int = 0
+    best_loss: float = float("inf")
+    validation_loss: float | None = None
+    validations_without_gain: int = 0
+    duration_s: float = 0.0
+    best: dict[str, Tensor] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if name != "best"}
+
+
+class TrainingRun:
+    """One run over one dataset; ``train`` drives it."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        pretrained: PretrainedBackbone,
+        texts: TokenizedTexts,
+        validation: TokenizedTexts,
+        directory: Path,
+    ) -> None:
+        self.config, self.texts, self.validation, self.directory = config, texts, validation, directory
+        self.device = pretrained.backbone.wte.weight.device
+        self.eos_token_id = pretrained.tokenizer.eos_token_id
+        self.autocast = uses_bfloat16(config.precision, self.device)
+        torch.manual_seed(config.seed)
+        self.vae = self._build(pretrained)
+        self.objective = Objective(
+            free_bits=config.free_bits,
+            free_bits_form=config.free_bits_form,
+            head_weight=config.head_weight,
+            word_dropout=config.word_dropout,
+        )
+        self.optimizers = self._build_optimizers()
+        self.batches = Batches(
+            [len(row) for row in texts.token_ids], batch_size=config.batch_size, seed=config.seed
+        )
+        self.total_steps = max(1, round(config.epochs * self.batches.batches_per_epoch))
+        if config.max_steps is not None:
+            self.total_steps = min(self.total_steps, config.max_steps)
+        self.state = _RunState()
+
+    def _build(self, pretrained: PretrainedBackbone) -> AdaVAE:
+        backbone = pretrained.backbone
+        bank = AdapterBank.for_training(backbone.config, self.config.adapter).to(self.device)
+        if self.config.is_full_fine_tuning:  # the baseline: two backbones, every weight trained
+            decoder, encoder = copy.deepcopy(backbone), copy.deepcopy(backbone)
+            return AdaVAE(decoder.requires_grad_(True), bank, encoder.requires_grad_(True))
+        if self.autocast:  # frozen weights are cast once, not at every step
+            backbone = copy.deepcopy(backbone).to(torch.bfloat16)
+        return AdaVAE(backbone.requires_grad_(False), bank)
+
+    def _build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Muon for the adapter set's matrices, AdamW for everything else (and for all of a full fine-tuning)."""
+        parameters = [parameter for parameter in self.vae.parameters() if parameter.requires_grad]
+        on_muon = [] if self.config.is_full_fine_tuning else [own for own in parameters if is_matrix(own)]
+        chosen = {id(parameter) for parameter in on_muon}
+        rest = [parameter for parameter in parameters if id(parameter) not in chosen]
+        lr, decay = self.config.learning_rate, self.config.weight_decay
+        adamw = torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=decay)
+        return {"muon": Muon(on_muon, lr=lr), "adamw": adamw} if on_muon else {"adamw": adamw}
+
+    @property
+    def is_finished(self) -> bool:
+        return self.state.step >= self.total_steps or self.stopped_early
+
+    @property
+    def stopped_early(self) -> bool:
+        return self.state.validations_without_gain >= self.config.patience
+
+    def take_step(self) -> tuple[Loss, float]:
+        """One update.
+
+        Returns:
+            The loss, and the norm of its gradient before clipping.
+
+        Raises:
+            TrainingDiverged: The loss or its gradient is not finite; nothing was updated.
+        """
+        self._apply_schedules()
+        generator = step_generator(self.config.seed, self.state.step, self.device)
+        with self._precision():
+            batch = self.texts.batch(self.batches.rows_at(self.state.step), self.eos_token_id, self.device)
+            loss = self.objective.loss(self.vae, batch, self.beta, generator)
+        self.vae.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        norm = float(nn.utils.clip_grad_norm_(self.vae.parameters(), self.config.max_gradient_norm))
+        if not (loss.is_finite and norm < float("inf")):
+            raise TrainingDiverged(self._divergence_message())
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        self.state.step += 1
+        return loss, norm
+
+    @property
+    def beta(self) -> float:
+        if self.config.beta_schedule is BetaSchedule.CONSTANT:
+            return self.config.beta
+        return beta_at(self.state.step, self.total_steps, cycles=self.config.beta_cycles, maximum=self.config.beta)
+
+    @property
+    def learning_rate(self) -> float:
+        return learning_rate_at(
+            self.state.step,
+            self.total_steps,
+            peak=self.config.learning_rate,
+            warmup=self.config.warmup_steps,
+            kind=self.config.learning_rate_schedule.value,
+        )
+
+    def _apply_schedules(self) -> None:
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = self.learning_rate
+        stage = stage_at(self.state.step, self.total_steps, self.config.stage_one_share)
+        is_joined = stage is Stage.ALL
+        for name, parameter in self.vae.bank.named_parameters():
+            if name.startswith(("decoder_adapters", "decoder_prefix")):
+                parameter.requires_grad_(is_joined)
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        if not self.autocast:
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Validation loss in nats per token at full beta; remembers the best tensors."""
+        total, num_tokens = 0.0, 0
+        generator = step_generator(self.config.seed, 0, self.device)
+        by_length = sorted(range(len(self.validation.token_ids)), key=lambda row: len(self.validation.token_ids[row]))
+        for start in range(0, len(by_length), self.config.batch_size):
+            rows = by_length[start : start + self.config.batch_size]
+            batch = self.validation.batch(rows, self.eos_token_id, self.device)
+            with self._precision():
+                loss = self.objective.loss(self.vae, batch, self.config.beta, generator)
+            total += float(loss.total) * loss.num_tokens
+            num_tokens += loss.num_tokens
+        validation_loss = total / num_tokens
+        self._remember(validation_loss)
+        return validation_loss
+
+    def _remember(self, validation_loss: float) -> None:
+        state = self.state
+        state.validation_loss = validation_loss
+        is_best = validation_loss < state.best_loss
+        state.validations_without_gain = 0 if is_best else state.validations_without_gain + 1
+        if is_best:
+            state.best_loss, state.best = validation_loss, self.vae.bank.export()
+
+    def save(self) -> None:
+        """Writes a checkpoint from which ``resume`` goes on exactly."""
+        tensors = {f"vae.{name}": tensor for name, tensor in self._trained().items()}
+        optimizer_states: dict[str, Any] = {}
+        for kind, optimizer in self.optimizers.items():
+            own, optimizer_states[kind] = flatten_optimizer(optimizer)
+            tensors |= {f"{kind}.{name}": tensor for name, tensor in own.items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.state.best.items()}
+        state = {
+            "config": self.config.to_dict(),
+            "data": [self.texts.digest, self.validation.digest],
+            "optimizers": optimizer_states,
+            "run": self.state.to_json(),
+        }
+        save_checkpoint(self.directory / "checkpoints", self.state.step, Checkpoint(tensors, state))
+
+    def resume(self) -> bool:
+        """Goes on from the newest whole checkpoint.
+
+        Returns:
+            Whether there was one.
+
+        Raises:
+            CheckpointMismatch: It belongs to a run with other settings or other data.
+        """
+        path = latest_checkpoint(self.directory / "checkpoints")
+        if path is None:
+            return False
+        checkpoint = load_checkpoint(path)
+        same_data = checkpoint.state["data"] == [self.texts.digest, self.validation.digest]
+        if checkpoint.state["config"] != self.config.to_dict() or not same_data:
+            raise CheckpointMismatch(
+                f"{path} belongs to a run with other {'settings' if same_data else 'data'}: repeat the first command "
+                f"exactly, or start afresh under another name"
+            )
+        trained = self._trained()
+        for name, tensor in _under(checkpoint.tensors, "vae.").items():
+            trained[name].data.copy_(tensor)
+        for kind, optimizer in self.optimizers.items():
+            restore_optimizer(optimizer, _under(checkpoint.tensors, f"{kind}."), checkpoint.state["optimizers"][kind])
+        self.state = _RunState(**checkpoint.state["run"], best=_under(checkpoint.tensors, "best."))
+        return True
+
+    def _trained(self) -> dict[str, Tensor]:
+        part: nn.Module = self.vae if self.config.is_full_fine_tuning else self.vae.bank
+        return dict(part.named_parameters())
+
+    def _divergence_message(self) -> str:
+        path = latest_checkpoint(self.directory / "checkpoints")
+        kept = f"the last good checkpoint is {path}" if path else "there was no checkpoint yet"
+        return (
+            f"training diverged at step {self.state.step + 1} of {self.total_steps}: the loss or its gradient is not "
+            f"finite; {kept}. Lower the learning rate (it was {self.config.learning_rate:g}) and start again"
+        )
+
+
+def train(
+    config: TrainingConfig,
+    pretrained: PretrainedBackbone,
+    texts: TokenizedTexts,
+    validation: TokenizedTexts,
+    directory: Path,
+    *,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> TrainingResult:
+    """Trains one adapter set.
+
+    Args:
+        config: The run's settings.
+        pretrained: The backbone; its weights are not changed.
+        texts: Training texts.
+        validation: Texts that decide which step was the best and when to stop.
+        directory: Keeps ``checkpoints/`` and ``metrics.jsonl``.
+        resume: Go on from the newest checkpoint in ``directory`` if there is one.
+        on_progress: Called every few steps.
+        should_stop: Asked before every step; True saves a checkpoint and raises TrainingInterrupted.
+
+    Raises:
+        TrainingDiverged: The loss is no longer finite.
+        TrainingInterrupted: ``should_stop`` said so.
+        CheckpointMismatch: ``resume`` found the checkpoint of another run.
+    """
+    run = TrainingRun(config, pretrained, texts, validation, directory)
+    is_resumed = resume and run.resume()
+    report = _Report(run, directory / "metrics.jsonl", on_progress, is_resumed=is_resumed)
+    with sdpa_kernel(_attention_backends(run.device)):
+        while not run.is_finished:
+            if should_stop():
+                run.save()
+                raise TrainingInterrupted(f"stopped after step {run.state.step} of {run.total_steps}; checkpoint kept")
+            started = time.perf_counter()
+            loss, norm = run.take_step()
+            is_due = run.state.step % max(1, run.total_steps // config.validations) == 0
+            if is_due or run.state.step == run.total_steps:
+                run.validate()
+            run.state.duration_s += time.perf_counter() - started
+            report.add(loss, norm)
+            if run.state.step % config.checkpoint_every == 0 or run.is_finished:
+                run.save()
+    return TrainingResult(
+        run.state.best, run.state.step, run.stopped_early, run.state.best_loss, run.state.duration_s
+    )
+
+
+class _Report:
+    """Averages steps into ``Progress`` for the caller, and into one line of ``metrics.jsonl``."""
+
+    def __init__(
+        self, run: TrainingRun, path: Path, on_progress: Callable[[Progress], None], *, is_resumed: bool
+    ) -> None:
+        self.run, self.path, self.on_progress = run, path, on_progress
+        self.losses: list[Loss] = []
+        self.started = time.perf_counter()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = _lines_up_to(path, run.state.step) if is_resumed and path.exists() else []
+        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    def add(self, loss: Loss, norm: float) -> None:
+        self.losses.append(loss)
+        step = self.run.state.step
+        if step % _LOG_EVERY and not self.run.is_finished:
+            return
+        progress = self._progress(step)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({**asdict(progress), "gradient_norm": norm}) + "\n")
+        self.on_progress(progress)
+        self.losses, self.started = [], time.perf_counter()
+
+    def _progress(self, step: int) -> Progress:
+        losses, run = self.losses, self.run
+        elapsed = time.perf_counter() - self.started
+        return Progress(
+            step=step,
+            total_steps=run.total_steps,
+            loss=_mean([float(loss.total.detach()) for loss in losses]),
+            reconstruction_nats=_mean([loss.reconstruction_nats for loss in losses]),
+            kl_nats=_mean([loss.kl_nats for loss in losses]),
+            head_nats=_mean([loss.head_nats for loss in losses]),
+            beta=run.beta,
+            learning_rate=run.learning_rate,
+            tokens_per_s=sum(loss.num_tokens for loss in losses) / elapsed,
+            eta_s=(run.total_steps - step) * elapsed / len(losses),
+            validation_loss=run.state.validation_loss,
+        )
+
+
+def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """Whether matrices are multiplied in bfloat16: where asked for, or where the hardware does it."""
+    if precision is not Precision.AUTO:
+        return precision is Precision.BFLOAT16
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
+def step_generator(seed: int, step: int, device: torch.device) -> torch.Generator:
+    """All randomness of one step, from (seed, step) alone."""
+    return torch.Generator(device).manual_seed((seed * 1_000_003 + step) % 2**63)
+
+
+def _attention_backends(device: torch.device) -> list[SDPBackend]:
+    """On a CPU the plain form is several times faster than the fused one's backward pass at sentence length."""
+    if device.type == "cpu":
+        return [SDPBackend.MATH]
+    return [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def _lines_up_to(path: Path, step: int) -> list[str]:
+    """Lines of a metrics file that a resumed run will not write again; a torn last line is dropped."""
+    kept = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line)
+        except (json.JSONDecodeError, KeyError):
+            break
+    return kept
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)

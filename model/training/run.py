@@ -1,0 +1,189 @@
+"""From a data file to a trained, measured and published adapter set: what ``adavae train`` and the worker do."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from model.adapter_set import AdapterSet, read_adapter_set, write_adapter_set
+from model.errors import DatasetError
+from model.model_card import model_card
+from model.pretrained import PretrainedBackbone
+from model.text_model import TextModel
+from model.training.config import Preset, TrainingConfig
+from model.training.corpus import Dataset, read_dataset, split_validation, tokenize
+from model.training.evaluation import EvaluationConfig, evaluate
+from model.training.loop import Progress, TokenizedTexts, TrainingResult, train
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRequest:
+    """What a user asks for.
+
+    Attributes:
+        name: Of the adapter set.
+        data: Training texts.
+        validation: Texts that are held back; None to split some off.
+        config: The run's settings; its labels are taken from the data.
+        truncate: Cut texts that are longer than the context instead of refusing them.
+        limit: Use only the first rows; None for all.
+        command: What the user typed, for the model card.
+        evaluation: How the finished set is measured on the validation texts.
+    """
+
+    name: str
+    data: Path
+    validation: Path | None
+    config: TrainingConfig
+    truncate: bool = False
+    limit: int | None = None
+    command: str = ""
+    evaluation: EvaluationConfig = EvaluationConfig(num_importance_samples=10, max_decoded=1000)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedData:
+    """Checked texts, ready to train on.
+
+    Attributes:
+        training: Texts to learn from.
+        validation: Texts that are held back.
+        labels: Names of the head's classes; empty for no head.
+        num_truncated: Texts that were cut to the context.
+    """
+
+    training: Dataset
+    validation: Dataset
+    training_tokens: TokenizedTexts
+    validation_tokens: TokenizedTexts
+    labels: tuple[str, ...]
+    num_truncated: int
+
+
+def prepare(request: TrainingRequest, pretrained: PretrainedBackbone) -> PreparedData:
+    """Reads and checks everything before the first step.
+
+    Raises:
+        DatasetError: A file or a line of it cannot be used.
+        SequenceTooLong: A text is longer than the context and ``truncate`` is not set.
+    """
+    needs_labels = request.config.preset is Preset.CLASSIFICATION
+    training = read_dataset(request.data, require_labels=needs_labels, limit=request.limit)
+    if request.validation is None:
+        training, validation = split_validation(training, seed=request.config.seed)
+    else:
+        validation = read_dataset(request.validation, require_labels=training.labels is not None)
+    labels = () if request.config.preset is Preset.LANGUAGE_MODELLING else training.label_names
+    if unknown := sorted(set(validation.label_names) - set(labels)) if labels else []:
+        raise DatasetError(f"{validation.source}: has labels that the training data lacks: {unknown}")
+    max_tokens = pretrained.backbone.config.n_positions - 1
+    tokens, num_truncated = tokenize(training, pretrained.tokenizer, max_tokens, truncate=request.truncate)
+    held_tokens, _ = tokenize(validation, pretrained.tokenizer, max_tokens, truncate=True)
+    return PreparedData(
+        training,
+        validation,
+        TokenizedTexts.of(training, tokens, labels),
+        TokenizedTexts.of(validation, held_tokens, labels),
+        labels,
+        num_truncated,
+    )
+
+
+def train_adapter_set(
+    request: TrainingRequest,
+    pretrained: PretrainedBackbone,
+    *,
+    directory: Path,
+    destination: Path,
+    resume: bool = False,
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_evaluation: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> AdapterSet:
+    """Trains, measures and publishes one adapter set.
+
+    Args:
+        request: What is asked for.
+        pretrained: The backbone.
+        directory: Keeps checkpoints and metrics of this run.
+        destination: Root of adapter sets; the set appears there whole or not at all.
+        resume: Go on from the newest checkpoint in ``directory``.
+        on_progress: Told of training every few steps.
+        on_evaluation: Told of measuring: the stage, and how many texts of how many.
+        should_stop: Asked before every step.
+
+    Raises:
+        AdaVAEError: As the parts raise; nothing is published then, and checkpoints stay.
+    """
+    data = prepare(request, pretrained)
+    config = request.config.with_labels(data.labels)
+    config.adapter.check_fits(pretrained.backbone.config)
+    result = train(
+        config,
+        pretrained,
+        data.training_tokens,
+        data.validation_tokens,
+        directory,
+        resume=resume,
+        on_progress=on_progress,
+        should_stop=should_stop,
+    )
+    request = replace(request, config=config)
+    metrics = _measure(request, pretrained, data, result, on_evaluation)
+    return _publish(request, pretrained, data, result, metrics, destination)
+
+
+def _measure(
+    request: TrainingRequest,
+    pretrained: PretrainedBackbone,
+    data: PreparedData,
+    result: TrainingResult,
+    on_evaluation: Callable[[str, int, int], None],
+) -> dict[str, Any]:
+    """The finished set's figures on the validation texts."""
+    text_model = TextModel.of_tensors(pretrained, request.name, request.config.adapter, result.tensors)
+    figures = evaluate(text_model, request.name, data.validation, request.evaluation, on_evaluation)
+    return {name: value for name, value in figures.items() if name != "adapter"}
+
+
+def _publish(
+    request: TrainingRequest,
+    pretrained: PretrainedBackbone,
+    data: PreparedData,
+    result: TrainingResult,
+    metrics: dict[str, Any],
+    destination: Path,
+) -> AdapterSet:
+    created_at = datetime.now(UTC).isoformat(timespec="seconds")
+    training: dict[str, Any] = {
+        "preset": str(request.config.preset),
+        "settings": request.config.to_dict(),
+        "command": request.command,
+        "data": {
+            "source": data.training.source,
+            "rows": len(data.training.texts),
+            "digest": data.training.digest,
+            "truncated": data.num_truncated,
+        },
+        "steps": result.steps,
+        "stopped_early": result.stopped_early,
+        "validation_loss": result.validation_loss,
+        "duration_s": round(result.duration_s),
+    }
+    card = model_card(
+        name=request.name, config=request.config.adapter, metrics=metrics, training=training, created_at=created_at
+    )
+    path = write_adapter_set(
+        destination,
+        name=request.name,
+        config=request.config.adapter,
+        tensors=result.tensors,
+        backbone_digest=pretrained.digest,
+        tokenizer_digest=pretrained.tokenizer.digest,
+        metrics=metrics,
+        training=training,
+        created_at=created_at,
+        model_card=card,
+    )
+    return read_adapter_set(path)

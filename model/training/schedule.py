@@ -1,0 +1,60 @@
+"""What changes over a run: beta (cyclical annealing), the learning rate, and which parts train. Pure functions."""
+
+import math
+from enum import StrEnum
+from typing import Literal
+
+
+class Stage(StrEnum):
+    """Which parts train (paper Section 3.1)."""
+
+    LATENT_FIRST = "latent_first"
+    ALL = "all"
+
+
+def beta_at(
+    step: int,
+    total_steps: int,
+    *,
+    cycles: int = 4,
+    zero_share: float = 0.25,
+    rise_share: float = 0.25,
+    maximum: float = 1.0,
+) -> float:
+    """Weight of the KL by cyclical annealing (Fu et al. 2019).
+
+    Each cycle stays at zero for ``zero_share`` of its steps, rises linearly for ``rise_share``, then stays at ``maximum``.
+    """
+    place = (step * cycles / max(1, total_steps)) % 1.0  # in its cycle, [0, 1)
+    if place < zero_share:
+        return 0.0
+    if rise_share == 0.0:
+        return maximum
+    return maximum * min(1.0, (place - zero_share) / rise_share)
+
+
+def learning_rate_at(
+    step: int,
+    total_steps: int,
+    *,
+    peak: float,
+    warmup: int,
+    kind: Literal["cosine", "linear", "constant"],
+    final_share: float = 0.02,
+) -> float:
+    """Linear warm-up to ``peak``, then down to ``final_share`` of it: by a half cosine, or constant for a third of the
+    run and linear from there, or not at all.
+    """
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    if kind == "constant":
+        return peak
+    done = (step - warmup) / max(1, total_steps - 1 - warmup)
+    if kind == "cosine":
+        return peak * (final_share + (1 - final_share) * 0.5 * (1 + math.cos(math.pi * min(1.0, done))))
+    return peak * max(final_share, 1 - (1 - final_share) * max(0.0, done - 1 / 3) * 1.5)
+
+
+def stage_at(step: int, total_steps: int, stage_one_share: float = 1 / 6) -> Stage:
+    """Encoder and latent parts alone at first, then everything."""
+    return Stage.LATENT_FIRST if step < stage_one_share * total_steps else Stage.ALL

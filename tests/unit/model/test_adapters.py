@@ -1,0 +1,106 @@
+"""Adapters, the bank's slots and the adapter index."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from model.adapters import AdapterBank, BankShape, BottleneckAdapter, adapter_shapes
+from model.adavae import AdaVAE, pad
+from model.config import AdapterConfig
+from model.errors import AdapterSetMismatch, ConfigError
+from model.stacked import AdapterIndex, StackedLinear
+from tests.tiny import PLAIN, POOLED, PREFIXED, TINY, VARIANTS, mixed_bank, tiny_backbone, trained_bank
+
+ROWS = [[5, 6, 7], [8, 9, 10, 11, 12], [1, 2]]
+
+
+def test_an_untrained_adapter_changes_nothing() -> None:
+    adapter = BottleneckAdapter(1, n_embd=8, adapter_size=3)
+    assert not adapter(torch.randn(2, 4, 8), AdapterIndex.uniform(2)).any()
+
+
+def test_an_untrained_set_leaves_the_bare_language_model_in_place_but_for_the_latent() -> None:
+    """Only the latent's key and value move the decoder; with its value hidden from attention nothing differs."""
+    backbone = tiny_backbone()
+    vae = AdaVAE(backbone, AdapterBank.for_training(TINY, PLAIN))
+    ids, mask = pad(ROWS, 0)
+    x = backbone.embed(ids, torch.arange(ids.shape[1]))
+    with_adapters = backbone.blocks[0](x, mask[:, None, None], None, vae.bank.encoder_layer(0, AdapterIndex.uniform(3)))
+    assert torch.equal(with_adapters, backbone.blocks[0](x, mask[:, None, None]))
+
+
+def test_stacked_linear_gives_each_row_its_own_layer() -> None:
+    stacked = StackedLinear(3, 4, 5)
+    torch.nn.init.normal_(stacked.bias)  # type: ignore[arg-type]
+    x = torch.randn(4, 2, 4)
+    slots = [2, 0, 2, 1]
+    output = stacked(x, AdapterIndex.of(slots))
+    for row, slot in enumerate(slots):
+        expected = x[row] @ stacked.weight[slot].T + stacked.bias[slot]  # type: ignore[index]
+        torch.testing.assert_close(output[row], expected)
+
+
+def test_adapter_index_selects_and_repeats_rows() -> None:
+    index = AdapterIndex.of([3, 1, 3])
+    assert index.only_slot is None
+    assert index.select(torch.tensor([2, 0])).slots == (3, 3)
+    assert index.select(torch.tensor([2, 0])).only_slot == 3
+    assert len(index.select(torch.tensor([0, 0, 1, 1]))) == 4
+
+
+@pytest.mark.parametrize("config", VARIANTS)
+def test_export_and_load_are_inverse(config: AdapterConfig) -> None:
+    own = trained_bank(config)
+    tensors = own.export()
+    assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == adapter_shapes(config, TINY)
+    bank = AdapterBank(TINY, BankShape.covering([config]))
+    bank.load(0, config, tensors)
+    for name, tensor in bank.export().items():
+        torch.testing.assert_close(tensor, tensors[name])
+
+
+def test_loading_over_a_larger_set_leaves_nothing_of_it() -> None:
+    bank, alone = mixed_bank()
+    bank.load(1, PLAIN, alone[0].export())
+    backbone = tiny_backbone()
+    ids, mask = pad(ROWS, 0)
+    first = AdaVAE(backbone, bank).encode(ids, mask, AdapterIndex.uniform(3, slot=0))
+    second = AdaVAE(backbone, bank).encode(ids, mask, AdapterIndex.uniform(3, slot=1))
+    assert torch.equal(first.mu, second.mu)
+
+
+def test_a_set_larger_than_the_bank_is_refused() -> None:
+    bank = AdapterBank(TINY, BankShape.covering([PLAIN]))
+    with pytest.raises(AdapterSetMismatch, match="larger than the bank"):
+        bank.load(0, PREFIXED, trained_bank(PREFIXED).export())
+
+
+def test_a_set_with_a_missing_tensor_is_refused() -> None:
+    tensors = trained_bank(PLAIN).export()
+    del tensors["posterior.mu.weight"]
+    with pytest.raises(AdapterSetMismatch, match="shapes"):
+        AdapterBank(TINY, BankShape.covering([PLAIN])).load(0, PLAIN, tensors)
+
+
+def test_an_empty_slot_is_named() -> None:
+    bank, _ = mixed_bank()
+    ids, mask = pad(ROWS, 0)
+    with pytest.raises(AdapterSetMismatch, match="slot 3"):
+        AdaVAE(tiny_backbone(), bank).encode(ids, mask, AdapterIndex.uniform(3, slot=3))
+
+
+def test_classifying_without_a_head_is_refused() -> None:
+    with pytest.raises(AdapterSetMismatch, match="no classification head"):
+        trained_bank(PLAIN).classify(torch.zeros(1, 4), AdapterIndex.uniform(1))
+
+
+def test_a_set_deeper_than_the_backbone_is_refused() -> None:
+    with pytest.raises(ConfigError, match="only 3 blocks"):
+        AdapterBank.for_training(TINY, replace(POOLED, encoder_layers=4))
+
+
+def test_the_prefix_mlp_is_dropped_after_training() -> None:
+    names = set(trained_bank(PREFIXED).export())
+    assert {"encoder_prefix.table", "decoder_prefix.table"} <= names
+    assert not any(".down." in name or ".vectors" in name for name in names if "prefix" in name)

@@ -1,0 +1,68 @@
+"""The objective's parts against cases that can be worked out by hand."""
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from model.adavae import pad
+from model.posterior import Posterior
+from model.stacked import AdapterIndex
+from model.training.objective import FreeBits, Objective, TextBatch, free_bits_kl, reconstruction_nll
+from tests.tiny import POOLED, TINY, tiny_vae
+
+ROWS = [[5, 6, 7], [8, 9, 10, 11, 12]]
+
+
+def test_free_bits_per_dimension_and_whole() -> None:
+    kl = torch.tensor([[0.1, 2.0, 0.6], [0.0, 0.1, 0.2]])
+    torch.testing.assert_close(free_bits_kl(kl, 0.5), torch.tensor([0.5 + 2.0 + 0.6, 1.5]))
+    torch.testing.assert_close(free_bits_kl(kl, 0.5, FreeBits.WHOLE), torch.tensor([2.7, 0.5]))
+    torch.testing.assert_close(free_bits_kl(kl, 0.0), kl.sum(-1))
+
+
+def test_kl_of_two_gaussians_in_closed_form() -> None:
+    posterior = Posterior(mu=torch.tensor([[1.0, 0.0]]), logvar=torch.tensor([[0.0, math.log(4.0)]]))
+    expected = torch.tensor([[0.5, 0.5 * (4.0 - 1.0 - math.log(4.0))]])
+    torch.testing.assert_close(posterior.kl_to_prior(), expected)
+
+
+def test_reconstruction_is_the_sum_over_tokens_with_end_of_text() -> None:
+    vae, index = tiny_vae(), AdapterIndex.uniform(2)
+    ids, mask = pad(ROWS, 90)
+    z = torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        nll = reconstruction_nll(vae, TextBatch(ids, mask), z, index)
+        for row, text in enumerate(ROWS):
+            inputs = torch.tensor([[TINY.eos_token_id, *text]])
+            logits = vae.backbone.lm_head(vae.hidden_states(inputs, z[row : row + 1], AdapterIndex.uniform(1)))
+            expected = F.cross_entropy(logits[0], torch.tensor([*text, TINY.eos_token_id]), reduction="sum")
+            torch.testing.assert_close(nll[row], expected, atol=1e-4, rtol=1e-5)
+
+
+def test_loss_is_the_elbo_per_token_plus_the_head() -> None:
+    vae = tiny_vae(POOLED)
+    ids, mask = pad(ROWS, 0)
+    batch = TextBatch(ids, mask, torch.tensor([0, 2]))
+    objective = Objective(free_bits=0.3, head_weight=2.0)
+    loss = objective.loss(vae, batch, 0.7, torch.Generator().manual_seed(5))
+    index = AdapterIndex.uniform(2)
+    posterior = vae.encode(ids, mask, index)
+    z = posterior.sample(torch.Generator().manual_seed(5))
+    nll = reconstruction_nll(vae, batch, z, index)
+    kl = free_bits_kl(posterior.kl_to_prior(), 0.3)
+    head = F.cross_entropy(vae.classify(posterior.mu, index), torch.tensor([0, 2]))
+    expected = (nll.sum() + 0.7 * kl.sum() + 2.0 * 2 * head) / loss.num_tokens
+    torch.testing.assert_close(loss.total, expected)
+    assert loss.num_tokens == 3 + 5 + 2
+    assert loss.reconstruction_nats == pytest.approx(float(nll.mean()), rel=1e-5)
+
+
+def test_word_dropout_hides_the_decoders_input_and_not_its_target() -> None:
+    vae = tiny_vae()
+    ids, mask = pad(ROWS, 0)
+    seen = Objective(word_dropout=0.9).loss(vae, TextBatch(ids, mask), 0.0, torch.Generator().manual_seed(1))
+    plain = Objective().loss(vae, TextBatch(ids, mask), 0.0, torch.Generator().manual_seed(1))
+    assert seen.num_tokens == plain.num_tokens
+    assert not torch.equal(seen.total, plain.total)
