@@ -51,7 +51,8 @@ class LayerAdapters(nn.Module):
         """``output + scale * adapter(x)``, or ``output`` where nothing stands at ``placement``."""
         if placement not in self.placed:
             return output
-        return output + scale * self.placed[placement](x, index)
+        added: Tensor = output + scale * self.placed[placement](x, index)
+        return added
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +65,7 @@ class RowAdapters:
 
     def on_attention(self, x: Tensor, attended: Tensor) -> Tensor:
         """The sequential adapter reads the attention's output, the parallel one the residual stream."""
-        attended = self.layer.add(
-            AdapterPlacement.SEQUENTIAL_ATTENTION, attended, attended, self.scale, self.index
-        )
+        attended = self.layer.add(AdapterPlacement.SEQUENTIAL_ATTENTION, attended, attended, self.scale, self.index)
         return self.layer.add(AdapterPlacement.PARALLEL_ATTENTION, x, attended, self.scale, self.index)
 
     def on_ffn(self, x: Tensor, transformed: Tensor) -> Tensor:
@@ -131,7 +130,9 @@ class AdapterBank(nn.Module):
             LayerAdapters(S, C, shape.adapter_size, shape.placements) for _ in range(backbone.n_layer)
         )
         self.latent_attention = (
-            LatentAttention(S, C, shape.latent_heads) if LatentAggregation.LATENT_ATTENTION in shape.aggregations else None
+            LatentAttention(S, C, shape.latent_heads)
+            if LatentAggregation.LATENT_ATTENTION in shape.aggregations
+            else None
         )
         self.pooled = Pooled(S, C) if LatentAggregation.POOLED in shape.aggregations else None
         self.posterior = PosteriorHeads(S, shape.latent_heads * C, shape.latent_size)
@@ -193,13 +194,15 @@ class AdapterBank(nn.Module):
         pooled: Tensor = self.pooled(hidden, attention_mask, index)
         if self.latent_attention is None:
             return pooled
-        pooled = F.pad(pooled, (0, (self.shape.latent_heads - 1) * pooled.shape[1]))  # pooled sets read the first C only
+        pooled = F.pad(
+            pooled, (0, (self.shape.latent_heads - 1) * pooled.shape[1])
+        )  # pooled sets read the first C only
         is_pooled = [self.config_of(slot).latent_aggregation is LatentAggregation.POOLED for slot in index.slots]
         choice = torch.tensor(is_pooled, device=hidden.device).unsqueeze(1)  # (B, 1)
         return torch.where(choice, pooled, self.latent_attention(hidden, attention_mask, index))
 
     def posterior_of(self, v_z: Tensor, index: AdapterIndex) -> Posterior:
-        """v_z, (B, K * C), to q(z|x) over (B, Z) of the bank; a set with a smaller latent leaves the last columns at zero."""
+        """v_z, (B, K * C), to q(z|x) over the bank's (B, Z); a smaller set leaves its last dimensions at zero."""
         posterior: Posterior = self.posterior(v_z, index)
         return posterior
 
@@ -307,7 +310,15 @@ class AdapterBank(nn.Module):
     def has_room_for(self, config: AdapterConfig) -> bool:
         """Whether ``load`` would take a set of this configuration."""
         mine, other = self.shape, BankShape.covering([config])
-        sizes = ("encoder_layers", "adapter_size", "latent_size", "latent_heads", "latent_positions", "prefix_length", "num_labels")
+        sizes = (
+            "encoder_layers",
+            "adapter_size",
+            "latent_size",
+            "latent_heads",
+            "latent_positions",
+            "prefix_length",
+            "num_labels",
+        )
         parts = ("has_psa", "has_atm")
         return (
             all(getattr(other, size) <= getattr(mine, size) for size in sizes)

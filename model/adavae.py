@@ -34,6 +34,11 @@ class AdaVAE(nn.Module):
         self.bank = bank
         self.encoder_backbone = encoder_backbone if encoder_backbone is not None else backbone
 
+    @property
+    def eos_token_id(self) -> int:
+        """Begins every decoded text, and ends it."""
+        return self.backbone.config.eos_token_id
+
     def encode(self, token_ids: Tensor, attention_mask: Tensor, index: AdapterIndex) -> Posterior:
         """Right-padded token ids, (B, T), to q(z|x) over (B, Z); see ``encoder.encode``."""
         return encoder.encode(self.encoder_backbone, self.bank, token_ids, attention_mask, index)

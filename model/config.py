@@ -98,7 +98,10 @@ class BackboneConfig:
         for name in ("scale_attn_by_inverse_layer_idx", "add_cross_attention"):
             _require(not config.get(name, False), name, config.get(name), "is not supported, must be false")
         _require(
-            config.get("scale_attn_weights", True) is True, "scale_attn_weights", False, "is not supported, must be true"
+            config.get("scale_attn_weights", True) is True,
+            "scale_attn_weights",
+            False,
+            "is not supported, must be true",
         )
         activation = config.get("activation_function", "gelu_new")
         _require(activation in set(Activation), "activation_function", activation, f"must be one of {list(Activation)}")
@@ -156,7 +159,8 @@ class AdapterConfig:
         adapter_size: A, the adapters' bottleneck (the paper's sigma).
         adapter_scale: s in ``x + MLP(LN2(x)) + s * Up(ReLU(Down(x)))``.
         latent_heads: Weighted sums that latent attention takes of the hidden states; 1 is the paper.
-        latent_positions: Key/value positions that PSA (or add-to-memory) makes of one z; 1 is the paper, 0 hides z from the decoder (a baseline).
+        latent_positions: Key/value positions that PSA (or add-to-memory) makes of one z; 1 is the paper, 0
+            hides z from the decoder (a baseline).
         prefix_length: P learned key/value pairs a layer; 0 for none.
         prefix_hidden: Width of the MLP that makes the prefix while training.
         labels: Names of the classification head's classes, in its order; empty for no head.
@@ -233,5 +237,5 @@ class AdapterConfig:
             try:
                 typed[name] = kind(values[name]) if name in values else getattr(cls(), name)
             except ValueError as exc:
-                raise ConfigError(name, values[name], f"must be one of {[str(member) for member in kind]}") from exc
+                raise ConfigError(name, values[name], f"is not one of its values ({exc})") from exc
         return cls(**typed)

@@ -12,9 +12,7 @@ from model.kv_cache import KVCache, MemoryStore
 from model.stacked import AdapterIndex
 
 
-def hidden_states(
-    backbone: Backbone, bank: AdapterBank, token_ids: Tensor, z: Tensor, index: AdapterIndex
-) -> Tensor:
+def hidden_states(backbone: Backbone, bank: AdapterBank, token_ids: Tensor, z: Tensor, index: AdapterIndex) -> Tensor:
     """Teacher-forced final hidden states.
 
     Args:

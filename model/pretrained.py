@@ -44,7 +44,7 @@ class PretrainedBackbone:
 
 
 def load_backbone(
-    source: str | Path, *, dtype: torch.dtype = torch.float32, device: torch.device | None = None
+    source: str | Path, dtype: torch.dtype = torch.float32, *, device: torch.device | None = None
 ) -> PretrainedBackbone:
     """Reads a checkpoint of the GPT-2 family.
 

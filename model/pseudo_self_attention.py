@@ -17,15 +17,21 @@ class LatentMemory(nn.Module):
     """
 
     def __init__(
-        self, num_slots: int, *, latent_size: int, n_embd: int, n_layer: int, positions: int, has_psa: bool, has_atm: bool
+        self,
+        num_slots: int,
+        *,
+        latent_size: int,
+        n_embd: int,
+        n_layer: int,
+        positions: int,
+        has_psa: bool,
+        has_atm: bool,
     ) -> None:
         super().__init__()
         self.positions = positions
         self.projection = StackedLinear(num_slots, latent_size, positions * n_embd, bias=False)
         self.psa = nn.ModuleList(StackedLinear(num_slots, n_embd, 2 * n_embd) for _ in range(n_layer * has_psa))
-        self.atm = nn.ModuleList(
-            StackedLinear(num_slots, n_embd, n_embd, bias=False) for _ in range(n_layer * has_atm)
-        )
+        self.atm = nn.ModuleList(StackedLinear(num_slots, n_embd, n_embd, bias=False) for _ in range(n_layer * has_atm))
 
     def forward(self, z: Tensor, index: AdapterIndex) -> tuple[Tensor, Tensor]:
         """Keys and values of every layer.

@@ -1,7 +1,7 @@
 """Weights of S adapter sets stacked in one tensor, picked per row: the one place that knows how rows find their slot.
 
-A batch in which all rows use the same slot costs what a plain linear layer costs; a mixed batch is computed slot by slot,
-without ever copying weights.
+A batch in which all rows use the same slot costs what a plain linear layer costs; a mixed batch is computed slot by
+slot, without ever copying weights.
 """
 
 from collections.abc import Sequence

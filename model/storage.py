@@ -2,8 +2,8 @@
 
 import errno
 import os
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +11,7 @@ from pathlib import Path
 from model.errors import AdapterSetExists, StorageFull
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_TEMPORARY, _STAGING = ".writing-", ".staging-"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -19,29 +20,31 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         StorageFull: The disk took no more.
     """
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as exc:
-        raise _translated(exc, path, len(content)) from exc
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-    _sync_directory(path.parent)
+    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
+    with _full_disk_reported(path, len(content)):
+        try:
+            _write_and_sync(temporary, content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync(path.parent)
 
 
 @contextmanager
 def staging_directory(parent: Path) -> Iterator[Path]:
-    """A private directory on ``parent``'s disk, removed at the end unless it was published."""
-    parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=parent))
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    """A private directory on ``parent``'s disk, removed at the end unless it was published.
+
+    Raises:
+        StorageFull: Something written inside the ``with`` found no room.
+    """
+    staging = parent / f"{_STAGING}{secrets.token_hex(8)}"
+    with _full_disk_reported(parent, None):
+        parent.mkdir(parents=True, exist_ok=True)
+        try:
+            staging.mkdir()
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
 
 
 def publish_directory(staging: Path, destination: Path) -> None:
@@ -51,30 +54,41 @@ def publish_directory(staging: Path, destination: Path) -> None:
         AdapterSetExists: ``destination`` is there already.
         StorageFull: The disk took no more.
     """
-    if destination.exists():
-        raise AdapterSetExists(f"{destination} is there already: delete it first, or use another name")
-    try:
-        for path in staging.iterdir():
-            _sync_file(path)
+    _refuse_existing(destination)
+    with _full_disk_reported(destination, sum(path.stat().st_size for path in staging.rglob("*"))):
+        for path in (*staging.rglob("*"), staging):
+            _sync(path)
         destination.parent.mkdir(parents=True, exist_ok=True)
-        staging.chmod(0o755)
-        os.rename(staging, destination)
-    except OSError as exc:
-        raise _translated(exc, destination, sum(path.stat().st_size for path in staging.iterdir())) from exc
-    _sync_directory(destination.parent)
+        try:
+            os.rename(staging, destination)
+        except OSError:
+            _refuse_existing(destination)  # made since the check above
+            raise
+        _sync(destination.parent)
 
 
-def _translated(exc: OSError, path: Path, num_bytes: int) -> Exception:
-    if exc.errno not in _FULL:
-        return exc
-    free = shutil.disk_usage(path.parent if path.parent.exists() else path.parent.parent).free
-    return StorageFull(
-        f"{path} needs {num_bytes:,} bytes and the disk has {free:,} free: make room and repeat; nothing half-written "
-        "was left"
-    )
+def remove_leftovers(directory: Path) -> None:
+    """Removes what a killed process left half-written; only for a ``directory`` with a single writer."""
+    for path in directory.glob(f"{_TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+    for path in directory.glob(f"{_STAGING}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
-def _sync_file(path: Path) -> None:
+def _write_and_sync(path: Path, content: bytes) -> None:
+    """A new file with the rights that the umask leaves, so that other users can read what is published."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        remaining = memoryview(content)
+        while remaining:
+            remaining = remaining[os.write(descriptor, remaining) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or a directory's list of names, is on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -82,5 +96,22 @@ def _sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sync_directory(path: Path) -> None:
-    _sync_file(path)
+def _refuse_existing(destination: Path) -> None:
+    if os.path.lexists(destination):
+        raise AdapterSetExists(f"{destination} is there already: delete it first, or use another name")
+
+
+@contextmanager
+def _full_disk_reported(path: Path, num_bytes: int | None) -> Iterator[None]:
+    """Turns "no space left" and "quota exceeded" into StorageFull; other errors pass."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in _FULL:
+            raise
+        existing = next(folder for folder in path.absolute().parents if folder.is_dir())
+        needed = "more bytes than there are" if num_bytes is None else f"{num_bytes:,} bytes"
+        raise StorageFull(
+            f"{path} needs {needed} and the disk has {shutil.disk_usage(existing).free:,} free ({exc.strerror}): make "
+            f"room and repeat; nothing half-written was left"
+        ) from exc

@@ -105,6 +105,16 @@ class TextModel:
         slots = {name: slot for slot, name in enumerate(sets)}
         return cls(AdaVAE(backbone, bank), pretrained.tokenizer, slots, versions)
 
+    @classmethod
+    def of_tensors(
+        cls, pretrained: PretrainedBackbone, name: str, config: AdapterConfig, tensors: dict[str, Tensor]
+    ) -> Self:
+        """A model of one adapter set that is not published yet."""
+        bank = AdapterBank(pretrained.backbone.config, BankShape.covering([config]))
+        bank = bank.to(pretrained.backbone.wte.weight).requires_grad_(False).eval()
+        bank.load(0, config, tensors)
+        return cls(AdaVAE(pretrained.backbone, bank), pretrained.tokenizer, {name: 0}, {name: name})
+
     def reference_of(self, name: str) -> str:
         """``name@version`` of a loaded adapter set."""
         return self._references[name]
@@ -192,9 +202,7 @@ class TextModel:
         ends = self.encode([source, target], name).mu
         z = latent_ops.interpolate(ends[0], ends[1], steps, method)
         decoded = self.decode(z, name, decoding)
-        return [
-            InterpolationStep(tau, own) for tau, own in zip(latent_ops.taus(steps).tolist(), decoded, strict=True)
-        ]
+        return [InterpolationStep(tau, own) for tau, own in zip(latent_ops.taus(steps).tolist(), decoded, strict=True)]
 
     def analogy(
         self, a: str, b: str, c: str, name: str, decoding: Decoding | Sequence[Decoding], scale: float = 1.0

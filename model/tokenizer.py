@@ -56,7 +56,7 @@ class Tokenizer:
         except (OSError, UnicodeDecodeError) as exc:
             raise WeightsCorrupted(f"the tokenizer in {directory} cannot be read ({exc}): fetch it again") from exc
         raise BackboneNotFound(
-            f"{directory} has neither tokenizer.json nor vocab.json with merges.txt: copy the checkpoint's tokenizer there"
+            f"{directory} has neither tokenizer.json nor vocab.json with merges.txt: copy the tokenizer there"
         )
 
     @property

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from model.errors import WeightsCorrupted
-from model.storage import write_atomically
+from model.errors import CheckpointMismatch, WeightsCorrupted
+from model.storage import remove_leftovers, write_atomically
 
 _NAME = re.compile(r"^step-(\d{9})\.safetensors$")
 
@@ -35,16 +35,21 @@ class Checkpoint:
 def save_checkpoint(directory: Path, step: int, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
     """Writes ``step-N.safetensors`` (32 bytes of sha256 before the content), then removes all but the newest ``keep``.
 
+    Checkpoints of later steps belong to a past that this run has left, because it began afresh or went on from an
+    earlier one: they are removed too, or a resumed run would go on from them.
+
     Raises:
         StorageFull: The disk took no more; the previous checkpoints are as they were.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.tensors.items()}
-    content = safetensors.save(tensors, metadata={"state": json.dumps(checkpoint.state)})
+    remove_leftovers(directory)
+    content = safetensors.save(_separate(checkpoint.tensors), metadata={"state": json.dumps(checkpoint.state)})
     path = directory / f"step-{step:09d}.safetensors"
     write_atomically(path, hashlib.sha256(content).digest() + content)
-    for old in _newest_first(directory)[keep:]:
-        old.unlink()
+    paths = _newest_first(directory)
+    position = paths.index(path)
+    for other in (*paths[:position], *paths[position + keep :]):
+        other.unlink()
     return path
 
 
@@ -75,30 +80,68 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """An optimiser's state as named tensors and JSON."""
+    """An optimiser's state and options; parameters that were never updated have no state.
+
+    Returns:
+        Tensors ``state.<parameter>.<name>`` (the optimiser's own, not copies) and ``groups.<group>.<option>``, and JSON
+        with everything that is not a tensor.
+    """
+    flat = optimizer.state_dict()
+    owners = {f"state.{number}": entries for number, entries in flat["state"].items()}
+    owners |= {f"groups.{number}": _options(group) for number, group in enumerate(flat["param_groups"])}
     tensors: dict[str, Tensor] = {}
-    scalars: dict[str, Any] = {}
-    state = optimizer.state_dict()
-    for number, entries in state["state"].items():
-        for name, value in entries.items():
-            if isinstance(value, Tensor):
-                tensors[f"{number}.{name}"] = value
-            else:
-                scalars[f"{number}.{name}"] = value
-    return tensors, scalars
+    scalars: dict[str, dict[str, Any]] = {}
+    for owner, entries in owners.items():
+        tensors |= {f"{owner}.{name}": value.detach() for name, value in entries.items() if isinstance(value, Tensor)}
+        scalars[owner] = {name: value for name, value in entries.items() if not isinstance(value, Tensor)}
+    return tensors, {"kind": type(optimizer).__name__, "shapes": _shapes(optimizer), "scalars": scalars}
 
 
 def restore_optimizer(
-    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], saved: Mapping[str, Any]
 ) -> None:
-    """Puts back what ``flatten_optimizer`` took, into an optimiser of the same parameters."""
-    state = optimizer.state_dict()
-    entries: dict[int, dict[str, Any]] = {}
-    for key, value in [*tensors.items(), *scalars.items()]:
-        number, name = key.split(".", 1)
-        entries.setdefault(int(number), {})[name] = value
-    state["state"] = entries
-    optimizer.load_state_dict(state)
+    """Puts back what ``flatten_optimizer`` took, into an optimiser of the same parameters.
+
+    Raises:
+        CheckpointMismatch: It was taken from another kind of optimiser, or from other parameters.
+    """
+    own = {"kind": type(optimizer).__name__, "shapes": _shapes(optimizer)}
+    if different := [name for name, value in own.items() if saved[name] != value]:
+        raise CheckpointMismatch(
+            f"the checkpoint's optimiser ({saved['kind']}) differs from this run's ({own['kind']}) in its "
+            f"{' and '.join(different)}: resume with the settings the run began with"
+        )
+    owners: dict[str, dict[str, Any]] = {owner: dict(entries) for owner, entries in saved["scalars"].items()}
+    for key, tensor in tensors.items():
+        owner, name = key.rsplit(".", 1)
+        owners[owner][name] = tensor.clone()
+    flat = optimizer.state_dict()
+    for number, group in enumerate(flat["param_groups"]):
+        entries = owners.pop(f"groups.{number}")
+        group |= {name: tuple(value) if isinstance(group[name], tuple) else value for name, value in entries.items()}
+    flat["state"] = {int(owner.removeprefix("state.")): entries for owner, entries in owners.items()}
+    optimizer.load_state_dict(flat)
+
+
+def _options(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name != "params"}
+
+
+def _shapes(optimizer: torch.optim.Optimizer) -> list[list[list[int]]]:
+    """The shape of each parameter of each group."""
+    return [[list(parameter.shape) for parameter in group["params"]] for group in optimizer.param_groups]
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same values, contiguous on the CPU, no two in the same memory, as safetensors wants them."""
+    separate: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        memory = tensor.untyped_storage().data_ptr()
+        separate[name] = tensor.clone() if memory in seen else tensor
+        seen.add(memory)
+    return separate
 
 
 def _newest_first(directory: Path) -> list[Path]:
@@ -108,7 +151,10 @@ def _newest_first(directory: Path) -> list[Path]:
 
 
 def _verified(path: Path) -> bytes:
-    content = path.read_bytes()
+    try:
+        content = path.read_bytes()
+    except OSError as exc:
+        raise WeightsCorrupted(f"{path} cannot be read ({exc.strerror}): go on from the one before") from exc
     if hashlib.sha256(content[32:]).digest() != content[:32]:
         raise WeightsCorrupted(f"{path} is damaged: remove it to go on from the one before")
     return content[32:]

@@ -1,7 +1,7 @@
 """What a training run is asked to do, and the presets that users start from."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Self
 
@@ -78,7 +78,7 @@ class TrainingConfig:
         is_full_fine_tuning: Train every weight of two backbones instead: a baseline that is never served.
     """
 
-    adapter: AdapterConfig = AdapterConfig()
+    adapter: AdapterConfig = field(default_factory=AdapterConfig)
     preset: Preset = Preset.GENERATION
     epochs: float = 5.0
     max_steps: int | None = None
@@ -122,7 +122,7 @@ class TrainingConfig:
         Raises:
             ConfigError: An unknown field, or a value outside its rule.
         """
-        kinds = {
+        kinds: dict[str, Callable[[Any], Any]] = {
             "preset": Preset,
             "learning_rate_schedule": LearningRateSchedule,
             "beta_schedule": BetaSchedule,
@@ -130,7 +130,7 @@ class TrainingConfig:
             "precision": Precision,
             "adapter": AdapterConfig.from_dict,
         }
-        known = [field.name for field in fields(cls)]
+        known = [each.name for each in fields(cls)]
         typed: dict[str, Any] = {}
         for name, value in values.items():
             if name not in known:
@@ -190,5 +190,5 @@ def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
         beta_schedule=BetaSchedule.CONSTANT,
         head_weight=5.0,
         stage_one_share=0.0,
-        epochs=4.0,
+        epochs=3.0,
     )

@@ -3,7 +3,6 @@
 A fault is told as ``file:line: what, and what to do``.
 """
 
-import csv
 import hashlib
 import io
 import json
@@ -11,13 +10,13 @@ import lzma
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 from model.errors import DatasetError, SequenceTooLong
 from model.tokenizer import Tokenizer
 
-MAX_BYTES = 2 * 1024**3
+MAX_BYTES = 1024**3  # decompressed
 MAX_LABELS = 1000
 MAX_LABEL_CHARACTERS = 100
 _BOUNDARY_MARKS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
@@ -32,23 +31,32 @@ class Dataset:
         labels: One a text, or None.
         digest: sha256 over texts and labels in order.
         source: The file's name, without its folder.
+        lines: Line of each text in the file; None where they are 1, 2, 3 ...
     """
 
     texts: tuple[str, ...]
     labels: tuple[str, ...] | None
     digest: str
     source: str
+    lines: tuple[int, ...] | None = None
 
     @classmethod
-    def of(cls, texts: Sequence[str], labels: Sequence[str] | None, source: str) -> "Dataset":
+    def of(
+        cls, texts: Sequence[str], labels: Sequence[str] | None, source: str, lines: Sequence[int] | None = None
+    ) -> "Dataset":
+        own_lines = None if lines is None else tuple(lines)
         own_labels = None if labels is None else tuple(labels)
         digest = hashlib.sha256(json.dumps([list(texts), own_labels], ensure_ascii=False).encode()).hexdigest()
-        return cls(tuple(texts), own_labels, digest, source)
+        return cls(tuple(texts), own_labels, digest, source, own_lines)
 
     def rows(self, chosen: Sequence[int], source: str) -> "Dataset":
         """The dataset made of some rows of this one."""
         labels = None if self.labels is None else [self.labels[row] for row in chosen]
-        return Dataset.of([self.texts[row] for row in chosen], labels, source)
+        return Dataset.of([self.texts[row] for row in chosen], labels, source, [self.line_of(row) for row in chosen])
+
+    def line_of(self, row: int) -> int:
+        """Where a row stands in the file, from 1."""
+        return row + 1 if self.lines is None else self.lines[row]
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -68,7 +76,7 @@ def read_dataset(path: Path, *, require_labels: bool = False, limit: int | None 
 
     Args:
         path: The file.
-        require_labels: Refuse texts without labels.
+        require_labels: Refuse texts without labels, or with only one.
         limit: Take only the first rows.
 
     Raises:
@@ -81,32 +89,35 @@ def read_dataset(path: Path, *, require_labels: bool = False, limit: int | None 
     rows = list(islice(parse(path, _read_text(path)), limit))
     _check_rows(path, rows, require_labels)
     labels = [row.label or "" for row in rows] if rows[0].label is not None else None
-    return Dataset.of([row.text for row in rows], labels, path.name)
+    return Dataset.of([row.text for row in rows], labels, path.name, [row.line for row in rows])
 
 
 def _read_text(path: Path) -> str:
     try:
         if path.is_dir():
             raise DatasetError(f"{path}: is a directory, name a file")
-        with lzma.open(path) if path.suffix == ".xz" else path.open("rb") as file:
+        with lzma.open(path, format=lzma.FORMAT_XZ) if path.suffix == ".xz" else path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except FileNotFoundError as exc:
-        raise DatasetError(f"{path}: there is no such file") from exc
+        raise DatasetError(f"{path}: there is no such file: check the path") from exc
     except (OSError, lzma.LZMAError, EOFError) as exc:
-        raise DatasetError(f"{path}: cannot be read ({exc})") from exc
+        raise DatasetError(f"{path}: cannot be read ({exc}): check its permissions, or compress it again") from exc
     if len(content) > MAX_BYTES:
         raise DatasetError(f"{path}: holds more than {MAX_BYTES:,} bytes, split it")
     for mark, name in _BOUNDARY_MARKS:
         if content.startswith(mark):
             raise DatasetError(f"{path}: is {name}, must be UTF-8: convert it first")
+    content = content.removeprefix(b"\xef\xbb\xbf")
     try:
-        text = content.decode("utf-8-sig")
+        text = content.decode()
     except UnicodeDecodeError as exc:
         line = content[: exc.start].count(b"\n") + 1
         raise DatasetError(f"{path}:{line}: is not UTF-8 (byte 0x{content[exc.start]:02x}): convert the file") from exc
+    if not text.strip():
+        raise DatasetError(f"{path}: is empty: give at least 2 texts")
     if "\0" in text:
         line = text[: text.index("\0")].count("\n") + 1
-        raise DatasetError(f"{path}:{line}: holds a NUL character: this is not a text file")
+        raise DatasetError(f"{path}:{line}: holds a NUL character: save it as plain UTF-8 (UTF-16 looks like this)")
     return text
 
 
@@ -114,7 +125,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
     """Numbered lines without the blank ones."""
     for number, line in enumerate(io.StringIO(text), start=1):
         if line.strip():
-            yield number, line.rstrip("\r\n")
+            yield number, line.removesuffix("\n").removesuffix("\r")
 
 
 def _parse_txt(path: Path, text: str) -> Iterator[_Row]:
@@ -126,14 +137,20 @@ def _parse_txt(path: Path, text: str) -> Iterator[_Row]:
 def _parse_tsv(path: Path, text: str) -> Iterator[_Row]:
     lines = _lines(text)
     header_line, header = next(lines, (1, ""))
-    columns = header.split("\t")
-    if "text" not in columns or "label" not in columns:
-        raise DatasetError(f"{path}:{header_line}: the header must name the columns label and text, it has {columns}")
+    columns = [column.strip() for column in header.split("\t")]
+    if columns.count("text") != 1 or columns.count("label") != 1:
+        raise DatasetError(
+            f"{path}:{header_line}: the header must name the tab-separated columns label and text once each, it reads "
+            f"{header[:80]!r}: add it; texts without labels go into a .txt file"
+        )
     text_column, label_column = columns.index("text"), columns.index("label")
     for number, line in lines:
-        cells = next(csv.reader([line], delimiter="\t", quoting=csv.QUOTE_NONE))
+        cells = line.split("\t")
         if len(cells) != len(columns):
-            raise DatasetError(f"{path}:{number}: has {len(cells)} columns, the header {len(columns)}: mend the line")
+            raise DatasetError(
+                f"{path}:{number}: has {len(cells)} columns, the header {len(columns)}: add what is missing, or "
+                "replace tabs inside a text"
+            )
         yield _Row(number, cells[text_column].strip(), cells[label_column].strip())
 
 
@@ -141,15 +158,15 @@ def _parse_jsonl(path: Path, text: str) -> Iterator[_Row]:
     for number, line in _lines(text):
         try:
             entry = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as exc:
+        except (ValueError, RecursionError) as exc:
             raise DatasetError(f"{path}:{number}: is not JSON ({exc}): mend the line") from exc
         if not isinstance(entry, dict) or not isinstance(entry.get("text"), str):
-            raise DatasetError(f'{path}:{number}: must be an object with a string "text"')
+            raise DatasetError(f'{path}:{number}: must be an object with a string "text": mend the line')
         if unknown := set(entry) - {"text", "label"}:
             raise DatasetError(f"{path}:{number}: has unknown fields {sorted(unknown)}: only text and label are read")
         label = entry.get("label")
         if label is not None and not isinstance(label, str):
-            raise DatasetError(f'{path}:{number}: "label" is {label!r}, must be a string')
+            raise DatasetError(f'{path}:{number}: "label" is {label!r}, must be a string: put it in quotes')
         yield _Row(number, entry["text"].strip(), None if label is None else label.strip())
 
 
@@ -162,11 +179,13 @@ _PARSERS: dict[str, Callable[[Path, str], Iterator[_Row]]] = {
 
 def _check_rows(path: Path, rows: list[_Row], require_labels: bool) -> None:
     if len(rows) < 2:
-        raise DatasetError(f"{path}: has {len(rows)} texts, at least 2 are needed")
+        raise DatasetError(f"{path}: has {len(rows)} texts, at least 2 are needed: add some")
     has_labels = rows[0].label is not None
     for row in rows:
         if not row.text:
             raise DatasetError(f"{path}:{row.line}: the text is empty: remove the line")
+        if not (_is_storable(row.text) and _is_storable(row.label or "")):
+            raise DatasetError(f"{path}:{row.line}: holds a NUL character or half a surrogate pair: remove the escape")
         if (row.label is not None) is not has_labels:
             raise DatasetError(f"{path}:{row.line}: some texts have a label and some do not: label all or none")
         if row.label is not None and not 1 <= len(row.label) <= MAX_LABEL_CHARACTERS:
@@ -176,7 +195,7 @@ def _check_rows(path: Path, rows: list[_Row], require_labels: bool) -> None:
     if require_labels and not has_labels:
         raise DatasetError(f"{path}: has no labels, and labels are needed here: give a .tsv with label and text")
     names = {row.label for row in rows}
-    if has_labels and len(names) == 1:
+    if require_labels and len(names) == 1:
         raise DatasetError(
             f"{path}: every text has the label {rows[0].label!r}, a head needs at least 2: add texts of another label, "
             "or give a .txt without labels"
@@ -185,32 +204,45 @@ def _check_rows(path: Path, rows: list[_Row], require_labels: bool) -> None:
         raise DatasetError(f"{path}: has {len(names)} different labels, at most {MAX_LABELS} are allowed")
 
 
-def split_validation(dataset: Dataset, fraction: float = 0.05, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Training and validation texts; copies of one text never stand on both sides.
+def _is_storable(text: str) -> bool:
+    """False for what only JSON's escapes can bring in and UTF-8 text cannot hold."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
 
-    At least one text goes to each side, at most 2,000 to validation.
+
+def split_validation(dataset: Dataset, fraction: float = 0.05, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """Training and validation texts, each label in both about as often; copies of one text never stand on both sides.
+
+    At least one text goes to each side, at most about 2,000 to validation.
+
+    Raises:
+        DatasetError: All texts are copies of one.
     """
     groups: dict[str, list[int]] = {}
     for row, text in enumerate(dataset.texts):
         groups.setdefault(" ".join(text.lower().split()), []).append(row)
     if len(groups) < 2:
         raise DatasetError(f"{dataset.source}: all texts are copies of one; at least two different ones are needed")
-    keys = sorted(groups)
-    random.Random(seed).shuffle(keys)
-    wanted = min(2000, max(1, round(fraction * len(dataset.texts))))
-    validation: list[int] = []
-    for key in keys[:-1]:
-        if len(validation) >= wanted:
-            break
-        validation += groups[key]
-    held = set(validation)
+    ordered = _shuffled_by_label(dataset, list(groups.values()), seed)
+    share = min(fraction, 2000 / len(dataset.texts))
+    wanted = min(len(ordered) - 1, max(1, round(share * len(ordered))))
+    # Evenly spaced groups of a list ordered by label hold each label in proportion.
+    chosen = [ordered[(2 * number + 1) * len(ordered) // (2 * wanted)] for number in range(wanted)]
+    held = {row for group in chosen for row in group}
     training = [row for row in range(len(dataset.texts)) if row not in held]
     return dataset.rows(training, dataset.source), dataset.rows(sorted(held), dataset.source)
 
 
-def tokenize(
-    dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncate: bool
-) -> tuple[list[list[int]], int]:
+def _shuffled_by_label(dataset: Dataset, groups: list[list[int]], seed: int) -> list[list[int]]:
+    """The groups ordered by the label of their first row, at random within a label."""
+    random.Random(seed).shuffle(groups)
+    labels = dataset.labels
+    return groups if labels is None else sorted(groups, key=lambda group: labels[group[0]])
+
+
+def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncate: bool) -> tuple[list[list[int]], int]:
     """Token ids of every text.
 
     Args:
@@ -224,20 +256,27 @@ def tokenize(
 
     Raises:
         SequenceTooLong: A text is longer, and ``truncate`` is not set.
+        DatasetError: The tokenizer leaves nothing of a text.
     """
     rows = tokenizer.encode_many(dataset.texts)
+    if [] in rows:
+        raise DatasetError(f"{dataset.source}:{dataset.line_of(rows.index([]))}: has no tokens: remove the line")
     too_long = [number for number, row in enumerate(rows) if len(row) > max_tokens]
     if too_long and not truncate:
-        number = too_long[0]
+        longest = max(too_long, key=lambda row: len(rows[row]))
         raise SequenceTooLong(
-            f"{dataset.source}: {len(too_long)} texts are longer than the context; the first, text {number + 1}, has "
-            f"{len(rows[number])} tokens of at most {max_tokens}: shorten them, or allow truncation (--truncate)"
+            f"{dataset.source}:{dataset.line_of(longest)}: has {len(rows[longest]):,} tokens, the limit is "
+            f"{max_tokens:,} (texts that are too long: {len(too_long):,}; this is the longest): shorten them, or allow "
+            "truncation (--truncate)"
         )
     return [row[:max_tokens] for row in rows], len(too_long)
 
 
 class Batches:
-    """An endless, seeded stream of batches of similar lengths, addressed by step: nothing has to be kept to resume it."""
+    """An endless, seeded stream of batches of similar lengths, addressed by step: nothing has to be kept to resume it.
+
+    Step s is batch ``s % batches_per_epoch`` of epoch ``s // batches_per_epoch``; an epoch has every row once.
+    """
 
     _CHUNK = 64  # batches that are sorted by length together
 
@@ -262,6 +301,9 @@ class Batches:
         span = self.batch_size * self._CHUNK
         for start in range(0, len(rows), span):
             chunk = sorted(rows[start : start + span], key=lambda row: self.lengths[row])
-            batches += [chunk[at : at + self.batch_size] for at in range(0, len(chunk), self.batch_size)]
+            # Of equal size, give or take a row: a last batch of two or three would weigh as much as a full one.
+            num_batches = -(-len(chunk) // self.batch_size)
+            edges = [len(chunk) * number // num_batches for number in range(num_batches + 1)]
+            batches += [chunk[low:high] for low, high in pairwise(edges)]
         generator.shuffle(batches)
         return batches

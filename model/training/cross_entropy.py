@@ -61,7 +61,7 @@ def sliced_cross_entropy(
         slice_size: Tokens whose logits stand in memory at once.
 
     Returns:
-        The differentiable sum, a scalar, and the unweighted nll of each token, (N,), float32, which is not differentiable.
+        The differentiable sum, a scalar, and the unweighted nll of each token, (N,), float32, not differentiable.
     """
-    total, nll = _SlicedCrossEntropy.apply(hidden, weight, targets, token_weights, slice_size)
+    total, nll = _SlicedCrossEntropy.apply(hidden, weight, targets, token_weights, slice_size)  # type: ignore[no-untyped-call]
     return total, nll

@@ -22,6 +22,13 @@ from model.training.transfer import AttributeJudge, measure_transfer, select_sho
 
 _ROWS = 100  # texts in one forward pass
 
+OnStage = Callable[[str, int, int], None]
+"""Told the stage of measuring, and how many texts of how many are done."""
+
+
+def tell_nobody(stage: str, done: int, total: int) -> None:
+    del stage, done, total
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationConfig:
@@ -54,7 +61,7 @@ def evaluate(
     name: str,
     dataset: Dataset,
     config: EvaluationConfig,
-    on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    on_progress: OnStage = tell_nobody,
 ) -> dict[str, Any]:
     """Every figure that applies to this adapter set and this dataset.
 
@@ -162,7 +169,7 @@ def _encode_and_reconstruct(
     micros: Sequence[_Micro],
     num_rows: int,
     config: EvaluationConfig,
-    on_progress: Callable[[str, int, int], None],
+    on_progress: OnStage,
 ) -> tuple[Posterior, Tensor]:
     """Posterior of every text, (N, Z), and -log p(x|z) for one z ~ q(z|x) each, (N,)."""
     Z = text_model.vae.bank.config_of(micros[0].index.slots[0]).latent_size
@@ -182,7 +189,7 @@ def _importance_weighted(
     micros: Sequence[_Micro],
     posterior: Posterior,
     config: EvaluationConfig,
-    on_progress: Callable[[str, int, int], None],
+    on_progress: OnStage,
 ) -> Tensor:
     """-log p(x) of each text by K importance samples, (N,), nats."""
     weighted = torch.empty(len(posterior.mu))
@@ -206,7 +213,7 @@ def _reconstructions(
     dataset: Dataset,
     mu: Tensor,
     config: EvaluationConfig,
-    on_progress: Callable[[str, int, int], None],
+    on_progress: OnStage,
 ) -> dict[str, Any]:
     """BLEU-4 and exact match of greedy decode(mu(x)) against x."""
     references = list(dataset.texts[: config.max_decoded])
@@ -225,7 +232,7 @@ def _decode_all(
     name: str,
     z: Tensor,
     decoding: Decoding,
-    on_progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    on_progress: OnStage = tell_nobody,
 ) -> list[str]:
     texts: list[str] = []
     for start in range(0, len(z), _ROWS):
@@ -243,9 +250,7 @@ def _classification(text_model: TextModel, name: str, mu: Tensor, gold: Sequence
     }
 
 
-def _counted(
-    stage: str, micros: Sequence[_Micro], total: int, on_progress: Callable[[str, int, int], None]
-) -> Iterator[_Micro]:
+def _counted(stage: str, micros: Sequence[_Micro], total: int, on_progress: OnStage) -> Iterator[_Micro]:
     done = 0
     for micro in micros:
         yield micro

@@ -71,6 +71,9 @@ class Progress:
     validation_loss: float | None
 
 
+OnProgress = Callable[[Progress], None]
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
     """A finished run.
@@ -152,9 +155,7 @@ class TrainingRun:
             word_dropout=config.word_dropout,
         )
         self.optimizers = self._build_optimizers()
-        self.batches = Batches(
-            [len(row) for row in texts.token_ids], batch_size=config.batch_size, seed=config.seed
-        )
+        self.batches = Batches([len(row) for row in texts.token_ids], batch_size=config.batch_size, seed=config.seed)
         self.total_steps = max(1, round(config.epochs * self.batches.batches_per_epoch))
         if config.max_steps is not None:
             self.total_steps = min(self.total_steps, config.max_steps)
@@ -332,7 +333,7 @@ def train(
     directory: Path,
     *,
     resume: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
+    on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
     """Trains one adapter set.
@@ -369,17 +370,13 @@ def train(
             report.add(loss, norm)
             if run.state.step % config.checkpoint_every == 0 or run.is_finished:
                 run.save()
-    return TrainingResult(
-        run.state.best, run.state.step, run.stopped_early, run.state.best_loss, run.state.duration_s
-    )
+    return TrainingResult(run.state.best, run.state.step, run.stopped_early, run.state.best_loss, run.state.duration_s)
 
 
 class _Report:
     """Averages steps into ``Progress`` for the caller, and into one line of ``metrics.jsonl``."""
 
-    def __init__(
-        self, run: TrainingRun, path: Path, on_progress: Callable[[Progress], None], *, is_resumed: bool
-    ) -> None:
+    def __init__(self, run: TrainingRun, path: Path, on_progress: OnProgress | None, *, is_resumed: bool) -> None:
         self.run, self.path, self.on_progress = run, path, on_progress
         self.losses: list[Loss] = []
         self.started = time.perf_counter()
@@ -395,7 +392,8 @@ class _Report:
         progress = self._progress(step)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps({**asdict(progress), "gradient_norm": norm}) + "\n")
-        self.on_progress(progress)
+        if self.on_progress is not None:
+            self.on_progress(progress)
         self.losses, self.started = [], time.perf_counter()
 
     def _progress(self, step: int) -> Progress:
@@ -421,7 +419,7 @@ def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
     if precision is not Precision.AUTO:
         return precision is Precision.BFLOAT16
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 

@@ -1,8 +1,8 @@
 """Muon: momentum whose update is orthogonalised, for matrices; the optimiser adapter sets are trained with.
 
-Unlike ``torch.optim.Muon`` it takes stacked matrices, (..., rows, columns), each orthogonalised by itself. The iteration
-is Newton-Schulz with the quintic coefficients of Jordan et al. (2024); the update is scaled to AdamW's size (Liu et al.
-2025), so that one learning rate serves both.
+Unlike ``torch.optim.Muon`` it takes stacked matrices, (..., rows, columns), each orthogonalised by itself. The
+iteration is Newton-Schulz with the quintic coefficients of Jordan et al. (2024); the update is scaled to AdamW's size
+(Liu et al. 2025), so that one learning rate serves both.
 """
 
 from collections.abc import Iterable
@@ -20,7 +20,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]
         """Updates every parameter that has a gradient, (..., rows, columns)."""
         for group in self.param_groups:
             for parameter in group["params"]:
@@ -55,7 +55,8 @@ def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
     for _ in range(iterations):
         gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.mT if is_tall else x).to(matrix.dtype)
+    direction: Tensor = (x.mT if is_tall else x).to(matrix.dtype)
+    return direction
 
 
 def is_matrix(parameter: Tensor) -> bool:

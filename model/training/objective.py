@@ -1,8 +1,8 @@
-"""The objective: reconstruction plus beta times the KL, with free bits (paper Eq. 3 and 4), and the head's cross-entropy.
+"""The objective: reconstruction plus beta times the KL with free bits (paper Eq. 3 and 4), and the head's loss.
 
-The paper's Eq. 4 puts the free-bits threshold on the whole KL; with lambda = 0.5 that caps the information at about half
-a nat, which cannot give the mutual information the paper reports. Optimus and most later work put it on each dimension.
-That form is the default here, the other stays selectable.
+The paper's Eq. 4 puts the free-bits threshold on the whole KL; with lambda = 0.5 that caps the information at about
+half a nat, which cannot give the mutual information the paper reports. Optimus and most later work put it on each
+dimension. That form is the default here, the other stays selectable.
 """
 
 from dataclasses import dataclass

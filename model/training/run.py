@@ -1,7 +1,7 @@
 """From a data file to a trained, measured and published adapter set: what ``adavae train`` and the worker do."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from model.pretrained import PretrainedBackbone
 from model.text_model import TextModel
 from model.training.config import Preset, TrainingConfig
 from model.training.corpus import Dataset, read_dataset, split_validation, tokenize
-from model.training.evaluation import EvaluationConfig, evaluate
-from model.training.loop import Progress, TokenizedTexts, TrainingResult, train
+from model.training.evaluation import EvaluationConfig, OnStage, evaluate, tell_nobody
+from model.training.loop import OnProgress, TokenizedTexts, TrainingResult, train
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +39,9 @@ class TrainingRequest:
     truncate: bool = False
     limit: int | None = None
     command: str = ""
-    evaluation: EvaluationConfig = EvaluationConfig(num_importance_samples=10, max_decoded=1000)
+    evaluation: EvaluationConfig = field(
+        default_factory=lambda: EvaluationConfig(num_importance_samples=10, max_decoded=1000)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +99,8 @@ def train_adapter_set(
     directory: Path,
     destination: Path,
     resume: bool = False,
-    on_progress: Callable[[Progress], None] = lambda progress: None,
-    on_evaluation: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    on_progress: OnProgress | None = None,
+    on_evaluation: OnStage = tell_nobody,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> AdapterSet:
     """Trains, measures and publishes one adapter set.
@@ -139,7 +141,7 @@ def _measure(
     pretrained: PretrainedBackbone,
     data: PreparedData,
     result: TrainingResult,
-    on_evaluation: Callable[[str, int, int], None],
+    on_evaluation: OnStage,
 ) -> dict[str, Any]:
     """The finished set's figures on the validation texts."""
     text_model = TextModel.of_tensors(pretrained, request.name, request.config.adapter, result.tensors)

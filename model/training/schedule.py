@@ -23,8 +23,11 @@ def beta_at(
 ) -> float:
     """Weight of the KL by cyclical annealing (Fu et al. 2019).
 
-    Each cycle stays at zero for ``zero_share`` of its steps, rises linearly for ``rise_share``, then stays at ``maximum``.
+    Each cycle stays at zero for ``zero_share`` of its steps, rises linearly for ``rise_share``, then stays at
+    ``maximum``, as it does from ``total_steps`` on.
     """
+    if step >= total_steps:
+        return maximum
     place = (step * cycles / max(1, total_steps)) % 1.0  # in its cycle, [0, 1)
     if place < zero_share:
         return 0.0

@@ -1,6 +1,6 @@
 """Time of one training step of an adapter set against the same step of full fine-tuning, interleaved in one run.
 
-    python -m tests.bench.training_step [--rounds 7]
+python -m tests.bench.training_step [--rounds 7]
 """
 
 import argparse

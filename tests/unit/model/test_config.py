@@ -47,7 +47,11 @@ def test_a_wrong_training_field_is_named(field: str, value: object) -> None:
 
 @pytest.mark.parametrize(
     ("change", "field"),
-    [({"model_type": "bert"}, "model_type"), ({"n_head": 5}, "n_embd"), ({"activation_function": "swish"}, "activation")],
+    [
+        ({"model_type": "bert"}, "model_type"),
+        ({"n_head": 5}, "n_embd"),
+        ({"activation_function": "swish"}, "activation"),
+    ],
 )
 def test_a_checkpoint_that_is_no_gpt2_is_refused(change: dict[str, object], field: str) -> None:
     with pytest.raises(ConfigError, match=field):

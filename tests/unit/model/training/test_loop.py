@@ -50,7 +50,7 @@ def test_training_lowers_the_validation_loss(tmp_path: Path) -> None:
     run = TrainingRun(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
     before = run.validate()
     result = train(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
-    assert result.validation_loss < 0.9 * before
+    assert result.validation_loss < before - 0.1  # nats per token; the backbone under it is random
 
 
 def test_a_killed_run_resumes_to_the_same_losses_and_weights(tmp_path: Path) -> None:

@@ -1,0 +1,250 @@
+"""One adapter set on disk: an immutable directory of tensors (safetensors), manifest (JSON) and model card.
+
+    <root>/<name>/<version>/{adapter.safetensors, manifest.json, README.md}
+
+The version is a hash of the content, so that no file can change without the set ceasing to be that version. Finding
+sets by name is for ``adapter_store``.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+from torch import Tensor
+
+from model.config import AdapterConfig
+from model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
+from model.storage import publish_directory, staging_directory, write_atomically
+
+FORMAT_VERSION = 1
+TENSORS, MANIFEST, CARD = "adapter.safetensors", "manifest.json", "README.md"
+MAX_TENSOR_BYTES = 2 * 1024**3
+MAX_TEXT_BYTES = 4 * 1024**2
+_NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """What a file of the set must be."""
+
+    sha256: str
+    num_bytes: int
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        return cls(hashlib.sha256(content).hexdigest(), len(content))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What an adapter set says of itself.
+
+    Attributes:
+        version: First 12 hexadecimal digits of the sha256 over everything else in the manifest.
+        backbone_digest: Of the backbone it was trained over.
+        files: Every other file of the set.
+        shapes: Of every tensor.
+        metrics: Measured figures.
+        training: Preset, settings, data and command that made it.
+        created_at: ISO 8601, UTC.
+    """
+
+    name: str
+    version: str
+    config: AdapterConfig
+    backbone_digest: str
+    tokenizer_digest: str
+    files: dict[str, FileEntry]
+    shapes: dict[str, tuple[int, ...]]
+    metrics: dict[str, Any]
+    training: dict[str, Any]
+    created_at: str
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "config": self.config.to_dict()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of ``to_dict``.
+
+        Raises:
+            AdapterSetMismatch: A format that this version does not read.
+            ConfigError: A field that is missing or wrong.
+        """
+        if values.get("format_version") != FORMAT_VERSION:
+            raise AdapterSetMismatch(
+                f"the adapter set has format {values.get('format_version')!r}, this version reads {FORMAT_VERSION}: "
+                "update adavae, or train the set again"
+            )
+        try:
+            return cls(
+                **{
+                    **values,
+                    "config": AdapterConfig.from_dict(values["config"]),
+                    "files": {name: FileEntry(**entry) for name, entry in values["files"].items()},
+                    "shapes": {name: tuple(shape) for name, shape in values["shapes"].items()},
+                }
+            )
+        except (KeyError, TypeError, AttributeError) as exc:
+            raise ConfigError("manifest", str(exc), "must have every field of an adapter set's manifest") from exc
+
+    def content_version(self) -> str:
+        """What ``version`` must be."""
+        values = {name: value for name, value in self.to_dict().items() if name != "version"}
+        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterSet:
+    """A set in memory.
+
+    Attributes:
+        manifest: What it says of itself.
+        tensors: By name, without a slot axis, float32.
+    """
+
+    manifest: Manifest
+    tensors: dict[str, Tensor]
+
+
+def check_name(name: str) -> str:
+    """``name``, where adapter sets may be called that; raises ConfigError otherwise."""
+    if not _NAME.match(name):
+        raise ConfigError("name", name, "must be 1 to 64 of a-z, 0-9, '.', '_', '-', and begin with a letter or digit")
+    return name
+
+
+def write_adapter_set(
+    root: Path,
+    *,
+    name: str,
+    config: AdapterConfig,
+    tensors: Mapping[str, Tensor],
+    backbone_digest: str,
+    tokenizer_digest: str,
+    metrics: dict[str, Any],
+    training: dict[str, Any],
+    created_at: str,
+    model_card: str,
+) -> Path:
+    """Publishes an adapter set: it appears under ``root`` whole or not at all.
+
+    Returns:
+        Its directory; the same content twice gives the same one.
+
+    Raises:
+        ConfigError: A name that may not be, or numbers that float16 cannot hold.
+        StorageFull: The disk took no more.
+    """
+    check_name(name)
+    stored = safetensors.save(_half(tensors), metadata={"format": "pt"})
+    card = model_card.encode()
+    draft = Manifest(
+        name=name,
+        version="",
+        config=config,
+        backbone_digest=backbone_digest,
+        tokenizer_digest=tokenizer_digest,
+        files={TENSORS: FileEntry.of(stored), CARD: FileEntry.of(card)},
+        shapes={key: tuple(tensor.shape) for key, tensor in tensors.items()},
+        metrics=json.loads(json.dumps(metrics)),
+        training=json.loads(json.dumps(training)),
+        created_at=created_at,
+    )
+    manifest = replace(draft, version=draft.content_version())
+    destination = root / name / manifest.version
+    if destination.is_dir():
+        return destination
+    described = json.dumps(manifest.to_dict(), indent=2, sort_keys=True) + "\n"
+    with staging_directory(root) as staging:
+        for file_name, content in ((TENSORS, stored), (CARD, card), (MANIFEST, described.encode())):
+            write_atomically(staging / file_name, content)
+        publish_directory(staging, destination)
+    return destination
+
+
+def read_adapter_set(path: Path) -> AdapterSet:
+    """Reads and verifies every byte of a set.
+
+    Raises:
+        AdapterSetNotFound: No set stands there.
+        AdapterSetMismatch: A format that this version does not read.
+        WeightsCorrupted: A file is not what the manifest says, or the manifest not what the version says.
+    """
+    manifest = read_manifest(path)
+    contents = {name: _verified(path, name, entry) for name, entry in manifest.files.items()}
+    try:
+        tensors = safetensors.load(contents[TENSORS])
+    except SafetensorError as exc:
+        raise WeightsCorrupted(f"{path / TENSORS} cannot be read ({exc}): install the set again") from exc
+    if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != manifest.shapes:
+        raise WeightsCorrupted(f"{path / TENSORS} does not hold the tensors of the manifest: install the set again")
+    return AdapterSet(manifest, {name: tensor.float() for name, tensor in tensors.items()})
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads and verifies a set's manifest alone; raises as ``read_adapter_set`` does."""
+    if not (path / MANIFEST).is_file():
+        raise AdapterSetNotFound(f"{path} is no adapter set: it has no {MANIFEST}")
+    try:
+        manifest = Manifest.from_dict(json.loads(_bounded(path / MANIFEST, MAX_TEXT_BYTES)))
+    except (ValueError, AttributeError, ConfigError) as exc:
+        raise WeightsCorrupted(f"{path / MANIFEST} is damaged ({exc}): install the set again") from exc
+    if manifest.version != manifest.content_version() or set(manifest.files) != {TENSORS, CARD}:
+        raise WeightsCorrupted(
+            f"{path / MANIFEST} was changed: its content has the version {manifest.content_version()}, it says "
+            f"{manifest.version}: install the set again"
+        )
+    return manifest
+
+
+def check_fits(manifest: Manifest, backbone_digest: str, tokenizer_digest: str) -> None:
+    """Raises AdapterSetMismatch where the set was trained over another backbone or tokenizer."""
+    for what, own, given in (
+        ("backbone", manifest.backbone_digest, backbone_digest),
+        ("tokenizer", manifest.tokenizer_digest, tokenizer_digest),
+    ):
+        if own != given:
+            raise AdapterSetMismatch(
+                f"{manifest.reference} was trained over another {what} ({own[:12]}, here is {given[:12]}): choose that "
+                f"{what}, or train the set again over this one"
+            )
+
+
+def _half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    halves = {name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in tensors.items()}
+    for name, tensor in halves.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise ConfigError(name, "NaN or too large", "must hold finite numbers that float16 can hold; train again")
+    return halves
+
+
+def _verified(path: Path, name: str, entry: FileEntry) -> bytes:
+    content = _bounded(path / name, MAX_TENSOR_BYTES)
+    if FileEntry.of(content) != entry:
+        raise WeightsCorrupted(f"{path / name} is damaged (its sha256 is not the manifest's): install the set again")
+    return content
+
+
+def _bounded(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as exc:
+        raise WeightsCorrupted(f"{path} cannot be read ({exc}): install the set again") from exc
+    if len(content) > limit:
+        raise WeightsCorrupted(f"{path} has more than {limit:,} bytes: this is no file of an adapter set")
+    return content

@@ -1,0 +1,128 @@
+"""Choosing the next token of every row: greedy, or sampled with temperature, top-k, top-p and a repetition penalty.
+
+A row's randomness comes from its own seed and step alone, so that its text never depends on the batch it is in.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor
+
+from model.errors import ConfigError
+
+_MASK_64 = (1 << 64) - 1
+
+
+class Strategy(StrEnum):
+    GREEDY = "greedy"
+    SAMPLE = "sample"
+    BEAM = "beam"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How one row's tokens are chosen.
+
+    Attributes:
+        strategy: Greedy takes the likeliest token, sample draws one, beam keeps ``num_beams`` texts.
+        temperature: Divides the logits before drawing.
+        top_k: Draw among the k likeliest tokens; 0 is off.
+        top_p: Draw among the likeliest tokens that together hold this probability; 1 is off.
+        repetition_penalty: Divides positive and multiplies negative logits of tokens the row has already; 1 is off.
+        max_tokens: Longest text, end-of-text not counted.
+        num_beams: Texts kept at every step of a beam search.
+        seed: Of every draw.
+    """
+
+    strategy: Strategy = Strategy.GREEDY
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    max_tokens: int = 48
+    num_beams: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        rules = {
+            "temperature": (0.01, 10.0),
+            "top_k": (0, 1_000_000),
+            "top_p": (0.01, 1.0),
+            "repetition_penalty": (1.0, 10.0),
+            "max_tokens": (1, 100_000),
+            "num_beams": (1, 16),
+            "seed": (0, 2**63 - 1),
+        }
+        for name, (low, high) in rules.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(name, value, f"must be in [{low:g}, {high:g}]")
+
+
+def next_tokens(logits: Tensor, decodings: Sequence[Decoding], has_token: Tensor | None, step: int) -> Tensor:
+    """The next token of every row, greedy or sampled as its own decoding says.
+
+    Args:
+        logits: (B, V).
+        decodings: One a row.
+        has_token: True where a row's text holds a token already, (B, V); None where no row has a penalty.
+        step: How many tokens have been chosen before, part of the draw's seed.
+
+    Returns:
+        (B,), int64.
+    """
+    logits = penalised(logits.float(), decodings, has_token)
+    chosen = logits.argmax(-1)
+    sampled = [row for row, decoding in enumerate(decodings) if decoding.strategy is Strategy.SAMPLE]
+    if not sampled:
+        return chosen
+    rows = torch.tensor(sampled, device=logits.device)
+    chosen[rows] = _draw(logits[rows], [decodings[row] for row in sampled], step)
+    return chosen
+
+
+def penalised(logits: Tensor, decodings: Sequence[Decoding], has_token: Tensor | None) -> Tensor:
+    """Logits with each row's repetition penalty applied (Keskar et al. 2019), (B, V)."""
+    if has_token is None:
+        return logits
+    penalty = logits.new_tensor([decoding.repetition_penalty for decoding in decodings]).unsqueeze(1)
+    return torch.where(has_token, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
+
+
+def uniform(seed: int, step: int) -> float:
+    """A number in [0, 1) from (seed, step): two rounds of SplitMix64 (Steele et al. 2014)."""
+    return (_mixed(_mixed(seed) ^ step) >> 11) / (1 << 53)
+
+
+def _mixed(value: int) -> int:
+    value = (value + 0x9E3779B97F4A7C15) & _MASK_64
+    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK_64
+    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK_64
+    return value ^ (value >> 31)
+
+
+def _draw(logits: Tensor, decodings: Sequence[Decoding], step: int) -> Tensor:
+    """Inverse-CDF draw from each row's filtered distribution, (B,), int64."""
+    temperature = logits.new_tensor([decoding.temperature for decoding in decodings]).unsqueeze(1)
+    probabilities, tokens = (logits / temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)  # (B, V)
+    kept = _kept(probabilities, decodings)
+    cumulative = (probabilities * kept).double().cumsum(-1)
+    drawn = [uniform(decoding.seed, step) for decoding in decodings]
+    threshold = torch.tensor(drawn, dtype=torch.float64, device=logits.device).unsqueeze(1) * cumulative[:, -1:]
+    place = (cumulative <= threshold).sum(-1, keepdim=True)
+    last = kept.sum(-1, keepdim=True) - 1
+    return tokens.gather(-1, torch.minimum(place, last)).squeeze(-1)
+
+
+def _kept(probabilities: Tensor, decodings: Sequence[Decoding]) -> Tensor:
+    """Which tokens, sorted by probability, top-k and top-p leave; always at least the first, (B, V), bool."""
+    V = probabilities.shape[1]
+    device = probabilities.device
+    top_k = torch.tensor([decoding.top_k or V for decoding in decodings], device=device).unsqueeze(1)
+    top_p = probabilities.new_tensor([decoding.top_p for decoding in decodings]).unsqueeze(1)
+    rank = torch.arange(V, device=device)
+    in_nucleus = (probabilities.cumsum(-1) - probabilities < top_p) | (top_p >= 1.0)
+    kept: Tensor = (rank < top_k) & (in_nucleus | (rank == 0))
+    return kept

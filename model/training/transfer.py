@@ -1,0 +1,117 @@
+"""How well an analogy moves an attribute: an independent judge says what became of each sentence.
+
+The judge never sees the model or its latents: TF-IDF of 1- and 2-grams with logistic regression.
+"""
+
+import random
+import string
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from model.errors import DatasetError
+from model.training.measures import accuracy
+
+
+class AttributeJudge:
+    """A plain text classifier."""
+
+    def __init__(self, classifier: Any) -> None:
+        self._classifier = classifier
+
+    @classmethod
+    def fit(cls, texts: Sequence[str], labels: Sequence[str]) -> Self:
+        """Learns from labelled texts.
+
+        Raises:
+            DatasetError: No labels, or one label only.
+        """
+        from sklearn.feature_extraction.text import TfidfVectorizer
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+
+        if len(set(labels)) < 2:
+            raise DatasetError("the judge needs texts of at least two labels: give labelled data to learn from")
+        vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, token_pattern=r"[^\s]+")
+        return cls(make_pipeline(vectorizer, LogisticRegression(max_iter=300, C=10.0)).fit(list(texts), list(labels)))
+
+    def predict(self, texts: Sequence[str]) -> list[str]:
+        """One label a text."""
+        return [str(label) for label in self._classifier.predict(list(texts))] if texts else []
+
+    def accuracy_on(self, texts: Sequence[str], labels: Sequence[str]) -> float:
+        """How far the judge itself is to be trusted."""
+        return accuracy(self.predict(texts), labels)
+
+
+@dataclass(frozen=True, slots=True)
+class TransferReport:
+    """What an analogy did to a list of sentences.
+
+    Attributes:
+        num_rows: Sentences judged.
+        moved: Share that the judge gives the target label afterwards.
+        kept_words: Mean share of a sentence's words that are still there.
+        examples: (source, output) of the first few.
+    """
+
+    num_rows: int
+    moved: float
+    kept_words: float
+    examples: tuple[tuple[str, str], ...]
+
+
+def select_short(
+    texts: Sequence[str],
+    labels: Sequence[str],
+    label: str,
+    *,
+    judge: AttributeJudge,
+    max_words: int = 12,
+    limit: int = 500,
+    seed: int = 0,
+) -> list[str]:
+    """Short texts of one label that the judge, too, gives that label, in seeded order.
+
+    Raises:
+        DatasetError: There is none.
+    """
+    own = [
+        text
+        for text, given in zip(texts, labels, strict=True)
+        if given == label and 3 <= len(text.split()) <= max_words
+    ]
+    random.Random(seed).shuffle(own)
+    agreed = [text for text, judged in zip(own, judge.predict(own), strict=True) if judged == label]
+    if not agreed:
+        raise DatasetError(
+            f"no text of 3 to {max_words} words has the label {label!r}: labels are {sorted(set(labels))}"
+        )
+    return agreed[:limit]
+
+
+def word_overlap(source: str, output: str) -> float:
+    """Share of the source's words, counted with repetition, that the output has too."""
+    words = Counter(_words(source))
+    kept = words & Counter(_words(output))
+    return kept.total() / max(1, words.total())
+
+
+def measure_transfer(
+    sources: Sequence[str], outputs: Sequence[str], judge: AttributeJudge, target_label: str, num_examples: int = 20
+) -> TransferReport:
+    """What became of ``sources``."""
+    judged = judge.predict(outputs)
+    overlaps = [word_overlap(source, output) for source, output in zip(sources, outputs, strict=True)]
+    return TransferReport(
+        num_rows=len(sources),
+        moved=sum(label == target_label for label in judged) / len(sources),
+        kept_words=sum(overlaps) / len(overlaps),
+        examples=tuple(zip(sources, outputs, strict=True))[:num_examples],
+    )
+
+
+def _words(text: str) -> list[str]:
+    stripped = (word.strip(string.punctuation) for word in text.lower().split())
+    return [word for word in stripped if word]

@@ -1,0 +1,262 @@
+"""Datasets: every fault with its place, splits without leaks, batches that resume exactly."""
+
+import lzma
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from model.errors import DatasetError, SequenceTooLong
+from model.training.corpus import Batches, Dataset, read_dataset, split_validation, tokenize
+
+TSV = "label\ttext\ngood\tnice place.\nbad\tawful place.\n"
+
+
+class _Words:
+    """A tokenizer with one token a word; "~" has none."""
+
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        return [[len(word) for word in text.split() if word != "~"] for text in texts]
+
+
+def _written(directory: Path, name: str, content: str | bytes) -> Path:
+    path = directory / name
+    encoded = content.encode() if isinstance(content, str) else content
+    path.write_bytes(lzma.compress(encoded) if name.endswith(".xz") else encoded)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.tsv", TSV),
+        ("a.tsv.xz", TSV),
+        ("a.tsv", TSV.replace("\n", "\r\n")),
+        ("a.tsv", "\ufeff" + TSV),
+        ("a.tsv", TSV.rstrip("\n")),
+        ("a.tsv", "id\ttext\tlabel\n7\tnice place.\tgood\n8\tawful place.\tbad\n"),
+        ("a.jsonl", '{"text": "nice place.", "label": "good"}\n{"label": "bad", "text": " awful place. "}\n'),
+        ("a.jsonl.xz", '{"text": "nice place.", "label": "good"}\n\n{"label": "bad", "text": "awful place."}\n'),
+    ],
+)
+def test_every_kind_of_file_gives_the_same_dataset(tmp_path: Path, name: str, content: str) -> None:
+    dataset = read_dataset(_written(tmp_path, name, content), require_labels=True)
+    assert (dataset.texts, dataset.labels) == (("nice place.", "awful place."), ("good", "bad"))
+    assert dataset.digest == Dataset.of(["nice place.", "awful place."], ["good", "bad"], "elsewhere").digest
+    assert (dataset.source, dataset.label_names) == (name, ("bad", "good"))
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.txt.xz"])
+def test_text_files_have_a_text_a_line_and_may_have_blank_lines(tmp_path: Path, name: str) -> None:
+    dataset = read_dataset(_written(tmp_path, name, " one \n\n  \ntwo\u2028half\x0b\n"))
+    assert (dataset.texts, dataset.labels, dataset.lines) == (("one", "two\u2028half"), None, (1, 4))
+
+
+def test_texts_keep_quotes_and_may_be_very_long(tmp_path: Path) -> None:
+    """The csv module refused cells of more than 131,072 characters with an error of its own."""
+    long = "x" * 200_000
+    dataset = read_dataset(_written(tmp_path, "a.tsv", f'label\ttext\na\t"quoted\nb\t{long}\n'))
+    assert dataset.texts == ('"quoted', long)
+
+
+def test_the_digest_depends_on_texts_labels_and_order_alone() -> None:
+    digests = {
+        Dataset.of(texts, labels, "file").digest
+        for texts, labels in [
+            (["a", "b"], None),
+            (["b", "a"], None),
+            (["ab", ""], None),
+            (["a", "b"], ["x", "y"]),
+            (["a", "b"], ["y", "x"]),
+            (["a", "x", "b", "y"], None),
+        ]
+    }
+    assert len(digests) == 6
+    assert Dataset.of(["a"], None, "one", [1]).digest == Dataset.of(["a"], None, "two", [9]).digest
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.tsv", "", r"a.tsv: is empty"),
+        ("a.txt", "\n \n", r"a.txt: is empty"),
+        ("a.tsv", "label\ttext\n", r"a.tsv: has 0 texts"),
+        ("a.txt", "one\n", r"a.txt: has 1 texts, at least 2"),
+        ("a.tsv", "sentiment\ttext\na\tb\n", r"a.tsv:1: the header must name .*'sentiment\\ttext'"),
+        ("a.tsv", "good\tno header\nbad\tat all\n", r"a.tsv:1: the header must name"),
+        ("a.tsv", "label\ttext\ttext\na\tb\tc\n", r"a.tsv:1: .*once each"),
+        ("a.tsv", TSV + "bad\n", r"a.tsv:4: has 1 columns, the header 2"),
+        ("a.tsv", TSV + "bad\ta\tb\n", r"a.tsv:4: has 3 columns, the header 2"),
+        ("a.tsv", TSV + "bad\t \n", r"a.tsv:4: the text is empty"),
+        ("a.tsv", TSV + " \ttext\n", r"a.tsv:4: the label has 0 characters"),
+        ("a.tsv", TSV + "b" * 101 + "\ttext\n", r"a.tsv:4: the label has 101 characters"),
+        ("a.tsv", TSV.encode() + b"bad\tcaf\xe9\n", r"a.tsv:4: is not UTF-8 \(byte 0xe9\)"),
+        ("a.tsv", b"\xef\xbb\xbf" + TSV.encode() + b"bad\tcaf\xe9\n", r"a.tsv:4: is not UTF-8 \(byte 0xe9\)"),
+        ("a.tsv", TSV.encode("utf-16"), r"a.tsv: is UTF-16"),
+        ("a.tsv", TSV.encode("utf-16-le"), r"a.tsv:1: holds a NUL"),
+        ("a.txt", "one\ntw\0o\n", r"a.txt:2: holds a NUL"),
+        ("a.jsonl", '{"text": "a"}\n{"text": \n', r"a.jsonl:2: is not JSON"),
+        ("a.jsonl", '{"text": "a"}\n' + "[" * 100_000 + "\n", r"a.jsonl:2: is not JSON"),
+        ("a.jsonl", '{"text": "a"}\n' + "1" * 10_000 + "\n", r"a.jsonl:2: is not JSON"),
+        ("a.jsonl", '{"text": "a"}\n["text"]\n', r"a.jsonl:2: must be an object"),
+        ("a.jsonl", '{"text": "a"}\n{"label": "b"}\n', r"a.jsonl:2: must be an object with a string .text"),
+        ("a.jsonl", '{"text": "a"}\n{"text": "b", "lable": "c"}\n', r"a.jsonl:2: has unknown fields \['lable'\]"),
+        (
+            "a.jsonl",
+            '{"text": "a", "label": 1}\n{"text": "b", "label": 2}\n',
+            r"a.jsonl:1: .label. is 1, must be a str",
+        ),
+        ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b"}\n', r"a.jsonl:2: some texts have a label"),
+        ("a.jsonl", '{"text": "a"}\n{"text": "b", "label": "x"}\n', r"a.jsonl:2: some texts have a label"),
+        ("a.jsonl", '{"text": "a"}\n{"text": "\\ud800"}\n', r"a.jsonl:2: .*surrogate"),
+        ("a.jsonl", '{"text": "a"}\n{"text": "b\\u0000"}\n', r"a.jsonl:2: holds a NUL"),
+        ("a.csv", TSV, r"a.csv: the ending must be one of .tsv"),
+    ],
+)
+def test_a_fault_is_told_with_its_place(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
+    with pytest.raises(DatasetError, match=message):
+        read_dataset(_written(tmp_path, name, content))
+
+
+def test_a_directory_and_a_missing_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").mkdir()
+    with pytest.raises(DatasetError, match="is a directory"):
+        read_dataset(tmp_path / "a.tsv")
+    with pytest.raises(DatasetError, match="no such file"):
+        read_dataset(tmp_path / "b.tsv")
+
+
+@pytest.mark.parametrize("content", [b"not compressed\n" * 9, lzma.compress(b"line\n" * 9)[:-20]])
+def test_a_broken_archive_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.txt.xz"
+    path.write_bytes(content)
+    with pytest.raises(DatasetError, match=r"a.txt.xz: cannot be read"):
+        read_dataset(path)
+
+
+def test_a_small_archive_of_a_huge_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _written(tmp_path, "a.txt.xz", "line\n" * 10_000)
+    assert path.stat().st_size < 1000
+    monkeypatch.setattr("model.training.corpus.MAX_BYTES", 1000)
+    with pytest.raises(DatasetError, match="more than 1,000 bytes"):
+        read_dataset(path)
+
+
+def test_labels_are_demanded_only_where_they_are_needed(tmp_path: Path) -> None:
+    without, one = _written(tmp_path, "a.txt", "a\nb\n"), _written(tmp_path, "a.tsv", "label\ttext\nx\ta\nx\tb\n")
+    assert read_dataset(without).labels is None
+    assert read_dataset(one).labels == ("x", "x")
+    with pytest.raises(DatasetError, match=r"a.txt: has no labels"):
+        read_dataset(without, require_labels=True)
+    with pytest.raises(DatasetError, match=r"a.tsv: every text has the label 'x'"):
+        read_dataset(one, require_labels=True)
+
+
+def test_more_than_a_thousand_labels_are_refused(tmp_path: Path) -> None:
+    rows = [f"label {number}\ttext\n" for number in range(1001)]
+    assert len(read_dataset(_written(tmp_path, "a.tsv", "label\ttext\n" + "".join(rows[:1000]))).label_names) == 1000
+    with pytest.raises(DatasetError, match="1001 different labels"):
+        read_dataset(_written(tmp_path, "a.tsv", "label\ttext\n" + "".join(rows)))
+
+
+def test_a_limit_keeps_the_first_rows(tmp_path: Path) -> None:
+    assert read_dataset(_written(tmp_path, "a.txt", "a\n\nb\nc\n"), limit=2).texts == ("a", "b")
+
+
+def _labelled(num_rows: int) -> Dataset:
+    """Ten texts twice each in every hundred rows, one row in five labelled "rare"."""
+    texts = [f"Text  {row % 100 - row % 100 % 2 if row % 100 < 20 else row}" for row in range(num_rows)]
+    return Dataset.of(texts, ["rare" if row % 5 == 0 else "usual" for row in range(num_rows)], "file")
+
+
+def test_a_split_has_every_row_once_and_no_text_on_both_sides() -> None:
+    dataset = _labelled(1000)
+    train, validation = split_validation(dataset, 0.1, seed=3)
+    assert Counter(train.texts + validation.texts) == Counter(dataset.texts)
+    assert not set(train.texts) & set(validation.texts)
+    assert len(validation.texts) == pytest.approx(100, abs=20)
+
+
+def test_texts_that_differ_in_case_and_space_alone_stay_together() -> None:
+    dataset = Dataset.of(["One place", "one  PLACE", "two"] * 5, None, "file")
+    for seed in range(20):
+        train, validation = split_validation(dataset, 0.5, seed)
+        sides = [{text.lower().split()[0] for text in side.texts} for side in (train, validation)]
+        assert sorted(sides, key=sorted) == [{"one"}, {"two"}]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_split_holds_each_label_in_proportion(seed: int) -> None:
+    dataset = Dataset.of([f"text {row}" for row in range(100)], ["a"] * 90 + ["b"] * 10, "file")
+    _, validation = split_validation(dataset, 0.2, seed)
+    assert Counter(validation.labels or ()) == {"a": 18, "b": 2}
+
+
+def test_a_split_depends_on_its_seed_alone() -> None:
+    dataset = _labelled(200)
+    first, again, other = (split_validation(dataset, 0.2, seed)[1].digest for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_two_texts_are_split_into_one_and_one() -> None:
+    train, validation = split_validation(Dataset.of(["a", "b"], None, "file"), 0.01, seed=0)
+    assert sorted(train.texts + validation.texts) == ["a", "b"]
+    assert len(train.texts) == 1
+
+
+def test_copies_of_one_text_cannot_be_split() -> None:
+    with pytest.raises(DatasetError, match="copies of one"):
+        split_validation(Dataset.of(["a", " A"], None, "file"), 0.5, seed=0)
+
+
+def test_token_ids_are_those_of_the_tokenizer() -> None:
+    assert tokenize(Dataset.of(["a bb", "ccc"], None, "file"), _Words(), 2, truncate=False) == ([[1, 2], [3]], 0)
+
+
+def test_a_text_that_is_too_long_is_named_by_the_line_of_its_file_even_after_a_split(tmp_path: Path) -> None:
+    path = _written(tmp_path, "a.txt", "a\n\nb b b\nc c\nd d d d\n")
+    dataset = read_dataset(path).rows([2, 3, 1], "a.txt")
+    with pytest.raises(SequenceTooLong, match=r"a.txt:5: has 4 tokens, the limit is 2 \(.*too long: 2; .*--truncate"):
+        tokenize(dataset, _Words(), 2, truncate=False)
+    assert tokenize(dataset, _Words(), 2, truncate=True) == ([[1, 1], [1, 1], [1, 1]], 2)
+
+
+def test_a_text_without_tokens_is_refused() -> None:
+    with pytest.raises(DatasetError, match="file:2: has no tokens"):
+        tokenize(Dataset.of(["a", "~"], None, "file"), _Words(), 2, truncate=True)
+
+
+@pytest.mark.parametrize(("num_rows", "batch_size"), [(1, 4), (8, 4), (9, 4), (1000, 4), (3, 1)])
+def test_an_epoch_has_every_row_once_in_batches_of_equal_size(num_rows: int, batch_size: int) -> None:
+    batches = Batches([1 + row % 7 for row in range(num_rows)], batch_size=batch_size, seed=0)
+    for epoch in range(2):
+        taken = [batches.rows_at(epoch * batches.batches_per_epoch + step) for step in range(batches.batches_per_epoch)]
+        assert sorted(row for batch in taken for row in batch) == list(range(num_rows))
+        assert max(map(len, taken)) <= batch_size
+        assert min(map(len, taken)) >= min(num_rows, (batch_size + 1) // 2)
+
+
+def test_the_batch_of_a_step_does_not_depend_on_the_steps_before() -> None:
+    lengths = [1 + row % 7 for row in range(50)]
+    unbroken = [Batches(lengths, batch_size=4, seed=5)] * 40
+    assert [batches.rows_at(step) for step, batches in enumerate(unbroken)] == [
+        Batches(lengths, batch_size=4, seed=5).rows_at(step) for step in range(40)
+    ]
+
+
+def test_epochs_and_seeds_have_different_orders() -> None:
+    batches, other = (Batches([1] * 40, batch_size=4, seed=seed) for seed in (0, 1))
+    assert [batches.rows_at(step) for step in range(10)] != [batches.rows_at(step) for step in range(10, 20)]
+    assert [batches.rows_at(step) for step in range(10)] != [other.rows_at(step) for step in range(10)]
+
+
+def test_rows_of_a_batch_are_of_similar_length() -> None:
+    lengths = [1 + row * 37 % 100 for row in range(400)]
+    batches = Batches(lengths, batch_size=8, seed=0)
+    spreads = [
+        max(lengths[row] for row in rows) - min(lengths[row] for row in rows)
+        for rows in map(batches.rows_at, range(50))
+    ]
+    assert max(spreads) <= 5

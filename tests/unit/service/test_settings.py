@@ -1,0 +1,82 @@
+"""The environment as the program reads it."""
+
+from pathlib import Path
+
+import pytest
+
+from service.settings import Settings, SettingsError, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for field in Settings.model_fields:
+        monkeypatch.delenv(f"ADAVAE_{field.upper()}", raising=False)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def test_defaults_need_no_environment(tmp_path: Path) -> None:
+    settings = load_settings()
+    assert (settings.backbone, settings.default_adapter, settings.device) == ("bundled", "yelp", "auto")
+    assert (settings.dtype, settings.threads) == ("float32", 0)
+    assert settings.data == tmp_path / ".local" / "share" / "adavae"
+
+
+def test_every_field_is_described() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_variables_override_the_defaults(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ADAVAE_DEVICE", "cpu")
+    monkeypatch.setenv("ADAVAE_THREADS", "3")
+    monkeypatch.setenv("ADAVAE_DATA", "~/sets")
+    settings = load_settings()
+    assert (settings.device, settings.threads, settings.data) == ("cpu", 3, tmp_path / "sets")
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADAVAE_DEVICE", "")
+    assert load_settings().device == "auto"
+
+
+def test_users_data_goes_where_xdg_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "xdg"))
+    assert load_settings().data == tmp_path / "xdg" / "adavae"
+
+
+def test_a_relative_xdg_directory_is_ignored(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", "relative")
+    assert load_settings().data == tmp_path / ".local" / "share" / "adavae"
+
+
+def test_a_misspelt_variable_is_refused_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADAVAE_DEVCIE", "cpu")
+    with pytest.raises(SettingsError, match=r"ADAVAE_DEVCIE is not a setting: did you mean ADAVAE_DEVICE\?"):
+        load_settings()
+
+
+def test_a_variable_unlike_any_setting_gets_the_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADAVAE_XYZZY", "1")
+    with pytest.raises(SettingsError, match=r"ADAVAE_XYZZY is not a setting: the settings are .*ADAVAE_WEIGHTS"):
+        load_settings()
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"), [("ADAVAE_DEVICE", "tpu"), ("ADAVAE_THREADS", "-1"), ("ADAVAE_DTYPE", "int8")]
+)
+def test_a_value_outside_its_rule_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, variable: str, value: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError, match=f"{variable} is '{value}': input should be"):
+        load_settings()
+
+
+def test_the_bundled_backbone_lies_in_the_weights_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("ADAVAE_WEIGHTS", str(tmp_path))
+    assert load_settings().backbone_source == str(tmp_path / "backbone")
+
+
+def test_another_backbone_is_passed_on_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADAVAE_BACKBONE", "openai-community/gpt2")
+    assert load_settings().backbone_source == "openai-community/gpt2"
