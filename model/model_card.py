@@ -74,9 +74,7 @@ def model_card(
     )
 
 
-_OPENING = (
-    "An adapter set of adavae: trained parts that make a text VAE of a frozen GPT-2 (AdaVAE, Tu et al. 2022)."
-)
+_OPENING = "An adapter set of adavae: trained parts that make a text VAE of a frozen GPT-2 (AdaVAE, Tu et al. 2022)."
 
 _LIMITS = (
     "It knows the kind of text it was trained on and little else; other texts come back altered. It repeats what its\n"

@@ -4,7 +4,7 @@ What a figure means is defined in ``measures`` and ``transfer``; here the model 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from model.stacked import AdapterIndex
 from model.text_model import TextModel
 from model.training import measures
 from model.training.corpus import Dataset
+from model.training.interpolation import measure_interpolation
 from model.training.objective import TextBatch, reconstruction_nll
 from model.training.transfer import AttributeJudge, measure_transfer, select_short
 
@@ -38,12 +39,14 @@ class EvaluationConfig:
         num_importance_samples: K of the importance-weighted likelihood (the paper's measure asks for at least 100).
         max_decoded: Texts that are decoded again for BLEU and exact match; 0 for none.
         max_decoded_tokens: Longest reconstruction.
+        num_interpolations: Pairs of texts between which the way is walked; 0 for none.
         seed: Of every random draw.
     """
 
     num_importance_samples: int = 100
     max_decoded: int = 10_000
     max_decoded_tokens: int = 96
+    num_interpolations: int = 100
     seed: int = 0
 
 
@@ -99,6 +102,8 @@ def evaluate(
         figures["importance_samples"] = config.num_importance_samples
     if config.max_decoded:
         figures |= _reconstructions(text_model, name, dataset, posterior.mu, config, on_progress)
+    if config.num_interpolations and len(dataset.texts) >= 2:
+        figures |= _interpolations(text_model, name, dataset, config, on_progress)
     if dataset.labels is not None and text_model.config_of(name).labels:
         figures |= _classification(text_model, name, posterior.mu, dataset.labels)
     return figures
@@ -225,6 +230,20 @@ def _reconstructions(
         "exact_match": measures.exact_match(outputs, references),
         "decoded_rows": total,
     }
+
+
+def _interpolations(
+    text_model: TextModel, name: str, dataset: Dataset, config: EvaluationConfig, on_progress: OnStage
+) -> dict[str, Any]:
+    """Whether interpolation walks or jumps, on texts that the context holds."""
+    lengths = map(len, text_model.tokenizer.encode_many(dataset.texts))
+    short = [text for text, own in zip(dataset.texts, lengths, strict=True) if own <= text_model.max_text_tokens]
+    if (total := min(config.num_interpolations, len(short) // 2)) == 0:
+        return {}
+    on_progress("interpolations", 0, total)
+    report = measure_interpolation(text_model, name, short, num_pairs=total, seed=config.seed)
+    on_progress("interpolations", total, total)
+    return {"interpolation": asdict(report)}
 
 
 def _decode_all(
