@@ -1,4 +1,4 @@
-"""Whether the way between two sentences is walked or jumped: what stands in its middle, and how many stops it has.
+"""Whether the way between two sentences is walked or jumped: what stands in its middle, and how many stops it has."""
 
 import random
 from collections.abc import Sequence
