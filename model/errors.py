@@ -40,6 +40,18 @@ class LatentShapeError(AdaVAEError):
     """A latent vector has the wrong size or is not finite."""
 
 
+class LogitsNotFinite(AdaVAEError):
+    """The model overflowed on some rows of a batch; the other rows can be decoded without them."""
+
+    def __init__(self, rows: tuple[int, ...]) -> None:
+        named = f"row {rows[0]}" if len(rows) == 1 else f"rows {', '.join(map(str, rows))}"
+        super().__init__(
+            f"the model's logits are not finite for {named}: give a z nearer to the prior N(0, I); where that does not "
+            "help, train the adapter set again"
+        )
+        self.rows = rows
+
+
 class WeightsCorrupted(AdaVAEError):
     """A weights file is not what its manifest says it is."""
 

@@ -9,6 +9,7 @@ from typing import Literal, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from model.errors import LogitsNotFinite
 from model.sampling import Decoding, Strategy, next_tokens, penalised
 from model.stacked import AdapterIndex
 
@@ -88,27 +89,36 @@ def generate(
 
     Returns:
         One result a row, in order.
+
+    Raises:
+        LogitsNotFinite: The model overflowed on some rows.
     """
+    tell = on_token or _tell_nobody
     results: dict[int, Generated] = {}
     plain = [row for row, decoding in enumerate(decodings) if decoding.strategy is not Strategy.BEAM]
     if plain:
         chosen = torch.tensor(plain, device=z.device)
         own = [decodings[row] for row in plain]
-        told = _renumbered(on_token or _tell_nobody, plain)
-        results |= zip(plain, _generate_plain(decoder, z[chosen], index.select(chosen), own, told), strict=True)
+        decoded = _generate_plain(decoder, z[chosen], index.select(chosen), own, plain, tell)
+        results |= zip(plain, decoded, strict=True)
     for row, decoding in enumerate(decodings):
         if decoding.strategy is Strategy.BEAM:
             alone = torch.tensor([row], device=z.device)
-            results[row] = _beam_search(decoder, z[alone], index.select(alone), decoding)
+            results[row] = _beam_search(decoder, z[alone], index.select(alone), decoding, row)
             for token_id in results[row].token_ids:
-                (on_token or _tell_nobody)(row, token_id)
+                tell(row, token_id)
     return [results[row] for row in range(len(decodings))]
 
 
 def _generate_plain(
-    decoder: StepDecoder[_Cache], z: Tensor, index: AdapterIndex, decodings: list[Decoding], on_token: OnToken
+    decoder: StepDecoder[_Cache],
+    z: Tensor,
+    index: AdapterIndex,
+    decodings: list[Decoding],
+    numbers: list[int],
+    on_token: OnToken,
 ) -> list[Generated]:
-    """Greedy and sampled rows; a finished row leaves the batch."""
+    """Greedy and sampled rows; a finished row leaves the batch. ``numbers`` are what the caller calls the rows."""
     tokens: list[list[int]] = [[] for _ in decodings]
     reasons: dict[int, FinishReason] = {}
     longest = max(decoding.max_tokens for decoding in decodings)
@@ -116,6 +126,7 @@ def _generate_plain(
     has_token = _no_tokens_yet(logits, decodings)
     rows = list(range(len(decodings)))  # the rows still in the batch
     for step in range(longest):
+        _check_finite(logits, [numbers[row] for row in rows])
         chosen = next_tokens(logits, [decodings[row] for row in rows], has_token, step)
         going_on = []
         for place, (row, token_id) in enumerate(zip(rows, chosen.tolist(), strict=True)):
@@ -123,7 +134,7 @@ def _generate_plain(
                 reasons[row] = "stop"
                 continue
             tokens[row].append(token_id)
-            on_token(row, token_id)
+            on_token(numbers[row], token_id)
             if len(tokens[row]) == decodings[row].max_tokens:
                 reasons[row] = "length"
                 continue
@@ -141,13 +152,16 @@ def _generate_plain(
     return [Generated(tuple(own), reasons[row]) for row, own in enumerate(tokens)]
 
 
-def _beam_search(decoder: StepDecoder[_Cache], z: Tensor, index: AdapterIndex, decoding: Decoding) -> Generated:
+def _beam_search(
+    decoder: StepDecoder[_Cache], z: Tensor, index: AdapterIndex, decoding: Decoding, number: int
+) -> Generated:
     """The likeliest text per token that ``num_beams`` beams find, (1, Z) in; its beams are the rows of one batch."""
     logits, kv_cache = decoder.prefill(z, index, decoding.max_tokens)
     penalty = replace(decoding, strategy=Strategy.GREEDY)
     beams = [_Hypothesis((), 0.0, False)]
     finished: list[_Hypothesis] = []
     for _ in range(decoding.max_tokens):
+        _check_finite(logits, [number] * len(beams))
         log_probs = penalised(logits.float(), [penalty] * len(beams), _tokens_of(beams, logits)).log_softmax(-1)
         parents, beams = _extended(beams, log_probs, decoding.num_beams, decoder.eos_token_id, finished)
         is_decided = len(finished) >= decoding.num_beams and _best(finished).score >= max(
@@ -190,6 +204,14 @@ def _best(hypotheses: Sequence[_Hypothesis]) -> _Hypothesis:
     return max(hypotheses, key=lambda hypothesis: hypothesis.score)
 
 
+def _check_finite(logits: Tensor, numbers: Sequence[int]) -> None:
+    """Raises LogitsNotFinite where a row has a NaN or +inf, or nothing but -inf."""
+    is_finite = logits.amax(-1).isfinite().tolist()
+    broken = {number for number, is_fine in zip(numbers, is_finite, strict=True) if not is_fine}
+    if broken:
+        raise LogitsNotFinite(tuple(sorted(broken)))
+
+
 def _no_tokens_yet(logits: Tensor, decodings: Sequence[Decoding]) -> Tensor | None:
     if all(decoding.repetition_penalty == 1.0 for decoding in decodings):
         return None
@@ -205,7 +227,3 @@ def _tokens_of(beams: Sequence[_Hypothesis], logits: Tensor) -> Tensor:
 
 def _tell_nobody(row: int, token_id: int) -> None:
     del row, token_id
-
-
-def _renumbered(on_token: OnToken, rows: Sequence[int]) -> OnToken:
-    return lambda row, token_id: on_token(rows[row], token_id)

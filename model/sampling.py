@@ -46,6 +46,8 @@ class Decoding:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not isinstance(self.strategy, Strategy):
+            raise ConfigError("strategy", self.strategy, f"must be one of {list(map(str, Strategy))}, as a Strategy")
         rules = {
             "temperature": (0.01, 10.0),
             "top_k": (0, 1_000_000),
@@ -59,6 +61,8 @@ class Decoding:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(name, value, f"must be in [{low:g}, {high:g}]")
+            if isinstance(low, int) and not isinstance(value, int):
+                raise ConfigError(name, value, "must be a whole number")
 
 
 def next_tokens(logits: Tensor, decodings: Sequence[Decoding], has_token: Tensor | None, step: int) -> Tensor:

@@ -80,7 +80,12 @@ class Tokenizer:
 
 
 def _byte_level_bpe(vocab: Path, merges: Path) -> str:
-    tokenizer = tokenizers.Tokenizer(models.BPE.from_file(str(vocab), str(merges)))
+    try:
+        tokenizer = tokenizers.Tokenizer(models.BPE.from_file(str(vocab), str(merges)))
+    except Exception as exc:  # the library raises bare Exception
+        raise WeightsCorrupted(f"{vocab} or {merges.name} is damaged ({exc}): fetch the checkpoint again") from exc
+    if tokenizer.token_to_id(END_OF_TEXT) is None:  # adding it would give it an id that the model does not know
+        raise WeightsCorrupted(f"{vocab} has no {END_OF_TEXT} token: this is not a GPT-2 tokenizer")
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
     tokenizer.add_special_tokens([AddedToken(END_OF_TEXT, special=True, normalized=False)])

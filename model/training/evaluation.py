@@ -92,7 +92,7 @@ def evaluate(
         "reconstruction_nats": float(nll.mean()),
         "kl": float(kl.mean()),
         "mi": float(measures.mutual_information(posterior.mu, posterior.logvar, _generator(config.seed))),
-        "mi_ceiling": float(torch.tensor(len(dataset.texts)).log()),
+        "mi_ceiling": measures.mutual_information_ceiling(len(dataset.texts)),
         "au": int(measures.active_units(posterior.mu)),
         "latent_size": text_model.config_of(name).latent_size,
     }
@@ -149,6 +149,8 @@ def evaluate_transfer(
             "b": pair[1],
             "scale": scale,
             "rows": report.num_rows,
+            "direction": report.direction,
+            "judge_accuracy": judge.accuracy_on(dataset.texts, dataset.labels or ()),
             "moved": report.moved,
             "kept_words": report.kept_words,
             "examples": [list(example) for example in report.examples],

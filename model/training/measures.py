@@ -9,6 +9,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+MI_TEXTS = 10_000
+"""Texts that the mutual information is estimated from at most: its cost grows with their square."""
+
 
 def log_normal(z: Tensor, mu: Tensor, logvar: Tensor) -> Tensor:
     """log N(z; mu, exp(logvar)), diagonal, summed over the last axis."""
@@ -42,23 +45,28 @@ def perplexity_per_word(nll: Tensor, num_words: Tensor) -> float:
 
 
 def mutual_information(
-    mu: Tensor, logvar: Tensor, generator: torch.Generator, *, chunk: int = 256, limit: int = 10_000
+    mu: Tensor, logvar: Tensor, generator: torch.Generator, *, chunk: int = 256, limit: int = MI_TEXTS
 ) -> float:
     """I(x; z) = E_x KL(q(z|x) || p(z)) - KL(q(z) || p(z)) = E log q(z|x) - E log q(z) (Hoffman and Johnson 2016).
 
-    log q(z) is the log-mean-exp over the given posteriors, so the estimate cannot exceed ln N: report N beside it.
+    log q(z) is the log-mean-exp over the posteriors, so the estimate cannot exceed ``mutual_information_ceiling``:
+    report that beside it. Both terms come from the same draws, so that their noise cancels (He et al. 2019 take the
+    first in closed form).
 
     Args:
         mu: (N, Z).
         logvar: (N, Z).
         generator: Draws one z per text.
         chunk: Texts whose densities stand in memory at once.
-        limit: Texts used at most, the first ones.
+        limit: Texts used at most, drawn at random where there are more.
 
     Returns:
         Nats; never below 0.
     """
-    mu, logvar = mu[:limit].double(), logvar[:limit].double()
+    if len(mu) > limit:
+        chosen = torch.randperm(len(mu), generator=generator)[:limit]
+        mu, logvar = mu[chosen], logvar[chosen]
+    mu, logvar = mu.double(), logvar.double()
     N = len(mu)
     z = mu + (0.5 * logvar).exp() * torch.randn(mu.shape, generator=generator, dtype=mu.dtype)
     precision = (-logvar).exp()
@@ -72,16 +80,31 @@ def mutual_information(
     return max(0.0, total / N)
 
 
+def mutual_information_ceiling(num_texts: int, *, limit: int = MI_TEXTS) -> float:
+    """The most that ``mutual_information`` can come to: ln of the texts that it uses, nats."""
+    return math.log(min(num_texts, limit))
+
+
 def active_units(mu: Tensor, threshold: float = 0.01) -> int:
-    """Dimensions whose mean varies over the texts: Var_x(mu_i) > threshold (Burda et al. 2016); mu is (N, Z)."""
-    return int((mu.double().var(0) > threshold).sum())
+    """Dimensions whose mean varies over the texts: Var_x(mu_i) > threshold (Burda et al. 2016).
+
+    Args:
+        mu: (N, Z); of one text alone nothing varies.
+        threshold: The customary 0.01 counts a dimension that carries almost nothing as off.
+    """
+    return int((mu.double().var(0, correction=0) > threshold).sum())
 
 
 def bleu4(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """Corpus BLEU-4 by sacrebleu (tokenisation 13a, exponential smoothing), 0 to 100."""
+    """Corpus BLEU-4 by sacrebleu, case-sensitive, tokenisation 13a, exponential smoothing: 0 to 100.
+
+    Texts that are all shorter than four tokens score 0, even where they are equal: there is no 4-gram to match.
+    ``force`` only silences sacrebleu's complaint about corpora that come tokenised.
+    """
     from sacrebleu import corpus_bleu
 
-    return float(corpus_bleu(list(hypotheses), [list(references)]).score)
+    score = corpus_bleu(list(hypotheses), [list(references)], tokenize="13a", force=True).score
+    return min(100.0, float(score))  # identical texts come to a rounding error above it
 
 
 def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> float:

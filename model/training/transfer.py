@@ -13,6 +13,8 @@ from typing import Any, Self
 from model.errors import DatasetError
 from model.training.measures import accuracy
 
+_MIN_WORDS = 3
+
 
 class AttributeJudge:
     """A plain text classifier."""
@@ -25,7 +27,7 @@ class AttributeJudge:
         """Learns from labelled texts.
 
         Raises:
-            DatasetError: No labels, or one label only.
+            DatasetError: No labels, one label only, or no word that occurs in two texts.
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
@@ -34,14 +36,18 @@ class AttributeJudge:
         if len(set(labels)) < 2:
             raise DatasetError("the judge needs texts of at least two labels: give labelled data to learn from")
         vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, token_pattern=r"[^\s]+")
-        return cls(make_pipeline(vectorizer, LogisticRegression(max_iter=300, C=10.0)).fit(list(texts), list(labels)))
+        classifier = make_pipeline(vectorizer, LogisticRegression(max_iter=300, C=10.0))
+        try:
+            return cls(classifier.fit(list(texts), list(labels)))
+        except ValueError as exc:
+            raise DatasetError(f"the judge cannot learn from these {len(texts)} texts, give it more: {exc}") from exc
 
     def predict(self, texts: Sequence[str]) -> list[str]:
         """One label a text."""
         return [str(label) for label in self._classifier.predict(list(texts))] if texts else []
 
     def accuracy_on(self, texts: Sequence[str], labels: Sequence[str]) -> float:
-        """How far the judge itself is to be trusted."""
+        """Share it gets right of texts that it did not learn from: how far the judge itself is to be trusted."""
         return accuracy(self.predict(texts), labels)
 
 
@@ -53,12 +59,14 @@ class TransferReport:
         num_rows: Sentences judged.
         moved: Share that the judge gives the target label afterwards.
         kept_words: Mean share of a sentence's words that are still there.
+        direction: From which labels, in the judge's eyes, to which: ``"negative -> positive"``.
         examples: (source, output) of the first few.
     """
 
     num_rows: int
     moved: float
     kept_words: float
+    direction: str
     examples: tuple[tuple[str, str], ...]
 
 
@@ -75,24 +83,30 @@ def select_short(
     """Short texts of one label that the judge, too, gives that label, in seeded order.
 
     Raises:
-        DatasetError: There is none.
+        DatasetError: There is none, or the texts have no labels.
     """
+    if len(labels) != len(texts):
+        raise DatasetError(f"{len(texts)} texts have {len(labels)} labels: give a dataset with a label for each text")
     own = [
         text
         for text, given in zip(texts, labels, strict=True)
-        if given == label and 3 <= len(text.split()) <= max_words
+        if given == label and _MIN_WORDS <= len(text.split()) <= max_words
     ]
     random.Random(seed).shuffle(own)
     agreed = [text for text, judged in zip(own, judge.predict(own), strict=True) if judged == label]
     if not agreed:
         raise DatasetError(
-            f"no text of 3 to {max_words} words has the label {label!r}: labels are {sorted(set(labels))}"
+            f"of {len(own)} texts of {_MIN_WORDS} to {max_words} words with the label {label!r} the judge gives none "
+            f"that label: give other data or one of the labels {sorted(set(labels))}"
         )
     return agreed[:limit]
 
 
 def word_overlap(source: str, output: str) -> float:
-    """Share of the source's words, counted with repetition, that the output has too."""
+    """Share of the source's words, counted with repetition, that the output has too, in any order.
+
+    Words are lower-cased and stripped of punctuation; 0 where the source has none.
+    """
     words = Counter(_words(source))
     kept = words & Counter(_words(output))
     return kept.total() / max(1, words.total())
@@ -101,13 +115,14 @@ def word_overlap(source: str, output: str) -> float:
 def measure_transfer(
     sources: Sequence[str], outputs: Sequence[str], judge: AttributeJudge, target_label: str, num_examples: int = 20
 ) -> TransferReport:
-    """What became of ``sources``."""
+    """What became of ``sources``, of which there is at least one; ``outputs`` has one text for each."""
     judged = judge.predict(outputs)
     overlaps = [word_overlap(source, output) for source, output in zip(sources, outputs, strict=True)]
     return TransferReport(
         num_rows=len(sources),
         moved=sum(label == target_label for label in judged) / len(sources),
         kept_words=sum(overlaps) / len(overlaps),
+        direction=f"{' | '.join(sorted(set(judge.predict(sources))))} -> {target_label}",
         examples=tuple(zip(sources, outputs, strict=True))[:num_examples],
     )
 

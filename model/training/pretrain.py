@@ -1,0 +1,583 @@
+"""A small GPT-2 from plain text: how the bundled backbone is made again, and how another is made.
+
+    texts -> one stream, end-of-text before each -> shuffled windows -> next-token cross-entropy -> Muon and AdamW
+
+Short windows are cheap and enough for most of the run; the last steps see long ones, so that every position of the
+context is trained. A step's windows come from (seed, step) alone, so that a resumed run takes the steps an unbroken one
+takes. Adapter sets are trained by ``loop``; reading files is for ``corpus``.
+"""
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tokenizers
+import torch
+from numpy.typing import NDArray
+from tokenizers import decoders, models, pre_tokenizers, trainers
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from model.adavae import pad
+from model.backbone import Backbone, causal_mask
+from model.config import BackboneConfig
+from model.errors import (
+    CheckpointMismatch,
+    ConfigError,
+    DatasetError,
+    SequenceTooLong,
+    TrainingDiverged,
+    TrainingInterrupted,
+)
+from model.pretrained import PretrainedBackbone, load_backbone, save_backbone
+from model.tokenizer import END_OF_TEXT, Tokenizer
+from model.training.checkpoint import (
+    Checkpoint,
+    flatten_optimizer,
+    latest_checkpoint,
+    load_checkpoint,
+    restore_optimizer,
+    save_checkpoint,
+)
+from model.training.config import Precision
+from model.training.corpus import Dataset, read_dataset
+from model.training.cross_entropy import sliced_cross_entropy
+from model.training.loop import uses_bfloat16
+from model.training.muon import Muon
+from model.training.schedule import learning_rate_at
+
+SMALL_GPT2 = BackboneConfig(vocab_size=12_288, n_positions=256, n_embd=384, n_layer=6, n_head=6, n_inner=1536)
+
+_LOG_EVERY = 10
+_TEXTS_AT_ONCE = 20_000  # tokenised together, so that lists of Python integers stay small
+_ROWS_AT_ONCE = 64
+_BYTES_AND_END = 257  # the smallest byte-level vocabulary
+_LIMITS: dict[str, tuple[float, float]] = {
+    "epochs": (0.001, 10_000),
+    "batch_size": (1, 65_536),
+    "window": (2, 1_000_000),
+    "long_window": (2, 1_000_000),
+    "long_share": (0.0, 1.0),
+    "learning_rate": (1e-7, 1.0),
+    "warmup_steps": (0, 1_000_000),
+    "max_gradient_norm": (1e-3, 1e3),
+    "checkpoint_every": (1, 1_000_000),
+    "seed": (0, 2**63 - 1),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainConfig:
+    """Every setting of one run.
+
+    Attributes:
+        backbone: Shape of a fresh model, its ``vocab_size`` the size of the tokenizer to train; None for a small GPT-2,
+            or for the checkpoint's own shape where the run starts from one.
+        epochs: Passes over the stream; fractions allowed.
+        max_steps: Stops earlier than ``epochs`` would; None for no such bound.
+        batch_size: Short windows a step; the long phase keeps the number of tokens.
+        window: Tokens a window.
+        long_window: Tokens a window in the last ``long_share`` of the steps.
+        learning_rate: Its peak, for Muon and AdamW alike.
+        warmup_steps: Until the peak; at most a third of the run.
+        max_gradient_norm: Gradients are clipped to this norm.
+        checkpoint_every: Steps between checkpoints.
+    """
+
+    backbone: BackboneConfig | None = None
+    epochs: float = 1.0
+    max_steps: int | None = None
+    batch_size: int = 128
+    window: int = 128
+    long_window: int = 256
+    long_share: float = 0.15
+    learning_rate: float = 3e-3
+    warmup_steps: int = 100
+    max_gradient_norm: float = 1.0
+    checkpoint_every: int = 200
+    precision: Precision = Precision.AUTO
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _LIMITS.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(name, value, f"must be in [{low:g}, {high:g}]")
+        if self.max_steps is not None and self.max_steps < 1:
+            raise ConfigError("max_steps", self.max_steps, "must be at least 1")
+        if self.window > self.long_window:
+            raise ConfigError("window", self.window, f"must be at most long_window ({self.long_window})")
+        if self.backbone is not None:
+            self._check_shape(self.backbone)
+
+    def _check_shape(self, shape: BackboneConfig) -> None:
+        if shape.vocab_size < _BYTES_AND_END:
+            raise ConfigError("vocab_size", shape.vocab_size, f"must be at least {_BYTES_AND_END}: bytes, end of text")
+        if shape.eos_token_id != 0:
+            raise ConfigError("eos_token_id", shape.eos_token_id, "must be 0 in a fresh model")
+        self.check_context(shape)
+
+    def check_context(self, shape: BackboneConfig) -> None:
+        """Raises ConfigError where a window does not fit the context."""
+        if self.long_window > shape.n_positions:
+            raise ConfigError("long_window", self.long_window, f"must be at most n_positions ({shape.n_positions})")
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainProgress:
+    """What a run reports, over the steps since the last report.
+
+    Attributes:
+        step: Steps taken.
+        total_steps: Steps of the whole run.
+        loss: Nats per token.
+        tokens_per_s: Target tokens per second.
+        eta_s: Seconds to the end at this speed.
+    """
+
+    step: int
+    total_steps: int
+    loss: float
+    tokens_per_s: float
+    eta_s: float
+
+
+OnPretrainProgress = Callable[[PretrainProgress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Perplexity:
+    """How well a backbone foretells texts it has not seen.
+
+    Attributes:
+        per_token: Over the tokenizer's tokens and each text's end; compares backbones of one tokenizer.
+        per_word: Over whitespace-separated words and each text's end; compares any two.
+        num_texts: Measured.
+    """
+
+    per_token: float
+    per_word: float
+    num_texts: int
+
+
+class WindowStream:
+    """Shuffled windows of one long stream of tokens, addressed by step: nothing has to be kept to resume it."""
+
+    def __init__(self, tokens: NDArray[np.int32], seed: int) -> None:
+        self.tokens, self.seed = tokens, seed
+        self._epoch: tuple[tuple[int, int], NDArray[np.int64]] = ((0, -1), np.empty(0, np.int64))
+
+    def windows_at(self, step: int, length: int, batch_size: int) -> Tensor:
+        """The batch of one step.
+
+        Args:
+            step: Counted within the steps of this ``length``.
+            length: Tokens that are predicted in each window.
+            batch_size: Windows; fewer where the stream is shorter.
+
+        Returns:
+            (B, length + 1), int64: inputs and, one further, targets.
+        """
+        num_windows = (len(self.tokens) - 1) // length
+        batch_size = min(batch_size, num_windows)
+        epoch, place = divmod(step, num_windows // batch_size)
+        starts = self._starts(length, epoch)[place * batch_size : (place + 1) * batch_size]
+        return torch.from_numpy(self.tokens[starts[:, None] + np.arange(length + 1)]).long()
+
+    def _starts(self, length: int, epoch: int) -> NDArray[np.int64]:
+        """Where the windows of an epoch begin, in random order; depends on (seed, length, epoch) alone."""
+        if self._epoch[0] != (length, epoch):
+            generator = np.random.default_rng([self.seed, length, epoch])
+            num_windows, rest = divmod(len(self.tokens) - 1, length)
+            starts = generator.permutation(num_windows) * length + generator.integers(rest + 1)
+            self._epoch = ((length, epoch), starts)
+        return self._epoch[1]
+
+
+class PretrainRun:
+    """One run over one stream; ``pretrain`` drives it."""
+
+    def __init__(
+        self,
+        config: PretrainConfig,
+        backbone: Backbone,
+        tokenizer: Tokenizer,
+        tokens: NDArray[np.int32],
+        origin: dict[str, Any],
+        directory: Path,
+    ) -> None:
+        config.check_context(backbone.config)
+        if len(tokens) <= config.long_window:
+            raise DatasetError(
+                f"the texts have {len(tokens):,} tokens, a window of {config.long_window} needs one more: add texts"
+            )
+        self.config, self.backbone, self.tokenizer, self.origin = config, backbone, tokenizer, origin
+        self.directory = directory
+        self.device = backbone.wte.weight.device
+        self.autocast = uses_bfloat16(config.precision, self.device)
+        self.optimizers = _build_optimizers(backbone, config.learning_rate)
+        self.stream = WindowStream(tokens, config.seed)
+        self.total_steps = max(1, round(config.epochs * len(tokens) / (config.batch_size * config.window)))
+        if config.max_steps is not None:
+            self.total_steps = min(self.total_steps, config.max_steps)
+        self.first_long_step = round(self.total_steps * (1 - config.long_share))
+        self.step = 0
+
+    @property
+    def is_finished(self) -> bool:
+        return self.step >= self.total_steps
+
+    def take_step(self) -> tuple[float, int]:
+        """One update.
+
+        Returns:
+            The loss in nats per token, and how many tokens it is the mean of.
+
+        Raises:
+            TrainingDiverged: The loss or its gradient is not finite; nothing was updated.
+        """
+        self._apply_schedule()
+        windows = self._windows().to(self.device)
+        with self._precision():
+            loss = next_token_loss(self.backbone, windows, torch.bfloat16 if self.autocast else torch.float32)
+        self.backbone.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = float(nn.utils.clip_grad_norm_(self.backbone.parameters(), self.config.max_gradient_norm))
+        value = float(loss.detach())
+        if not (math.isfinite(value) and math.isfinite(norm)):
+            raise TrainingDiverged(self._divergence_message())
+        for optimizer in self.optimizers.values():
+            optimizer.step()
+        self.step += 1
+        return value, windows[:, 1:].numel()
+
+    def _windows(self) -> Tensor:
+        """This step's windows, (B, T + 1)."""
+        config = self.config
+        if self.step < self.first_long_step:
+            return self.stream.windows_at(self.step, config.window, config.batch_size)
+        batch_size = max(1, config.batch_size * config.window // config.long_window)
+        return self.stream.windows_at(self.step - self.first_long_step, config.long_window, batch_size)
+
+    def _apply_schedule(self) -> None:
+        learning_rate = learning_rate_at(
+            self.step,
+            self.total_steps,
+            peak=self.config.learning_rate,
+            warmup=min(self.config.warmup_steps, self.total_steps // 3),
+            kind="linear",
+        )
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.autocast else nullcontext()
+
+    def save(self) -> None:
+        """Writes a checkpoint from which ``restore`` goes on exactly."""
+        tensors: dict[str, Tensor] = {
+            f"backbone.{name}": parameter for name, parameter in self.backbone.named_parameters()
+        }
+        optimizer_states: dict[str, Any] = {}
+        for kind, optimizer in self.optimizers.items():
+            own, optimizer_states[kind] = flatten_optimizer(optimizer)
+            tensors |= {f"{kind}.{name}": tensor for name, tensor in own.items()}
+        state = {
+            "config": asdict(self.config),
+            "origin": self.origin,
+            "tokenizer": self.tokenizer.content,
+            "optimizers": optimizer_states,
+            "step": self.step,
+        }
+        save_checkpoint(self.directory, self.step, Checkpoint(tensors, state))
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Goes on from a checkpoint of this very run."""
+        parameters = dict(self.backbone.named_parameters())
+        for name, tensor in _under(checkpoint.tensors, "backbone.").items():
+            parameters[name].data.copy_(tensor)
+        for kind, optimizer in self.optimizers.items():
+            restore_optimizer(optimizer, _under(checkpoint.tensors, f"{kind}."), checkpoint.state["optimizers"][kind])
+        self.step = checkpoint.state["step"]
+
+    def _divergence_message(self) -> str:
+        path = latest_checkpoint(self.directory)
+        kept = f"the last good checkpoint is {path}" if path else "there was no checkpoint yet"
+        return (
+            f"pretraining diverged at step {self.step + 1} of {self.total_steps}: the loss or its gradient is not "
+            f"finite; {kept}. Lower the learning rate (it was {self.config.learning_rate:g}) and start again"
+        )
+
+
+def pretrain(
+    config: PretrainConfig,
+    sources: Sequence[Path],
+    output: Path,
+    *,
+    init_from: str | Path | None = None,
+    resume: bool = False,
+    on_progress: OnPretrainProgress | None = None,
+    should_stop: Callable[[], bool] = lambda: False,
+    device: torch.device | None = None,
+) -> PretrainedBackbone:
+    """Trains a backbone.
+
+    Args:
+        config: The run's settings.
+        sources: Files of one text a line, ``.txt`` or ``.txt.xz``; labels of other formats are not used.
+        output: Gets the checkpoint in the Hugging Face layout; keeps ``checkpoints/`` until then.
+        init_from: A directory or hub id to start from, with its tokenizer; None to start afresh with a new one.
+        resume: Go on from the newest training checkpoint in ``output`` if there is one.
+        on_progress: Called every few steps.
+        should_stop: Asked before every step; True saves a checkpoint and raises TrainingInterrupted.
+        device: Where to train; the CPU by default.
+
+    Returns:
+        What was written, read back.
+
+    Raises:
+        ConfigError: ``output`` holds a backbone already, or the settings do not fit ``init_from``.
+        DatasetError: A source cannot be used, or all of them are too short.
+        TrainingDiverged: The loss is no longer finite.
+        TrainingInterrupted: ``should_stop`` said so.
+        CheckpointMismatch: ``resume`` found the checkpoint of another run.
+    """
+    _check_request(config, sources, output, init_from)
+    initial = None if init_from is None else load_backbone(init_from, device=device)
+    datasets = [read_dataset(source) for source in sources]
+    origin = {
+        "data": [dataset.digest for dataset in datasets],
+        "init_from": None if initial is None else initial.digest,
+    }
+    directory = output / "checkpoints"
+    checkpoint = _checkpoint_of(directory, config, origin) if resume else None
+    backbone, tokenizer = _starting_point(config, initial, checkpoint, datasets)
+    tokens = token_stream(datasets, tokenizer)
+    run = PretrainRun(config, backbone.to(device).train(), tokenizer, tokens, origin, directory)
+    if checkpoint is not None:
+        run.restore(checkpoint)
+    _run_to_the_end(run, on_progress, should_stop)
+    save_backbone(output, run.backbone, tokenizer)
+    shutil.rmtree(directory, ignore_errors=True)
+    return load_backbone(output, device=device)
+
+
+def _run_to_the_end(run: PretrainRun, on_progress: OnPretrainProgress | None, should_stop: Callable[[], bool]) -> None:
+    report = _Report(run, on_progress)
+    with _attention(run.device):
+        while not run.is_finished:
+            if should_stop():
+                run.save()
+                raise TrainingInterrupted(f"stopped after step {run.step} of {run.total_steps}; checkpoint kept")
+            report.add(*run.take_step())
+            if run.step % run.config.checkpoint_every == 0 or run.is_finished:
+                run.save()
+
+
+class _Report:
+    """Averages steps into ``PretrainProgress``."""
+
+    def __init__(self, run: PretrainRun, on_progress: OnPretrainProgress | None) -> None:
+        self.run, self.on_progress = run, on_progress
+        self.losses: list[float] = []
+        self.num_tokens = 0
+        self.started = time.perf_counter()
+
+    def add(self, loss: float, num_tokens: int) -> None:
+        self.losses.append(loss)
+        self.num_tokens += num_tokens
+        if self.run.step % _LOG_EVERY and not self.run.is_finished:
+            return
+        if self.on_progress is not None:
+            self.on_progress(self._progress())
+        self.losses, self.num_tokens, self.started = [], 0, time.perf_counter()
+
+    def _progress(self) -> PretrainProgress:
+        elapsed = time.perf_counter() - self.started
+        step, total_steps = self.run.step, self.run.total_steps
+        return PretrainProgress(
+            step=step,
+            total_steps=total_steps,
+            loss=sum(self.losses) / len(self.losses),
+            tokens_per_s=self.num_tokens / elapsed,
+            eta_s=(total_steps - step) * elapsed / len(self.losses),
+        )
+
+
+def next_token_loss(backbone: Backbone, windows: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Mean cross-entropy of every token but the first.
+
+    Args:
+        backbone: The model, causal.
+        windows: (B, T + 1), int64.
+        dtype: In which hidden states meet the output embedding.
+
+    Returns:
+        A scalar, nats per token.
+    """
+    hidden = hidden_states(backbone, windows[:, :-1]).flatten(0, 1).to(dtype)  # (B * T, C)
+    weights = torch.full((hidden.shape[0],), 1.0 / hidden.shape[0], device=hidden.device)
+    loss, _ = sliced_cross_entropy(hidden, backbone.lm_head.weight, windows[:, 1:].flatten(), weights)
+    return loss
+
+
+def hidden_states(backbone: Backbone, token_ids: Tensor) -> Tensor:
+    """What the output embedding is multiplied with: ``Backbone.forward`` short of its logits.
+
+    Args:
+        backbone: The model, causal.
+        token_ids: (B, T), int64.
+
+    Returns:
+        (B, T, C).
+    """
+    T = token_ids.shape[1]
+    mask = causal_mask(T, device=token_ids.device)
+    x = backbone.embed(token_ids, torch.arange(T, device=token_ids.device))
+    for block in backbone.blocks:
+        x = block(x, mask)
+    hidden: Tensor = backbone.ln_f(x)
+    return hidden
+
+
+@torch.no_grad()
+def held_out_perplexity(pretrained: PretrainedBackbone, texts: Sequence[str]) -> Perplexity:
+    """Perplexity of texts, each alone: read after end-of-text, and ended by one.
+
+    Raises:
+        DatasetError: There is no text.
+        SequenceTooLong: A text does not fit the context.
+    """
+    if not texts:
+        raise DatasetError("there is no text to measure the perplexity of: give at least 1")
+    backbone, eos = pretrained.backbone, pretrained.tokenizer.eos_token_id
+    rows = sorted(pretrained.tokenizer.encode_many(texts), key=len)
+    if len(rows[-1]) >= backbone.config.n_positions:
+        raise SequenceTooLong(
+            f"a text has {len(rows[-1]):,} tokens, the limit is {backbone.config.n_positions - 1:,}: shorten it"
+        )
+    with _attention(backbone.wte.weight.device):
+        batches = (rows[start : start + _ROWS_AT_ONCE] for start in range(0, len(rows), _ROWS_AT_ONCE))
+        nll = sum(_summed_nll(backbone, batch, eos) for batch in batches)
+    num_tokens = sum(len(row) + 1 for row in rows)
+    num_words = sum(len(text.split()) + 1 for text in texts)
+    return Perplexity(math.exp(nll / num_tokens), math.exp(nll / num_words), len(texts))
+
+
+def _summed_nll(backbone: Backbone, rows: list[list[int]], eos: int) -> float:
+    """-log p of the rows' tokens and ends, nats."""
+    token_ids, is_token = pad([[eos, *row, eos] for row in rows], eos, backbone.wte.weight.device)
+    hidden = hidden_states(backbone, token_ids[:, :-1]).flatten(0, 1)
+    weights = is_token[:, 1:].flatten().float()
+    _, nll = sliced_cross_entropy(hidden, backbone.lm_head.weight, token_ids[:, 1:].flatten(), weights)
+    return float((nll * weights).double().sum())
+
+
+def token_stream(datasets: Sequence[Dataset], tokenizer: Tokenizer) -> NDArray[np.int32]:
+    """All texts in their order, end-of-text before each and after the last, (num_tokens,)."""
+    eos = tokenizer.eos_token_id
+    parts = []
+    for texts in _in_groups(datasets):
+        rows = tokenizer.encode_many(texts)
+        parts.append(np.fromiter((token for row in rows for token in (eos, *row)), np.int32))
+    return np.concatenate([*parts, np.array([eos], np.int32)])
+
+
+def train_tokenizer(datasets: Sequence[Dataset], vocab_size: int) -> Tokenizer:
+    """A byte-level BPE with end-of-text as token 0; it has fewer tokens than asked for where the texts are few."""
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_in_groups(datasets), trainer)
+    return Tokenizer(tokenizer.to_str())
+
+
+def fresh_backbone(config: BackboneConfig, seed: int) -> Backbone:
+    """GPT-2's initialisation: N(0, 0.02), narrower by sqrt(2 L) where a branch joins the residual stream."""
+    backbone = Backbone(config)
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in backbone.named_parameters():
+        if name.endswith(".bias"):
+            nn.init.zeros_(parameter)
+        elif parameter.ndim == 2:
+            shrink = math.sqrt(2 * config.n_layer) if name.endswith("c_proj.weight") else 1.0
+            nn.init.normal_(parameter, std=0.02 / shrink, generator=generator)
+    return backbone
+
+
+def _check_request(config: PretrainConfig, sources: Sequence[Path], output: Path, init_from: str | Path | None) -> None:
+    if not sources:
+        raise ConfigError("sources", [], "name at least one file of texts")
+    if config.backbone is not None and init_from is not None:
+        raise ConfigError("backbone", str(init_from), "has a shape of its own: give a shape or init_from, not both")
+    if (output / "config.json").exists():
+        raise ConfigError("output", str(output), "holds a backbone already: name another directory")
+
+
+def _checkpoint_of(directory: Path, config: PretrainConfig, origin: dict[str, Any]) -> Checkpoint | None:
+    path = latest_checkpoint(directory)
+    if path is None:
+        return None
+    checkpoint = load_checkpoint(path)
+    has_same_origin = checkpoint.state["origin"] == origin
+    if checkpoint.state["config"] != asdict(config) or not has_same_origin:
+        raise CheckpointMismatch(
+            f"{path} belongs to a run with other {'settings' if has_same_origin else 'texts or another init_from'}: "
+            f"repeat the first command exactly, or start afresh in another directory"
+        )
+    return checkpoint
+
+
+def _starting_point(
+    config: PretrainConfig,
+    initial: PretrainedBackbone | None,
+    checkpoint: Checkpoint | None,
+    datasets: Sequence[Dataset],
+) -> tuple[Backbone, Tokenizer]:
+    if initial is not None:
+        return initial.backbone.requires_grad_(True), initial.tokenizer
+    shape = config.backbone or SMALL_GPT2
+    config.check_context(shape)
+    if checkpoint is not None:
+        tokenizer = Tokenizer(checkpoint.state["tokenizer"])
+    else:
+        tokenizer = train_tokenizer(datasets, shape.vocab_size)
+    return fresh_backbone(replace(shape, vocab_size=tokenizer.vocab_size), config.seed), tokenizer
+
+
+def _build_optimizers(backbone: Backbone, learning_rate: float) -> dict[str, torch.optim.Optimizer]:
+    """Muon for the blocks' matrices, AdamW for embeddings, norms and biases."""
+    parameters = list(backbone.named_parameters())
+    matrices = [parameter for name, parameter in parameters if name.startswith("blocks.") and parameter.ndim == 2]
+    chosen = {id(parameter) for parameter in matrices}
+    rest = [parameter for _, parameter in parameters if id(parameter) not in chosen]
+    adamw = torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
+    return {"muon": Muon(matrices, lr=learning_rate), "adamw": adamw}
+
+
+def _attention(device: torch.device) -> AbstractContextManager[Any]:
+    """On a CPU the plain form is several times faster than the fused one's backward pass at these lengths."""
+    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+
+
+def _in_groups(datasets: Sequence[Dataset]) -> Iterator[tuple[str, ...]]:
+    for dataset in datasets:
+        for start in range(0, len(dataset.texts), _TEXTS_AT_ONCE):
+            yield dataset.texts[start : start + _TEXTS_AT_ONCE]
+
+
+def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

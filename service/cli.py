@@ -1,0 +1,61 @@
+"""The ``adavae`` command: START READING HERE for the command line.
+
+Puts the commands of ``service.commands`` together and turns what goes wrong into exit codes: 2 for wrong usage, 1 for
+failure, 130 for Ctrl-C. Prints nothing itself but the one line that says what went wrong.
+"""
+
+import sys
+from collections.abc import Sequence
+
+import typer
+
+from model.errors import AdaVAEError, TrainingInterrupted
+from service.commands import adapters
+from service.commands.analogy import analogy
+from service.commands.classify import classify
+from service.commands.decode import decode
+from service.commands.encode import encode
+from service.commands.evaluate import evaluate
+from service.commands.interpolate import interpolate
+from service.commands.pretrain import pretrain
+from service.commands.train import train
+from service.commands.variants import variants
+from service.commands.version import version
+from service.settings import SettingsError
+from service.terminal import say_error
+
+EXIT_FAILURE = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+
+def create_app() -> typer.Typer:
+    """Every command on one screen."""
+    app = typer.Typer(
+        name="adavae",
+        help="A frozen GPT-2 as a latent-variable model of sentences: encode, decode, interpolate, analogy, classify.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for command in (encode, decode, interpolate, analogy, classify, train, evaluate):
+        app.command()(command)
+    app.add_typer(adapters.create_app(), name="adapters")
+    for command in (variants, pretrain, version):
+        app.command()(command)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs one command and ends the process with its exit code."""
+    try:
+        typer.main.get_command(create_app())(args=arguments, prog_name="adavae")
+    except (AdaVAEError, OSError) as exc:
+        say_error(str(exc))
+        sys.exit(_exit_code(exc))
+
+
+def _exit_code(error: Exception) -> int:
+    if isinstance(error, TrainingInterrupted):
+        return EXIT_INTERRUPTED
+    return EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILURE

@@ -1,0 +1,114 @@
+"""``adavae adapters``: what is installed, whether it is whole, and moving it between machines."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from model.errors import WeightsCorrupted
+from service.commands import loading
+from service.commands.options import JsonOption
+from service.settings import load_settings
+from service.terminal import Column, Output, Record, column
+
+if TYPE_CHECKING:
+    from model.adapter_store import AdapterEntry
+
+ReferenceArgument = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="An installed adapter set.")]
+
+
+def create_app() -> typer.Typer:
+    """The commands under ``adavae adapters``."""
+    app = typer.Typer(help="List, show, verify, import and export adapter sets.", no_args_is_help=True)
+    app.command("list")(list_sets)
+    app.command("show")(show)
+    app.command("verify")(verify)
+    app.command("import")(import_set)
+    app.command("export")(export)
+    return app
+
+
+def list_sets(as_json: JsonOption = False) -> None:
+    """Every installed version of every adapter set."""
+    entries = loading.open_store(load_settings()).list()
+    columns = [
+        column("name"),
+        column("version"),
+        column("preset"),
+        column("latent_size", "Z"),
+        Column("labels", _labels),
+        Column("from", lambda record: "bundled" if record["is_bundled"] else "own"),
+        Column("created", lambda record: str(record["created_at"])[:10]),
+        Column("problem", lambda record: str(record["problem"] or "")),
+    ]
+    Output.of(as_json).write_records([_summary(entry) for entry in entries], columns)
+
+
+def show(reference: ReferenceArgument, as_json: JsonOption = False) -> None:
+    """Everything that one adapter set's manifest says."""
+    entry = loading.open_store(load_settings()).resolve(reference)
+    record: Record = {"path": str(entry.path), "is_bundled": entry.is_bundled}
+    record |= entry.manifest.to_dict() if entry.manifest else {}
+    Output.of(as_json).write_object(record, only_in_json=("shapes",))
+
+
+def verify(
+    reference: Annotated[
+        str | None, typer.Argument(metavar="[NAME[@VERSION]]", help="An installed adapter set; all if left out.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Read every byte of adapter sets and compare it with the digests in their manifests."""
+    checked = loading.open_store(load_settings()).verify(reference)
+    records: list[Record] = [
+        {"adapter": entry.reference, "is_whole": problem is None, "problem": problem} for entry, problem in checked
+    ]
+    Output.of(as_json).write_records(records, [column("adapter"), Column("", _verdict)])
+    if damaged := [entry.reference for entry, problem in checked if problem is not None]:
+        raise WeightsCorrupted(f"{len(damaged)} of {len(checked)} adapter sets cannot be used: {', '.join(damaged)}")
+
+
+def import_set(
+    source: Annotated[Path, typer.Argument(help="What `export` made, or an adapter set's directory.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Verify an adapter set and install it beside the others."""
+    entry = loading.open_store(load_settings()).import_set(source)
+    Output.of(as_json).write_object({"adapter": entry.reference, "path": str(entry.path)})
+
+
+def export(
+    reference: ReferenceArgument,
+    destination: Annotated[Path, typer.Argument(help="The .tar.gz to write; it must not exist yet.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Verify an adapter set and write it as one file, to be imported elsewhere."""
+    store = loading.open_store(load_settings())
+    entry = store.resolve(reference)
+    path = store.export_set(entry.reference, destination)
+    Output.of(as_json).write_object({"adapter": entry.reference, "path": str(path)})
+
+
+def _summary(entry: "AdapterEntry") -> Record:
+    manifest = entry.manifest
+    return {
+        "name": entry.name,
+        "version": entry.version,
+        "preset": manifest.training.get("preset") if manifest else None,
+        "latent_size": manifest.config.latent_size if manifest else None,
+        "labels": list(manifest.config.labels) if manifest else [],
+        "metrics": manifest.metrics if manifest else {},
+        "created_at": manifest.created_at if manifest else None,
+        "is_bundled": entry.is_bundled,
+        "path": str(entry.path),
+        "problem": entry.problem,
+    }
+
+
+def _labels(record: Record) -> str:
+    labels = record["labels"]
+    return ", ".join(labels) if isinstance(labels, list) else ""
+
+
+def _verdict(record: Record) -> str:
+    return "whole" if record["is_whole"] else str(record["problem"])

@@ -1,0 +1,44 @@
+"""What happens to an interrupted run's checkpoints: a command goes on from them or throws them away, when told to."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from model.errors import CheckpointMismatch, TrainingInterrupted
+
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")]
+RestartOption = Annotated[bool, typer.Option("--restart", help="Throw an interrupted run's checkpoint away.")]
+
+
+def claim(directory: Path, *, resume: bool, restart: bool) -> None:
+    """Makes sure that a run neither overwrites another one's checkpoint unasked nor resumes what is not there.
+
+    Raises:
+        typer.BadParameter: Both were asked for.
+        CheckpointMismatch: There is a checkpoint and neither was asked for, or none and ``resume`` was.
+    """
+    if resume and restart:
+        raise typer.BadParameter("--resume goes on with an interrupted run, --restart throws it away: give one of them")
+    checkpoints = directory / "checkpoints"
+    if restart:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    has_checkpoint = checkpoints.is_dir() and any(checkpoints.iterdir())
+    if has_checkpoint and not resume:
+        raise CheckpointMismatch(
+            f"{directory} holds the checkpoint of an interrupted run: add --resume to go on with it, or --restart to "
+            "throw it away"
+        )
+    if resume and not has_checkpoint:
+        raise CheckpointMismatch(f"{directory} holds no checkpoint to go on from: leave --resume out")
+
+
+def release(directory: Path) -> None:
+    """Removes the checkpoints of a run that has finished."""
+    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+
+
+def with_remedy(interruption: TrainingInterrupted) -> TrainingInterrupted:
+    """The same, and how to go on."""
+    return TrainingInterrupted(f"{interruption}; run the same command with --resume to go on")

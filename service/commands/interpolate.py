@@ -1,0 +1,67 @@
+"""``adavae interpolate``: the sentences between two sentences."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from service.commands import loading
+from service.commands.input import refuse_empty
+from service.commands.options import (
+    AdapterOption,
+    DecodingOptions,
+    DeviceOption,
+    JsonOption,
+    WithZOption,
+    takes,
+)
+from service.settings import load_settings
+from service.terminal import Output, Record, column, number
+
+if TYPE_CHECKING:
+    from model.sampling import Decoding
+    from model.text_model import TextModel
+
+Method = Literal["linear", "spherical"]
+
+
+@takes(DecodingOptions, "decoding")
+def interpolate(
+    source: Annotated[str, typer.Argument(help="The first text.")],
+    target: Annotated[str, typer.Argument(help="The last text.")],
+    decoding: DecodingOptions,
+    steps: Annotated[int, typer.Option("--steps", min=2, max=1000, help="Sentences shown, both ends included.")] = 11,
+    method: Annotated[Method, typer.Option("--method", help="The way through the latent space.")] = "linear",
+    adapter: AdapterOption = None,
+    with_z: WithZOption = False,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Interpolate: decode evenly spaced points between the encodings of two texts."""
+    settings = load_settings()
+    refuse_empty(source, target)
+    chosen = decoding.to_decoding()
+    name = adapter or settings.default_adapter
+    text_model = loading.load_text_model(settings, [name], device)
+    records = _interpolate(text_model, (source, target), steps, method, name, chosen, with_z=with_z)
+    Output.of(as_json).write_records(records, [number("tau", decimals=2), column("text")])
+
+
+def _interpolate(
+    text_model: "TextModel",
+    ends: tuple[str, str],
+    steps: int,
+    method: Method,
+    name: str,
+    decoding: "Decoding",
+    *,
+    with_z: bool,
+) -> list[Record]:
+    from model.latent_ops import Interpolation
+
+    records = []
+    for index, step in enumerate(text_model.interpolate(*ends, steps, name, decoding, Interpolation(method))):
+        record: dict[str, object] = {"index": index, "tau": step.tau, "text": step.decoded.text}
+        if with_z:
+            record["z"] = step.decoded.z.tolist()
+        records.append(record | {"adapter": text_model.reference_of(name)})
+    return records

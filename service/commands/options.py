@@ -1,0 +1,108 @@
+"""Options that several commands share: each is defined here once."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from model.sampling import Decoding
+
+Device = Literal["auto", "cpu", "cuda"]
+
+AdapterOption = Annotated[
+    str | None,
+    typer.Option("--adapter", "-a", metavar="NAME[@VERSION]", help="Adapter set; the configured default if left out."),
+]
+DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to compute; ADAVAE_DEVICE if left out.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON object per line, as always where stdout is not a terminal.")
+]
+TruncateOption = Annotated[bool, typer.Option("--truncate", help="Cut texts that are longer than the context.")]
+WithZOption = Annotated[bool, typer.Option("--with-z", help="Put the latent vector into the JSON.")]
+
+_ONLY_WITH: dict[str, str] = {"temperature": "sample", "top_k": "sample", "top_p": "sample", "num_beams": "beam"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodingOptions:
+    """How tokens are chosen; the fields are the options of every command that decodes."""
+
+    strategy: Annotated[Literal["greedy", "sample", "beam"], typer.Option(help="How tokens are chosen.")] = "greedy"
+    temperature: Annotated[float, typer.Option(help="Sampling: below 1 is safer, above 1 is wilder.")] = 1.0
+    top_k: Annotated[int, typer.Option(help="Sampling: among the k most probable tokens; 0 is off.")] = 0
+    top_p: Annotated[float, typer.Option(help="Sampling: among the tokens that hold this probability; 1 is off.")] = 1.0
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1 makes tokens already written less likely.")] = 1.0
+    max_tokens: Annotated[int, typer.Option(help="Longest text, in tokens.")] = 48
+    num_beams: Annotated[int, typer.Option(help="Beam search: texts kept at every step.")] = 4
+    seed: Annotated[int, typer.Option(help="Of every random choice: same seed, same text.")] = 0
+
+    def to_decoding(self) -> "Decoding":
+        """The model's own form.
+
+        Raises:
+            typer.BadParameter: A value is out of range, or has no effect with this strategy.
+        """
+        from model.sampling import Decoding, Strategy
+
+        self._refuse_options_without_effect()
+        with usage_errors():
+            return Decoding(
+                strategy=Strategy(self.strategy),
+                temperature=self.temperature,
+                top_k=self.top_k,
+                top_p=self.top_p,
+                repetition_penalty=self.repetition_penalty,
+                max_tokens=self.max_tokens,
+                num_beams=self.num_beams,
+                seed=self.seed,
+            )
+
+    def _refuse_options_without_effect(self) -> None:
+        for field in fields(self):
+            needed = _ONLY_WITH.get(field.name, self.strategy)
+            if getattr(self, field.name) != field.default and needed != self.strategy:
+                option = f"--{field.name.replace('_', '-')}"
+                raise typer.BadParameter(
+                    f"{option} has no effect with --strategy {self.strategy}: add --strategy {needed}"
+                )
+
+
+def decoding_per_row(decoding: "Decoding", num_rows: int) -> list["Decoding"]:
+    """The same decoding for every row but for the seed, which counts up: rows of one request differ."""
+    return [replace(decoding, seed=(decoding.seed + row) % 2**63) for row in range(num_rows)]
+
+
+def takes(options_type: type, parameter: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Gives a command an option per field of a dataclass; it receives them as one ``parameter`` of that type."""
+    options = list(inspect.signature(options_type).parameters.values())
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = [each for each in inspect.signature(command).parameters.values() if each.name != parameter]
+
+        @functools.wraps(command)
+        def expanded(**values: object) -> None:
+            grouped = {each.name: values.pop(each.name) for each in options}
+            command(**values, **{parameter: options_type(**grouped)})
+
+        parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *options)]
+        expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        expanded.__annotations__ = {each.name: each.annotation for each in parameters}
+        return expanded
+
+    return decorate
+
+
+@contextmanager
+def usage_errors() -> Iterator[None]:
+    """A value the model refuses is wrong usage where it came straight from an option."""
+    try:
+        yield
+    except ConfigError as exc:
+        raise typer.BadParameter(str(exc)) from exc

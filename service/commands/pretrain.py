@@ -1,0 +1,169 @@
+"""``adavae pretrain``: a backbone from plain text, as the bundled one was made."""
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from model.errors import TrainingInterrupted
+from service.commands import checkpoints, loading
+from service.commands.checkpoints import RestartOption, ResumeOption
+from service.commands.interrupt import stop_on_signal
+from service.commands.options import DeviceOption, JsonOption, takes, usage_errors
+from service.settings import load_settings
+from service.terminal import Output, Record, progress_display
+
+if TYPE_CHECKING:
+    import torch
+
+    from model.pretrained import PretrainedBackbone
+    from model.training.pretrain import PretrainConfig, PretrainProgress
+
+_SHAPE = "Shape of a fresh backbone (a small GPT-2's if left out)"
+_RUN = "Run (sensible values if left out)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShapeOptions:
+    """Fields of BackboneConfig; None leaves one as the small GPT-2 has it."""
+
+    n_layer: Annotated[int | None, typer.Option(help="Blocks.", rich_help_panel=_SHAPE)] = None
+    n_embd: Annotated[int | None, typer.Option(help="Width.", rich_help_panel=_SHAPE)] = None
+    n_head: Annotated[int | None, typer.Option(help="Attention heads.", rich_help_panel=_SHAPE)] = None
+    n_inner: Annotated[int | None, typer.Option(help="Width inside the MLP.", rich_help_panel=_SHAPE)] = None
+    n_positions: Annotated[int | None, typer.Option(help="Longest context.", rich_help_panel=_SHAPE)] = None
+    vocab_size: Annotated[int | None, typer.Option(help="Tokens of the tokenizer.", rich_help_panel=_SHAPE)] = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PretrainOptions:
+    """Fields of PretrainConfig; None leaves its default."""
+
+    epochs: Annotated[float | None, typer.Option(help="Passes over the texts.", rich_help_panel=_RUN)] = None
+    max_steps: Annotated[int | None, typer.Option(help="Stop after this many steps.", rich_help_panel=_RUN)] = None
+    batch_size: Annotated[int | None, typer.Option(help="Short windows a step.", rich_help_panel=_RUN)] = None
+    window: Annotated[int | None, typer.Option(help="Tokens a short window.", rich_help_panel=_RUN)] = None
+    long_window: Annotated[int | None, typer.Option(help="Tokens a long window.", rich_help_panel=_RUN)] = None
+    long_share: Annotated[
+        float | None, typer.Option(help="Share of the run, at its end, with long windows.", rich_help_panel=_RUN)
+    ] = None
+    learning_rate: Annotated[float | None, typer.Option(help="Its peak.", rich_help_panel=_RUN)] = None
+    warmup_steps: Annotated[int | None, typer.Option(help="Steps until the peak.", rich_help_panel=_RUN)] = None
+    max_gradient_norm: Annotated[
+        float | None, typer.Option(help="Gradients are clipped to this.", rich_help_panel=_RUN)
+    ] = None
+    checkpoint_every: Annotated[int | None, typer.Option(help="Steps between checkpoints.", rich_help_panel=_RUN)] = (
+        None
+    )
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"] | None,
+        typer.Option(help="auto: bfloat16 where the processor has it.", rich_help_panel=_RUN),
+    ] = None
+    seed: Annotated[int | None, typer.Option(help="Of every random choice.", rich_help_panel=_RUN)] = None
+
+
+@takes(ShapeOptions, "shape")
+@takes(PretrainOptions, "options")
+def pretrain(
+    sources: Annotated[
+        list[Path], typer.Argument(metavar="TEXTS...", help="Files of one text a line, .txt or .txt.xz.")
+    ],
+    options: PretrainOptions,
+    shape: ShapeOptions,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Directory of the new backbone.", show_default=False)],
+    init_from: Annotated[
+        str | None, typer.Option("--init-from", help="Go on training this backbone: a directory or a hub id.")
+    ] = None,
+    held_out: Annotated[
+        Path | None, typer.Option("--held-out", help="Texts to measure the finished backbone's perplexity on.")
+    ] = None,
+    resume: ResumeOption = False,
+    restart: RestartOption = False,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a backbone from plain text; `ADAVAE_BACKBONE=DIRECTORY` uses it afterwards.
+
+    Ctrl-C keeps a checkpoint: the same command with --resume goes on from there.
+    """
+    settings = load_settings()
+    config = _config(options, shape)
+    texts = None if held_out is None else _read_texts(held_out)
+    checkpoints.claim(output, resume=resume, restart=restart)
+    where = loading.prepare_device(settings, device)
+    pretrained = _pretrain(config, sources, output, init_from, where, resume=resume)
+    Output.of(as_json).write_object(_record(pretrained, output, texts))
+
+
+def _config(options: PretrainOptions, shape: ShapeOptions) -> "PretrainConfig":
+    from model.training.config import Precision
+    from model.training.pretrain import SMALL_GPT2, PretrainConfig
+
+    values, sizes = _given(options), _given(shape)
+    if "precision" in values:
+        values["precision"] = Precision(values["precision"])
+    if "n_embd" in sizes:
+        sizes.setdefault("n_inner", 4 * sizes["n_embd"])
+    with usage_errors():
+        backbone = replace(SMALL_GPT2, **sizes) if sizes else None
+        return PretrainConfig(backbone=backbone, **values)
+
+
+def _given(options: PretrainOptions | ShapeOptions) -> dict[str, Any]:
+    values = {field.name: getattr(options, field.name) for field in fields(options)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _read_texts(path: Path) -> tuple[str, ...]:
+    from model.training.corpus import read_dataset
+
+    return read_dataset(path).texts
+
+
+def _pretrain(
+    config: "PretrainConfig",
+    sources: list[Path],
+    output: Path,
+    init_from: str | None,
+    device: "torch.device",
+    *,
+    resume: bool,
+) -> "PretrainedBackbone":
+    from model.training.pretrain import pretrain as run
+
+    try:
+        with progress_display() as display, stop_on_signal() as should_stop:
+
+            def show(progress: "PretrainProgress") -> None:
+                figures = f"loss {progress.loss:.3f}  {progress.tokens_per_s:,.0f} tokens/s"
+                display.update("pretrain", progress.step, progress.total_steps, figures)
+
+            return run(
+                config,
+                sources,
+                output,
+                init_from=init_from,
+                resume=resume,
+                on_progress=show,
+                should_stop=should_stop,
+                device=device,
+            )
+    except TrainingInterrupted as exc:
+        raise checkpoints.with_remedy(exc) from exc
+
+
+def _record(pretrained: "PretrainedBackbone", output: Path, texts: tuple[str, ...] | None) -> Record:
+    from model.training.pretrain import held_out_perplexity
+
+    record: Record = {
+        "path": str(output),
+        "digest": pretrained.digest,
+        "parameters": pretrained.backbone.num_parameters,
+    }
+    if texts is not None:
+        perplexity = held_out_perplexity(pretrained, texts)
+        record["perplexity_per_word"] = perplexity.per_word
+        record["perplexity_per_token"] = perplexity.per_token
+        record["texts"] = perplexity.num_texts
+    return record

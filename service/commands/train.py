@@ -1,0 +1,171 @@
+"""``adavae train``: from a file of texts to an adapter set that every other command finds."""
+
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from model.errors import TrainingInterrupted
+from service.commands import checkpoints, loading
+from service.commands.checkpoints import RestartOption, ResumeOption
+from service.commands.interrupt import stop_on_signal
+from service.commands.options import DeviceOption, JsonOption, takes, usage_errors
+from service.commands.training_options import TrainingOptions
+from service.settings import load_settings
+from service.terminal import Output, ProgressDisplay, Record, progress_display
+
+if TYPE_CHECKING:
+    from model.adapter_set import AdapterSet
+    from model.pretrained import PretrainedBackbone
+    from model.training.loop import Progress
+    from model.training.run import TrainingRequest
+
+DataArgument = Annotated[
+    Path, typer.Argument(help="Texts: .tsv (label, text), .jsonl or .txt, each also as .xz.", show_default=False)
+]
+NameOption = Annotated[str, typer.Option("--name", "-n", help="Name of the new adapter set.", show_default=False)]
+PresetName = Literal["generation", "language-modelling", "classification"]
+PresetOption = Annotated[
+    PresetName, typer.Option("--preset", "-p", help="What the set is for: the settings to start from.")
+]
+ValidationOption = Annotated[
+    Path | None, typer.Option("--validation", help="Texts held back from training; split off DATA if left out.")
+]
+
+
+@takes(TrainingOptions, "options")
+def train(
+    data: DataArgument,
+    name: NameOption,
+    options: TrainingOptions,
+    preset: PresetOption = "generation",
+    validation: ValidationOption = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=2, help="Train on the first texts only.")] = None,
+    truncate: Annotated[
+        bool, typer.Option("--truncate", help="Cut texts that are longer than the context instead of refusing them.")
+    ] = False,
+    resume: ResumeOption = False,
+    restart: RestartOption = False,
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train an adapter set on your own texts, measure it on texts held back, and install it.
+
+    Ctrl-C keeps a checkpoint: the same command with --resume goes on from there.
+    """
+    settings = load_settings()
+    _check_name(name)
+    directory = settings.runs / name
+    checkpoints.claim(directory, resume=resume, restart=restart)
+    pretrained = loading.load_pretrained(settings, device)
+    request = _request(pretrained, name, data, validation, preset, options, limit, truncate=truncate)
+    adapter_set = _train(request, pretrained, directory, settings.own_adapters, resume=resume)
+    checkpoints.release(directory)
+    Output.of(as_json).write_object(_record(adapter_set, settings.own_adapters))
+
+
+def _check_name(name: str) -> None:
+    from model.adapter_set import check_name
+
+    with usage_errors():
+        check_name(name)
+
+
+def _request(
+    pretrained: "PretrainedBackbone",
+    name: str,
+    data: Path,
+    validation: Path | None,
+    preset: PresetName,
+    options: TrainingOptions,
+    limit: int | None,
+    *,
+    truncate: bool,
+) -> "TrainingRequest":
+    from model.training.config import Preset, preset_config
+    from model.training.run import TrainingRequest
+
+    return TrainingRequest(
+        name=name,
+        data=data,
+        validation=validation,
+        config=options.applied_to(preset_config(Preset(preset), pretrained.backbone.config)),
+        truncate=truncate,
+        limit=limit,
+        command=_command_line(sys.argv[1:]),
+    )
+
+
+def _command_line(arguments: list[str]) -> str:
+    """What was typed, for the model card; how often the run was interrupted does not matter there."""
+    return shlex.join(["adavae", *(each for each in arguments if each not in ("--resume", "--restart", "--json"))])
+
+
+def _train(
+    request: "TrainingRequest",
+    pretrained: "PretrainedBackbone",
+    directory: Path,
+    destination: Path,
+    *,
+    resume: bool,
+) -> "AdapterSet":
+    from model.training.run import train_adapter_set
+
+    try:
+        with progress_display() as display, stop_on_signal() as should_stop:
+            return train_adapter_set(
+                request,
+                pretrained,
+                directory=directory,
+                destination=destination,
+                resume=resume,
+                on_progress=_shown_on(display),
+                on_evaluation=_measuring_on(display, should_stop),
+                should_stop=should_stop,
+            )
+    except TrainingInterrupted as exc:
+        raise checkpoints.with_remedy(exc) from exc
+
+
+def _shown_on(display: ProgressDisplay) -> Callable[["Progress"], None]:
+    def show(progress: "Progress") -> None:
+        display.update("train", progress.step, progress.total_steps, _figures(progress))
+
+    return show
+
+
+def _measuring_on(display: ProgressDisplay, should_stop: Callable[[], bool]) -> Callable[[str, int, int], None]:
+    """Shows how far measuring is, and stops it when asked to; the trained set is in the checkpoint by then."""
+
+    def show(stage: str, done: int, total: int) -> None:
+        display.update(stage, done, total)
+        if should_stop():
+            raise TrainingInterrupted("stopped while measuring the finished set; checkpoint kept")
+
+    return show
+
+
+def _figures(progress: "Progress") -> str:
+    shown = f"loss {progress.loss:.3f}  rec {progress.reconstruction_nats:.2f}  kl {progress.kl_nats:.2f}"
+    if progress.head_nats:
+        shown += f"  head {progress.head_nats:.3f}"
+    if progress.validation_loss is not None:
+        shown += f"  validation {progress.validation_loss:.3f}"
+    return f"{shown}  {progress.tokens_per_s:,.0f} tokens/s"
+
+
+def _record(adapter_set: "AdapterSet", root: Path) -> Record:
+    manifest = adapter_set.manifest
+    return {
+        "adapter": manifest.reference,
+        "path": str(root / manifest.name / manifest.version),
+        "labels": list(manifest.config.labels),
+        "steps": manifest.training["steps"],
+        "stopped_early": manifest.training["stopped_early"],
+        "validation_loss": manifest.training["validation_loss"],
+        "duration_s": manifest.training["duration_s"],
+        "metrics": manifest.metrics,
+    }

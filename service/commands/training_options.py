@@ -1,0 +1,113 @@
+"""The options of ``adavae train`` that replace a preset's settings; each has the name of the field it sets."""
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from typer import Option
+
+from model.config import AdapterConfig, AdapterPlacement, LatentAggregation, LatentInfusion
+from service.commands.options import usage_errors
+
+if TYPE_CHECKING:
+    from model.training.config import TrainingConfig
+
+_RUN = "Run (the preset's value if left out)"
+_LATENT = "What is trained (the preset's value if left out)"
+_OBJECTIVE = "Objective (the preset's value if left out)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """None leaves a setting as the preset has it."""
+
+    epochs: Annotated[float | None, Option(help="Passes over the texts; fractions allowed.", rich_help_panel=_RUN)] = (
+        None
+    )
+    max_steps: Annotated[int | None, Option(help="Stop after this many steps at the latest.", rich_help_panel=_RUN)] = (
+        None
+    )
+    batch_size: Annotated[int | None, Option(help="Texts a step.", rich_help_panel=_RUN)] = None
+    learning_rate: Annotated[float | None, Option(help="Its peak.", rich_help_panel=_RUN)] = None
+    learning_rate_schedule: Annotated[
+        Literal["cosine", "linear", "constant"] | None, Option(help="How it falls.", rich_help_panel=_RUN)
+    ] = None
+    warmup_steps: Annotated[int | None, Option(help="Steps until the peak.", rich_help_panel=_RUN)] = None
+    weight_decay: Annotated[float | None, Option(help="Of AdamW.", rich_help_panel=_RUN)] = None
+    max_gradient_norm: Annotated[float | None, Option(help="Gradients are clipped to this.", rich_help_panel=_RUN)] = (
+        None
+    )
+    stage_one_share: Annotated[
+        float | None, Option(help="Share of the run before the decoder's parts join.", rich_help_panel=_RUN)
+    ] = None
+    validations: Annotated[int | None, Option(help="How often to validate in a run.", rich_help_panel=_RUN)] = None
+    patience: Annotated[
+        int | None, Option(help="Validations without improvement before stopping early.", rich_help_panel=_RUN)
+    ] = None
+    checkpoint_every: Annotated[int | None, Option(help="Steps between checkpoints.", rich_help_panel=_RUN)] = None
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16"] | None,
+        Option(help="auto: bfloat16 where the processor has it.", rich_help_panel=_RUN),
+    ] = None
+    seed: Annotated[int | None, Option(help="Of every random choice of the run.", rich_help_panel=_RUN)] = None
+
+    beta: Annotated[float | None, Option(help="Largest weight of the KL.", rich_help_panel=_OBJECTIVE)] = None
+    beta_schedule: Annotated[
+        Literal["cyclical", "constant"] | None, Option(help="How beta moves.", rich_help_panel=_OBJECTIVE)
+    ] = None
+    beta_cycles: Annotated[int | None, Option(help="Cycles of a cyclical beta.", rich_help_panel=_OBJECTIVE)] = None
+    free_bits: Annotated[float | None, Option(help="lambda, in nats.", rich_help_panel=_OBJECTIVE)] = None
+    free_bits_form: Annotated[
+        Literal["per_dimension", "whole"] | None,
+        Option(help="On each dimension's KL, or on the whole KL as in the paper's Eq. 4.", rich_help_panel=_OBJECTIVE),
+    ] = None
+    head_weight: Annotated[
+        float | None, Option(help="Weight of the head's cross-entropy.", rich_help_panel=_OBJECTIVE)
+    ] = None
+    word_dropout: Annotated[
+        float | None, Option(help="Share of the decoder's input hidden from it.", rich_help_panel=_OBJECTIVE)
+    ] = None
+
+    latent_size: Annotated[int | None, Option(help="Size of z.", rich_help_panel=_LATENT)] = None
+    encoder_layers: Annotated[
+        int | None, Option(help="Blocks of the backbone that the encoder uses.", rich_help_panel=_LATENT)
+    ] = None
+    adapter_placement: Annotated[
+        AdapterPlacement | None, Option(help="Where the adapters stand.", rich_help_panel=_LATENT)
+    ] = None
+    adapter_size: Annotated[int | None, Option(help="The adapters' bottleneck.", rich_help_panel=_LATENT)] = None
+    adapter_scale: Annotated[float | None, Option(help="The adapters' weight s.", rich_help_panel=_LATENT)] = None
+    latent_aggregation: Annotated[
+        LatentAggregation | None, Option(help="How hidden states become one vector.", rich_help_panel=_LATENT)
+    ] = None
+    latent_heads: Annotated[
+        int | None, Option(help="Weighted sums of latent attention; 1 is the paper.", rich_help_panel=_LATENT)
+    ] = None
+    latent_infusion: Annotated[
+        LatentInfusion | None, Option(help="How z enters the decoder.", rich_help_panel=_LATENT)
+    ] = None
+    latent_positions: Annotated[
+        int | None, Option(help="Key/value positions made of z; 1 is the paper.", rich_help_panel=_LATENT)
+    ] = None
+    prefix_length: Annotated[
+        int | None, Option(help="Learned key/value pairs a layer; 0 for none.", rich_help_panel=_LATENT)
+    ] = None
+    prefix_hidden: Annotated[
+        int | None, Option(help="Width of the MLP behind the prefix.", rich_help_panel=_LATENT)
+    ] = None
+
+    def applied_to(self, preset: "TrainingConfig") -> "TrainingConfig":
+        """The preset with what was asked for in its place.
+
+        Raises:
+            typer.BadParameter: A value is out of range.
+        """
+        from model.training.config import TrainingConfig
+
+        values: dict[str, Any] = preset.to_dict()
+        of_adapter = {field.name for field in fields(AdapterConfig)}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                (values["adapter"] if field.name in of_adapter else values)[field.name] = value
+        with usage_errors():
+            return TrainingConfig.from_dict(values)

@@ -1,0 +1,23 @@
+"""``adavae version``: what is installed."""
+
+import platform
+from importlib.metadata import version as installed_version
+
+from service.commands.options import JsonOption
+from service.settings import load_settings
+from service.terminal import Output, Record
+
+
+def version(as_json: JsonOption = False) -> None:
+    """Versions of the program and of what it computes with, and where it looks for weights."""
+    settings = load_settings()
+    record: Record = {
+        "adavae": installed_version("adavae"),
+        "python": platform.python_version(),
+        "torch": installed_version("torch"),
+        "backbone": settings.backbone_source,
+        "default_adapter": settings.default_adapter,
+        "weights": str(settings.weights),
+        "data": str(settings.data),
+    }
+    Output.of(as_json).write_object(record)

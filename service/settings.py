@@ -1,0 +1,125 @@
+"""Settings from the environment, prefix ``ADAVAE_``: this is the only file that reads it.
+
+Built by ``load_settings`` when a command or the server starts, never on import. What a value leads to (opening weights,
+choosing a device) is for those who use it.
+"""
+
+import os
+from collections.abc import Iterable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from model.errors import AdaVAEError
+
+PREFIX = "ADAVAE_"
+BUNDLED_BACKBONE = "bundled"
+
+Directory = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
+
+
+class SettingsError(AdaVAEError):
+    """The environment asks for something that does not exist or is out of range."""
+
+
+def _default_weights() -> Path:
+    """``service/bundled_weights`` where a wheel is installed, the checkout's ``weights/`` otherwise."""
+    package = Path(__file__).resolve().parent
+    bundled = package / "bundled_weights"
+    return bundled if bundled.is_dir() else package.parent / "weights"
+
+
+def _default_data() -> Path:
+    """``$XDG_DATA_HOME/adavae``; the variable counts only where it is absolute (XDG base directory specification)."""
+    home = Path(os.environ.get("XDG_DATA_HOME", ""))
+    return (home if home.is_absolute() else Path.home() / ".local" / "share") / "adavae"
+
+
+class Settings(BaseSettings):
+    """Every setting, with its unit; the variable is the field's name in capitals behind ``ADAVAE_``."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
+
+    weights: Directory = Field(
+        default_factory=_default_weights,
+        description="Directory of the bundled backbone and adapter sets; never written.",
+    )
+    backbone: str = Field(
+        default=BUNDLED_BACKBONE,
+        min_length=1,
+        description="Backbone: 'bundled', a checkpoint directory in the Hugging Face layout, or a hub id.",
+    )
+    default_adapter: str = Field(
+        default="yelp", min_length=1, description="Adapter set used where none is named: name or name@version."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        default="auto", description="Where tensors live; 'auto' takes the GPU where there is one."
+    )
+    dtype: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="Number format of the backbone in memory."
+    )
+    data: Directory = Field(
+        default_factory=_default_data,
+        description="Directory of users' own adapter sets and training runs; created if missing.",
+    )
+    threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of torch; 0 leaves the choice to torch.")
+
+    @property
+    def backbone_source(self) -> str:
+        """What ``model.pretrained.load_backbone`` is given: a directory or a hub id."""
+        return str(self.weights / "backbone") if self.backbone == BUNDLED_BACKBONE else self.backbone
+
+    @property
+    def bundled_adapters(self) -> Path:
+        """Adapter sets that ship with the project, ``<name>/<version>/``; read only."""
+        return self.weights / "adapters"
+
+    @property
+    def own_adapters(self) -> Path:
+        """Adapter sets that were trained or imported here, ``<name>/<version>/``."""
+        return self.data / "adapters"
+
+    @property
+    def runs(self) -> Path:
+        """Training runs, one directory each: checkpoints and ``metrics.jsonl``."""
+        return self.data / "runs"
+
+
+def load_settings() -> Settings:
+    """Reads and checks the environment.
+
+    Raises:
+        SettingsError: A variable is misspelt or its value is outside its rule.
+    """
+    _refuse_unknown(os.environ)
+    try:
+        return Settings()
+    except ValidationError as exc:
+        raise SettingsError(
+            "; ".join(_explain(error["loc"], error["input"], error["msg"]) for error in exc.errors())
+        ) from exc
+
+
+def _variable(field: str) -> str:
+    return PREFIX + field.upper()
+
+
+def _refuse_unknown(names: Iterable[str]) -> None:
+    fields = list(Settings.model_fields)
+    for name in sorted(names):
+        field = name.lower().removeprefix(PREFIX.lower())
+        if name.upper().startswith(PREFIX) and field not in fields:
+            close = get_close_matches(field, fields, n=1)
+            remedy = (
+                f"did you mean {_variable(close[0])}?"
+                if close
+                else f"the settings are {', '.join(map(_variable, fields))}"
+            )
+            raise SettingsError(f"{name} is not a setting: {remedy}")
+
+
+def _explain(location: tuple[int | str, ...], value: object, rule: str) -> str:
+    return f"{_variable(str(location[0]))} is {value!r}: {rule[:1].lower()}{rule[1:]}"

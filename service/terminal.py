@@ -1,0 +1,168 @@
+"""How the command line shows things: data on stdout, progress and messages on stderr.
+
+Data is one JSON object a line, or a table where stdout is a terminal and ``--json`` was not given. What the data is, is
+for the commands.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+Record = dict[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table: its header, and the text it shows for a record."""
+
+    header: str
+    show: Callable[[Record], str]
+    is_number: bool = False
+
+
+def column(key: str, header: str | None = None) -> Column:
+    """Shows a field as it is."""
+    return Column(header or key, lambda record: str(record[key]))
+
+
+def number(key: str, header: str | None = None, decimals: int = 0) -> Column:
+    """Shows a numeric field, right-aligned with a fixed number of decimals."""
+    return Column(header or key, lambda record: f"{record[key]:,.{decimals}f}", is_number=True)
+
+
+def vector(key: str, header: str | None = None) -> Column:
+    """Shows the first numbers of a vector and its size."""
+    return Column(header or key, lambda record: _shortened(record[key]))
+
+
+class Output:
+    """Stdout of one command."""
+
+    def __init__(self, stdout: TextIO, *, is_json: bool) -> None:
+        self._stdout, self._is_json = stdout, is_json
+
+    @classmethod
+    def of(cls, wants_json: bool) -> "Output":
+        """JSON where it was asked for, and wherever stdout is not a terminal."""
+        return cls(sys.stdout, is_json=wants_json or not sys.stdout.isatty())
+
+    def write_records(self, records: Sequence[Record], columns: Sequence[Column]) -> None:
+        """One line or one table row per record; a table shows ``columns`` only."""
+        if self._is_json:
+            self._write_json(records)
+        else:
+            self._write_table([[each.show(record) for each in columns] for record in records], columns)
+
+    def write_object(self, record: Record, only_in_json: Sequence[str] = ()) -> None:
+        """One object: one line, or a table with a row per field but for those that no one reads."""
+        if self._is_json:
+            self._write_json([record])
+        else:
+            shown = {name: value for name, value in record.items() if name not in only_in_json}
+            rows = [[name, _readable(value)] for name, value in _flattened(shown)]
+            self._write_table(rows, [column("field", ""), column("value", "")], has_header=False)
+
+    def _write_json(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self._stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self._stdout.flush()
+
+    def _write_table(self, rows: Sequence[Sequence[str]], columns: Sequence[Column], has_header: bool = True) -> None:
+        table = Table(show_header=has_header, box=None, padding=(0, 2, 0, 0))
+        for each in columns:
+            table.add_column(each.header, justify="right" if each.is_number else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        Console(file=self._stdout).print(table)
+
+
+class ProgressDisplay(Protocol):
+    """Where a long command says how far it is."""
+
+    def update(self, stage: str, done: int, total: int, detail: str = "") -> None: ...
+
+
+class ProgressBars:
+    """One bar per stage, on a terminal."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def update(self, stage: str, done: int, total: int, detail: str = "") -> None:
+        if stage not in self._tasks:
+            self._tasks[stage] = self._progress.add_task(stage, total=total, detail="")
+        self._progress.update(self._tasks[stage], completed=done, total=total, detail=detail)
+
+
+class ProgressLines:
+    """A plain line every ``interval_s`` seconds and at each stage's end, where stderr is not a terminal."""
+
+    def __init__(
+        self, stderr: TextIO, *, interval_s: float = 10.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._stderr, self._interval_s, self._clock = stderr, interval_s, clock
+        self._last_s = clock()
+
+    def update(self, stage: str, done: int, total: int, detail: str = "") -> None:
+        now_s = self._clock()
+        if done < total and now_s - self._last_s < self._interval_s:
+            return
+        self._last_s = now_s
+        self._stderr.write(f"{stage} {done}/{total}{'  ' if detail else ''}{detail}\n")
+        self._stderr.flush()
+
+
+@contextmanager
+def progress_display() -> Iterator[ProgressDisplay]:
+    """Bars on a terminal, else plain lines; always on stderr."""
+    if not sys.stderr.isatty():
+        yield ProgressLines(sys.stderr)
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, TextColumn("{task.fields[detail]}"), console=Console(stderr=True)) as progress:
+        yield ProgressBars(progress)
+
+
+def say(message: str) -> None:
+    """One line to the person in front, on stderr."""
+    _to_stderr(Text(message))
+
+
+def say_error(message: str) -> None:
+    """One line about what went wrong, on stderr."""
+    _to_stderr(Text.assemble(("error: ", "bold red"), message))
+
+
+def _to_stderr(text: Text) -> None:
+    Console(stderr=True).print(text, soft_wrap=True)
+
+
+def _shortened(value: object) -> str:
+    numbers = value if isinstance(value, list) else []
+    shown = ", ".join(f"{each:.3f}" for each in numbers[:4])
+    return f"[{shown}, ...] ({len(numbers)})" if len(numbers) > 4 else f"[{shown}]"
+
+
+def _flattened(record: Record, prefix: str = "") -> Iterator[tuple[str, object]]:
+    """Every field, those of objects inside under their dotted names."""
+    for name, value in record.items():
+        if isinstance(value, dict) and value:
+            yield from _flattened(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _readable(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.1f}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

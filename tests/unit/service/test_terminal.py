@@ -1,0 +1,50 @@
+"""Data on stdout as JSON lines or tables, progress on stderr."""
+
+import io
+import json
+
+import pytest
+
+from service.terminal import Output, ProgressLines, column, number, progress_display, vector
+
+_RECORDS = [{"tau": 0.5, "text": "a [bold] text", "z": [1.0, 2.0, 3.0, 4.0, 5.0]}]
+_COLUMNS = [number("tau", decimals=2), column("text"), vector("z")]
+
+
+def test_json_is_one_object_a_line_with_every_field() -> None:
+    stdout = io.StringIO()
+    Output(stdout, is_json=True).write_records([*_RECORDS, {"text": "zwölf"}], _COLUMNS)
+    lines = stdout.getvalue().splitlines()
+    assert [json.loads(line) for line in lines] == [*_RECORDS, {"text": "zwölf"}]
+    assert "zwölf" in lines[1]
+
+
+def test_a_table_shows_its_columns_and_takes_text_as_it_is() -> None:
+    stdout = io.StringIO()
+    Output(stdout, is_json=False).write_records(_RECORDS, _COLUMNS)
+    header, row = stdout.getvalue().splitlines()
+    assert header.split() == ["tau", "text", "z"]
+    assert row.split() == ["0.50", "a", "[bold]", "text", "[1.000,", "2.000,", "3.000,", "4.000,", "...]", "(5)"]
+
+
+def test_an_object_is_a_table_of_its_fields() -> None:
+    stdout = io.StringIO()
+    record = {"ppl": 12.3456, "inner": {"kl": 3, "labels": ["a"]}, "shapes": [1]}
+    Output(stdout, is_json=False).write_object(record, only_in_json=("shapes",))
+    shown = [line.split() for line in stdout.getvalue().splitlines()]
+    assert shown == [["ppl", "12.35"], ["inner.kl", "3"], ["inner.labels", '["a"]']]
+
+
+def test_plain_progress_is_a_line_every_so_often_and_at_the_end() -> None:
+    stderr, now_s = io.StringIO(), [0.0]
+    progress = ProgressLines(stderr, interval_s=10.0, clock=lambda: now_s[0])
+    for done in range(1, 6):
+        now_s[0] += 4.0
+        progress.update("train", done, 5, f"loss {done}")
+    assert stderr.getvalue() == "train 3/5  loss 3\ntrain 5/5  loss 5\n"
+
+
+def test_progress_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_display() as progress:
+        progress.update("encode", 2, 2)
+    assert capsys.readouterr() == ("", "encode 2/2\n")
