@@ -27,7 +27,11 @@ FORMAT_VERSION = 1
 TENSORS, MANIFEST, CARD = "adapter.safetensors", "manifest.json", "README.md"
 MAX_TENSOR_BYTES = 2 * 1024**3
 MAX_TEXT_BYTES = 4 * 1024**2
-_NAME = re.compile(r"^[a-z0-9][a-z0-9._-]{0,63}$")
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_KINDS = {
+    **dict.fromkeys(("name", "version", "backbone_digest", "tokenizer_digest", "created_at"), str),
+    **dict.fromkeys(("config", "files", "shapes", "metrics", "training"), dict),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,7 @@ class Manifest:
                 "update adavae, or train the set again"
             )
         try:
+            _check_kinds(values)
             return cls(
                 **{
                     **values,
@@ -122,7 +127,7 @@ class AdapterSet:
 
 def check_name(name: str) -> str:
     """``name``, where adapter sets may be called that; raises ConfigError otherwise."""
-    if not _NAME.match(name):
+    if not _NAME.fullmatch(name):
         raise ConfigError("name", name, "must be 1 to 64 of a-z, 0-9, '.', '_', '-', and begin with a letter or digit")
     return name
 
@@ -168,9 +173,9 @@ def write_adapter_set(
     destination = root / name / manifest.version
     if destination.is_dir():
         return destination
-    described = json.dumps(manifest.to_dict(), indent=2, sort_keys=True) + "\n"
+    described = _described(manifest.to_dict())
     with staging_directory(root) as staging:
-        for file_name, content in ((TENSORS, stored), (CARD, card), (MANIFEST, described.encode())):
+        for file_name, content in ((TENSORS, stored), (CARD, card), (MANIFEST, described)):
             write_atomically(staging / file_name, content)
         publish_directory(staging, destination)
     return destination
@@ -199,14 +204,16 @@ def read_manifest(path: Path) -> Manifest:
     """Reads and verifies a set's manifest alone; raises as ``read_adapter_set`` does."""
     if not (path / MANIFEST).is_file():
         raise AdapterSetNotFound(f"{path} is no adapter set: it has no {MANIFEST}")
+    content = _bounded(path / MANIFEST, MAX_TEXT_BYTES)
     try:
-        manifest = Manifest.from_dict(json.loads(_bounded(path / MANIFEST, MAX_TEXT_BYTES)))
-    except (ValueError, AttributeError, ConfigError) as exc:
+        values = json.loads(content)
+        manifest = Manifest.from_dict(values)
+        is_as_written = _described(values) == content and manifest.content_version() == manifest.version
+    except (ValueError, AttributeError, RecursionError, ConfigError) as exc:
         raise WeightsCorrupted(f"{path / MANIFEST} is damaged ({exc}): install the set again") from exc
-    if manifest.version != manifest.content_version() or set(manifest.files) != {TENSORS, CARD}:
+    if not is_as_written or set(manifest.files) != {TENSORS, CARD}:
         raise WeightsCorrupted(
-            f"{path / MANIFEST} was changed: its content has the version {manifest.content_version()}, it says "
-            f"{manifest.version}: install the set again"
+            f"{path / MANIFEST} was changed, it is not that of version {manifest.version}: install the set again"
         )
     return manifest
 
@@ -222,6 +229,19 @@ def check_fits(manifest: Manifest, backbone_digest: str, tokenizer_digest: str) 
                 f"{manifest.reference} was trained over another {what} ({own[:12]}, here is {given[:12]}): choose that "
                 f"{what}, or train the set again over this one"
             )
+
+
+def _check_kinds(values: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a field of the wrong kind, KeyError for a missing one."""
+    for field, kind in _KINDS.items():
+        if not isinstance(values[field], kind):
+            raise ConfigError(field, values[field], f"must be a {kind.__name__}")
+    check_name(values["name"])
+
+
+def _described(values: Mapping[str, Any]) -> bytes:
+    """A manifest in its one spelling: JSON allows others, in which a changed byte would not be noticed."""
+    return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()
 
 
 def _half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

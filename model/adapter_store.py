@@ -7,6 +7,7 @@ import difflib
 import io
 import shutil
 import tarfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from model.adapter_set import (
     CARD,
     MANIFEST,
     MAX_TENSOR_BYTES,
+    MAX_TEXT_BYTES,
     TENSORS,
     AdapterSet,
     Manifest,
@@ -24,7 +26,8 @@ from model.adapter_set import (
 from model.errors import AdapterSetExists, AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
 from model.storage import publish_directory, staging_directory, write_atomically
 
-_FILES = (TENSORS, MANIFEST, CARD)
+_LIMITS = {TENSORS: MAX_TENSOR_BYTES, MANIFEST: MAX_TEXT_BYTES, CARD: MAX_TEXT_BYTES}
+_FILES = tuple(_LIMITS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +81,7 @@ class AdapterStore:
             AdapterSetNotFound: No such set; the message names what comes close and what there is.
             WeightsCorrupted: Its manifest cannot be read.
         """
-        name, _, version = reference.partition("@")
-        entries = self.list()
-        fitting = [entry for entry in entries if entry.name == name and (not version or entry.version == version)]
-        if not fitting:
-            raise AdapterSetNotFound(_not_found(reference, entries))
-        chosen = next((entry for entry in fitting if entry.manifest is not None), fitting[0])
+        chosen = _whole_if_any(self._fitting(reference))
         if chosen.manifest is None:
             raise WeightsCorrupted(chosen.problem or f"{chosen.path} cannot be read")
         return chosen
@@ -94,11 +92,13 @@ class AdapterStore:
 
     def verify(self, reference: str | None = None) -> Sequence[tuple[AdapterEntry, str | None]]:
         """Checks every byte of one set, or of all: each with its problem, or None."""
-        entries = [self.resolve(reference)] if reference else self.list()
+        entries = [_whole_if_any(self._fitting(reference))] if reference else self.list()
         return [(entry, _problem_of(entry)) for entry in entries]
 
     def import_set(self, source: Path) -> AdapterEntry:
-        """Installs a set from a directory or a ``.tar.gz`` that ``export_set`` made; installing it twice is no error.
+        """Installs a set from a directory or a ``.tar.gz`` that ``export_set`` made.
+
+        Installing it twice is no error, and repairs the first where that was damaged.
 
         Raises:
             AdapterSetNotFound: No set in ``source``.
@@ -111,7 +111,8 @@ class AdapterStore:
                 write_atomically(staging / name, content)
             manifest = read_adapter_set(staging).manifest
             destination = self.root / manifest.name / manifest.version
-            if not destination.exists():
+            if not _holds(destination, manifest):
+                shutil.rmtree(destination, ignore_errors=True)
                 publish_directory(staging, destination)
         return self.resolve(manifest.reference)
 
@@ -134,18 +135,40 @@ class AdapterStore:
         return destination
 
     def delete(self, reference: str) -> AdapterEntry:
-        """Removes one version of the user's own; bundled ones stay.
+        """Removes one version of the user's own, damaged or not; bundled ones stay.
 
         Raises:
+            AdapterSetNotFound: No such set.
             AdapterSetMismatch: The set is bundled.
         """
-        entry = self.resolve(reference)
+        entry = self._fitting(reference)[0]
         if entry.is_bundled:
             raise AdapterSetMismatch(f"{entry.reference} is bundled with adavae and cannot be deleted")
         shutil.rmtree(entry.path)
         if not any(entry.path.parent.iterdir()):
             entry.path.parent.rmdir()
         return entry
+
+    def _fitting(self, reference: str) -> Sequence[AdapterEntry]:
+        """What ``reference`` can mean, first what comes first; raises AdapterSetNotFound where there is nothing."""
+        name, _, version = reference.partition("@")
+        entries = self.list()
+        fitting = [entry for entry in entries if entry.name == name and (not version or entry.version == version)]
+        if not fitting:
+            raise AdapterSetNotFound(_not_found(reference, entries))
+        return fitting
+
+
+def _whole_if_any(entries: Sequence[AdapterEntry]) -> AdapterEntry:
+    return next((entry for entry in entries if entry.manifest is not None), entries[0])
+
+
+def _holds(path: Path, manifest: Manifest) -> bool:
+    """Whether the set of ``manifest`` stands at ``path``, undamaged."""
+    try:
+        return read_adapter_set(path).manifest == manifest
+    except (AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted):
+        return False
 
 
 def _entries_under(root: Path, *, is_bundled: bool) -> list[AdapterEntry]:
@@ -208,14 +231,14 @@ def _read_archive(source: Path) -> dict[str, bytes]:
         with tarfile.open(source, "r:gz") as tar:
             for member in tar:
                 name = Path(member.name).name
-                if not member.isfile() or name not in _FILES or name in contents or member.size > MAX_TENSOR_BYTES:
+                if not member.isfile() or name in contents or member.size > _LIMITS.get(name, -1):
                     raise WeightsCorrupted(f"{source} holds {member.name!r}, which no adapter set has")
                 file = tar.extractfile(member)
                 assert file is not None  # it is a regular file
                 contents[name] = file.read()
     except FileNotFoundError as exc:
         raise AdapterSetNotFound(f"there is no file or directory {source}") from exc
-    except (tarfile.TarError, OSError, EOFError) as exc:
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as exc:
         raise WeightsCorrupted(f"{source} cannot be read as a .tar.gz ({exc})") from exc
     if missing := [name for name in _FILES if name not in contents]:
         raise WeightsCorrupted(f"{source} lacks {', '.join(missing)}: export the set again")

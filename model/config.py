@@ -3,6 +3,7 @@
 Each dataclass is checked when it is made and never changes afterwards; it is saved beside the weights it describes.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -14,6 +15,14 @@ from model.errors import ConfigError
 def _require(is_met: bool, field: str, value: object, rule: str) -> None:
     if not is_met:
         raise ConfigError(field, value, rule)
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
 
 
 class Activation(StrEnum):
@@ -192,6 +201,8 @@ class AdapterConfig:
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             _require(isinstance(value, int) and low <= value <= high, name, value, f"must be in [{low}, {high}]")
+        _require(_is_finite(self.adapter_scale), "adapter_scale", self.adapter_scale, "must be a finite number")
+        _require(all(map(_is_text, self.labels)), "labels", self.labels, "must be names")
         is_pooled = self.latent_aggregation is LatentAggregation.POOLED
         _require(not is_pooled or self.latent_heads == 1, "latent_heads", self.latent_heads, "must be 1 where pooled")
         _require(len(set(self.labels)) == len(self.labels), "labels", self.labels, "must not repeat a name")

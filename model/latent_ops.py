@@ -47,7 +47,7 @@ def interpolate(source: Tensor, target: Tensor, steps: int, method: Interpolatio
     _check_latents(source=source, target=target)
     tau = taus(steps).to(source).unsqueeze(1)  # (steps, 1)
     is_arc = method is Interpolation.SPHERICAL
-    way = _arc(source, target, tau) if is_arc else source * (1 - tau) + target * tau
+    way = _arc(source.double(), target.double(), tau.double()).to(source) if is_arc else _line(source, target, tau)
     way[0], way[-1] = source, target
     return way
 
@@ -71,14 +71,19 @@ def sample_prior(num: int, latent_size: int, seed: int) -> Tensor:
     return torch.randn(num, latent_size, generator=torch.Generator().manual_seed(seed))
 
 
+def _line(source: Tensor, target: Tensor, tau: Tensor) -> Tensor:
+    return source * (1 - tau) + target * tau
+
+
 def _arc(source: Tensor, target: Tensor, tau: Tensor) -> Tensor:
+    """In float64: float32 cannot tell opposite directions from nearly opposite ones, nor square a length of 1e20."""
     lengths = source.norm(), target.norm()
     if not (lengths[0] > 0 and lengths[1] > 0):
-        return source * (1 - tau) + target * tau
+        return _line(source, target, tau)
     directions = source / lengths[0], target / lengths[1]
     angle = torch.arccos(torch.dot(*directions).clamp(-1, 1))
     if not _NEARLY_PARALLEL < float(angle) < torch.pi - _NEARLY_PARALLEL:
-        return source * (1 - tau) + target * tau
+        return _line(source, target, tau)
     first, second = torch.sin((1 - tau) * angle), torch.sin(tau * angle)
     direction = (first * directions[0] + second * directions[1]) / torch.sin(angle)
     arc: Tensor = direction * (lengths[0] * (1 - tau) + lengths[1] * tau)

@@ -1,5 +1,6 @@
 """The model card of an adapter set: what it is, what it was made from and how it measured, in Markdown, from facts."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ _FIGURES = {
     "mi_ceiling": "its ceiling, ln N",
     "au": "active units",
     "ppl": "perplexity a word",
+    "ppl_rows": "texts it was measured on",
     "importance_samples": "importance samples",
     "rows": "texts",
     "decoded_rows": "texts decoded",
@@ -55,7 +57,7 @@ def model_card(
         "command": f"`{training['command']}`" if training["command"] else "not recorded",
         "made": created_at,
     }
-    figures = {title: _shown(metrics[key]) for key, title in _FIGURES.items() if key in metrics}
+    figures = {title: _shown(metrics[key]) for key, title in _FIGURES.items() if metrics.get(key) is not None}
     settings = {key.replace("_", " "): _shown(value) for key, value in config.to_dict().items()}
     return (
         "\n\n".join(
@@ -63,7 +65,7 @@ def model_card(
                 f"# {name}",
                 _OPENING,
                 _section("How it was made", _table(facts)),
-                _section(f"Measured on {metrics.get('data', 'held-back texts')}", _table(figures)),
+                _section(f"Measured on {_one_line(metrics.get('data') or 'held-back texts')}", _table(figures)),
                 _section("What it consists of", _table(settings)),
                 _section("Use", f'```sh\nadavae interpolate "one sentence." "another one." --adapter {name}\n```'),
                 _section("Intended use", _USES.get(str(training["preset"]), "")),
@@ -87,8 +89,17 @@ def _section(title: str, body: str) -> str:
 
 
 def _table(rows: Mapping[str, object]) -> str:
-    lines = [f"| {title} | {value} |" for title, value in rows.items()]
+    lines = [f"| {title} | {_cell(value)} |" for title, value in rows.items()]
     return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _cell(value: object) -> str:
+    """A bar would end the cell, and so would one behind an escaped backslash."""
+    return re.sub(r"(\\*)\|", r"\1\1\\|", _one_line(value))
+
+
+def _one_line(value: object) -> str:
+    return re.sub(r"\s*[\r\n]\s*", " ", str(value))
 
 
 def _shown(value: object) -> str:

@@ -24,6 +24,7 @@ _WEIGHTS = "model.safetensors"
 _HUB_FILES = ["config.json", _WEIGHTS, "tokenizer.json", "vocab.json", "merges.txt"]
 _TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # GPT-2's Conv1D keeps (in, out)
 _NOT_WEIGHTS = (".attn.bias", ".attn.masked_bias")  # causal masks that old checkpoints carry
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,16 +57,13 @@ def load_backbone(
     Raises:
         BackboneNotFound: No such checkpoint, or no network to fetch it with.
         ConfigError: It is not of the GPT-2 family.
-        WeightsCorrupted: A file is damaged, or tensors are missing, left over or of the wrong shape.
+        WeightsCorrupted: A file is damaged, tensors are missing, left over, of the wrong shape or not finite, or the
+            tokenizer is another model's.
     """
     directory = _directory_of(source)
     config = _read_config(directory / "config.json")
     tokenizer = Tokenizer.from_directory(directory)
-    if tokenizer.vocab_size > config.vocab_size:
-        raise WeightsCorrupted(
-            f"{directory}: the tokenizer has {tokenizer.vocab_size} tokens, the model {config.vocab_size}: they do not "
-            "belong together"
-        )
+    _check_tokenizer_fits(config, tokenizer, directory)
     stored = _read_tensors(directory)
     backbone = _assemble(config, stored, directory / _WEIGHTS)
     backbone = backbone.to(device=device, dtype=dtype).requires_grad_(False).eval()
@@ -125,7 +123,11 @@ def _read_tensors(directory: Path) -> dict[str, Tensor]:
     path = directory / _WEIGHTS
     if not path.is_file():
         has_pickle = (directory / "pytorch_model.bin").is_file()
-        remedy = "convert pytorch_model.bin to safetensors first" if has_pickle else "fetch the checkpoint again"
+        remedy = (
+            "convert pytorch_model.bin to safetensors first"
+            if has_pickle
+            else "fetch it, or convert it to one safetensors file"
+        )
         raise BackboneNotFound(f"{directory} has no {_WEIGHTS}: {remedy}")
     try:
         return safetensors.load(path.read_bytes())
@@ -133,11 +135,23 @@ def _read_tensors(directory: Path) -> dict[str, Tensor]:
         raise WeightsCorrupted(f"{path} is damaged ({exc}): fetch the checkpoint again") from exc
 
 
+def _check_tokenizer_fits(config: BackboneConfig, tokenizer: Tokenizer, directory: Path) -> None:
+    if tokenizer.vocab_size > config.vocab_size:
+        raise WeightsCorrupted(
+            f"{directory}: the tokenizer has token ids below {tokenizer.vocab_size}, the model below "
+            f"{config.vocab_size}: they do not belong together"
+        )
+    if tokenizer.eos_token_id != config.eos_token_id:
+        raise WeightsCorrupted(
+            f"{directory}: end-of-text is token {tokenizer.eos_token_id} in the tokenizer and {config.eos_token_id} in "
+            "config.json (eos_token_id): they do not belong together"
+        )
+
+
 def _assemble(config: BackboneConfig, stored: Mapping[str, Tensor], path: Path) -> Backbone:
     with torch.device("meta"):
         backbone = Backbone(config)
-    tensors = {_own_name(name): tensor for name, tensor in stored.items() if not name.endswith(_NOT_WEIGHTS)}
-    tensors = {name: tensor.T if name.endswith(_TRANSPOSED) else tensor for name, tensor in tensors.items()}
+    tensors = _by_own_names(stored, path)
     if config.tie_word_embeddings:
         tensors.pop("lm_head.weight", None)
     expected = {name: tuple(tensor.shape) for name, tensor in _own_tensors(backbone).items()}
@@ -148,11 +162,36 @@ def _assemble(config: BackboneConfig, stored: Mapping[str, Tensor], path: Path) 
             f"{path}: {len(wrong)} tensors do not fit config.json, the first is {name} "
             f"(expected {expected.get(name)}, found {found.get(name)}): the files do not belong together"
         )
+    _check_numbers(tensors, path)
     whole = {name: tensor.contiguous() for name, tensor in tensors.items()}
     backbone.load_state_dict(whole, strict=False, assign=True)
     if config.tie_word_embeddings:
         backbone.lm_head.weight = backbone.wte.weight
     return backbone
+
+
+def _by_own_names(stored: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The weights by our names, matrices as (out, in)."""
+    tensors: dict[str, Tensor] = {}
+    for stored_name, tensor in stored.items():
+        if stored_name.endswith(_NOT_WEIGHTS):
+            continue
+        name = _own_name(stored_name)
+        if name in tensors:
+            raise WeightsCorrupted(f"{path} holds {name} twice, with and without 'transformer.': remove one of them")
+        tensors[name] = tensor.T if name.endswith(_TRANSPOSED) else tensor
+    return tensors
+
+
+def _check_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _DTYPES:
+            raise WeightsCorrupted(
+                f"{path}: {name} is stored as {tensor.dtype}: quantised weights are not read, fetch the checkpoint in "
+                "half or whole precision"
+            )
+        if not tensor.isfinite().all():
+            raise WeightsCorrupted(f"{path}: {name} has values that are not finite: fetch the checkpoint again")
 
 
 def _own_tensors(backbone: Backbone) -> dict[str, Tensor]:

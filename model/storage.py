@@ -5,7 +5,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from model.errors import AdapterSetExists, StorageFull
@@ -64,6 +64,9 @@ def publish_directory(staging: Path, destination: Path) -> None:
         except OSError:
             _refuse_existing(destination)  # made since the check above
             raise
+        finally:
+            with suppress(OSError):
+                destination.parent.rmdir()  # only goes where it is empty: nothing was published
         _sync(destination.parent)
 
 

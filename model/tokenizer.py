@@ -36,6 +36,7 @@ class Tokenizer:
         self._tokenizer.encode_special_tokens = True  # "<|endoftext|>" in a text is plain text
         self.content = tokenizer_json
         self.eos_token_id: int = eos_token_id
+        self._vocab_size = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         self.digest = hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -61,7 +62,8 @@ class Tokenizer:
 
     @property
     def vocab_size(self) -> int:
-        return self._tokenizer.get_vocab_size(with_added_tokens=True)
+        """Every token id is below it."""
+        return self._vocab_size
 
     def encode(self, text: str) -> list[int]:
         """Token ids of one text, without end-of-text."""

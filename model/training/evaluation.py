@@ -37,6 +37,7 @@ class EvaluationConfig:
 
     Attributes:
         num_importance_samples: K of the importance-weighted likelihood (the paper's measure asks for at least 100).
+        max_importance_rows: Texts the perplexity is measured on, the first ones.
         max_decoded: Texts that are decoded again for BLEU and exact match; 0 for none.
         max_decoded_tokens: Longest reconstruction.
         num_interpolations: Pairs of texts between which the way is walked; 0 for none.
@@ -44,6 +45,7 @@ class EvaluationConfig:
     """
 
     num_importance_samples: int = 100
+    max_importance_rows: int = 10_000
     max_decoded: int = 10_000
     max_decoded_tokens: int = 96
     num_interpolations: int = 100
@@ -97,8 +99,10 @@ def evaluate(
         "latent_size": text_model.config_of(name).latent_size,
     }
     if config.num_importance_samples:
-        weighted = _importance_weighted(text_model, micros, posterior, config, on_progress)
-        figures["ppl"] = float(measures.perplexity_per_word(weighted, words))
+        first = dataset.rows(range(min(len(dataset.texts), config.max_importance_rows)), dataset.source)
+        weighted = _importance_weighted(text_model, name, first, posterior, config, on_progress)
+        figures["ppl"] = float(measures.perplexity_per_word(weighted, words[: len(weighted)]))
+        figures["ppl_rows"] = len(weighted)
         figures["importance_samples"] = config.num_importance_samples
     if config.max_decoded:
         figures |= _reconstructions(text_model, name, dataset, posterior.mu, config, on_progress)
@@ -193,13 +197,15 @@ def _encode_and_reconstruct(
 @torch.inference_mode()
 def _importance_weighted(
     text_model: TextModel,
-    micros: Sequence[_Micro],
+    name: str,
+    dataset: Dataset,
     posterior: Posterior,
     config: EvaluationConfig,
     on_progress: OnStage,
 ) -> Tensor:
-    """-log p(x) of each text by K importance samples, (N,), nats."""
-    weighted = torch.empty(len(posterior.mu))
+    """-log p(x) of each text by K importance samples, (N,), nats; ``posterior`` has at least these N rows."""
+    micros, _ = _micro_batches(text_model, name, dataset)
+    weighted = torch.empty(len(dataset.texts))
     generator = _generator(config.seed + 1)
     for micro in _counted("importance samples", micros, len(weighted), on_progress):
         own = Posterior(posterior.mu[micro.rows], posterior.logvar[micro.rows])

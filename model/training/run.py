@@ -40,7 +40,9 @@ class TrainingRequest:
     limit: int | None = None
     command: str = ""
     evaluation: EvaluationConfig = field(
-        default_factory=lambda: EvaluationConfig(num_importance_samples=10, max_decoded=1000)
+        default_factory=lambda: EvaluationConfig(
+            num_importance_samples=20, max_importance_rows=500, max_decoded=1000, num_interpolations=50
+        )
     )
 
 

@@ -30,7 +30,9 @@ KEYS = (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5)
 SLOTS = (0, 1, 0, 2, 1, 0, 2, 1)
 
 
-def run(table: Table, keys: tuple[float, ...], slots: tuple[int, ...], decodings: tuple[Decoding, ...]) -> list[Generated]:
+def run(
+    table: Table, keys: tuple[float, ...], slots: tuple[int, ...], decodings: tuple[Decoding, ...]
+) -> list[Generated]:
     return generate(TableDecoder(table), latents(*keys), AdapterIndex.of(slots), decodings)
 
 
@@ -65,7 +67,9 @@ def test_end_of_text_right_after_the_last_allowed_token_is_not_asked_for() -> No
     assert run(chain(3, 1, EOS), (1.0,), (0,), (Decoding(max_tokens=2),)) == [Generated((3, 1), "length")]
 
 
-@pytest.mark.parametrize("decoding", [decoding for decoding in MIXED if decoding.strategy is not Strategy.BEAM], ids=str)
+@pytest.mark.parametrize(
+    "decoding", [decoding for decoding in MIXED if decoding.strategy is not Strategy.BEAM], ids=str
+)
 def test_greedy_and_sampled_rows_equal_the_slow_twin(decoding: Decoding) -> None:
     expected = [slow_generate(TABLE, key, slot, decoding) for key, slot in zip(KEYS, SLOTS, strict=True)]
     assert run(TABLE, KEYS, SLOTS, (decoding,) * len(KEYS)) == expected
@@ -126,9 +130,8 @@ def test_row_is_unchanged_by_its_neighbours(row: int) -> None:
 @pytest.mark.parametrize("seed", range(5))
 def test_order_of_rows_changes_nothing_but_the_order_of_results(seed: int) -> None:
     order = torch.randperm(len(MIXED), generator=torch.Generator().manual_seed(seed)).tolist()
-    mixed = run(
-        TABLE, *(tuple(values[row] for row in order) for values in (KEYS, SLOTS)), tuple(MIXED[row] for row in order)
-    )
+    keys, slots, decodings = zip(*((KEYS[row], SLOTS[row], MIXED[row]) for row in order), strict=True)
+    mixed = run(TABLE, keys, slots, decodings)
     straight = run(TABLE, KEYS, SLOTS, MIXED)
     assert mixed == [straight[row] for row in order]
 
@@ -220,7 +223,9 @@ def test_rows_go_on_as_before_once_the_broken_one_is_left_out() -> None:
     kept = [row for row in range(3) if row not in raised.value.rows]
     assert kept == [0, 2]
     rest = run(table, (0.0, 3.0), (0, 2), (decodings[0], decodings[2]))
-    assert rest == [run(table, (key,), (slot,), (own,))[0] for key, slot, own in ((0.0, 0, MIXED[0]), (3.0, 2, MIXED[2]))]
+    assert rest == [
+        run(table, (key,), (slot,), (own,))[0] for key, slot, own in ((0.0, 0, MIXED[0]), (3.0, 2, MIXED[2]))
+    ]
 
 
 def test_a_latent_that_overflows_the_model_is_an_error() -> None:

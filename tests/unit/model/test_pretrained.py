@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -274,7 +275,50 @@ def test_a_config_of_another_depth_is_refused(checkpoint: Path) -> None:
 
 def test_a_tokenizer_of_more_tokens_than_the_model_is_refused(checkpoint: Path) -> None:
     _change_config(checkpoint, vocab_size=200)
-    _assert_corrupted(checkpoint, "the tokenizer has 260 tokens, the model 200")
+    _assert_corrupted(checkpoint, "the tokenizer has token ids below 260, the model below 200")
+
+
+def test_a_token_id_beyond_the_model_is_refused_however_few_tokens_there_are(checkpoint: Path) -> None:
+    """Regression: tokens were counted, and an id behind a gap was an IndexError in the first text that used it."""
+    path = checkpoint / "tokenizer.json"
+    content = json.loads(path.read_bytes())
+    vocab = content["model"]["vocab"]
+    vocab[max(vocab, key=vocab.__getitem__)] = 5000
+    path.write_text(json.dumps(content))
+    _assert_corrupted(checkpoint, "the tokenizer has token ids below 5001, the model below 270")
+
+
+def test_a_tokenizer_with_another_end_of_text_than_the_model_is_refused(checkpoint: Path) -> None:
+    """Regression: decoding waited for an end that the model never writes."""
+    _change_config(checkpoint, eos_token_id=5)
+    _assert_corrupted(checkpoint, "end-of-text is token 0 in the tokenizer and 5 in config")
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool])
+def test_a_tensor_of_whole_numbers_is_refused(checkpoint: Path, dtype: torch.dtype) -> None:
+    """Regression: a quantised checkpoint was a RuntimeError that spoke of dimensions."""
+    _change_tensors(checkpoint, lambda own: own.update({C_ATTN: own[C_ATTN].to(dtype)}))
+    _assert_corrupted(checkpoint, r"blocks\.1\.attn\.c_attn\.weight is stored as torch\.\w+: .*whole precision")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_weight_that_is_not_finite_is_refused(checkpoint: Path, value: float) -> None:
+    """Regression: it loaded, and every answer of the model was not a number."""
+    _change_tensors(checkpoint, lambda own: own[C_ATTN][3, 5].fill_(value))
+    _assert_corrupted(checkpoint, r"c_attn\.weight has values that are not finite")
+
+
+def test_a_tensor_under_both_of_its_names_is_refused(checkpoint: Path) -> None:
+    """Regression: whichever came last in the file was taken."""
+    _change_tensors(checkpoint, lambda own: own.update({"ln_f.weight": torch.zeros(16)}))
+    _assert_corrupted(checkpoint, r"holds ln_f\.weight twice")
+
+
+def test_a_checkpoint_without_safetensors_is_told_what_to_do(checkpoint: Path) -> None:
+    """Regression: for a hub repository of pickles alone the remedy was to fetch the same again."""
+    (checkpoint / "model.safetensors").unlink()
+    with pytest.raises(BackboneNotFound, match=r"no model\.safetensors: .*convert it to one safetensors file"):
+        load_backbone(checkpoint)
 
 
 def test_a_disk_that_fills_up_leaves_the_old_checkpoint(

@@ -1,0 +1,1 @@
+"""How backbones and adapter sets are trained and measured."""
