@@ -1,7 +1,7 @@
 """The frozen GPT-2: one copy of the weights, used twice (causal decoder, unmasked encoder).
 
 The blocks are our own because rows of one batch may use different adapter sets and because keys and values made from z
-stand in front of the text's. Where the weights come from is for ``checkpoint_files``; what an adapter computes is for
+stand in front of the text's. Where the weights come from is for ``pretrained``; what an adapter computes is for
 ``adapters``.
 """
 

@@ -21,6 +21,10 @@ def _is_finite(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int)
+
+
 def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
@@ -85,8 +89,12 @@ class BackboneConfig:
             value = getattr(self, name)
             _require(isinstance(value, int) and value >= 1, name, value, "must be a whole number of at least 1")
         _require(self.n_embd % self.n_head == 0, "n_embd", self.n_embd, f"must be a multiple of n_head ({self.n_head})")
+        epsilon = self.layer_norm_epsilon
+        _require(_is_finite(epsilon) and epsilon > 0, "layer_norm_epsilon", epsilon, "must be a number above 0")
+        is_tied = self.tie_word_embeddings
+        _require(isinstance(is_tied, bool), "tie_word_embeddings", is_tied, "must be true or false")
         _require(
-            0 <= self.eos_token_id < self.vocab_size,
+            _is_whole(self.eos_token_id) and 0 <= self.eos_token_id < self.vocab_size,
             "eos_token_id",
             self.eos_token_id,
             f"must be in [0, {self.vocab_size})",
@@ -113,7 +121,9 @@ class BackboneConfig:
             "is not supported, must be true",
         )
         activation = config.get("activation_function", "gelu_new")
-        _require(activation in set(Activation), "activation_function", activation, f"must be one of {list(Activation)}")
+        _require(
+            activation in list(Activation), "activation_function", activation, f"must be one of {list(Activation)}"
+        )
         try:
             return cls(
                 vocab_size=config["vocab_size"],

@@ -1,6 +1,6 @@
 """Held-out perplexity of a backbone as a plain language model, per token and per whitespace word.
 
-    python -m tests.bench.backbone_perplexity BACKBONE FILE [FILE ...] [--limit 1000]
+python -m tests.bench.backbone_perplexity BACKBONE FILE [FILE ...] [--limit 1000]
 """
 
 import argparse

@@ -51,6 +51,12 @@ def test_a_wrong_training_field_is_named(field: str, value: object) -> None:
         ({"model_type": "bert"}, "model_type"),
         ({"n_head": 5}, "n_embd"),
         ({"activation_function": "swish"}, "activation"),
+        ({"activation_function": ["relu"]}, "activation"),
+        ({"eos_token_id": None}, "eos_token_id"),
+        ({"eos_token_id": [0]}, "eos_token_id"),
+        ({"layer_norm_epsilon": "x"}, "layer_norm_epsilon"),
+        ({"layer_norm_epsilon": 0.0}, "layer_norm_epsilon"),
+        ({"tie_word_embeddings": "no"}, "tie_word_embeddings"),
     ],
 )
 def test_a_checkpoint_that_is_no_gpt2_is_refused(change: dict[str, object], field: str) -> None:
