@@ -202,7 +202,7 @@ class TextModel:
         ends = self.encode([source, target], name).mu
         z = latent_ops.interpolate(ends[0], ends[1], steps, method)
         decoded = self.decode(z, name, decoding)
-        return [InterpolationStep(tau, own) for tau, own in zip(latent_ops.taus(steps).tolist(), decoded, strict=True)]
+        return [InterpolationStep(step / (steps - 1), own) for step, own in enumerate(decoded)]
 
     def analogy(
         self, a: str, b: str, c: str, name: str, decoding: Decoding | Sequence[Decoding], scale: float = 1.0
