@@ -183,7 +183,7 @@ class TextModel:
             if decoding.max_tokens > self.max_text_tokens:
                 rule = f"the backbone writes at most {self.max_text_tokens} tokens"
                 raise ConfigError("max_tokens", decoding.max_tokens, rule)
-        generated = generate(self.vae, self._widened(z), self.index_of(name, len(z)), each)
+        generated = generate(self.vae, self.widened(z), self.index_of(name, len(z)), each)
         return [
             Decoded(self.tokenizer.decode(list(row.token_ids)), len(row.token_ids), row.finish_reason, own.numpy())
             for row, own in zip(generated, z.float().cpu(), strict=True)
@@ -230,7 +230,9 @@ class TextModel:
     def classify_latents(self, mu: Tensor, name: str) -> list[Classified]:
         """The head's verdict on encodings, (N, Z); raises as ``classify`` does."""
         labels = self.config_of(name).labels
-        logits = self.vae.classify(self._widened(mu), self.index_of(name, len(mu)))[:, : len(labels)]
+        if len(mu) == 0:
+            return []
+        logits = self.vae.classify(self.widened(mu), self.index_of(name, len(mu)))[:, : len(labels)]
         return [_classified(row, labels) for row in logits.softmax(-1).tolist()]
 
     @property
@@ -241,7 +243,7 @@ class TextModel:
         """An index that gives every one of ``num_rows`` rows to one loaded set."""
         return AdapterIndex.of([self._slots[name]] * num_rows, self.device)
 
-    def _widened(self, z: Tensor) -> Tensor:
+    def widened(self, z: Tensor) -> Tensor:
         """Latents of one set, (N, Z), as the bank takes them: its own width, the backbone's dtype and device."""
         wide = self.vae.backbone.wte.weight.new_zeros(len(z), self.vae.bank.shape.latent_size)
         wide[:, : z.shape[1]] = z

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from model.adavae import pad
+from model.errors import DatasetError
 from model.posterior import Posterior
 from model.sampling import Decoding
 from model.stacked import AdapterIndex
@@ -140,12 +141,18 @@ def evaluate_transfer(
 
     Returns:
         Under ``transfer``: share that moved, share of words kept, the judge's own accuracy, examples.
+
+    Raises:
+        DatasetError: Labels are missing, or there are none such in the data.
     """
     judge = AttributeJudge.fit(judge_data.texts, judge_data.labels or ())
+    if target_label not in judge_data.label_names:
+        raise DatasetError(f"{judge_data.source}: has no label {target_label!r}: give one of {judge_data.label_names}")
     sources = select_short(dataset.texts, dataset.labels or (), source_label, judge=judge, limit=limit)
+    decoding = Decoding(max_tokens=min(48, text_model.max_text_tokens))
     mu_a, mu_b = text_model.encode(list(pair), name).mu
     mu = text_model.encode(sources, name).mu
-    outputs = _decode_all(text_model, name, mu + scale * (mu_b - mu_a), Decoding(max_tokens=48))
+    outputs = _decode_all(text_model, name, mu + scale * (mu_b - mu_a), decoding)
     report = measure_transfer(sources, outputs, judge, target_label)
     return {
         "transfer": {
@@ -188,8 +195,9 @@ def _encode_and_reconstruct(
     generator = _generator(config.seed)
     for micro in _counted("encode", micros, num_rows, on_progress):
         posterior = text_model.vae.encode(micro.batch.token_ids, micro.batch.attention_mask, micro.index)
-        z = posterior.sample(generator)
-        mu[micro.rows], logvar[micro.rows] = posterior.mu[:, :Z].cpu(), posterior.logvar[:, :Z].cpu()
+        own = Posterior(posterior.mu[:, :Z].float().cpu(), posterior.logvar[:, :Z].float().cpu())
+        z = text_model.widened(own.sample(generator))
+        mu[micro.rows], logvar[micro.rows] = own.mu, own.logvar
         nll[micro.rows] = reconstruction_nll(text_model.vae, micro.batch, z, micro.index).cpu()
     return Posterior(mu, logvar), nll
 
@@ -212,7 +220,7 @@ def _importance_weighted(
         terms: list[tuple[Tensor, Tensor, Tensor]] = []
         for _ in range(config.num_importance_samples):
             z = own.sample(generator)
-            nll = reconstruction_nll(text_model.vae, micro.batch, z.to(text_model.device), micro.index).cpu()
+            nll = reconstruction_nll(text_model.vae, micro.batch, text_model.widened(z), micro.index).cpu()
             prior = measures.log_normal(z, torch.zeros_like(z), torch.zeros_like(z))
             terms.append((-nll, prior, measures.log_normal(z, own.mu, own.logvar)))
         log_px, log_pz, log_qz = (torch.stack(term) for term in zip(*terms, strict=True))  # each (K, B)
