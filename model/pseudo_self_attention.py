@@ -29,6 +29,7 @@ class LatentMemory(nn.Module):
     ) -> None:
         super().__init__()
         self.positions = positions
+        self.n_embd = n_embd
         self.projection = StackedLinear(num_slots, latent_size, positions * n_embd, bias=False)
         self.psa = nn.ModuleList(StackedLinear(num_slots, n_embd, 2 * n_embd) for _ in range(n_layer * has_psa))
         self.atm = nn.ModuleList(StackedLinear(num_slots, n_embd, n_embd, bias=False) for _ in range(n_layer * has_atm))
@@ -44,7 +45,7 @@ class LatentMemory(nn.Module):
             Keys and values, each (L, B, M', C); M' is M for one way of infusion, 2 M for both (PSA first).
         """
         B = z.shape[0]
-        vectors = self.projection(z, index).view(B, self.positions, -1)  # (B, M, C)
+        vectors = self.projection(z, index).view(B, self.positions, self.n_embd)  # (B, M, C)
         ways: list[Tensor] = []
         if len(self.psa):
             ways.append(torch.stack([layer(vectors, index) for layer in self.psa]))  # (L, B, M, 2 C)

@@ -21,7 +21,12 @@ from model.text_model import TextModel
 from tests.tiny import PLAIN, PREFIXED
 from tests.tiny_text import N_POSITIONS, NAMED, reviews, tiny_pretrained, tiny_set, tiny_text_model
 
-TEXTS = ["the food was good .", "bad", "our waiter was rude and the pizza was awful .", "na\u00efve \u2603 <|endoftext|>"]
+TEXTS = [
+    "the food was good .",
+    "bad",
+    "our waiter was rude and the pizza was awful .",
+    "na\u00efve \u2603 <|endoftext|>",
+]
 SHORT = Decoding(max_tokens=6)
 LONG_TEXT = "the food was good . " * 30
 
@@ -255,7 +260,7 @@ def test_a_set_that_is_not_installed_or_of_another_backbone_is_refused(tmp_path:
     _published(tmp_path, "one")
     _published(tmp_path, "other", backbone_digest="f" * 64)
     store = AdapterStore(tmp_path)
-    with pytest.raises(AdapterSetNotFound, match="'onne'.*did you mean 'one'"):
+    with pytest.raises(AdapterSetNotFound, match=r"'onne'.*did you mean 'one'"):
         TextModel.load(tiny_pretrained(), store, ["one", "onne"])
     with pytest.raises(AdapterSetMismatch, match="trained over another backbone"):
         TextModel.load(tiny_pretrained(), store, ["one", "other"])

@@ -1,4 +1,4 @@
-"""Every figure of an adapter set on a tiny model: which there are, how they hang together, what they do not depend on."""
+"""Every figure of an adapter set on a tiny model: which there are, how they hang together, what they depend on."""
 
 import json
 from dataclasses import replace
