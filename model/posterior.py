@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from model.stacked import AdapterIndex, StackedLinear
 
+_LOGVAR_BOUNDS = (-12.0, 2.0)  # far outside what training settles on; one wild batch can no longer blow up the KL
+
 
 @dataclass(frozen=True, slots=True)
 class Posterior:
@@ -40,4 +42,4 @@ class PosteriorHeads(nn.Module):
 
     def forward(self, v_z: Tensor, index: AdapterIndex) -> Posterior:
         """v_z, (B, K * C), to a posterior over (B, Z), in float32."""
-        return Posterior(mu=self.mu(v_z, index).float(), logvar=self.logvar(v_z, index).float())
+        return Posterior(mu=self.mu(v_z, index).float(), logvar=self.logvar(v_z, index).float().clamp(*_LOGVAR_BOUNDS))

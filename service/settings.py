@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.errors import AdaVAEError
@@ -66,6 +66,52 @@ class Settings(BaseSettings):
         description="Directory of users' own adapter sets and training runs; created if missing.",
     )
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of torch; 0 leaves the choice to torch.")
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on; only loopback without keys.")
+    port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    api_keys: SecretStr = Field(
+        default=SecretStr(""),
+        description="Keys and their scopes, 'KEY:infer,train,admin' each, separated by blanks or ';'; empty: no keys.",
+    )
+    api_keys_file: Path | None = Field(
+        default=None, description="File with keys in the form of ADAVAE_API_KEYS, one a line (a mounted secret)."
+    )
+    rate_limit: str = Field(
+        default="", description="Requests a client may make, as '600/minute'; empty: no limit. Clients are keys, else IPs."
+    )
+    redis_url: SecretStr | None = Field(
+        default=None, description="redis://[:password@]host:port/db of the encoding cache; unset: cache in this process."
+    )
+    cache_bytes: int = Field(
+        default=256 * 1024**2, ge=0, description="Bytes of the in-process encoding cache; 0 turns caching off, Redis too."
+    )
+    cache_ttl_s: int = Field(default=7 * 86400, ge=1, description="Seconds that an encoding stays in Redis.")
+    cache_timeout_ms: int = Field(
+        default=100, ge=1, le=10_000, description="Milliseconds after which a look-up in Redis counts as a miss."
+    )
+
+    max_texts: int = Field(default=256, ge=1, description="Texts a request may hold.")
+    max_text_tokens: int = Field(default=0, ge=0, description="Tokens a text may have; 0: what the backbone takes.")
+    max_steps: int = Field(default=64, ge=2, description="Sentences an interpolation may have.")
+    max_samples: int = Field(default=64, ge=1, description="Texts one decode or analogy may ask for.")
+    max_tokens: int = Field(default=128, ge=1, description="Tokens a decoded text may have.")
+    max_body_bytes: int = Field(default=4 * 1024**2, ge=1024, description="Bytes a request body may have.")
+    max_queued_rows: int = Field(
+        default=2048, ge=1, description="Rows that may wait for the device; what comes beyond is refused with 429."
+    )
+    deadline_s: float = Field(default=60.0, gt=0, description="Seconds after which a request is given up with 504.")
+    shutdown_s: float = Field(default=30.0, gt=0, description="Seconds that running requests have to finish on SIGTERM.")
+
+    bank_slots: int = Field(default=16, ge=1, le=4096, description="Adapter sets in memory at once.")
+    encode_batch_tokens: int = Field(default=4096, ge=1, description="Tokens of one encode micro-batch, padding included.")
+    decode_rows: int = Field(default=64, ge=1, le=4096, description="Rows that are decoded side by side.")
+    refresh_s: float = Field(
+        default=1.0, gt=0, le=60, description="Seconds between looks for new, changed and deleted adapter sets."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="Log lines as JSON or for people; 'auto': for people on a terminal."
+    )
 
     @property
     def backbone_source(self) -> str:

@@ -190,5 +190,5 @@ def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
         beta_schedule=BetaSchedule.CONSTANT,
         head_weight=5.0,
         stage_one_share=0.0,
-        epochs=3.0,
+        epochs=6.0,
     )

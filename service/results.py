@@ -1,0 +1,128 @@
+"""What the service computes, before it becomes JSON: frozen results that routes shape into replies."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterRef:
+    """The adapter set and version that made a reply."""
+
+    name: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """One text's posterior; what the cache keeps.
+
+    Attributes:
+        mu: (Z,), float32.
+        logvar: (Z,), float32.
+        num_tokens: Tokens that were read.
+        is_truncated: Whether the text was cut to the limit.
+    """
+
+    mu: NDArray[np.float32]
+    logvar: NDArray[np.float32]
+    num_tokens: int
+    is_truncated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedText:
+    """An encoding, and whether it came from the cache."""
+
+    encoding: Encoding
+    is_cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedText:
+    """One decoded latent vector; z is (Z,), float32."""
+
+    text: str
+    num_tokens: int
+    finish_reason: Literal["stop", "length"]
+    z: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeResult:
+    adapter: AdapterRef
+    rows: tuple[EncodedText, ...]
+
+    @property
+    def latent_size(self) -> int:
+        return len(self.rows[0].encoding.mu)
+
+
+@dataclass(frozen=True, slots=True)
+class DecodeResult:
+    """Decoded rows; analogy's and decode's answer."""
+
+    adapter: AdapterRef
+    rows: tuple[DecodedText, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InterpolateResult:
+    """Rows from source (tau 0) to target (tau 1); ``taus`` has one number a row."""
+
+    adapter: AdapterRef
+    taus: tuple[float, ...]
+    rows: tuple[DecodedText, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifiedText:
+    """Every label's probability, highest first."""
+
+    scores: tuple[tuple[str, float], ...]
+    num_tokens: int
+    is_cached: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ClassifyResult:
+    adapter: AdapterRef
+    rows: tuple[ClassifiedText, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextPiece:
+    """Text that one row of a stream grew by."""
+
+    index: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterState:
+    """One installed version as GET /adapters shows it.
+
+    Attributes:
+        is_default: Whether requests that name no adapter set get this one.
+        is_current: Whether ``name`` alone means this version.
+        is_loaded: Whether its weights stand in the bank.
+        kind: The preset it was trained with.
+        metrics: Measured figures from its manifest.
+        problem: Why it is refused, or None.
+    """
+
+    name: str
+    version: str
+    latent_size: int | None
+    labels: tuple[str, ...]
+    kind: str | None
+    metrics: dict[str, float]
+    backbone_digest: str | None
+    created_at: str | None
+    is_bundled: bool
+    is_default: bool
+    is_current: bool
+    is_loaded: bool
+    problem: str | None

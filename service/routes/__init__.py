@@ -1,0 +1,1 @@
+"""The routes: parse, call, shape the reply. They never import torch or redis."""
