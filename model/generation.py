@@ -4,7 +4,7 @@ itself. Beam rows decode their beams side by side in a batch of their own.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol, TypeVar
+from typing import Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -104,7 +104,7 @@ def generate(
     for row, decoding in enumerate(decodings):
         if decoding.strategy is Strategy.BEAM:
             alone = torch.tensor([row], device=z.device)
-            results[row] = _beam_search(decoder, z[alone], index.select(alone), decoding, row)
+            results[row] = _named(row, BeamSearch(decoder, z[alone], index.select(alone), decoding).run)
             for token_id in results[row].token_ids:
                 tell(row, token_id)
     return [results[row] for row in range(len(decodings))]
@@ -126,7 +126,7 @@ def _generate_plain(
     has_token = _no_tokens_yet(logits, decodings)
     rows = list(range(len(decodings)))  # the rows still in the batch
     for step in range(longest):
-        _check_finite(logits, [numbers[row] for row in rows])
+        check_finite(logits, [numbers[row] for row in rows])
         chosen = next_tokens(logits, [decodings[row] for row in rows], has_token, step)
         going_on = []
         for place, (row, token_id) in enumerate(zip(rows, chosen.tolist(), strict=True)):
@@ -152,29 +152,57 @@ def _generate_plain(
     return [Generated(tuple(own), reasons[row]) for row, own in enumerate(tokens)]
 
 
-def _beam_search(
-    decoder: StepDecoder[_Cache], z: Tensor, index: AdapterIndex, decoding: Decoding, number: int
-) -> Generated:
-    """The likeliest text per token that ``num_beams`` beams find, (1, Z) in; its beams are the rows of one batch."""
-    logits, kv_cache = decoder.prefill(z, index, decoding.max_tokens)
-    penalty = replace(decoding, strategy=Strategy.GREEDY)
-    beams = [_Hypothesis((), 0.0, False)]
-    finished: list[_Hypothesis] = []
-    for _ in range(decoding.max_tokens):
-        _check_finite(logits, [number] * len(beams))
-        log_probs = penalised(logits.float(), [penalty] * len(beams), _tokens_of(beams, logits)).log_softmax(-1)
-        parents, beams = _extended(beams, log_probs, decoding.num_beams, decoder.eos_token_id, finished)
-        is_decided = len(finished) >= decoding.num_beams and _best(finished).score >= max(
-            (beam.score for beam in beams), default=float("-inf")
-        )
-        if not beams or is_decided or len(beams[0].token_ids) == decoding.max_tokens:
-            break
-        rows = torch.tensor(parents, device=z.device)
-        kv_cache, index = kv_cache.select(rows), index.select(rows)
-        newest = torch.tensor([beam.token_ids[-1] for beam in beams], device=z.device)
-        logits = decoder.decode_step(newest, kv_cache, index)
-    best = _best([*finished, *beams])
-    return Generated(best.token_ids, "stop" if best.is_finished else "length")
+class BeamSearch(Generic[_Cache]):
+    """The likeliest text per token that ``num_beams`` beams find; its beams are the rows of one batch.
+
+    ``step`` by step, so that other work can go on in between.
+    """
+
+    def __init__(self, decoder: StepDecoder[_Cache], z: Tensor, index: AdapterIndex, decoding: Decoding) -> None:
+        """Takes the first step; ``z`` is (1, Z)."""
+        self.decoder, self.decoding, self.index = decoder, decoding, index
+        self._beams = [_Hypothesis((), 0.0, False)]
+        self._finished: list[_Hypothesis] = []
+        self._logits, self._kv_cache = decoder.prefill(z, index, decoding.max_tokens)
+        self.result: Generated | None = None
+
+    def run(self) -> Generated:
+        """Every step to the end."""
+        while self.result is None:
+            self.step()
+        return self.result
+
+    def step(self) -> None:
+        """Every beam grows by a token; at the end ``result`` is set.
+
+        Raises:
+            LogitsNotFinite: The model overflowed.
+        """
+        check_finite(self._logits, [0] * len(self._beams))
+        parents = self._grow()
+        if self._is_decided() or len(self._beams[0].token_ids) == self.decoding.max_tokens:
+            best = _best([*self._finished, *self._beams])
+            self.result = Generated(best.token_ids, "stop" if best.is_finished else "length")
+            return
+        rows = torch.tensor(parents, device=self._logits.device)
+        self._kv_cache, self.index = self._kv_cache.select(rows), self.index.select(rows)
+        newest = torch.tensor([beam.token_ids[-1] for beam in self._beams], device=self._logits.device)
+        self._logits = self.decoder.decode_step(newest, self._kv_cache, self.index)
+
+    def _grow(self) -> list[int]:
+        """Replaces the beams by their likeliest extensions; returns each one's parent."""
+        penalty = replace(self.decoding, strategy=Strategy.GREEDY)
+        has_token = _tokens_of(self._beams, self._logits)
+        log_probs = penalised(self._logits.float(), [penalty] * len(self._beams), has_token).log_softmax(-1)
+        eos_token_id = self.decoder.eos_token_id
+        parents, self._beams = _extended(self._beams, log_probs, self.decoding.num_beams, eos_token_id, self._finished)
+        return parents
+
+    def _is_decided(self) -> bool:
+        if not self._beams:
+            return True
+        is_enough = len(self._finished) >= self.decoding.num_beams
+        return is_enough and _best(self._finished).score >= max(beam.score for beam in self._beams)
 
 
 def _extended(
@@ -204,7 +232,7 @@ def _best(hypotheses: Sequence[_Hypothesis]) -> _Hypothesis:
     return max(hypotheses, key=lambda hypothesis: hypothesis.score)
 
 
-def _check_finite(logits: Tensor, numbers: Sequence[int]) -> None:
+def check_finite(logits: Tensor, numbers: Sequence[int]) -> None:
     """Raises LogitsNotFinite where a row has a NaN or +inf, or nothing but -inf."""
     is_finite = logits.amax(-1).isfinite().tolist()
     broken = {number for number, is_fine in zip(numbers, is_finite, strict=True) if not is_fine}
@@ -223,6 +251,14 @@ def _tokens_of(beams: Sequence[_Hypothesis], logits: Tensor) -> Tensor:
     for row, beam in enumerate(beams):
         has_token[row, list(beam.token_ids)] = True
     return has_token
+
+
+def _named(row: int, search: Callable[[], Generated]) -> Generated:
+    """What ``search`` finds; where it fails, its one row is called what the caller calls it."""
+    try:
+        return search()
+    except LogitsNotFinite as exc:
+        raise LogitsNotFinite((row,)) from exc
 
 
 def _tell_nobody(row: int, token_id: int) -> None:

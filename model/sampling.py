@@ -65,14 +65,16 @@ class Decoding:
                 raise ConfigError(name, value, "must be a whole number")
 
 
-def next_tokens(logits: Tensor, decodings: Sequence[Decoding], has_token: Tensor | None, step: int) -> Tensor:
+def next_tokens(
+    logits: Tensor, decodings: Sequence[Decoding], has_token: Tensor | None, step: int | Sequence[int]
+) -> Tensor:
     """The next token of every row, greedy or sampled as its own decoding says.
 
     Args:
         logits: (B, V).
         decodings: One a row.
         has_token: True where a row's text holds a token already, (B, V); None where no row has a penalty.
-        step: How many tokens have been chosen before, part of the draw's seed.
+        step: How many tokens each row has chosen before, part of its draw's seed; one number where all have as many.
 
     Returns:
         (B,), int64.
@@ -83,7 +85,8 @@ def next_tokens(logits: Tensor, decodings: Sequence[Decoding], has_token: Tensor
     if not sampled:
         return chosen
     rows = torch.tensor(sampled, device=logits.device)
-    chosen[rows] = _draw(logits[rows], [decodings[row] for row in sampled], step)
+    steps = [step if isinstance(step, int) else step[row] for row in sampled]
+    chosen[rows] = _draw(logits[rows], [decodings[row] for row in sampled], steps)
     return chosen
 
 
@@ -107,13 +110,13 @@ def _mixed(value: int) -> int:
     return value ^ (value >> 31)
 
 
-def _draw(logits: Tensor, decodings: Sequence[Decoding], step: int) -> Tensor:
+def _draw(logits: Tensor, decodings: Sequence[Decoding], steps: Sequence[int]) -> Tensor:
     """Inverse-CDF draw from each row's filtered distribution, (B,), int64."""
     temperature = logits.new_tensor([decoding.temperature for decoding in decodings]).unsqueeze(1)
     probabilities, tokens = (logits / temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)  # (B, V)
     kept = _kept(probabilities, decodings)
     cumulative = (probabilities * kept).double().cumsum(-1)
-    drawn = [uniform(decoding.seed, step) for decoding in decodings]
+    drawn = [uniform(decoding.seed, step) for decoding, step in zip(decodings, steps, strict=True)]
     threshold = torch.tensor(drawn, dtype=torch.float64, device=logits.device).unsqueeze(1) * cumulative[:, -1:]
     place = (cumulative <= threshold).sum(-1, keepdim=True)
     last = kept.sum(-1, keepdim=True) - 1
