@@ -5,7 +5,7 @@ changes nothing in its results.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -21,6 +21,17 @@ from model.posterior import Posterior, PosteriorHeads
 from model.prefix import PrefixMLP, PrefixMLPs, PrefixTable
 from model.pseudo_self_attention import LatentMemory
 from model.stacked import AdapterIndex, StackedLinear
+
+
+_SIZES = (  # of a bank's shape, each as large as its largest set asks for
+    "encoder_layers",
+    "adapter_size",
+    "latent_size",
+    "latent_heads",
+    "latent_positions",
+    "prefix_length",
+    "num_labels",
+)
 
 
 class BottleneckAdapter(nn.Module):
@@ -110,6 +121,18 @@ class BankShape:
             num_labels=max(len(config.labels) for config in configs),
         )
 
+    def union(self, other: Self) -> Self:
+        """The smallest shape with room for what either has room for; the number of slots stays."""
+        return replace(
+            self,
+            placements=tuple(sorted({*self.placements, *other.placements})),
+            aggregations=tuple(sorted({*self.aggregations, *other.aggregations})),
+            has_psa=self.has_psa or other.has_psa,
+            has_atm=self.has_atm or other.has_atm,
+            adapter_scale=self.adapter_scale if self.adapter_scale == other.adapter_scale else 1.0,
+            **{size: max(getattr(self, size), getattr(other, size)) for size in _SIZES},
+        )
+
 
 class AdapterBank(nn.Module):
     """The trained parts of S adapter sets over one backbone.
@@ -154,6 +177,16 @@ class AdapterBank(nn.Module):
             self.encoder_prefix, self.decoder_prefix = (
                 PrefixTable(S, length=shape.prefix_length, n_embd=C, n_layer=backbone.n_layer) for _ in range(2)
             )
+
+    @classmethod
+    def for_serving(cls, backbone: BackboneConfig, shape: BankShape, like: Tensor) -> "AdapterBank":
+        """Empty slots, in the dtype and on the device of ``like``; memory is taken as slots are loaded."""
+        with torch.device("meta"):
+            bank = cls(backbone, replace(shape, adapter_scale=1.0)).to(like.dtype)
+        bank = bank.to_empty(device=like.device).requires_grad_(False).eval()
+        for parameter in bank.parameters():  # zeros, unlike zero_, leave the pages untouched until they are needed
+            parameter.data = torch.zeros_like(parameter)
+        return bank
 
     @classmethod
     def for_training(cls, backbone: BackboneConfig, config: AdapterConfig) -> "AdapterBank":
@@ -247,6 +280,12 @@ class AdapterBank(nn.Module):
             torch.cat([latent.mask, prefix.mask], 1),
         )
 
+    @property
+    def num_memory_positions(self) -> int:
+        """Positions that ``decoder_memory`` puts in front of the first token."""
+        ways = int(self.shape.has_psa) + int(self.shape.has_atm)
+        return ways * self.shape.latent_positions + self.shape.prefix_length
+
     def _latent_mask(self, index: AdapterIndex, device: torch.device) -> Tensor:
         """Which of the latent's positions each row has, (B, M), in ``LatentMemory``'s order."""
         columns: list[list[bool]] = []
@@ -281,7 +320,10 @@ class AdapterBank(nn.Module):
             elif isinstance(part, PrefixTable):
                 served[f"{side}.table"] = part.table
         shapes = adapter_shapes(config, self.backbone_config)
-        return {name: served[name][slot][_corner(shape)].detach().clone() for name, shape in shapes.items()}
+        exported = {name: served[name][slot][_corner(shape)].detach().clone() for name, shape in shapes.items()}
+        for name, tensor in exported.items():
+            tensor /= self._load_scale(name, config)
+        return exported
 
     @torch.no_grad()
     def load(self, slot: int, config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None:
@@ -303,25 +345,20 @@ class AdapterBank(nn.Module):
         for name, parameter in self.named_parameters():
             parameter[slot] = 0.0
             if name in tensors:
-                scale = config.adapter_scale / self.shape.adapter_scale if ".up." in name else 1.0
+                scale = self._load_scale(name, config)
                 parameter[slot][_corner(shapes[name])] = scale * tensors[name].to(parameter)
         self.configs[slot] = config
+
+    def _load_scale(self, name: str, config: AdapterConfig) -> float:
+        """What a set's tensor is multiplied with where its adapter scale is not the bank's."""
+        return config.adapter_scale / self.shape.adapter_scale if ".up." in name else 1.0
 
     def has_room_for(self, config: AdapterConfig) -> bool:
         """Whether ``load`` would take a set of this configuration."""
         mine, other = self.shape, BankShape.covering([config])
-        sizes = (
-            "encoder_layers",
-            "adapter_size",
-            "latent_size",
-            "latent_heads",
-            "latent_positions",
-            "prefix_length",
-            "num_labels",
-        )
         parts = ("has_psa", "has_atm")
         return (
-            all(getattr(other, size) <= getattr(mine, size) for size in sizes)
+            all(getattr(other, size) <= getattr(mine, size) for size in _SIZES)
             and all(getattr(other, part) <= getattr(mine, part) for part in parts)
             and set(other.placements) <= set(mine.placements)
             and set(other.aggregations) <= set(mine.aggregations)

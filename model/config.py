@@ -211,7 +211,12 @@ class AdapterConfig:
         for name, (low, high) in limits.items():
             value = getattr(self, name)
             _require(isinstance(value, int) and low <= value <= high, name, value, f"must be in [{low}, {high}]")
-        _require(_is_finite(self.adapter_scale), "adapter_scale", self.adapter_scale, "must be a finite number")
+        _require(
+            _is_finite(self.adapter_scale) and self.adapter_scale != 0,
+            "adapter_scale",
+            self.adapter_scale,
+            "must be a finite number other than 0",
+        )
         _require(all(map(_is_text, self.labels)), "labels", self.labels, "must be names")
         is_pooled = self.latent_aggregation is LatentAggregation.POOLED
         _require(not is_pooled or self.latent_heads == 1, "latent_heads", self.latent_heads, "must be 1 where pooled")

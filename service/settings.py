@@ -67,7 +67,9 @@ class Settings(BaseSettings):
     )
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of torch; 0 leaves the choice to torch.")
 
-    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on; only loopback without keys.")
+    host: str = Field(
+        default="127.0.0.1", min_length=1, description="Address to listen on; only loopback without keys."
+    )
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     api_keys: SecretStr = Field(
         default=SecretStr(""),
@@ -77,13 +79,17 @@ class Settings(BaseSettings):
         default=None, description="File with keys in the form of ADAVAE_API_KEYS, one a line (a mounted secret)."
     )
     rate_limit: str = Field(
-        default="", description="Requests a client may make, as '600/minute'; empty: no limit. Clients are keys, else IPs."
+        default="",
+        description="Requests a client may make, as '600/minute'; empty: no limit. Clients are keys, else IPs.",
     )
     redis_url: SecretStr | None = Field(
-        default=None, description="redis://[:password@]host:port/db of the encoding cache; unset: cache in this process."
+        default=None,
+        description="redis://[:password@]host:port/db of the encoding cache; unset: cache in this process.",
     )
     cache_bytes: int = Field(
-        default=256 * 1024**2, ge=0, description="Bytes of the in-process encoding cache; 0 turns caching off, Redis too."
+        default=256 * 1024**2,
+        ge=0,
+        description="Bytes of the in-process encoding cache; 0 turns caching off, Redis too.",
     )
     cache_ttl_s: int = Field(default=7 * 86400, ge=1, description="Seconds that an encoding stays in Redis.")
     cache_timeout_ms: int = Field(
@@ -100,10 +106,14 @@ class Settings(BaseSettings):
         default=2048, ge=1, description="Rows that may wait for the device; what comes beyond is refused with 429."
     )
     deadline_s: float = Field(default=60.0, gt=0, description="Seconds after which a request is given up with 504.")
-    shutdown_s: float = Field(default=30.0, gt=0, description="Seconds that running requests have to finish on SIGTERM.")
+    shutdown_s: float = Field(
+        default=30.0, gt=0, description="Seconds that running requests have to finish on SIGTERM."
+    )
 
     bank_slots: int = Field(default=16, ge=1, le=4096, description="Adapter sets in memory at once.")
-    encode_batch_tokens: int = Field(default=4096, ge=1, description="Tokens of one encode micro-batch, padding included.")
+    encode_batch_tokens: int = Field(
+        default=4096, ge=1, description="Tokens of one encode micro-batch, padding included."
+    )
     decode_rows: int = Field(default=64, ge=1, le=4096, description="Rows that are decoded side by side.")
     refresh_s: float = Field(
         default=1.0, gt=0, le=60, description="Seconds between looks for new, changed and deleted adapter sets."

@@ -1,0 +1,421 @@
+"""What the routes call: requests on texts and latent vectors, answered over registry, cache and engine.
+
+    texts -> adapter set pinned -> cache look-up -> engine for the misses -> cache
+    z     -> engine -> texts
+
+One adapter set version serves a request from its first row to its last.
+"""
+
+import asyncio
+import contextlib
+import platform
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import structlog
+import torch
+from numpy.typing import NDArray
+
+from model import latent_ops
+from model.errors import AdaVAEError, AdapterSetMismatch
+from model.generation import Generated
+from model.latent_ops import Interpolation
+from model.pretrained import PretrainedBackbone
+from model.sampling import Decoding
+from service.adapter_registry import AdapterRegistry, PinnedAdapter
+from service.commands.loading import load_pretrained, open_store
+from service.device_work import EngineLimits
+from service.encoding_cache import EncodingCache, encoding_key
+from service.engine import Engine
+from service.errors import EngineStopped, InvalidRequest
+from service.metrics import Metrics
+from service.open_cache import open_cache
+from service.results import (
+    AdapterRef,
+    AdapterState,
+    ClassifiedText,
+    ClassifyResult,
+    DecodedText,
+    DecodeResult,
+    EncodedText,
+    EncodeResult,
+    Encoding,
+    InterpolateResult,
+    TextPiece,
+)
+from service.settings import Settings
+from service.single_flight import SingleFlight
+from service.text_stream import TextStream
+
+_INLINE_CHARACTERS = 20_000  # above it tokenizing leaves the event loop
+_log = structlog.get_logger("adavae.service")
+
+
+class LatentService:
+    """Every operation of the service over one backbone; used from one event loop."""
+
+    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+        """Opens nothing yet: ``start`` does."""
+        self.settings, self.metrics = settings, metrics
+        self._problem: str | None = "the model is being loaded"
+        self._single_flight = SingleFlight()
+        self._engine: Engine
+        self._pretrained: PretrainedBackbone
+        self._registry: AdapterRegistry
+        self._cache: EncodingCache
+
+    async def start(self) -> None:
+        """Loads the backbone, finds the adapter sets, starts the engine.
+
+        Raises:
+            AdaVAEError: There is no backbone to serve; ``not_ready_reason`` says so too.
+        """
+        try:
+            await self._start()
+        except (AdaVAEError, OSError) as exc:
+            self._problem = str(exc)
+            raise
+
+    async def _start(self) -> None:
+        settings = self.settings
+        self._cache = open_cache(settings, self.metrics)
+        self._pretrained = await asyncio.to_thread(load_pretrained, settings, None)
+        store = open_store(settings)
+        entries = await asyncio.to_thread(store.list)
+        limits = EngineLimits(
+            encode_batch_tokens=settings.encode_batch_tokens,
+            decode_rows=settings.decode_rows,
+            max_tokens=self.max_tokens,
+            max_queued_rows=settings.max_queued_rows,
+        )
+        self._engine = Engine(
+            self._pretrained,
+            [entry.manifest.config for entry in entries if entry.manifest and self._fits(entry.manifest)],
+            num_slots=settings.bank_slots,
+            limits=limits,
+            metrics=self.metrics,
+        )
+        await self._engine.start()
+        self._registry = AdapterRegistry(
+            store,
+            self._engine,
+            default=settings.default_adapter,
+            backbone_digest=self._pretrained.digest,
+            tokenizer_digest=self._pretrained.tokenizer.digest,
+            refresh_s=settings.refresh_s,
+            counters=self.metrics,
+        )
+        await self._registry.start()
+        self._problem = None
+
+    def _fits(self, manifest: Any) -> bool:
+        return bool(manifest.backbone_digest == self._pretrained.digest)
+
+    async def stop(self) -> None:
+        """Finishes what runs, within ``settings.shutdown_s``; safe at any moment."""
+        self._problem = self._problem or "the server is shutting down"
+        if hasattr(self, "_registry"):
+            await self._registry.stop()
+        if hasattr(self, "_engine"):
+            await self._engine.stop(self.settings.shutdown_s)
+        if hasattr(self, "_cache"):
+            await self._cache.close()
+
+    @property
+    def not_ready_reason(self) -> str | None:
+        """Why requests cannot be answered right now, or None."""
+        return self._problem or self._engine.not_ready_reason
+
+    @property
+    def is_ready(self) -> bool:
+        return self.not_ready_reason is None
+
+    def versions(self) -> dict[str, str]:
+        """Versions and digests, as GET /version shows them."""
+        known = {"adavae": version("adavae"), "python": platform.python_version(), "torch": torch.__version__}
+        if self._problem is None:
+            weight = self._pretrained.backbone.wte.weight
+            known |= {
+                "backbone": self.settings.backbone,
+                "backbone_digest": self._pretrained.digest,
+                "tokenizer_digest": self._pretrained.tokenizer.digest,
+                "device": str(weight.device),
+                "dtype": str(weight.dtype).removeprefix("torch."),
+            }
+        return known
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest decoded text: the setting, or less where the backbone's context is shorter."""
+        return min(self.settings.max_tokens, self._pretrained.backbone.config.n_positions - 1)
+
+    @property
+    def max_text_tokens(self) -> int:
+        """Longest text that is read."""
+        context = self._pretrained.backbone.config.n_positions - 1
+        return min(self.settings.max_text_tokens or context, context)
+
+    async def encode(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> EncodeResult:
+        """Posterior of each text.
+
+        Raises:
+            AdapterSetNotFound: No such adapter set.
+            InvalidRequest: A text is empty, or too long and ``truncate`` is not set.
+            ServiceError: Overloaded, not ready, or too late.
+        """
+        async with self._pinned(adapter) as pinned:
+            return EncodeResult(_ref(pinned), await self._encoded(texts, pinned, truncate=truncate))
+
+    async def decode(
+        self, z: Sequence[Sequence[float]], *, adapter: str | None, decodings: Sequence[Decoding]
+    ) -> DecodeResult:
+        """A text for each z, (N, Z); raises LatentShapeError as InvalidRequest, otherwise as ``encode``."""
+        async with self._pinned(adapter) as pinned:
+            latents = _latents(z, pinned)
+            return DecodeResult(_ref(pinned), await self._decoded(latents, pinned, decodings))
+
+    async def sample(self, num: int, *, adapter: str | None, decoding: Decoding) -> DecodeResult:
+        """``num`` texts from the prior; z and the i-th text's draws come from the decoding's seed, plus i."""
+        async with self._pinned(adapter) as pinned:
+            latents = _from_prior(num, pinned, decoding.seed)
+            return DecodeResult(_ref(pinned), await self._decoded(latents, pinned, _seeded(decoding, num)))
+
+    async def decode_stream(
+        self, z: Sequence[Sequence[float]], *, adapter: str | None, decodings: Sequence[Decoding]
+    ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
+        """As ``decode``, piece by piece; the last item is the whole result. Closing the iterator frees the rows."""
+        async with self._pinned(adapter) as pinned:
+            latents = _latents(z, pinned)
+            async with contextlib.aclosing(self._streamed(latents, pinned, decodings)) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def sample_stream(
+        self, num: int, *, adapter: str | None, decoding: Decoding
+    ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
+        """As ``sample``, piece by piece; the last item is the whole result."""
+        async with self._pinned(adapter) as pinned:
+            latents = _from_prior(num, pinned, decoding.seed)
+            async with contextlib.aclosing(self._streamed(latents, pinned, _seeded(decoding, num))) as pieces:
+                async for piece in pieces:
+                    yield piece
+
+    async def interpolate(
+        self,
+        source: str,
+        target: str,
+        *,
+        steps: int,
+        method: Interpolation,
+        adapter: str | None,
+        decoding: Decoding,
+    ) -> InterpolateResult:
+        """``steps`` sentences from ``source`` to ``target``, ends included (paper Section 3.4, Table 5)."""
+        async with self._pinned(adapter) as pinned:
+            ends = await self._encoded([source, target], pinned, truncate=False, params=("source", "target"))
+            first, last = (torch.from_numpy(end.encoding.mu.copy()) for end in ends)
+            latents = latent_ops.interpolate(first, last, steps, method).numpy()
+            rows = await self._decoded(latents, pinned, [decoding] * steps)
+            return InterpolateResult(_ref(pinned), tuple(latent_ops.taus(steps).tolist()), rows)
+
+    async def analogy(
+        self, a: str, b: str, c: str, *, scale: float, samples: int, adapter: str | None, decoding: Decoding
+    ) -> DecodeResult:
+        """``c`` changed as ``a`` changes into ``b`` (paper Table 4), ``samples`` times with seeds that count up."""
+        async with self._pinned(adapter) as pinned:
+            encoded = await self._encoded([a, b, c], pinned, truncate=False, params=("a", "b", "c"))
+            mu_a, mu_b, mu_c = (torch.from_numpy(row.encoding.mu.copy()) for row in encoded)
+            z = latent_ops.analogy(mu_a, mu_b, mu_c, scale).numpy()
+            decodings = _seeded(decoding, samples)
+            return DecodeResult(_ref(pinned), await self._decoded(np.stack([z] * samples), pinned, decodings))
+
+    async def classify(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> ClassifyResult:
+        """Every label's probability for each text.
+
+        Raises:
+            AdapterSetMismatch: The adapter set has no head; names the sets that have one.
+        """
+        async with self._pinned(adapter) as pinned:
+            labels = pinned.config.labels
+            if not labels:
+                raise AdapterSetMismatch(self._no_head(pinned))
+            encoded = await self._encoded(texts, pinned, truncate=truncate)
+            mu = np.stack([row.encoding.mu for row in encoded])
+            probabilities = await self._engine.classify(mu, pinned.slot, deadline_s=self.settings.deadline_s)
+            rows = zip(encoded, probabilities.tolist(), strict=True)
+            return ClassifyResult(_ref(pinned), tuple(_classified(row, own, labels) for row, own in rows))
+
+    def _no_head(self, pinned: PinnedAdapter) -> str:
+        with_head = ", ".join(self._registry.names_with_labels()) or "none is installed"
+        return f"{pinned.reference} has no classification head; adapter sets that have one: {with_head}"
+
+    def adapters(self) -> list[AdapterState]:
+        """Every installed version."""
+        self._check_ready()
+        return self._registry.states()
+
+    async def delete_adapter(self, name: str) -> list[AdapterState]:
+        """Removes ``name@version``, or every version of ``name``; returns what was there."""
+        self._check_ready()
+        return await self._registry.delete(name)
+
+    def _check_ready(self) -> None:
+        if self._problem is not None:
+            raise EngineStopped(f"{self._problem}: try again in a moment")
+
+    @contextlib.asynccontextmanager
+    async def _pinned(self, adapter: str | None) -> AsyncIterator[PinnedAdapter]:
+        self._check_ready()
+        async with self._registry.acquire(adapter) as pinned:
+            yield pinned
+
+    async def _encoded(
+        self, texts: Sequence[str], pinned: PinnedAdapter, *, truncate: bool, params: Sequence[str] | None = None
+    ) -> tuple[EncodedText, ...]:
+        """Encodings from the cache where it has them, from the engine where not."""
+        for number, text in enumerate(texts):
+            if not text:
+                raise InvalidRequest("the text is empty: give at least one character", param=_param(number, params))
+        keys = [self._key(text, pinned, truncate=truncate) for text in texts]
+        cached = await self._cache.get_many(keys)
+        missing = {key: text for key, text, found in zip(keys, texts, cached, strict=True) if found is None}
+        numbers = {text: number for number, text in reversed(list(enumerate(texts)))}
+
+        async def compute(own: list[str]) -> list[Encoding]:
+            chosen = [missing[key] for key in own]
+            names = [_param(numbers[text], params) for text in chosen]
+            encodings = await self._computed(chosen, pinned, truncate=truncate, params=names)
+            await self._cache.put_many(dict(zip(own, encodings, strict=True)))
+            return encodings
+
+        computed: dict[str, Encoding] = {}
+        if missing:
+            order = list(missing)
+            computed = dict(zip(order, await self._single_flight.gather(order, compute), strict=True))
+        return tuple(
+            EncodedText(found, is_cached=True) if found is not None else EncodedText(computed[key], is_cached=False)
+            for key, found in zip(keys, cached, strict=True)
+        )
+
+    def _key(self, text: str, pinned: PinnedAdapter, *, truncate: bool) -> str:
+        return encoding_key(
+            backbone_digest=self._pretrained.digest,
+            adapter_digest=pinned.digest,
+            max_tokens=self.max_text_tokens,
+            is_truncating=truncate,
+            text=text,
+        )
+
+    async def _computed(
+        self, texts: Sequence[str], pinned: PinnedAdapter, *, truncate: bool, params: Sequence[str]
+    ) -> list[Encoding]:
+        rows = await self._token_ids(texts)
+        limit = self.max_text_tokens
+        for row, param in zip(rows, params, strict=True):
+            if len(row) > limit and not truncate:
+                raise InvalidRequest(
+                    f"the text has {len(row)} tokens, the limit is {limit}: shorten it, or set truncate to true",
+                    param=param,
+                    code="text_too_long",
+                )
+        cut = [row[:limit] for row in rows]
+        deadline_s = self.settings.deadline_s
+        encoded = await self._engine.encode(cut, [pinned.slot] * len(cut), deadline_s=deadline_s)
+        return [
+            Encoding(own.mu, own.logvar, len(row), is_truncated=len(whole) > limit)
+            for own, row, whole in zip(encoded, cut, rows, strict=True)
+        ]
+
+    async def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        if sum(map(len, texts)) <= _INLINE_CHARACTERS:
+            return self._pretrained.tokenizer.encode_many(texts)
+        return await asyncio.to_thread(self._pretrained.tokenizer.encode_many, texts)
+
+    async def _decoded(
+        self, z: NDArray[np.float32], pinned: PinnedAdapter, decodings: Sequence[Decoding]
+    ) -> tuple[DecodedText, ...]:
+        self._check_decodings(decodings)
+        generated = await self._engine.decode(z, pinned.slot, decodings, deadline_s=self.settings.deadline_s)
+        return self._texts(generated, z)
+
+    async def _streamed(
+        self, z: NDArray[np.float32], pinned: PinnedAdapter, decodings: Sequence[Decoding]
+    ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
+        self._check_decodings(decodings)
+        stream = TextStream(self._pretrained.tokenizer)
+        decoding = asyncio.ensure_future(
+            self._engine.decode(
+                z, pinned.slot, decodings, deadline_s=self.settings.deadline_s, on_token=stream.put_token
+            )
+        )
+        decoding.add_done_callback(lambda _: stream.end())
+        try:
+            async for piece in stream.pieces():
+                yield piece
+            generated = await decoding
+            for piece in stream.rest():
+                yield piece
+            yield DecodeResult(_ref(pinned), self._texts(generated, z))
+        finally:
+            decoding.cancel()
+            with contextlib.suppress(asyncio.CancelledError, AdaVAEError):
+                await decoding
+
+    def _texts(self, generated: Sequence[Generated], z: NDArray[np.float32]) -> tuple[DecodedText, ...]:
+        decode = self._pretrained.tokenizer.decode
+        return tuple(
+            DecodedText(decode(row.token_ids), len(row.token_ids), row.finish_reason, own)
+            for row, own in zip(generated, z, strict=True)
+        )
+
+    def _check_decodings(self, decodings: Sequence[Decoding]) -> None:
+        longest = max(decoding.max_tokens for decoding in decodings)
+        if longest > self.max_tokens:
+            raise InvalidRequest(
+                f"max_tokens is {longest}, the limit is {self.max_tokens} (ADAVAE_MAX_TOKENS, and the backbone's "
+                "context): ask for fewer",
+                param="decoding.max_tokens",
+            )
+
+
+def _ref(pinned: PinnedAdapter) -> AdapterRef:
+    return AdapterRef(pinned.name, pinned.version)
+
+
+def _param(number: int, params: Sequence[str] | None) -> str:
+    return params[number] if params is not None else f"texts[{number}]"
+
+
+def _seeded(decoding: Decoding, num: int) -> list[Decoding]:
+    """The same decoding with seeds that count up, round the end of their range."""
+    return [replace(decoding, seed=(decoding.seed + number) % 2**63) for number in range(num)]
+
+
+def _from_prior(num: int, pinned: PinnedAdapter, seed: int) -> NDArray[np.float32]:
+    latents: NDArray[np.float32] = latent_ops.sample_prior(num, pinned.config.latent_size, seed).numpy()
+    return latents
+
+
+def _latents(z: Sequence[Sequence[float]], pinned: PinnedAdapter) -> NDArray[np.float32]:
+    """(N, Z), float32; raises InvalidRequest for another size or numbers that float32 does not hold."""
+    Z = pinned.config.latent_size
+    for number, row in enumerate(z):
+        if len(row) != Z:
+            raise InvalidRequest(
+                f"z[{number}] has {len(row)} numbers, {pinned.reference} takes {Z}",
+                param=f"z[{number}]",
+                code="invalid_z",
+            )
+    with np.errstate(over="ignore"):
+        latents = np.asarray(z, dtype=np.float32)
+    if not np.isfinite(latents).all():
+        raise InvalidRequest("z holds numbers that are not finite in float32", param="z", code="invalid_z")
+    return latents
+
+
+def _classified(row: EncodedText, probabilities: list[float], labels: Sequence[str]) -> ClassifiedText:
+    scores = sorted(zip(labels, probabilities, strict=True), key=lambda pair: -pair[1])
+    return ClassifiedText(tuple(scores), row.encoding.num_tokens, row.is_cached)

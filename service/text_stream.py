@@ -1,0 +1,52 @@
+"""Token ids as they are decoded into pieces of text: nothing is shown that a later token could still change."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator
+
+from model.tokenizer import Tokenizer
+from service.results import TextPiece
+
+_INCOMPLETE = "\ufffd"  # what half a UTF-8 character decodes to
+
+
+class TextStream:
+    """Collects the tokens of several rows and gives their texts out piece by piece; used from one event loop."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._tokens: dict[int, list[int]] = defaultdict(list)
+        self._shown: dict[int, str] = defaultdict(str)
+        self._changed: asyncio.Queue[int | None] = asyncio.Queue()
+
+    def put_token(self, row: int, token_id: int) -> None:
+        """One row's next token."""
+        self._tokens[row].append(token_id)
+        self._changed.put_nowait(row)
+
+    def end(self) -> None:
+        """No more tokens."""
+        self._changed.put_nowait(None)
+
+    async def pieces(self) -> AsyncIterator[TextPiece]:
+        """Pieces as they become certain, until the end."""
+        while (row := await self._changed.get()) is not None:
+            piece = self._piece(row, is_last=False)
+            if piece is not None:
+                yield piece
+
+    def rest(self) -> Iterator[TextPiece]:
+        """What was held back, once no more tokens come."""
+        for row in sorted(self._tokens):
+            piece = self._piece(row, is_last=True)
+            if piece is not None:
+                yield piece
+
+    def _piece(self, row: int, *, is_last: bool) -> TextPiece | None:
+        text, shown = self._tokenizer.decode(self._tokens[row]), self._shown[row]
+        if not is_last:
+            text = text.rstrip(_INCOMPLETE)
+        if len(text) <= len(shown):
+            return None
+        self._shown[row] = text
+        return TextPiece(row, text[len(shown) :])

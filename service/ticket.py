@@ -1,0 +1,41 @@
+"""One request's rows on their way through the engine: results gather here until the last one is in."""
+
+import asyncio
+from typing import Generic, TypeVar
+
+Result = TypeVar("Result")
+
+
+class Ticket(Generic[Result]):
+    """One future for all rows of a request.
+
+    The event loop resolves it; the device thread only reads ``is_abandoned``.
+
+    Attributes:
+        is_abandoned: Nobody waits any more: rows not computed yet can be left out.
+    """
+
+    def __init__(self, num_rows: int) -> None:
+        self.future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
+        self.is_abandoned = False
+        self._results: list[Result | None] = [None] * num_rows
+        self._num_missing = num_rows
+
+    def put(self, row: int, result: Result | Exception) -> None:
+        """One row's result; its failure is the whole request's."""
+        if self.future.done():
+            return
+        if isinstance(result, Exception):
+            self.fail(result)
+            return
+        self._results[row] = result
+        self._num_missing -= 1
+        if self._num_missing == 0:
+            self.future.set_result(self._results)  # type: ignore[arg-type]  # none is missing
+
+    def fail(self, error: Exception) -> None:
+        """Gives every row up."""
+        self.is_abandoned = True
+        if not self.future.done():
+            self.future.set_exception(error)
+            self.future.exception()  # a caller that has gone away already is no error
