@@ -1,0 +1,34 @@
+"""What GET /metrics shows: one registry per app, so that two apps in one process never share a number."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
+
+
+class Metrics:
+    """Counters, gauges and histograms of one service; each part sets its own."""
+
+    def __init__(self) -> None:
+        self.registry = own = CollectorRegistry()
+        self.queue_rows = Gauge("adavae_queue_rows", "Rows that wait for the device.", registry=own)
+        self.queue_wait_seconds = Histogram(
+            "adavae_queue_wait_seconds", "Seconds a row waited.", buckets=_SECONDS, registry=own
+        )
+        self.encode_batch_rows = Histogram(
+            "adavae_encode_batch_rows", "Rows of an encode micro-batch.", buckets=_ROWS, registry=own
+        )
+        self.encode_batch_tokens = Histogram(
+            "adavae_encode_batch_tokens", "Tokens of an encode micro-batch.", buckets=_TOKENS, registry=own
+        )
+        self.decode_rows = Gauge("adavae_decode_rows", "Rows being decoded.", registry=own)
+        self.decode_steps_total = Counter("adavae_decode_steps_total", "Decode steps taken.", registry=own)
+        self.decode_tokens_total = Counter("adavae_decode_tokens_total", "Tokens decoded.", registry=own)
+        self.cache_hits_total = Counter("adavae_cache_hits_total", "Encodings found in the cache.", registry=own)
+        self.cache_misses_total = Counter("adavae_cache_misses_total", "Encodings not in the cache.", registry=own)
+        self.cache_errors_total = Counter("adavae_cache_errors_total", "Look-ups and writes that failed.", registry=own)
+        self.adapter_loads_total = Counter("adavae_adapter_loads_total", "Adapter sets loaded.", registry=own)
+        self.adapter_evictions_total = Counter("adavae_adapter_evictions_total", "Adapter sets evicted.", registry=own)
+        self.adapter_failures_total = Counter("adavae_adapter_failures_total", "Adapter sets refused.", registry=own)
+        self.engine_restarts_total = Counter("adavae_engine_restarts_total", "Device threads restarted.", registry=own)
