@@ -62,6 +62,7 @@ class LatentService:
         self.settings, self.metrics = settings, metrics
         self._problem: str | None = "the model is being loaded"
         self._single_flight = SingleFlight()
+        self._num_cache_errors = 0
         self._engine: Engine
         self._pretrained: PretrainedBackbone
         self._registry: AdapterRegistry
@@ -81,7 +82,7 @@ class LatentService:
 
     async def _start(self) -> None:
         settings = self.settings
-        self._cache = open_cache(settings, self.metrics)
+        self._cache = open_cache(settings)
         self._pretrained = await asyncio.to_thread(load_pretrained, settings, None)
         store = open_store(settings)
         entries = await asyncio.to_thread(store.list)
@@ -280,7 +281,7 @@ class LatentService:
             if not text:
                 raise InvalidRequest("the text is empty: give at least one character", param=_param(number, params))
         keys = [self._key(text, pinned, truncate=truncate) for text in texts]
-        cached = await self._cache.get_many(keys)
+        cached = await self._looked_up(keys)
         missing = {key: text for key, text, found in zip(keys, texts, cached, strict=True) if found is None}
         numbers = {text: number for number, text in reversed(list(enumerate(texts)))}
 
@@ -299,6 +300,17 @@ class LatentService:
             EncodedText(found, is_cached=True) if found is not None else EncodedText(computed[key], is_cached=False)
             for key, found in zip(keys, cached, strict=True)
         )
+
+    async def _looked_up(self, keys: Sequence[str]) -> list[Encoding | None]:
+        """One look-up for the whole request, counted."""
+        cached = await self._cache.get_many(keys)
+        num_hits = sum(found is not None for found in cached)
+        self.metrics.cache_hits_total.inc(num_hits)
+        self.metrics.cache_misses_total.inc(len(keys) - num_hits)
+        num_errors = self._cache.counts.errors
+        self.metrics.cache_errors_total.inc(num_errors - self._num_cache_errors)
+        self._num_cache_errors = num_errors
+        return cached
 
     def _key(self, text: str, pinned: PinnedAdapter, *, truncate: bool) -> str:
         return encoding_key(

@@ -104,3 +104,23 @@ def test_the_prefix_mlp_is_dropped_after_training() -> None:
     names = set(trained_bank(PREFIXED).export())
     assert {"encoder_prefix.table", "decoder_prefix.table"} <= names
     assert not any(".down." in name or ".vectors" in name for name in names if "prefix" in name)
+
+
+def test_a_set_moved_from_bank_to_bank_is_the_same_whatever_scale_the_banks_have() -> None:
+    configs = (PLAIN, POOLED)  # POOLED's adapter scale is not 1
+    alone = trained_bank(POOLED)
+    first = AdapterBank.for_serving(TINY, BankShape.covering([POOLED], num_slots=2), torch.zeros(1))
+    first.load(1, POOLED, alone.export())
+    second = AdapterBank.for_serving(TINY, BankShape.covering(configs, num_slots=3), torch.zeros(1))
+    second.load(2, POOLED, first.export(1))
+    for name, tensor in alone.export().items():
+        torch.testing.assert_close(second.export(2)[name], tensor)
+
+
+def test_a_union_of_shapes_has_room_for_what_either_has_room_for() -> None:
+    shapes = [BankShape.covering([config], num_slots=3) for config in VARIANTS]
+    union = shapes[0].union(shapes[1]).union(shapes[2])
+    bank = AdapterBank.for_serving(TINY, union, torch.zeros(1))
+    assert all(bank.has_room_for(config) for config in VARIANTS)
+    assert union.num_slots == 3
+    assert union == replace(BankShape.covering(VARIANTS, num_slots=3), adapter_scale=union.adapter_scale)

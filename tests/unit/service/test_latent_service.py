@@ -1,0 +1,204 @@
+"""The operations on texts: what they answer is what the text model answers, whoever asks and whatever is cached."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from model.errors import AdapterSetMismatch, AdapterSetNotFound
+from model.latent_ops import Interpolation
+from model.pretrained import load_backbone
+from model.sampling import Decoding, Strategy
+from model.text_model import TextModel
+from service.commands.loading import open_store
+from service.errors import EngineStopped, InvalidRequest
+from service.latent_service import LatentService
+from service.metrics import Metrics
+from service.results import DecodeResult, TextPiece
+from tests.tiny_home import publish_tiny, tiny_settings
+from tests.tiny_text import NAMED
+
+TEXTS = ["the food was great 7 .", "my room was awful", "na\u00efve \u2603 <|endoftext|>"]
+GREEDY = Decoding(max_tokens=12)
+SAMPLED = Decoding(strategy=Strategy.SAMPLE, seed=5, max_tokens=12)
+
+
+@contextlib.asynccontextmanager
+async def running(home: Path, **fields: Any) -> AsyncIterator[LatentService]:
+    service = LatentService(tiny_settings(home, **fields), Metrics())
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.stop()
+
+
+def text_model(home: Path) -> TextModel:
+    settings = tiny_settings(home)
+    return TextModel.load(load_backbone(settings.backbone_source), open_store(settings), list(NAMED))
+
+
+@pytest.mark.asyncio
+async def test_every_operation_answers_as_the_text_model(tmp_path: Path) -> None:
+    model = text_model(tmp_path)
+    async with running(tmp_path) as service:
+        for name in NAMED:
+            encoded = await service.encode(TEXTS, adapter=name, truncate=False)
+            expected = model.encode(TEXTS, name)
+            for row, mu in zip(encoded.rows, expected.mu, strict=True):
+                np.testing.assert_allclose(row.encoding.mu, mu.numpy(), atol=1e-5, rtol=0)
+            for decoding in (GREEDY, SAMPLED):
+                decoded = await service.decode(expected.mu.tolist(), adapter=name, decodings=[decoding] * 3)
+                assert [row.text for row in decoded.rows] == [
+                    row.text for row in model.decode(expected.mu, name, decoding)
+                ]
+            for method in Interpolation:
+                way = await service.interpolate(
+                    TEXTS[0], TEXTS[1], steps=5, method=method, adapter=name, decoding=GREEDY
+                )
+                expected_way = model.interpolate(TEXTS[0], TEXTS[1], 5, name, GREEDY, method)
+                assert [row.text for row in way.rows] == [step.decoded.text for step in expected_way]
+                assert way.taus == (0.0, 0.25, 0.5, 0.75, 1.0)
+            answer = await service.analogy(*TEXTS, scale=1.5, samples=1, adapter=name, decoding=GREEDY)
+            assert answer.rows[0].text == model.analogy(*TEXTS, name, GREEDY, scale=1.5)[0].text
+        labels = await service.classify(TEXTS, adapter=None, truncate=False)
+        assert [row.scores[0][0] for row in labels.rows] == [own.label for own in model.classify(TEXTS, "prefixed")]
+
+
+@pytest.mark.asyncio
+async def test_the_second_time_comes_from_the_cache_and_is_the_same(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        first = await service.encode([*TEXTS, TEXTS[0]], adapter=None, truncate=False)
+        second = await service.encode([*TEXTS, TEXTS[0]], adapter=None, truncate=False)
+        other = await service.encode(TEXTS, adapter="plain", truncate=False)
+        assert service.metrics.encode_batch_rows._sum.get() == 3 + 3
+    assert [row.is_cached for row in first.rows] == [False] * 4
+    assert [row.is_cached for row in second.rows] == [True] * 4
+    assert [row.is_cached for row in other.rows] == [False] * 3
+    for before, after in zip(first.rows, second.rows, strict=True):
+        np.testing.assert_array_equal(before.encoding.mu, after.encoding.mu)
+        assert before.encoding.num_tokens == after.encoding.num_tokens
+
+
+@pytest.mark.asyncio
+async def test_without_a_cache_everything_is_the_same(tmp_path: Path) -> None:
+    async with running(tmp_path) as cached, running(tmp_path, cache_bytes=0) as service:
+        for _ in range(2):
+            rows = (await service.encode(TEXTS, adapter=None, truncate=False)).rows
+            assert not any(row.is_cached for row in rows)
+        expected = (await cached.encode(TEXTS, adapter=None, truncate=False)).rows
+        for own, other in zip(rows, expected, strict=True):
+            np.testing.assert_allclose(own.encoding.mu, other.encoding.mu, atol=1e-5, rtol=0)
+
+
+@pytest.mark.asyncio
+async def test_identical_texts_in_the_air_are_encoded_once(tmp_path: Path) -> None:
+    async with running(tmp_path, cache_bytes=0) as service:
+        answers = await asyncio.gather(*(service.encode([TEXTS[0]], adapter=None, truncate=False) for _ in range(12)))
+        assert service.metrics.encode_batch_rows._sum.get() == 1
+    assert len({answer.rows[0].encoding.mu.tobytes() for answer in answers}) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_stream_shows_the_text_in_pieces_and_ends_with_the_whole(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        for decoding in (GREEDY, SAMPLED, Decoding(strategy=Strategy.BEAM, num_beams=2, max_tokens=8)):
+            z = (await service.encode(TEXTS, adapter="plain", truncate=False)).rows
+            latents = [row.encoding.mu.tolist() for row in z]
+            items = [
+                item async for item in service.decode_stream(latents, adapter="plain", decodings=[decoding] * len(z))
+            ]
+            whole = items.pop()
+            assert isinstance(whole, DecodeResult)
+            texts = ["" for _ in z]
+            for item in items:
+                assert isinstance(item, TextPiece)
+                texts[item.index] += item.text
+            assert texts == [row.text for row in whole.rows]
+            assert (
+                whole.rows[0].text
+                == (await service.decode(latents[:1], adapter="plain", decodings=[decoding])).rows[0].text
+            )
+
+
+@pytest.mark.asyncio
+async def test_closing_a_stream_frees_its_rows(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        async with contextlib.aclosing(
+            service.sample_stream(8, adapter="plain", decoding=Decoding(max_tokens=16, seed=1))
+        ) as stream:
+            assert isinstance(await anext(stream), TextPiece)
+        async with asyncio.timeout(10):
+            while len(service._engine._work.batch) or service._engine.num_waiting:
+                await asyncio.sleep(0.001)
+
+
+@pytest.mark.asyncio
+async def test_samples_depend_on_the_seed_alone(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        alone = await service.sample(4, adapter="plain", decoding=SAMPLED)
+        among = await asyncio.gather(
+            service.sample(4, adapter="plain", decoding=SAMPLED),
+            *(service.sample(4, adapter=name, decoding=Decoding(seed=seed)) for seed, name in enumerate(NAMED)),
+        )
+    assert [row.text for row in among[0].rows] == [row.text for row in alone.rows]
+    assert len({row.text for row in alone.rows}) > 1
+
+
+@pytest.mark.asyncio
+async def test_wrong_input_is_named(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        with pytest.raises(AdapterSetNotFound, match="plane.*plain"):
+            await service.encode(TEXTS, adapter="plane", truncate=False)
+        with pytest.raises(AdapterSetMismatch, match="plain@.*prefixed"):
+            await service.classify(TEXTS, adapter="plain", truncate=False)
+        with pytest.raises(InvalidRequest) as empty:
+            await service.encode(["a", ""], adapter=None, truncate=False)
+        assert empty.value.param == "texts[1]"
+        with pytest.raises(InvalidRequest, match="limit is 39") as long:
+            await service.encode(["fine", "wordy " * 60], adapter=None, truncate=False)
+        assert long.value.param == "texts[1]"
+        cut = await service.encode(["wordy " * 60], adapter=None, truncate=True)
+        assert cut.rows[0].encoding.is_truncated
+        assert cut.rows[0].encoding.num_tokens == 39
+        with pytest.raises(InvalidRequest, match=r"z\[1\] has 3 numbers.*takes 4"):
+            await service.decode([[0.0] * 4, [0.0] * 3], adapter="plain", decodings=[GREEDY] * 2)
+        with pytest.raises(InvalidRequest, match="finite"):
+            await service.decode([[1e39] * 4], adapter="plain", decodings=[GREEDY])
+        with pytest.raises(InvalidRequest, match="limit is 16"):
+            await service.decode([[0.0] * 4], adapter="plain", decodings=[Decoding(max_tokens=17)])
+
+
+@pytest.mark.asyncio
+async def test_a_new_version_is_served_and_never_mixed_with_the_old(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        settings = service.settings
+        before = await service.encode(TEXTS, adapter="plain", truncate=False)
+        path = publish_tiny(
+            settings.own_adapters, settings.weights, "plain", NAMED["plain"], 9, created_at="2026-05-05T00:00:00+00:00"
+        )
+        async with asyncio.timeout(10):
+            while (after := await service.encode(TEXTS, adapter="plain", truncate=False)).adapter == before.adapter:
+                await asyncio.sleep(0.01)
+        assert after.adapter.version == path.name
+        assert not np.allclose(after.rows[0].encoding.mu, before.rows[0].encoding.mu, atol=1e-3)
+        old = await service.encode(TEXTS, adapter=f"plain@{before.adapter.version}", truncate=False)
+        np.testing.assert_array_equal(old.rows[0].encoding.mu, before.rows[0].encoding.mu)
+
+
+@pytest.mark.asyncio
+async def test_before_it_is_loaded_and_after_it_stopped_it_says_so(tmp_path: Path) -> None:
+    service = LatentService(tiny_settings(tmp_path), Metrics())
+    assert service.not_ready_reason == "the model is being loaded"
+    with pytest.raises(EngineStopped, match="being loaded"):
+        await service.encode(TEXTS, adapter=None, truncate=False)
+    await service.start()
+    assert service.is_ready
+    await service.stop()
+    assert not service.is_ready
+    with pytest.raises(EngineStopped, match="shutting down"):
+        await service.encode(TEXTS, adapter=None, truncate=False)
