@@ -22,7 +22,6 @@ from model.prefix import PrefixMLP, PrefixMLPs, PrefixTable
 from model.pseudo_self_attention import LatentMemory
 from model.stacked import AdapterIndex, StackedLinear
 
-
 _SIZES = (  # of a bank's shape, each as large as its largest set asks for
     "encoder_layers",
     "adapter_size",

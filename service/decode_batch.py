@@ -95,7 +95,7 @@ class DecodeBatch:
         self._index = None
         return [None] * len(rows)
 
-    def _join_beam(self, row: DecodeRow) -> None | Exception:
+    def _join_beam(self, row: DecodeRow) -> Exception | None:
         index = AdapterIndex.of([row.slot], self.device)
         try:
             self._beams.append((row, BeamSearch(self.vae, self._stacked([row]), index, row.decoding)))
@@ -180,7 +180,7 @@ class DecodeBatch:
     def _leave(self, places: list[int]) -> None:
         if not places:
             return
-        moves = dict((to, source) for source, to in self._cache.leave(places))
+        moves = {to: source for source, to in self._cache.leave(places)}
         for place in sorted(places, reverse=True):
             last = self._rows.pop()
             if place in moves:
@@ -220,5 +220,5 @@ def _tell(row: DecodeRow, token_id: int) -> None:
         row.on_token(token_id)
 
 
-def _failures(rows: Sequence[DecodeRow], results: Sequence[None | Exception]) -> list[Outcome]:
+def _failures(rows: Sequence[DecodeRow], results: Sequence[Exception | None]) -> list[Outcome]:
     return [(row, result) for row, result in zip(rows, results, strict=True) if result is not None]

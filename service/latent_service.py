@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from model import latent_ops
-from model.errors import AdaVAEError, AdapterSetMismatch
+from model.errors import AdapterSetMismatch, AdaVAEError
 from model.generation import Generated
 from model.latent_ops import Interpolation
 from model.pretrained import PretrainedBackbone

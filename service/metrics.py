@@ -12,6 +12,17 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = own = CollectorRegistry()
+        self.requests_total = Counter(
+            "adavae_requests_total", "Requests answered.", ["method", "route", "status"], registry=own
+        )
+        self.request_seconds = Histogram(
+            "adavae_request_seconds",
+            "Seconds until a request was answered, streams to their end.",
+            ["method", "route", "status"],
+            buckets=_SECONDS,
+            registry=own,
+        )
+        self.requests_in_flight = Gauge("adavae_requests_in_flight", "Requests being answered.", registry=own)
         self.queue_rows = Gauge("adavae_queue_rows", "Rows that wait for the device.", registry=own)
         self.queue_wait_seconds = Histogram(
             "adavae_queue_wait_seconds", "Seconds a row waited.", buckets=_SECONDS, registry=own

@@ -1,7 +1,7 @@
 """Encodings kept in Redis, shared by every server that has the same backbone and adapter sets.
 
-Redis may be absent, die, hang, restart, fill up or hold garbage at any time. What a request sees of that is a miss, after
-at most one bounded wait: the first failure turns Redis off (``skipped`` counts what was not tried), and a single
+Redis may be absent, die, hang, restart, fill up or hold garbage at any time. What a request sees of that is a miss,
+after at most one bounded wait: the first failure turns Redis off (``skipped`` counts what was not tried), and a single
 background task asks until it answers again. Keys and values are ``service.encoding_cache``'s.
 """
 
@@ -13,7 +13,8 @@ import structlog
 from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, InvalidResponse, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, InvalidResponse, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from model.errors import ConfigError
 from service.encoding_cache import KEY_PREFIX, CacheCounts, is_finite, pack, unpack
@@ -21,10 +22,10 @@ from service.results import Encoding
 
 FIRST_PROBE_DELAY_S = 0.25
 LAST_PROBE_DELAY_S = 2.0
-MIN_PROBE_TIMEOUT_S = 1.0
+MIN_BACKGROUND_TIMEOUT_S = 1.0  # for puts and probes, which no request waits for
 
-# What a broken connection or a server that is no Redis leads to. redis-py lets the last three through from its parser and
-# from the event loop's transports.
+# What a broken connection or a server that is no Redis leads to; redis-py lets the last three through from its parser
+# and from the event loop's transports.
 _FAILURES = (RedisError, OSError, EOFError, ValueError, RuntimeError)
 
 _Answer = TypeVar("_Answer")
@@ -40,7 +41,8 @@ class RedisCache:
         url: ``redis://``, ``rediss://`` or ``unix://``; its password is never logged.
         ttl_s: Seconds that a value stays.
         timeout_ms: Longest that a look-up holds its request up, connecting and waiting for a connection included.
-        max_connections: Round trips at once; further ones wait for their turn within their time.
+        max_connections: Look-ups at once; further ones wait for their turn within their time. Puts have a quarter as
+            many of their own, so that they never delay a look-up.
         max_pending_puts: Calls of ``put_many`` under way at once; further ones are dropped and counted.
 
     Raises:
@@ -52,10 +54,13 @@ class RedisCache:
     ) -> None:
         self.counts = CacheCounts()
         self._ttl_s, self._timeout_s = ttl_s, timeout_ms / 1000
-        self._pool = _open_pool(url, max_connections + 1)  # one more for the probe
+        self._background_timeout_s = max(self._timeout_s, MIN_BACKGROUND_TIMEOUT_S)
+        num_put_slots = max(1, max_connections // 4)
+        self._pool = _open_pool(url, max_connections + num_put_slots + 1)  # one more for the probe
         self._client: Any = Redis(connection_pool=self._pool)
-        self._max_connections, self._max_pending_puts = max_connections, max_pending_puts
-        self._slots = asyncio.Semaphore(max_connections)
+        self._num_get_slots = max_connections
+        self._get_slots, self._put_slots = asyncio.Semaphore(max_connections), asyncio.Semaphore(num_put_slots)
+        self._max_pending_puts = max_pending_puts
         self._puts: set[asyncio.Task[None]] = set()
         self._probe: asyncio.Task[None] | None = None
         self._is_connected: bool | None = None
@@ -72,7 +77,7 @@ class RedisCache:
         if keys and self._is_away:
             self.counts.skipped += len(keys)
         elif keys:
-            found = await self._attempt(lambda: self._fetch(keys)) or found
+            found = await self._attempt(lambda: self._fetch(keys), self._get_slots, self._timeout_s) or found
         num_hits = sum(encoding is not None for encoding in found)
         self.counts.hits += num_hits
         self.counts.misses += len(keys) - num_hits
@@ -91,15 +96,17 @@ class RedisCache:
 
     async def close(self) -> None:
         """Lets what is under way end, within its own time limits, and disconnects."""
+        if self._is_closed:
+            return
         self._is_closed = True
         if self._probe is not None:
             self._probe.cancel()
         if pending := [*self._puts, *([self._probe] if self._probe else [])]:
             await asyncio.wait(pending)
-        for _ in range(self._max_connections):  # every holder is bound by the time limit, so this ends
-            await self._slots.acquire()
+        for _ in range(self._num_get_slots):  # every holder is bound by the time limit, so this ends
+            await self._get_slots.acquire()
         try:
-            async with asyncio.timeout(MIN_PROBE_TIMEOUT_S):
+            async with asyncio.timeout(self._background_timeout_s):
                 await self._pool.disconnect()
         except _FAILURES:
             pass  # a connection that cannot even be closed is closed by the process's end
@@ -108,14 +115,16 @@ class RedisCache:
     def _is_away(self) -> bool:
         return self._probe is not None or self._is_closed
 
-    async def _attempt(self, round_trip: Callable[[], Awaitable[_Answer]]) -> _Answer | None:
+    async def _attempt(
+        self, round_trip: Callable[[], Awaitable[_Answer]], slots: asyncio.Semaphore, timeout_s: float
+    ) -> _Answer | None:
         """The round trip's answer, or None where it failed or took too long; that turns Redis off."""
         try:
-            async with asyncio.timeout(self._timeout_s), self._slots:
+            async with asyncio.timeout(timeout_s), slots:
                 answer = await round_trip()
-        except _FAILURES as exc:
+        except _FAILURES:
             self.counts.errors += 1
-            self._turn_off(exc)
+            self._turn_off()
             return None
         self._note_connected()
         return answer
@@ -136,7 +145,9 @@ class RedisCache:
     async def _put(self, items: Mapping[str, Encoding]) -> None:
         values = {key: pack(key, encoding) for key, encoding in items.items() if is_finite(encoding)}
         self.counts.errors += len(items) - len(values)
-        replies = await self._attempt(lambda: self._store(values)) if values else None
+        if not values:
+            return
+        replies = await self._attempt(lambda: self._store(values), self._put_slots, self._background_timeout_s)
         if replies is None:
             return
         refusals = [reply for reply in replies if isinstance(reply, RedisError)]
@@ -152,11 +163,11 @@ class RedisCache:
         replies: list[object] = await pipeline.execute(raise_on_error=False)
         return replies
 
-    def _turn_off(self, cause: Exception) -> None:
+    def _turn_off(self) -> None:
         if not self._is_away:
-            self._probe = asyncio.create_task(self._probe_until_back(cause), name="encoding cache: probe")
+            self._probe = asyncio.create_task(self._probe_until_back(), name="encoding cache: probe")
 
-    async def _probe_until_back(self, cause: Exception) -> None:
+    async def _probe_until_back(self) -> None:
         """Turns Redis on again once it answers.
 
         Asks at once, so that one lost connection or one slow reply is neither an outage nor a line in the log; then
@@ -164,22 +175,25 @@ class RedisCache:
         """
         delay_s = FIRST_PROBE_DELAY_S
         try:
-            while not await self._answers():
-                self._note_lost(cause)
+            while (failure := await self._failure()) is not None:
+                self._note_lost(failure)
                 await asyncio.sleep(delay_s)
                 delay_s = min(2 * delay_s, LAST_PROBE_DELAY_S)
             self._note_connected()
         finally:
             self._probe = None
 
-    async def _answers(self) -> bool:
-        """Has more time than a request: it may be that only connecting is slow, and its connection stays in the pool."""
+    async def _failure(self) -> Exception | None:
+        """Why Redis does not answer, or None where it does.
+
+        Gives it more time than a request does: where only connecting is slow, the connection stays in the pool.
+        """
         try:
-            async with asyncio.timeout(max(self._timeout_s, MIN_PROBE_TIMEOUT_S)):
+            async with asyncio.timeout(self._background_timeout_s):
                 await self._client.execute_command("MGET", f"{KEY_PREFIX}probe")
-        except _FAILURES:
-            return False
-        return True
+        except _FAILURES as exc:
+            return exc
+        return None
 
     def _note_connected(self) -> None:
         if not self._is_connected:
@@ -205,7 +219,7 @@ def _open_pool(url: str, max_connections: int) -> ConnectionPool:
     RESP2 and no client information, so that connecting without a password costs no round trip.
     """
     try:
-        return ConnectionPool.from_url(
+        pool = ConnectionPool.from_url(
             url,
             max_connections=max_connections,
             protocol=2,
@@ -214,10 +228,13 @@ def _open_pool(url: str, max_connections: int) -> ConnectionPool:
             socket_timeout=None,
             socket_connect_timeout=None,
         )
-    except (ValueError, TypeError) as exc:
+        pool.max_connections = max_connections  # whatever the URL says: as many as there may be round trips at once
+        pool.connection_class(**pool.connection_kwargs)  # opens nothing, but refuses what is no option
+    except (ValueError, TypeError):
         # Neither the value nor the cause is shown: both may hold the password.
         rule = "must be redis://[:password@]host:port/db, rediss://... or unix://path"
-        raise ConfigError("redis_url", "(not shown)", rule) from exc
+        raise ConfigError("redis_url", "(not shown)", rule) from None
+    return pool
 
 
 def _address(pool: ConnectionPool) -> str:
@@ -227,9 +244,10 @@ def _address(pool: ConnectionPool) -> str:
 
 
 def _explain(cause: Exception) -> str:
-    """One line for the log; nothing of a reply's content, except what Redis says of a refused password or right."""
+    """One line for the log; of what is no Redis, and may answer anything, only the kind of error."""
     if isinstance(cause, AuthenticationError | NoPermissionError):
         return f"Redis refuses the user or password of ADAVAE_REDIS_URL: {cause}"
     if isinstance(cause, TimeoutError):
         return "no answer in time"
-    return f"{type(cause).__name__}: {cause}" if isinstance(cause, RedisError | OSError) else type(cause).__name__
+    is_plain = isinstance(cause, RedisConnectionError | ResponseError | OSError)
+    return f"{type(cause).__name__}: {cause}" if is_plain else type(cause).__name__

@@ -75,6 +75,7 @@ class TrainingConfig:
         validations: How often the validation loss is measured over the run.
         patience: Validations without improvement after which the run stops early.
         checkpoint_every: Steps between checkpoints.
+        init_from: ``name@version`` of the adapter set whose tensors the run begins with; None begins afresh.
         is_full_fine_tuning: Train every weight of two backbones instead: a baseline that is never served.
     """
 
@@ -100,6 +101,7 @@ class TrainingConfig:
     patience: int = 4
     checkpoint_every: int = 200
     precision: Precision = Precision.AUTO
+    init_from: str | None = None
     is_full_fine_tuning: bool = False
     seed: int = 0
 
@@ -190,5 +192,5 @@ def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
         beta_schedule=BetaSchedule.CONSTANT,
         head_weight=5.0,
         stage_one_share=0.0,
-        epochs=6.0,
+        epochs=3.0,
     )

@@ -9,7 +9,7 @@ takes exactly the steps an unbroken one takes. Reading data is for ``corpus``, p
 import copy
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -141,6 +141,7 @@ class TrainingRun:
         texts: TokenizedTexts,
         validation: TokenizedTexts,
         directory: Path,
+        initial: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.config, self.texts, self.validation, self.directory = config, texts, validation, directory
         self.device = pretrained.backbone.wte.weight.device
@@ -148,6 +149,8 @@ class TrainingRun:
         self.autocast = uses_bfloat16(config.precision, self.device)
         torch.manual_seed(config.seed)
         self.vae = self._build(pretrained)
+        if initial is not None:
+            self.vae.bank.load(0, config.adapter, initial)
         self.objective = Objective(
             free_bits=config.free_bits,
             free_bits_form=config.free_bits_form,
@@ -332,6 +335,7 @@ def train(
     validation: TokenizedTexts,
     directory: Path,
     *,
+    initial: Mapping[str, Tensor] | None = None,
     resume: bool = False,
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -344,6 +348,7 @@ def train(
         texts: Training texts.
         validation: Texts that decide which step was the best and when to stop.
         directory: Keeps ``checkpoints/`` and ``metrics.jsonl``.
+        initial: Tensors to begin with, as ``AdapterBank.export`` gives them; None begins afresh.
         resume: Go on from the newest checkpoint in ``directory`` if there is one.
         on_progress: Called every few steps.
         should_stop: Asked before every step; True saves a checkpoint and raises TrainingInterrupted.
@@ -353,7 +358,7 @@ def train(
         TrainingInterrupted: ``should_stop`` said so.
         CheckpointMismatch: ``resume`` found the checkpoint of another run.
     """
-    run = TrainingRun(config, pretrained, texts, validation, directory)
+    run = TrainingRun(config, pretrained, texts, validation, directory, initial)
     is_resumed = resume and run.resume()
     report = _Report(run, directory / "metrics.jsonl", on_progress, is_resumed=is_resumed)
     with sdpa_kernel(_attention_backends(run.device)):

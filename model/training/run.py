@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from model.adapter_set import AdapterSet, read_adapter_set, write_adapter_set
-from model.errors import DatasetError
+from model.adapter_set import AdapterSet, check_fits, read_adapter_set, write_adapter_set
+from model.errors import ConfigError, DatasetError
 from model.model_card import model_card
 from model.pretrained import PretrainedBackbone
 from model.text_model import TextModel
@@ -28,6 +28,7 @@ class TrainingRequest:
         config: The run's settings; its labels are taken from the data.
         truncate: Cut texts that are longer than the context instead of refusing them.
         limit: Use only the first rows; None for all.
+        initial: The set that the run goes on from, the one that ``config.init_from`` names; None to begin afresh.
         command: What the user typed, for the model card.
         evaluation: How the finished set is measured on the validation texts.
     """
@@ -38,6 +39,7 @@ class TrainingRequest:
     config: TrainingConfig
     truncate: bool = False
     limit: int | None = None
+    initial: AdapterSet | None = None
     command: str = ""
     evaluation: EvaluationConfig = field(
         default_factory=lambda: EvaluationConfig(
@@ -123,12 +125,15 @@ def train_adapter_set(
     data = prepare(request, pretrained)
     config = request.config.with_labels(data.labels)
     config.adapter.check_fits(pretrained.backbone.config)
+    if request.initial is not None:
+        _check_initial(request.initial, config, pretrained)
     result = train(
         config,
         pretrained,
         data.training_tokens,
         data.validation_tokens,
         directory,
+        initial=request.initial.tensors if request.initial is not None else None,
         resume=resume,
         on_progress=on_progress,
         should_stop=should_stop,
@@ -136,6 +141,19 @@ def train_adapter_set(
     request = replace(request, config=config)
     metrics = _measure(request, pretrained, data, result, on_evaluation)
     return _publish(request, pretrained, data, result, metrics, destination)
+
+
+def _check_initial(initial: AdapterSet, config: TrainingConfig, pretrained: PretrainedBackbone) -> None:
+    """Raises AdapterSetMismatch or ConfigError where the run cannot go on from ``initial``."""
+    manifest = initial.manifest
+    check_fits(manifest, pretrained.digest, pretrained.tokenizer.digest)
+    if manifest.config.prefix_length:
+        rule = "has a prefix, whose MLP is dropped after training: a set without one can be gone on from"
+        raise ConfigError("init_from", manifest.reference, rule)
+    wanted, there = config.adapter.to_dict(), manifest.config.to_dict()
+    for name, value in wanted.items():
+        if value != there[name]:
+            raise ConfigError(name, value, f"{manifest.reference} has {there[name]!r}: going on from it keeps that")
 
 
 def _measure(

@@ -3,6 +3,7 @@
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,7 +15,7 @@ from service.commands.checkpoints import RestartOption, ResumeOption
 from service.commands.interrupt import stop_on_signal
 from service.commands.options import DeviceOption, JsonOption, takes, usage_errors
 from service.commands.training_options import TrainingOptions
-from service.settings import load_settings
+from service.settings import Settings, load_settings
 from service.terminal import Output, ProgressDisplay, Record, progress_display
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ def train(
     preset: PresetOption = "generation",
     validation: ValidationOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=2, help="Train on the first texts only.")] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option("--init-from", metavar="NAME[@VERSION]", help="Go on from this set: its sizes, its tensors."),
+    ] = None,
     truncate: Annotated[
         bool, typer.Option("--truncate", help="Cut texts that are longer than the context instead of refusing them.")
     ] = False,
@@ -61,7 +66,9 @@ def train(
     directory = settings.runs / name
     checkpoints.claim(directory, resume=resume, restart=restart)
     pretrained = loading.load_pretrained(settings, device)
-    request = _request(pretrained, name, data, validation, preset, options, limit, truncate=truncate)
+    request = _request(
+        pretrained, name, data, validation, preset, options, limit, _initial(settings, init_from), truncate=truncate
+    )
     adapter_set = _train(request, pretrained, directory, settings.own_adapters, resume=resume)
     checkpoints.release(directory)
     Output.of(as_json).write_object(_record(adapter_set, settings.own_adapters))
@@ -74,6 +81,10 @@ def _check_name(name: str) -> None:
         check_name(name)
 
 
+def _initial(settings: Settings, reference: str | None) -> "AdapterSet | None":
+    return loading.open_store(settings).read(reference) if reference else None
+
+
 def _request(
     pretrained: "PretrainedBackbone",
     name: str,
@@ -82,19 +93,25 @@ def _request(
     preset: PresetName,
     options: TrainingOptions,
     limit: int | None,
+    initial: "AdapterSet | None",
     *,
     truncate: bool,
 ) -> "TrainingRequest":
     from model.training.config import Preset, preset_config
     from model.training.run import TrainingRequest
 
+    config = preset_config(Preset(preset), pretrained.backbone.config)
+    if initial is not None:
+        kept = replace(initial.manifest.config, labels=())
+        config = replace(config, adapter=kept, init_from=initial.manifest.reference)
     return TrainingRequest(
         name=name,
         data=data,
         validation=validation,
-        config=options.applied_to(preset_config(Preset(preset), pretrained.backbone.config)),
+        config=options.applied_to(config),
         truncate=truncate,
         limit=limit,
+        initial=initial,
         command=_command_line(sys.argv[1:]),
     )
 

@@ -177,7 +177,7 @@ async def test_a_full_queue_refuses_before_queueing() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_dead_device_thread_is_told_at_once_and_comes_back(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_dead_device_thread_is_told_at_once_and_comes_back() -> None:
     async with running() as engine:
         expected = await engine.encode([[1, 2, 3]], [0], deadline_s=10)
 

@@ -1,0 +1,95 @@
+"""What the routes may ask of the service below them; ``service.latent_service`` does it, tests put a stub in its place."""
+
+from collections.abc import AsyncGenerator, Sequence
+from typing import Protocol
+
+from model.latent_ops import Interpolation
+from model.sampling import Decoding
+from service.results import AdapterState, ClassifyResult, DecodeResult, EncodeResult, InterpolateResult, TextPiece
+
+
+class LatentOperations(Protocol):
+    """Every operation on texts and latent vectors.
+
+    All of them raise ``model.errors.AdaVAEError``, of which ``service.errors.ServiceError`` is the part with a status
+    of its own; a cancelled call frees its rows. ``adapter`` None means the configured default.
+    """
+
+    async def encode(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> EncodeResult:
+        """Posterior of each text."""
+        ...
+
+    async def decode(
+        self, z: Sequence[Sequence[float]], *, adapter: str | None, decodings: Sequence[Decoding]
+    ) -> DecodeResult:
+        """A text for each z, (N, Z); one decoding a row."""
+        ...
+
+    async def sample(self, num: int, *, adapter: str | None, decoding: Decoding) -> DecodeResult:
+        """Texts of ``num`` draws from the prior, seeded by ``decoding.seed``; row i is decoded with seed + i."""
+        ...
+
+    def decode_stream(
+        self, z: Sequence[Sequence[float]], *, adapter: str | None, decodings: Sequence[Decoding]
+    ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
+        """As ``decode``, piece by piece; the last item is the whole result. Closing it frees the rows."""
+        ...
+
+    def sample_stream(
+        self, num: int, *, adapter: str | None, decoding: Decoding
+    ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
+        """As ``sample``, piece by piece; the last item is the whole result. Closing it frees the rows."""
+        ...
+
+    async def interpolate(
+        self,
+        source: str,
+        target: str,
+        *,
+        steps: int,
+        method: Interpolation,
+        adapter: str | None,
+        decoding: Decoding,
+    ) -> InterpolateResult:
+        """``steps`` sentences from ``source`` to ``target``, both ends included."""
+        ...
+
+    async def analogy(
+        self, a: str, b: str, c: str, *, scale: float, samples: int, adapter: str | None, decoding: Decoding
+    ) -> DecodeResult:
+        """``c`` changed as ``a`` changes into ``b``, ``samples`` times with seeds that count up."""
+        ...
+
+    async def classify(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> ClassifyResult:
+        """Every label's probability for each text."""
+        ...
+
+    def adapters(self) -> list[AdapterState]:
+        """Every installed version of every adapter set."""
+        ...
+
+    async def delete_adapter(self, name: str) -> list[AdapterState]:
+        """Removes ``name@version``, or every version of ``name``; gives what was removed."""
+        ...
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether requests can be answered right now."""
+        ...
+
+    @property
+    def not_ready_reason(self) -> str | None:
+        """Why they cannot, or None."""
+        ...
+
+    def versions(self) -> dict[str, str]:
+        """Versions and digests of what computes."""
+        ...
+
+    async def start(self) -> None:
+        """Loads what it needs; raises where there is nothing to serve."""
+        ...
+
+    async def stop(self) -> None:
+        """Finishes what runs; safe at any moment, also while starting."""
+        ...
