@@ -9,12 +9,16 @@ keeps the version it acquired to its end.
 import asyncio
 import contextlib
 import difflib
+import errno
 import hashlib
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import dataclass
+import math
+import os
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from time import monotonic
+from typing import Protocol
 
 import structlog
 
@@ -24,17 +28,24 @@ from model.adapter_set import (
     AdapterSet,
     Manifest,
     check_fits,
+    check_name,
     read_adapter_set,
     read_manifest,
 )
 from model.adapter_store import AdapterStore
 from model.config import AdapterConfig
-from model.errors import AdapterSetMismatch, AdapterSetNotFound, AdaVAEError, WeightsCorrupted
+from model.errors import AdapterSetMismatch, AdapterSetNotFound, AdaVAEError, ConfigError, WeightsCorrupted
 from service.errors import Overloaded, ServiceError
 from service.results import AdapterState
 
+_MANY_ARRIVALS = 64  # new names at once beyond which each is verified when it is first asked for, not before
+_RECHECK_S = 60.0  # a file that could not be read may be readable later, unchanged
+_NAMES_SHOWN = 20
+_LONGEST_NAME = 64
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EACCES)
+_REFUSALS = (AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted)
+
 _log = structlog.get_logger("adavae.adapters")
-_VERIFIED_AT_START = 64  # more would make the start slow; the rest is verified when it is first asked for
 
 
 class AdapterBankSlots(Protocol):
@@ -44,16 +55,23 @@ class AdapterBankSlots(Protocol):
     def num_slots(self) -> int: ...
 
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:
-        """Puts a set into a slot that no row uses."""
+        """Puts a set into a slot that no row uses; raises AdapterSetMismatch where it does not fit."""
         ...
+
+
+class Counter(Protocol):
+    def inc(self, amount: float = 1) -> None: ...
 
 
 class AdapterCounters(Protocol):
     """What the registry counts; ``service.metrics.Metrics`` has them."""
 
-    adapter_loads_total: Any
-    adapter_evictions_total: Any
-    adapter_failures_total: Any
+    @property
+    def adapter_loads_total(self) -> Counter: ...
+    @property
+    def adapter_evictions_total(self) -> Counter: ...
+    @property
+    def adapter_failures_total(self) -> Counter: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,57 +95,201 @@ class PinnedAdapter:
         return f"{self.name}@{self.version}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """Why a version is refused."""
+
+    kind: type[AdapterSetMismatch] | type[WeightsCorrupted]
+    message: str
+    found_at: float
+
+    @classmethod
+    def of(cls, error: AdaVAEError, root: Path) -> "_Problem":
+        """Without the server's own directories, for clients read it."""
+        kind = AdapterSetMismatch if isinstance(error, AdapterSetMismatch | ConfigError) else WeightsCorrupted
+        return cls(kind, str(error).replace(f"{root}{os.sep}", ""), monotonic())
+
+    @property
+    def is_due(self) -> bool:
+        """Whether it is time to look again."""
+        return self.kind is WeightsCorrupted and monotonic() - self.found_at > _RECHECK_S
+
+
+_Stamp = tuple[tuple[int, int, int] | None, ...]
+
+
 @dataclass(eq=False, slots=True)
 class _Version:
-    """One version on disk.
+    """One directory as the last scan found it.
 
     Attributes:
-        stamp: Of its manifest file; another one means that it was replaced.
+        stamp: Changes when a file does.
         manifest: None where it cannot be read.
-        problem: Why it is refused, or None.
-        is_verified: Whether every byte was checked.
+        problem: Why it is refused; None for one that was verified, or will be when it is loaded.
     """
 
     name: str
     version: str
     path: Path
     is_bundled: bool
-    stamp: tuple[int, int, int]
+    stamp: _Stamp
     manifest: Manifest | None = None
-    problem: str | None = None
-    is_verified: bool = False
+    digest: str = ""
+    problem: _Problem | None = None
 
     @property
     def reference(self) -> str:
         return f"{self.name}@{self.version}"
 
     @property
-    def created_at(self) -> str:
-        return self.manifest.created_at if self.manifest else ""
+    def rank(self) -> tuple[bool, str, int]:
+        """The highest is what the name means; of two made in the same second the one written later."""
+        created_at = self.manifest.created_at if self.manifest else ""
+        return (not self.is_bundled, created_at, self.stamp[0][1] if self.stamp[0] else 0)
 
-    @property
-    def digest(self) -> str:
-        assert self.manifest is not None  # asked only of versions that may serve
-        content = f"{self.reference}|{self.manifest.files[TENSORS].sha256}"
-        return hashlib.sha256(content.encode()).hexdigest()
+    def has_changed(self) -> bool:
+        """Whether the files are no longer those that were found: somebody writes or deletes right now."""
+        return _stamp(str(self.path)) != self.stamp
 
 
 @dataclass(eq=False, slots=True)
-class _Slot:
-    """One place of the bank: what stands in it, how many requests use it, and the load under way."""
+class _Place:
+    """A version in a slot, or on its way into one.
 
-    number: int
-    digest: str | None = None
-    pins: int = 0
-    loading: "asyncio.Task[None] | None" = None
+    Attributes:
+        num_pins: Requests that use it or wait for it; it stays where it is while there are any.
+        slot: None while all slots are in use.
+        filling: Ends when it is loaded, or with the reason why it cannot be.
+    """
 
-    @property
-    def is_evictable(self) -> bool:
-        return self.pins == 0 and self.loading is None
+    version: _Version
+    num_pins: int = 0
+    slot: int | None = None
+    is_loaded: bool = False
+    granted: asyncio.Event = field(default_factory=asyncio.Event)
+    filling: "asyncio.Task[None] | None" = None
+
+    async def ready(self) -> int:
+        """The slot, once it is loaded; whoever waits may be cancelled without harm to the others."""
+        assert self.filling is not None
+        await asyncio.wait({self.filling})
+        self.filling.result()
+        assert self.slot is not None
+        return self.slot
+
+
+class _Slots:
+    """Who stands in which slot: pinned versions stay, of the others the least recently used one goes.
+
+    A load belongs to no request: it goes on when the one that asked first is cancelled, unless nobody else waits and
+    no slot was given yet.
+    """
+
+    def __init__(
+        self,
+        num_slots: int,
+        load: Callable[[int, _Version], Awaitable[None]],
+        *,
+        wait_s: float,
+        on_eviction: Callable[[_Version], None],
+    ) -> None:
+        self._num_slots, self._load, self._wait_s, self._on_eviction = num_slots, load, wait_s, on_eviction
+        self._free = list(reversed(range(num_slots)))
+        self._places: OrderedDict[str, _Place] = OrderedDict()  # by digest, least recently used first
+        self._waiting: deque[_Place] = deque()
+
+    def holds(self, digest: str) -> bool:
+        """Whether that content is loaded."""
+        place = self._places.get(digest)
+        return place is not None and place.is_loaded
+
+    def pin(self, version: _Version) -> _Place:
+        """The version's place, loading where it is not loaded; every ``pin`` wants its ``unpin``."""
+        place = self._places.get(version.digest)
+        if place is None:
+            place = self._places[version.digest] = _Place(version)
+            self._waiting.append(place)
+            self._grant()
+            place.filling = asyncio.create_task(self._fill(place), name=f"load {version.reference}")
+            place.filling.add_done_callback(_retrieve)
+        place.num_pins += 1
+        return place
+
+    def unpin(self, place: _Place) -> None:
+        """Ends one use."""
+        place.num_pins -= 1
+        if place.num_pins == 0 and place.slot is None:
+            assert place.filling is not None
+            place.filling.cancel()
+            self._drop(place)
+        elif self._is_listed(place):
+            self._places.move_to_end(place.version.digest)
+        self._grant()
+
+    async def stop(self) -> None:
+        """Gives up loads that nobody waits for."""
+        idle = [place.filling for place in self._places.values() if place.filling and place.num_pins == 0]
+        for filling in idle:
+            filling.cancel()
+        if idle:
+            await asyncio.wait(idle)
+
+    async def _fill(self, place: _Place) -> None:
+        try:
+            slot = await self._granted(place)
+            await self._load(slot, place.version)
+            place.is_loaded = True
+        except BaseException:
+            self._drop(place)
+            raise
+        finally:
+            self._grant()
+
+    async def _granted(self, place: _Place) -> int:
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await place.granted.wait()
+        except TimeoutError:
+            raise Overloaded(
+                f"all {self._num_slots} places for adapter sets (ADAVAE_BANK_SLOTS) were in use for {self._wait_s:g} s "
+                "by requests for other sets: try again later"
+            ) from None
+        assert place.slot is not None
+        return place.slot
+
+    def _grant(self) -> None:
+        """Gives slots that nobody uses to those who wait, first come first served."""
+        while self._waiting and (slot := self._take()) is not None:
+            place = self._waiting.popleft()
+            place.slot = slot
+            place.granted.set()
+
+    def _take(self) -> int | None:
+        if self._free:
+            return self._free.pop()
+        for place in self._places.values():
+            if place.is_loaded and place.num_pins == 0:
+                del self._places[place.version.digest]
+                self._on_eviction(place.version)
+                return place.slot
+        return None
+
+    def _drop(self, place: _Place) -> None:
+        """Takes out a place that will not be filled; doing it twice is no harm."""
+        if self._is_listed(place):
+            del self._places[place.version.digest]
+        if place in self._waiting:
+            self._waiting.remove(place)
+        if place.slot is not None:
+            self._free.append(place.slot)
+            place.slot = None
+
+    def _is_listed(self, place: _Place) -> bool:
+        return self._places.get(place.version.digest) is place
 
 
 class AdapterRegistry:
-    """Adapter sets by name for every request, kept up with what is on disk; used from one event loop."""
+    """The adapter sets that are installed and those that are loaded; used from one event loop."""
 
     def __init__(
         self,
@@ -141,313 +303,393 @@ class AdapterRegistry:
         counters: AdapterCounters,
         wait_s: float = 5.0,
     ) -> None:
-        """Looks at nothing yet.
+        """Reads nothing yet: ``start`` does.
 
         Args:
-            store: Where the sets are.
+            store: Where adapter sets stand on disk.
             bank: Where they are loaded.
-            default: The set of requests that name none.
-            backbone_digest: Sets over another backbone are refused.
-            tokenizer_digest: Likewise.
-            refresh_s: Seconds between two looks at the directories.
-            counters: Of loads, evictions and refused versions.
-            wait_s: Longest wait for a slot while all are in use.
+            default: ``name`` or ``name@version`` for requests that name none.
+            backbone_digest: Sets trained over another backbone are refused.
+            tokenizer_digest: Sets trained with another tokenizer are refused.
+            refresh_s: Seconds between looks at the disk.
+            counters: Told of loads, evictions and versions that are refused.
+            wait_s: Seconds that a request waits for a slot when all are pinned.
         """
         self._store, self._bank, self._counters = store, bank, counters
-        self._default, self._refresh_s, self._wait_s = default, refresh_s, wait_s
+        self._default, self._refresh_s = default, refresh_s
         self._backbone_digest, self._tokenizer_digest = backbone_digest, tokenizer_digest
-        self._versions: dict[Path, _Version] = {}
-        self._by_name: dict[str, list[_Version]] = {}
-        self._slots = [_Slot(number) for number in range(bank.num_slots)]
-        self._loaded: OrderedDict[str, _Slot] = OrderedDict()  # least recently used first
-        self._freed = asyncio.Event()
+        self._roots = [(store.root, False), *((root, True) for root in store.bundled)]
+        self._versions: dict[str, _Version] = {}  # by directory
+        self._by_name: dict[str, list[_Version]] = {}  # the best first
+        self._slots = _Slots(bank.num_slots, self._load, wait_s=wait_s, on_eviction=self._count_eviction)
         self._refreshing = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._refresher: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Finds and verifies what is installed, then keeps looking."""
+        """Finds and verifies what is installed; damaged sets are listed with their problem and raise nothing."""
         await self.refresh()
-        self._task = asyncio.create_task(self._keep_fresh(), name="adapter registry")
+        self._refresher = asyncio.create_task(self._refresh_forever(), name="adapter registry: refresh")
 
     async def stop(self) -> None:
-        """Stops looking, and waits for loads under way."""
-        tasks = [slot.loading for slot in self._slots if slot.loading is not None]
-        if self._task is not None:
-            self._task.cancel()
-            tasks.append(self._task)
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _keep_fresh(self) -> None:
-        while True:
-            await asyncio.sleep(self._refresh_s)
-            try:
-                await self.refresh()
-            except OSError as exc:  # the volume may come back
-                _log.warning("adapter sets cannot be listed", error=str(exc))
-
-    async def refresh(self) -> None:
-        """One look at the directories: new versions are verified before their names move on to them."""
-        async with self._refreshing:
-            found = await asyncio.to_thread(self._scan)
-            new = [version for path, version in found.items() if self._versions.get(path) is not version]
-            if len(new) <= _VERIFIED_AT_START:
-                await asyncio.to_thread(self._verify_all, new)
-            for version in new:
-                self._note(version)
-            self._versions = found
-            self._by_name = _by_name(found.values())
-
-    def _scan(self) -> dict[Path, _Version]:
-        """Every version by its directory; an unchanged one is the object known already. Runs in a thread."""
-        found: dict[Path, _Version] = {}
-        for root, is_bundled in [(self._store.root, False), *((root, True) for root in self._store.bundled)]:
-            for path in _version_directories(root):
-                stamp = _stamp(path / MANIFEST)
-                if stamp is None:
-                    continue
-                known = self._versions.get(path)
-                is_unchanged = known is not None and known.stamp == stamp
-                found[path] = known if is_unchanged and known else _read(path, is_bundled, stamp)
-        return found
-
-    def _verify_all(self, versions: Sequence[_Version]) -> None:
-        for version in versions:
-            if version.manifest is not None:
-                self._read_verified(version)
-
-    def _read_verified(self, version: _Version) -> AdapterSet | None:
-        """The set, checked whole, or None with ``problem`` set. Runs in a thread."""
-        try:
-            adapter_set = read_adapter_set(version.path)
-            check_fits(adapter_set.manifest, self._backbone_digest, self._tokenizer_digest)
-        except (AdaVAEError, OSError) as exc:
-            version.problem = str(exc)
-            return None
-        version.is_verified = True
-        return adapter_set
-
-    def _note(self, version: _Version) -> None:
-        if version.problem is None:
-            _log.info("adapter set found", adapter=version.reference, is_bundled=version.is_bundled)
-            return
-        self._counters.adapter_failures_total.inc()
-        _log.warning("adapter set refused", adapter=version.reference, problem=version.problem)
+        """Looks at the disk no more; what is pinned stays until it is released."""
+        if self._refresher is not None:
+            self._refresher.cancel()
+            await asyncio.wait({self._refresher})
+        await self._slots.stop()
 
     @contextlib.asynccontextmanager
     async def acquire(self, reference: str | None) -> AsyncIterator[PinnedAdapter]:
-        """One version, loaded and pinned for the time of a request.
+        """The version that ``reference`` means now, loaded and kept in its slot until the ``with`` ends.
 
-        Args:
-            reference: ``name`` or ``name@version``; None for the default.
+        Raises:
+            AdapterSetNotFound: No such set; the message names what comes close and what there is.
+            AdapterSetMismatch: None of its versions fits the backbone.
+            WeightsCorrupted: None of its versions is whole.
+            Overloaded: All slots stayed in use.
+        """
+        place, pinned = await self._pinned(reference or self._default)
+        try:
+            yield pinned
+        finally:
+            self._slots.unpin(place)
+
+    def states(self) -> list[AdapterState]:
+        """Every installed version, by name, the one that serves first among its equals."""
+        default = self._current(self._default)
+        current = {name: self._serving(versions) for name, versions in self._by_name.items()}
+        listed = {
+            version.reference: version  # an own copy of a bundled version is listed once, as the one that serves
+            for name in sorted(self._by_name)
+            for version in reversed(self._by_name[name])
+            if version.problem is None or not self._has_whole_twin(version)
+        }
+        names = sorted(listed.values(), key=lambda version: version.rank, reverse=True)
+        names.sort(key=lambda version: version.name)
+        return [
+            self._state(version, is_default=version is default, is_current=version is current[version.name])
+            for version in names
+        ]
+
+    def names_with_labels(self) -> list[str]:
+        """Names whose current version can classify."""
+        serving = {name: self._serving(versions) for name, versions in self._by_name.items()}
+        return sorted(
+            name for name, version in serving.items() if version and version.manifest and version.manifest.config.labels
+        )
+
+    async def refresh(self) -> None:
+        """Looks at the disk now; what was published, changed or deleted before the call has taken effect after it.
+
+        Raises:
+            OSError: The disk cannot be read; everything stays as it was.
+        """
+        async with self._refreshing:
+            known = {path: own for path, own in self._versions.items() if not (own.problem and own.problem.is_due)}
+            found = await asyncio.to_thread(_scan, self._roots, known)
+            for path in self._versions.keys() - found.keys():
+                self._unlist(self._versions[path])
+            arrivals = [version for path, version in found.items() if self._versions.get(path) is not version]
+            is_many = len(arrivals) > _MANY_ARRIVALS
+            later = [version for version in arrivals if is_many and self._can_be_checked_later(version)]
+            for version in later:
+                self._list(version)
+            for version in (own for own in arrivals if own not in set(later)):
+                await self._examine(version)
+
+    async def delete(self, reference: str) -> list[AdapterState]:
+        """Removes ``name@version``, or every version of ``name`` but the bundled ones; what uses them finishes.
+
+        Returns:
+            What was there.
 
         Raises:
             AdapterSetNotFound: No such set.
-            AdapterSetMismatch: It was trained over another backbone.
-            WeightsCorrupted: It is damaged, and no other version was meant.
-            Overloaded: Every slot of the bank stayed in use.
+            ServiceError: 409: it is bundled, or requests that name no adapter set would be left without one.
         """
-        version, slot = await self._pinned(reference or self._default)
-        try:
-            assert version.manifest is not None  # a version without one is not served
-            yield PinnedAdapter(
-                version.name, version.version, version.digest, slot.number, version.manifest.config, version.manifest
-            )
-        finally:
-            self._unpin(slot)
+        async with self._refreshing:
+            chosen = [version for version in self._fitting(reference) if not version.is_bundled]
+            self._check_deletable(reference, chosen)
+            current = self._current(reference)
+            states = [self._state(own, is_default=False, is_current=own is current) for own in chosen]
+            for version in chosen:
+                await self._delete_from_disk(version)
+        await self.refresh()
+        return states
 
-    async def _pinned(self, reference: str) -> tuple[_Version, _Slot]:
-        """Tries the versions that ``reference`` can mean, best first, until one loads."""
+    def _check_deletable(self, reference: str, chosen: Sequence[_Version]) -> None:
+        if not chosen:
+            message = f"{reference} is bundled with adavae and cannot be deleted: only own adapter sets can"
+            raise ServiceError(409, "adapter_bundled", message, param="adapter")
+        serving_default = [own for own in self._fitting_or_none(self._default) if own.problem is None]
+        if serving_default and all(own in chosen for own in serving_default):
+            raise ServiceError(
+                409,
+                "adapter_is_default",
+                f"{reference} serves requests that name no adapter set and nothing else is called {self._default}: set "
+                "ADAVAE_DEFAULT_ADAPTER to another one first",
+                param="adapter",
+            )
+
+    async def _delete_from_disk(self, version: _Version) -> None:
+        try:
+            await asyncio.to_thread(self._store.delete, version.reference)
+        except FileNotFoundError:
+            _log.info("adapter set deleted by others", adapter=version.reference)
+        except OSError as exc:
+            message = f"{version.reference} cannot be deleted ({exc.strerror}): look at the rights of the data volume"
+            raise ServiceError(409, "adapter_not_deletable", message, param="adapter") from exc
+        else:
+            _log.info("adapter set deleted", adapter=version.reference)
+
+    async def _pinned(self, reference: str) -> tuple[_Place, PinnedAdapter]:
+        """Pins the best version that can be loaded; each that cannot is refused on the way."""
         while True:
             version = self._resolve(reference)
+            place = self._slots.pin(version)
             try:
-                return version, await self._pin(version)
-            except (AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted) as exc:
-                if version.problem is None:
-                    version.problem = str(exc)
-                    self._note(version)
+                slot = await place.ready()
+            except BaseException as exc:
+                self._slots.unpin(place)
+                if not isinstance(exc, _REFUSALS):
+                    raise
+                continue
+            manifest = version.manifest
+            assert manifest is not None  # what has none has a problem and is in no slot
+            adapter = PinnedAdapter(version.name, version.version, version.digest, slot, manifest.config, manifest)
+            return place, adapter
+
+    async def _load(self, slot: int, version: _Version) -> None:
+        """Reads, verifies and loads; a version that does not pass is refused from now on."""
+        try:
+            adapter_set = await asyncio.to_thread(self._read, version)
+            await self._bank.load(slot, adapter_set)
+        except _REFUSALS as exc:
+            self._refuse(version, exc)
+            raise
+        self._counters.adapter_loads_total.inc()
+
+    def _read(self, version: _Version) -> AdapterSet:
+        try:
+            adapter_set = read_adapter_set(version.path)
+        except OSError as exc:
+            raise WeightsCorrupted(f"{version.path} cannot be read ({exc.strerror})") from exc
+        if adapter_set.manifest != version.manifest:
+            raise WeightsCorrupted(f"{version.path} was changed, it is no longer that version: install the set again")
+        check_fits(adapter_set.manifest, self._backbone_digest, self._tokenizer_digest)
+        return adapter_set
+
+    async def _examine(self, version: _Version) -> None:
+        """Verifies a version that is new or has changed, then lists it: until then the name means what it meant."""
+        if version.problem is None:
+            try:
+                await asyncio.to_thread(self._read, version)
+            except _REFUSALS as exc:
+                version.problem = _Problem.of(exc, version.path.parents[1])
+        if version.problem is None:
+            self._list(version)
+            _log.info("adapter set found", adapter=version.reference)
+        elif not version.has_changed():  # else it is being copied or deleted, and the next look decides
+            self._list_refused(version)
+
+    def _refuse(self, version: _Version, error: AdaVAEError) -> None:
+        """A version that was listed turns out not to be usable."""
+        if version.has_changed():
+            self._unlist(version)  # the next look finds what it has become
+            return
+        version.problem = _Problem.of(error, version.path.parents[1])
+        self._list_refused(version)
+
+    def _list_refused(self, version: _Version) -> None:
+        """Lists a version with its problem, counted once for as long as its files do not change."""
+        assert version.problem is not None
+        former = self._versions.get(str(version.path))
+        is_known = former is not None and former is not version and former.problem and former.stamp == version.stamp
+        self._list(version)
+        if not is_known:
+            self._counters.adapter_failures_total.inc()
+            _log.warning("adapter set refused", adapter=version.reference, problem=version.problem.message)
+
+    def _can_be_checked_later(self, version: _Version) -> bool:
+        """Whether nothing else of that name can serve meanwhile, so that listing it at once takes nothing away."""
+        return version.problem is None and version.name not in self._by_name
+
+    def _list(self, version: _Version) -> None:
+        former = self._versions.get(str(version.path))
+        others = [own for own in self._by_name.get(version.name, []) if own is not former and own is not version]
+        self._versions[str(version.path)] = version
+        self._by_name[version.name] = sorted([version, *others], key=lambda own: own.rank, reverse=True)
+
+    def _unlist(self, version: _Version) -> None:
+        if self._versions.get(str(version.path)) is not version:
+            return
+        del self._versions[str(version.path)]
+        self._by_name[version.name].remove(version)
+        if not self._by_name[version.name]:
+            del self._by_name[version.name]
 
     def _resolve(self, reference: str) -> _Version:
-        name, _, wanted = reference.partition("@")
-        fitting = [own for own in self._by_name.get(name, []) if not wanted or own.version == wanted]
+        fitting = self._fitting(reference)
+        version = self._serving(fitting)
+        if version is None:
+            problem = fitting[0].problem
+            assert problem is not None  # or it would serve
+            raise problem.kind(f"{fitting[0].reference} cannot be used: {problem.message}")
+        return version
+
+    def _serving(self, versions: Sequence[_Version]) -> _Version | None:
+        """The best one that is whole; where none is, one that was loaded before its files were damaged."""
+        whole = next((own for own in versions if own.problem is None), None)
+        return whole or next((own for own in versions if self._slots.holds(own.digest)), None)
+
+    def _current(self, reference: str) -> _Version | None:
+        return self._serving(self._fitting_or_none(reference))
+
+    def _fitting_or_none(self, reference: str) -> list[_Version]:
+        """What ``reference`` can mean, the best first."""
+        name, _, version = reference.partition("@")
+        return [own for own in self._by_name.get(name, []) if not version or own.version == version]
+
+    def _fitting(self, reference: str) -> list[_Version]:
+        fitting = self._fitting_or_none(reference)
         if not fitting:
-            raise AdapterSetNotFound(self._not_found(reference))
-        serving = next((version for version in fitting if version.problem is None), None)
-        if serving is None:
-            raise WeightsCorrupted(f"{fitting[0].reference} cannot be served: {fitting[0].problem}")
-        return serving
+            raise AdapterSetNotFound(_not_found(reference, self._by_name))
+        return fitting
 
-    async def _pin(self, version: _Version) -> _Slot:
-        digest = version.digest
-        try:
-            async with asyncio.timeout(self._wait_s):
-                while (slot := self._loaded.get(digest) or self._emptied(digest, version)) is None:
-                    self._freed.clear()
-                    await self._freed.wait()
-        except TimeoutError:
-            raise Overloaded(
-                f"all {len(self._slots)} slots for adapter sets are in use (ADAVAE_BANK_SLOTS): try again later"
-            ) from None
-        self._loaded.move_to_end(digest)
-        slot.pins += 1
-        try:
-            if slot.loading is not None:
-                await asyncio.shield(slot.loading)
-        except BaseException:
-            self._unpin(slot)
-            raise
-        return slot
+    def _has_whole_twin(self, version: _Version) -> bool:
+        same = (own for own in self._by_name[version.name] if own.version == version.version)
+        return any(own.problem is None for own in same)
 
-    def _emptied(self, digest: str, version: _Version) -> _Slot | None:
-        """A slot in which ``version`` is being loaded from now on, or None while all are in use."""
-        free = next((slot for slot in self._slots if slot.digest is None and slot.is_evictable), None)
-        slot = free or next((slot for slot in self._loaded.values() if slot.is_evictable), None)
-        if slot is None:
-            return None
-        if slot.digest is not None:
-            del self._loaded[slot.digest]
-            self._counters.adapter_evictions_total.inc()
-        slot.digest = digest
-        self._loaded[digest] = slot
-        slot.loading = asyncio.create_task(self._load(slot, version), name=f"load {version.reference}")
-        slot.loading.add_done_callback(_retrieved)
-        return slot
-
-    async def _load(self, slot: _Slot, version: _Version) -> None:
-        """Goes on when the request that began it goes away: others may wait for it."""
-        try:
-            adapter_set = await asyncio.to_thread(self._read_verified, version)
-            if adapter_set is None:
-                self._note(version)
-                raise WeightsCorrupted(version.problem or f"{version.reference} cannot be read")
-            await self._bank.load(slot.number, adapter_set)
-            self._counters.adapter_loads_total.inc()
-        except BaseException:
-            if slot.digest is not None:
-                del self._loaded[slot.digest]
-            slot.digest = None
-            raise
-        finally:
-            slot.loading = None
-            self._freed.set()
-
-    def _unpin(self, slot: _Slot) -> None:
-        slot.pins -= 1
-        self._freed.set()
-
-    def states(self) -> list[AdapterState]:
-        """Every installed version: by name, the serving one first."""
-        return [
-            self._state(version, is_current=version is _serving(versions))
-            for _, versions in sorted(self._by_name.items())
-            for version in versions
-        ]
-
-    def _state(self, version: _Version, *, is_current: bool) -> AdapterState:
+    def _state(self, version: _Version, *, is_default: bool, is_current: bool) -> AdapterState:
         manifest = version.manifest
-        default_name, _, default_version = self._default.partition("@")
-        is_default = version.name == default_name and (
-            version.version == default_version if default_version else is_current
-        )
+        preset = manifest.training.get("preset") if manifest else None
         return AdapterState(
             name=version.name,
             version=version.version,
             latent_size=manifest.config.latent_size if manifest else None,
-            labels=manifest.config.labels if manifest else (),
-            kind=manifest.training.get("preset") if manifest else None,
-            metrics=_figures(manifest.metrics) if manifest else {},
+            labels=tuple(manifest.config.labels) if manifest else (),
+            kind=preset if isinstance(preset, str) else None,
+            metrics=_numbers(manifest.metrics) if manifest else {},
             backbone_digest=manifest.backbone_digest if manifest else None,
             created_at=manifest.created_at if manifest else None,
             is_bundled=version.is_bundled,
             is_default=is_default,
             is_current=is_current,
-            is_loaded=version.problem is None and manifest is not None and version.digest in self._loaded,
-            problem=version.problem,
+            is_loaded=self._slots.holds(version.digest),
+            problem=version.problem.message if version.problem else None,
         )
 
-    def names_with_labels(self) -> list[str]:
-        """Names whose serving version has a classification head."""
-        return [state.name for state in self.states() if state.is_current and state.labels]
+    def _count_eviction(self, version: _Version) -> None:
+        self._counters.adapter_evictions_total.inc()
+        _log.debug("adapter set evicted", adapter=version.reference)
 
-    async def delete(self, reference: str) -> list[AdapterState]:
-        """Removes ``name@version``, or every own version of ``name``, from the disk.
-
-        Raises:
-            AdapterSetNotFound: No such set.
-            ServiceError: 409 where it is bundled, or where requests that name no set would lose theirs.
-        """
-        name, _, wanted = reference.partition("@")
-        versions = self._by_name.get(name, [])
-        meant = [own for own in versions if not wanted or own.version == wanted]
-        if not meant:
-            raise AdapterSetNotFound(self._not_found(reference))
-        doomed = [version for version in meant if not version.is_bundled]
-        if not doomed:
-            message = f"{meant[0].reference} is bundled with adavae and cannot be deleted"
-            raise ServiceError(409, "adapter_bundled", message, param="name")
-        if name == self._default.partition("@")[0] and len(doomed) == len(versions):
-            message = f"{name} is the default adapter set: make another one the default first (ADAVAE_DEFAULT_ADAPTER)"
-            raise ServiceError(409, "adapter_is_default", message, param="name")
-        states = [self._state(version, is_current=version is _serving(versions)) for version in doomed]
-        for version in doomed:
-            await asyncio.to_thread(self._store.delete, version.reference)
-        await self.refresh()
-        return states
-
-    def _not_found(self, reference: str) -> str:
-        name, _, wanted = reference.partition("@")
-        versions = [version.version for version in self._by_name.get(name, [])]
-        if versions:
-            return f"{name} has no version {wanted!r}; it has {', '.join(versions[:10])}"
-        names = sorted(self._by_name)
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        installed = ", ".join(names[:20]) + (" ..." if len(names) > 20 else "")
-        return f"no adapter set {reference!r} is installed; {hint}installed: {installed or 'none'}"
+    async def _refresh_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._refresh_s)
+            try:
+                await self.refresh()
+            except Exception as exc:  # the loop is an edge: whatever one look met, the next one is made
+                _log.error("looking for adapter sets failed", error=repr(exc), exc_info=exc)
 
 
-def _version_directories(root: Path) -> list[Path]:
-    """``root/<name>/<version>``; hidden ones are not finished yet."""
-    return sorted(root.glob("[!.]*/[!.]*/")) if root.is_dir() else []
+def _scan(roots: Sequence[tuple[Path, bool]], known: Mapping[str, _Version]) -> dict[str, _Version]:
+    """Every version on disk by its directory; those that have not changed are the ``known`` ones, unread."""
+    found: dict[str, _Version] = {}
+    for root, is_bundled in roots:
+        for path, name, version in _version_directories(str(root)):
+            stamp = _stamp(path)
+            if not any(stamp):
+                continue
+            own = known.get(path)
+            if own is None or own.stamp != stamp:
+                own = _described(_Version(name, version, Path(path), is_bundled, stamp))
+            found[path] = own
+    return found
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _version_directories(root: str) -> Iterator[tuple[str, str, str]]:
+    for name in _directories(root):
+        for version in _directories(f"{root}/{name}"):
+            yield f"{root}/{name}/{version}", name, version
+
+
+def _directories(path: str) -> list[str]:
+    """Names of directories that an adapter set or a version can have."""
     try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+        with os.scandir(path) as entries:
+            return [entry.name for entry in entries if _is_name(entry.name) and entry.is_dir()]
+    except OSError as exc:
+        if exc.errno in _ABSENT:
+            return []
+        raise
 
 
-def _read(path: Path, is_bundled: bool, stamp: tuple[int, int, int]) -> _Version:
-    version = _Version(path.parent.name, path.name, path, is_bundled, stamp)
+def _is_name(name: str) -> bool:
     try:
-        version.manifest = read_manifest(path)
-        if version.manifest.reference != version.reference:
-            raise WeightsCorrupted(f"the directory holds {version.manifest.reference}")
-    except (AdaVAEError, OSError) as exc:
-        version.manifest, version.problem = None, str(exc)
+        return bool(check_name(name))
+    except ConfigError:
+        return False
+
+
+def _stamp(path: str) -> _Stamp:
+    return _file_stamp(f"{path}/{MANIFEST}"), _file_stamp(f"{path}/{TENSORS}")
+
+
+def _file_stamp(path: str) -> tuple[int, int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError as exc:
+        if exc.errno in _ABSENT:
+            return None
+        raise
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _described(version: _Version) -> _Version:
+    """Fills in the manifest and what follows from it, or the problem."""
+    try:
+        manifest = read_manifest(version.path)
+        if manifest.reference != version.reference:
+            raise WeightsCorrupted(f"{version.path} holds {manifest.reference}: move it to where it belongs")
+    except _REFUSALS as exc:
+        version.problem = _Problem.of(exc, version.path.parents[1])
+    else:
+        content = f"{manifest.reference}:{manifest.files[TENSORS].sha256}"
+        version.manifest, version.digest = manifest, hashlib.sha256(content.encode()).hexdigest()
     return version
 
 
-def _by_name(versions: Iterable[_Version]) -> dict[str, list[_Version]]:
-    """Versions of each name, best first: that can serve, the user's own, the newest."""
-    named: dict[str, list[_Version]] = {}
-    for version in sorted(versions, key=lambda own: own.created_at, reverse=True):
-        named.setdefault(version.name, []).append(version)
-    for own in named.values():
-        own.sort(key=lambda version: (version.problem is not None, version.is_bundled))
-    return named
+def _not_found(reference: str, installed: Mapping[str, Sequence[_Version]]) -> str:
+    """Names what was asked for, what comes close to it, and what there is."""
+    name, _, version = reference.partition("@")
+    if name in installed:
+        versions = [own.version for own in installed[name]]
+        return f"{name} has no version {_shown(version)}; installed: {_listed(versions)}"
+    if not installed:
+        return f"there is no adapter set {_shown(reference)}: none is installed; train one with 'adavae train'"
+    close = difflib.get_close_matches(name, installed, n=1) if len(name) <= _LONGEST_NAME else []
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"there is no adapter set {_shown(reference)}{meant}; installed: {_listed(sorted(installed))}"
 
 
-def _serving(versions: Sequence[_Version]) -> _Version | None:
-    return next((version for version in versions if version.problem is None), None)
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 2 * _LONGEST_NAME else f"{text[: 2 * _LONGEST_NAME]}...")
 
 
-def _figures(metrics: dict[str, Any]) -> dict[str, float]:
-    return {name: value for name, value in metrics.items() if isinstance(value, int | float)}
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _retrieved(task: "asyncio.Task[None]") -> None:
-    """A load that failed is no surprise to anybody who waits for it, nor to asyncio where nobody does."""
+def _numbers(metrics: Mapping[str, object]) -> dict[str, float]:
+    """The figures among a manifest's metrics; notes and nested ones are left out."""
+    return {
+        name: float(value)
+        for name, value in metrics.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    }
+
+
+def _retrieve(task: "asyncio.Task[None]") -> None:
+    """Looks at a load's error, so that one nobody waits for any more is no complaint of asyncio's."""
     if not task.cancelled():
         task.exception()

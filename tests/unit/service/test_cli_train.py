@@ -20,7 +20,7 @@ from service.commands.training_options import TrainingOptions
 from tests.tiny import TINY
 from tests.unit.service.conftest import RunCommand
 
-_NOT_OPTIONS = {"adapter", "preset", "is_full_fine_tuning", "labels"}
+_NOT_OPTIONS = {"adapter", "preset", "init_from", "is_full_fine_tuning", "labels"}
 
 
 @pytest.fixture

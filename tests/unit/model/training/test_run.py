@@ -1,0 +1,63 @@
+"""From a data file to a published set, and on from a set that is there already."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from model.adapter_set import AdapterSet
+from model.errors import AdapterSetMismatch, ConfigError
+from model.training.config import TrainingConfig
+from model.training.evaluation import EvaluationConfig
+from model.training.run import TrainingRequest, train_adapter_set
+from tests.tiny import PLAIN, PREFIXED
+from tests.tiny_text import as_tsv, reviews, tiny_pretrained
+
+QUICK = EvaluationConfig(num_importance_samples=2, max_importance_rows=4, max_decoded=4, num_interpolations=0)
+
+
+def trained(directory: Path, config: TrainingConfig, initial: AdapterSet | None = None) -> AdapterSet:
+    data = directory / "data.tsv"
+    directory.mkdir(parents=True, exist_ok=True)
+    data.write_text(as_tsv(reviews(60)), encoding="utf-8")
+    request = TrainingRequest(
+        name="mine", data=data, validation=None, config=config, initial=initial, evaluation=QUICK, truncate=True
+    )
+    return train_adapter_set(
+        request, tiny_pretrained(), directory=directory / "run", destination=directory / "adapters"
+    )
+
+
+def config(**fields: object) -> TrainingConfig:
+    return TrainingConfig.from_dict(
+        {**TrainingConfig(adapter=PLAIN, max_steps=3, batch_size=8, warmup_steps=0).to_dict(), **fields}
+    )
+
+
+def test_a_run_goes_on_from_a_set_that_is_there(tmp_path: Path) -> None:
+    first = trained(tmp_path / "first", config())
+    assert first.manifest.training["settings"]["init_from"] is None
+    kept = replace(config(learning_rate=1e-7, max_steps=1), adapter=first.manifest.config)
+    second = trained(tmp_path / "second", replace(kept, init_from=first.manifest.reference), first)
+    assert second.manifest.training["settings"]["init_from"] == first.manifest.reference
+    for name, tensor in first.tensors.items():
+        torch.testing.assert_close(second.tensors[name], tensor, atol=1e-3, rtol=0)
+    afresh = trained(tmp_path / "afresh", replace(kept, seed=7))
+    assert not torch.allclose(afresh.tensors["posterior.mu.weight"], first.tensors["posterior.mu.weight"], atol=1e-2)
+
+
+def test_going_on_with_other_sizes_is_refused(tmp_path: Path) -> None:
+    first = trained(tmp_path / "first", config())
+    larger = replace(config(), adapter=replace(PLAIN, adapter_size=6))
+    with pytest.raises(ConfigError, match=r"adapter_size is 6: mine@\w+ has 5"):
+        trained(tmp_path / "second", larger, first)
+
+
+def test_going_on_from_a_set_with_a_prefix_or_of_another_backbone_is_refused(tmp_path: Path) -> None:
+    first = trained(tmp_path / "first", replace(config(), adapter=replace(PREFIXED, labels=())))
+    with pytest.raises(ConfigError, match="prefix"):
+        trained(tmp_path / "second", replace(config(), adapter=first.manifest.config), first)
+    foreign = replace(first, manifest=replace(first.manifest, backbone_digest="f" * 64))
+    with pytest.raises(AdapterSetMismatch):
+        trained(tmp_path / "third", config(), foreign)
