@@ -314,7 +314,7 @@ class LatentService:
 
     def _key(self, text: str, pinned: PinnedAdapter, *, truncate: bool) -> str:
         return encoding_key(
-            backbone_digest=self._pretrained.digest,
+            backbone_digest=f"{self._pretrained.digest}/{self._pretrained.backbone.wte.weight.dtype}",
             adapter_digest=pinned.digest,
             max_tokens=self.max_text_tokens,
             is_truncating=truncate,
