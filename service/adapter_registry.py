@@ -23,6 +23,7 @@ from typing import Protocol
 import structlog
 
 from model.adapter_set import (
+    CARD,
     MANIFEST,
     TENSORS,
     AdapterSet,
@@ -354,28 +355,13 @@ class AdapterRegistry:
             self._slots.unpin(place)
 
     def states(self) -> list[AdapterState]:
-        """Every installed version, by name, the one that serves first among its equals."""
-        default = self._current(self._default)
-        current = {name: self._serving(versions) for name, versions in self._by_name.items()}
-        listed = {
-            version.reference: version  # an own copy of a bundled version is listed once, as the one that serves
-            for name in sorted(self._by_name)
-            for version in reversed(self._by_name[name])
-            if version.problem is None or not self._has_whole_twin(version)
-        }
-        names = sorted(listed.values(), key=lambda version: version.rank, reverse=True)
-        names.sort(key=lambda version: version.name)
-        return [
-            self._state(version, is_default=version is default, is_current=version is current[version.name])
-            for version in names
-        ]
+        """Every installed version, by name, the best first."""
+        return [state for name in sorted(self._by_name) for state in self._states(_each_once(self._by_name[name]))]
 
     def names_with_labels(self) -> list[str]:
         """Names whose current version can classify."""
-        serving = {name: self._serving(versions) for name, versions in self._by_name.items()}
-        return sorted(
-            name for name, version in serving.items() if version and version.manifest and version.manifest.config.labels
-        )
+        serving = [self._serving(versions) for versions in self._by_name.values()]
+        return sorted(own.name for own in serving if own and own.manifest and own.manifest.config.labels)
 
     async def refresh(self) -> None:
         """Looks at the disk now; what was published, changed or deleted before the call has taken effect after it.
@@ -390,11 +376,12 @@ class AdapterRegistry:
                 self._unlist(self._versions[path])
             arrivals = [version for path, version in found.items() if self._versions.get(path) is not version]
             is_many = len(arrivals) > _MANY_ARRIVALS
-            later = [version for version in arrivals if is_many and self._can_be_checked_later(version)]
+            later = {version for version in arrivals if is_many and self._can_be_checked_later(version)}
             for version in later:
                 self._list(version)
-            for version in (own for own in arrivals if own not in set(later)):
-                await self._examine(version)
+            for version in arrivals:
+                if version not in later:
+                    await self._examine(version)
 
     async def delete(self, reference: str) -> list[AdapterState]:
         """Removes ``name@version``, or every version of ``name`` but the bundled ones; what uses them finishes.
@@ -409,8 +396,7 @@ class AdapterRegistry:
         async with self._refreshing:
             chosen = [version for version in self._fitting(reference) if not version.is_bundled]
             self._check_deletable(reference, chosen)
-            current = self._current(reference)
-            states = [self._state(own, is_default=False, is_current=own is current) for own in chosen]
+            states = self._states(chosen)
             for version in chosen:
                 await self._delete_from_disk(version)
         await self.refresh()
@@ -420,7 +406,7 @@ class AdapterRegistry:
         if not chosen:
             message = f"{reference} is bundled with adavae and cannot be deleted: only own adapter sets can"
             raise ServiceError(409, "adapter_bundled", message, param="adapter")
-        serving_default = [own for own in self._fitting_or_none(self._default) if own.problem is None]
+        serving_default = [own for own in self._versions_of(self._default) if own.problem is None]
         if serving_default and all(own in chosen for own in serving_default):
             raise ServiceError(
                 409,
@@ -492,12 +478,15 @@ class AdapterRegistry:
             self._list_refused(version)
 
     def _refuse(self, version: _Version, error: AdaVAEError) -> None:
-        """A version that was listed turns out not to be usable."""
-        if version.has_changed():
-            self._unlist(version)  # the next look finds what it has become
+        """A listed version turns out not to be usable; where its files have changed since, the next look counts it."""
+        if self._versions.get(str(version.path)) is not version:
+            return
+        if isinstance(error, AdapterSetNotFound):
+            self._unlist(version)
             return
         version.problem = _Problem.of(error, version.path.parents[1])
-        self._list_refused(version)
+        if not version.has_changed():
+            self._list_refused(version)
 
     def _list_refused(self, version: _Version) -> None:
         """Lists a version with its problem, counted once for as long as its files do not change."""
@@ -541,23 +530,21 @@ class AdapterRegistry:
         whole = next((own for own in versions if own.problem is None), None)
         return whole or next((own for own in versions if self._slots.holds(own.digest)), None)
 
-    def _current(self, reference: str) -> _Version | None:
-        return self._serving(self._fitting_or_none(reference))
-
-    def _fitting_or_none(self, reference: str) -> list[_Version]:
-        """What ``reference`` can mean, the best first."""
+    def _versions_of(self, reference: str) -> list[_Version]:
+        """What ``reference`` can mean, the best first; may be nothing."""
         name, _, version = reference.partition("@")
         return [own for own in self._by_name.get(name, []) if not version or own.version == version]
 
     def _fitting(self, reference: str) -> list[_Version]:
-        fitting = self._fitting_or_none(reference)
+        fitting = self._versions_of(reference)
         if not fitting:
             raise AdapterSetNotFound(_not_found(reference, self._by_name))
         return fitting
 
-    def _has_whole_twin(self, version: _Version) -> bool:
-        same = (own for own in self._by_name[version.name] if own.version == version.version)
-        return any(own.problem is None for own in same)
+    def _states(self, versions: Sequence[_Version]) -> list[AdapterState]:
+        default = self._serving(self._versions_of(self._default))
+        current = {own.name: self._serving(self._versions_of(own.name)) for own in versions}
+        return [self._state(own, is_default=own is default, is_current=own is current[own.name]) for own in versions]
 
     def _state(self, version: _Version, *, is_default: bool, is_current: bool) -> AdapterState:
         manifest = version.manifest
@@ -597,13 +584,23 @@ def _scan(roots: Sequence[tuple[Path, bool]], known: Mapping[str, _Version]) -> 
     for root, is_bundled in roots:
         for path, name, version in _version_directories(str(root)):
             stamp = _stamp(path)
-            if not any(stamp):
+            if not any(stamp[:2]):
                 continue
             own = known.get(path)
             if own is None or own.stamp != stamp:
                 own = _described(_Version(name, version, Path(path), is_bundled, stamp))
             found[path] = own
     return found
+
+
+def _each_once(versions: Sequence[_Version]) -> list[_Version]:
+    """An own copy of a bundled version stands for both, unless only the bundled one is whole."""
+    once: dict[str, _Version] = {}
+    for own in versions:
+        other = once.get(own.version)
+        if other is None or (other.problem and not own.problem):
+            once[own.version] = own
+    return list(once.values())
 
 
 def _version_directories(root: str) -> Iterator[tuple[str, str, str]]:
@@ -631,7 +628,7 @@ def _is_name(name: str) -> bool:
 
 
 def _stamp(path: str) -> _Stamp:
-    return _file_stamp(f"{path}/{MANIFEST}"), _file_stamp(f"{path}/{TENSORS}")
+    return tuple(_file_stamp(f"{path}/{name}") for name in (MANIFEST, TENSORS, CARD))
 
 
 def _file_stamp(path: str) -> tuple[int, int, int] | None:

@@ -1,4 +1,4 @@
-"""No request body is larger than the limit: a declared length is refused unread, streamed bytes as soon as they exceed it."""
+"""No request body exceeds the limit: a declared length is refused unread, streamed bytes as soon as they are too many."""
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException

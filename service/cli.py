@@ -18,6 +18,7 @@ from service.commands.encode import encode
 from service.commands.evaluate import evaluate
 from service.commands.interpolate import interpolate
 from service.commands.pretrain import pretrain
+from service.commands.serve import serve
 from service.commands.train import train
 from service.commands.variants import variants
 from service.commands.version import version
@@ -38,7 +39,7 @@ def create_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for command in (encode, decode, interpolate, analogy, classify, train, evaluate):
+    for command in (serve, encode, decode, interpolate, analogy, classify, train, evaluate):
         app.command()(command)
     app.add_typer(adapters.create_app(), name="adapters")
     for command in (variants, pretrain, version):

@@ -1,4 +1,4 @@
-"""What the routes may ask of the service below them; ``service.latent_service`` does it, tests put a stub in its place."""
+"""What the routes may ask of the service below them: ``service.latent_service`` answers, in tests a stub."""
 
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol

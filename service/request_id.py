@@ -1,4 +1,4 @@
-"""Every request has an id: the client's own where it is sane, else a new one; it goes into the reply and every log line."""
+"""Every request has an id, the client's own where it is sane; it goes into the reply and into every log line."""
 
 import re
 import uuid

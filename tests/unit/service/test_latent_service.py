@@ -143,7 +143,10 @@ async def test_samples_depend_on_the_seed_alone(tmp_path: Path) -> None:
         alone = await service.sample(4, adapter="plain", decoding=SAMPLED)
         among = await asyncio.gather(
             service.sample(4, adapter="plain", decoding=SAMPLED),
-            *(service.sample(4, adapter=name, decoding=Decoding(seed=seed, max_tokens=9)) for seed, name in enumerate(NAMED)),
+            *(
+                service.sample(4, adapter=name, decoding=Decoding(seed=seed, max_tokens=9))
+                for seed, name in enumerate(NAMED)
+            ),
         )
     assert [row.text for row in among[0].rows] == [row.text for row in alone.rows]
     assert len({row.text for row in alone.rows}) > 1

@@ -1,0 +1,147 @@
+"""``adavae serve``: the HTTP service, from a bound port to a clean end."""
+
+import asyncio
+import math
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from model.errors import AdaVAEError
+from service.settings import Settings, SettingsError, load_settings
+from service.terminal import say
+
+if TYPE_CHECKING:
+    import uvicorn
+
+HostOption = Annotated[str | None, typer.Option("--host", help="Address to listen on; ADAVAE_HOST if left out.")]
+PortOption = Annotated[
+    int | None,
+    typer.Option("--port", "-p", min=0, max=65535, help="Port, 0 for a free one; ADAVAE_PORT if left out."),
+]
+
+
+class CannotListen(AdaVAEError):
+    """The address or port is not to be had."""
+
+
+def serve(host: HostOption = None, port: PortOption = None) -> None:
+    """Answer over HTTP: encode, decode, interpolate, analogy, classify.
+
+    Ctrl-C or a termination signal ends it after the requests that are running.
+    """
+    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    settings = load_settings().model_copy(update=given)
+    listener = open_listener(settings)
+    with listener:
+        _run(settings, listener)
+
+
+def open_listener(settings: Settings) -> socket.socket:
+    """A socket that listens on the configured address.
+
+    Raises:
+        SettingsError: Others than this machine could reach it, and there are no API keys; or there is no such address.
+        CannotListen: The port is taken, or may not be had.
+    """
+    family, address = _resolved(settings)
+    _refuse_open_door(settings, str(address[0]))
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+        listener.listen(2048)
+    except OSError as exc:
+        listener.close()
+        raise CannotListen(
+            f"cannot listen on {settings.host} port {settings.port}: {(exc.strerror or str(exc)).lower()}: end the "
+            "program that uses it, or choose another with --port (0 takes a free one)"
+        ) from exc
+    return listener
+
+
+def _resolved(settings: Settings) -> tuple[socket.AddressFamily, tuple[str | int, ...]]:
+    try:
+        found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (OSError, UnicodeError) as exc:
+        raise SettingsError(
+            f"ADAVAE_HOST is {settings.host!r}, which is no address: take 127.0.0.1, or 0.0.0.0 for all addresses"
+        ) from exc
+    family, _, _, _, address = found[0]
+    return family, address
+
+
+def _refuse_open_door(settings: Settings, address: str) -> None:
+    from service.access import is_loopback
+    from service.api_keys import load_api_keys
+
+    if not load_api_keys(settings) and not is_loopback(address):
+        raise SettingsError(
+            f"ADAVAE_HOST is {settings.host!r}, which others can reach, and there are no API keys: set ADAVAE_API_KEYS "
+            "to 'KEY:infer,train,admin' (make a key with `openssl rand -hex 32`), or listen on 127.0.0.1"
+        )
+
+
+def _run(settings: Settings, listener: socket.socket) -> None:
+    import uvicorn
+
+    from service.latent_service import LatentService
+    from service.log import set_up_log
+    from service.main import create_app
+    from service.metrics import Metrics
+
+    set_up_log(settings)
+    metrics = Metrics()
+    outcome = _Outcome(_url(listener))
+    app = create_app(settings, LatentService(settings, metrics), metrics, outcome.on_started)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
+        lifespan="on",
+    )
+    outcome.server = uvicorn.Server(config)
+    with _signals_end_quietly():
+        outcome.server.run(sockets=[listener])
+    if outcome.error is not None:
+        raise outcome.error
+
+
+class _Outcome:
+    """How loading went: says that the server is ready, or ends it with the error it failed with."""
+
+    def __init__(self, url: str) -> None:
+        self.server: uvicorn.Server
+        self.error: BaseException | None = None
+        self._url = url
+
+    def on_started(self, starting: "asyncio.Task[None]") -> None:
+        if starting.cancelled():
+            return
+        self.error = starting.exception()
+        if self.error is not None:
+            self.server.should_exit = True
+        else:
+            say(f"adavae serves at {self._url} (try {self._url}/docs; Ctrl-C ends it)")
+
+
+@contextmanager
+def _signals_end_quietly() -> Iterator[None]:
+    """Uvicorn raises the signals it has obeyed once more when it is done; obeyed, they are no failure."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _url(listener: socket.socket) -> str:
+    address, port = listener.getsockname()[:2]
+    shown = "localhost" if address in ("0.0.0.0", "::") else address
+    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"

@@ -1,0 +1,65 @@
+"""What OpenAPI says beside the routes themselves: texts, the errors each may answer, how keys are sent."""
+
+from typing import Any
+
+from fastapi import Security
+from fastapi.params import Depends
+from fastapi.security import APIKeyHeader, HTTPBearer
+
+from service.schemas import ErrorReply
+
+DESCRIPTION = """A frozen GPT-2 as a latent-variable model of sentences: texts to vectors and back, and calculations on
+the vectors in between.
+
+Every request may name an adapter set, `name` or `name@version`; every reply names the one that made it. Every reply
+has an `x-request-id`; every error has one shape. Limits are settings of the server; messages name the one that was
+hit."""
+
+TAGS = [
+    {"name": "texts", "description": "Texts to latent vectors, to labels, and back."},
+    {"name": "latent space", "description": "Sentences between two others, and changed like others."},
+    {"name": "adapter sets", "description": "What is installed."},
+    {"name": "health", "description": "For load balancers, monitoring and people."},
+]
+
+STREAMED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The texts, or with `stream: true` events.",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'data: {"index":0,"text":"the food"}\n\ndata: [DONE]\n\n',
+            }
+        },
+    }
+}
+
+_ERRORS = {
+    400: "The body is no JSON.",
+    401: "No key, or an unknown one.",
+    403: "The key lacks the scope.",
+    404: "No such adapter set.",
+    409: "The adapter set cannot do this.",
+    413: "The body is too large.",
+    415: "The body is not declared as JSON.",
+    422: "A field is unknown, missing or out of range.",
+    429: "The queue is full, or the rate limit is hit; see Retry-After.",
+    503: "Not ready; see Retry-After.",
+    504: "No answer within the deadline.",
+}
+
+
+def documented_errors(*statuses: int, has_keys: bool = False) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route that may answer with these statuses."""
+    all_statuses = [*statuses, *((401, 403) if has_keys else ())]
+    return {status: {"description": _ERRORS[status], "model": ErrorReply} for status in sorted(all_statuses)}
+
+
+def documented_security(has_keys: bool) -> list[Depends]:
+    """The two ways to send a key, where there are keys; ``service.access`` does the checking."""
+    if not has_keys:
+        return []
+    return [
+        Security(HTTPBearer(auto_error=False, description="An API key.")),
+        Security(APIKeyHeader(name="X-API-Key", auto_error=False, description="An API key.")),
+    ]

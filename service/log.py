@@ -1,0 +1,61 @@
+"""How log lines look: JSON or for people, one form for ours and for those of uvicorn and other libraries; on stderr.
+
+Set up by the commands that serve, never on import and never by the app itself.
+"""
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from service.settings import Settings
+
+
+def set_up_log(settings: Settings, stream: TextIO | None = None) -> None:
+    """Sends everything that is logged in this process to ``stream``, stderr if left out."""
+    stream = stream if stream is not None else sys.stderr
+    is_json = settings.log_format == "json" or (settings.log_format == "auto" and not stream.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.stdlib.PositionalArgumentsFormatter()],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendered(is_json, stream)],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
+    _quieten("uvicorn.error", settings)
+
+
+def _rendered(is_json: bool, stream: TextIO) -> list[Processor]:
+    """Tracebacks without local variables, which could hold texts."""
+    if is_json:
+        return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+    return [
+        structlog.dev.ConsoleRenderer(
+            colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback, pad_event_to=0
+        )
+    ]
+
+
+def _quieten(name: str, settings: Settings) -> None:
+    """Uvicorn tells its whole life at level info; here that is for those who debug."""
+    level = logging.DEBUG if settings.log_level == "debug" else logging.WARNING
+    logging.getLogger(name).setLevel(max(level, logging.getLogger().level))

@@ -1,0 +1,159 @@
+"""The app: every route, every layer around them, every error reply, on one screen: START READING HERE.
+
+request -> RequestId -> RequestLog -> Access (host, key, rate) -> BodyLimit -> route -> LatentOperations -> reply
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.middleware import Middleware
+from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+
+from model.errors import AdaVAEError
+from service.access import Access, needs
+from service.api_keys import load_api_keys
+from service.body_limit import BodyLimit
+from service.documentation import DESCRIPTION, STREAMED, TAGS, documented_errors, documented_security
+from service.error_replies import add_error_replies
+from service.latent_protocol import LatentOperations
+from service.metrics import Metrics
+from service.rate_limit import RateLimit
+from service.request_id import RequestId
+from service.request_log import RequestLog
+from service.routes.adapters import delete_adapter, get_adapter, list_adapters
+from service.routes.analogy import analogy
+from service.routes.classify import classify
+from service.routes.decode import decode
+from service.routes.dependencies import require_json
+from service.routes.encode import encode
+from service.routes.health import get_metrics, get_version, healthz, readyz
+from service.routes.interpolate import interpolate
+from service.schemas import (
+    AdapterListReply,
+    AdapterReply,
+    AnalogyReply,
+    ClassifyReply,
+    DecodeReply,
+    DeletedReply,
+    EncodeReply,
+    InterpolateReply,
+    StatusReply,
+)
+from service.settings import Settings
+
+OnStarted = Callable[["asyncio.Task[None]"], None]
+_log = structlog.get_logger("adavae.app")
+
+
+def create_app(
+    settings: Settings,
+    latent: LatentOperations,
+    metrics: Metrics | None = None,
+    on_started: OnStarted | None = None,
+) -> FastAPI:
+    """The whole HTTP service over ``latent``, which it starts in the background and stops.
+
+    Args:
+        settings: Limits, keys, rate limit.
+        latent: What answers.
+        metrics: Those that ``latent`` writes too; new ones if left out.
+        on_started: Is given the task of ``latent.start`` when that has ended, well or not.
+
+    Raises:
+        SettingsError: Keys or rate limit cannot be understood.
+    """
+    metrics = metrics or Metrics()
+    keys, rate_limit = load_api_keys(settings), RateLimit(settings.rate_limit)
+    app = FastAPI(
+        title="adavae",
+        description=DESCRIPTION,
+        version="1",
+        openapi_tags=TAGS,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_lifespan(latent, on_started or _log_failure),
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+        middleware=[
+            Middleware(RequestId),
+            Middleware(RequestLog, metrics=metrics),
+            Middleware(Access, keys=keys, rate_limit=rate_limit),
+            Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+        ],
+    )
+    app.state.settings, app.state.latent, app.state.metrics = settings, latent, metrics
+    add_error_replies(app)
+    for router in (_operations, _adapters, _health):
+        app.include_router(router(has_keys=bool(keys)))
+    return app
+
+
+def _operations(*, has_keys: bool) -> APIRouter:
+    guards = [Depends(needs("infer")), Depends(require_json), *documented_security(has_keys)]
+    errors = documented_errors(400, 404, 413, 415, 422, 429, 503, 504, has_keys=has_keys)
+    router = APIRouter(dependencies=guards, responses=errors)
+    router.post("/encode", tags=["texts"], response_model=EncodeReply)(encode)
+    router.post("/decode", tags=["texts"], responses=STREAMED, response_model=DecodeReply)(decode)
+    router.post("/interpolate", tags=["latent space"], response_model=InterpolateReply)(interpolate)
+    router.post("/analogy", tags=["latent space"], response_model=AnalogyReply)(analogy)
+    router.post("/classify", tags=["texts"], responses=documented_errors(409), response_model=ClassifyReply)(classify)
+    return router
+
+
+def _adapters(*, has_keys: bool) -> APIRouter:
+    infer, admin = [Depends(needs("infer"))], [Depends(needs("admin"))]
+    missing, kept = documented_errors(404), documented_errors(404, 409)
+    errors = documented_errors(422, 429, 503, has_keys=has_keys)
+    router = APIRouter(tags=["adapter sets"], dependencies=documented_security(has_keys), responses=errors)
+    router.get("/adapters", dependencies=infer, response_model=AdapterListReply)(list_adapters)
+    router.get("/adapters/{name}", dependencies=infer, responses=missing, response_model=AdapterReply)(get_adapter)
+    router.delete("/adapters/{name}", dependencies=admin, responses=kept, response_model=DeletedReply)(delete_adapter)
+    return router
+
+
+def _health(*, has_keys: bool) -> APIRouter:
+    keyed, errors = documented_security(has_keys), documented_errors(429, has_keys=has_keys)
+    router = APIRouter(tags=["health"])
+    router.get("/healthz", response_model=StatusReply)(healthz)
+    router.get("/readyz", responses=documented_errors(503), response_model=StatusReply)(readyz)
+    router.get("/metrics", dependencies=keyed, responses=errors, response_class=PlainTextResponse)(get_metrics)
+    router.get("/version", response_model=dict[str, str])(get_version)
+    router.get("/docs", include_in_schema=False)(_docs)
+    router.get("/", include_in_schema=False)(_root)
+    return router
+
+
+async def _docs() -> HTMLResponse:
+    return get_swagger_ui_html(openapi_url="openapi.json", title="adavae")
+
+
+async def _root() -> RedirectResponse:
+    return RedirectResponse("docs")
+
+
+def _lifespan(
+    latent: LatentOperations, on_started: OnStarted
+) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
+    @contextlib.asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        """Starts in the background, so that /healthz answers while weights are being read."""
+        starting = asyncio.ensure_future(latent.start())
+        starting.add_done_callback(on_started)
+        try:
+            yield
+        finally:
+            starting.cancel()
+            with contextlib.suppress(asyncio.CancelledError, AdaVAEError, OSError):
+                await starting
+            await latent.stop()
+
+    return lifespan
+
+
+def _log_failure(starting: "asyncio.Task[None]") -> None:
+    if not starting.cancelled() and (error := starting.exception()) is not None:
+        _log.error("start_failed", exc_info=error)

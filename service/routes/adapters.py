@@ -1,0 +1,83 @@
+"""GET and DELETE /adapters: what is installed. No path is ever made of what a client sends; names are only compared."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from fastapi import Path, Query
+
+from service.errors import InvalidRequest, ServiceError
+from service.replies import JsonReply
+from service.results import AdapterState
+from service.routes.dependencies import Latent
+from service.schemas import AdaptersQuery
+
+NameInPath = Annotated[str, Path(description="`name` or `name@version`.", max_length=200, examples=["yelp"])]
+
+
+async def list_adapters(query: Annotated[AdaptersQuery, Query()], latent: Latent) -> JsonReply:
+    """Every installed version of every adapter set, also those that are refused, with the reason."""
+    states = latent.adapters()
+    start = _place_after(states, query.after)
+    page = states[start : start + query.limit]
+    has_more = start + len(page) < len(states)
+    return JsonReply({"object": "list", "data": [_shaped(state) for state in page], "has_more": has_more})
+
+
+async def get_adapter(name: NameInPath, latent: Latent) -> JsonReply:
+    """One adapter set; a name alone means its current version."""
+    named = [state for state in latent.adapters() if name in (state.name, _id(state))]
+    if not named:
+        raise _not_found(name)
+    return JsonReply(_shaped(next((state for state in named if state.is_current), named[0])))
+
+
+async def delete_adapter(name: NameInPath, latent: Latent) -> JsonReply:
+    """Deletes one version, or every version of a name. Bundled sets stay: 409."""
+    if not any(name in (state.name, _id(state)) for state in latent.adapters()):
+        raise _not_found(name)
+    deleted = [
+        {"object": "adapter", "id": _id(state), "name": state.name, "version": state.version, "deleted": True}
+        for state in await latent.delete_adapter(name)
+    ]
+    return JsonReply({"object": "list", "data": deleted, "has_more": False})
+
+
+def _place_after(states: Sequence[AdapterState], after: str | None) -> int:
+    if after is None:
+        return 0
+    for place, state in enumerate(states, start=1):
+        if _id(state) == after:
+            return place
+    raise InvalidRequest(
+        f"after is {after!r}, which is not installed: give the id of the last entry of the page before, name@version",
+        param="after",
+    )
+
+
+def _shaped(state: AdapterState) -> dict[str, object]:
+    return {
+        "object": "adapter",
+        "id": _id(state),
+        "name": state.name,
+        "version": state.version,
+        "latent_size": state.latent_size,
+        "kind": state.kind,
+        "labels": state.labels,
+        "metrics": state.metrics,
+        "backbone_digest": state.backbone_digest,
+        "created_at": state.created_at,
+        "bundled": state.is_bundled,
+        "default": state.is_default,
+        "current": state.is_current,
+        "loaded": state.is_loaded,
+        "problem": state.problem,
+    }
+
+
+def _id(state: AdapterState) -> str:
+    return f"{state.name}@{state.version}"
+
+
+def _not_found(name: str) -> ServiceError:
+    message = f"no adapter set {name!r} is installed: GET /adapters shows those that are"
+    return ServiceError(404, "adapter_not_found", message, param="name")

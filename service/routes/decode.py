@@ -1,0 +1,75 @@
+"""POST /decode: latent vectors, or draws from the prior, to texts; at once or piece by piece."""
+
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+
+from fastapi import Request, Response
+
+from model.sampling import Decoding
+from service.latent_protocol import LatentOperations
+from service.replies import JsonReply
+from service.results import DecodeResult, TextPiece
+from service.routes.dependencies import Latent, Limits
+from service.routes.disconnect import unless_gone
+from service.routes.event_stream import EventStream
+from service.routes.limits import check_samples, checked_decoding
+from service.routes.shapes import shape_decoded, shape_decoded_list
+from service.schemas import DecodeBody
+
+Item = TextPiece | DecodeResult
+
+
+async def decode(body: DecodeBody, request: Request, latent: Latent, limits: Limits) -> Response:
+    """A text for each latent vector in `z`, or for each of `samples` draws from the prior.
+
+    With `stream: true` the reply is server-sent events: `{"index", "text"}` for each piece a row grows by, then the
+    object that is the reply without streaming, then `[DONE]`. An error after the start comes as an event `error`.
+    """
+    param, number = ("z", len(body.z)) if body.z is not None else ("samples", body.samples or 0)
+    check_samples(param, number, limits)
+    decoding = checked_decoding(body.decoding, limits)
+    if not body.stream:
+        return JsonReply(_reply(await unless_gone(request, _decoded(body, latent, decoding))))
+    items = _items(body, latent, decoding)
+    try:
+        # The first item before the reply begins: what is refused has a status of its own.
+        first = await unless_gone(request, anext(items))
+    except BaseException:
+        await items.aclose()
+        raise
+    return EventStream(_objects(first, items))
+
+
+async def _decoded(body: DecodeBody, latent: LatentOperations, decoding: Decoding) -> DecodeResult:
+    if body.z is None:
+        return await latent.sample(body.samples or 0, adapter=body.adapter, decoding=decoding)
+    return await latent.decode(body.z, adapter=body.adapter, decodings=_per_row(decoding, len(body.z)))
+
+
+def _items(body: DecodeBody, latent: LatentOperations, decoding: Decoding) -> AsyncGenerator[Item, None]:
+    if body.z is None:
+        return latent.sample_stream(body.samples or 0, adapter=body.adapter, decoding=decoding)
+    return latent.decode_stream(body.z, adapter=body.adapter, decodings=_per_row(decoding, len(body.z)))
+
+
+def _per_row(decoding: Decoding, num_rows: int) -> list[Decoding]:
+    """Seeds that count up: rows of one request differ, also where their z are equal."""
+    return [replace(decoding, seed=(decoding.seed + row) % 2**63) for row in range(num_rows)]
+
+
+async def _objects(first: Item, rest: AsyncGenerator[Item, None]) -> AsyncGenerator[object, None]:
+    try:
+        yield _event(first)
+        async for item in rest:
+            yield _event(item)
+    finally:
+        await rest.aclose()
+
+
+def _event(item: Item) -> dict[str, object]:
+    return {"index": item.index, "text": item.text} if isinstance(item, TextPiece) else _reply(item)
+
+
+def _reply(result: DecodeResult) -> dict[str, object]:
+    data = [shape_decoded(index, row) for index, row in enumerate(result.rows)]
+    return shape_decoded_list(result.adapter, result.rows, data)

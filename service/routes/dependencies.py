@@ -1,0 +1,45 @@
+"""What routes are given by the app, and what holds before they run."""
+
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from service.errors import ServiceError
+from service.latent_protocol import LatentOperations
+from service.metrics import Metrics
+from service.settings import Settings
+
+
+def _latent(request: Request) -> LatentOperations:
+    latent: LatentOperations = request.app.state.latent
+    return latent
+
+
+def _settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def _metrics(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics
+
+
+Latent = Annotated[LatentOperations, Depends(_latent)]
+Limits = Annotated[Settings, Depends(_settings)]
+AppMetrics = Annotated[Metrics, Depends(_metrics)]
+
+
+async def require_json(request: Request) -> None:
+    """Refuses bodies that do not say they are JSON, which is also what keeps other sites' HTML forms out.
+
+    Raises:
+        ServiceError: 415.
+    """
+    sent = request.headers.get("content-type", "")
+    kind = sent.partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        given = f"is {sent[:100]!r}" if sent else "is missing"
+        raise ServiceError(415, "not_json", f"the content type {given}: send JSON, 'Content-Type: application/json'")
+    if (encoding := request.headers.get("content-encoding", "identity").lower()) != "identity":
+        raise ServiceError(415, "encoded_body", f"the content encoding is {encoding[:100]!r}: send plain JSON")

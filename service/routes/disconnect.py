@@ -1,0 +1,48 @@
+"""Work that ends when nobody waits for it any more."""
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from fastapi import Request
+from starlette.types import Receive
+
+from service.errors import ServiceError
+from service.request_log import STATUS_CLIENT_GONE
+
+Result = TypeVar("Result")
+
+
+async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
+    """What ``work`` gives; it is cancelled, so that its rows are freed, as soon as the client has left.
+
+    Raises:
+        ServiceError: The client has left; nobody reads it.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(_left(request.receive))
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ServiceError(STATUS_CLIENT_GONE, "client_gone", "the client has left")
+        return working.result()
+    finally:
+        await _cancelled(leaving)
+        await _cancelled(working)
+
+
+async def _left(receive: Receive) -> None:
+    """Returns once the connection is closed."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _cancelled(task: "asyncio.Future[Any]") -> None:
+    """Ends a task and waits until it has tidied up; what it ended with is of no interest any more."""
+    if not task.done():
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait((task,))
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,63 @@
+"""POST /encode: texts to latent vectors."""
+
+import base64
+
+import numpy as np
+from fastapi import Request
+from numpy.typing import NDArray
+
+from service.replies import JsonReply
+from service.results import EncodedText, EncodeResult
+from service.routes.dependencies import Latent, Limits
+from service.routes.disconnect import unless_gone
+from service.routes.limits import check_texts
+from service.routes.shapes import shape_adapter
+from service.schemas import EncodeBody
+
+
+async def encode(body: EncodeBody, request: Request, latent: Latent, limits: Limits) -> JsonReply:
+    """Mean `mu` (and log variance) of each text's posterior.
+
+    What has been encoded before comes from the cache, `cached` says so.
+    """
+    texts = body.all_texts
+    check_texts(texts, limits)
+    work = latent.encode(texts, adapter=body.adapter, truncate=body.truncate)
+    return JsonReply(_reply(await unless_gone(request, work), body))
+
+
+def _reply(result: EncodeResult, body: EncodeBody) -> dict[str, object]:
+    rows = result.rows
+    return {
+        "object": "list",
+        "data": [_row(index, row, body) for index, row in enumerate(rows)],
+        "latent_size": result.latent_size,
+        "adapter": shape_adapter(result.adapter),
+        "usage": {
+            "texts": len(rows),
+            "tokens": sum(row.encoding.num_tokens for row in rows),
+            "cached": sum(row.is_cached for row in rows),
+        },
+    }
+
+
+def _row(index: int, row: EncodedText, body: EncodeBody) -> dict[str, object]:
+    encoding = row.encoding
+    mu = _normalized(encoding.mu) if body.normalize else encoding.mu
+    shaped: dict[str, object] = {"index": index, "mu": _vector(mu, body)}
+    if "logvar" in body.include:
+        shaped["logvar"] = _vector(encoding.logvar, body)
+    return shaped | {"tokens": encoding.num_tokens, "truncated": encoding.is_truncated, "cached": row.is_cached}
+
+
+def _vector(vector: NDArray[np.float32], body: EncodeBody) -> object:
+    """An array that JSON is written from as it is, or base64 of little-endian float32."""
+    if body.encoding_format == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    return np.ascontiguousarray(vector, dtype=np.float32)
+
+
+def _normalized(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Of length 1; the zero vector stays as it is."""
+    length = np.linalg.norm(vector.astype(np.float64))
+    return (vector / length).astype(np.float32) if length > 0 else vector

@@ -1,0 +1,30 @@
+"""Whether the server lives, whether it can serve, what it counts, and what it is made of."""
+
+from fastapi import Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from service.errors import ServiceError
+from service.replies import JsonReply
+from service.routes.dependencies import AppMetrics, Latent
+
+
+async def healthz() -> JsonReply:
+    """The process is alive and its event loop turns."""
+    return JsonReply({"status": "ok"})
+
+
+async def readyz(latent: Latent) -> JsonReply:
+    """Requests can be answered; 503 with the reason while loading, and when the engine is dead."""
+    if (reason := latent.not_ready_reason) is not None:
+        raise ServiceError(503, "not_ready", f"not ready: {reason}: try again in a moment", retry_after_s=2)
+    return JsonReply({"status": "ready"})
+
+
+async def get_metrics(metrics: AppMetrics) -> Response:
+    """Counters, gauges and histograms in Prometheus' text format."""
+    return Response(generate_latest(metrics.registry), headers={"content-type": CONTENT_TYPE_LATEST})
+
+
+async def get_version(latent: Latent) -> JsonReply:
+    """Versions and digests of what computes; those of the backbone once it is loaded."""
+    return JsonReply(latent.versions())

@@ -1,0 +1,33 @@
+"""POST /interpolate: the way from one sentence to another."""
+
+from fastapi import Request
+
+from service.replies import JsonReply
+from service.results import InterpolateResult
+from service.routes.dependencies import Latent, Limits
+from service.routes.disconnect import unless_gone
+from service.routes.limits import check_steps, checked_decoding
+from service.routes.shapes import shape_decoded, shape_decoded_list
+from service.schemas import InterpolateBody
+
+
+async def interpolate(body: InterpolateBody, request: Request, latent: Latent, limits: Limits) -> JsonReply:
+    """Sentences along the way from `source` to `target` in the latent space; `tau` goes evenly from 0 to 1."""
+    check_steps(body.steps, limits)
+    work = latent.interpolate(
+        body.source,
+        body.target,
+        steps=body.steps,
+        method=body.interpolation,
+        adapter=body.adapter,
+        decoding=checked_decoding(body.decoding, limits),
+    )
+    return JsonReply(_reply(await unless_gone(request, work), with_z="z" in body.include))
+
+
+def _reply(result: InterpolateResult, *, with_z: bool) -> dict[str, object]:
+    data = [
+        shape_decoded(index, row, with_z=with_z) | {"tau": tau}
+        for index, (tau, row) in enumerate(zip(result.taus, result.rows, strict=True))
+    ]
+    return shape_decoded_list(result.adapter, result.rows, data)
