@@ -1,4 +1,4 @@
-"""No request body exceeds the limit: a declared length is refused unread, streamed bytes as soon as they are too many."""
+"""No request body exceeds the limit: a declared length is refused unread, streamed bytes once they are too many."""
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException

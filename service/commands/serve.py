@@ -48,11 +48,11 @@ def open_listener(settings: Settings) -> socket.socket:
         CannotListen: The port is taken, or may not be had.
     """
     family, address = _resolved(settings)
-    _refuse_open_door(settings, str(address[0]))
+    _refuse_open_door(settings, address)
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
+        listener.bind((address, settings.port))
         listener.listen(2048)
     except OSError as exc:
         listener.close()
@@ -63,7 +63,7 @@ def open_listener(settings: Settings) -> socket.socket:
     return listener
 
 
-def _resolved(settings: Settings) -> tuple[socket.AddressFamily, tuple[str | int, ...]]:
+def _resolved(settings: Settings) -> tuple[socket.AddressFamily, str]:
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as exc:
@@ -71,7 +71,7 @@ def _resolved(settings: Settings) -> tuple[socket.AddressFamily, tuple[str | int
             f"ADAVAE_HOST is {settings.host!r}, which is no address: take 127.0.0.1, or 0.0.0.0 for all addresses"
         ) from exc
     family, _, _, _, address = found[0]
-    return family, address
+    return family, str(address[0])
 
 
 def _refuse_open_door(settings: Settings, address: str) -> None:
