@@ -14,6 +14,7 @@ from service.errors import InvalidRequest, ServiceError, service_error
 from service.replies import error_reply
 
 _LONGEST_SHOWN = 60
+_NO_OBJECT = {"model_type", "model_attributes_type", "dict_type"}
 _CODES = {404: "route_not_found", 405: "method_not_allowed", 413: "body_too_large"}
 
 
@@ -36,19 +37,30 @@ async def _reply_to_invalid(_request: Request, exc: Exception) -> Response:
 
 async def _reply_to_http(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
-    return error_reply(_http_error(request, exc), dict(exc.headers or {}))
+    headers = dict(exc.headers or {})
+    if exc.status_code == 405:
+        headers = {"allow": _allowed(request)}
+    return error_reply(_http_error(request, exc), headers)
 
 
 def _http_error(request: Request, exc: HTTPException) -> ServiceError:
     status = exc.status_code
     if status == 400:
-        return ServiceError(400, "malformed_json", "the body cannot be read as JSON in UTF-8: correct it")
+        return ServiceError(
+            400, "malformed_json", "the body cannot be read as JSON: send UTF-8, not compressed, and not nested deeply"
+        )
     named = f"{request.method[:20]} {request.url.path[:100]}"
     messages = {
         404: f"there is no route {named}: GET /docs shows those there are",
-        405: f"{named}: this route takes {(exc.headers or {}).get('allow', 'other methods')}",
+        405: f"{named}: this route takes {_allowed(request)}",
     }
     return ServiceError(status, _CODES.get(status, "http_error"), messages.get(status, str(exc.detail)))
+
+
+def _allowed(request: Request) -> str:
+    """Every method of the path; the framework names those of one of its routes only."""
+    path = getattr(request.scope.get("route"), "path", "")
+    return ", ".join(method.upper() for method in request.app.openapi()["paths"].get(path, ("get",)))
 
 
 def _invalid(first: dict[str, Any]) -> ServiceError:
@@ -57,18 +69,14 @@ def _invalid(first: dict[str, Any]) -> ServiceError:
     if kind == "json_invalid":
         reason = f"{first['ctx']['error']} at character {where[0]}"
         return ServiceError(400, "malformed_json", f"the body is no JSON: {reason[:200]}")
-    if kind == "missing" and not where:
-        return ServiceError(400, "malformed_json", "the body is empty: send a JSON object")
     context = first.get("ctx", {})
     field = _path([*where, context["field"]] if "field" in context else where)
-    named = f"{field}: " if field else ""
-    message = f"{named}{_lower_first(first['msg'])}{_shown(first)}"
-    return InvalidRequest(message, param=field or None, code=_code(kind))
+    reason = "must be a JSON object" if kind in _NO_OBJECT else _lower_first(first["msg"]) + _shown(first)
+    return InvalidRequest(f"{field or 'the body'}: {reason}", param=field or None, code=_code(kind))
 
 
 def _code(kind: str) -> str:
-    own = {"unknown_field", "missing"}
-    return f"{kind}_field" if kind == "missing" else kind if kind in own else "invalid_value"
+    return {"missing": "missing_field", "unknown_field": "unknown_field"}.get(kind, "invalid_value")
 
 
 def _path(places: Sequence[int | str]) -> str:

@@ -8,6 +8,7 @@ import time
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.access import OPEN_PATHS
 from service.metrics import Metrics
 from service.replies import error_reply, internal_error
 from service.request_id import request_id_of
@@ -64,4 +65,6 @@ def _method(scope: Scope) -> str:
 
 def _route(scope: Scope) -> str:
     """The route's template, never the path a client asked for."""
+    if scope["path"] in OPEN_PATHS:
+        return str(scope["path"])
     return str(getattr(scope.get("route"), "path", UNMATCHED))

@@ -39,12 +39,12 @@ Texts = Annotated[
 Row = Annotated[list[float], Field(min_length=1, fail_fast=True)]
 AdapterName = Annotated[
     str,
-    AfterValidator(_whole),
     Field(
         min_length=1,
         max_length=200,
         description="Adapter set, `name` or `name@version`; the configured default if left out.",
     ),
+    AfterValidator(_whole),
 ]
 IncludeZ = Annotated[
     list[Literal["z"]], Field(fail_fast=True, max_length=8, description="`z`: put each row's latent vector in.")
@@ -65,11 +65,10 @@ class Body(BaseModel):
         """One error, with the field that was meant; pydantic's own would be one for each of a million fields."""
         if isinstance(fields, dict):
             known = list(cls.model_fields)
-            for name in fields:
-                if name not in cls.model_fields:
-                    raise PydanticCustomError(
-                        "unknown_field", "{remedy}", {"field": name[:100], "remedy": _remedy(name[:100], known)}
-                    )
+            if (unknown := next((name for name in fields if name not in cls.model_fields), None)) is not None:
+                shown = unknown[:100].encode(errors="replace").decode()
+                context = {"field": shown, "remedy": _remedy(shown, known)}
+                raise PydanticCustomError("unknown_field", "{remedy}", context)
         return fields
 
 
@@ -187,7 +186,7 @@ class DecodeBody(Body):
             ],
             "examples": [
                 {"samples": 3, "adapter": "yelp", "decoding": {"strategy": "sample", "top_p": 0.9, "seed": 7}},
-                {"z": [_EXAMPLE_Z], "adapter": "yelp"},
+                {"z": [_EXAMPLE_Z], "adapter": "yelp-lm"},
             ],
         }
     )

@@ -34,12 +34,12 @@ async def require_json(request: Request) -> None:
     """Refuses bodies that do not say they are JSON, which is also what keeps other sites' HTML forms out.
 
     Raises:
-        ServiceError: 415.
+        ServiceError: 415; 400 where there is no body.
     """
     sent = request.headers.get("content-type", "")
     kind = sent.partition(";")[0].strip().lower()
     if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
         given = f"is {sent[:100]!r}" if sent else "is missing"
         raise ServiceError(415, "not_json", f"the content type {given}: send JSON, 'Content-Type: application/json'")
-    if (encoding := request.headers.get("content-encoding", "identity").lower()) != "identity":
-        raise ServiceError(415, "encoded_body", f"the content encoding is {encoding[:100]!r}: send plain JSON")
+    if not await request.body():
+        raise ServiceError(400, "malformed_json", "the body is empty: send a JSON object")

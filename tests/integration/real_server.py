@@ -1,0 +1,30 @@
+"""A real uvicorn over a stub, in a thread of its own."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+
+from service.commands.serve import open_listener
+from service.main import create_app
+from tests.unit.service.stub_latent_service import StubLatentService, stub_settings
+
+
+@contextlib.contextmanager
+def serving(latent: StubLatentService, **fields: Any) -> Iterator[str]:
+    """The server's URL; it listens before it is entered and has ended when it is left."""
+    settings = stub_settings(**fields)
+    with open_listener(settings) as listener:
+        app = create_app(settings, latent)
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=10)
+        server = uvicorn.Server(config)
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join(30)
+            assert not thread.is_alive()

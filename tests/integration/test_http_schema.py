@@ -1,0 +1,79 @@
+"""What the OpenAPI document says is so: generated requests, right and wrong ones, never fail the server."""
+
+from collections.abc import Iterator
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.checks import not_a_server_error
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+    unsupported_method,
+)
+
+from service.main import create_app
+from tests.integration.real_server import serving
+from tests.unit.service.stub_latent_service import StubLatentService, stub_settings
+
+_CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+    negative_data_rejection,
+    unsupported_method,
+]
+_OPERATIONS = [
+    ("POST", "/encode"),
+    ("POST", "/decode"),
+    ("POST", "/interpolate"),
+    ("POST", "/analogy"),
+    ("POST", "/classify"),
+    ("GET", "/adapters"),
+    ("GET", "/adapters/{name}"),
+    ("DELETE", "/adapters/{name}"),
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/metrics"),
+    ("GET", "/version"),
+]
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    with serving(StubLatentService(problem=None), max_steps=8) as url:
+        yield url
+
+
+def test_every_operation_is_among_those_that_are_tried() -> None:
+    paths = create_app(stub_settings(), StubLatentService()).openapi()["paths"]
+    assert {(method.upper(), path) for path, methods in paths.items() for method in methods} == set(_OPERATIONS)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", list(GenerationMode))
+@pytest.mark.parametrize(("method", "path"), _OPERATIONS)
+def test_generated_requests_are_answered_as_documented(url: str, method: str, path: str, mode: GenerationMode) -> None:
+    operation = schemathesis.openapi.from_url(f"{url}/openapi.json")[path][method]
+    if mode.is_negative and "{" not in path and method == "GET" and path != "/adapters":
+        return  # takes nothing that could be wrong
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=60,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    def answered(case: schemathesis.Case) -> None:
+        case.call_and_validate(checks=_CHECKS)
+
+    answered()

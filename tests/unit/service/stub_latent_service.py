@@ -1,0 +1,271 @@
+"""A latent service without a model: deterministic answers at once, and knobs for what a test wants to happen."""
+
+import asyncio
+import zlib
+from collections.abc import AsyncGenerator, Coroutine, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import AdapterSetMismatch, AdapterSetNotFound
+from model.latent_ops import Interpolation
+from model.sampling import Decoding
+from service.errors import EngineStopped, InvalidRequest, ServiceError
+from service.results import (
+    AdapterRef,
+    AdapterState,
+    ClassifiedText,
+    ClassifyResult,
+    DecodedText,
+    DecodeResult,
+    EncodedText,
+    EncodeResult,
+    Encoding,
+    InterpolateResult,
+    TextPiece,
+)
+from service.settings import Settings
+
+Z = 32
+LONGEST_TEXT = 1000  # characters, in place of tokens
+Result = TypeVar("Result")
+
+
+def stub_settings(**fields: Any) -> Settings:
+    """Settings that read nothing from disk."""
+    nowhere = Path("/nonexistent/adavae")
+    return Settings(**({"weights": nowhere, "data": nowhere, "port": 0} | fields))
+
+
+def state(name: str, version: str = "0123456789ab", **fields: Any) -> AdapterState:
+    whole = AdapterState(
+        name=name,
+        version=version,
+        latent_size=Z,
+        labels=(),
+        kind="generation",
+        metrics={"au": 4.0},
+        backbone_digest="ab" * 32,
+        created_at="2026-01-02T03:04:05+00:00",
+        is_bundled=False,
+        is_default=False,
+        is_current=True,
+        is_loaded=True,
+        problem=None,
+    )
+    return replace(whole, **fields)
+
+
+def default_states() -> list[AdapterState]:
+    return [
+        state("broken", is_current=False, is_loaded=False, latent_size=None, problem="manifest: bad digest"),
+        state("own", "1111aaaa2222"),
+        state("own", "3333aaaa4444", is_current=False),
+        state("yelp", labels=("negative", "positive"), is_bundled=True, is_default=True),
+        state("yelp-lm", is_bundled=True),
+    ]
+
+
+@dataclass
+class StubLatentService:
+    """Answers from a hash of what it is asked.
+
+    Attributes:
+        error: Raised by every operation in place of an answer.
+        fail_after: Pieces of a stream before ``error``; None: before the first.
+        hold: Operations wait until it is set.
+        problem: Why it is not ready.
+        start_error: Raised by ``start``.
+    """
+
+    states: list[AdapterState] = field(default_factory=default_states)
+    error: Exception | None = None
+    fail_after: int | None = None
+    hold: asyncio.Event | None = None
+    problem: str | None = "loading"
+    start_error: Exception | None = None
+    start_hold: asyncio.Event | None = None
+    num_running: int = 0
+    num_ended: int = 0
+    is_stopped: bool = False
+    asked: list[dict[str, Any]] = field(default_factory=list)
+
+    async def start(self) -> None:
+        if self.start_hold is not None:
+            await self.start_hold.wait()
+        if self.start_error is not None:
+            self.problem = str(self.start_error)
+            raise self.start_error
+        self.problem = None
+
+    async def stop(self) -> None:
+        self.is_stopped = True
+
+    @property
+    def not_ready_reason(self) -> str | None:
+        return self.problem
+
+    @property
+    def is_ready(self) -> bool:
+        return self.problem is None
+
+    def versions(self) -> dict[str, str]:
+        return {"adavae": "0.1.0", "device": "stub"}
+
+    def adapters(self) -> list[AdapterState]:
+        self._check_ready()
+        return self.states
+
+    async def delete_adapter(self, name: str) -> list[AdapterState]:
+        named = [each for each in self.states if name in (each.name, f"{each.name}@{each.version}")]
+        if any(each.is_bundled for each in named):
+            raise ServiceError(409, "bundled", f"{name} is bundled: it stays", param="name")
+        self.states = [each for each in self.states if each not in named]
+        return named
+
+    async def encode(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> EncodeResult:
+        return await self._worked(self._encode(texts, adapter, truncate))
+
+    async def decode(
+        self, z: Sequence[Sequence[float]], *, adapter: str | None, decodings: Sequence[Decoding]
+    ) -> DecodeResult:
+        return await self._worked(self._decode(z, adapter, decodings))
+
+    async def sample(self, num: int, *, adapter: str | None, decoding: Decoding) -> DecodeResult:
+        return await self._worked(self._decode([[float(row)] * Z for row in range(num)], adapter, [decoding] * num))
+
+    async def decode_stream(
+        self, z: Sequence[Sequence[float]], *, adapter: str | None, decodings: Sequence[Decoding]
+    ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
+        self.num_running += 1
+        try:
+            if self.error is not None and self.fail_after is None:
+                raise self.error
+            result = await self._decode(z, adapter, decodings)
+            pieces = [TextPiece(index, word) for index, row in enumerate(result.rows) for word in _words(row.text)]
+            for number, piece in enumerate(pieces):
+                if self.error is not None and number == self.fail_after:
+                    raise self.error
+                yield piece
+                if self.hold is not None:
+                    await self.hold.wait()
+            yield result
+        finally:
+            self.num_running -= 1
+            self.num_ended += 1
+
+    async def sample_stream(
+        self, num: int, *, adapter: str | None, decoding: Decoding
+    ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
+        rows = self.decode_stream([[float(row)] * Z for row in range(num)], adapter=adapter, decodings=[decoding] * num)
+        try:
+            async for item in rows:
+                yield item
+        finally:
+            await rows.aclose()
+
+    async def interpolate(
+        self,
+        source: str,
+        target: str,
+        *,
+        steps: int,
+        method: Interpolation,
+        adapter: str | None,
+        decoding: Decoding,
+    ) -> InterpolateResult:
+        self.asked.append({"method": method, "texts": (source, target)})
+        decoded = await self._worked(self._decode([_mu(source)] * steps, adapter, [decoding] * steps))
+        return InterpolateResult(decoded.adapter, tuple(step / (steps - 1) for step in range(steps)), decoded.rows)
+
+    async def analogy(
+        self, a: str, b: str, c: str, *, scale: float, samples: int, adapter: str | None, decoding: Decoding
+    ) -> DecodeResult:
+        self.asked.append({"texts": (a, b, c), "scale": scale})
+        return await self._worked(self._decode([_mu(c)] * samples, adapter, [decoding] * samples))
+
+    async def classify(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> ClassifyResult:
+        return await self._worked(self._classify(texts, adapter, truncate))
+
+    async def _worked(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Counts the operation, waits or fails as the knobs say, then does it."""
+        self.num_running += 1
+        try:
+            if self.error is not None:
+                work.close()
+                raise self.error
+            if self.hold is not None:
+                try:
+                    await self.hold.wait()
+                except asyncio.CancelledError:
+                    work.close()
+                    raise
+            return await work
+        finally:
+            self.num_running -= 1
+            self.num_ended += 1
+
+    async def _encode(self, texts: Sequence[str], adapter: str | None, truncate: bool) -> EncodeResult:
+        ref = self._ref(adapter)
+        for number, text in enumerate(texts):
+            if len(text) > LONGEST_TEXT and not truncate:
+                message = f"the text has {len(text)} tokens, the limit is {LONGEST_TEXT}: shorten it"
+                raise InvalidRequest(message, param=f"texts[{number}]", code="text_too_long")
+        rows = [
+            Encoding(_mu(text), -_mu(text), len(text.split()), is_truncated=len(text) > LONGEST_TEXT) for text in texts
+        ]
+        return EncodeResult(ref, tuple(EncodedText(row, is_cached=False) for row in rows))
+
+    async def _decode(
+        self,
+        z: Sequence[Sequence[float]] | Sequence[NDArray[np.float32]],
+        adapter: str | None,
+        decodings: Sequence[Decoding],
+    ) -> DecodeResult:
+        ref = self._ref(adapter)
+        self.asked.append({"decodings": list(decodings)})
+        for number, row in enumerate(z):
+            if len(row) != Z:
+                message = f"z[{number}] has {len(row)} numbers, {ref.name} takes {Z}"
+                raise InvalidRequest(message, param=f"z[{number}]", code="invalid_z")
+        rows = zip(z, decodings, strict=True)
+        return DecodeResult(
+            ref,
+            tuple(
+                DecodedText(f"text of {own.seed}", 3, "stop", np.asarray(row, dtype=np.float64).astype(np.float32))
+                for row, own in rows
+            ),
+        )
+
+    async def _classify(self, texts: Sequence[str], adapter: str | None, truncate: bool) -> ClassifyResult:
+        encoded = await self._encode(texts, adapter, truncate)
+        labels = next(each.labels for each in self.states if each.name == encoded.adapter.name)
+        if not labels:
+            raise AdapterSetMismatch(f"{encoded.adapter.name} has no classification head; sets that have one: yelp")
+        scores = tuple((label, 1 / len(labels)) for label in labels)
+        return ClassifyResult(
+            encoded.adapter,
+            tuple(ClassifiedText(scores, row.encoding.num_tokens, row.is_cached) for row in encoded.rows),
+        )
+
+    def _ref(self, adapter: str | None) -> AdapterRef:
+        self._check_ready()
+        for each in self.states:
+            if adapter in (each.name, f"{each.name}@{each.version}") or (adapter is None and each.is_default):
+                return AdapterRef(each.name, each.version)
+        raise AdapterSetNotFound(f"no adapter set {adapter!r} is installed: there are yelp, own")
+
+    def _check_ready(self) -> None:
+        if self.problem is not None:
+            raise EngineStopped(f"{self.problem}: try again in a moment")
+
+
+def _mu(text: str) -> NDArray[np.float32]:
+    return np.random.default_rng(zlib.crc32(text.encode())).normal(size=Z).astype(np.float32)
+
+
+def _words(text: str) -> list[str]:
+    return [word if not number else f" {word}" for number, word in enumerate(text.split(" "))]
