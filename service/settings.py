@@ -118,6 +118,22 @@ class Settings(BaseSettings):
     refresh_s: float = Field(
         default=1.0, gt=0, le=60, description="Seconds between looks for new, changed and deleted adapter sets."
     )
+    training: Literal["auto", "embedded", "queued", "off"] = Field(
+        default="auto",
+        description="Who trains: 'embedded' this process's own child, 'queued' `adavae worker`; 'auto': queued with Redis.",
+    )
+    training_threads: int = Field(
+        default=0, ge=0, le=1024, description="CPU threads of a training run; 0 leaves the choice to torch."
+    )
+    max_upload_bytes: int = Field(default=256 * 1024**2, ge=1024, description="Bytes an uploaded data file may have.")
+    max_files: int = Field(default=1000, ge=1, description="Data files that may be stored.")
+    max_open_jobs: int = Field(default=100, ge=1, description="Training jobs that may wait, run or be paused at once.")
+    lease_s: float = Field(
+        default=15.0,
+        ge=0.5,
+        le=3600,
+        description="Seconds without a sign of life after which a worker's job goes to another.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="Log lines as JSON or for people; 'auto': for people on a terminal."
@@ -137,6 +153,16 @@ class Settings(BaseSettings):
     def own_adapters(self) -> Path:
         """Adapter sets that were trained or imported here, ``<name>/<version>/``."""
         return self.data / "adapters"
+
+    @property
+    def files(self) -> Path:
+        """Uploaded data, one directory a file."""
+        return self.data / "files"
+
+    @property
+    def jobs(self) -> Path:
+        """Training jobs, one directory each: record, events, attempts with their checkpoints."""
+        return self.data / "jobs"
 
     @property
     def runs(self) -> Path:

@@ -1,0 +1,85 @@
+"""What the training routes may ask of the parts below them: ``TrainingService`` answers, in tests a stub."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from service.jobs.job import Job, JobEvent, NewJob, StoredFile
+
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Item]):
+    """Part of a list, and whether more comes behind it."""
+
+    items: Sequence[Item]
+    has_more: bool
+
+
+class FileOperations(Protocol):
+    """Stored data. All raise ``service.errors.ServiceError`` (404 unknown id, 409 in use, 413, 422)."""
+
+    async def create(self, filename: str, purpose: str, content: AsyncIterator[bytes]) -> StoredFile:
+        """Stores and checks an upload; nothing stays of one that is refused or cut off."""
+        ...
+
+    async def get(self, file_id: str) -> StoredFile: ...
+
+    async def list(self, *, limit: int, after: str | None, newest_first: bool = True) -> Page[StoredFile]: ...
+
+    async def content(self, file_id: str) -> bytes:
+        """The upload as it came."""
+        ...
+
+    async def delete(self, file_id: str) -> None:
+        """Raises 409 while a job that is not finished uses it."""
+        ...
+
+
+class JobOperations(Protocol):
+    """Training jobs. All raise ``service.errors.ServiceError`` (404 unknown id, 409 wrong state, 422, 429)."""
+
+    async def create(self, new: NewJob, *, idempotency_key: str | None = None) -> Job:
+        """Checks the data and queues a job; with a key that was used before, the job it made then.
+
+        The same key with another request is refused (409).
+        """
+        ...
+
+    async def get(self, job_id: str) -> Job: ...
+
+    async def list(self, *, limit: int, after: str | None, metadata: dict[str, str] | None = None) -> Page[Job]:
+        """Newest first, those whose metadata has every given pair."""
+        ...
+
+    async def events(self, job_id: str, *, limit: int, after: str | None) -> Page[JobEvent]:
+        """Newest first, as OpenAI does; ``after`` an event goes on towards the oldest."""
+        ...
+
+    def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
+        """Oldest first from behind ``after``, as they happen; ends when the job is finished and all is told."""
+        ...
+
+    async def cancel(self, job_id: str) -> Job:
+        """409 where the job is finished; cancelled at once where it is not running, within seconds where it is."""
+        ...
+
+    async def pause(self, job_id: str) -> Job: ...
+
+    async def resume(self, job_id: str) -> Job: ...
+
+
+class TrainingOperations(Protocol):
+    """Both, with the life of whatever runs behind them."""
+
+    @property
+    def files(self) -> FileOperations: ...
+
+    @property
+    def jobs(self) -> JobOperations: ...
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
