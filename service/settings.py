@@ -120,7 +120,7 @@ class Settings(BaseSettings):
     )
     training: Literal["auto", "embedded", "queued", "off"] = Field(
         default="auto",
-        description="Who trains: 'embedded' this process's own child, 'queued' `adavae worker`; 'auto': queued with Redis.",
+        description="Who trains: 'embedded' a child of this process, 'queued' a worker; 'auto': queued with Redis.",
     )
     training_threads: int = Field(
         default=0, ge=0, le=1024, description="CPU threads of a training run; 0 leaves the choice to torch."

@@ -6,7 +6,6 @@ from typing import Generic, Protocol, TypeVar
 
 from service.jobs.job import Job, JobEvent, NewJob, StoredFile
 
-
 Item = TypeVar("Item")
 
 
