@@ -21,6 +21,7 @@ from torch import Tensor
 
 from model.config import AdapterConfig
 from model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
+from model.fitted_prior import FittedPrior
 from model.storage import publish_directory, staging_directory, write_atomically
 
 FORMAT_VERSION = 1
@@ -58,6 +59,7 @@ class Manifest:
         metrics: Measured figures.
         training: Preset, settings, data and command that made it.
         created_at: ISO 8601, UTC.
+        fitted_prior: What texts are drawn from; None, as in sets of before it was fitted, for N(0, I).
     """
 
     name: str
@@ -71,13 +73,22 @@ class Manifest:
     training: dict[str, Any]
     created_at: str
     format_version: int = FORMAT_VERSION
+    fitted_prior: FittedPrior | None = None
 
     @property
     def reference(self) -> str:
         return f"{self.name}@{self.version}"
 
+    @property
+    def prior(self) -> FittedPrior:
+        """The Gaussian that new texts are drawn from."""
+        return self.fitted_prior or FittedPrior.standard(self.config.latent_size)
+
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "config": self.config.to_dict()}
+        values = {**asdict(self), "config": self.config.to_dict()}
+        if self.fitted_prior is None:  # versions are hashes over this: a field that is not there is not written
+            del values["fitted_prior"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
@@ -94,10 +105,13 @@ class Manifest:
             )
         try:
             _check_kinds(values)
+            config = AdapterConfig.from_dict(values["config"])
+            prior = values.get("fitted_prior")
             return cls(
                 **{
                     **values,
-                    "config": AdapterConfig.from_dict(values["config"]),
+                    "config": config,
+                    "fitted_prior": None if prior is None else FittedPrior.from_dict(prior, config.latent_size),
                     "files": {name: FileEntry(**entry) for name, entry in values["files"].items()},
                     "shapes": {name: tuple(shape) for name, shape in values["shapes"].items()},
                 }
@@ -144,6 +158,7 @@ def write_adapter_set(
     training: dict[str, Any],
     created_at: str,
     model_card: str,
+    fitted_prior: FittedPrior | None = None,
 ) -> Path:
     """Publishes an adapter set: it appears under ``root`` whole or not at all.
 
@@ -168,6 +183,7 @@ def write_adapter_set(
         metrics=json.loads(json.dumps(metrics)),
         training=json.loads(json.dumps(training)),
         created_at=created_at,
+        fitted_prior=fitted_prior,
     )
     manifest = replace(draft, version=draft.content_version())
     destination = root / name / manifest.version

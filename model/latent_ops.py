@@ -64,13 +64,6 @@ def analogy(a: Tensor, b: Tensor, c: Tensor, scale: float = 1.0) -> Tensor:
     return c + scale * (b - a)
 
 
-def sample_prior(num: int, latent_size: int, seed: int) -> Tensor:
-    """z ~ N(0, I), (num, Z), float32."""
-    if num < 1:
-        raise ConfigError("samples", num, "must be at least 1")
-    return torch.randn(num, latent_size, generator=torch.Generator().manual_seed(seed))
-
-
 def _line(source: Tensor, target: Tensor, tau: Tensor) -> Tensor:
     return source * (1 - tau) + target * tau
 

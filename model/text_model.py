@@ -20,6 +20,7 @@ from model.adapters import AdapterBank, BankShape
 from model.adavae import AdaVAE, pad
 from model.config import AdapterConfig
 from model.errors import ConfigError, LatentShapeError, SequenceTooLong
+from model.fitted_prior import FittedPrior
 from model.generation import generate
 from model.pretrained import PretrainedBackbone
 from model.sampling import Decoding
@@ -75,9 +76,16 @@ class Classified:
 class TextModel:
     """An AdaVAE that reads and writes text, and finds adapter sets by ``name`` or ``name@version``."""
 
-    def __init__(self, vae: AdaVAE, tokenizer: Tokenizer, slots: dict[str, int], references: dict[str, str]) -> None:
+    def __init__(
+        self,
+        vae: AdaVAE,
+        tokenizer: Tokenizer,
+        slots: dict[str, int],
+        references: dict[str, str],
+        priors: dict[str, FittedPrior],
+    ) -> None:
         self.vae, self.tokenizer = vae, tokenizer
-        self._slots, self._references = slots, references
+        self._slots, self._references, self._priors = slots, references, priors
 
     @classmethod
     def load(cls, pretrained: PretrainedBackbone, store: AdapterStore, references: Sequence[str]) -> Self:
@@ -103,7 +111,8 @@ class TextModel:
             bank.load(slot, adapter_set.manifest.config, adapter_set.tensors)
         versions = {name: f"{s.manifest.name}@{s.manifest.version}" for name, s in sets.items()}
         slots = {name: slot for slot, name in enumerate(sets)}
-        return cls(AdaVAE(backbone, bank), pretrained.tokenizer, slots, versions)
+        priors = {name: s.manifest.prior for name, s in sets.items()}
+        return cls(AdaVAE(backbone, bank), pretrained.tokenizer, slots, versions, priors)
 
     @classmethod
     def of_tensors(
@@ -113,7 +122,8 @@ class TextModel:
         bank = AdapterBank(pretrained.backbone.config, BankShape.covering([config]))
         bank = bank.to(pretrained.backbone.wte.weight).requires_grad_(False).eval()
         bank.load(0, config, tensors)
-        return cls(AdaVAE(pretrained.backbone, bank), pretrained.tokenizer, {name: 0}, {name: name})
+        priors = {name: FittedPrior.standard(config.latent_size)}
+        return cls(AdaVAE(pretrained.backbone, bank), pretrained.tokenizer, {name: 0}, {name: name}, priors)
 
     def reference_of(self, name: str) -> str:
         """``name@version`` of a loaded adapter set."""
@@ -214,8 +224,8 @@ class TextModel:
         return self.decode(z.expand(len(each), -1), name, each)
 
     def sample_prior(self, num: int, name: str, seed: int) -> Tensor:
-        """z ~ N(0, I), (num, Z)."""
-        return latent_ops.sample_prior(num, self.config_of(name).latent_size, seed)
+        """Draws from the Gaussian that the set's mu lie in, (num, Z)."""
+        return self._priors[name].sample(num, seed)
 
     @torch.inference_mode()
     def classify(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> list[Classified]:

@@ -407,7 +407,7 @@ def _seeded(decoding: Decoding, num: int) -> list[Decoding]:
 
 
 def _from_prior(num: int, pinned: PinnedAdapter, seed: int) -> NDArray[np.float32]:
-    latents: NDArray[np.float32] = latent_ops.sample_prior(num, pinned.config.latent_size, seed).numpy()
+    latents: NDArray[np.float32] = pinned.manifest.prior.sample(num, seed).numpy()
     return latents
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from model.adapter_set import MANIFEST, write_adapter_set
 from model.config import AdapterConfig
+from model.fitted_prior import FittedPrior
 from tests.tiny import PLAIN
 
 BACKBONE_DIGEST, TOKENIZER_DIGEST = "b" * 64, "7" * 64
@@ -46,6 +47,7 @@ def publish(
     training: Mapping[str, Any] = TRAINING,
     backbone_digest: str = BACKBONE_DIGEST,
     model_card: str = CARD_TEXT,
+    fitted_prior: FittedPrior | None = None,
 ) -> Path:
     """An adapter set that differs from the usual one in what is given."""
     return write_adapter_set(
@@ -59,6 +61,7 @@ def publish(
         training=dict(training),
         created_at=created_at,
         model_card=model_card,
+        fitted_prior=fitted_prior,
     )
 
 

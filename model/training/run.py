@@ -1,13 +1,17 @@
 """From a data file to a trained, measured and published adapter set: what ``adavae train`` and the worker do."""
 
+import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from model.adapter_set import AdapterSet, check_fits, read_adapter_set, write_adapter_set
 from model.errors import ConfigError, DatasetError
+from model.fitted_prior import FittedPrior
 from model.model_card import model_card
 from model.pretrained import PretrainedBackbone
 from model.text_model import TextModel
@@ -15,6 +19,8 @@ from model.training.config import Preset, TrainingConfig
 from model.training.corpus import Dataset, read_dataset, split_validation, tokenize
 from model.training.evaluation import EvaluationConfig, OnStage, evaluate, tell_nobody
 from model.training.loop import OnProgress, TokenizedTexts, TrainingResult, train
+
+_MAX_PRIOR_ROWS, _CHUNK_ROWS = 5000, 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,8 +145,10 @@ def train_adapter_set(
         should_stop=should_stop,
     )
     request = replace(request, config=config)
-    metrics = _measure(request, pretrained, data, result, on_evaluation)
-    return _publish(request, pretrained, data, result, metrics, destination)
+    trained = TextModel.of_tensors(pretrained, request.name, config.adapter, result.tensors)
+    figures = evaluate(trained, request.name, data.validation, request.evaluation, on_evaluation)
+    prior = _fitted_prior(trained, request.name, data.training, seed=config.seed)
+    return _publish(request, pretrained, data, result, figures, prior, destination)
 
 
 def _check_initial(initial: AdapterSet, config: TrainingConfig, pretrained: PretrainedBackbone) -> None:
@@ -156,17 +164,12 @@ def _check_initial(initial: AdapterSet, config: TrainingConfig, pretrained: Pret
             raise ConfigError(name, value, f"{manifest.reference} has {there[name]!r}: going on from it keeps that")
 
 
-def _measure(
-    request: TrainingRequest,
-    pretrained: PretrainedBackbone,
-    data: PreparedData,
-    result: TrainingResult,
-    on_evaluation: OnStage,
-) -> dict[str, Any]:
-    """The finished set's figures on the validation texts."""
-    text_model = TextModel.of_tensors(pretrained, request.name, request.config.adapter, result.tensors)
-    figures = evaluate(text_model, request.name, data.validation, request.evaluation, on_evaluation)
-    return {name: value for name, value in figures.items() if name != "adapter"}
+def _fitted_prior(trained: TextModel, name: str, training: Dataset, *, seed: int) -> FittedPrior:
+    """Fitted to ``mu`` of some thousand training texts."""
+    num = min(len(training.texts), _MAX_PRIOR_ROWS)
+    texts = random.Random(seed).sample(training.texts, num)
+    chunks = [texts[start : start + _CHUNK_ROWS] for start in range(0, num, _CHUNK_ROWS)]
+    return FittedPrior.of(torch.cat([trained.encode(chunk, name, truncate=True).mu for chunk in chunks]).cpu())
 
 
 def _publish(
@@ -174,9 +177,11 @@ def _publish(
     pretrained: PretrainedBackbone,
     data: PreparedData,
     result: TrainingResult,
-    metrics: dict[str, Any],
+    figures: dict[str, Any],
+    prior: FittedPrior,
     destination: Path,
 ) -> AdapterSet:
+    metrics = {name: value for name, value in figures.items() if name != "adapter"}
     created_at = datetime.now(UTC).isoformat(timespec="seconds")
     training: dict[str, Any] = {
         "preset": str(request.config.preset),
@@ -207,5 +212,6 @@ def _publish(
         training=training,
         created_at=created_at,
         model_card=card,
+        fitted_prior=prior,
     )
     return read_adapter_set(path)

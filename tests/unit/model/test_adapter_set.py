@@ -27,6 +27,7 @@ from model.adapter_set import (
 from model.adapters import AdapterBank, BankShape
 from model.config import AdapterConfig
 from model.errors import AdapterSetMismatch, AdapterSetNotFound, AdaVAEError, ConfigError, StorageFull, WeightsCorrupted
+from model.fitted_prior import FittedPrior
 from tests.tiny import PLAIN, PREFIXED, TINY, VARIANTS, trained_bank
 from tests.tiny_sets import (
     BACKBONE_DIGEST,
@@ -79,6 +80,12 @@ def test_a_trained_bank_survives_the_disk(tmp_path: Path, config: AdapterConfig)
     assert all(torch.equal(again[name], tensor) for name, tensor in own.items())
 
 
+def test_a_fitted_prior_is_read_back_and_without_one_the_standard_normal_stands(tmp_path: Path) -> None:
+    fitted = FittedPrior((0.5,) * PLAIN.latent_size, (0.25,) * PLAIN.latent_size)
+    assert read_manifest(publish(tmp_path, fitted_prior=fitted)).prior == fitted
+    assert read_manifest(publish(tmp_path)).prior == FittedPrior.standard(PLAIN.latent_size)
+
+
 def test_a_set_is_three_files_that_others_may_read(tmp_path: Path) -> None:
     path = publish(tmp_path)
     assert names_under(path) == sorted([TENSORS, MANIFEST, CARD])
@@ -121,6 +128,7 @@ def test_the_same_content_twice_is_the_same_path(tmp_path: Path) -> None:
         {"training": {**TRAINING, "steps": 101}},
         {"backbone_digest": "c" * 64},
         {"model_card": CARD_TEXT + "\n"},
+        {"fitted_prior": FittedPrior.standard(PLAIN.latent_size)},
     ],
     ids=lambda change: next(iter(change)),
 )
@@ -344,6 +352,8 @@ def test_a_forged_name_is_refused(tmp_path: Path, name: str) -> None:
         lambda values: values["config"].update(labels=7),
         lambda values: values["config"].update(labels=[1, 2]),
         lambda values: values["config"].update(surplus=1),
+        lambda values: values.update(fitted_prior={"mean": [0.0], "std": [1.0]}),
+        lambda values: values.update(fitted_prior={"mean": ["x"]}),
     ],
 )
 def test_a_forged_manifest_that_makes_no_sense_is_refused(

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from model.errors import ConfigError, LatentShapeError
-from model.latent_ops import Interpolation, analogy, interpolate, sample_prior, taus
+from model.latent_ops import Interpolation, analogy, interpolate, taus
 
 METHODS = list(Interpolation)
 Z = 6
@@ -139,24 +139,3 @@ def test_a_latent_that_does_not_fit_is_refused_by_name(z: Tensor, message: str, 
         interpolate(latent(1), z, 3, method)
     with pytest.raises(LatentShapeError, match=message.replace("target", "b").replace("source", "a")):
         analogy(latent(1), z, latent(3))
-
-
-def test_the_prior_is_drawn_from_its_seed_alone() -> None:
-    state = torch.get_rng_state()
-    first = sample_prior(3, Z, seed=4)
-    assert torch.equal(first, sample_prior(3, Z, seed=4))
-    assert not torch.equal(first, sample_prior(3, Z, seed=5))
-    assert torch.equal(state, torch.get_rng_state())
-
-
-def test_the_prior_is_a_standard_normal() -> None:
-    z = sample_prior(20_000, 4, seed=1)
-    assert z.shape == (20_000, 4)
-    assert bool((z.mean(0).abs() < 0.03).all())
-    torch.testing.assert_close(torch.cov(z.T), torch.eye(4), atol=0.04, rtol=0)
-
-
-@pytest.mark.parametrize("num", [0, -1])
-def test_no_draws_from_the_prior_are_refused(num: int) -> None:
-    with pytest.raises(ConfigError, match=r"samples is .*at least 1"):
-        sample_prior(num, Z, seed=0)

@@ -8,6 +8,7 @@ import torch
 
 from model.adapter_set import AdapterSet
 from model.errors import AdapterSetMismatch, ConfigError
+from model.text_model import TextModel
 from model.training.config import TrainingConfig
 from model.training.evaluation import EvaluationConfig
 from model.training.run import TrainingRequest, train_adapter_set
@@ -61,3 +62,14 @@ def test_going_on_from_a_set_with_a_prefix_or_of_another_backbone_is_refused(tmp
     foreign = replace(first, manifest=replace(first.manifest, backbone_digest="f" * 64))
     with pytest.raises(AdapterSetMismatch):
         trained(tmp_path / "third", config(), foreign)
+
+
+def test_new_texts_are_drawn_from_where_the_training_texts_lie(tmp_path: Path) -> None:
+    """Of a set with a small beta, draws from N(0, I) were no sentences."""
+    adapter_set = trained(tmp_path, config())
+    prior = adapter_set.manifest.fitted_prior
+    assert prior is not None
+    text_model = TextModel.of_sets(tiny_pretrained(), {"mine": adapter_set})
+    mu = text_model.encode(list(reviews(60).texts), "mine", truncate=True).mu
+    torch.testing.assert_close(torch.tensor(prior.mean), mu.mean(0), atol=2e-2, rtol=0)
+    assert torch.equal(text_model.sample_prior(4, "mine", seed=1), prior.sample(4, seed=1))
