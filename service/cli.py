@@ -22,6 +22,7 @@ from service.commands.serve import serve
 from service.commands.train import train
 from service.commands.variants import variants
 from service.commands.version import version
+from service.openmp import wait_without_spinning
 from service.settings import SettingsError
 from service.terminal import say_error
 
@@ -49,6 +50,7 @@ def create_app() -> typer.Typer:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and ends the process with its exit code."""
+    wait_without_spinning()
     try:
         typer.main.get_command(create_app())(args=arguments, prog_name="adavae")
     except (AdaVAEError, OSError) as exc:

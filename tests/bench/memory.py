@@ -1,8 +1,9 @@
 """Resident memory over many mixed requests with adapter sets loaded and evicted all the while.
 
-python -m tests.bench.memory [--requests 20000]
+OMP_WAIT_POLICY=passive python -m tests.bench.memory [--requests 20000]
 
-Tiny random weights, so that what grows would be ours and not torch's buffers: twelve adapter sets in four slots.
+Tiny random weights, so that what grows would be ours and not torch's buffers: twelve adapter sets in four slots, of
+which four are asked for at a time; 200-odd times over the run another one takes the oldest's place.
 """
 
 import argparse
@@ -16,11 +17,12 @@ from pathlib import Path
 
 from model.sampling import Decoding, Strategy
 from service.latent_service import LatentService
+from service.log import set_up_log
 from service.metrics import Metrics
 from tests.tiny_home import publish_tiny, tiny_settings
 from tests.tiny_text import NAMED
 
-NUM_SETS = 12
+NUM_SETS, NUM_WANTED, NUM_SHIFTS = 12, 4, 220
 NUM_CLIENTS = 16
 PAGE_BYTES = 4096
 
@@ -30,8 +32,8 @@ def resident_mib() -> float:
     return round(pages * PAGE_BYTES / 2**20, 1)
 
 
-async def one_request(service: LatentService, draw: random.Random) -> None:
-    adapter = f"set-{draw.randrange(NUM_SETS)}"
+async def one_request(service: LatentService, draw: random.Random, shift: int) -> None:
+    adapter = f"set-{(shift + draw.randrange(NUM_WANTED)) % NUM_SETS}"
     text = f"the pizza was number {draw.randrange(2000)} ."
     decoding = Decoding(max_tokens=6, strategy=draw.choice([Strategy.GREEDY, Strategy.SAMPLE]), seed=draw.randrange(99))
     match draw.randrange(4):
@@ -49,7 +51,8 @@ async def one_request(service: LatentService, draw: random.Random) -> None:
 async def measure(num_requests: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
-        settings = tiny_settings(home, cache_bytes=2**20)
+        settings = tiny_settings(home, cache_bytes=2**20, log_level="error")
+        set_up_log(settings)
         for number in range(NUM_SETS):
             config = list(NAMED.values())[number % len(NAMED)]
             publish_tiny(settings.own_adapters, settings.weights, f"set-{number}", config, 10 + number)
@@ -60,7 +63,7 @@ async def measure(num_requests: int) -> dict[str, object]:
         async def client(number: int) -> None:
             draw = random.Random(number)
             for request in left:
-                await one_request(service, draw)
+                await one_request(service, draw, request * NUM_SHIFTS // num_requests)
                 if request % (num_requests // 10) == num_requests // 10 - 1:
                     gc.collect()
                     samples.append(resident_mib())
