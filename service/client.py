@@ -196,7 +196,7 @@ class AdaVAEClient:
                 self._pause(attempts.pause_s(exc, is_final=reading.has_begun))
 
     def sample(self, num: int, adapter: str | None = None, **decoding: Unpack[DecodingOptions]) -> list[str]:
-        """``num`` texts from the prior."""
+        """``num`` new texts, drawn from where the set's texts lie."""
         return self._run(_sample(num, adapter, decoding))
 
     def interpolate(
@@ -321,7 +321,7 @@ class AsyncAdaVAEClient:
                 await self._pause(attempts.pause_s(exc, is_final=reading.has_begun))
 
     async def sample(self, num: int, adapter: str | None = None, **decoding: Unpack[DecodingOptions]) -> list[str]:
-        """``num`` texts from the prior."""
+        """``num`` new texts, drawn from where the set's texts lie."""
         return await self._run(_sample(num, adapter, decoding))
 
     async def interpolate(

@@ -26,7 +26,7 @@ class LatentOperations(Protocol):
         ...
 
     async def sample(self, num: int, *, adapter: str | None, decoding: Decoding) -> DecodeResult:
-        """Texts of ``num`` draws from the prior, seeded by ``decoding.seed``; row i is decoded with seed + i."""
+        """Texts of ``num`` draws from the fitted prior, seeded by ``decoding.seed``; row i is decoded with seed + i."""
         ...
 
     def decode_stream(

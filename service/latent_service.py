@@ -179,7 +179,7 @@ class LatentService:
             return DecodeResult(_ref(pinned), await self._decoded(latents, pinned, decodings))
 
     async def sample(self, num: int, *, adapter: str | None, decoding: Decoding) -> DecodeResult:
-        """``num`` texts from the prior; z and the i-th text's draws come from the decoding's seed, plus i."""
+        """``num`` texts from the fitted prior; z and the i-th text's draws come from the decoding's seed, plus i."""
         async with self._pinned(adapter) as pinned:
             latents = _from_prior(num, pinned, decoding.seed)
             return DecodeResult(_ref(pinned), await self._decoded(latents, pinned, _seeded(decoding, num)))

@@ -109,7 +109,7 @@ class TextsBody(Body):
 class EncodeBody(TextsBody):
     model_config = ConfigDict(
         json_schema_extra=_ONE_OF_TEXT_AND_TEXTS
-        | {"examples": [{"texts": ["the food was great", "my room was dirty"], "adapter": "yelp"}]}
+        | {"examples": [{"texts": ["the food was great.", "my room was dirty."], "adapter": "yelp"}]}
     )
 
     normalize: bool = Field(default=False, description="Scale each mu to length 1.")
@@ -124,7 +124,7 @@ class EncodeBody(TextsBody):
 class ClassifyBody(TextsBody):
     model_config = ConfigDict(
         json_schema_extra=_ONE_OF_TEXT_AND_TEXTS
-        | {"examples": [{"texts": ["the food was great", "my room was dirty"], "adapter": "yelp", "top_k": 1}]}
+        | {"examples": [{"texts": ["the food was great.", "my room was dirty."], "adapter": "yelp", "top_k": 1}]}
     )
 
     top_k: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
@@ -196,7 +196,7 @@ class DecodeBody(Body):
         description="Latent vectors, each as long as the adapter set's `latent_size`; at most ADAVAE_MAX_SAMPLES (64).",
     )
     samples: Annotated[int, Field(ge=1)] | None = Field(
-        default=None, description="Draw this many from the prior instead; at most ADAVAE_MAX_SAMPLES (64)."
+        default=None, description="Draw this many new texts instead; at most ADAVAE_MAX_SAMPLES (64)."
     )
     adapter: AdapterName | None = None
     decoding: DecodingBody = DecodingBody()
@@ -213,7 +213,12 @@ class InterpolateBody(Body):
     model_config = ConfigDict(
         json_schema_extra={
             "examples": [
-                {"source": "the food was great", "target": "my room was dirty", "steps": 5, "adapter": "yelp"},
+                {
+                    "source": "the food was terrible and the staff was rude.",
+                    "target": "great place, we will be back!",
+                    "steps": 7,
+                    "adapter": "yelp",
+                },
             ]
         }
     )
@@ -238,9 +243,9 @@ class AnalogyBody(Body):
         json_schema_extra={
             "examples": [
                 {
-                    "a": "the food was great",
-                    "b": "the food was awful",
-                    "c": "the staff was great",
+                    "a": "bad food, bad service, never again!",
+                    "b": "great food, great service, love it!",
+                    "c": "the staff was rude and the food was cold.",
                     "adapter": "yelp",
                 }
             ]

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 def decode(
     decoding: DecodingOptions,
     samples: Annotated[
-        int | None, typer.Option("--samples", "-n", min=1, max=100_000, help="Decode this many draws from the prior.")
+        int | None, typer.Option("--samples", "-n", min=1, max=100_000, help="Decode this many new draws.")
     ] = None,
     adapter: AdapterOption = None,
     with_z: WithZOption = False,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Decode latent vectors: draws from the prior, or JSON lines on standard input.
+    """Decode latent vectors: new draws, or JSON lines on standard input.
 
     A line is an array of numbers, or an object that has one as `z` or `mu`.
     """

@@ -1,4 +1,4 @@
-"""POST /decode: latent vectors, or draws from the prior, to texts; at once or piece by piece."""
+"""POST /decode: latent vectors, given or drawn, to texts; at once or piece by piece."""
 
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -20,7 +20,7 @@ Item = TextPiece | DecodeResult
 
 
 async def decode(body: DecodeBody, request: Request, latent: Latent, limits: Limits) -> Response:
-    """A text for each latent vector in `z`, or for each of `samples` draws from the prior.
+    """A text for each latent vector in `z`, or for each of `samples` draws from the adapter set's fitted prior.
 
     With `stream: true` the reply is server-sent events: `{"index", "text"}` for each piece a row grows by, then the
     object that is the reply without streaming, then `[DONE]`. An error after the start comes as an event `error`.
