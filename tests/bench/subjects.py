@@ -1,0 +1,153 @@
+"""What is measured: two backbones, random adapter sets over them, the engine that serves both, transformers' twin."""
+
+import asyncio
+import tempfile
+from collections.abc import Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from model.adapter_set import AdapterSet, Manifest
+from model.adapters import AdapterBank
+from model.backbone import Backbone
+from model.config import BackboneConfig
+from model.pretrained import PretrainedBackbone, load_backbone, save_backbone
+from model.text_model import TextModel
+from model.training.config import Preset, preset_config
+from service.device_work import EngineLimits
+from service.engine import Engine
+from service.metrics import Metrics
+
+BUNDLED = Path(__file__).parents[2] / "weights" / "backbone"
+NUM_SETS = 8
+ShapeName = Literal["bundled", "124m"]
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A backbone with random adapter sets of the generation preset.
+
+    Attributes:
+        name: ``bundled``, or ``124m`` for GPT-2 small's shape with random weights.
+        sets: Adapter sets that differ in every number.
+    """
+
+    name: ShapeName
+    pretrained: PretrainedBackbone
+    sets: Sequence[AdapterSet]
+
+    @classmethod
+    def of(cls, name: ShapeName, num_sets: int = NUM_SETS) -> "Subject":
+        bundled = load_backbone(BUNDLED)
+        pretrained = bundled if name == "bundled" else _random_124m(bundled)
+        return cls(name, pretrained, [random_set(pretrained, seed) for seed in range(num_sets)])
+
+    @cached_property
+    def text_model(self) -> TextModel:
+        return TextModel.of_sets(self.pretrained, {f"set-{number}": own for number, own in enumerate(self.sets)})
+
+    @cached_property
+    def transformers(self) -> Any:
+        """The bare backbone as transformers' GPT2LMHeadModel, the same weights."""
+        import transformers
+
+        with tempfile.TemporaryDirectory() as directory:
+            save_backbone(Path(directory), self.pretrained.backbone, self.pretrained.tokenizer)
+            loaded = transformers.GPT2LMHeadModel.from_pretrained(directory, dtype=torch.float32).eval()
+        loaded.generation_config.eos_token_id = None  # lengths are fixed
+        loaded.generation_config.pad_token_id = 0
+        return loaded
+
+    def latents(self, num: int, seed: int = 0) -> NDArray[np.float32]:
+        Z = self.sets[0].manifest.config.latent_size
+        return np.random.default_rng(seed).standard_normal((num, Z)).astype(np.float32)
+
+    def texts(self, num: int, seed: int = 0) -> list[list[int]]:
+        """Token ids with log-normal lengths of 5 to 128, in order of arrival."""
+        draw = np.random.default_rng(seed)
+        lengths = np.clip(draw.lognormal(3.0, 0.7, num), 5, 128).astype(int)
+        return [draw.integers(1, 12_000, length).tolist() for length in lengths]
+
+
+def _random_124m(bundled: PretrainedBackbone) -> PretrainedBackbone:
+    config = BackboneConfig(
+        vocab_size=50257, n_positions=1024, n_embd=768, n_layer=12, n_head=12, n_inner=3072, eos_token_id=50256
+    )
+    generator = torch.Generator().manual_seed(0)
+    backbone = Backbone(config).eval().requires_grad_(False)
+    for parameter in backbone.parameters():
+        parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
+    return replace(bundled, backbone=backbone)
+
+
+def random_set(pretrained: PretrainedBackbone, seed: int) -> AdapterSet:
+    """A set of the generation preset with random numbers of a trained one's size."""
+    config = preset_config(Preset.GENERATION, pretrained.backbone.config).adapter
+    bank = AdapterBank.for_training(pretrained.backbone.config, config)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in bank.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
+    manifest = Manifest(
+        name=f"set-{seed}",
+        version=f"{seed:012x}",
+        config=config,
+        backbone_digest=pretrained.digest,
+        tokenizer_digest=pretrained.tokenizer.digest,
+        files={},
+        shapes={},
+        metrics={},
+        training={},
+        created_at="2026-01-01T00:00:00+00:00",
+    )
+    return AdapterSet(manifest, bank.export())
+
+
+class RunningEngine:
+    """An engine with every set of a subject loaded, driven from synchronous code."""
+
+    def __init__(self, subject: Subject, limits: EngineLimits) -> None:
+        self.runner = asyncio.Runner()
+        configs = [own.manifest.config for own in subject.sets]
+        self.engine = Engine(subject.pretrained, configs, num_slots=len(subject.sets), limits=limits, metrics=Metrics())
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return self.runner.run(work)
+
+    def all(self, work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
+        """Everything at once."""
+
+        async def gathered() -> list[Result]:
+            return list(await asyncio.gather(*work))
+
+        return self.run(gathered())
+
+
+@contextmanager
+def running_engine(subject: Subject, limits: EngineLimits | None = None) -> Iterator[RunningEngine]:
+    """An engine that has started; it is stopped at the end."""
+    running = RunningEngine(subject, limits or EngineLimits())
+    running.run(running.engine.start())
+    for slot, adapter_set in enumerate(subject.sets):
+        running.run(running.engine.load(slot, adapter_set))
+    try:
+        yield running
+    finally:
+        running.run(running.engine.stop(5.0))
+        running.runner.close()
+
+
+def as_tensor(rows: Sequence[Sequence[int]], padding: int = 0) -> tuple[Tensor, Tensor]:
+    """Right-padded token ids and mask for transformers."""
+    width = max(map(len, rows))
+    ids = torch.tensor([[*row, *[padding] * (width - len(row))] for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    return ids, mask
