@@ -12,6 +12,7 @@ import typer
 from model.errors import AdaVAEError, TrainingInterrupted
 from service.commands import adapters
 from service.commands.analogy import analogy
+from service.commands.bench import bench
 from service.commands.classify import classify
 from service.commands.decode import decode
 from service.commands.encode import encode
@@ -22,8 +23,7 @@ from service.commands.serve import serve
 from service.commands.train import train
 from service.commands.variants import variants
 from service.commands.version import version
-from service.openmp import wait_without_spinning
-from service.settings import SettingsError
+from service.settings import SettingsError, let_waiting_threads_sleep
 from service.terminal import say_error
 
 EXIT_FAILURE = 1
@@ -43,14 +43,14 @@ def create_app() -> typer.Typer:
     for command in (serve, encode, decode, interpolate, analogy, classify, train, evaluate):
         app.command()(command)
     app.add_typer(adapters.create_app(), name="adapters")
-    for command in (variants, pretrain, version):
+    for command in (variants, pretrain, bench, version):
         app.command()(command)
     return app
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and ends the process with its exit code."""
-    wait_without_spinning()
+    let_waiting_threads_sleep()
     try:
         typer.main.get_command(create_app())(args=arguments, prog_name="adavae")
     except (AdaVAEError, OSError) as exc:

@@ -17,6 +17,11 @@ from model.errors import AdaVAEError
 
 PREFIX = "ADAVAE_"
 BUNDLED_BACKBONE = "bundled"
+_FOR_CHILDREN = (
+    *("PATH", "PYTHON", "VIRTUAL_ENV", "HOME", "XDG_CACHE_HOME", "TMPDIR", "LANG", "LC_", "TZ"),
+    *("LD_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "CUDA_", "NVIDIA_", "TORCH", "PYTORCH_"),
+    *("HF_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_", "REQUESTS_CA_BUNDLE"),  # a backbone from the hub
+)
 
 Directory = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
@@ -183,6 +188,20 @@ def load_settings() -> Settings:
         raise SettingsError(
             "; ".join(_explain(error["loc"], error["input"], error["msg"]) for error in exc.errors())
         ) from exc
+
+
+def environment_of_child() -> dict[str, str]:
+    """What a process that computes needs of the environment: no setting of ours, hence no key and no address."""
+    return {name: value for name, value in os.environ.items() if name.upper().startswith(_FOR_CHILDREN)}
+
+
+def let_waiting_threads_sleep() -> None:
+    """Sets how torch's CPU threads wait for each other, unless the environment does; before torch is imported.
+
+    OpenMP's default is to spin. Where another program wants the same cores, such as a training run beside the service,
+    every small operation then lasts until the scheduler's next tick: a service of tiny weights was seven times slower.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def _variable(field: str) -> str:

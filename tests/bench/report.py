@@ -9,7 +9,7 @@ from dataclasses import asdict
 
 import torch
 
-from service.openmp import wait_without_spinning
+from service.settings import let_waiting_threads_sleep
 from tests.bench.side_by_side import Figure
 
 GROUPS = ("engine", "http")
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=GROUPS, help="One group of figures.")
     parser.add_argument("--json", action="store_true", help="One JSON object a figure.")
     chosen = parser.parse_args(arguments)
-    wait_without_spinning()
+    let_waiting_threads_sleep()
     shapes = ["bundled", "124m"] if chosen.shape == "both" else [chosen.shape]
     groups = [chosen.only] if chosen.only else list(GROUPS)
     if not chosen.json:

@@ -88,9 +88,9 @@ def _random_124m(bundled: PretrainedBackbone) -> PretrainedBackbone:
     return replace(bundled, backbone=backbone)
 
 
-def random_set(pretrained: PretrainedBackbone, seed: int) -> AdapterSet:
-    """A set of the generation preset with random numbers of a trained one's size."""
-    config = preset_config(Preset.GENERATION, pretrained.backbone.config).adapter
+def random_set(pretrained: PretrainedBackbone, seed: int, preset: Preset = Preset.GENERATION) -> AdapterSet:
+    """A set with random numbers of a trained one's size."""
+    config = preset_config(preset, pretrained.backbone.config).adapter
     bank = AdapterBank.for_training(pretrained.backbone.config, config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -94,3 +94,9 @@ def test_the_level_is_the_settings() -> None:
     structlog.get_logger("adavae.request").info("request")
     logging.getLogger("uvicorn.error").warning("bad")
     assert stream.getvalue() == ""
+
+
+def test_replies_are_sent_at_once() -> None:
+    """asyncio left Nagle's algorithm on for a listener that did not name its protocol: every reply took 40 ms."""
+    with open_listener(stub_settings()) as listener:
+        assert listener.proto == socket.IPPROTO_TCP

@@ -6,15 +6,15 @@ import sys
 
 import pytest
 
-from service.openmp import wait_without_spinning
+from service.settings import let_waiting_threads_sleep
 
 
 def test_waiting_threads_sleep_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    wait_without_spinning()
+    let_waiting_threads_sleep()
     assert os.environ["OMP_WAIT_POLICY"] == "passive"
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    wait_without_spinning()
+    let_waiting_threads_sleep()
     assert os.environ["OMP_WAIT_POLICY"] == "active"
 
 

@@ -1,0 +1,35 @@
+"""``adavae bench``: speed, side by side with its peers; the measuring itself is in the checkout's ``tests/bench``."""
+
+import importlib.util
+from typing import Annotated, Literal
+
+import typer
+
+from model.errors import AdaVAEError
+from service.commands.options import JsonOption
+
+
+class NoCheckout(AdaVAEError):
+    """The benchmarks are not part of an installed wheel."""
+
+
+def bench(
+    shape: Annotated[
+        Literal["bundled", "124m", "both"], typer.Option("--shape", help="Backbones that the engine is measured on.")
+    ] = "both",
+    only: Annotated[Literal["engine", "http"] | None, typer.Option("--only", help="One group of figures.")] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=2, max=100, help="Rounds of which the median counts.")] = 5,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure speed against transformers, against one sentence at a time, and through HTTP.
+
+    Every figure is a ratio measured in one run. Takes some minutes; the machine should have nothing else to do.
+    """
+    if importlib.util.find_spec("tests") is None or importlib.util.find_spec("transformers") is None:
+        raise NoCheckout(
+            "the benchmarks need a checkout of the project with its development dependencies: "
+            "pip install -e '.[dev]' there, and run adavae bench in its folder"
+        )
+    from tests.bench.report import main
+
+    main(["--shape", shape, "--rounds", str(rounds), *(["--only", only] if only else []), *["--json"] * as_json])

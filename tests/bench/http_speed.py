@@ -1,0 +1,336 @@
+"""The service as its users see it: what HTTP and the queue add, cache, overload, cold and many adapter sets, start."""
+
+import asyncio
+import random
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from model.adapter_store import AdapterStore
+from model.pretrained import load_backbone
+from model.sampling import Decoding
+from tests.bench.load import Answer, Body, Connection, closed_loop, open_loop
+from tests.bench.served import publish_random_sets, served
+from tests.bench.side_by_side import Figure, percentile
+from tests.bench.subjects import BUNDLED, RunningEngine, Subject, running_engine
+
+HOST = "127.0.0.1"
+WORDS = "the food was great and staff rude place nice service slow we will be back never again room".split()  # noqa: SIM905
+OVERHEAD_REQUESTS = 96
+Request = tuple[str, Body]
+
+
+def http_figures(rounds: int) -> Iterator[Figure]:
+    """Every figure that needs a server."""
+    yield from start(rounds)
+    yield from cached_encode()
+    yield from overhead(rounds)
+    yield from clients_and_latency()
+    yield from overload()
+    yield from cold_adapter()
+    yield many_sets(rounds)
+
+
+def sentence(draw: random.Random, num_words: int = 10) -> str:
+    return " ".join(draw.choice(WORDS) for _ in range(num_words)) + f" {draw.randrange(10**9)}."
+
+
+def start(rounds: int) -> Iterator[Figure]:
+    seconds = []
+    for _ in range(rounds):
+        with tempfile.TemporaryDirectory() as data, served(Path(data)) as server:
+            seconds.append(server.start_s)
+    yield _bounded("start of adavae serve to ready", seconds, "s", at_most=5.0)
+
+
+def cached_encode() -> Iterator[Figure]:
+    """One client, texts of about 32 tokens: the first time and the second."""
+    draw = random.Random(0)
+    texts = [sentence(draw, 26) for _ in range(300)]
+
+    def request(number: int) -> Request:
+        return "/encode", {"text": texts[number], "encoding_format": "base64"}
+
+    with _server() as server:
+        asyncio.run(
+            closed_loop(HOST, server.port, lambda n: ("/encode", {"text": f"warm {n}"}), num_clients=1, num_requests=20)
+        )
+        miss, hit = (
+            [
+                answer.seconds * 1000
+                for answer in asyncio.run(
+                    closed_loop(HOST, server.port, request, num_clients=1, num_requests=len(texts))
+                )
+            ]
+            for _ in range(2)
+        )
+    p50_miss, p50_hit = statistics.median(miss), statistics.median(hit)
+    details = {
+        "miss_p50_ms": round(p50_miss, 2),
+        "hit_p50_ms": round(p50_hit, 2),
+        "hit_p99_ms": round(percentile(hit, 0.99), 2),
+    }
+    yield Figure(
+        name="cached encode: miss over hit, p50",
+        value=round(p50_miss / p50_hit, 2),
+        low=round(p50_miss / percentile(hit, 0.9), 2),
+        high=round(p50_miss / min(hit), 2),
+        target=">= 20",
+        is_met=p50_miss / p50_hit >= 20,
+        details=details,
+    )
+    yield _bounded("cached encode: p50 of a hit", [p50_hit], "ms", at_most=3.0)
+
+
+def overhead(rounds: int) -> Iterator[Figure]:
+    """Sixteen clients through HTTP over sixteen callers of the bare engine, the same work, in turn."""
+    adapter_set = AdapterStore(BUNDLED.parent / "adapters").read("yelp")
+    subject = Subject("bundled", load_backbone(BUNDLED), [adapter_set])
+    encode = subject.pretrained.tokenizer.encode
+    decoding = Decoding(max_tokens=24)
+
+    def encode_body(number: int) -> Body:
+        draw = random.Random(number)
+        return {"texts": [sentence(draw) for _ in range(8)], "encoding_format": "base64", "adapter": "yelp"}
+
+    def decode_body(number: int) -> Body:
+        z = adapter_set.manifest.prior.sample(4, seed=number)
+        return {"z": z.tolist(), "decoding": {"max_tokens": decoding.max_tokens}, "adapter": "yelp"}
+
+    with running_engine(subject) as running, _server() as server:
+        engine = running.engine
+
+        async def encoded(body: Body) -> None:
+            rows = [encode(text) for text in body["texts"]]
+            await engine.encode(rows, [0] * len(rows), deadline_s=100)
+
+        async def decoded(body: Body) -> None:
+            z = np.array(body["z"], dtype=np.float32)
+            await engine.decode(z, 0, [decoding] * len(z), deadline_s=100)
+
+        works = {"encode": (encode_body, encoded), "decode": (decode_body, decoded)}
+        for name, (body, bare) in works.items():
+            ratios = []
+            for number in range(rounds + 1):
+                bodies = [body(1000 * number + own) for own in range(OVERHEAD_REQUESTS)]
+                alone = _timed_callers(running, bare, bodies)
+                through = _timed_clients(server.port, f"/{name}", bodies)
+                ratios.append(through / alone)
+            rows = len(bodies[0].get("texts", bodies[0].get("z", ())))
+            title = f"HTTP and queue over the bare engine, 16 clients: {name}, {rows} rows a request"
+            details = {"requests_per_s": round(OVERHEAD_REQUESTS / through, 1)}
+            yield _bounded(title, ratios[1:], "times the time", at_most=1.15, details=details)
+
+
+def _timed_callers(
+    running: RunningEngine, bare: Callable[[Body], Coroutine[Any, Any, None]], bodies: Sequence[Body]
+) -> float:
+    async def caller(own: Sequence[Body]) -> None:
+        for body in own:
+            await bare(body)
+
+    began = time.perf_counter()
+    running.all([caller(bodies[first::16]) for first in range(16)])
+    return time.perf_counter() - began
+
+
+def _timed_clients(port: int, path: str, bodies: Sequence[Body]) -> float:
+    began = time.perf_counter()
+    loop = closed_loop(HOST, port, lambda number: (path, bodies[number]), num_clients=16, num_requests=len(bodies))
+    answers = asyncio.run(loop)
+    assert {answer.status for answer in answers} == {200}
+    return time.perf_counter() - began
+
+
+def mixed(number: int) -> Request:
+    """Every operation and every bundled set, by turns."""
+    draw = random.Random(number)
+    adapter = draw.choice(["yelp", "yelp-lm", "sst2", "trec", "captions"])
+    match draw.randrange(10):
+        case 0 | 1 | 2 | 3:
+            return "/encode", {"texts": [sentence(draw)], "adapter": adapter, "encoding_format": "base64"}
+        case 4 | 5:
+            return "/classify", {"text": sentence(draw), "adapter": draw.choice(["yelp", "sst2", "trec"])}
+        case 6 | 7:
+            body = {"source": sentence(draw), "target": sentence(draw), "steps": 5, "adapter": adapter}
+            return "/interpolate", body | {"decoding": {"max_tokens": 16}}
+        case 8:
+            body = {"a": sentence(draw), "b": sentence(draw), "c": sentence(draw), "adapter": adapter}
+            return "/analogy", body | {"decoding": {"max_tokens": 16}}
+        case _:
+            return "/decode", {"samples": 2, "adapter": adapter, "decoding": {"max_tokens": 16}}
+
+
+def clients_and_latency() -> Iterator[Figure]:
+    """Mixed requests, 1 to 64 clients: latency and goodput."""
+    with _server() as server:
+        for num_clients in (1, 4, 16, 64):
+            num_requests = 60 + 12 * num_clients
+            asyncio.run(closed_loop(HOST, server.port, mixed, num_clients=num_clients, num_requests=num_clients * 2))
+            began = time.perf_counter()
+            answers = asyncio.run(
+                closed_loop(HOST, server.port, _from(mixed, 1000), num_clients=num_clients, num_requests=num_requests)
+            )
+            elapsed = time.perf_counter() - began
+            good = sum(answer.status == 200 for answer in answers)
+            yield Figure(
+                name=f"mixed endpoints and sets, {num_clients} clients",
+                value=round(good / elapsed, 1),
+                low=round(good / elapsed, 1),
+                high=round(good / elapsed, 1),
+                unit="requests/s",
+                details=_latencies(answers),
+            )
+
+
+def overload(duration_s: float = 60.0) -> Iterator[Figure]:
+    """Four times the peak for a minute."""
+    with _server(max_queued_rows="64") as server:
+        asyncio.run(closed_loop(HOST, server.port, mixed, num_clients=16, num_requests=64))
+        began = time.perf_counter()
+        answers = asyncio.run(closed_loop(HOST, server.port, _from(mixed, 5000), num_clients=16, num_requests=400))
+        peak = sum(answer.status == 200 for answer in answers) / (time.perf_counter() - began)
+        began = time.perf_counter()
+        flood = asyncio.run(open_loop(HOST, server.port, _from(mixed, 10_000), per_s=4 * peak, duration_s=duration_s))
+        elapsed = time.perf_counter() - began
+    good = [answer for answer in flood if answer.status == 200]
+    refused = [answer for answer in flood if answer.status == 429]
+    others = len(flood) - len(good) - len(refused)
+    share = len(good) / elapsed / peak
+    details = {
+        "peak_per_s": round(peak, 1),
+        "sent": len(flood),
+        "good": len(good),
+        "refused": len(refused),
+        "other": others,
+    }
+    yield Figure(
+        name="4x overload: goodput over the peak",
+        value=round(share, 3),
+        low=round(share, 3),
+        high=round(share, 3),
+        target=">= 0.9",
+        is_met=share >= 0.9 and others == 0,
+        details=details | {f"good_{name}": value for name, value in _latencies(good).items()},
+    )
+    milliseconds = [answer.seconds * 1000 for answer in refused]
+    yield _bounded("4x overload: p99 of a refusal", [percentile(milliseconds, 0.99)], "ms", at_most=50.0)
+
+
+def cold_adapter() -> Iterator[Figure]:
+    """First answers of sets that are not in memory, and other traffic meanwhile."""
+    with tempfile.TemporaryDirectory() as directory:
+        names = publish_random_sets(Path(directory), 60)
+        with _server(Path(directory), bank_slots="8") as server:
+
+            async def traffic(cold: bool) -> tuple[list[float], list[float]]:
+                stop, others, firsts = asyncio.Event(), list[float](), list[float]()
+
+                async def steady() -> None:
+                    connection, number = Connection(HOST, server.port), 0
+                    while not stop.is_set():
+                        draw = random.Random(f"{cold}{number}")
+                        number += 1
+                        began = time.perf_counter()
+                        await connection.post("/encode", {"text": sentence(draw), "adapter": "yelp"})
+                        others.append((time.perf_counter() - began) * 1000)
+                    connection.close()
+
+                client = asyncio.ensure_future(steady())
+                connection = Connection(HOST, server.port)
+                await asyncio.sleep(1.0)
+                others.clear()
+                for name in names:
+                    await asyncio.sleep(0.1)
+                    if cold:
+                        began = time.perf_counter()
+                        status, _ = await connection.post("/encode", {"text": "hello there.", "adapter": name})
+                        assert status == 200
+                        firsts.append((time.perf_counter() - began) * 1000)
+                stop.set()
+                await client
+                return firsts, others
+
+            _, quiet = asyncio.run(traffic(False))
+            firsts, busy = asyncio.run(traffic(True))
+    details = {"p50_ms": round(statistics.median(firsts), 1), "max_ms": round(max(firsts), 1)}
+    yield _bounded(
+        "cold adapter set, disk to first answer, p95", [percentile(firsts, 0.95)], "ms", at_most=100.0, details=details
+    )
+    ratio = percentile(busy, 0.99) / percentile(quiet, 0.99)
+    details = {"p99_quiet_ms": round(percentile(quiet, 0.99), 1), "p99_loading_ms": round(percentile(busy, 0.99), 1)}
+    yield _bounded("p99 of other traffic while sets are loaded", [ratio], "ratio", at_most=1.25, details=details)
+
+
+def many_sets(rounds: int) -> Figure:
+    """A thousand registered sets over eight, Zipf traffic over eight names in both."""
+    with tempfile.TemporaryDirectory() as few, tempfile.TemporaryDirectory() as many:
+        names = publish_random_sets(Path(few), 8)
+        publish_random_sets(Path(many), 1000)
+
+        def zipf(number: int) -> Request:
+            draw = random.Random(number)
+            weights = [1 / (rank + 1) for rank in range(len(names))]
+            name = draw.choices(names, weights)[0]
+            return "/encode", {
+                "texts": [sentence(draw) for _ in range(4)],
+                "adapter": name,
+                "encoding_format": "base64",
+            }
+
+        with _server(Path(few)) as small, _server(Path(many)) as large:
+            ratios, per_s = [], []
+            for number in range(rounds + 1):
+                rates = []
+                for server in (large, small):
+                    began = time.perf_counter()
+                    asyncio.run(
+                        closed_loop(HOST, server.port, _from(zipf, number * 1000), num_clients=8, num_requests=200)
+                    )
+                    rates.append(200 / (time.perf_counter() - began))
+                if number:
+                    ratios.append(rates[0] / rates[1])
+                    per_s.append(rates[0])
+    return Figure(
+        name="1,000 sets registered over 8, Zipf traffic",
+        value=round(statistics.median(ratios), 3),
+        low=round(min(ratios), 3),
+        high=round(max(ratios), 3),
+        target=">= 0.93",
+        is_met=statistics.median(ratios) >= 0.93,
+        details={"requests_per_s": round(statistics.median(per_s), 1)},
+    )
+
+
+def _server(data: Path | None = None, **settings: str) -> Any:
+    return served(data or Path(tempfile.mkdtemp()), **settings)
+
+
+def _from(request: Callable[[int], Request], offset: int) -> Callable[[int], Request]:
+    return lambda number: request(number + offset)
+
+
+def _latencies(answers: list[Answer]) -> dict[str, float]:
+    milliseconds = [answer.seconds * 1000 for answer in answers] or [0.0]
+    return {f"p{round(100 * share)}_ms": round(percentile(milliseconds, share), 1) for share in (0.5, 0.95, 0.99)}
+
+
+def _bounded(
+    name: str, values: list[float], unit: str, *, at_most: float, details: Mapping[str, Any] | None = None
+) -> Figure:
+    median = statistics.median(values)
+    return Figure(
+        name=name,
+        value=round(median, 3),
+        low=round(min(values), 3),
+        high=round(max(values), 3),
+        unit=unit,
+        target=f"<= {at_most:g}",
+        is_met=median <= at_most,
+        details=details or {},
+    )

@@ -1,0 +1,98 @@
+"""A load generator with next to no cost of its own: HTTP/1.1 over kept-open connections, closed loop and open loop."""
+
+import asyncio
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One request's outcome; ``seconds`` from when it was due to the last byte."""
+
+    status: int
+    seconds: float
+    finished_at: float
+
+
+class Connection:
+    """One kept-open connection, one request at a time."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self.host, self.port = host, port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def post(self, path: str, body: Body) -> tuple[int, bytes]:
+        """Status and body of the reply."""
+        content = json.dumps(body).encode()
+        head = (
+            f"POST {path} HTTP/1.1\r\nhost: {self.host}:{self.port}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(content)}\r\n\r\n"
+        )
+        if self._streams is None:
+            self._streams = await asyncio.open_connection(self.host, self.port)
+        reader, writer = self._streams
+        writer.write(head.encode() + content)
+        lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)}
+        reply = await reader.readexactly(int(headers["content-length"]))
+        if headers.get("connection", "").lower() == "close":
+            self.close()
+        return int(lines[0].split()[1]), reply
+
+    def close(self) -> None:
+        if self._streams is not None:
+            self._streams[1].close()
+            self._streams = None
+
+
+async def closed_loop(
+    host: str, port: int, request: Callable[[int], tuple[str, Body]], *, num_clients: int, num_requests: int
+) -> list[Answer]:
+    """``num_clients`` that each send their next request when the last is answered."""
+    answers: list[Answer] = []
+    numbers = iter(range(num_requests))
+
+    async def client() -> None:
+        connection = Connection(host, port)
+        for number in numbers:
+            path, body = request(number)
+            began = time.perf_counter()
+            status, _ = await connection.post(path, body)
+            ended = time.perf_counter()
+            answers.append(Answer(status, ended - began, ended))
+        connection.close()
+
+    await asyncio.gather(*(client() for _ in range(num_clients)))
+    return answers
+
+
+async def open_loop(
+    host: str, port: int, request: Callable[[int], tuple[str, Body]], *, per_s: float, duration_s: float
+) -> list[Answer]:
+    """Requests at a fixed rate, whether or not earlier ones are answered."""
+    answers: list[Answer] = []
+    free: list[Connection] = []
+
+    async def one(number: int, due: float) -> None:
+        connection = free.pop() if free else Connection(host, port)
+        path, body = request(number)
+        status, _ = await connection.post(path, body)
+        ended = time.perf_counter()
+        answers.append(Answer(status, ended - due, ended))
+        free.append(connection)
+
+    began = time.perf_counter()
+    tasks = []
+    for number in range(int(per_s * duration_s)):
+        due = began + number / per_s
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        tasks.append(asyncio.ensure_future(one(number, due)))
+    await asyncio.gather(*tasks)
+    for connection in free:
+        connection.close()
+    return answers
