@@ -43,9 +43,9 @@ class BottleneckAdapter(nn.Module):
         nn.init.zeros_(self.up.weight)
 
     def forward(self, x: Tensor, index: AdapterIndex) -> Tensor:
-        """(B, T, C) to (B, T, C)."""
-        output: Tensor = self.up(torch.relu(self.down(x, index)), index)
-        return output
+        """(B, T, C) to (B, T, C); rows of one set are brought together once for both layers."""
+        narrow = torch.relu(self.down.of_sorted(index.sorted(x), index))
+        return index.unsorted(self.up.of_sorted(narrow, index))
 
 
 class LayerAdapters(nn.Module):
@@ -61,8 +61,8 @@ class LayerAdapters(nn.Module):
         """``output + scale * adapter(x)``, or ``output`` where nothing stands at ``placement``."""
         if placement not in self.placed:
             return output
-        added: Tensor = output + scale * self.placed[placement](x, index)
-        return added
+        added: Tensor = self.placed[placement](x, index)
+        return output + (added if scale == 1.0 else scale * added)
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +183,8 @@ class AdapterBank(nn.Module):
         with torch.device("meta"):
             bank = cls(backbone, replace(shape, adapter_scale=1.0)).to(like.dtype)
         bank = bank.to_empty(device=like.device).requires_grad_(False).eval()
-        for parameter in bank.parameters():  # zeros, unlike zero_, leave the pages untouched until they are needed
-            parameter.data = torch.zeros_like(parameter)
+        for parameter in bank.parameters():
+            parameter.data = _untouched_zeros(parameter)
         return bank
 
     @classmethod
@@ -369,6 +369,13 @@ def adapter_shapes(config: AdapterConfig, backbone: BackboneConfig) -> dict[str,
     with torch.device("meta"):
         bank = AdapterBank(backbone, BankShape.covering([config]))
     return {name: tuple(parameter.shape[1:]) for name, parameter in bank.named_parameters()}
+
+
+def _untouched_zeros(like: Tensor) -> Tensor:
+    """Zeros whose pages take no memory before they are written; matrices lie as (in, out), as the backbone's do."""
+    if like.ndim < 3:
+        return torch.zeros_like(like)
+    return torch.zeros(*like.shape[:-2], like.shape[-1], like.shape[-2], dtype=like.dtype, device=like.device).mT
 
 
 def _corner(shape: tuple[int, ...]) -> tuple[slice, ...]:

@@ -56,7 +56,8 @@ class Attention(nn.Module):
 
         Args:
             x: Normalised hidden states, (B, T, C).
-            mask: True where a query may look, broadcastable to (B, H, T, T_all); None for everywhere.
+            mask: True where a query may look, or numbers added to the scores, broadcastable to (B, H, T, T_all); None
+                for everywhere.
             store: Keeps or supplies further keys and values; None for the text's own alone.
 
         Returns:
@@ -124,6 +125,8 @@ class Backbone(nn.Module):
         self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.wte.weight
+        self.output_embedding: Tensor | None
+        self.register_buffer("output_embedding", None, persistent=False)
 
     def embed(self, token_ids: Tensor, positions: Tensor) -> Tensor:
         """Token plus position embedding.
@@ -152,8 +155,21 @@ class Backbone(nn.Module):
         x = self.embed(token_ids, torch.arange(T, device=token_ids.device))
         for block in self.blocks:
             x = block(x, mask)
-        logits: Tensor = self.lm_head(self.ln_f(x))
-        return logits
+        return self.logits(self.ln_f(x))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Normalised hidden states, (..., C), to logits, (..., V)."""
+        weight = self.lm_head.weight
+        if self.output_embedding is not None and not weight.requires_grad:
+            weight = self.output_embedding.mT
+        return F.linear(hidden, weight)
+
+    def prepare_for_decoding(self) -> None:
+        """Keeps the output embedding a second time, as (C, V): a CPU multiplies a few rows by it twice as fast.
+
+        Only where weights are frozen: a copy of trained ones would go stale, and is not used.
+        """
+        self.output_embedding = self.lm_head.weight.detach().mT.contiguous()
 
     @property
     def num_parameters(self) -> int:

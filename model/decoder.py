@@ -76,8 +76,8 @@ def decode_step(
         Logits of the next token, (B, V).
     """
     step = kv_cache.begin_step()
+    mask = step.mask
     x = backbone.embed(token_ids.unsqueeze(1), step.positions)  # (B, 1, C)
     for layer, block in enumerate(backbone.blocks):
-        x = block(x, step.mask, step.layer(layer), bank.decoder_layer(layer, index))
-    logits: Tensor = backbone.lm_head(backbone.ln_f(x)).squeeze(1)
-    return logits
+        x = block(x, mask, step.layer(layer), bank.decoder_layer(layer, index))
+    return backbone.logits(backbone.ln_f(x)).squeeze(1)

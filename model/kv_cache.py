@@ -69,12 +69,14 @@ class KVCache:
 
     def begin_step(self) -> "CacheStep":
         """Opens the next position of every row; the step's stores write there."""
-        rows = torch.arange(len(self.lengths), device=self.lengths.device)
+        B, H, W = len(self.lengths), self.keys.shape[2], self.is_filled.shape[1]
+        rows = torch.arange(B, device=self.lengths.device)
         columns = self.num_memory + self.lengths  # (B,)
         self.is_filled[rows, columns] = True
         self.lengths += 1
-        width = int(columns.max()) + 1
-        return CacheStep(cache=self, rows=rows, columns=columns, width=width)
+        heads = torch.arange(B * H, device=rows.device).view(B, H)
+        places = (heads * W + columns.unsqueeze(1)).flatten()  # (B * H,)
+        return CacheStep(cache=self, columns=columns, places=places, width=int(columns.max()) + 1)
 
     def select(self, rows: Tensor) -> "KVCache":
         """A cache of ``rows`` of this one, (B',), int64; rows may repeat (beams) or be left out (finished)."""
@@ -88,14 +90,15 @@ class CacheStep:
     """One decoding step's view of a cache: where each row writes, and how far attention has to look."""
 
     cache: KVCache
-    rows: Tensor
     columns: Tensor
+    places: Tensor
     width: int
 
     @property
     def mask(self) -> Tensor:
-        """(B, 1, 1, width), bool."""
-        return self.cache.is_filled[:, None, None, : self.width]
+        """Added to attention's scores, (B, 1, 1, width): zero where a row may look, minus infinity elsewhere."""
+        is_filled = self.cache.is_filled[:, None, None, : self.width]
+        return self.cache.keys.new_zeros(is_filled.shape).masked_fill_(~is_filled, -torch.inf)
 
     @property
     def positions(self) -> Tensor:
@@ -115,7 +118,8 @@ class LayerStore:
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
         """Writes one position per row, (B, H, 1, D) each; returns all so far, (B, H, width, D) each."""
-        layer_keys, layer_values = self.step.cache.keys[self.index], self.step.cache.values[self.index]
-        layer_keys[self.step.rows, :, self.step.columns] = keys.squeeze(2)
-        layer_values[self.step.rows, :, self.step.columns] = values.squeeze(2)
-        return layer_keys[:, :, : self.step.width], layer_values[:, :, : self.step.width]
+        step, D = self.step, keys.shape[-1]
+        layer_keys, layer_values = step.cache.keys[self.index], step.cache.values[self.index]  # (B, H, M + T_max, D)
+        layer_keys.view(-1, D).index_copy_(0, step.places, keys.reshape(-1, D))
+        layer_values.view(-1, D).index_copy_(0, step.places, values.reshape(-1, D))
+        return layer_keys[:, :, : step.width], layer_values[:, :, : step.width]

@@ -1,11 +1,12 @@
 """Weights of S adapter sets stacked in one tensor, picked per row: the one place that knows how rows find their slot.
 
-A batch in which all rows use the same slot costs what a plain linear layer costs; a mixed batch is computed slot by
-slot, without ever copying weights.
+A batch in which all rows use the same slot costs what a plain linear layer costs; a mixed batch is sorted by slot and
+computed slot by slot, without ever copying weights.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import torch
@@ -19,19 +20,26 @@ class AdapterIndex:
 
     Attributes:
         slots: Slot of each row.
-        groups: Every distinct slot with the rows that use it, (rows of the slot,), int64.
+        spans: Every distinct slot in turn, with where its rows begin and end once they are sorted by slot.
+        order: The rows sorted by slot, (B,), int64; None where they are already.
+        inverse: Where each row is found among the sorted ones, (B,), int64; None as ``order``.
     """
 
     slots: tuple[int, ...]
-    groups: tuple[tuple[int, Tensor], ...]
+    spans: tuple[tuple[int, int, int], ...]
+    order: Tensor | None
+    inverse: Tensor | None
 
     @classmethod
     def of(cls, slots: Sequence[int], device: torch.device | None = None) -> Self:
-        groups = tuple(
-            (slot, torch.tensor([row for row, own in enumerate(slots) if own == slot], device=device))
-            for slot in sorted(set(slots))
-        )
-        return cls(slots=tuple(slots), groups=groups)
+        order = sorted(range(len(slots)), key=lambda row: slots[row])
+        ends = [place for place in range(1, len(slots)) if slots[order[place]] != slots[order[place - 1]]]
+        edges = [0, *ends, len(slots)]
+        spans = tuple((slots[order[start]], start, stop) for start, stop in pairwise(edges) if start < stop)
+        if order == list(range(len(slots))):
+            return cls(tuple(slots), spans, None, None)
+        forward = torch.tensor(order, device=device)
+        return cls(tuple(slots), spans, forward, forward.argsort())
 
     @classmethod
     def uniform(cls, num_rows: int, slot: int = 0) -> Self:
@@ -41,7 +49,15 @@ class AdapterIndex:
     @property
     def only_slot(self) -> int | None:
         """The slot all rows share, or None where they differ."""
-        return self.groups[0][0] if len(self.groups) == 1 else None
+        return self.spans[0][0] if len(self.spans) == 1 else None
+
+    def sorted(self, x: Tensor) -> Tensor:
+        """Rows of ``x``, (B, ...), brought together by slot."""
+        return x if self.order is None else x.index_select(0, self.order)
+
+    def unsorted(self, x: Tensor) -> Tensor:
+        """The inverse of ``sorted``."""
+        return x if self.inverse is None else x.index_select(0, self.inverse)
 
     def select(self, rows: Tensor) -> "AdapterIndex":
         """The index of a batch made of ``rows`` of this one, (B',), int64; rows may repeat."""
@@ -77,15 +93,13 @@ class StackedLinear(nn.Module):
         Returns:
             (B, ..., out).
         """
-        if index.only_slot is not None:
-            return self._apply_slot(x, index.only_slot)
-        first_slot, first_rows = index.groups[0]
-        first = self._apply_slot(x[first_rows], first_slot)
-        output = first.new_empty(*x.shape[:-1], self.out_features)
-        output[first_rows] = first
-        for slot, rows in index.groups[1:]:
-            output[rows] = self._apply_slot(x[rows], slot)
-        return output
+        return index.unsorted(self.of_sorted(index.sorted(x), index))
+
+    def of_sorted(self, x: Tensor, index: AdapterIndex) -> Tensor:
+        """As ``forward``, from and to rows that are sorted by slot."""
+        if len(index.spans) == 1:
+            return self._apply_slot(x, index.spans[0][0])
+        return torch.cat([self._apply_slot(x[start:stop], slot) for slot, start, stop in index.spans])
 
     def _apply_slot(self, x: Tensor, slot: int) -> Tensor:
         return F.linear(x, self.weight[slot], None if self.bias is None else self.bias[slot])

@@ -105,8 +105,8 @@ class TextModel:
     def of_sets(cls, pretrained: PretrainedBackbone, sets: dict[str, AdapterSet]) -> Self:
         """A model of adapter sets that are in memory already, by the names they shall have."""
         backbone = pretrained.backbone
-        bank = AdapterBank(backbone.config, BankShape.covering(s.manifest.config for s in sets.values()))
-        bank = bank.to(backbone.wte.weight).requires_grad_(False).eval()
+        shape = BankShape.covering(s.manifest.config for s in sets.values())
+        bank = AdapterBank.for_serving(backbone.config, shape, like=backbone.wte.weight)
         for slot, adapter_set in enumerate(sets.values()):
             bank.load(slot, adapter_set.manifest.config, adapter_set.tensors)
         versions = {name: f"{s.manifest.name}@{s.manifest.version}" for name, s in sets.items()}
@@ -119,8 +119,8 @@ class TextModel:
         cls, pretrained: PretrainedBackbone, name: str, config: AdapterConfig, tensors: dict[str, Tensor]
     ) -> Self:
         """A model of one adapter set that is not published yet."""
-        bank = AdapterBank(pretrained.backbone.config, BankShape.covering([config]))
-        bank = bank.to(pretrained.backbone.wte.weight).requires_grad_(False).eval()
+        backbone = pretrained.backbone
+        bank = AdapterBank.for_serving(backbone.config, BankShape.covering([config]), like=backbone.wte.weight)
         bank.load(0, config, tensors)
         priors = {name: FittedPrior.standard(config.latent_size)}
         return cls(AdaVAE(pretrained.backbone, bank), pretrained.tokenizer, {name: 0}, {name: name}, priors)
