@@ -1,7 +1,7 @@
 """Weights of S adapter sets stacked in one tensor, picked per row: the one place that knows how rows find their slot.
 
 A batch in which all rows use the same slot costs what a plain linear layer costs; a mixed batch is sorted by slot and
-computed slot by slot, without ever copying weights.
+computed slot by slot, or as one batched product where the slots are neighbours; weights are never copied.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+_GAP = -1
+_MAX_GRID_SHARE = 1.5  # sorted places, over rows: beyond it, filling up costs more than going slot by slot
+
 
 @dataclass(frozen=True, slots=True)
 class AdapterIndex:
@@ -21,25 +24,30 @@ class AdapterIndex:
     Attributes:
         slots: Slot of each row.
         spans: Every distinct slot in turn, with where its rows begin and end once they are sorted by slot.
-        order: The rows sorted by slot, (B,), int64; None where they are already.
-        inverse: Where each row is found among the sorted ones, (B,), int64; None as ``order``.
+        order: Which row stands at each sorted place, int64; None where the rows are sorted already.
+        inverse: The sorted place of each row, (B,), int64; None as ``order``.
+        grid: First and last of neighbouring slots that take equally many sorted places each; None where too many of
+            these would have to be filled up with copies of row 0.
     """
 
     slots: tuple[int, ...]
     spans: tuple[tuple[int, int, int], ...]
     order: Tensor | None
     inverse: Tensor | None
+    grid: tuple[int, int] | None
 
     @classmethod
     def of(cls, slots: Sequence[int], device: torch.device | None = None) -> Self:
         order = sorted(range(len(slots)), key=lambda row: slots[row])
-        ends = [place for place in range(1, len(slots)) if slots[order[place]] != slots[order[place - 1]]]
-        edges = [0, *ends, len(slots)]
-        spans = tuple((slots[order[start]], start, stop) for start, stop in pairwise(edges) if start < stop)
+        spans = _spans([slots[row] for row in order])
+        grid = _grid(spans, len(slots))
+        if grid is not None:
+            order = _filled(order, spans, grid)
         if order == list(range(len(slots))):
-            return cls(tuple(slots), spans, None, None)
-        forward = torch.tensor(order, device=device)
-        return cls(tuple(slots), spans, forward, forward.argsort())
+            return cls(tuple(slots), spans, None, None, grid)
+        place_of = {row: place for place, row in enumerate(order)}
+        inverse = torch.tensor([place_of[row] for row in range(len(slots))], device=device)
+        return cls(tuple(slots), spans, torch.tensor(order, device=device).clamp(min=0), inverse, grid)
 
     @classmethod
     def uniform(cls, num_rows: int, slot: int = 0) -> Self:
@@ -52,7 +60,7 @@ class AdapterIndex:
         return self.spans[0][0] if len(self.spans) == 1 else None
 
     def sorted(self, x: Tensor) -> Tensor:
-        """Rows of ``x``, (B, ...), brought together by slot."""
+        """Rows of ``x``, (B, ...), brought together by slot; in a grid, more than B."""
         return x if self.order is None else x.index_select(0, self.order)
 
     def unsorted(self, x: Tensor) -> Tensor:
@@ -65,6 +73,33 @@ class AdapterIndex:
 
     def __len__(self) -> int:
         return len(self.slots)
+
+
+def _spans(slots: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
+    """(slot, start, stop) of every run of sorted ``slots``."""
+    ends = [place for place in range(1, len(slots)) if slots[place] != slots[place - 1]]
+    return tuple((slots[start], start, stop) for start, stop in pairwise([0, *ends, len(slots)]))
+
+
+def _grid(spans: Sequence[tuple[int, int, int]], num_rows: int) -> tuple[int, int] | None:
+    """First and last slot, where a grid over them holds few enough places."""
+    first, last = spans[0][0], spans[-1][0]
+    num_places = (last - first + 1) * _longest(spans)
+    return (first, last) if len(spans) > 1 and num_places <= _MAX_GRID_SHARE * num_rows else None
+
+
+def _filled(order: Sequence[int], spans: Sequence[tuple[int, int, int]], grid: tuple[int, int]) -> list[int]:
+    """Rows by slot, each slot with as many places as the one with most rows; _GAP stands in the gaps."""
+    filled: list[int] = []
+    rows = {slot: order[start:stop] for slot, start, stop in spans}
+    for slot in range(grid[0], grid[1] + 1):
+        own = rows.get(slot, [])
+        filled += [*own, *[_GAP] * (_longest(spans) - len(own))]
+    return filled
+
+
+def _longest(spans: Sequence[tuple[int, int, int]]) -> int:
+    return max(stop - start for _, start, stop in spans)
 
 
 class StackedLinear(nn.Module):
@@ -97,9 +132,22 @@ class StackedLinear(nn.Module):
 
     def of_sorted(self, x: Tensor, index: AdapterIndex) -> Tensor:
         """As ``forward``, from and to rows that are sorted by slot."""
-        if len(index.spans) == 1:
-            return self._apply_slot(x, index.spans[0][0])
+        if index.only_slot is not None:
+            return self._apply_slot(x, index.only_slot)
+        if index.grid is not None:
+            return self._apply_grid(x, *index.grid)
         return torch.cat([self._apply_slot(x[start:stop], slot) for slot, start, stop in index.spans])
 
     def _apply_slot(self, x: Tensor, slot: int) -> Tensor:
         return F.linear(x, self.weight[slot], None if self.bias is None else self.bias[slot])
+
+    def _apply_grid(self, x: Tensor, first: int, last: int) -> Tensor:
+        """Neighbouring slots with equally many rows each, as one batched product."""
+        S = last - first + 1
+        rows = x.reshape(S, -1, x.shape[-1])  # (S, rows of a slot, in)
+        weight = self.weight[first : last + 1].mT
+        if self.bias is None:
+            output = torch.bmm(rows, weight)
+        else:
+            output = torch.baddbmm(self.bias[first : last + 1].unsqueeze(1), rows, weight)
+        return output.view(*x.shape[:-1], self.out_features)

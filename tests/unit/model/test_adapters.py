@@ -30,15 +30,29 @@ def test_an_untrained_set_leaves_the_bare_language_model_in_place_but_for_the_la
     assert torch.equal(with_adapters, backbone.blocks[0](x, mask[:, None, None]))
 
 
-def test_stacked_linear_gives_each_row_its_own_layer() -> None:
-    stacked = StackedLinear(3, 4, 5)
+@pytest.mark.parametrize(
+    "slots",
+    [[2, 0, 2, 1], [0, 1, 2], [2, 1, 0], [3, 3, 3], [5, 0, 5], [4, 1, 2, 4, 1, 2], [1, 3, 2, 3], [2, 4, 2, 5, 4, 5]],
+    ids=str,
+)
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_stacked_linear_gives_each_row_its_own_layer(slots: list[int], has_bias: bool) -> None:
+    stacked = StackedLinear(6, 4, 5)
     torch.nn.init.normal_(stacked.bias)  # type: ignore[arg-type]
-    x = torch.randn(4, 2, 4)
-    slots = [2, 0, 2, 1]
+    x = torch.randn(len(slots), 2, 4)
+    if not has_bias:
+        stacked.bias = None
     output = stacked(x, AdapterIndex.of(slots))
     for row, slot in enumerate(slots):
-        expected = x[row] @ stacked.weight[slot].T + stacked.bias[slot]  # type: ignore[index]
+        expected = x[row] @ stacked.weight[slot].T + (0.0 if stacked.bias is None else stacked.bias[slot])
         torch.testing.assert_close(output[row], expected)
+
+
+def test_rows_of_a_batch_go_as_one_product_where_few_places_stay_empty() -> None:
+    assert AdapterIndex.of([3, 1, 2, 3, 1, 2]).grid == (1, 3)
+    assert AdapterIndex.of([1, 3, 2, 3]).grid == (1, 3)  # six places for four rows
+    assert AdapterIndex.of([0, 5]).grid is None
+    assert AdapterIndex.of([4, 4]).grid is None
 
 
 def test_adapter_index_selects_and_repeats_rows() -> None:
