@@ -17,6 +17,7 @@ from service.commands.classify import classify
 from service.commands.decode import decode
 from service.commands.encode import encode
 from service.commands.evaluate import evaluate
+from service.commands.health import health
 from service.commands.interpolate import interpolate
 from service.commands.pretrain import pretrain
 from service.commands.serve import serve
@@ -43,7 +44,7 @@ def create_app() -> typer.Typer:
     for command in (serve, encode, decode, interpolate, analogy, classify, train, evaluate):
         app.command()(command)
     app.add_typer(adapters.create_app(), name="adapters")
-    for command in (variants, pretrain, bench, version):
+    for command in (variants, pretrain, bench, health, version):
         app.command()(command)
     return app
 

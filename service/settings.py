@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -90,6 +91,9 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = Field(
         default=None,
         description="redis://[:password@]host:port/db of the encoding cache; unset: cache in this process.",
+    )
+    redis_password_file: Path | None = Field(
+        default=None, description="File with the password for ADAVAE_REDIS_URL (a mounted secret)."
     )
     cache_bytes: int = Field(
         default=256 * 1024**2,
@@ -183,7 +187,7 @@ def load_settings() -> Settings:
     """
     _refuse_unknown(os.environ)
     try:
-        return Settings()
+        return _with_redis_password(Settings())
     except ValidationError as exc:
         raise SettingsError(
             "; ".join(_explain(error["loc"], error["input"], error["msg"]) for error in exc.errors())
@@ -193,6 +197,27 @@ def load_settings() -> Settings:
 def environment_of_child() -> dict[str, str]:
     """What a process that computes needs of the environment: no setting of ours, hence no key and no address."""
     return {name: value for name, value in os.environ.items() if name.upper().startswith(_FOR_CHILDREN)}
+
+
+def _with_redis_password(settings: Settings) -> Settings:
+    """The Redis URL with the password of its file, where there is one."""
+    path = settings.redis_password_file
+    if path is None:
+        return settings
+    if settings.redis_url is None:
+        raise SettingsError(
+            f"ADAVAE_REDIS_PASSWORD_FILE is {str(path)!r} without ADAVAE_REDIS_URL: set both"
+        )
+    try:
+        password = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"ADAVAE_REDIS_PASSWORD_FILE is {str(path)!r}: cannot be read ({exc})") from exc
+    url = urlsplit(settings.redis_url.get_secret_value())
+    if url.password is not None:
+        raise SettingsError("ADAVAE_REDIS_URL holds a password, and ADAVAE_REDIS_PASSWORD_FILE too: give one of them")
+    host = url.netloc.rpartition("@")[2]
+    changed = url._replace(netloc=f"{url.username or ''}:{quote(password, safe='')}@{host}")
+    return settings.model_copy(update={"redis_url": SecretStr(urlunsplit(changed))})
 
 
 def let_waiting_threads_sleep() -> None:

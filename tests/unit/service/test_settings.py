@@ -80,3 +80,33 @@ def test_the_bundled_backbone_lies_in_the_weights_directory(monkeypatch: pytest.
 def test_another_backbone_is_passed_on_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADAVAE_BACKBONE", "openai-community/gpt2")
     assert load_settings().backbone_source == "openai-community/gpt2"
+
+
+def test_the_password_of_a_file_goes_into_the_redis_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret = tmp_path / "password"
+    secret.write_text("p@ss/word\n", encoding="utf-8")
+    monkeypatch.setenv("ADAVAE_REDIS_PASSWORD_FILE", str(secret))
+    monkeypatch.setenv("ADAVAE_REDIS_URL", "redis://cache:6379/2")
+    url = load_settings().redis_url
+    assert url is not None
+    assert url.get_secret_value() == "redis://:p%40ss%2Fword@cache:6379/2"
+
+
+@pytest.mark.parametrize(
+    ("url", "path", "message"),
+    [
+        (None, "there", "without ADAVAE_REDIS_URL"),
+        ("redis://cache", "missing", "cannot be read"),
+        ("redis://:secret@cache", "there", "give one of them"),
+    ],
+)
+def test_a_redis_password_that_cannot_be_used_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str | None, path: str, message: str
+) -> None:
+    (tmp_path / "there").write_text("word", encoding="utf-8")
+    monkeypatch.setenv("ADAVAE_REDIS_PASSWORD_FILE", str(tmp_path / path))
+    if url is not None:
+        monkeypatch.setenv("ADAVAE_REDIS_URL", url)
+    with pytest.raises(SettingsError, match=message) as caught:
+        load_settings()
+    assert "secret" not in str(caught.value)
