@@ -16,7 +16,8 @@ from service.errors import ServiceError
 from service.rate_limit import RateLimit
 from service.replies import error_reply
 
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/version", "/docs", "/openapi.json"})
+_PAGE = ("/docs", "/openapi.json", "/static/swagger-ui-bundle.js", "/static/swagger-ui.css", "/static/favicon.png")
+OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/version", *_PAGE})
 
 
 class Access:

@@ -9,9 +9,8 @@ from collections.abc import AsyncIterator, Callable
 
 import structlog
 from fastapi import APIRouter, Depends, FastAPI
-from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.middleware import Middleware
-from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse
+from starlette.responses import PlainTextResponse
 
 from model.errors import AdaVAEError
 from service.access import Access, needs
@@ -32,6 +31,7 @@ from service.routes.dependencies import require_json
 from service.routes.encode import encode
 from service.routes.health import get_metrics, get_version, healthz, readyz
 from service.routes.interpolate import interpolate
+from service.routes.static import docs, root, static
 from service.schemas import (
     AdapterListReply,
     AdapterReply,
@@ -122,17 +122,10 @@ def _health(*, has_keys: bool) -> APIRouter:
     router.get("/readyz", responses=documented_errors(503), response_model=StatusReply)(readyz)
     router.get("/metrics", dependencies=keyed, responses=errors, response_class=PlainTextResponse)(get_metrics)
     router.get("/version", response_model=dict[str, str])(get_version)
-    router.get("/docs", include_in_schema=False)(_docs)
-    router.get("/", include_in_schema=False)(_root)
+    router.get("/docs", include_in_schema=False)(docs)
+    router.get("/", include_in_schema=False)(root)
+    router.get("/static/{name}", include_in_schema=False)(static)
     return router
-
-
-async def _docs() -> HTMLResponse:
-    return get_swagger_ui_html(openapi_url="openapi.json", title="adavae")
-
-
-async def _root() -> RedirectResponse:
-    return RedirectResponse("docs")
 
 
 def _lifespan(

@@ -1,6 +1,7 @@
 """What each route answers to a good request."""
 
 import base64
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -213,3 +214,22 @@ def test_every_route_is_described() -> None:
     operations = [operation for methods in schema["paths"].values() for operation in methods.values()]
     assert len(operations) == 12
     assert all(operation["description"] and operation["tags"] for operation in operations)
+
+
+def test_the_page_of_the_interface_needs_no_other_host() -> None:
+    """It came from a content delivery network and was blank without one."""
+    with client_of(api_keys="k:infer") as client:
+        page = client.get("/docs").text
+        links = re.findall(r'(?:src|href)="([^"]+)"', page)
+        assert {link.split("/")[-1] for link in links} == {"swagger-ui-bundle.js", "swagger-ui.css", "favicon.png"}
+        for link in links:
+            assert "//" not in link
+            for accepted in ("gzip", "identity"):
+                reply = client.get(f"/{link}", headers={"accept-encoding": accepted})
+                assert reply.status_code == 200
+                assert len(reply.content) > 500
+
+
+@pytest.mark.parametrize("path", ["/static/nothing.js", "/static/README.md", "/static/..%2Fmain.py", "/static/"])
+def test_nothing_else_is_served_as_a_file(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 404
