@@ -205,9 +205,7 @@ def _with_redis_password(settings: Settings) -> Settings:
     if path is None:
         return settings
     if settings.redis_url is None:
-        raise SettingsError(
-            f"ADAVAE_REDIS_PASSWORD_FILE is {str(path)!r} without ADAVAE_REDIS_URL: set both"
-        )
+        raise SettingsError(f"ADAVAE_REDIS_PASSWORD_FILE is {str(path)!r} without ADAVAE_REDIS_URL: set both")
     try:
         password = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
