@@ -78,14 +78,16 @@ class AdapterIndex:
 def _spans(slots: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
     """(slot, start, stop) of every run of sorted ``slots``."""
     ends = [place for place in range(1, len(slots)) if slots[place] != slots[place - 1]]
-    return tuple((slots[start], start, stop) for start, stop in pairwise([0, *ends, len(slots)]))
+    return tuple((slots[start], start, stop) for start, stop in pairwise([0, *ends, len(slots)]) if start < stop)
 
 
 def _grid(spans: Sequence[tuple[int, int, int]], num_rows: int) -> tuple[int, int] | None:
     """First and last slot, where a grid over them holds few enough places."""
+    if len(spans) < 2:
+        return None
     first, last = spans[0][0], spans[-1][0]
     num_places = (last - first + 1) * _longest(spans)
-    return (first, last) if len(spans) > 1 and num_places <= _MAX_GRID_SHARE * num_rows else None
+    return (first, last) if num_places <= _MAX_GRID_SHARE * num_rows else None
 
 
 def _filled(order: Sequence[int], spans: Sequence[tuple[int, int, int]], grid: tuple[int, int]) -> list[int]:
