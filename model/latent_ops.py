@@ -16,14 +16,14 @@ class Interpolation(StrEnum):
 
 
 def taus(steps: int) -> Tensor:
-    """Even places from 0 to 1, ends included, (steps,), float32.
+    """Even places from 0 to 1, ends included, (steps,), float64.
 
     Raises:
         ConfigError: Fewer than two steps.
     """
     if steps < 2:
         raise ConfigError("steps", steps, "must be at least 2: both ends are counted")
-    return torch.linspace(0.0, 1.0, steps)
+    return torch.linspace(0.0, 1.0, steps, dtype=torch.float64)
 
 
 def interpolate(source: Tensor, target: Tensor, steps: int, method: Interpolation = Interpolation.LINEAR) -> Tensor:
