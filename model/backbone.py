@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import Activation, BackboneConfig
+from model.projection import Projection
 
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     Activation.GELU_NEW: lambda x: F.gelu(x, approximate="tanh"),
@@ -48,8 +49,8 @@ class Attention(nn.Module):
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
         self.n_head = config.n_head
-        self.c_attn = nn.Linear(config.n_embd, 3 * config.n_embd)
-        self.c_proj = nn.Linear(config.n_embd, config.n_embd)
+        self.c_attn = Projection(config.n_embd, 3 * config.n_embd)
+        self.c_proj = Projection(config.n_embd, config.n_embd)
 
     def forward(self, x: Tensor, mask: Tensor | None, store: KeyValueStore | None) -> Tensor:
         """Attends from every position of ``x``.
@@ -78,8 +79,8 @@ class MLP(nn.Module):
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
-        self.c_fc = nn.Linear(config.n_embd, config.n_inner)
-        self.c_proj = nn.Linear(config.n_inner, config.n_embd)
+        self.c_fc = Projection(config.n_embd, config.n_inner)
+        self.c_proj = Projection(config.n_inner, config.n_embd)
         self.activation = _ACTIVATIONS[config.activation]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -122,11 +123,9 @@ class Backbone(nn.Module):
         self.wpe = nn.Embedding(config.n_positions, config.n_embd)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layer))
         self.ln_f = nn.LayerNorm(config.n_embd, eps=config.layer_norm_epsilon)
-        self.lm_head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
+        self.lm_head = Projection(config.n_embd, config.vocab_size, bias=False)
         if config.tie_word_embeddings:
             self.lm_head.weight = self.wte.weight
-        self.output_embedding: Tensor | None
-        self.register_buffer("output_embedding", None, persistent=False)
 
     def embed(self, token_ids: Tensor, positions: Tensor) -> Tensor:
         """Token plus position embedding.
@@ -159,17 +158,14 @@ class Backbone(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Normalised hidden states, (..., C), to logits, (..., V)."""
-        weight = self.lm_head.weight
-        if self.output_embedding is not None and not weight.requires_grad:
-            weight = self.output_embedding.mT
-        return F.linear(hidden, weight)
+        logits: Tensor = self.lm_head(hidden)
+        return logits
 
-    def prepare_for_decoding(self) -> None:
-        """Keeps the output embedding a second time, as (C, V): a CPU multiplies a few rows by it twice as fast.
-
-        Only where weights are frozen: a copy of trained ones would go stale, and is not used.
-        """
-        self.output_embedding = self.lm_head.weight.detach().mT.contiguous()
+    def pack(self) -> None:
+        """Prepares every matrix for few rows; only for weights that stay as they are."""
+        for module in self.modules():
+            if isinstance(module, Projection):
+                module.pack()
 
     @property
     def num_parameters(self) -> int:

@@ -67,8 +67,7 @@ def load_backbone(
     stored = _read_tensors(directory)
     backbone = _assemble(config, stored, directory / _WEIGHTS)
     backbone = backbone.to(device=device, dtype=dtype).requires_grad_(False).eval()
-    if backbone.wte.weight.device.type == "cpu":
-        backbone.prepare_for_decoding()
+    backbone.pack()
     return PretrainedBackbone(backbone, tokenizer, _digest(config, stored), str(source))
 
 

@@ -84,7 +84,8 @@ def _random_124m(bundled: PretrainedBackbone) -> PretrainedBackbone:
     generator = torch.Generator().manual_seed(0)
     backbone = Backbone(config).eval().requires_grad_(False)
     for parameter in backbone.parameters():
-        parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
+        parameter.copy_((torch.randn(parameter.shape, generator=generator) * 0.02).half())  # as every stored backbone
+    backbone.pack()
     return replace(bundled, backbone=backbone)
 
 
