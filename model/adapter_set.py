@@ -9,7 +9,8 @@ sets by name is for ``adapter_store``.
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -126,6 +127,16 @@ class Manifest:
         return hashlib.sha256(canonical.encode()).hexdigest()[:12]
 
 
+Publishing = Callable[[Manifest], AbstractContextManager[object]]
+"""Entered when a set is written and checked, left when it is in place; what it raises before keeps the set out."""
+
+
+def publish_freely(manifest: Manifest) -> AbstractContextManager[object]:
+    """Nobody objects."""
+    del manifest
+    return nullcontext()
+
+
 @dataclass(frozen=True, slots=True)
 class AdapterSet:
     """A set in memory.
@@ -159,8 +170,25 @@ def write_adapter_set(
     created_at: str,
     model_card: str,
     fitted_prior: FittedPrior | None = None,
+    staging_parent: Path | None = None,
+    publishing: Publishing = publish_freely,
 ) -> Path:
     """Publishes an adapter set: it appears under ``root`` whole or not at all.
+
+    Args:
+        root: Of adapter sets.
+        name: Of the set.
+        config: What it consists of.
+        tensors: As ``AdapterBank.export`` gives them.
+        backbone_digest: Of the backbone it was trained over.
+        tokenizer_digest: Of that backbone's tokenizer.
+        metrics: Measured figures.
+        training: How it was made.
+        created_at: ISO 8601, UTC.
+        model_card: Markdown.
+        fitted_prior: Where its mu lie.
+        staging_parent: Where it is prepared, on the disk of ``root``; in ``root`` if left out.
+        publishing: Asked at the last moment, and told when the set is in place.
 
     Returns:
         Its directory; the same content twice gives the same one.
@@ -188,12 +216,14 @@ def write_adapter_set(
     manifest = replace(draft, version=draft.content_version())
     destination = root / name / manifest.version
     if destination.is_dir():
-        return destination
+        with publishing(manifest):
+            return destination
     described = _described(manifest.to_dict())
-    with staging_directory(root) as staging:
+    with staging_directory(staging_parent or root) as staging:
         for file_name, content in ((TENSORS, stored), (CARD, card), (MANIFEST, described)):
             write_atomically(staging / file_name, content)
-        publish_directory(staging, destination)
+        with publishing(manifest):
+            publish_directory(staging, destination)
     return destination
 
 

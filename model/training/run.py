@@ -1,6 +1,8 @@
 """From a data file to a trained, measured and published adapter set: what ``adavae train`` and the worker do."""
 
+import math
 import random
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -9,14 +11,21 @@ from typing import Any
 
 import torch
 
-from model.adapter_set import AdapterSet, check_fits, read_adapter_set, write_adapter_set
-from model.errors import ConfigError, DatasetError
+from model.adapter_set import (
+    AdapterSet,
+    Publishing,
+    check_fits,
+    publish_freely,
+    read_adapter_set,
+    write_adapter_set,
+)
+from model.errors import ConfigError, DatasetError, TrainingDiverged
 from model.fitted_prior import FittedPrior
 from model.model_card import model_card
 from model.pretrained import PretrainedBackbone
 from model.text_model import TextModel
 from model.training.config import Preset, TrainingConfig
-from model.training.corpus import Dataset, read_dataset, split_validation, tokenize
+from model.training.corpus import Batches, Dataset, read_dataset, split_validation, tokenize
 from model.training.evaluation import EvaluationConfig, OnStage, evaluate, tell_nobody
 from model.training.loop import OnProgress, TokenizedTexts, TrainingResult, train
 
@@ -36,6 +45,7 @@ class TrainingRequest:
         limit: Use only the first rows; None for all.
         initial: The set that the run goes on from, the one that ``config.init_from`` names; None to begin afresh.
         command: What the user typed, for the model card.
+        source: What the training data is called there; its file's name if left out.
         evaluation: How the finished set is measured on the validation texts.
     """
 
@@ -47,6 +57,7 @@ class TrainingRequest:
     limit: int | None = None
     initial: AdapterSet | None = None
     command: str = ""
+    source: str | None = None
     evaluation: EvaluationConfig = field(
         default_factory=lambda: EvaluationConfig(
             num_importance_samples=20, max_importance_rows=500, max_decoded=1000, num_interpolations=50
@@ -112,18 +123,20 @@ def train_adapter_set(
     on_progress: OnProgress | None = None,
     on_evaluation: OnStage = tell_nobody,
     should_stop: Callable[[], bool] = lambda: False,
+    publishing: Publishing = publish_freely,
 ) -> AdapterSet:
     """Trains, measures and publishes one adapter set.
 
     Args:
         request: What is asked for.
         pretrained: The backbone.
-        directory: Keeps checkpoints and metrics of this run.
+        directory: Keeps checkpoints and metrics of this run, and for a moment the set, on the disk of ``destination``.
         destination: Root of adapter sets; the set appears there whole or not at all.
         resume: Go on from the newest checkpoint in ``directory``.
         on_progress: Told of training every few steps.
         on_evaluation: Told of measuring: the stage, and how many texts of how many.
         should_stop: Asked before every step.
+        publishing: Entered when the set is measured and written, left when it is in place.
 
     Raises:
         AdaVAEError: As the parts raise; nothing is published then, and checkpoints stay.
@@ -144,11 +157,28 @@ def train_adapter_set(
         on_progress=on_progress,
         should_stop=should_stop,
     )
+    if not math.isfinite(result.validation_loss):
+        raise TrainingDiverged(
+            f"the validation loss was never finite in {result.steps} steps: lower the learning rate (it was "
+            f"{config.learning_rate:g}) and start again"
+        )
     request = replace(request, config=config)
     trained = TextModel.of_tensors(pretrained, request.name, config.adapter, result.tensors)
     figures = evaluate(trained, request.name, data.validation, request.evaluation, on_evaluation)
+    if "accuracy" in figures:
+        figures["majority_share"] = _majority_share(data.validation)
     prior = _fitted_prior(trained, request.name, data.training, seed=config.seed)
-    return _publish(request, pretrained, data, result, figures, prior, destination)
+    return _publish(
+        request,
+        pretrained,
+        data,
+        result,
+        figures,
+        prior,
+        directory=directory,
+        destination=destination,
+        publishing=publishing,
+    )
 
 
 def _check_initial(initial: AdapterSet, config: TrainingConfig, pretrained: PretrainedBackbone) -> None:
@@ -162,6 +192,21 @@ def _check_initial(initial: AdapterSet, config: TrainingConfig, pretrained: Pret
     for name, value in wanted.items():
         if value != there[name]:
             raise ConfigError(name, value, f"{manifest.reference} has {there[name]!r}: going on from it keeps that")
+
+
+def _majority_share(dataset: Dataset) -> float:
+    """The accuracy of always naming the commonest label."""
+    ((_, count),) = Counter(dataset.labels).most_common(1)
+    return count / len(dataset.texts)
+
+
+def trained_tokens(config: TrainingConfig, texts: TokenizedTexts, steps: int) -> int:
+    """Target tokens of the first ``steps`` batches, each text's end included."""
+    lengths = [len(row) + 1 for row in texts.token_ids]
+    batches = Batches(lengths, batch_size=config.batch_size, seed=config.seed)
+    num_epochs, rest = divmod(steps, batches.batches_per_epoch)
+    begun = [row for step in range(steps - rest, steps) for row in batches.rows_at(step)]
+    return num_epochs * sum(lengths) + sum(lengths[row] for row in begun)
 
 
 def _fitted_prior(trained: TextModel, name: str, training: Dataset, *, seed: int) -> FittedPrior:
@@ -179,7 +224,10 @@ def _publish(
     result: TrainingResult,
     figures: dict[str, Any],
     prior: FittedPrior,
+    *,
+    directory: Path,
     destination: Path,
+    publishing: Publishing,
 ) -> AdapterSet:
     metrics = {name: value for name, value in figures.items() if name != "adapter"}
     created_at = datetime.now(UTC).isoformat(timespec="seconds")
@@ -188,12 +236,13 @@ def _publish(
         "settings": request.config.to_dict(),
         "command": request.command,
         "data": {
-            "source": data.training.source,
+            "source": request.source or data.training.source,
             "rows": len(data.training.texts),
             "digest": data.training.digest,
             "truncated": data.num_truncated,
         },
         "steps": result.steps,
+        "trained_tokens": trained_tokens(request.config, data.training_tokens, result.steps),
         "stopped_early": result.stopped_early,
         "validation_loss": result.validation_loss,
         "duration_s": round(result.duration_s),
@@ -213,5 +262,7 @@ def _publish(
         created_at=created_at,
         model_card=card,
         fitted_prior=prior,
+        staging_parent=directory,
+        publishing=publishing,
     )
     return read_adapter_set(path)

@@ -4,7 +4,8 @@ import errno
 import json
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from model.adapter_set import (
     check_name,
     read_adapter_set,
     read_manifest,
+    write_adapter_set,
 )
 from model.adapters import AdapterBank, BankShape
 from model.config import AdapterConfig
@@ -407,3 +409,35 @@ def test_manifest_survives_json(tmp_path: Path) -> None:
 def test_every_refusal_is_one_of_this_projects_errors() -> None:
     for error in (WeightsCorrupted, AdapterSetMismatch, AdapterSetNotFound, ConfigError, StorageFull):
         assert issubclass(error, AdaVAEError)
+
+
+def test_a_set_is_prepared_where_it_is_told_to_be(tmp_path: Path) -> None:
+    """Whoever prepares it elsewhere clears up there what a crash leaves."""
+    seen: list[list[str]] = []
+
+    root, elsewhere = tmp_path / "root", tmp_path / "run"
+
+    @contextmanager
+    def publishing(manifest: Manifest) -> Iterator[None]:
+        seen.append(names_under(tmp_path))
+        yield
+        assert read_adapter_set(root / "demo" / manifest.version).manifest == manifest
+
+    for _ in range(2):
+        write_adapter_set(
+            root,
+            name="demo",
+            config=PLAIN,
+            tensors=tiny_tensors(),
+            backbone_digest=BACKBONE_DIGEST,
+            tokenizer_digest=TOKENIZER_DIGEST,
+            metrics={},
+            training={},
+            created_at="2026-01-02T03:04:05+00:00",
+            model_card=CARD_TEXT,
+            staging_parent=elsewhere,
+            publishing=publishing,
+        )
+    assert len(seen[0]) == 5
+    assert all(name.startswith("run") for name in seen[0])
+    assert len(seen) == 2

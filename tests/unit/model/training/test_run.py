@@ -1,24 +1,34 @@
 """From a data file to a published set, and on from a set that is there already."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from model.adapter_set import AdapterSet
-from model.errors import AdapterSetMismatch, ConfigError
+from model.adapter_set import AdapterSet, Manifest, Publishing, publish_freely
+from model.errors import AdapterSetMismatch, ConfigError, TrainingDiverged
 from model.text_model import TextModel
+from model.training import run
 from model.training.config import TrainingConfig
+from model.training.corpus import Batches
 from model.training.evaluation import EvaluationConfig
-from model.training.run import TrainingRequest, train_adapter_set
+from model.training.loop import TokenizedTexts, TrainingResult
+from model.training.run import TrainingRequest, train_adapter_set, trained_tokens
 from tests.tiny import PLAIN, PREFIXED
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 
 QUICK = EvaluationConfig(num_importance_samples=2, max_importance_rows=4, max_decoded=4, num_interpolations=0)
 
 
-def trained(directory: Path, config: TrainingConfig, initial: AdapterSet | None = None) -> AdapterSet:
+def trained(
+    directory: Path,
+    config: TrainingConfig,
+    initial: AdapterSet | None = None,
+    publishing: Publishing = publish_freely,
+) -> AdapterSet:
     data = directory / "data.tsv"
     directory.mkdir(parents=True, exist_ok=True)
     data.write_text(as_tsv(reviews(60)), encoding="utf-8")
@@ -26,7 +36,11 @@ def trained(directory: Path, config: TrainingConfig, initial: AdapterSet | None 
         name="mine", data=data, validation=None, config=config, initial=initial, evaluation=QUICK, truncate=True
     )
     return train_adapter_set(
-        request, tiny_pretrained(), directory=directory / "run", destination=directory / "adapters"
+        request,
+        tiny_pretrained(),
+        directory=directory / "run",
+        destination=directory / "adapters",
+        publishing=publishing,
     )
 
 
@@ -73,3 +87,58 @@ def test_new_texts_are_drawn_from_where_the_training_texts_lie(tmp_path: Path) -
     mu = text_model.encode(list(reviews(60).texts), "mine", truncate=True).mu
     torch.testing.assert_close(torch.tensor(prior.mean), mu.mean(0), atol=2e-2, rtol=0)
     assert torch.equal(text_model.sample_prior(4, "mine", seed=1), prior.sample(4, seed=1))
+
+
+def test_a_set_that_may_not_be_published_is_not_there(tmp_path: Path) -> None:
+    seen: list[Manifest] = []
+
+    @contextmanager
+    def publishing(manifest: Manifest) -> Iterator[None]:
+        seen.append(manifest)
+        raise ConfigError("kl", manifest.metrics["kl"], "must be more")
+        yield
+
+    with pytest.raises(ConfigError, match="kl is"):
+        trained(tmp_path, config(), publishing=publishing)
+    assert seen[0].metrics["rows"] == 3
+    assert not list((tmp_path / "adapters").rglob("*"))
+    assert not list((tmp_path / "run").glob(".staging*"))
+
+
+def test_whoever_publishes_is_told_when_the_set_is_in_place(tmp_path: Path) -> None:
+    steps: list[tuple[str, bool]] = []
+
+    @contextmanager
+    def publishing(manifest: Manifest) -> Iterator[None]:
+        path = tmp_path / "adapters" / "mine" / manifest.version
+        steps.append(("before", path.exists()))
+        yield
+        steps.append(("after", path.exists()))
+
+    trained(tmp_path, config(), publishing=publishing)
+    assert steps == [("before", False), ("after", True)]
+
+
+def test_the_figures_say_what_always_naming_the_commonest_label_would_get(tmp_path: Path) -> None:
+    metrics = trained(tmp_path, config()).manifest.metrics
+    assert metrics["majority_share"] in (2 / 3, 1.0)
+    assert metrics["accuracy"] <= 1.0
+
+
+def test_a_run_whose_validation_loss_is_never_finite_publishes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result = TrainingResult({}, steps=3, stopped_early=False, validation_loss=float("inf"), duration_s=1.0)
+    monkeypatch.setattr(run, "train", lambda *_, **__: result)
+    with pytest.raises(TrainingDiverged, match="never finite in 3 steps: lower the learning rate"):
+        trained(tmp_path, config())
+    assert not (tmp_path / "adapters").exists()
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 3, 7])
+def test_trained_tokens_are_those_of_the_batches_that_were_taken(steps: int) -> None:
+    texts = TokenizedTexts([[1] * length for length in (3, 1, 4, 1, 5, 9, 2)], None, "digest")
+    batches = Batches([len(row) + 1 for row in texts.token_ids], batch_size=3, seed=0)
+    taken = [row for step in range(steps) for row in batches.rows_at(step)]
+    expected = sum(len(texts.token_ids[row]) + 1 for row in taken)
+    assert trained_tokens(config(batch_size=3), texts, steps) == expected
