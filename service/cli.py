@@ -24,6 +24,7 @@ from service.commands.serve import serve
 from service.commands.train import train
 from service.commands.variants import variants
 from service.commands.version import version
+from service.commands.worker import worker
 from service.settings import SettingsError, let_waiting_threads_sleep
 from service.terminal import say_error
 
@@ -41,7 +42,7 @@ def create_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for command in (serve, encode, decode, interpolate, analogy, classify, train, evaluate):
+    for command in (serve, worker, encode, decode, interpolate, analogy, classify, train, evaluate):
         app.command()(command)
     app.add_typer(adapters.create_app(), name="adapters")
     for command in (variants, pretrain, bench, health, version):

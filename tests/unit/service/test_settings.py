@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import Settings, SettingsError, load_settings
+from service.settings import Settings, SettingsError, environment_of_child, load_settings
 
 
 @pytest.fixture(autouse=True)
@@ -110,3 +110,13 @@ def test_a_redis_password_that_cannot_be_used_is_told(
     with pytest.raises(SettingsError, match=message) as caught:
         load_settings()
     assert "secret" not in str(caught.value)
+
+
+def test_a_training_process_gets_no_key_and_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ADAVAE_API_KEYS", "ADAVAE_REDIS_URL", "AWS_SECRET_ACCESS_KEY", "DATABASE_URL"):
+        monkeypatch.setenv(name, "secret")
+    for name in ("PATH", "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES", "HF_HOME", "https_proxy"):
+        monkeypatch.setenv(name, "needed")
+    given = environment_of_child()
+    assert "secret" not in given.values()
+    assert list(given.values()).count("needed") == 5

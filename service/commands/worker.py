@@ -1,0 +1,65 @@
+"""``adavae worker``: trains what the service's users ask for, one job at a time."""
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.commands.serve import CannotListen
+from service.settings import Settings, load_settings
+from service.terminal import say
+
+if TYPE_CHECKING:
+    from service.jobs.training_metrics import TrainingMetrics
+
+OnceOption = Annotated[bool, typer.Option("--once", help="Work off the jobs that wait, then end.")]
+MetricsPortOption = Annotated[
+    int | None,
+    typer.Option("--metrics-port", min=0, max=65535, help="Port of /metrics, on ADAVAE_HOST; none if left out."),
+]
+
+
+def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> None:
+    """Train the jobs of the service that shares this volume (ADAVAE_DATA) and this Redis (ADAVAE_REDIS_URL).
+
+    Ctrl-C or a termination signal finishes the step, keeps a checkpoint, and hands the job back.
+    """
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    from service.jobs.backbone_description import describe_backbone
+    from service.jobs.training_metrics import TrainingMetrics
+    from service.log import set_up_log
+
+    settings = load_settings()
+    set_up_log(settings)
+    backbone = describe_backbone(settings)
+    registry = CollectorRegistry()
+    metrics = TrainingMetrics(registry)
+    if metrics_port is not None:
+        try:
+            start_http_server(metrics_port, settings.host, registry)
+        except OSError as exc:
+            raise CannotListen(
+                f"cannot serve metrics on {settings.host} port {metrics_port}: {(exc.strerror or str(exc)).lower()}: "
+                "choose another with --metrics-port, or leave it out"
+            ) from exc
+    say(f"adavae works on the jobs in {settings.jobs} over backbone {backbone.digest[:12]} (Ctrl-C ends it)")
+    asyncio.run(_work(settings, metrics, is_once=once))
+
+
+async def _work(settings: Settings, metrics: "TrainingMetrics", *, is_once: bool) -> None:
+    from service.jobs.file_store import FileStore
+    from service.jobs.job_store import JobStore
+    from service.jobs.queue import open_queue
+    from service.jobs.worker import Worker
+
+    queue = open_queue(settings)
+    worker = Worker(settings, FileStore(settings, JobStore(settings.jobs)), queue, metrics)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, worker.stop)
+    try:
+        await worker.run(is_once=is_once)
+    finally:
+        await queue.close()

@@ -1,0 +1,178 @@
+"""What a training job may ask for beside its data, each with limits that protect the server.
+
+Names are OpenAI's where it has one. What is left out, or is ``"auto"``, is the preset's.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, NoReturn, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from model.config import BackboneConfig
+from model.errors import ConfigError
+from model.training.config import Preset, TrainingConfig, preset_config
+from service.errors import InvalidRequest
+
+PresetName = Literal["generation", "language-modelling", "classification"]
+
+_AUTO = "auto"
+_EPOCHS_OF_STEPS = 10_000.0  # the most that a run may have: the steps end it
+_WIRE_NAMES = {"max_steps": "steps"}
+_NOT_BOTH = (("epochs", "n_epochs"), ("learning_rate", "learning_rate_multiplier"))
+
+
+def _rule(low: float, high: float, *, is_whole: bool = False, has_auto: bool = False) -> Iterator[object]:
+    """What an ``Annotated`` number is checked and documented with; true, "3" and 3.0 are no whole numbers."""
+    kinds = (int,) if is_whole else (int, float)
+    kind = "whole number" if is_whole else "number"
+    message = f"must be a {kind} from {low:,} to {high:,}" + (f' or "{_AUTO}"' if has_auto else "")
+
+    def check(value: object) -> object:
+        if value is None or (has_auto and value == _AUTO):
+            return None
+        if isinstance(value, int | float) and type(value) in kinds and low <= value <= high:
+            return value
+        raise PydanticCustomError("out_of_range", "{message}", {"message": message})
+
+    number = {"type": "integer" if is_whole else "number", "minimum": low, "maximum": high}
+    others: list[dict[str, str]] = [{"type": "string", "const": _AUTO}] if has_auto else []
+    yield BeforeValidator(check)
+    yield WithJsonSchema({"anyOf": [number, *others, {"type": "null"}]})
+
+
+Epochs = Annotated[float | None, *_rule(0.01, 100)]
+EpochsOrAuto = Annotated[float | None, *_rule(0.01, 100, has_auto=True)]
+Steps = Annotated[int | None, *_rule(1, 1_000_000, is_whole=True)]
+BatchSize = Annotated[int | None, *_rule(1, 1024, is_whole=True, has_auto=True)]
+LearningRate = Annotated[float | None, *_rule(1e-7, 1.0)]
+Multiplier = Annotated[float | None, *_rule(0.001, 100, has_auto=True)]
+Size = Annotated[int | None, *_rule(1, 1024, is_whole=True)]
+UpTo100 = Annotated[float | None, *_rule(0, 100)]
+HeadWeight = Annotated[float | None, *_rule(0, 1000)]
+Share = Annotated[float | None, *_rule(0, 0.9)]
+Validations = Annotated[int | None, *_rule(1, 100, is_whole=True)]
+
+
+class Hyperparameters(BaseModel):
+    """As they come over the wire."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    preset: PresetName = Field(default="generation", description="What the set is for: the values to start from.")
+    n_epochs: EpochsOrAuto = Field(default=None, description="Passes over the texts; fractions allowed.")
+    epochs: Epochs = Field(default=None, description="The same as `n_epochs`; give one of both.")
+    steps: Steps = Field(default=None, description="Steps; beside `n_epochs`, whatever ends first.")
+    batch_size: BatchSize = Field(default=None, description="Texts a step.")
+    learning_rate_multiplier: Multiplier = Field(default=None, description="Times the preset's learning rate.")
+    learning_rate: LearningRate = Field(default=None, description="The peak itself, in place of a multiplier.")
+    latent_size: Size = Field(default=None, description="Size of z.")
+    adapter_size: Size = Field(default=None, description="The adapters' bottleneck.")
+    free_bits: UpTo100 = Field(default=None, description="lambda, in nats: KL that costs nothing.")
+    beta: UpTo100 = Field(default=None, description="Largest weight of the KL.")
+    word_dropout: Share = Field(default=None, description="Share of the decoder's input hidden from it.")
+    head_weight: HeadWeight = Field(default=None, description="Weight of the head; only for data with labels.")
+    validations: Validations = Field(default=None, description="How often to validate in a run.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, fields: Any) -> Any:
+        """One error, with the field that was meant."""
+        if isinstance(fields, Mapping):
+            known = list(cls.model_fields)
+            if (unknown := next((str(name) for name in fields if name not in known), None)) is not None:
+                shown = unknown[:100].encode(errors="replace").decode()
+                close = get_close_matches(shown, known, n=1)
+                remedy = f"did you mean {close[0]}?" if close else f"the fields are {', '.join(known)}"
+                _refuse(shown, "unknown_field", f"unknown field: {remedy}")
+        return fields
+
+    @model_validator(mode="after")
+    def _refuse_both(self) -> Self:
+        for name, other in _NOT_BOTH:
+            if getattr(self, name) is not None and getattr(self, other) is not None:
+                _refuse(name, "one_of_both", f"give either {name} or {other}, not both")
+        return self
+
+    def training_config(self, backbone: BackboneConfig, *, seed: int, labels: bool) -> TrainingConfig:
+        """The whole run.
+
+        Args:
+            backbone: What is trained over; presets depend on its size.
+            seed: Of every random choice.
+            labels: Whether the training texts carry labels.
+
+        Raises:
+            InvalidRequest: Together the values make no run, or some would have no effect.
+        """
+        self._refuse_head_without_labels(has_labels=labels)
+        try:
+            preset = preset_config(Preset(self.preset), backbone)
+            adapter = replace(preset.adapter, **self._given("latent_size", "adapter_size"))
+            own = self._given("batch_size", "free_bits", "beta", "word_dropout", "head_weight", "validations")
+            return replace(preset, adapter=adapter, seed=seed, **own, **self._length(), **self._rate(preset))
+        except ConfigError as exc:
+            param = f"hyperparameters.{_WIRE_NAMES.get(exc.field, exc.field)}"
+            raise InvalidRequest(str(exc), param=param) from exc
+
+    def _given(self, *names: str) -> dict[str, Any]:
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def _length(self) -> dict[str, Any]:
+        epochs = self.n_epochs if self.n_epochs is not None else self.epochs
+        if epochs is None and self.steps is not None:
+            epochs = _EPOCHS_OF_STEPS
+        chosen = {"epochs": epochs, "max_steps": self.steps}
+        return {name: value for name, value in chosen.items() if value is not None}
+
+    def _rate(self, preset: TrainingConfig) -> dict[str, Any]:
+        if self.learning_rate_multiplier is not None:
+            return {"learning_rate": preset.learning_rate * self.learning_rate_multiplier}
+        return self._given("learning_rate")
+
+    def _refuse_head_without_labels(self, *, has_labels: bool) -> None:
+        if self.preset == "classification" and not has_labels:
+            raise InvalidRequest(
+                "preset is classification, and the training file has no labels: add them, or choose generation",
+                param="hyperparameters.preset",
+            )
+        has_head = has_labels and self.preset != "language-modelling"
+        if self.head_weight is not None and not has_head:
+            why = "the preset language-modelling trains no head" if has_labels else "the training file has no labels"
+            raise InvalidRequest(
+                f"head_weight is {self.head_weight:g}, and {why}: leave it out", param="hyperparameters.head_weight"
+            )
+
+
+def effective_hyperparameters(asked: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a job trains with, under the names of the wire.
+
+    Args:
+        asked: What the request gave.
+        config: The run's ``TrainingConfig`` as JSON.
+    """
+    is_bounded_by_steps = config["max_steps"] is not None and config["epochs"] == _EPOCHS_OF_STEPS
+    same = ("batch_size", "learning_rate", "free_bits", "beta", "word_dropout", "head_weight", "validations")
+    return {
+        "preset": config["preset"],
+        "n_epochs": _AUTO if is_bounded_by_steps else _plain(config["epochs"]),
+        "steps": config["max_steps"],
+        "learning_rate_multiplier": asked.get("learning_rate_multiplier") or _AUTO,
+        "latent_size": config["adapter"]["latent_size"],
+        "adapter_size": config["adapter"]["adapter_size"],
+        **{name: config[name] for name in same},
+    }
+
+
+def _plain(number: float) -> float:
+    """2 in place of 2.0: OpenAI's epochs are whole."""
+    return int(number) if number == int(number) else number
+
+
+def _refuse(field: str, kind: Literal["unknown_field", "one_of_both"], message: str) -> NoReturn:
+    """Raises the error of one field out of a check of them all."""
+    error = PydanticCustomError(kind, "{message}", {"message": message})
+    details = InitErrorDetails(type=error, loc=(field,), input=None)
+    raise ValidationError.from_exception_data("Hyperparameters", [details])

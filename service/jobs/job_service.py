@@ -1,0 +1,254 @@
+"""Training jobs as the routes ask for them: checked requests become records on the volume, which are read and told."""
+
+import asyncio
+import hashlib
+import json
+import secrets
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import ValidationError
+
+from model.config import BackboneConfig
+from model.errors import ConfigError, StorageFull
+from service.errors import InvalidRequest, ServiceError
+from service.jobs import wishes
+from service.jobs.backbone_description import BackboneDescription
+from service.jobs.event_log import event_number
+from service.jobs.hyperparameters import Hyperparameters
+from service.jobs.job import Job, JobEvent, JobStatus, NewJob, StoredFile
+from service.jobs.job_errors import JobDamaged
+from service.jobs.job_store import JobStore, new_job_id
+from service.jobs.protocol import FileOperations, Page
+from service.jobs.queue import JobQueue
+from service.settings import Settings
+
+_POLL_S = 0.25
+
+
+class JobService:
+    """``JobOperations`` over the store; files are read in threads, the event loop never waits for the disk."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: JobStore,
+        files: FileOperations,
+        queue: JobQueue,
+        describe: Callable[[], BackboneDescription],
+    ) -> None:
+        """``describe`` gives the backbone; raises ServiceError while that is not known."""
+        self._settings, self._store, self._files, self._queue = settings, store, files, queue
+        self._describe = describe
+        self._telling: set[asyncio.Task[None]] = set()
+        self._ends_watching = False
+
+    async def create(self, new: NewJob, *, idempotency_key: str | None = None) -> Job:
+        request_digest = _digest(new)
+        if idempotency_key is not None:
+            earlier = await asyncio.to_thread(self._store.made_with, idempotency_key, request_digest)
+            if earlier is not None:
+                return earlier
+        drafted = await self._drafted(new, idempotency_key)
+        job = await asyncio.to_thread(self._stored, drafted, request_digest)
+        if job.id == drafted.id:
+            await self._refuse_files_that_went(job)
+            self._tell_workers(job)
+        return job
+
+    async def get(self, job_id: str) -> Job:
+        return await asyncio.to_thread(self._store.get, job_id)
+
+    async def list(self, *, limit: int, after: str | None, metadata: dict[str, str] | None = None) -> Page[Job]:
+        return await asyncio.to_thread(self._page, limit, after, metadata or {})
+
+    async def events(self, job_id: str, *, limit: int, after: str | None) -> Page[JobEvent]:
+        before = _number(after) if after is not None else None
+        history = await asyncio.to_thread(self._store.history, job_id)
+        told = await asyncio.to_thread(history.read)
+        events = [event for event in reversed(told) if before is None or (event_number(event.id) or 0) < before]
+        return Page(events[:limit], has_more=len(events) > limit)
+
+    async def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
+        last = _number(after) if after is not None else 0
+        history = await asyncio.to_thread(self._store.history, job_id)
+        while not history.is_over:
+            for event in await asyncio.to_thread(history.read):
+                if (event_number(event.id) or 0) > last:
+                    yield event
+            if self._ends_watching:
+                message = "the service is going down: watch again in a moment, with Last-Event-ID"
+                raise ServiceError(503, "shutting_down", message, retry_after_s=2)
+            if not history.is_over:
+                await asyncio.sleep(_POLL_S)
+
+    async def cancel(self, job_id: str) -> Job:
+        return await asyncio.to_thread(wishes.cancel, self._store, job_id)
+
+    async def pause(self, job_id: str) -> Job:
+        return await asyncio.to_thread(wishes.pause, self._store, job_id)
+
+    async def resume(self, job_id: str) -> Job:
+        job = await asyncio.to_thread(wishes.resume, self._store, job_id)
+        if job.status is JobStatus.QUEUED:
+            self._tell_workers(job)
+        return job
+
+    def end_watching(self) -> None:
+        """Every ``watch`` ends within a moment with an error that asks to come back; safe in a signal handler."""
+        self._ends_watching = True
+
+    async def close(self) -> None:
+        """Waits for what is being told to workers."""
+        await asyncio.gather(*self._telling)
+
+    def _tell_workers(self, job: Job) -> None:
+        """Without waiting for the queue: they find the job anyway."""
+        telling = asyncio.create_task(self._queue.enqueue(job.id, job.attempt))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
+
+    async def _drafted(self, new: NewJob, idempotency_key: str | None) -> Job:
+        """The job that a request asks for; raises ServiceError where something is wrong with it."""
+        self._refuse_unknown_backbone(new.backbone)
+        _refuse_name(new.adapter_name)
+        training = await self._file(new.training_file, "training_file")
+        held_back = None
+        if new.validation_file is not None:
+            held_back = await self._file(new.validation_file, "validation_file")
+            _refuse_other_labels(training, held_back)
+        backbone = self._describe()
+        seed = new.seed if new.seed is not None else secrets.randbelow(2**31)
+        hyperparameters, config = await asyncio.to_thread(_configured, new, backbone.config, seed, training)
+        return Job(
+            id=new_job_id(),
+            status=JobStatus.QUEUED,
+            created_at=int(time.time()),
+            training_file=training.id,
+            validation_file=held_back.id if held_back is not None else None,
+            backbone=new.backbone,
+            backbone_digest=backbone.digest,
+            adapter_name=new.adapter_name,
+            hyperparameters=hyperparameters,
+            config=config,
+            seed=seed,
+            metadata=dict(new.metadata),
+            report=_report(training, held_back),
+            idempotency_key=idempotency_key,
+        )
+
+    def _refuse_unknown_backbone(self, name: str) -> None:
+        own = self._settings.backbone
+        if name != own:
+            raise InvalidRequest(
+                f"model is {name[:100]!r}, this service has the backbone {own!r} and trains over no other: ask for "
+                f"{own!r}",
+                param="model",
+                code="model_not_found",
+            )
+
+    async def _refuse_files_that_went(self, job: Job) -> None:
+        """A file may have been deleted before anybody could know that this job uses it."""
+        try:
+            await self._file(job.training_file, "training_file")
+            if job.validation_file is not None:
+                await self._file(job.validation_file, "validation_file")
+        except ServiceError:
+            await asyncio.to_thread(wishes.cancel, self._store, job.id)
+            raise
+
+    async def _file(self, file_id: str, param: str) -> StoredFile:
+        try:
+            return await self._files.get(file_id)
+        except ServiceError as exc:
+            if exc.status != 404:
+                raise
+            message = f"{param} is {file_id[:100]!r}, and there is no such file: upload it with POST /v1/files"
+            raise InvalidRequest(message, param=param, code="file_not_found") from exc
+
+    def _stored(self, job: Job, request_digest: str) -> Job:
+        limit = self._settings.max_open_jobs
+        try:
+            return self._store.create(job, request_digest=request_digest, max_open=limit)
+        except StorageFull as exc:
+            message = "the volume is full: delete files or adapter sets that nobody needs, and try again"
+            raise ServiceError(503, "storage_full", message, retry_after_s=60) from exc
+
+    def _page(self, limit: int, after: str | None, metadata: Mapping[str, str]) -> Page[Job]:
+        ids = self._store.ids()
+        if after is not None:
+            if after not in ids:
+                raise InvalidRequest(f"after is {after[:100]!r}, and there is no such job: leave it out", param="after")
+            ids = ids[ids.index(after) + 1 :]
+        fitting: list[Job] = []
+        for job_id in ids:
+            try:
+                job = self._store.get(job_id)
+            except JobDamaged:
+                continue
+            if all(job.metadata.get(key) == value for key, value in metadata.items()):
+                fitting.append(job)
+            if len(fitting) > limit:
+                break
+        return Page(fitting[:limit], has_more=len(fitting) > limit)
+
+
+def _configured(
+    new: NewJob, backbone: BackboneConfig, seed: int, training: StoredFile
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Hyperparameters as asked for, and the run's whole configuration as JSON types."""
+    try:
+        wanted = Hyperparameters.model_validate(dict(new.hyperparameters))
+        config = wanted.training_config(backbone, seed=seed, labels=bool(training.labels))
+        config.adapter.check_fits(backbone)
+    except ConfigError as exc:
+        raise InvalidRequest(str(exc), param=f"hyperparameters.{exc.field}") from exc
+    except ValidationError as exc:
+        first = exc.errors()[0]
+        param = ".".join(map(str, ("hyperparameters", *first["loc"])))
+        said = first["msg"] if first["input"] is None else f"{param} is {first['input']!r}: {first['msg']}"
+        raise InvalidRequest(said, param=param) from exc
+    return dict(new.hyperparameters), config.to_dict()
+
+
+def _refuse_name(name: str) -> None:
+    from model.adapter_set import check_name
+
+    try:
+        check_name(name)
+    except ConfigError as exc:
+        raise InvalidRequest(str(exc), param="suffix") from exc
+
+
+def _report(training: StoredFile, held_back: StoredFile | None) -> dict[str, Any]:
+    """What was found in the data, and under which names it came."""
+    files = (
+        {"training_file": training} if held_back is None else {"training_file": training, "validation_file": held_back}
+    )
+    return {name: {"filename": stored.filename, **stored.report} for name, stored in files.items()}
+
+
+def _refuse_other_labels(training: StoredFile, held_back: StoredFile) -> None:
+    """The head's classes are the training file's: others cannot be measured, and one alone measures nothing."""
+    if not training.labels:
+        return
+    if unknown := sorted(set(held_back.labels) - set(training.labels)):
+        message = f"validation_file has labels that training_file lacks ({', '.join(unknown[:5])}): remove those rows"
+        raise InvalidRequest(message, param="validation_file")
+    if len(held_back.labels) < 2:
+        message = "training_file has labels, so validation_file needs at least 2 of them: add rows, or leave it out"
+        raise InvalidRequest(message, param="validation_file")
+
+
+def _digest(new: NewJob) -> str:
+    """Of everything that was asked for."""
+    return hashlib.sha256(json.dumps(asdict(new), sort_keys=True).encode()).hexdigest()
+
+
+def _number(after: str) -> int:
+    number = event_number(after)
+    if number is None:
+        raise InvalidRequest(f"after is {after[:100]!r}, and event ids look like ftevent-000000001", param="after")
+    return number

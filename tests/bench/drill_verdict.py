@@ -1,0 +1,61 @@
+"""Whether every job of a drill came to the end it should have come to, once, and left nothing else behind."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from model.errors import AdaVAEError
+from model.pretrained import load_backbone
+from model.training.run import TrainingRequest, train_adapter_set
+from service.jobs.job import Job, JobStatus
+from tests.integration.training_home import TrainingHome, read_metrics, training_config
+
+_ENDS = ("The job has succeeded", "The job is cancelled", "The job has failed")
+
+
+def violations(home: TrainingHome, ended: Sequence[Job], doomed: Collection[str], num_steps: int) -> list[str]:
+    """What is wrong, in words; nothing where all is well.
+
+    Args:
+        home: The volume.
+        ended: Every job there is.
+        doomed: Ids of those that somebody has cancelled.
+        num_steps: Of each run.
+    """
+    expected = _unbroken_figures(home, num_steps)
+    found = [problem for job in ended for problem in _problems_of(home, job, expected, job.id in doomed)]
+    lost = sorted(set(home.store.ids()) ^ {job.id for job in ended})
+    leftovers = [
+        *home.settings.own_adapters.glob(".*"),
+        *home.settings.jobs.glob(".staging*"),
+        *home.settings.jobs.glob("*/attempts/*/.staging*"),
+        *home.settings.jobs.glob("*/attempts/*/checkpoints"),
+    ]
+    return [*found, *(f"unknown: {job_id}" for job_id in lost), *(f"left behind: {path}" for path in leftovers)]
+
+
+def _unbroken_figures(home: TrainingHome, num_steps: int) -> dict[str, Any]:
+    """The last figures of the same run when nothing befalls it."""
+    directory = home.settings.data / "unbroken"
+    config = training_config(max_steps=num_steps)
+    request = TrainingRequest(name="unbroken", data=home.data, validation=None, config=config, truncate=True)
+    pretrained = load_backbone(home.settings.backbone_source)
+    train_adapter_set(request, pretrained, directory=directory / "run", destination=directory / "adapters")
+    return read_metrics(directory / "run" / "metrics.jsonl")[-1]
+
+
+def _problems_of(home: TrainingHome, job: Job, expected: dict[str, Any], is_doomed: bool) -> list[str]:
+    try:
+        versions = home.versions(job.adapter_name)
+    except (AdaVAEError, AssertionError) as exc:
+        return [f"{job.id} is half published: {exc}"]
+    problems = []
+    if job.status is JobStatus.CANCELLED and is_doomed:
+        problems += [f"{job.id} was cancelled and has {versions}"] if versions else []
+    elif job.status is not JobStatus.SUCCEEDED:
+        problems.append(f"{job.id} is lost: it is {job.status}, {job.error}")
+    elif [f"{job.adapter_name}@{version}" for version in versions] != [job.adapter]:
+        problems.append(f"{job.id} says it made {job.adapter}, there are {versions}")
+    elif home.metrics(job)[-1]["validation_loss"] != expected["validation_loss"]:
+        problems.append(f"{job.id} ended unlike an unbroken run: {home.metrics(job)[-1]}, not {expected}")
+    ends = [message for message in home.told(job) if message.startswith(_ENDS)]
+    return problems if len(ends) == 1 else [*problems, f"{job.id} was told to have ended: {ends}"]

@@ -1,0 +1,325 @@
+"""A seeded drill: two workers, a Redis and jobs, and one random fault after another.
+
+    python -m tests.bench.fault_drill --faults 100 --seed 0
+
+At the end every job is done once, or cancelled where somebody asked for that: none lost, none done twice, none half
+published, and each trained to the same last figures as a run that nothing befell. Writes one JSON object to stdout.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from service.jobs import wishes
+from service.jobs.attempt_files import attempt_directory, newest_step
+from service.jobs.job import Job, JobStatus
+from service.jobs.job_errors import JobConflict
+from tests.bench.drill_verdict import violations
+from tests.integration.redis_server import RedisServer
+from tests.integration.training_home import TrainingHome, WorkerProcess, fill_disk_of
+
+NUM_STEPS = 100
+_NUM_OPEN = 3
+_LEASE_S = 1.5
+_LONGEST_PAUSE_S = 1.0
+_PATIENCE_S = 20.0
+_POLL_S = 0.02
+
+
+@dataclass(slots=True)
+class Summary:
+    """What the drill did, and what went wrong."""
+
+    seed: int
+    faults: dict[str, int]
+    jobs: int
+    statuses: dict[str, int]
+    attempts: int
+    seconds: float
+    violations: list[str]
+
+
+class Drill:
+    """One drill over one volume."""
+
+    def __init__(self, home: TrainingHome, redis: RedisServer, seed: int) -> None:
+        self._home, self._redis, self._random, self._seed = home, redis, random.Random(seed), seed
+        self._workers = [home.start_worker(), home.start_worker()]
+        self._jobs: list[Job] = []
+        self._doomed: set[str] = set()
+        self._faults: list[Callable[[], bool]] = [
+            self._kill_worker,
+            self._stop_worker,
+            self._freeze_worker,
+            self._kill_training,
+            self._fill_disk,
+            self._damage_checkpoint,
+            self._kill_redis,
+            self._wipe_redis,
+            self._freeze_redis,
+            self._cancel_job,
+            self._pause_job,
+            self._strike_while_publishing,
+        ]
+
+    def run(self, num_faults: int) -> Summary:
+        """Every kind of fault in turn, shuffled each round, then whatever is left to be done."""
+        started_at, done, order = time.monotonic(), Counter[str](), list[Callable[[], bool]]()
+        while done.total() < num_faults:
+            self._top_up()
+            self._wait_for_progress()
+            time.sleep(self._random.uniform(0.0, _LONGEST_PAUSE_S))
+            if not order:
+                order = self._random.sample(self._faults, len(self._faults))
+            fault = order.pop()
+            if fault():
+                done[fault.__name__.removeprefix("_")] += 1
+        self._home.wait_for(lambda: all(self._is_over(job) for job in self._jobs))
+        self._home.wait_for(lambda: not list(self._home.settings.jobs.glob("*/attempts/*/checkpoints")))
+        exit_codes = [worker.stop() for worker in self._workers]
+        ended = [self._home.store.get(job.id) for job in self._jobs]
+        return Summary(
+            seed=self._seed,
+            faults=dict(done),
+            jobs=len(ended),
+            statuses=dict(Counter(str(job.status) for job in ended)),
+            attempts=sum(job.attempt for job in ended),
+            seconds=round(time.monotonic() - started_at, 1),
+            violations=[
+                *violations(self._home, ended, self._doomed, NUM_STEPS),
+                *(f"a worker ended with exit code {code}" for code in exit_codes if code),
+            ],
+        )
+
+    def _top_up(self) -> None:
+        """Jobs for both workers, and one that waits; every other one is dispatched, the rest have to be found."""
+        while len(self._open()) < _NUM_OPEN:
+            job = self._home.queue_job(f"set-{len(self._jobs)}", max_steps=NUM_STEPS)
+            self._jobs.append(job)
+            if self._random.random() < 0.5:
+                self._home.dispatch(job)
+
+    def _open(self) -> list[Job]:
+        jobs = [self._home.store.get(job.id) for job in self._jobs]
+        return [job for job in jobs if not job.status.is_finished]
+
+    def _is_over(self, job: Job) -> bool:
+        """A paused job is resumed on the way."""
+        if self._home.status(job) is JobStatus.PAUSED:
+            wishes.resume(self._home.store, job.id)
+        return self._home.status(job).is_finished
+
+    def _wait_for_progress(self) -> None:
+        """Faults are to hit runs that are under way, not the start of processes again and again."""
+        before, deadline_s = self._progress(), time.monotonic() + _PATIENCE_S
+        while self._progress() == before and time.monotonic() < deadline_s:
+            time.sleep(_POLL_S)
+
+    def _progress(self) -> list[tuple[str, JobStatus, int]]:
+        return [(job.id, job.status, newest_step(self._home.store.directory(job.id))) for job in self._open()]
+
+    def _replaced(self, worker: WorkerProcess) -> None:
+        self._workers[self._workers.index(worker)] = self._home.start_worker()
+
+    def _kill_worker(self) -> bool:
+        worker = self._random.choice(self._workers)
+        worker.kill()
+        self._replaced(worker)
+        return True
+
+    def _stop_worker(self) -> bool:
+        worker = self._random.choice(self._workers)
+        assert worker.stop() == 0, worker.output
+        self._replaced(worker)
+        return True
+
+    def _freeze_worker(self) -> bool:
+        """Until somebody else has its job; its training process goes on."""
+        worker = self._random.choice(self._workers)
+        self._freeze(worker, self._job_of(worker.child) if worker.child is not None else None)
+        return True
+
+    def _freeze(self, worker: WorkerProcess, job: Job | None) -> None:
+        worker.freeze()
+        deadline_s = time.monotonic() + (_PATIENCE_S if job is not None else _LEASE_S)
+        while time.monotonic() < deadline_s and not (job is not None and self._is_taken_over(job)):
+            time.sleep(_POLL_S)
+        time.sleep(self._random.uniform(0.0, 2.0) * _LEASE_S)
+        worker.thaw()
+
+    def _is_taken_over(self, job: Job) -> bool:
+        now = self._home.store.get(job.id)
+        return now.attempt != job.attempt or now.status.is_finished
+
+    def _kill_training(self) -> bool:
+        return self._strike_training(_kill)
+
+    def _fill_disk(self) -> bool:
+        return self._strike_training(fill_disk_of)
+
+    def _strike_training(self, strike: Callable[[int], None]) -> bool:
+        """Where the run has got on since its last setback: three in a row would rightly fail it."""
+        for worker in self._random.sample(self._workers, len(self._workers)):
+            child = worker.child
+            job = self._job_of(child) if child is not None else None
+            if child is not None and job is not None and self._has_got_on(job):
+                strike(child)
+                return True
+        return False
+
+    def _job_of(self, child: int) -> Job | None:
+        """The running job whose lease names the worker that is the process's parent."""
+        parent = _parent(child)
+        for job in self._open():
+            lease = attempt_directory(self._home.store.directory(job.id), job.attempt) / "lease.json"
+            if job.status is JobStatus.RUNNING and json.loads(lease.read_bytes())["worker"].split(":")[1] == parent:
+                return job
+        return None
+
+    def _has_got_on(self, job: Job) -> bool:
+        directory = self._home.store.directory(job.id)
+        setbacks = directory / "setbacks.json"
+        known = json.loads(setbacks.read_bytes())["step"] if setbacks.exists() else -1
+        return newest_step(directory) > known
+
+    def _damage_checkpoint(self) -> bool:
+        """The newest one of a run whose worker is killed right after."""
+        for worker in self._random.sample(self._workers, len(self._workers)):
+            job = self._job_of(worker.child) if worker.child is not None else None
+            if job is None:
+                continue
+            directory = attempt_directory(self._home.store.directory(job.id), job.attempt) / "checkpoints"
+            worker.kill()
+            for path in sorted(directory.glob("step-*"))[-1:]:
+                content = path.read_bytes()
+                path.unlink()  # other attempts may have the same file under another name
+                path.write_bytes(content[: len(content) // 2])
+            self._replaced(worker)
+            return True
+        return False
+
+    def _kill_redis(self) -> bool:
+        self._redis.kill()
+        time.sleep(self._random.uniform(0.0, 1.5))
+        self._redis.start()
+        return True
+
+    def _wipe_redis(self) -> bool:
+        _wipe(self._redis)
+        return True
+
+    def _freeze_redis(self) -> bool:
+        self._redis.hang()
+        time.sleep(self._random.uniform(0.5, 2.0))
+        self._redis.resume()
+        return True
+
+    def _cancel_job(self) -> bool:
+        job = self._random.choice(self._jobs[-_NUM_OPEN:])
+        try:
+            wishes.cancel(self._home.store, job.id)
+        except JobConflict:
+            return False
+        self._doomed.add(job.id)
+        return True
+
+    def _pause_job(self) -> bool:
+        job = self._random.choice(self._jobs[-_NUM_OPEN:])
+        try:
+            wishes.pause(self._home.store, job.id)
+        except JobConflict:
+            return False
+        time.sleep(self._random.uniform(0.0, 1.0))
+        with contextlib.suppress(JobConflict):  # where it has ended meanwhile
+            wishes.resume(self._home.store, job.id)
+        return True
+
+    def _strike_while_publishing(self) -> bool:
+        """About when a set is put in place: its worker is killed, frozen, or the job is cancelled."""
+        deadline_s = time.monotonic() + _PATIENCE_S
+        while time.monotonic() < deadline_s:
+            for worker in self._workers:
+                job = self._job_of(worker.child) if worker.child is not None else None
+                if job is not None and (job.progress or {}).get("step", 0) >= NUM_STEPS:
+                    time.sleep(self._random.uniform(0.0, 0.5))
+                    self._strike(worker, job)
+                    return True
+            time.sleep(_POLL_S / 4)
+        return False
+
+    def _strike(self, worker: WorkerProcess, job: Job) -> None:
+        match self._random.choice(("kill", "freeze", "cancel")):
+            case "kill":
+                worker.kill()
+                self._replaced(worker)
+            case "freeze":
+                self._freeze(worker, job)
+            case "cancel":
+                try:
+                    wishes.cancel(self._home.store, job.id)
+                except JobConflict:
+                    return
+                self._doomed.add(job.id)
+
+
+def _kill(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _wipe(redis: RedisServer) -> None:
+    with socket.create_connection(("127.0.0.1", redis.port), timeout=_PATIENCE_S) as connection:
+        connection.sendall(b"FLUSHALL\r\n")
+        assert connection.recv(64) == b"+OK\r\n"
+
+
+def _parent(pid: int) -> str | None:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[1]
+    except OSError:
+        return None
+
+
+def drill(root: Path, redis: RedisServer, *, num_faults: int, seed: int) -> Summary:
+    """Runs one; every process it started has ended when it returns."""
+    home = TrainingHome(root, redis_url=redis.url, lease_s=_LEASE_S)
+    try:
+        return Drill(home, redis, seed).run(num_faults)
+    finally:
+        home.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--faults", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    binary = shutil.which("redis-server")
+    if binary is None:
+        sys.exit("redis-server is not installed (Debian: apt-get install redis-server)")
+    with tempfile.TemporaryDirectory(prefix="drill-") as directory, contextlib.ExitStack() as ending:
+        redis = RedisServer(binary, Path(directory))
+        ending.callback(redis.kill)
+        redis.start()
+        summary = drill(Path(directory) / "home", redis, num_faults=options.faults, seed=options.seed)
+    sys.stdout.write(json.dumps(asdict(summary)) + "\n")
+    sys.exit(1 if summary.violations else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,159 @@
+"""Hyperparameters: OpenAI's names and ours, limits, and the run that they make together."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from model.training.config import Preset, TrainingConfig, preset_config
+from service.errors import InvalidRequest
+from service.jobs.hyperparameters import Hyperparameters, effective_hyperparameters
+from tests.tiny import TINY
+
+_AUTO = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
+_WHOLE = ("steps", "batch_size", "latent_size", "adapter_size", "validations")
+_NUMBERS = ("n_epochs", "epochs", "learning_rate_multiplier", "learning_rate", "beta", "word_dropout", "head_weight")
+
+
+def _config(labels: bool = True, **fields: Any) -> TrainingConfig:
+    return Hyperparameters.model_validate(fields).training_config(TINY, seed=7, labels=labels)
+
+
+def _refused(**fields: Any) -> dict[str, Any]:
+    with pytest.raises(ValidationError) as error:
+        Hyperparameters.model_validate(fields)
+    assert error.value.error_count() == 1
+    return dict(error.value.errors()[0])
+
+
+@pytest.mark.parametrize("fields", [{}, _AUTO, {"beta": None}])
+def test_without_a_wish_the_preset_holds(fields: dict[str, Any]) -> None:
+    assert _config(**fields).to_dict() == preset_config(Preset.GENERATION, TINY).to_dict() | {"seed": 7}
+
+
+@pytest.mark.parametrize("preset", list(Preset))
+def test_every_preset_can_be_asked_for(preset: Preset) -> None:
+    assert _config(preset=str(preset)).preset is preset
+
+
+def test_every_field_reaches_the_run() -> None:
+    sizes = {"latent_size": 16, "adapter_size": 4}
+    others = {"batch_size": 8, "learning_rate": 0.001, "free_bits": 0.25, "beta": 0.5, "word_dropout": 0.1}
+    others |= {"head_weight": 2, "validations": 3}
+    config = _config(n_epochs=2.5, steps=40, **sizes, **others).to_dict()
+    assert {name: config["adapter"][name] for name in sizes} == sizes
+    assert {name: config[name] for name in others} == others
+    assert (config["epochs"], config["max_steps"], config["seed"]) == (2.5, 40, 7)
+
+
+def test_epochs_is_another_name_of_n_epochs() -> None:
+    assert _config(epochs=2) == _config(n_epochs=2)
+    assert _config(epochs=2) != _config()
+
+
+def test_steps_alone_are_not_cut_short_by_the_epochs_of_the_preset() -> None:
+    config = _config(steps=1_000_000)
+    assert (config.max_steps, config.epochs) == (1_000_000, 10_000)
+
+
+def test_the_multiplier_is_times_the_rate_of_the_preset() -> None:
+    assert _config(learning_rate_multiplier=0.5).learning_rate == _config().learning_rate / 2
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"epochs": 1, "n_epochs": 1}, "epochs"),
+        ({"learning_rate": 0.1, "learning_rate_multiplier": 2}, "learning_rate"),
+    ],
+)
+def test_two_names_of_one_thing_are_refused(fields: dict[str, Any], field: str) -> None:
+    error = _refused(**fields)
+    assert (error["loc"], error["type"]) == ((field,), "one_of_both")
+    assert all(name in error["msg"] for name in fields)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n_epochs", 101),
+        ("epochs", 0),
+        ("steps", 1_000_001),
+        ("steps", 0),
+        ("batch_size", 1025),
+        ("latent_size", 1025),
+        ("adapter_size", 0),
+        ("learning_rate", 2),
+        ("learning_rate_multiplier", 0),
+        ("beta", -0.1),
+        ("free_bits", 101),
+        ("word_dropout", 0.95),
+        ("head_weight", 1001),
+        ("validations", 101),
+        *((name, float("nan")) for name in _NUMBERS),
+    ],
+)
+def test_what_is_out_of_range_is_refused_with_its_limits(field: str, value: float) -> None:
+    error = _refused(**{field: value})
+    assert error["loc"] == (field,)
+    assert "must be a" in error["msg"] and " from " in error["msg"] and " to " in error["msg"]
+
+
+@pytest.mark.parametrize("field", [*_WHOLE, *_NUMBERS])
+@pytest.mark.parametrize("value", ["3", True, [3], {}])
+def test_only_numbers_are_numbers(field: str, value: object) -> None:
+    assert _refused(**{field: value})["loc"] == (field,)
+
+
+@pytest.mark.parametrize("field", _WHOLE)
+def test_whole_numbers_have_no_fraction(field: str) -> None:
+    assert "whole number" in _refused(**{field: 2.5})["msg"]
+
+
+@pytest.mark.parametrize("field", ["steps", "learning_rate", "epochs", "beta"])
+def test_auto_is_for_the_names_of_openai(field: str) -> None:
+    assert _refused(**{field: "auto"})["loc"] == (field,)
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("epoch", "did you mean epochs?"), ("warp", "the fields are preset,")])
+def test_an_unknown_field_is_refused_once_with_what_is_there(name: str, remedy: str) -> None:
+    error = _refused(**{name: 1, "zzz": 2})
+    assert error["loc"] == (name,)
+    assert remedy in error["msg"]
+
+
+def test_a_rate_that_the_multiplier_makes_too_large_names_its_field() -> None:
+    """Limits of the run itself hold too, whatever the limits of the wire are."""
+    wanted = Hyperparameters.model_construct(learning_rate_multiplier=1e6)
+    with pytest.raises(InvalidRequest) as error:
+        wanted.training_config(TINY, seed=0, labels=True)
+    assert error.value.param == "hyperparameters.learning_rate"
+    assert "must be in [1e-07, 1]" in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("labels", "fields", "param"),
+    [
+        (False, {"preset": "classification"}, "hyperparameters.preset"),
+        (False, {"head_weight": 2}, "hyperparameters.head_weight"),
+        (True, {"preset": "language-modelling", "head_weight": 2}, "hyperparameters.head_weight"),
+    ],
+)
+def test_a_head_needs_labels(labels: bool, fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        _config(labels, **fields)
+    assert error.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({}, {"n_epochs": 3, "steps": None, "learning_rate_multiplier": "auto", "batch_size": 128}),
+        ({"epochs": 1.5, "learning_rate_multiplier": 2}, {"n_epochs": 1.5, "learning_rate_multiplier": 2}),
+        ({"steps": 9, "latent_size": 5}, {"n_epochs": "auto", "steps": 9, "latent_size": 5}),
+    ],
+)
+def test_what_a_job_trains_with_is_told(asked: dict[str, Any], told: dict[str, Any]) -> None:
+    effective = effective_hyperparameters(asked, _config(**asked).to_dict())
+    assert {name: effective[name] for name in told} == told
+    assert set(effective) == set(Hyperparameters.model_fields) - {"epochs"}
