@@ -19,6 +19,8 @@ TAGS = [
     {"name": "texts", "description": "Texts to latent vectors, to labels, and back."},
     {"name": "latent space", "description": "Sentences between two others, and changed like others."},
     {"name": "adapter sets", "description": "What is installed."},
+    {"name": "files", "description": "Texts to train on, as OpenAI's clients send them."},
+    {"name": "training", "description": "Jobs that make adapter sets, as OpenAI's clients drive them."},
     {"name": "health", "description": "For load balancers, monitoring and people."},
 ]
 
@@ -34,12 +36,24 @@ STREAMED: dict[int | str, dict[str, Any]] = {
     }
 }
 
+WATCHED: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "A page, or with `stream=true` events.",
+        "content": {
+            "text/event-stream": {
+                "schema": {"type": "string"},
+                "example": 'id: ftevent-000000001\ndata: {"object":"fine_tuning.job.event", ...}\n\ndata: [DONE]\n\n',
+            }
+        },
+    }
+}
+
 _ERRORS = {
     400: "The body is no JSON.",
     401: "No key, or an unknown one.",
     403: "The key lacks the scope.",
-    404: "No such adapter set.",
-    409: "The adapter set cannot do this.",
+    404: "No such adapter set, file or job.",
+    409: "Not possible with this one, or not now.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",
     422: "A field is unknown, missing or out of range.",

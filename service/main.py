@@ -10,14 +10,15 @@ from collections.abc import AsyncIterator, Callable
 import structlog
 from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response
 
 from model.errors import AdaVAEError
 from service.access import Access, needs
 from service.api_keys import load_api_keys
 from service.body_limit import BodyLimit
-from service.documentation import DESCRIPTION, STREAMED, TAGS, documented_errors, documented_security
+from service.documentation import DESCRIPTION, STREAMED, TAGS, WATCHED, documented_errors, documented_security
 from service.error_replies import add_error_replies
+from service.jobs.protocol import TrainingOperations
 from service.latent_protocol import LatentOperations
 from service.metrics import Metrics
 from service.rate_limit import RateLimit
@@ -29,6 +30,23 @@ from service.routes.classify import classify
 from service.routes.decode import decode
 from service.routes.dependencies import require_json
 from service.routes.encode import encode
+from service.routes.files import (
+    create_file,
+    delete_file,
+    get_file,
+    get_file_content,
+    list_files,
+    refuse_other_sites,
+)
+from service.routes.fine_tuning import (
+    cancel_job,
+    create_job,
+    get_job,
+    list_events,
+    list_jobs,
+    pause_job,
+    resume_job,
+)
 from service.routes.health import get_metrics, get_version, healthz, readyz
 from service.routes.interpolate import interpolate
 from service.routes.static import docs, root, static
@@ -43,6 +61,8 @@ from service.schemas import (
     InterpolateReply,
     StatusReply,
 )
+from service.schemas_files import BINARY, UPLOAD_BODY, FileDeletedReply, FileListReply, FileReply
+from service.schemas_training import EventListReply, JobListReply, JobReply
 from service.settings import Settings
 
 OnStarted = Callable[["asyncio.Task[None]"], None]
@@ -54,14 +74,16 @@ def create_app(
     latent: LatentOperations,
     metrics: Metrics | None = None,
     on_started: OnStarted | None = None,
+    training: TrainingOperations | None = None,
 ) -> FastAPI:
-    """The whole HTTP service over ``latent``, which it starts in the background and stops.
+    """The whole HTTP service over ``latent`` and ``training``, which it starts in the background and stops.
 
     Args:
         settings: Limits, keys, rate limit.
         latent: What answers.
         metrics: Those that ``latent`` writes too; new ones if left out.
-        on_started: Is given the task of ``latent.start`` when that has ended, well or not.
+        on_started: Is given the task that starts both when that has ended, well or not.
+        training: What answers under /v1; None where training is off.
 
     Raises:
         SettingsError: Keys or rate limit cannot be understood.
@@ -76,18 +98,19 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        lifespan=_lifespan(latent, on_started or _log_failure),
+        lifespan=_lifespan(latent, training, on_started or _log_failure),
         telemetry={"tracing": False, "metrics": False, "logs": False},
         middleware=[
             Middleware(RequestId),
             Middleware(RequestLog, metrics=metrics),
             Middleware(Access, keys=keys, rate_limit=rate_limit),
-            Middleware(BodyLimit, max_bytes=settings.max_body_bytes),
+            Middleware(BodyLimit, max_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes),
         ],
     )
     app.state.settings, app.state.latent, app.state.metrics = settings, latent, metrics
+    app.state.training = training
     add_error_replies(app)
-    for router in (_operations, _adapters, _health):
+    for router in (_operations, _adapters, _files, _jobs, _health):
         app.include_router(router(has_keys=bool(keys)))
     return app
 
@@ -115,6 +138,44 @@ def _adapters(*, has_keys: bool) -> APIRouter:
     return router
 
 
+def _files(*, has_keys: bool) -> APIRouter:
+    guards = [Depends(needs("train")), *documented_security(has_keys)]
+    refused, missing = documented_errors(400, 403, 409, 413, 415), documented_errors(404)
+    router = APIRouter(
+        tags=["files"], dependencies=guards, responses=documented_errors(422, 429, 503, has_keys=has_keys)
+    )
+    own_pages = [Depends(refuse_other_sites)]
+    router.post(
+        "/v1/files", dependencies=own_pages, responses=refused, response_model=FileReply, openapi_extra=UPLOAD_BODY
+    )(create_file)
+    router.get("/v1/files", response_model=FileListReply)(list_files)
+    router.get("/v1/files/{file_id}", responses=missing, response_model=FileReply)(get_file)
+    router.get("/v1/files/{file_id}/content", responses=BINARY | missing, response_class=Response)(get_file_content)
+    router.delete("/v1/files/{file_id}", responses=documented_errors(404, 409), response_model=FileDeletedReply)(
+        delete_file
+    )
+    return router
+
+
+def _jobs(*, has_keys: bool) -> APIRouter:
+    guards = [Depends(needs("train")), *documented_security(has_keys)]
+    refused, missing = documented_errors(400, 409, 413, 415), documented_errors(404)
+    router = APIRouter(
+        prefix="/v1/fine_tuning/jobs",
+        tags=["training"],
+        dependencies=guards,
+        responses=documented_errors(422, 429, 503, has_keys=has_keys),
+    )
+    json_only = [Depends(require_json)]
+    router.post("", dependencies=json_only, responses=refused, response_model=JobReply)(create_job)
+    router.get("", response_model=JobListReply)(list_jobs)
+    router.get("/{job_id}", responses=missing, response_model=JobReply)(get_job)
+    router.get("/{job_id}/events", responses=WATCHED | missing, response_model=EventListReply)(list_events)
+    for change, route in (("cancel", cancel_job), ("pause", pause_job), ("resume", resume_job)):
+        router.post(f"/{{job_id}}/{change}", responses=documented_errors(404, 409), response_model=JobReply)(route)
+    return router
+
+
 def _health(*, has_keys: bool) -> APIRouter:
     keyed, errors = documented_security(has_keys), documented_errors(429, has_keys=has_keys)
     router = APIRouter(tags=["health"])
@@ -129,12 +190,12 @@ def _health(*, has_keys: bool) -> APIRouter:
 
 
 def _lifespan(
-    latent: LatentOperations, on_started: OnStarted
+    latent: LatentOperations, training: TrainingOperations | None, on_started: OnStarted
 ) -> Callable[[FastAPI], contextlib.AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         """Starts in the background, so that /healthz answers while weights are being read."""
-        starting = asyncio.ensure_future(latent.start())
+        starting = asyncio.ensure_future(_start(latent, training))
         starting.add_done_callback(on_started)
         try:
             yield
@@ -142,9 +203,17 @@ def _lifespan(
             starting.cancel()
             with contextlib.suppress(asyncio.CancelledError, AdaVAEError, OSError):
                 await starting
+            if training is not None:
+                await training.stop()
             await latent.stop()
 
     return lifespan
+
+
+async def _start(latent: LatentOperations, training: TrainingOperations | None) -> None:
+    await latent.start()
+    if training is not None:
+        await training.start()
 
 
 def _log_failure(starting: "asyncio.Task[None]") -> None:

@@ -32,7 +32,8 @@ def _whole(text: str) -> str:
     return text
 
 
-Text = Annotated[str, Field(min_length=1), AfterValidator(_whole)]
+Whole = AfterValidator(_whole)
+Text = Annotated[str, Field(min_length=1), Whole]
 Texts = Annotated[
     list[Text], Field(min_length=1, fail_fast=True, description="Texts; at most ADAVAE_MAX_TEXTS (256) of them.")
 ]
@@ -44,7 +45,7 @@ AdapterName = Annotated[
         max_length=200,
         description="Adapter set, `name` or `name@version`; the configured default if left out.",
     ),
-    AfterValidator(_whole),
+    Whole,
 ]
 IncludeZ = Annotated[
     list[Literal["z"]], Field(fail_fast=True, max_length=8, description="`z`: put each row's latent vector in.")

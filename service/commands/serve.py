@@ -89,6 +89,8 @@ def _refuse_open_door(settings: Settings, address: str) -> None:
 def _run(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
+    from service.http_server import HttpServer
+    from service.jobs.training_service import TrainingService
     from service.latent_service import LatentService
     from service.log import set_up_log
     from service.main import create_app
@@ -96,8 +98,9 @@ def _run(settings: Settings, listener: socket.socket) -> None:
 
     set_up_log(settings)
     metrics = Metrics()
+    training = None if settings.training == "off" else TrainingService(settings, metrics)
     outcome = _Outcome(_url(listener))
-    app = create_app(settings, LatentService(settings, metrics), metrics, outcome.on_started)
+    app = create_app(settings, LatentService(settings, metrics), metrics, outcome.on_started, training)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -106,7 +109,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
         lifespan="on",
     )
-    outcome.server = uvicorn.Server(config)
+    outcome.server = HttpServer(config, lambda: training.end_watching() if training is not None else None)
     with _signals_end_quietly():
         outcome.server.run(sockets=[listener])
     if outcome.error is not None:

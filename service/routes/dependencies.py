@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from service.errors import ServiceError
+from service.jobs.protocol import TrainingOperations
 from service.latent_protocol import LatentOperations
 from service.metrics import Metrics
 from service.settings import Settings
@@ -25,8 +26,17 @@ def _metrics(request: Request) -> Metrics:
     return metrics
 
 
+def _training(request: Request) -> TrainingOperations:
+    training: TrainingOperations | None = request.app.state.training
+    if training is None:
+        message = "training is turned off here (ADAVAE_TRAINING is off): ask who runs the service to turn it on"
+        raise ServiceError(503, "training_off", message)
+    return training
+
+
 Latent = Annotated[LatentOperations, Depends(_latent)]
 Limits = Annotated[Settings, Depends(_settings)]
+Training = Annotated[TrainingOperations, Depends(_training)]
 AppMetrics = Annotated[Metrics, Depends(_metrics)]
 
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from typing import Generic, TypeVar
 
 import structlog
 from starlette.responses import StreamingResponse
@@ -19,7 +20,10 @@ _KEEPALIVE = b": keepalive\n\n"
 _log = structlog.get_logger("adavae.request")
 
 
-class EventStream(StreamingResponse):
+Content = TypeVar("Content")
+
+
+class EventStream(StreamingResponse, Generic[Content]):
     """Sends objects as events, then ``[DONE]``; an error becomes an ``error`` event with the usual body.
 
     Closes ``objects`` in any case: at the end, after an error, and when the client leaves.
@@ -27,9 +31,16 @@ class EventStream(StreamingResponse):
 
     media_type = "text/event-stream"
 
-    def __init__(self, objects: AsyncGenerator[object, None], *, keepalive_s: float = KEEPALIVE_S) -> None:
+    def __init__(
+        self,
+        objects: AsyncGenerator[Content, None],
+        *,
+        keepalive_s: float = KEEPALIVE_S,
+        id_of: Callable[[Content], str] | None = None,
+    ) -> None:
+        """``id_of`` gives an object's id, which a client that comes back sends as ``Last-Event-ID``; None: no ids."""
         super().__init__((), headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
-        self._objects, self._keepalive_s = objects, keepalive_s
+        self._objects, self._keepalive_s, self._id_of = objects, keepalive_s, id_of
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Starlette drops a generator that it stops reading; here both are closed at once.
@@ -42,7 +53,7 @@ class EventStream(StreamingResponse):
         try:
             async with contextlib.aclosing(_with_pauses(self._objects, self._keepalive_s)) as objects:
                 async for each in objects:
-                    yield _KEEPALIVE if each is None else b"data: " + to_json(each) + b"\n\n"
+                    yield _KEEPALIVE if each is None else self._framed(each)
         except AdaVAEError as exc:
             yield _error_event(error_body(service_error(exc)))
         except Exception:  # the edge: the reply has begun, so the error goes where the client is reading
@@ -51,11 +62,15 @@ class EventStream(StreamingResponse):
         else:
             yield DONE
 
+    def _framed(self, content: Content) -> bytes:
+        head = b"" if self._id_of is None else b"id: " + self._id_of(content).encode() + b"\n"
+        return head + b"data: " + to_json(content) + b"\n\n"
 
-async def _with_pauses(objects: AsyncGenerator[object, None], pause_s: float) -> AsyncGenerator[object | None, None]:
+
+async def _with_pauses(objects: AsyncGenerator[Content, None], pause_s: float) -> AsyncGenerator[Content | None, None]:
     """The same objects, and None whenever the next one takes longer than ``pause_s``."""
     while True:
-        following = asyncio.ensure_future(anext(objects, _END))
+        following: asyncio.Future[Content | _End] = asyncio.ensure_future(anext(objects, _END))
         try:
             while not (await asyncio.wait((following,), timeout=pause_s))[0]:
                 yield None
@@ -63,7 +78,7 @@ async def _with_pauses(objects: AsyncGenerator[object, None], pause_s: float) ->
             if not following.done():
                 following.cancel()
                 await asyncio.wait((following,))
-        if (each := following.result()) is _END:
+        if isinstance(each := following.result(), _End):
             return
         yield each
 
@@ -72,4 +87,8 @@ def _error_event(body: dict[str, object]) -> bytes:
     return b"event: error\ndata: " + to_json(body) + b"\n\n"
 
 
-_END = object()
+class _End:
+    """What comes when there is no more."""
+
+
+_END = _End()

@@ -190,7 +190,7 @@ def test_every_example_of_the_documentation_works_when_pasted(client: TestClient
     schema = client.get("/openapi.json").json()
     num_examples = 0
     for path, methods in schema["paths"].items():
-        if "requestBody" not in methods.get("post", {}):
+        if "requestBody" not in methods.get("post", {}) or path.startswith("/v1/"):
             continue
         name = methods["post"]["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
         for example in schema["components"]["schemas"][name]["examples"]:
@@ -212,7 +212,7 @@ def test_the_examples_fit_the_bundled_adapter_sets() -> None:
 def test_every_route_is_described() -> None:
     schema = create_app(stub_settings(), StubLatentService()).openapi()
     operations = [operation for methods in schema["paths"].values() for operation in methods.values()]
-    assert len(operations) == 12
+    assert len(operations) == 24
     assert all(operation["description"] and operation["tags"] for operation in operations)
 
 

@@ -1,0 +1,106 @@
+"""/v1/files: texts to train on. An upload is read and written as it comes in, and checked before it is kept."""
+
+from contextlib import aclosing
+from typing import Annotated
+from urllib.parse import quote
+
+from fastapi import Path, Query, Request, Response
+from starlette.requests import ClientDisconnect
+
+from service.errors import ServiceError
+from service.jobs.job import StoredFile
+from service.jobs.upload import PURPOSE
+from service.replies import JsonReply, error_reply
+from service.request_log import STATUS_CLIENT_GONE
+from service.routes.dependencies import Training
+from service.routes.upload_form import UploadForm
+from service.schemas_files import FilesQuery
+
+FileIdInPath = Annotated[str, Path(description="The file's id.", max_length=200, examples=["file-" + "0" * 24])]
+
+
+async def create_file(request: Request, training: Training) -> JsonReply:
+    """Stores texts to train on, after they were checked; what was found is in `report`.
+
+    Encoding, broken lines, too few texts, a single label and bytes beyond the limit are refused; duplicates, texts
+    longer than the backbone's context and the like are counted and told.
+    """
+    form = UploadForm(request.headers.get("content-type", ""), request.stream(), purpose=PURPOSE)
+    try:
+        async with aclosing(form.content()) as content:
+            stored = await training.files.create(await form.filename(), PURPOSE, content)
+    except ClientDisconnect as exc:
+        raise ServiceError(STATUS_CLIENT_GONE, "client_gone", "the client has left") from exc
+    except ServiceError as exc:
+        if exc.status != 413:
+            raise
+        return error_reply(exc, {"connection": "close"})  # the rest of the body is never read
+    return JsonReply(_shaped(stored))
+
+
+async def list_files(query: Annotated[FilesQuery, Query()], training: Training) -> JsonReply:
+    """Every stored file, newest first."""
+    page = await training.files.list(limit=query.limit, after=query.after, newest_first=query.order == "desc")
+    data = [_shaped(stored) for stored in page.items]
+    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+    return JsonReply({"object": "list", "data": data, "has_more": page.has_more, "first_id": first, "last_id": last})
+
+
+async def get_file(file_id: FileIdInPath, training: Training) -> JsonReply:
+    """One stored file, with what was found in it."""
+    return JsonReply(_shaped(await training.files.get(file_id)))
+
+
+async def get_file_content(file_id: FileIdInPath, training: Training) -> Response:
+    """The upload as it came."""
+    stored = await training.files.get(file_id)
+    headers = {
+        "content-disposition": f"attachment; filename*=UTF-8''{quote(stored.filename, safe='')}",
+        "x-content-type-options": "nosniff",  # whatever is in it, no browser shall run it
+    }
+    content = await training.files.content(file_id)
+    return Response(content, media_type="application/octet-stream", headers=headers)
+
+
+async def delete_file(file_id: FileIdInPath, training: Training) -> JsonReply:
+    """Deletes a file; 409 while a job that is not finished needs it."""
+    await training.files.delete(file_id)
+    return JsonReply({"object": "file", "id": file_id, "deleted": True})
+
+
+async def refuse_other_sites(request: Request) -> None:
+    """Without keys, keeps other sites' pages from sending files here: for a form a browser asks nobody.
+
+    Raises:
+        ServiceError: 403.
+    """
+    if request.state.api_key is not None:
+        return
+    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
+    if site is not None:
+        is_own = site in ("same-origin", "none")
+    else:
+        is_own = origin is None or origin.partition("://")[2] == request.headers.get("host")
+    if not is_own:
+        raise ServiceError(
+            403,
+            "cross_site",
+            f"a page of another site sent this ({(origin or site or '')[:100]}): send it from a program or a page of "
+            "this service, or set ADAVAE_API_KEYS and give a key",
+        )
+
+
+def _shaped(stored: StoredFile) -> dict[str, object]:
+    return {
+        "object": "file",
+        "id": stored.id,
+        "bytes": stored.num_bytes,
+        "created_at": stored.created_at,
+        "filename": stored.filename,
+        "purpose": stored.purpose,
+        "status": "processed",
+        "rows": stored.num_rows,
+        "labels": dict(stored.labels),
+        "sha256": stored.sha256,
+        "report": dict(stored.report),
+    }

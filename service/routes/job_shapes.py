@@ -1,0 +1,44 @@
+"""How training jobs and their events look on the wire: OpenAI's fields and, beside them, ours."""
+
+from dataclasses import asdict
+
+from service.jobs.hyperparameters import effective_hyperparameters
+from service.jobs.job import Job, JobEvent
+
+_ORGANIZATION = "adavae"  # OpenAI's shape has one; there is only this one here
+
+
+def shape_job(job: Job) -> dict[str, object]:
+    """``fine_tuning.job``, with the hyperparameters that the job really trains with."""
+    hyperparameters = effective_hyperparameters(job.hyperparameters, job.config)
+    return {
+        "object": "fine_tuning.job",
+        "id": job.id,
+        "created_at": job.created_at,
+        "finished_at": job.finished_at,
+        "model": job.backbone,
+        "fine_tuned_model": job.adapter,
+        "organization_id": _ORGANIZATION,
+        "status": job.status,
+        "training_file": job.training_file,
+        "validation_file": job.validation_file,
+        "hyperparameters": hyperparameters,
+        "method": {"type": "supervised", "supervised": {"hyperparameters": hyperparameters}},
+        "trained_tokens": job.trained_tokens,
+        "result_files": [],
+        "seed": job.seed,
+        "error": asdict(job.error) if job.error is not None else None,
+        "estimated_finish": job.estimated_finish,
+        "integrations": [],
+        "metadata": job.metadata,
+        "suffix": job.adapter_name,
+        "attempt": job.attempt,
+        "report": job.report,
+        "progress": job.progress,
+        "metrics": job.metrics,
+    }
+
+
+def shape_event(event: JobEvent) -> dict[str, object]:
+    """``fine_tuning.job.event``."""
+    return {"object": "fine_tuning.job.event", **asdict(event)}

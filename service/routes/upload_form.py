@@ -1,0 +1,152 @@
+"""A multipart form with one file, parsed as it comes in: no more than one piece of it is in memory at any time."""
+
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator
+
+from python_multipart.exceptions import FormParserError
+from python_multipart.multipart import MultipartParser, parse_options_header
+
+from service.errors import InvalidRequest, ServiceError
+
+_MAX_HEADER_BYTES = 8192
+_MAX_FIELD_BYTES = 100
+_EXAMPLE = "as `curl -F purpose=fine-tune -F file=@texts.jsonl` does"
+
+
+class UploadForm:
+    """The fields ``file`` and ``purpose``, in any order; every other is refused.
+
+    All its methods raise ServiceError: 400 where this is no form, 422 where it is not the one that is taken.
+    """
+
+    def __init__(self, content_type: str, body: AsyncIterator[bytes], *, purpose: str) -> None:
+        """``purpose`` is the only one that is accepted."""
+        self._body, self._purpose = body, purpose
+        self._parser = MultipartParser(
+            _boundary(content_type),
+            {
+                "on_part_begin": self._on_part_begin,
+                "on_header_field": self._on_header_name,
+                "on_header_value": self._on_header_value,
+                "on_header_end": self._on_header_end,
+                "on_headers_finished": self._on_headers_finished,
+                "on_part_data": self._on_part_data,
+                "on_part_end": self._on_part_end,
+                "on_end": self._on_end,
+            },
+        )
+        self._header_name, self._header_value, self._disposition = bytearray(), bytearray(), b""
+        self._fields: dict[str, bytearray] = {}
+        self._field = ""
+        self._filename: str | None = None
+        self._pieces: deque[bytes] = deque()
+        self._is_complete = False
+
+    async def filename(self) -> str:
+        """Reads as far as the file begins."""
+        while self._filename is None:
+            if not await self._read():
+                raise InvalidRequest(
+                    f"file is missing: send a form with one, {_EXAMPLE}", param="file", code="missing_field"
+                )
+        return self._filename
+
+    async def content(self) -> AsyncGenerator[bytes, None]:
+        """The file's bytes; ends only when the rest of the form has been read and found right."""
+        while True:
+            while self._pieces:
+                yield self._pieces.popleft()
+            if not await self._read():
+                break
+        if "purpose" not in self._fields:
+            message = f"purpose is missing: add the field purpose with {self._purpose!r}, {_EXAMPLE}"
+            raise InvalidRequest(message, param="purpose", code="missing_field")
+
+    async def _read(self) -> bool:
+        """Parses what came next; False at the end of the form."""
+        piece = await anext(self._body, None)
+        if piece is None:
+            if not self._is_complete:
+                raise _malformed("it ends before its last boundary")
+            return False
+        try:
+            self._parser.write(piece)
+        except FormParserError as exc:
+            raise _malformed(str(exc)[:100]) from exc
+        return True
+
+    def _on_part_begin(self) -> None:
+        self._disposition = b""
+
+    def _on_header_name(self, data: bytes, start: int, end: int) -> None:
+        self._header_name += data[start:end]
+        self._bound_header()
+
+    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._header_value += data[start:end]
+        self._bound_header()
+
+    def _bound_header(self) -> None:
+        if len(self._header_name) + len(self._header_value) > _MAX_HEADER_BYTES:
+            raise _malformed(f"a header in it has more than {_MAX_HEADER_BYTES} bytes")
+
+    def _on_header_end(self) -> None:
+        if self._header_name.lower() == b"content-disposition":
+            self._disposition = bytes(self._header_value)
+        self._header_name.clear()
+        self._header_value.clear()
+
+    def _on_headers_finished(self) -> None:
+        _, options = parse_options_header(self._disposition)
+        if b"name" not in options:
+            raise _malformed("a part of it has no name")
+        self._field = _text(options[b"name"])
+        if self._field not in ("file", "purpose"):
+            message = f"{self._field[:100]}: unknown field: the fields are file, purpose"
+            raise InvalidRequest(message, param=self._field[:100], code="unknown_field")
+        if self._field in self._fields:
+            raise InvalidRequest(f"{self._field} is there twice: send one file a request", param=self._field)
+        self._fields[self._field] = bytearray()
+        if self._field == "file":
+            self._filename = _text(options.get(b"filename", b""))
+
+    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
+        if self._field == "file":
+            self._pieces.append(data[start:end])
+            return
+        self._fields[self._field] += data[start:end]
+        if len(self._fields[self._field]) > _MAX_FIELD_BYTES:
+            self._refuse_purpose()
+
+    def _on_part_end(self) -> None:
+        if self._field == "purpose" and _text(self._fields["purpose"]) != self._purpose:
+            self._refuse_purpose()
+
+    def _refuse_purpose(self) -> None:
+        given = _text(self._fields["purpose"])[:60]
+        message = f"purpose is {given!r}, must be {self._purpose!r}: data is stored for training only"
+        raise InvalidRequest(message, param="purpose")
+
+    def _on_end(self) -> None:
+        self._is_complete = True
+
+
+def _boundary(content_type: str) -> bytes:
+    kind, options = parse_options_header(content_type)
+    if kind != b"multipart/form-data":
+        given = f"is {content_type[:100]!r}" if content_type else "is missing"
+        raise ServiceError(415, "not_a_form", f"the content type {given}: send multipart/form-data, {_EXAMPLE}")
+    boundary = options.get(b"boundary", b"")
+    if not 1 <= len(boundary) <= 70:  # RFC 2046, section 5.1.1
+        raise _malformed(f"its boundary has {len(boundary)} characters, must have 1 to 70")
+    return boundary
+
+
+def _malformed(reason: str) -> ServiceError:
+    return ServiceError(
+        400, "malformed_form", f"the form cannot be read, {reason}: send multipart/form-data, {_EXAMPLE}"
+    )
+
+
+def _text(content: bytes | bytearray) -> str:
+    return content.decode(errors="replace")
