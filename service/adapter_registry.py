@@ -36,6 +36,7 @@ from model.adapter_set import (
 from model.adapter_store import AdapterStore
 from model.config import AdapterConfig
 from model.errors import AdapterSetMismatch, AdapterSetNotFound, AdaVAEError, ConfigError, WeightsCorrupted
+from service.compute_threads import alone
 from service.errors import Overloaded, ServiceError
 from service.results import AdapterState
 
@@ -447,7 +448,7 @@ class AdapterRegistry:
     async def _load(self, slot: int, version: _Version) -> None:
         """Reads, verifies and loads; a version that does not pass is refused from now on."""
         try:
-            adapter_set = await asyncio.to_thread(self._read, version)
+            adapter_set = await asyncio.to_thread(alone(self._read), version)
             await self._bank.load(slot, adapter_set)
         except _REFUSALS as exc:
             self._refuse(version, exc)
@@ -468,7 +469,7 @@ class AdapterRegistry:
         """Verifies a version that is new or has changed, then lists it: until then the name means what it meant."""
         if version.problem is None:
             try:
-                await asyncio.to_thread(self._read, version)
+                await asyncio.to_thread(alone(self._read), version)
             except _REFUSALS as exc:
                 version.problem = _Problem.of(exc, version.path.parents[1])
         if version.problem is None:

@@ -32,12 +32,14 @@ class EngineLimits:
         decode_rows: Decoded side by side.
         max_tokens: A decoded text's longest.
         max_queued_rows: That may wait.
+        threads: CPU threads that share an operation; None for as many as torch takes.
     """
 
     encode_batch_tokens: int = 4096
     decode_rows: int = 64
     max_tokens: int = 128
     max_queued_rows: int = 2048
+    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from model.generation import Generated
 from model.pretrained import PretrainedBackbone
 from model.sampling import Decoding
 from model.stacked import AdapterIndex
+from service.compute_threads import alone, available_threads, use_threads
 from service.decode_batch import DecodeRow
 from service.device_work import Call, DeviceWork, Done, EncodedRow, EncodeRow, EngineLimits, Work
 from service.errors import DeadlineExceeded, EngineStopped, Overloaded
@@ -176,7 +177,7 @@ class Engine:
     async def classify(self, mu: NDArray[np.float32], slot: int, *, deadline_s: float) -> NDArray[np.float32]:
         """Label probabilities, (N, labels), from mu, (N, Z); raises as ``encode`` does."""
         values = torch.from_numpy(np.ascontiguousarray(mu, dtype=np.float32))
-        return await self._on_device(lambda: self._label_probabilities(values, slot), deadline_s)
+        return await self.on_device(lambda: self._label_probabilities(values, slot), deadline_s)
 
     def _label_probabilities(self, mu: torch.Tensor, slot: int) -> NDArray[np.float32]:
         wide = self.vae.backbone.wte.weight.new_zeros(len(mu), self.vae.bank.shape.latent_size)
@@ -199,16 +200,16 @@ class Engine:
             if not self.vae.bank.has_room_for(config):
                 await self._grow(config, slot)
             bank = self.vae.bank
-            await self._on_device(lambda: bank.load(slot, config, adapter_set.tensors), deadline_s=60.0)
+            await self.on_device(lambda: bank.load(slot, config, adapter_set.tensors), deadline_s=60.0)
 
     async def _grow(self, config: AdapterConfig, replaced: int) -> None:
         """Builds a larger bank beside the serving one; decoding drains before it takes over."""
         old = self.vae.bank
         kept = {slot: own for slot, own in enumerate(old.configs) if own is not None and slot != replaced}
         shape = BankShape.covering([config], self.num_slots).union(old.shape)
-        bank = await asyncio.to_thread(self._moved, old, kept, shape)
+        bank = await asyncio.to_thread(alone(self._moved), old, kept, shape)
         vae = AdaVAE(self.pretrained.backbone, bank)
-        await self._on_device(lambda: self._take_over(vae), deadline_s=120.0, needs_empty_decode=True)
+        await self.on_device(lambda: self._take_over(vae), deadline_s=120.0, needs_empty_decode=True)
         _log.info("bank grown", latent_size=shape.latent_size, adapter_size=shape.adapter_size)
 
     def _moved(self, old: AdapterBank, kept: dict[int, AdapterConfig], shape: BankShape) -> AdapterBank:
@@ -227,9 +228,10 @@ class Engine:
         loop = self._loop
         return lambda token_id: _threadsafe(loop, on_token, number, token_id)
 
-    async def _on_device(
+    async def on_device(
         self, run: Callable[[], Result], deadline_s: float, *, needs_empty_decode: bool = False
     ) -> Result:
+        """What ``run`` returns on the device thread, between two turns; raises as it does, or as ``encode``."""
         ticket: Ticket[Result] = self._ticket(1)
         return (await self._result(ticket, [Call(ticket, run, needs_empty_decode)], deadline_s))[0]
 
@@ -270,6 +272,7 @@ class Engine:
 
     def _run(self, work: DeviceWork) -> None:
         """The device thread."""
+        use_threads(self.limits.threads or available_threads())
         try:
             while self._take_inbox(work):
                 self._turn_began = monotonic()

@@ -27,6 +27,7 @@ from model.pretrained import PretrainedBackbone
 from model.sampling import Decoding
 from service.adapter_registry import AdapterRegistry, PinnedAdapter
 from service.commands.loading import load_pretrained, open_store
+from service.compute_threads import available_threads, use_threads
 from service.device_work import EngineLimits
 from service.encoding_cache import EncodingCache, encoding_key
 from service.engine import Engine
@@ -83,7 +84,9 @@ class LatentService:
     async def _start(self) -> None:
         settings = self.settings
         self._cache = open_cache(settings)
-        self._pretrained = await asyncio.to_thread(load_pretrained, settings, None)
+        threads = settings.threads or available_threads()
+        use_threads(1)
+        self._pretrained = await asyncio.to_thread(load_pretrained, settings.model_copy(update={"threads": 1}), None)
         store = open_store(settings)
         entries = await asyncio.to_thread(store.list)
         limits = EngineLimits(
@@ -91,6 +94,7 @@ class LatentService:
             decode_rows=settings.decode_rows,
             max_tokens=self.max_tokens,
             max_queued_rows=settings.max_queued_rows,
+            threads=threads,
         )
         self._engine = Engine(
             self._pretrained,

@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from model.errors import AdaVAEError
 
+_SPINS = "10000"  # some ten microseconds, which is more than from one operation to the next
 PREFIX = "ADAVAE_"
 BUNDLED_BACKBONE = "bundled"
 _FOR_CHILDREN = (
@@ -218,13 +219,15 @@ def _with_redis_password(settings: Settings) -> Settings:
     return settings.model_copy(update={"redis_url": SecretStr(urlunsplit(changed))})
 
 
-def let_waiting_threads_sleep() -> None:
-    """Sets how torch's CPU threads wait for each other, unless the environment does; before torch is imported.
+def let_threads_wait_briefly() -> None:
+    """Sets how long torch's CPU threads spin while they wait, unless the environment does; before torch is imported.
 
-    OpenMP's default is to spin. Where another program wants the same cores, such as a training run beside the service,
-    every small operation then lasts until the scheduler's next tick: a service of tiny weights was seven times slower.
+    OpenMP's default is milliseconds. Where another program wants the same cores, such as a training run beside the
+    service, every small operation then lasts until the scheduler's next tick: a service of tiny weights was seven times
+    slower. Without any spinning they are woken for each operation, and small steps take twice as long.
     """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
 
 
 def _variable(field: str) -> str:

@@ -25,7 +25,7 @@ from service.jobs.job import Job, JobError
 from service.jobs.job_errors import ClaimLost
 from service.jobs.job_store import JobStore
 from service.jobs.verdict import NotWorthPublishing, judge
-from service.settings import Settings, let_waiting_threads_sleep
+from service.settings import Settings, let_threads_wait_briefly
 
 if TYPE_CHECKING:
     from model.adapter_set import Manifest
@@ -44,7 +44,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: should_stop.set())
     threading.Thread(target=_obey, args=(commands, should_stop), daemon=True).start()
     os.nice(order.niceness)
-    let_waiting_threads_sleep()
+    let_threads_wait_briefly()
     sys.exit(carry_out(order, voice, should_stop))
 
 

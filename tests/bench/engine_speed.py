@@ -1,6 +1,7 @@
 """The engine against transformers on the bare backbone, the authors' way, and itself without adapters."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 
@@ -8,10 +9,9 @@ from model.adavae import pad
 from model.kv_cache import KVCache, Memory
 from model.sampling import Decoding
 from tests.bench.side_by_side import Figure, Way, compared, rates
-from tests.bench.subjects import NUM_SETS, RunningEngine, Subject, as_tensor, running_engine
+from tests.bench.subjects import DEADLINE_S, NUM_SETS, RunningEngine, Subject, as_tensor, running_engine
 
 NUM_TOKENS = 24  # a decoded text
-DEADLINE_S = 600.0
 GREEDY = Decoding(max_tokens=NUM_TOKENS)
 
 
@@ -26,7 +26,7 @@ def engine_figures(subject: Subject, rounds: int) -> Iterator[Figure]:
         yield different_sets_encode(subject, running, rounds)
         yield mixed_decode(subject, running, rounds)
         yield mixed_encode(subject, running, rounds)
-    yield from adapter_cost(subject, rounds)
+        yield from adapter_cost(subject, running, rounds)
 
 
 def decoded(running: RunningEngine, subject: Subject, slots: Sequence[int], seed: int = 0) -> int:
@@ -55,7 +55,7 @@ def interpolation(subject: Subject, running: RunningEngine, rounds: int) -> Figu
         running.run(running.engine.decode(z.numpy(), 0, [GREEDY] * 11, deadline_s=DEADLINE_S))
         return 11
 
-    measured = rates({"ours": ours, "one_by_one": one_by_one}, rounds)
+    measured = rates({"ours": ours, "one_by_one": lambda: running.on_device(one_by_one)}, rounds)
     return compared(f"interpolate, 11 sentences ({subject.name})", measured, "ours", "one_by_one", at_least=5.0)
 
 
@@ -69,7 +69,10 @@ def decoding(subject: Subject, running: RunningEngine, num_rows: int, rounds: in
         output = peer.generate(start, attention_mask=torch.ones_like(start), max_new_tokens=NUM_TOKENS, do_sample=False)
         return int(output.shape[0] * (output.shape[1] - 1))
 
-    ways: dict[str, Way] = {"ours": lambda: decoded(running, subject, [0] * num_rows), "transformers": theirs}
+    ways: dict[str, Way] = {
+        "ours": lambda: decoded(running, subject, [0] * num_rows),
+        "transformers": lambda: running.on_device(theirs),
+    }
     return compared(
         f"decode tokens/s, batch {num_rows} ({subject.name})",
         rates(ways, rounds),
@@ -94,7 +97,10 @@ def encoding(subject: Subject, running: RunningEngine, rounds: int) -> Figure:
         return len(rows)
 
     try:
-        ways: dict[str, Way] = {"ours": lambda: encoded(running, rows, [0] * len(rows)), "transformers": theirs}
+        ways: dict[str, Way] = {
+            "ours": lambda: encoded(running, rows, [0] * len(rows)),
+            "transformers": lambda: running.on_device(theirs),
+        }
         measured = rates(ways, rounds)
     finally:
         peer.h = blocks
@@ -140,7 +146,7 @@ def mixed_encode(subject: Subject, running: RunningEngine, rounds: int) -> Figur
     return compared(name, rates(ways, rounds), "mixed", "one_batch_a_set", at_least=1.5)
 
 
-def adapter_cost(subject: Subject, rounds: int) -> Iterator[Figure]:
+def adapter_cost(subject: Subject, running: RunningEngine, rounds: int) -> Iterator[Figure]:
     """One adapter set against the frozen backbone alone, both by our own code, without the engine."""
     text_model, backbone = subject.text_model, subject.pretrained.backbone
     vae, eos = text_model.vae, text_model.tokenizer.eos_token_id
@@ -161,7 +167,8 @@ def adapter_cost(subject: Subject, rounds: int) -> Iterator[Figure]:
         vae.encode(ids, mask, index)
         return len(ids)
 
-    measured = rates({"with": own_encode, "bare": bare_encode}, rounds)
+    ways: dict[str, Way] = {"with": own_encode, "bare": bare_encode}
+    measured = rates({name: partial(running.on_device, way) for name, way in ways.items()}, rounds)
     name = f"encode with one adapter set over the bare backbone ({subject.name})"
     yield compared(name, measured, "with", "bare", at_least=0.85)
 
@@ -191,6 +198,7 @@ def adapter_cost(subject: Subject, rounds: int) -> Iterator[Figure]:
             tokens = backbone.lm_head(backbone.ln_f(x[:, -1])).argmax(-1)
         return rows * NUM_TOKENS
 
-    measured = rates({"with": own_decode, "bare": bare_decode}, rounds)
+    ways = {"with": own_decode, "bare": bare_decode}
+    measured = rates({name: partial(running.on_device, way) for name, way in ways.items()}, rounds)
     name = f"decode with one adapter set over the bare backbone ({subject.name})"
     yield compared(name, measured, "with", "bare", at_least=0.85)

@@ -9,7 +9,8 @@ from dataclasses import asdict
 
 import torch
 
-from service.settings import let_waiting_threads_sleep
+from service.compute_threads import available_threads, use_threads
+from service.settings import let_threads_wait_briefly
 from tests.bench.side_by_side import Figure
 
 GROUPS = ("engine", "http")
@@ -46,7 +47,7 @@ def as_line(figure: Figure) -> str:
 
 def machine() -> str:
     return (
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, "
+        f"{platform.processor() or platform.machine()}, {available_threads()} threads, torch {torch.__version__}, "
         f"Python {platform.python_version()}"
     )
 
@@ -58,7 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=GROUPS, help="One group of figures.")
     parser.add_argument("--json", action="store_true", help="One JSON object a figure.")
     chosen = parser.parse_args(arguments)
-    let_waiting_threads_sleep()
+    let_threads_wait_briefly()  # as the service does, which is why only its device thread has several
+    use_threads(1)
     shapes = ["bundled", "124m"] if chosen.shape == "both" else [chosen.shape]
     groups = [chosen.only] if chosen.only else list(GROUPS)
     if not chosen.json:

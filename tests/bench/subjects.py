@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -27,6 +27,7 @@ from service.metrics import Metrics
 
 BUNDLED = Path(__file__).parents[2] / "weights" / "backbone"
 NUM_SETS = 8
+DEADLINE_S = 600.0
 ShapeName = Literal["bundled", "124m"]
 Result = TypeVar("Result")
 
@@ -122,6 +123,10 @@ class RunningEngine:
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return self.runner.run(work)
+
+    def on_device(self, way: Callable[[], int]) -> int:
+        """What does not go through the engine has its thread, the only one that computes with all cores."""
+        return self.run(self.engine.on_device(way, DEADLINE_S))
 
     def all(self, work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
         """Everything at once."""

@@ -1,24 +1,57 @@
-"""Torch's threads sleep while they wait."""
+"""Torch's threads: how they wait for each other, how many of them work for whom."""
 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from service.settings import let_waiting_threads_sleep
+from service.compute_threads import available_threads
+from service.settings import let_threads_wait_briefly
 
 
-def test_waiting_threads_sleep_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_threads_spin_briefly_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    let_waiting_threads_sleep()
-    assert os.environ["OMP_WAIT_POLICY"] == "passive"
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    let_threads_wait_briefly()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"
+    monkeypatch.delenv("GOMP_SPINCOUNT")
+    let_threads_wait_briefly()
+    assert int(os.environ["GOMP_SPINCOUNT"]) <= 30_000
+    monkeypatch.delenv("GOMP_SPINCOUNT")
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    let_waiting_threads_sleep()
-    assert os.environ["OMP_WAIT_POLICY"] == "active"
+    let_threads_wait_briefly()
+    assert "GOMP_SPINCOUNT" not in os.environ
 
 
 def test_the_command_line_does_not_import_torch_before_a_command_runs() -> None:
     """OpenMP reads the policy when torch is imported; the commands' start would be slow too."""
     program = "import sys, service.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_a_thread_keeps_its_number_whatever_another_sets() -> None:
+    """Of torch's two levels the process's is what the next new thread takes; a thread that has begun keeps its own."""
+    program = """
+import threading, torch
+from service.compute_threads import alone, use_threads
+use_threads(3)
+seen = []
+thread = threading.Thread(target=alone(lambda: seen.append(torch.get_num_threads())))
+thread.start(); thread.join()
+raise SystemExit(0 if (seen, torch.get_num_threads()) == ([1], 3) else f"{seen} {torch.get_num_threads()}")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_container_with_less_than_the_machine_has_fewer_threads(tmp_path: Path) -> None:
+    cpu_max = tmp_path / "cpu.max"
+    without_limit = available_threads(cpu_max)
+    assert without_limit >= 1
+    cpu_max.write_text("max 100000\n")
+    assert available_threads(cpu_max) == without_limit
+    cpu_max.write_text("100000 100000\n")
+    assert available_threads(cpu_max) == 1
+    cpu_max.write_text("5000 100000\n")
+    assert available_threads(cpu_max) == 1
