@@ -34,7 +34,7 @@ class Projection(nn.Linear):
         """(..., in) to (..., out)."""
         is_few = x.numel() <= _MAX_ROWS * self.in_features
         if is_few and self._packed is not None and not torch.is_grad_enabled() and x.dtype is torch.float32:
-            output: Tensor = torch.ops.quantized.linear_dynamic_fp16(x, self._packed)
+            output: Tensor = torch.ops.quantized.linear_dynamic_fp16.default(x, self._packed)
             return output
         return F.linear(x, self.weight, self.bias)
 

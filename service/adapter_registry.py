@@ -9,48 +9,31 @@ keeps the version it acquired to its end.
 import asyncio
 import contextlib
 import difflib
-import errno
-import hashlib
 import math
-import os
-from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from time import monotonic
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import structlog
 
-from model.adapter_set import (
-    CARD,
-    MANIFEST,
-    TENSORS,
-    AdapterSet,
-    Manifest,
-    check_fits,
-    check_name,
-    read_adapter_set,
-    read_manifest,
-)
+from model.adapter_set import AdapterSet, Manifest, check_fits, read_adapter_set
 from model.adapter_store import AdapterStore
 from model.config import AdapterConfig
-from model.errors import AdapterSetMismatch, AdapterSetNotFound, AdaVAEError, ConfigError, WeightsCorrupted
+from model.errors import AdapterSetNotFound, AdaVAEError, WeightsCorrupted
+from service.bank_slots import BankSlots, Place
 from service.compute_threads import alone
-from service.errors import Overloaded, ServiceError
+from service.errors import ServiceError
+from service.installed_version import REFUSALS, InstalledVersion, Problem, scan
 from service.results import AdapterState
 
 _MANY_ARRIVALS = 64  # new names at once beyond which each is verified when it is first asked for, not before
-_RECHECK_S = 60.0  # a file that could not be read may be readable later, unchanged
 _NAMES_SHOWN = 20
 _LONGEST_NAME = 64
-_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EACCES)
-_REFUSALS = (AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted)
 
 _log = structlog.get_logger("adavae.adapters")
 
 
-class AdapterBankSlots(Protocol):
+class SlotLoader(Protocol):
     """What the registry asks of the engine."""
 
     @property
@@ -97,206 +80,13 @@ class PinnedAdapter:
         return f"{self.name}@{self.version}"
 
 
-@dataclass(frozen=True, slots=True)
-class _Problem:
-    """Why a version is refused."""
-
-    kind: type[AdapterSetMismatch] | type[WeightsCorrupted]
-    message: str
-    found_at: float
-
-    @classmethod
-    def of(cls, error: AdaVAEError, root: Path) -> "_Problem":
-        """Without the server's own directories, for clients read it."""
-        kind = AdapterSetMismatch if isinstance(error, AdapterSetMismatch | ConfigError) else WeightsCorrupted
-        return cls(kind, str(error).replace(f"{root}{os.sep}", ""), monotonic())
-
-    @property
-    def is_due(self) -> bool:
-        """Whether it is time to look again."""
-        return self.kind is WeightsCorrupted and monotonic() - self.found_at > _RECHECK_S
-
-
-_Stamp = tuple[tuple[int, int, int] | None, ...]
-
-
-@dataclass(eq=False, slots=True)
-class _Version:
-    """One directory as the last scan found it.
-
-    Attributes:
-        stamp: Changes when a file does.
-        manifest: None where it cannot be read.
-        problem: Why it is refused; None for one that was verified, or will be when it is loaded.
-    """
-
-    name: str
-    version: str
-    path: Path
-    is_bundled: bool
-    stamp: _Stamp
-    manifest: Manifest | None = None
-    digest: str = ""
-    problem: _Problem | None = None
-
-    @property
-    def reference(self) -> str:
-        return f"{self.name}@{self.version}"
-
-    @property
-    def rank(self) -> tuple[bool, str, int]:
-        """The highest is what the name means; of two made in the same second the one written later."""
-        created_at = self.manifest.created_at if self.manifest else ""
-        return (not self.is_bundled, created_at, self.stamp[0][1] if self.stamp[0] else 0)
-
-    def has_changed(self) -> bool:
-        """Whether the files are no longer those that were found: somebody writes or deletes right now."""
-        return _stamp(str(self.path)) != self.stamp
-
-
-@dataclass(eq=False, slots=True)
-class _Place:
-    """A version in a slot, or on its way into one.
-
-    Attributes:
-        num_pins: Requests that use it or wait for it; it stays where it is while there are any.
-        slot: None while all slots are in use.
-        filling: Ends when it is loaded, or with the reason why it cannot be.
-    """
-
-    version: _Version
-    num_pins: int = 0
-    slot: int | None = None
-    is_loaded: bool = False
-    granted: asyncio.Event = field(default_factory=asyncio.Event)
-    filling: "asyncio.Task[None] | None" = None
-
-    async def ready(self) -> int:
-        """The slot, once it is loaded; whoever waits may be cancelled without harm to the others."""
-        assert self.filling is not None
-        await asyncio.wait({self.filling})
-        self.filling.result()
-        assert self.slot is not None
-        return self.slot
-
-
-class _Slots:
-    """Who stands in which slot: pinned versions stay, of the others the least recently used one goes.
-
-    A load belongs to no request: it goes on when the one that asked first is cancelled, unless nobody else waits and
-    no slot was given yet.
-    """
-
-    def __init__(
-        self,
-        num_slots: int,
-        load: Callable[[int, _Version], Awaitable[None]],
-        *,
-        wait_s: float,
-        on_eviction: Callable[[_Version], None],
-    ) -> None:
-        self._num_slots, self._load, self._wait_s, self._on_eviction = num_slots, load, wait_s, on_eviction
-        self._free = list(reversed(range(num_slots)))
-        self._places: OrderedDict[str, _Place] = OrderedDict()  # by digest, least recently used first
-        self._waiting: deque[_Place] = deque()
-
-    def holds(self, digest: str) -> bool:
-        """Whether that content is loaded."""
-        place = self._places.get(digest)
-        return place is not None and place.is_loaded
-
-    def pin(self, version: _Version) -> _Place:
-        """The version's place, loading where it is not loaded; every ``pin`` wants its ``unpin``."""
-        place = self._places.get(version.digest)
-        if place is None:
-            place = self._places[version.digest] = _Place(version)
-            self._waiting.append(place)
-            self._grant()
-            place.filling = asyncio.create_task(self._fill(place), name=f"load {version.reference}")
-            place.filling.add_done_callback(_retrieve)
-        place.num_pins += 1
-        return place
-
-    def unpin(self, place: _Place) -> None:
-        """Ends one use."""
-        place.num_pins -= 1
-        if place.num_pins == 0 and place.slot is None:
-            assert place.filling is not None
-            place.filling.cancel()
-            self._drop(place)
-        elif self._is_listed(place):
-            self._places.move_to_end(place.version.digest)
-        self._grant()
-
-    async def stop(self) -> None:
-        """Gives up loads that nobody waits for."""
-        idle = [place.filling for place in self._places.values() if place.filling and place.num_pins == 0]
-        for filling in idle:
-            filling.cancel()
-        if idle:
-            await asyncio.wait(idle)
-
-    async def _fill(self, place: _Place) -> None:
-        try:
-            slot = await self._granted(place)
-            await self._load(slot, place.version)
-            place.is_loaded = True
-        except BaseException:
-            self._drop(place)
-            raise
-        finally:
-            self._grant()
-
-    async def _granted(self, place: _Place) -> int:
-        try:
-            async with asyncio.timeout(self._wait_s):
-                await place.granted.wait()
-        except TimeoutError:
-            raise Overloaded(
-                f"all {self._num_slots} places for adapter sets (ADAVAE_BANK_SLOTS) were in use for {self._wait_s:g} s "
-                "by requests for other sets: try again later"
-            ) from None
-        assert place.slot is not None
-        return place.slot
-
-    def _grant(self) -> None:
-        """Gives slots that nobody uses to those who wait, first come first served."""
-        while self._waiting and (slot := self._take()) is not None:
-            place = self._waiting.popleft()
-            place.slot = slot
-            place.granted.set()
-
-    def _take(self) -> int | None:
-        if self._free:
-            return self._free.pop()
-        for place in self._places.values():
-            if place.is_loaded and place.num_pins == 0:
-                del self._places[place.version.digest]
-                self._on_eviction(place.version)
-                return place.slot
-        return None
-
-    def _drop(self, place: _Place) -> None:
-        """Takes out a place that will not be filled; doing it twice is no harm."""
-        if self._is_listed(place):
-            del self._places[place.version.digest]
-        if place in self._waiting:
-            self._waiting.remove(place)
-        if place.slot is not None:
-            self._free.append(place.slot)
-            place.slot = None
-
-    def _is_listed(self, place: _Place) -> bool:
-        return self._places.get(place.version.digest) is place
-
-
 class AdapterRegistry:
     """The adapter sets that are installed and those that are loaded; used from one event loop."""
 
     def __init__(
         self,
         store: AdapterStore,
-        bank: AdapterBankSlots,
+        bank: SlotLoader,
         *,
         default: str,
         backbone_digest: str,
@@ -321,9 +111,9 @@ class AdapterRegistry:
         self._default, self._refresh_s = default, refresh_s
         self._backbone_digest, self._tokenizer_digest = backbone_digest, tokenizer_digest
         self._roots = [(store.root, False), *((root, True) for root in store.bundled)]
-        self._versions: dict[str, _Version] = {}  # by directory
-        self._by_name: dict[str, list[_Version]] = {}  # the best first
-        self._slots = _Slots(bank.num_slots, self._load, wait_s=wait_s, on_eviction=self._count_eviction)
+        self._versions: dict[str, InstalledVersion] = {}  # by directory
+        self._by_name: dict[str, list[InstalledVersion]] = {}  # the best first
+        self._slots = BankSlots(bank.num_slots, self._load, wait_s=wait_s, on_eviction=self._count_eviction)
         self._refreshing = asyncio.Lock()
         self._refresher: asyncio.Task[None] | None = None
 
@@ -372,7 +162,7 @@ class AdapterRegistry:
         """
         async with self._refreshing:
             known = {path: own for path, own in self._versions.items() if not (own.problem and own.problem.is_due)}
-            found = await asyncio.to_thread(_scan, self._roots, known)
+            found = await asyncio.to_thread(scan, self._roots, known)
             for path in self._versions.keys() - found.keys():
                 self._unlist(self._versions[path])
             arrivals = [version for path, version in found.items() if self._versions.get(path) is not version]
@@ -403,7 +193,7 @@ class AdapterRegistry:
         await self.refresh()
         return states
 
-    def _check_deletable(self, reference: str, chosen: Sequence[_Version]) -> None:
+    def _check_deletable(self, reference: str, chosen: Sequence[InstalledVersion]) -> None:
         if not chosen:
             message = f"{reference} is bundled with adavae and cannot be deleted: only own adapter sets can"
             raise ServiceError(409, "adapter_bundled", message, param="adapter")
@@ -417,7 +207,7 @@ class AdapterRegistry:
                 param="adapter",
             )
 
-    async def _delete_from_disk(self, version: _Version) -> None:
+    async def _delete_from_disk(self, version: InstalledVersion) -> None:
         try:
             await asyncio.to_thread(self._store.delete, version.reference)
         except FileNotFoundError:
@@ -428,7 +218,7 @@ class AdapterRegistry:
         else:
             _log.info("adapter set deleted", adapter=version.reference)
 
-    async def _pinned(self, reference: str) -> tuple[_Place, PinnedAdapter]:
+    async def _pinned(self, reference: str) -> tuple[Place, PinnedAdapter]:
         """Pins the best version that can be loaded; each that cannot is refused on the way."""
         while True:
             version = self._resolve(reference)
@@ -437,7 +227,7 @@ class AdapterRegistry:
                 slot = await place.ready()
             except BaseException as exc:
                 self._slots.unpin(place)
-                if not isinstance(exc, _REFUSALS):
+                if not isinstance(exc, REFUSALS):
                     raise
                 continue
             manifest = version.manifest
@@ -445,17 +235,17 @@ class AdapterRegistry:
             adapter = PinnedAdapter(version.name, version.version, version.digest, slot, manifest.config, manifest)
             return place, adapter
 
-    async def _load(self, slot: int, version: _Version) -> None:
+    async def _load(self, slot: int, version: InstalledVersion) -> None:
         """Reads, verifies and loads; a version that does not pass is refused from now on."""
         try:
             adapter_set = await asyncio.to_thread(alone(self._read), version)
             await self._bank.load(slot, adapter_set)
-        except _REFUSALS as exc:
+        except REFUSALS as exc:
             self._refuse(version, exc)
             raise
         self._counters.adapter_loads_total.inc()
 
-    def _read(self, version: _Version) -> AdapterSet:
+    def _read(self, version: InstalledVersion) -> AdapterSet:
         try:
             adapter_set = read_adapter_set(version.path)
         except OSError as exc:
@@ -465,31 +255,31 @@ class AdapterRegistry:
         check_fits(adapter_set.manifest, self._backbone_digest, self._tokenizer_digest)
         return adapter_set
 
-    async def _examine(self, version: _Version) -> None:
+    async def _examine(self, version: InstalledVersion) -> None:
         """Verifies a version that is new or has changed, then lists it: until then the name means what it meant."""
         if version.problem is None:
             try:
                 await asyncio.to_thread(alone(self._read), version)
-            except _REFUSALS as exc:
-                version.problem = _Problem.of(exc, version.path.parents[1])
+            except REFUSALS as exc:
+                version.problem = Problem.of(exc, version.path.parents[1])
         if version.problem is None:
             self._list(version)
             _log.info("adapter set found", adapter=version.reference)
         elif not version.has_changed():  # else it is being copied or deleted, and the next look decides
             self._list_refused(version)
 
-    def _refuse(self, version: _Version, error: AdaVAEError) -> None:
+    def _refuse(self, version: InstalledVersion, error: AdaVAEError) -> None:
         """A listed version turns out not to be usable; where its files have changed since, the next look counts it."""
         if self._versions.get(str(version.path)) is not version:
             return
         if isinstance(error, AdapterSetNotFound):
             self._unlist(version)
             return
-        version.problem = _Problem.of(error, version.path.parents[1])
+        version.problem = Problem.of(error, version.path.parents[1])
         if not version.has_changed():
             self._list_refused(version)
 
-    def _list_refused(self, version: _Version) -> None:
+    def _list_refused(self, version: InstalledVersion) -> None:
         """Lists a version with its problem, counted once for as long as its files do not change."""
         assert version.problem is not None
         former = self._versions.get(str(version.path))
@@ -499,17 +289,17 @@ class AdapterRegistry:
             self._counters.adapter_failures_total.inc()
             _log.warning("adapter set refused", adapter=version.reference, problem=version.problem.message)
 
-    def _can_be_checked_later(self, version: _Version) -> bool:
+    def _can_be_checked_later(self, version: InstalledVersion) -> bool:
         """Whether nothing else of that name can serve meanwhile, so that listing it at once takes nothing away."""
         return version.problem is None and version.name not in self._by_name
 
-    def _list(self, version: _Version) -> None:
+    def _list(self, version: InstalledVersion) -> None:
         former = self._versions.get(str(version.path))
         others = [own for own in self._by_name.get(version.name, []) if own is not former and own is not version]
         self._versions[str(version.path)] = version
         self._by_name[version.name] = sorted([version, *others], key=lambda own: own.rank, reverse=True)
 
-    def _unlist(self, version: _Version) -> None:
+    def _unlist(self, version: InstalledVersion) -> None:
         if self._versions.get(str(version.path)) is not version:
             return
         del self._versions[str(version.path)]
@@ -517,7 +307,7 @@ class AdapterRegistry:
         if not self._by_name[version.name]:
             del self._by_name[version.name]
 
-    def _resolve(self, reference: str) -> _Version:
+    def _resolve(self, reference: str) -> InstalledVersion:
         fitting = self._fitting(reference)
         version = self._serving(fitting)
         if version is None:
@@ -526,28 +316,28 @@ class AdapterRegistry:
             raise problem.kind(f"{fitting[0].reference} cannot be used: {problem.message}")
         return version
 
-    def _serving(self, versions: Sequence[_Version]) -> _Version | None:
+    def _serving(self, versions: Sequence[InstalledVersion]) -> InstalledVersion | None:
         """The best one that is whole; where none is, one that was loaded before its files were damaged."""
         whole = next((own for own in versions if own.problem is None), None)
         return whole or next((own for own in versions if self._slots.holds(own.digest)), None)
 
-    def _versions_of(self, reference: str) -> list[_Version]:
+    def _versions_of(self, reference: str) -> list[InstalledVersion]:
         """What ``reference`` can mean, the best first; may be nothing."""
         name, _, version = reference.partition("@")
         return [own for own in self._by_name.get(name, []) if not version or own.version == version]
 
-    def _fitting(self, reference: str) -> list[_Version]:
+    def _fitting(self, reference: str) -> list[InstalledVersion]:
         fitting = self._versions_of(reference)
         if not fitting:
             raise AdapterSetNotFound(_not_found(reference, self._by_name))
         return fitting
 
-    def _states(self, versions: Sequence[_Version]) -> list[AdapterState]:
+    def _states(self, versions: Sequence[InstalledVersion]) -> list[AdapterState]:
         default = self._serving(self._versions_of(self._default))
         current = {own.name: self._serving(self._versions_of(own.name)) for own in versions}
         return [self._state(own, is_default=own is default, is_current=own is current[own.name]) for own in versions]
 
-    def _state(self, version: _Version, *, is_default: bool, is_current: bool) -> AdapterState:
+    def _state(self, version: InstalledVersion, *, is_default: bool, is_current: bool) -> AdapterState:
         manifest = version.manifest
         preset = manifest.training.get("preset") if manifest else None
         return AdapterState(
@@ -566,7 +356,7 @@ class AdapterRegistry:
             problem=version.problem.message if version.problem else None,
         )
 
-    def _count_eviction(self, version: _Version) -> None:
+    def _count_eviction(self, version: InstalledVersion) -> None:
         self._counters.adapter_evictions_total.inc()
         _log.debug("adapter set evicted", adapter=version.reference)
 
@@ -579,24 +369,9 @@ class AdapterRegistry:
                 _log.error("looking for adapter sets failed", error=repr(exc), exc_info=exc)
 
 
-def _scan(roots: Sequence[tuple[Path, bool]], known: Mapping[str, _Version]) -> dict[str, _Version]:
-    """Every version on disk by its directory; those that have not changed are the ``known`` ones, unread."""
-    found: dict[str, _Version] = {}
-    for root, is_bundled in roots:
-        for path, name, version in _version_directories(str(root)):
-            stamp = _stamp(path)
-            if not any(stamp[:2]):
-                continue
-            own = known.get(path)
-            if own is None or own.stamp != stamp:
-                own = _described(_Version(name, version, Path(path), is_bundled, stamp))
-            found[path] = own
-    return found
-
-
-def _each_once(versions: Sequence[_Version]) -> list[_Version]:
+def _each_once(versions: Sequence[InstalledVersion]) -> list[InstalledVersion]:
     """An own copy of a bundled version stands for both, unless only the bundled one is whole."""
-    once: dict[str, _Version] = {}
+    once: dict[str, InstalledVersion] = {}
     for own in versions:
         other = once.get(own.version)
         if other is None or (other.problem and not own.problem):
@@ -604,59 +379,7 @@ def _each_once(versions: Sequence[_Version]) -> list[_Version]:
     return list(once.values())
 
 
-def _version_directories(root: str) -> Iterator[tuple[str, str, str]]:
-    for name in _directories(root):
-        for version in _directories(f"{root}/{name}"):
-            yield f"{root}/{name}/{version}", name, version
-
-
-def _directories(path: str) -> list[str]:
-    """Names of directories that an adapter set or a version can have."""
-    try:
-        with os.scandir(path) as entries:
-            return [entry.name for entry in entries if _is_name(entry.name) and entry.is_dir()]
-    except OSError as exc:
-        if exc.errno in _ABSENT:
-            return []
-        raise
-
-
-def _is_name(name: str) -> bool:
-    try:
-        return bool(check_name(name))
-    except ConfigError:
-        return False
-
-
-def _stamp(path: str) -> _Stamp:
-    return tuple(_file_stamp(f"{path}/{name}") for name in (MANIFEST, TENSORS, CARD))
-
-
-def _file_stamp(path: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError as exc:
-        if exc.errno in _ABSENT:
-            return None
-        raise
-    return status.st_ino, status.st_mtime_ns, status.st_size
-
-
-def _described(version: _Version) -> _Version:
-    """Fills in the manifest and what follows from it, or the problem."""
-    try:
-        manifest = read_manifest(version.path)
-        if manifest.reference != version.reference:
-            raise WeightsCorrupted(f"{version.path} holds {manifest.reference}: move it to where it belongs")
-    except _REFUSALS as exc:
-        version.problem = _Problem.of(exc, version.path.parents[1])
-    else:
-        content = f"{manifest.reference}:{manifest.files[TENSORS].sha256}"
-        version.manifest, version.digest = manifest, hashlib.sha256(content.encode()).hexdigest()
-    return version
-
-
-def _not_found(reference: str, installed: Mapping[str, Sequence[_Version]]) -> str:
+def _not_found(reference: str, installed: Mapping[str, Sequence[InstalledVersion]]) -> str:
     """Names what was asked for, what comes close to it, and what there is."""
     name, _, version = reference.partition("@")
     if name in installed:
@@ -685,9 +408,3 @@ def _numbers(metrics: Mapping[str, object]) -> dict[str, float]:
         for name, value in metrics.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }
-
-
-def _retrieve(task: "asyncio.Task[None]") -> None:
-    """Looks at a load's error, so that one nobody waits for any more is no complaint of asyncio's."""
-    if not task.cancelled():
-        task.exception()

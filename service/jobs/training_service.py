@@ -1,6 +1,6 @@
 """Training behind the service: files, jobs, and, where no worker does it, the training itself.
 
-embedded  a worker inside this process, its training processes at low priority
+embedded  a worker inside this process
 queued    jobs go to ``adavae worker``; here only those are ended whose worker died while they were to be cancelled
 off       jobs are shown, none is made
 """
@@ -28,7 +28,6 @@ from service.settings import Settings
 
 Mode = Literal["embedded", "queued", "off"]
 
-_NICENESS = 10
 _LOOK_EVERY_S = 2.0
 _log = structlog.get_logger("adavae.jobs")
 
@@ -79,7 +78,7 @@ class TrainingService:
             return
         self._description = await asyncio.to_thread(self._describe, self._settings)
         if self._mode == "embedded":
-            self._worker = Worker(self._settings, self._files, self._queue, self._metrics, niceness=_NICENESS)
+            self._worker = Worker(self._settings, self._files, self._queue, self._metrics)
             self._running = asyncio.create_task(self._worker.run())
         else:
             self._running = asyncio.create_task(self._watch_over_jobs())

@@ -23,6 +23,7 @@ from service.jobs.training_metrics import TrainingMetrics
 from service.settings import Settings
 
 _LOOK_EVERY_S = 1.0
+_NICENESS = 10  # training gives way: a service on the same cores has users that wait
 _FIRST_REST_S, _LONGEST_REST_S = 2.0, 60.0
 _log = structlog.get_logger("adavae.jobs")
 
@@ -37,12 +38,11 @@ class Worker:
         queue: JobQueue,
         metrics: TrainingMetrics,
         *,
-        niceness: int = 0,
         command: Sequence[str] = COMMAND,
     ) -> None:
-        """Training processes are started as ``command``, with ``niceness`` more than this process has."""
+        """Training processes are started as ``command``."""
         self._claims = Claims(JobStore(settings.jobs), settings.own_adapters)
-        self._supervisor = Supervisor(settings, self._claims, files, metrics, niceness=niceness, command=command)
+        self._supervisor = Supervisor(settings, self._claims, files, metrics, niceness=_NICENESS, command=command)
         self._lookout = Lookout(self._claims, settings.lease_s)
         self._queue, self._metrics = queue, metrics
         self._name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"

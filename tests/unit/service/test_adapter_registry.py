@@ -14,7 +14,7 @@ import pytest
 from model.adapter_set import CARD, MANIFEST, TENSORS, AdapterSet, read_adapter_set, read_manifest
 from model.adapter_store import AdapterStore
 from model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
-from service import adapter_registry
+from service import adapter_registry, installed_version
 from service.adapter_registry import AdapterRegistry, PinnedAdapter
 from service.errors import EngineStopped, Overloaded, ServiceError
 from service.metrics import Metrics
@@ -526,7 +526,7 @@ async def test_what_could_not_be_read_is_looked_at_again_and_counted_once(
         raise WeightsCorrupted(f"{path / TENSORS} cannot be read (too many open files)")
 
     monkeypatch.setattr(adapter_registry, "read_adapter_set", unreadable)
-    monkeypatch.setattr(adapter_registry, "_RECHECK_S", 0.0)
+    monkeypatch.setattr(installed_version, "_RECHECK_S", 0.0)
     async with running(home):
         for _ in range(3):
             await home.registry.refresh()
@@ -629,7 +629,7 @@ async def test_manifests_are_read_once_however_often_the_disk_is_looked_at(
         read[path] += 1
         return original(path)
 
-    monkeypatch.setattr(adapter_registry, "read_manifest", counted)
+    monkeypatch.setattr(installed_version, "read_manifest", counted)
     async with running(home):
         for _ in range(5):
             await home.registry.refresh()
@@ -689,7 +689,7 @@ async def test_a_disk_that_cannot_be_read_for_a_while_takes_nothing_away(
 
     async with running(home):
         with monkeypatch.context() as patch:
-            patch.setattr(adapter_registry, "_scan", broken)
+            patch.setattr(adapter_registry, "scan", broken)
             await until(lambda: num_failures > 2)
             assert await home.version()
         publish(home.own, name="other")
