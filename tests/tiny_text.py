@@ -15,7 +15,7 @@ from model.pretrained import PretrainedBackbone
 from model.text_model import TextModel
 from model.tokenizer import Tokenizer
 from model.training.corpus import Dataset
-from model.training.pretrain import train_tokenizer
+from model.training.token_windows import train_tokenizer
 from tests.tiny import PLAIN, POOLED, PREFIXED, TINY
 
 NAMED = {"plain": PLAIN, "prefixed": PREFIXED, "pooled": POOLED}

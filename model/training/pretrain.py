@@ -10,33 +10,28 @@ takes. Adapter sets are trained by ``loop``; reading files is for ``corpus``.
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tokenizers
 import torch
 from numpy.typing import NDArray
-from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from model.adavae import pad
-from model.backbone import Backbone, causal_mask
+from model.backbone import Backbone
 from model.config import BackboneConfig
 from model.errors import (
     CheckpointMismatch,
     ConfigError,
     DatasetError,
-    SequenceTooLong,
     TrainingDiverged,
     TrainingInterrupted,
 )
 from model.pretrained import PretrainedBackbone, load_backbone, save_backbone
-from model.tokenizer import END_OF_TEXT, Tokenizer
+from model.tokenizer import Tokenizer
 from model.training.checkpoint import (
     Checkpoint,
     flatten_optimizer,
@@ -47,16 +42,15 @@ from model.training.checkpoint import (
 )
 from model.training.config import Precision
 from model.training.corpus import Dataset, read_dataset
-from model.training.cross_entropy import sliced_cross_entropy
+from model.training.language_model import attention_on, next_token_loss
 from model.training.loop import uses_bfloat16
 from model.training.muon import Muon
 from model.training.schedule import learning_rate_at
+from model.training.token_windows import WindowStream, token_stream, train_tokenizer
 
 SMALL_GPT2 = BackboneConfig(vocab_size=12_288, n_positions=256, n_embd=384, n_layer=6, n_head=6, n_inner=1536)
 
 _LOG_EVERY = 10
-_TEXTS_AT_ONCE = 20_000  # tokenised together, so that lists of Python integers stay small
-_ROWS_AT_ONCE = 64
 _BYTES_AND_END = 257  # the smallest byte-level vocabulary
 _LIMITS: dict[str, tuple[float, float]] = {
     "epochs": (0.001, 10_000),
@@ -149,55 +143,6 @@ class PretrainProgress:
 
 
 OnPretrainProgress = Callable[[PretrainProgress], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Perplexity:
-    """How well a backbone foretells texts it has not seen.
-
-    Attributes:
-        per_token: Over the tokenizer's tokens and each text's end; compares backbones of one tokenizer.
-        per_word: Over whitespace-separated words and each text's end; compares any two.
-        num_texts: Measured.
-    """
-
-    per_token: float
-    per_word: float
-    num_texts: int
-
-
-class WindowStream:
-    """Shuffled windows of one long stream of tokens, addressed by step: nothing has to be kept to resume it."""
-
-    def __init__(self, tokens: NDArray[np.int32], seed: int) -> None:
-        self.tokens, self.seed = tokens, seed
-        self._epoch: tuple[tuple[int, int], NDArray[np.int64]] = ((0, -1), np.empty(0, np.int64))
-
-    def windows_at(self, step: int, length: int, batch_size: int) -> Tensor:
-        """The batch of one step.
-
-        Args:
-            step: Counted within the steps of this ``length``.
-            length: Tokens that are predicted in each window.
-            batch_size: Windows; fewer where the stream is shorter.
-
-        Returns:
-            (B, length + 1), int64: inputs and, one further, targets.
-        """
-        num_windows = (len(self.tokens) - 1) // length
-        batch_size = min(batch_size, num_windows)
-        epoch, place = divmod(step, num_windows // batch_size)
-        starts = self._starts(length, epoch)[place * batch_size : (place + 1) * batch_size]
-        return torch.from_numpy(self.tokens[starts[:, None] + np.arange(length + 1)]).long()
-
-    def _starts(self, length: int, epoch: int) -> NDArray[np.int64]:
-        """Where the windows of an epoch begin, in random order; depends on (seed, length, epoch) alone."""
-        if self._epoch[0] != (length, epoch):
-            generator = np.random.default_rng([self.seed, length, epoch])
-            num_windows, rest = divmod(len(self.tokens) - 1, length)
-            starts = generator.permutation(num_windows) * length + generator.integers(rest + 1)
-            self._epoch = ((length, epoch), starts)
-        return self._epoch[1]
 
 
 class PretrainRun:
@@ -371,7 +316,7 @@ def pretrain(
 
 def _run_to_the_end(run: PretrainRun, on_progress: OnPretrainProgress | None, should_stop: Callable[[], bool]) -> None:
     report = _Report(run, on_progress)
-    with _attention(run.device):
+    with attention_on(run.device):
         while not run.is_finished:
             if should_stop():
                 run.save()
@@ -409,100 +354,6 @@ class _Report:
             tokens_per_s=self.num_tokens / elapsed,
             eta_s=(total_steps - step) * elapsed / len(self.losses),
         )
-
-
-def next_token_loss(backbone: Backbone, windows: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Mean cross-entropy of every token but the first.
-
-    Args:
-        backbone: The model, causal.
-        windows: (B, T + 1), int64.
-        dtype: In which hidden states meet the output embedding.
-
-    Returns:
-        A scalar, nats per token.
-    """
-    hidden = hidden_states(backbone, windows[:, :-1]).flatten(0, 1).to(dtype)  # (B * T, C)
-    weights = torch.full((hidden.shape[0],), 1.0 / hidden.shape[0], device=hidden.device)
-    loss, _ = sliced_cross_entropy(hidden, backbone.lm_head.weight, windows[:, 1:].flatten(), weights)
-    return loss
-
-
-def hidden_states(backbone: Backbone, token_ids: Tensor) -> Tensor:
-    """What the output embedding is multiplied with: ``Backbone.forward`` short of its logits.
-
-    Args:
-        backbone: The model, causal.
-        token_ids: (B, T), int64.
-
-    Returns:
-        (B, T, C).
-    """
-    T = token_ids.shape[1]
-    mask = causal_mask(T, device=token_ids.device)
-    x = backbone.embed(token_ids, torch.arange(T, device=token_ids.device))
-    for block in backbone.blocks:
-        x = block(x, mask)
-    hidden: Tensor = backbone.ln_f(x)
-    return hidden
-
-
-@torch.no_grad()
-def held_out_perplexity(pretrained: PretrainedBackbone, texts: Sequence[str]) -> Perplexity:
-    """Perplexity of texts, each alone: read after end-of-text, and ended by one.
-
-    Raises:
-        DatasetError: There is no text.
-        SequenceTooLong: A text does not fit the context.
-    """
-    if not texts:
-        raise DatasetError("there is no text to measure the perplexity of: give at least 1")
-    backbone, eos = pretrained.backbone, pretrained.tokenizer.eos_token_id
-    rows = sorted(pretrained.tokenizer.encode_many(texts), key=len)
-    if len(rows[-1]) >= backbone.config.n_positions:
-        raise SequenceTooLong(
-            f"a text has {len(rows[-1]):,} tokens, the limit is {backbone.config.n_positions - 1:,}: shorten it"
-        )
-    with _attention(backbone.wte.weight.device):
-        batches = (rows[start : start + _ROWS_AT_ONCE] for start in range(0, len(rows), _ROWS_AT_ONCE))
-        nll = sum(_summed_nll(backbone, batch, eos) for batch in batches)
-    num_tokens = sum(len(row) + 1 for row in rows)
-    num_words = sum(len(text.split()) + 1 for text in texts)
-    return Perplexity(math.exp(nll / num_tokens), math.exp(nll / num_words), len(texts))
-
-
-def _summed_nll(backbone: Backbone, rows: list[list[int]], eos: int) -> float:
-    """-log p of the rows' tokens and ends, nats."""
-    token_ids, is_token = pad([[eos, *row, eos] for row in rows], eos, backbone.wte.weight.device)
-    hidden = hidden_states(backbone, token_ids[:, :-1]).flatten(0, 1)
-    weights = is_token[:, 1:].flatten().float()
-    _, nll = sliced_cross_entropy(hidden, backbone.lm_head.weight, token_ids[:, 1:].flatten(), weights)
-    return float((nll * weights).double().sum())
-
-
-def token_stream(datasets: Sequence[Dataset], tokenizer: Tokenizer) -> NDArray[np.int32]:
-    """All texts in their order, end-of-text before each and after the last, (num_tokens,)."""
-    eos = tokenizer.eos_token_id
-    parts = []
-    for texts in _in_groups(datasets):
-        rows = tokenizer.encode_many(texts)
-        parts.append(np.fromiter((token for row in rows for token in (eos, *row)), np.int32))
-    return np.concatenate([*parts, np.array([eos], np.int32)])
-
-
-def train_tokenizer(datasets: Sequence[Dataset], vocab_size: int) -> Tokenizer:
-    """A byte-level BPE with end-of-text as token 0; it has fewer tokens than asked for where the texts are few."""
-    tokenizer = tokenizers.Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[END_OF_TEXT],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(_in_groups(datasets), trainer)
-    return Tokenizer(tokenizer.to_str())
 
 
 def fresh_backbone(config: BackboneConfig, seed: int) -> Backbone:
@@ -566,17 +417,6 @@ def _build_optimizers(backbone: Backbone, learning_rate: float) -> dict[str, tor
     rest = [parameter for _, parameter in parameters if id(parameter) not in chosen]
     adamw = torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
     return {"muon": Muon(matrices, lr=learning_rate), "adamw": adamw}
-
-
-def _attention(device: torch.device) -> AbstractContextManager[Any]:
-    """On a CPU the plain form is several times faster than the fused one's backward pass at these lengths."""
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
-
-
-def _in_groups(datasets: Sequence[Dataset]) -> Iterator[tuple[str, ...]]:
-    for dataset in datasets:
-        for start in range(0, len(dataset.texts), _TEXTS_AT_ONCE):
-            yield dataset.texts[start : start + _TEXTS_AT_ONCE]
 
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

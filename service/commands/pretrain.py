@@ -154,7 +154,7 @@ def _pretrain(
 
 
 def _record(pretrained: "PretrainedBackbone", output: Path, texts: tuple[str, ...] | None) -> Record:
-    from model.training.pretrain import held_out_perplexity
+    from model.training.language_model import held_out_perplexity
 
     record: Record = {
         "path": str(output),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from model.pretrained import load_backbone
 from model.training.corpus import read_dataset
-from model.training.pretrain import held_out_perplexity
+from model.training.language_model import held_out_perplexity
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ from model.config import Activation, BackboneConfig
 from model.pretrained import load_backbone, save_backbone
 from model.tokenizer import Tokenizer
 from model.training.corpus import Dataset
-from model.training.pretrain import fresh_backbone, train_tokenizer
+from model.training.pretrain import fresh_backbone
+from model.training.token_windows import train_tokenizer
 
 transformers = pytest.importorskip("transformers")
 

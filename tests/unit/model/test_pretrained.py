@@ -19,7 +19,8 @@ from model.errors import BackboneNotFound, ConfigError, StorageFull, WeightsCorr
 from model.pretrained import load_backbone, save_backbone
 from model.tokenizer import Tokenizer
 from model.training.corpus import Dataset
-from model.training.pretrain import fresh_backbone, train_tokenizer
+from model.training.pretrain import fresh_backbone
+from model.training.token_windows import train_tokenizer
 
 SHAPE = BackboneConfig(vocab_size=270, n_positions=16, n_embd=16, n_layer=2, n_head=2, n_inner=24)
 TOKEN_IDS = torch.tensor([[0, 7, 200, 31, 5], [0, 9, 9, 1, 77]])

@@ -26,17 +26,14 @@ from model.pretrained import PretrainedBackbone, load_backbone
 from model.tokenizer import END_OF_TEXT
 from model.training.config import Precision
 from model.training.corpus import Dataset
+from model.training.language_model import held_out_perplexity, hidden_states
 from model.training.pretrain import (
     PretrainConfig,
     PretrainProgress,
-    WindowStream,
     fresh_backbone,
-    held_out_perplexity,
-    hidden_states,
     pretrain,
-    token_stream,
-    train_tokenizer,
 )
+from model.training.token_windows import WindowStream, token_stream, train_tokenizer
 
 SHAPE = BackboneConfig(vocab_size=300, n_positions=32, n_embd=32, n_layer=2, n_head=2, n_inner=64)
 CONFIG = PretrainConfig(

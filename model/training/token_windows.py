@@ -1,0 +1,80 @@
+"""Plain texts as one long stream of tokens, cut into shuffled windows; and the tokenizer that is made from them."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tokenizers
+import torch
+from numpy.typing import NDArray
+from tokenizers import decoders, models, pre_tokenizers, trainers
+from torch import Tensor
+
+from model.tokenizer import END_OF_TEXT, Tokenizer
+from model.training.corpus import Dataset
+
+_TEXTS_AT_ONCE = 20_000  # tokenised together, so that lists of Python integers stay small
+
+
+class WindowStream:
+    """Shuffled windows of one long stream of tokens, addressed by step: nothing has to be kept to resume it."""
+
+    def __init__(self, tokens: NDArray[np.int32], seed: int) -> None:
+        self.tokens, self.seed = tokens, seed
+        self._epoch: tuple[tuple[int, int], NDArray[np.int64]] = ((0, -1), np.empty(0, np.int64))
+
+    def windows_at(self, step: int, length: int, batch_size: int) -> Tensor:
+        """The batch of one step.
+
+        Args:
+            step: Counted within the steps of this ``length``.
+            length: Tokens that are predicted in each window.
+            batch_size: Windows; fewer where the stream is shorter.
+
+        Returns:
+            (B, length + 1), int64: inputs and, one further, targets.
+        """
+        num_windows = (len(self.tokens) - 1) // length
+        batch_size = min(batch_size, num_windows)
+        epoch, place = divmod(step, num_windows // batch_size)
+        starts = self._starts(length, epoch)[place * batch_size : (place + 1) * batch_size]
+        return torch.from_numpy(self.tokens[starts[:, None] + np.arange(length + 1)]).long()
+
+    def _starts(self, length: int, epoch: int) -> NDArray[np.int64]:
+        """Where the windows of an epoch begin, in random order; depends on (seed, length, epoch) alone."""
+        if self._epoch[0] != (length, epoch):
+            generator = np.random.default_rng([self.seed, length, epoch])
+            num_windows, rest = divmod(len(self.tokens) - 1, length)
+            starts = generator.permutation(num_windows) * length + generator.integers(rest + 1)
+            self._epoch = ((length, epoch), starts)
+        return self._epoch[1]
+
+
+def token_stream(datasets: Sequence[Dataset], tokenizer: Tokenizer) -> NDArray[np.int32]:
+    """All texts in their order, end-of-text before each and after the last, (num_tokens,)."""
+    eos = tokenizer.eos_token_id
+    parts = []
+    for texts in _in_groups(datasets):
+        rows = tokenizer.encode_many(texts)
+        parts.append(np.fromiter((token for row in rows for token in (eos, *row)), np.int32))
+    return np.concatenate([*parts, np.array([eos], np.int32)])
+
+
+def train_tokenizer(datasets: Sequence[Dataset], vocab_size: int) -> Tokenizer:
+    """A byte-level BPE with end-of-text as token 0; it has fewer tokens than asked for where the texts are few."""
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_in_groups(datasets), trainer)
+    return Tokenizer(tokenizer.to_str())
+
+
+def _in_groups(datasets: Sequence[Dataset]) -> Iterator[tuple[str, ...]]:
+    for dataset in datasets:
+        for start in range(0, len(dataset.texts), _TEXTS_AT_ONCE):
+            yield dataset.texts[start : start + _TEXTS_AT_ONCE]
