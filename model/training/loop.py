@@ -7,7 +7,6 @@ takes exactly the steps an unbroken one takes. Reading data is for ``corpus``, p
 """
 
 import copy
-import json
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -35,43 +34,8 @@ from model.training.config import BetaSchedule, Precision, TrainingConfig
 from model.training.corpus import Batches, Dataset
 from model.training.muon import Muon, is_matrix
 from model.training.objective import Loss, Objective, TextBatch
+from model.training.progress import OnProgress, Report
 from model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
-
-_LOG_EVERY = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a run reports, averaged over the steps since the last report.
-
-    Attributes:
-        step: Steps taken.
-        total_steps: Steps of the whole run.
-        loss: Training loss, nats per token.
-        reconstruction_nats: Per text.
-        kl_nats: Per text.
-        head_nats: Per text.
-        beta: Weight of the KL at this step.
-        learning_rate: At this step.
-        tokens_per_s: Target tokens per second.
-        eta_s: Seconds to the end at this speed.
-        validation_loss: The latest one, nats per token; None before the first.
-    """
-
-    step: int
-    total_steps: int
-    loss: float
-    reconstruction_nats: float
-    kl_nats: float
-    head_nats: float
-    beta: float
-    learning_rate: float
-    tokens_per_s: float
-    eta_s: float
-    validation_loss: float | None
-
-
-OnProgress = Callable[[Progress], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +324,7 @@ def train(
     """
     run = TrainingRun(config, pretrained, texts, validation, directory, initial)
     is_resumed = resume and run.resume()
-    report = _Report(run, directory / "metrics.jsonl", on_progress, is_resumed=is_resumed)
+    report = Report(run, directory / "metrics.jsonl", on_progress, is_resumed=is_resumed)
     with sdpa_kernel(_attention_backends(run.device)):
         while not run.is_finished:
             if should_stop():
@@ -376,47 +340,6 @@ def train(
             if run.state.step % config.checkpoint_every == 0 or run.is_finished:
                 run.save()
     return TrainingResult(run.state.best, run.state.step, run.stopped_early, run.state.best_loss, run.state.duration_s)
-
-
-class _Report:
-    """Averages steps into ``Progress`` for the caller, and into one line of ``metrics.jsonl``."""
-
-    def __init__(self, run: TrainingRun, path: Path, on_progress: OnProgress | None, *, is_resumed: bool) -> None:
-        self.run, self.path, self.on_progress = run, path, on_progress
-        self.losses: list[Loss] = []
-        self.started = time.perf_counter()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        kept = _lines_up_to(path, run.state.step) if is_resumed and path.exists() else []
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-
-    def add(self, loss: Loss, norm: float) -> None:
-        self.losses.append(loss)
-        step = self.run.state.step
-        if step % _LOG_EVERY and not self.run.is_finished:
-            return
-        progress = self._progress(step)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**asdict(progress), "gradient_norm": norm}) + "\n")
-        if self.on_progress is not None:
-            self.on_progress(progress)
-        self.losses, self.started = [], time.perf_counter()
-
-    def _progress(self, step: int) -> Progress:
-        losses, run = self.losses, self.run
-        elapsed = time.perf_counter() - self.started
-        return Progress(
-            step=step,
-            total_steps=run.total_steps,
-            loss=_mean([float(loss.total.detach()) for loss in losses]),
-            reconstruction_nats=_mean([loss.reconstruction_nats for loss in losses]),
-            kl_nats=_mean([loss.kl_nats for loss in losses]),
-            head_nats=_mean([loss.head_nats for loss in losses]),
-            beta=run.beta,
-            learning_rate=run.learning_rate,
-            tokens_per_s=sum(loss.num_tokens for loss in losses) / elapsed,
-            eta_s=(run.total_steps - step) * elapsed / len(losses),
-            validation_loss=run.state.validation_loss,
-        )
 
 
 def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
@@ -442,19 +365,3 @@ def _attention_backends(device: torch.device) -> list[SDPBackend]:
 
 def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _lines_up_to(path: Path, step: int) -> list[str]:
-    """Lines of a metrics file that a resumed run will not write again; a torn last line is dropped."""
-    kept = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            if json.loads(line)["step"] <= step:
-                kept.append(line)
-        except (json.JSONDecodeError, KeyError):
-            break
-    return kept
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)

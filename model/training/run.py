@@ -27,7 +27,8 @@ from model.text_model import TextModel
 from model.training.config import Preset, TrainingConfig
 from model.training.corpus import Batches, Dataset, read_dataset, split_validation, tokenize
 from model.training.evaluation import EvaluationConfig, OnStage, evaluate, tell_nobody
-from model.training.loop import OnProgress, TokenizedTexts, TrainingResult, train
+from model.training.loop import TokenizedTexts, TrainingResult, train
+from model.training.progress import OnProgress
 
 _MAX_PRIOR_ROWS, _CHUNK_ROWS = 5000, 128
 

@@ -21,7 +21,7 @@ from service.terminal import Output, ProgressDisplay, Record, progress_display
 if TYPE_CHECKING:
     from model.adapter_set import AdapterSet
     from model.pretrained import PretrainedBackbone
-    from model.training.loop import Progress
+    from model.training.progress import Progress
     from model.training.run import TrainingRequest
 
 DataArgument = Annotated[

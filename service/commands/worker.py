@@ -11,6 +11,7 @@ from service.settings import Settings, load_settings
 from service.terminal import say
 
 if TYPE_CHECKING:
+    from service.jobs.backbone_description import BackboneDescription
     from service.jobs.training_metrics import TrainingMetrics
 
 OnceOption = Annotated[bool, typer.Option("--once", help="Work off the jobs that wait, then end.")]
@@ -44,11 +45,12 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
                 f"cannot serve metrics on {settings.host} port {metrics_port}: {(exc.strerror or str(exc)).lower()}: "
                 "choose another with --metrics-port, or leave it out"
             ) from exc
-    say(f"adavae works on the jobs in {settings.jobs} over backbone {backbone.digest[:12]} (Ctrl-C ends it)")
-    asyncio.run(_work(settings, metrics, is_once=once))
+    asyncio.run(_work(settings, metrics, backbone, is_once=once))
 
 
-async def _work(settings: Settings, metrics: "TrainingMetrics", *, is_once: bool) -> None:
+async def _work(
+    settings: Settings, metrics: "TrainingMetrics", backbone: "BackboneDescription", *, is_once: bool
+) -> None:
     from service.jobs.file_store import FileStore
     from service.jobs.job_store import JobStore
     from service.jobs.queue import open_queue
@@ -59,6 +61,7 @@ async def _work(settings: Settings, metrics: "TrainingMetrics", *, is_once: bool
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, worker.stop)
+    say(f"adavae works on the jobs in {settings.jobs} over backbone {backbone.digest[:12]} (Ctrl-C ends it)")
     try:
         await worker.run(is_once=is_once)
     finally:

@@ -29,7 +29,7 @@ from service.settings import Settings, let_threads_wait_briefly
 
 if TYPE_CHECKING:
     from model.adapter_set import Manifest
-    from model.training.loop import Progress
+    from model.training.progress import Progress
     from model.training.run import TrainingRequest
 
 

@@ -156,7 +156,8 @@ class WorkerProcess:
         self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> int:
-        """SIGTERM; its exit code."""
+        """SIGTERM, once it listens to that; its exit code."""
+        wait_for(lambda: "works on" in self.output or not self.is_running, lambda: self.output)
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(DEADLINE_S)
 

@@ -10,7 +10,8 @@ import torch
 from model.errors import CheckpointMismatch, TrainingDiverged, TrainingInterrupted
 from model.pretrained import PretrainedBackbone
 from model.training.config import BetaSchedule, Precision, TrainingConfig
-from model.training.loop import Progress, TokenizedTexts, TrainingRun, train
+from model.training.loop import TokenizedTexts, TrainingRun, train
+from model.training.progress import Progress
 from tests.tiny import PLAIN, PREFIXED, TINY, tiny_backbone
 
 CONFIG = TrainingConfig(
