@@ -24,29 +24,29 @@ TAGS = [
     {"name": "health", "description": "For load balancers, monitoring and people."},
 ]
 
-STREAMED: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "The texts, or with `stream: true` events.",
-        "content": {
-            "text/event-stream": {
-                "schema": {"type": "string"},
-                "example": 'data: {"index":0,"text":"the food"}\n\ndata: [DONE]\n\n',
-            }
-        },
-    }
+_EVENT = {
+    "type": "object",
+    "required": ["data"],
+    "properties": {
+        "id": {"type": "string"},
+        "event": {"type": "string", "description": "`error`, or left out."},
+        "data": {"type": "string", "description": "JSON; `[DONE]` at the end."},
+    },
 }
 
-WATCHED: dict[int | str, dict[str, Any]] = {
-    200: {
-        "description": "A page, or with `stream=true` events.",
-        "content": {
-            "text/event-stream": {
-                "schema": {"type": "string"},
-                "example": 'id: ftevent-000000001\ndata: {"object":"fine_tuning.job.event", ...}\n\ndata: [DONE]\n\n',
-            }
-        },
-    }
-}
+
+def _streamed(description: str, example: str) -> dict[int | str, dict[str, Any]]:
+    content = {"text/event-stream": {"itemSchema": _EVENT, "example": example}}
+    return {200: {"description": description, "content": content}}
+
+
+STREAMED = _streamed(
+    "The texts, or with `stream: true` events.", 'data: {"index":0,"text":"the food"}\n\ndata: [DONE]\n\n'
+)
+WATCHED = _streamed(
+    "A page, or with `stream=true` events.",
+    'id: ftevent-000000001\ndata: {"object":"fine_tuning.job.event", ...}\n\ndata: [DONE]\n\n',
+)
 
 _ERRORS = {
     400: "The body is no JSON.",

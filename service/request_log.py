@@ -3,12 +3,14 @@
 Neither the log nor the metrics hold anything that a client wrote, but for its request id.
 """
 
+import asyncio
 import time
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.access import OPEN_PATHS
+from service.errors import ServiceError
 from service.metrics import Metrics
 from service.replies import error_reply, internal_error
 from service.request_id import request_id_of
@@ -17,6 +19,9 @@ UNMATCHED = "unmatched"
 STATUS_CLIENT_GONE = 499  # nobody reads it; the status that nginx made customary in logs
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+_ENDED = ServiceError(
+    503, "shutting_down", "the service ended before this was done: send it again in a moment", retry_after_s=2
+)
 _log = structlog.get_logger("adavae.request")
 
 
@@ -42,6 +47,10 @@ class RequestLog:
         try:
             with self._metrics.requests_in_flight.track_inprogress():
                 await self._app(scope, receive, send_observed)
+        except asyncio.CancelledError:
+            if status is None:
+                await error_reply(_ENDED)(scope, receive, send_observed)
+            raise
         except Exception:  # the edge: a client never sees what failed, the log does
             _log.exception("request_failed", method=_method(scope), route=_route(scope))
             if status is None:

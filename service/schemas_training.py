@@ -10,7 +10,7 @@ from model.adapter_set import check_name
 from model.errors import ConfigError
 from service.jobs.hyperparameters import Hyperparameters, PresetName
 from service.jobs.job import NewJob
-from service.schemas import Body, Reply, Text, Whole
+from service.schemas import Body, Reply, Whole
 
 EVENT_ID = r"^ftevent-[0-9]{1,12}$"
 IDEMPOTENCY_KEY = r"^[!-~]+$"
@@ -24,14 +24,15 @@ def _adapter_name(name: str) -> str:
         raise PydanticCustomError("adapter_name", "{message}", {"message": str(exc)}) from exc
 
 
-FileId = Annotated[Text, Field(max_length=200)]
+FileId = Annotated[str, Field(min_length=1, max_length=200), Whole]
 AdapterSetName = Annotated[
     str,
     Field(min_length=1, max_length=64, json_schema_extra={"pattern": "^[a-z0-9][a-z0-9._-]{0,63}$"}),
     AfterValidator(_adapter_name),
 ]
 Metadata = Annotated[
-    dict[Annotated[Text, Field(max_length=64)], Annotated[str, Field(max_length=512), Whole]], Field(max_length=16)
+    dict[Annotated[str, Field(min_length=1, max_length=64), Whole], Annotated[str, Field(max_length=512), Whole]],
+    Field(max_length=16),
 ]
 
 
@@ -58,7 +59,7 @@ class JobBody(Body):
         }
     )
 
-    model: Annotated[Text, Field(max_length=1000)] = Field(
+    model: Annotated[str, Field(min_length=1, max_length=1000), Whole] = Field(
         description="The backbone: `bundled`, or what ADAVAE_BACKBONE names."
     )
     training_file: FileId = Field(description="Id of the uploaded texts.")

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from typing import Generic, TypeVar
 
+import anyio
 import structlog
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -75,8 +76,8 @@ async def _with_pauses(objects: AsyncGenerator[Content, None], pause_s: float) -
             while not (await asyncio.wait((following,), timeout=pause_s))[0]:
                 yield None
         finally:
-            if not following.done():
-                following.cancel()
+            following.cancel()
+            with anyio.CancelScope(shield=True):  # when a client leaves, Starlette cancels us again and again
                 await asyncio.wait((following,))
         if isinstance(each := following.result(), _End):
             return

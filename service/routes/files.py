@@ -32,7 +32,7 @@ async def create_file(request: Request, training: Training) -> JsonReply:
     except ClientDisconnect as exc:
         raise ServiceError(STATUS_CLIENT_GONE, "client_gone", "the client has left") from exc
     except ServiceError as exc:
-        if exc.status != 413:
+        if form.is_complete:
             raise
         return error_reply(exc, {"connection": "close"})  # the rest of the body is never read
     return JsonReply(_shaped(stored))

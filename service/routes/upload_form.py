@@ -42,6 +42,11 @@ class UploadForm:
         self._pieces: deque[bytes] = deque()
         self._is_complete = False
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of it has been read."""
+        return self._is_complete
+
     async def filename(self) -> str:
         """Reads as far as the file begins."""
         while self._filename is None:

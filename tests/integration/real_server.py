@@ -8,16 +8,17 @@ from typing import Any
 import uvicorn
 
 from service.commands.serve import open_listener
+from service.jobs.protocol import TrainingOperations
 from service.main import create_app
 from tests.unit.service.stub_latent_service import StubLatentService, stub_settings
 
 
 @contextlib.contextmanager
-def serving(latent: StubLatentService, **fields: Any) -> Iterator[str]:
+def serving(latent: StubLatentService, training: TrainingOperations | None = None, **fields: Any) -> Iterator[str]:
     """The server's URL; it listens before it is entered and has ended when it is left."""
     settings = stub_settings(**fields)
     with open_listener(settings) as listener:
-        app = create_app(settings, latent)
+        app = create_app(settings, latent, training=training)
         config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=10)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)

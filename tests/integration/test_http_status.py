@@ -2,14 +2,9 @@
 
 import asyncio
 import json
-import os
-import queue
 import re
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,13 +14,17 @@ import httpx2
 import pytest
 
 from model.errors import AdapterSetMismatch, LogitsNotFinite
-from service.errors import DeadlineExceeded, EngineStopped, Overloaded
+from service.errors import DeadlineExceeded, EngineStopped, Overloaded, ServiceError
 from tests.integration.real_server import serving
-from tests.tiny_home import tiny_settings
+from tests.integration.served import Served
+from tests.tiny_text import as_tsv, reviews
 from tests.unit.service.stub_latent_service import StubLatentService, Z
+from tests.unit.service.stub_training_service import FILE, JOB, StubTrainingService
 
 KEY, LIMIT = "the-key", 20_000
-_ROOT = Path(__file__).resolve().parents[2]
+TRAINER = {"x-api-key": "trainer"}
+FILES, JOBS = "/v1/files", "/v1/fine_tuning/jobs"
+NEW = {"model": "bundled", "training_file": FILE, "suffix": "mine"}
 
 
 @pytest.fixture
@@ -34,11 +33,16 @@ def latent() -> StubLatentService:
 
 
 @pytest.fixture
-def client(latent: StubLatentService) -> Iterator[httpx2.Client]:
+def training() -> StubTrainingService:
+    return StubTrainingService()
+
+
+@pytest.fixture
+def client(latent: StubLatentService, training: StubTrainingService) -> Iterator[httpx2.Client]:
     """Of a server with a key for inference only, and small limits."""
     fields = {"max_body_bytes": LIMIT, "max_texts": 4, "max_steps": 8, "max_samples": 4}
     with (
-        serving(latent, api_keys=f"{KEY}:infer boss:admin", **fields) as url,
+        serving(latent, training, api_keys=f"{KEY}:infer boss:admin trainer:train", **fields) as url,
         httpx2.Client(base_url=url, headers={"x-api-key": KEY}, timeout=30) as client,
     ):
         wait_for(lambda: client.get("/readyz").status_code == 200)
@@ -78,10 +82,28 @@ def test_200(client: httpx2.Client, path: str, body: Any) -> None:
     assert reply.json()["adapter"]["name"] == "yelp"
 
 
+def test_200_of_training(client: httpx2.Client) -> None:
+    upload = client.post(FILES, data={"purpose": "fine-tune"}, files={"file": ("a.txt", b"a\nb\n")}, headers=TRAINER)
+    assert upload.json()["object"] == "file"
+    job = client.post(JOBS, json=NEW, headers=TRAINER)
+    assert job.json()["object"] == "fine_tuning.job"
+    for path in (FILES, f"{FILES}/{FILE}", f"{FILES}/{FILE}/content", JOBS, f"{JOBS}/{JOB}", f"{JOBS}/{JOB}/events"):
+        reply = client.get(path, headers=TRAINER | {"x-request-id": "mine"})
+        assert (reply.status_code, reply.headers["x-request-id"]) == (200, "mine")
+    for change in ("pause", "resume", "cancel"):
+        assert client.post(f"{JOBS}/{job.json()['id']}/{change}", headers=TRAINER).status_code == 200
+
+
 @pytest.mark.parametrize("raw", [b"{", b"", b"[" * 15_000, b'{"a":' * 3000, b"\xff"])
 def test_400_malformed(client: httpx2.Client, raw: bytes) -> None:
     reply = client.post("/encode", content=raw, headers={"content-type": "application/json"})
     check_error(reply, 400, "invalid_request_error")
+
+
+def test_400_malformed_form(client: httpx2.Client) -> None:
+    headers = TRAINER | {"content-type": "multipart/form-data; boundary=x"}
+    for raw in (b"", b"--y\r\n\r\n", b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\na'):
+        check_error(client.post(FILES, content=raw, headers=headers), 400, "invalid_request_error")
 
 
 def test_401_no_or_wrong_key(client: httpx2.Client) -> None:
@@ -92,6 +114,22 @@ def test_401_no_or_wrong_key(client: httpx2.Client) -> None:
 def test_403_key_without_the_scope(client: httpx2.Client) -> None:
     check_error(client.delete("/adapters/own"), 403, "permission_error")
     check_error(client.get("/adapters", headers={"x-api-key": "boss"}), 403, "permission_error")
+
+
+def test_403_key_without_the_scope_train(client: httpx2.Client) -> None:
+    for path in (FILES, JOBS, f"{JOBS}/{JOB}/events"):
+        check_error(client.get(path), 403, "permission_error")
+        check_error(client.get(path, headers={"x-api-key": "boss"}), 403, "permission_error")
+    check_error(client.post(JOBS, json=NEW), 403, "permission_error")
+    check_error(client.post("/encode", json={"text": "a"}, headers=TRAINER), 403, "permission_error")
+
+
+def test_403_another_site_without_keys(training: StubTrainingService) -> None:
+    with serving(StubLatentService(), training) as url, httpx2.Client(base_url=url) as client:
+        form: dict[str, Any] = {"data": {"purpose": "fine-tune"}, "files": {"file": ("a.txt", b"a\nb\n")}}
+        reply = client.post(FILES, headers={"origin": "https://evil.example"}, **form)
+        check_error(reply, 403, "permission_error")
+        assert client.post(FILES, **form).status_code == 200
 
 
 def test_403_another_host_name_without_keys() -> None:
@@ -107,6 +145,19 @@ def test_404_unknown_adapter_or_route(client: httpx2.Client) -> None:
     check_error(client.get("/nope"), 404, "not_found")
 
 
+def test_404_unknown_file_or_job(client: httpx2.Client) -> None:
+    for method, path in (
+        ("GET", f"{FILES}/file-1"),
+        ("GET", f"{FILES}/file-1/content"),
+        ("DELETE", f"{FILES}/file-1"),
+        ("GET", f"{JOBS}/ftjob-1"),
+        ("GET", f"{JOBS}/ftjob-1/events?stream=true"),
+        ("POST", f"{JOBS}/ftjob-1/cancel"),
+        ("GET", "/v1/models"),
+    ):
+        check_error(client.request(method, path, headers=TRAINER), 404, "not_found")
+
+
 def test_405_another_method(client: httpx2.Client) -> None:
     for method in ("GET", "PUT", "DELETE", "OPTIONS", "TRACE", "BREW"):
         reply = client.request(method, "/encode")
@@ -119,6 +170,13 @@ def test_409_conflict(client: httpx2.Client, latent: StubLatentService) -> None:
     check_error(client.delete("/adapters/yelp", headers={"x-api-key": "boss"}), 409, "conflict")
     latent.error = AdapterSetMismatch("another backbone")
     check_error(client.post("/encode", json={"text": "a"}), 409, "conflict")
+
+
+def test_409_conflict_of_training(client: httpx2.Client) -> None:
+    client.post(JOBS, json=NEW, headers=TRAINER)
+    check_error(client.delete(f"{FILES}/{FILE}", headers=TRAINER), 409, "conflict")
+    for change in ("cancel", "pause", "resume"):
+        check_error(client.post(f"{JOBS}/{JOB}/{change}", headers=TRAINER), 409, "conflict")
 
 
 def test_413_body_too_large(client: httpx2.Client) -> None:
@@ -150,6 +208,14 @@ def test_415_content_type(client: httpx2.Client) -> None:
         check_error(reply, 415, "invalid_request_error")
 
 
+def test_415_no_form(client: httpx2.Client) -> None:
+    for kind in ("application/json", "application/octet-stream", "multipart/mixed; boundary=x"):
+        reply = client.post(FILES, content=b"a", headers=TRAINER | {"content-type": kind})
+        check_error(reply, 415, "invalid_request_error")
+    reply = client.post(JOBS, content=b"{}", headers=TRAINER | {"content-type": "text/plain"})
+    check_error(reply, 415, "invalid_request_error")
+
+
 @pytest.mark.parametrize(
     ("path", "raw", "param"),
     [
@@ -175,6 +241,25 @@ def test_422_out_of_range(client: httpx2.Client, path: str, raw: str, param: str
     assert reply.json()["error"]["param"] == param
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "param"),
+    [
+        ("POST", JOBS, NEW | {"suffix": "../up"}, "suffix"),
+        ("POST", JOBS, NEW | {"training_file": "file-1"}, "training_file"),
+        ("POST", JOBS, NEW | {"hyperparameters": {"latent_size": 0}}, "hyperparameters.latent_size"),
+        ("POST", JOBS, NEW | {"hyperparameters": {"n_epoch": 1}}, "hyperparameters.n_epoch"),
+        ("GET", f"{JOBS}?limit=0", None, "limit"),
+        ("GET", f"{JOBS}?metadata[=1", None, "metadata["),
+        ("GET", f"{JOBS}/{JOB}/events?after=1", None, "after"),
+        ("GET", f"{FILES}?order=up", None, "order"),
+    ],
+)
+def test_422_of_training(client: httpx2.Client, method: str, path: str, body: Any, param: str) -> None:
+    reply = client.request(method, path, json=body, headers=TRAINER)
+    check_error(reply, 422, "invalid_request_error")
+    assert reply.json()["error"]["param"] == param
+
+
 def test_422_not_finite(client: httpx2.Client, latent: StubLatentService) -> None:
     latent.error = LogitsNotFinite((0,))
     check_error(client.post("/decode", json={"samples": 1}), 422, "invalid_request_error")
@@ -186,6 +271,24 @@ def test_429_queue_full(client: httpx2.Client, latent: StubLatentService) -> Non
         reply = client.post("/decode", json=body)
         check_error(reply, 429, "overloaded")
         assert reply.headers["retry-after"] == "3"
+
+
+def test_429_and_503_of_training(client: httpx2.Client, training: StubTrainingService) -> None:
+    for error, status, kind in (
+        (Overloaded("100 jobs are open", retry_after_s=60), 429, "overloaded"),
+        (ServiceError(503, "storage_full", "the volume is full", retry_after_s=60), 503, "not_ready"),
+    ):
+        training.error = error
+        reply = client.post(JOBS, json=NEW, headers=TRAINER)
+        check_error(reply, status, kind)
+        assert reply.headers["retry-after"] == "60"
+
+
+def test_503_training_is_off() -> None:
+    with serving(StubLatentService()) as url, httpx2.Client(base_url=url) as client:
+        for reply in (client.get(FILES), client.post(JOBS, json=NEW), client.get(f"{JOBS}/{JOB}/events?stream=true")):
+            check_error(reply, 503, "not_ready")
+            assert reply.json()["error"]["code"] == "training_off"
 
 
 def test_429_rate_limit() -> None:
@@ -235,43 +338,6 @@ def test_a_client_that_hangs_up_frees_its_rows(client: httpx2.Client, latent: St
     assert client.get("/healthz").status_code == 200
 
 
-class Served:
-    """``adavae serve`` in a process of its own."""
-
-    def __init__(self, home: Path, *options: str, **variables: str) -> None:
-        settings = tiny_settings(home)
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("ADAVAE_")}
-        own = {"ADAVAE_WEIGHTS": str(settings.weights), "ADAVAE_DATA": str(settings.data), "ADAVAE_THREADS": "1"}
-        own |= {"ADAVAE_DEFAULT_ADAPTER": "prefixed", "ADAVAE_MAX_TOKENS": "16", "ADAVAE_DECODE_ROWS": "1"}
-        command = [sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", "0", *options]
-        self.process = subprocess.Popen(
-            command, cwd=_ROOT, env=environment | own | variables, stderr=subprocess.PIPE, text=True
-        )
-        self.lines: list[str] = []
-        self._incoming: queue.Queue[str] = queue.Queue()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.lines.append(line)
-            self._incoming.put(line)
-
-    def url(self) -> str:
-        while True:
-            if found := re.search(r"serves at (http://\S+)", self._incoming.get(timeout=60)):
-                return found[1]
-
-    def ended(self) -> tuple[int, str]:
-        """(exit code, stderr)"""
-        code = self.process.wait(60)
-        self._reader.join(10)
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-        return code, "".join(self.lines)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_finishes_an_open_stream_and_ends_cleanly(tmp_path: Path, number: signal.Signals) -> None:
@@ -290,6 +356,32 @@ def test_a_signal_finishes_an_open_stream_and_ends_cleanly(tmp_path: Path, numbe
     code, stderr = served.ended()
     assert code == 0, stderr
     assert "Traceback" not in stderr
+
+
+@pytest.mark.slow
+def test_a_signal_ends_those_who_watch_a_job_and_hands_the_job_back(tmp_path: Path) -> None:
+    """They would have held the server until its patience was over."""
+    served = Served(tmp_path, ADAVAE_SHUTDOWN_S="20")
+    with httpx2.Client(base_url=served.url(), timeout=60) as client:
+        form: dict[str, Any] = {"data": {"purpose": "fine-tune"}}
+        stored = client.post(FILES, files={"file": ("reviews.tsv", as_tsv(reviews(60)).encode())}, **form).json()
+        hyperparameters = {"steps": 1_000_000, "batch_size": 8, "latent_size": 4, "adapter_size": 5}
+        body = NEW | {"training_file": stored["id"], "hyperparameters": hyperparameters}
+        job = client.post(JOBS, json=body).json()
+        with client.stream("GET", f"{JOBS}/{job['id']}/events?stream=true") as reply:
+            lines = reply.iter_lines()
+            assert any('"type":"metrics"' in line for line in lines)
+            served.process.terminate()
+            rest = [line for line in lines if line]
+    assert rest[-2] == "event: error"
+    error = json.loads(rest[-1].removeprefix("data: "))["error"]
+    assert (error["code"], "Last-Event-ID" in error["message"]) == ("shutting_down", True)
+    code, stderr = served.ended()
+    assert code == 0, stderr
+    assert "Traceback" not in stderr
+    record = json.loads((tmp_path / "data" / "jobs" / job["id"] / "job.json").read_bytes())
+    assert record["status"] == "queued"
+    assert list((tmp_path / "data" / "jobs" / job["id"]).glob("**/step-*.safetensors"))
 
 
 @pytest.mark.slow

@@ -7,14 +7,17 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
+from service.jobs.protocol import TrainingOperations
 from service.main import create_app
 from tests.unit.service.stub_latent_service import StubLatentService, stub_settings
 
 
 @contextlib.contextmanager
-def client_of(latent: StubLatentService | None = None, **fields: Any) -> Iterator[TestClient]:
+def client_of(
+    latent: StubLatentService | None = None, training: TrainingOperations | None = None, **fields: Any
+) -> Iterator[TestClient]:
     """The app with these settings, started and ready unless the stub says otherwise."""
-    app = create_app(stub_settings(**fields), latent or StubLatentService())
+    app = create_app(stub_settings(**fields), latent or StubLatentService(), training=training)
     with TestClient(app, base_url="http://localhost", raise_server_exceptions=True) as client:
         yield client
 

@@ -160,7 +160,22 @@ async def test_a_request_that_is_cancelled_frees_its_rows() -> None:
             await until(lambda: latent.num_running == 1)
             visitor.task.cancel()
             await asyncio.wait((visitor.task,))
+            assert visitor.task.cancelled()
             assert latent.num_running == 0
+
+
+@pytest.mark.asyncio
+async def test_a_request_that_the_servers_end_cuts_off_is_told_so() -> None:
+    """Its client was sent uvicorn's own "Internal Server Error"."""
+    latent = StubLatentService(hold=asyncio.Event())
+    async with started(latent) as app:
+        visitor = Visitor(app, "/decode", {"samples": 1})
+        await until(lambda: latent.num_running == 1)
+        visitor.task.cancel()
+        await asyncio.wait((visitor.task,))
+    assert visitor.messages[0]["status"] == 503
+    assert (b"retry-after", b"2") in visitor.messages[0]["headers"]
+    assert json.loads(visitor.text)["error"]["code"] == "shutting_down"
 
 
 @pytest.mark.asyncio

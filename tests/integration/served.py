@@ -1,0 +1,69 @@
+"""``adavae serve`` over a tiny installation, in a process of its own."""
+
+import contextlib
+import os
+import queue
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.tiny_home import tiny_settings
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+class Served:
+    """Started at once; ``url`` waits until it is ready."""
+
+    def __init__(self, home: Path, *options: str, **variables: str) -> None:
+        settings = tiny_settings(home)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("ADAVAE_")}
+        own = {"ADAVAE_WEIGHTS": str(settings.weights), "ADAVAE_DATA": str(settings.data), "ADAVAE_THREADS": "1"}
+        own |= {"ADAVAE_DEFAULT_ADAPTER": "prefixed", "ADAVAE_MAX_TOKENS": "16", "ADAVAE_DECODE_ROWS": "1"}
+        own |= {"ADAVAE_TRAINING_THREADS": "1"}
+        command = [sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", "0", *options]
+        self.process = subprocess.Popen(
+            command, cwd=_ROOT, env=environment | own | variables, stderr=subprocess.PIPE, text=True
+        )
+        self.lines: list[str] = []
+        self._incoming: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.lines.append(line)
+            self._incoming.put(line)
+
+    def url(self) -> str:
+        while True:
+            if found := re.search(r"serves at (http://\S+)", self._incoming.get(timeout=60)):
+                return found[1]
+
+    def ended(self) -> tuple[int, str]:
+        """(exit code, stderr)"""
+        code = self.process.wait(60)
+        self._reader.join(10)
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code, "".join(self.lines)
+
+
+@contextlib.contextmanager
+def served(home: Path, **variables: str) -> Iterator[Served]:
+    """A server that has ended cleanly when this is left."""
+    server = Served(home, **variables)
+    try:
+        yield server
+        server.process.terminate()
+        code, stderr = server.ended()
+        assert code == 0, stderr
+        assert "Traceback" not in stderr, stderr
+    finally:
+        if server.process.poll() is None:
+            server.process.kill()
+            server.ended()
