@@ -27,6 +27,7 @@ from service.installed_version import REFUSALS, InstalledVersion, Problem, scan
 from service.results import AdapterState
 
 _MANY_ARRIVALS = 64  # new names at once beyond which each is verified when it is first asked for, not before
+_PAUSE_S = 0.1  # between looks that unknown names ask for
 _NAMES_SHOWN = 20
 _LONGEST_NAME = 64
 
@@ -116,6 +117,7 @@ class AdapterRegistry:
         self._slots = BankSlots(bank.num_slots, self._load, wait_s=wait_s, on_eviction=self._count_eviction)
         self._refreshing = asyncio.Lock()
         self._refresher: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Finds and verifies what is installed; damaged sets are listed with their problem and raise nothing."""
@@ -124,9 +126,11 @@ class AdapterRegistry:
 
     async def stop(self) -> None:
         """Looks at the disk no more; what is pinned stays until it is released."""
-        if self._refresher is not None:
-            self._refresher.cancel()
-            await asyncio.wait({self._refresher})
+        looking = {task for task in (self._refresher, self._looking) if task is not None}
+        for task in looking:
+            task.cancel()
+        if looking:
+            await asyncio.wait(looking)
         await self._slots.stop()
 
     @contextlib.asynccontextmanager
@@ -174,6 +178,17 @@ class AdapterRegistry:
                 if version not in later:
                     await self._examine(version)
 
+    async def _look_again(self) -> None:
+        """Looks at the disk, once for all who ask in the meantime, however many unknown names there are."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_after_a_pause(), name="adapter registry: look again")
+        with contextlib.suppress(OSError):
+            await asyncio.shield(self._looking)
+
+    async def _look_after_a_pause(self) -> None:
+        await asyncio.sleep(_PAUSE_S)
+        await self.refresh()
+
     async def delete(self, reference: str) -> list[AdapterState]:
         """Removes ``name@version``, or every version of ``name`` but the bundled ones; what uses them finishes.
 
@@ -220,6 +235,8 @@ class AdapterRegistry:
 
     async def _pinned(self, reference: str) -> tuple[Place, PinnedAdapter]:
         """Pins the best version that can be loaded; each that cannot is refused on the way."""
+        if not self._versions_of(reference):
+            await self._look_again()  # it may have been published since the last look
         while True:
             version = self._resolve(reference)
             place = self._slots.pin(version)

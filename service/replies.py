@@ -37,6 +37,8 @@ def error_reply(error: ServiceError, headers: dict[str, str] | None = None) -> J
     named = dict(headers or {})
     if error.retry_after_s is not None:
         named["retry-after"] = str(error.retry_after_s)
+    if error.status == 409:
+        named["x-should-retry"] = "false"  # openai's clients would send it twice again
     if error.status == 401:
         named["www-authenticate"] = "Bearer"
     return JsonReply(error_body(error), error.status, named)

@@ -135,7 +135,7 @@ class Settings(BaseSettings):
     training_threads: int = Field(
         default=0, ge=0, le=1024, description="CPU threads of a training run; 0 leaves the choice to torch."
     )
-    max_upload_bytes: int = Field(default=256 * 1024**2, ge=1024, description="Bytes an uploaded data file may have.")
+    max_upload_bytes: int = Field(default=64 * 1024**2, ge=1024, description="Bytes an uploaded data file may have.")
     max_files: int = Field(default=1000, ge=1, description="Data files that may be stored.")
     max_open_jobs: int = Field(default=100, ge=1, description="Training jobs that may wait, run or be paused at once.")
     lease_s: float = Field(

@@ -733,3 +733,26 @@ async def test_a_request_goes_on_while_the_registry_stops(tmp_path: Path) -> Non
     await home.registry.stop()
     home.bank.may_load.set()
     assert await waiting == path.name
+
+
+@pytest.mark.asyncio
+async def test_a_set_is_found_by_who_asks_for_it_before_the_next_look(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    publish(home.own)
+    async with running(home):
+        path = publish(home.own, name="fresh")
+        assert await home.version("fresh") == path.name
+        newer = publish(home.own, name="fresh", created_at="2026-02-02T03:04:05+00:00")
+        assert await home.version(f"fresh@{newer.name}") == newer.name
+
+
+@pytest.mark.asyncio
+async def test_unknown_names_share_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, looks, scan = Home(tmp_path), [], adapter_registry.scan
+    publish(home.own)
+    async with running(home):
+        monkeypatch.setattr(adapter_registry, "scan", lambda *arguments: looks.append(1) or scan(*arguments))
+        asked = [home.version(f"unknown-{number}") for number in range(50)]
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(outcome, AdapterSetNotFound) for outcome in outcomes)
+    assert len(looks) == 1
