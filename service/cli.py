@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import typer
 
 from model.errors import AdaVAEError, TrainingInterrupted
-from service.commands import adapters
+from service.commands import adapters, jobs
 from service.commands.analogy import analogy
 from service.commands.bench import bench
 from service.commands.classify import classify
@@ -45,6 +45,7 @@ def create_app() -> typer.Typer:
     for command in (serve, worker, encode, decode, interpolate, analogy, classify, train, evaluate):
         app.command()(command)
     app.add_typer(adapters.create_app(), name="adapters")
+    app.add_typer(jobs.create_app(), name="jobs")
     for command in (variants, pretrain, bench, health, version):
         app.command()(command)
     return app

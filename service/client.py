@@ -10,7 +10,6 @@ calls and are sent replies; the two clients differ in how they wait.
 
 import asyncio
 import base64
-import random
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,40 +19,24 @@ import httpx2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from service.http_retries import AdaVAEServiceError, Attempts, content_of, headers_of, refusal_of
+
+__all__ = [
+    "AdaVAEClient",
+    "AdaVAEServiceError",
+    "Adapter",
+    "AsyncAdaVAEClient",
+    "Classified",
+    "DecodingOptions",
+    "Piece",
+    "Posterior",
+]
+
 _MAX_TEXTS, _MAX_TEXT_BYTES, _MAX_ROWS = 256, 2 * 1024**2, 64  # of one request, as the service is set by default
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
-_PATIENCE = (429, 503)
-_BROKEN = (httpx2.NetworkError, httpx2.TimeoutException, httpx2.RemoteProtocolError)
 _LARGEST_SEED = 2**63 - 1
 
 Method = Literal["linear", "spherical"]
 _Result = TypeVar("_Result")
-
-
-class AdaVAEServiceError(Exception):
-    """The service refused, or could not be reached.
-
-    Attributes:
-        status: HTTP status; 0 where there was none: no reply came, or it broke off after it had begun.
-        code: Short and stable, for programs.
-        message: Names the value, the limit and the remedy.
-        param: The field it is about, or None.
-        request_id: Names the request in the service's log, or None.
-        retry_after_s: Seconds the service asks to wait, or None.
-    """
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        param: str | None = None,
-        request_id: str | None = None,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(f"{message} [{status} {code}]" if status else f"{message} [{code}]")
-        self.status, self.code, self.message, self.param = status, code, message, param
-        self.request_id, self.retry_after_s = request_id, retry_after_s
 
 
 class DecodingOptions(TypedDict, total=False):
@@ -138,7 +121,7 @@ class AdaVAEClient:
             max_retries: Further tries after the first.
             transport: In place of the network.
         """
-        headers = _headers(api_key)
+        headers = headers_of(api_key)
         self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=timeout_s, transport=transport)
         self._max_retries = max_retries
         self._pause: Callable[[float], None] = time.sleep
@@ -181,14 +164,14 @@ class AdaVAEClient:
         self, z: ArrayLike, adapter: str | None = None, **decoding: Unpack[DecodingOptions]
     ) -> Generator[Piece, None, None]:
         """As ``decode``, in one request and piece by piece; closing the generator frees the rows."""
-        reading, attempts = _StreamReading(), _Attempts(self._max_retries)
+        reading, attempts = _StreamReading(), Attempts(self._max_retries)
         call = _decode_call(_rows(z), adapter, decoding, stream=True)
         while not reading.is_done:
             try:
                 with self._http.stream(call.method, call.path, json=call.body) as response:
                     if not response.is_success:
                         response.read()
-                        raise _refusal(response)
+                        raise refusal_of(response)
                     for event in httpx2.EventSource(response):
                         yield from reading.pieces(event)
                 reading.check_done()
@@ -249,10 +232,10 @@ class AdaVAEClient:
             return result
 
     def _answer(self, call: "_Call") -> Any:
-        attempts = _Attempts(self._max_retries)
+        attempts = Attempts(self._max_retries)
         while True:
             try:
-                return _content(self._http.request(call.method, call.path, json=call.body, params=call.params))
+                return content_of(self._http.request(call.method, call.path, json=call.body, params=call.params))
             except (httpx2.TransportError, AdaVAEServiceError) as exc:
                 self._pause(attempts.pause_s(exc))
 
@@ -270,7 +253,7 @@ class AsyncAdaVAEClient:
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         """Connects to nothing yet; the arguments are ``AdaVAEClient``'s."""
-        headers = _headers(api_key)
+        headers = headers_of(api_key)
         self._http = httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=timeout_s, transport=transport)
         self._max_retries = max_retries
         self._pause = asyncio.sleep
@@ -305,14 +288,14 @@ class AsyncAdaVAEClient:
         self, z: ArrayLike, adapter: str | None = None, **decoding: Unpack[DecodingOptions]
     ) -> AsyncGenerator[Piece, None]:
         """As ``decode``, in one request and piece by piece; closing the generator frees the rows."""
-        reading, attempts = _StreamReading(), _Attempts(self._max_retries)
+        reading, attempts = _StreamReading(), Attempts(self._max_retries)
         call = _decode_call(_rows(z), adapter, decoding, stream=True)
         while not reading.is_done:
             try:
                 async with self._http.stream(call.method, call.path, json=call.body) as response:
                     if not response.is_success:
                         await response.aread()
-                        raise _refusal(response)
+                        raise refusal_of(response)
                     async for event in httpx2.EventSource(response):
                         for piece in reading.pieces(event):
                             yield piece
@@ -374,10 +357,10 @@ class AsyncAdaVAEClient:
             return result
 
     async def _answer(self, call: "_Call") -> Any:
-        attempts = _Attempts(self._max_retries)
+        attempts = Attempts(self._max_retries)
         while True:
             try:
-                return _content(await self._http.request(call.method, call.path, json=call.body, params=call.params))
+                return content_of(await self._http.request(call.method, call.path, json=call.body, params=call.params))
             except (httpx2.TransportError, AdaVAEServiceError) as exc:
                 await self._pause(attempts.pause_s(exc))
 
@@ -533,68 +516,6 @@ def _vectors(rows: Sequence[dict[str, Any]], name: str) -> NDArray[np.float32]:
     """(N, Z), from base64 of little-endian float32."""
     content = b"".join(base64.b64decode(row[name]) for row in rows)
     return np.frombuffer(content, "<f4").astype(np.float32).reshape(len(rows), -1)
-
-
-def _headers(api_key: str | None) -> dict[str, str]:
-    return {"user-agent": "adavae-client"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
-
-
-def _content(response: httpx2.Response) -> Any:
-    """What a reply holds; raises AdaVAEServiceError for a refusal, and for what is no reply of the service."""
-    if not response.is_success:
-        raise _refusal(response)
-    try:
-        return response.json()
-    except ValueError as exc:
-        message = f"{response.url} answered with something that is no JSON: is it the service?"
-        raise AdaVAEServiceError(response.status_code, "unreadable_reply", message) from exc
-
-
-def _refusal(response: httpx2.Response) -> AdaVAEServiceError:
-    """The error in a reply that has been read, or one made of its status where a proxy wrote it."""
-    try:
-        error = response.json()["error"]
-        code, message, param = str(error["code"]), str(error["message"]), error.get("param")
-    except (ValueError, TypeError, KeyError, AttributeError):
-        code, message, param = "http_error", f"{response.url} answered {response.reason_phrase or 'an error'}", None
-    wanted = response.headers.get("retry-after", "")
-    return AdaVAEServiceError(
-        response.status_code,
-        code,
-        message,
-        param,
-        request_id=response.headers.get("x-request-id"),
-        retry_after_s=float(wanted) if wanted.isdecimal() and wanted.isascii() else None,
-    )
-
-
-class _Attempts:
-    """Tries of one call: how long to wait before the next one, or that there is none."""
-
-    def __init__(self, max_retries: int) -> None:
-        self._num_left = max_retries
-        self._ceiling_s = _FIRST_PAUSE_S
-
-    def pause_s(self, error: Exception, *, is_final: bool = False) -> float:
-        """Seconds to wait: what the service asks for, within bounds, and a random part that doubles its ceiling.
-
-        Raises:
-            AdaVAEServiceError: Another try would not help, or it was the last one.
-        """
-        refusal = error if isinstance(error, AdaVAEServiceError) else _unreached(error)
-        is_passing = isinstance(error, _BROKEN) or refusal.status in _PATIENCE
-        if is_final or not is_passing or self._num_left <= 0:
-            raise refusal from (None if refusal is error else error)
-        self._num_left -= 1
-        jitter_s = random.uniform(0.0, self._ceiling_s)
-        self._ceiling_s = min(2 * self._ceiling_s, _LONGEST_PAUSE_S)
-        return min(refusal.retry_after_s or 0.0, _LONGEST_PAUSE_S) + jitter_s
-
-
-def _unreached(error: Exception) -> AdaVAEServiceError:
-    what = "took too long" if isinstance(error, httpx2.TimeoutException) else "could not be reached, or broke off"
-    url = error.request.url if isinstance(error, httpx2.RequestError) else "the service"
-    return AdaVAEServiceError(0, "no_answer", f"{url} {what} ({type(error).__name__}: {error})")
 
 
 class _StreamReading:

@@ -144,6 +144,12 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds without a sign of life after which a worker's job goes to another.",
     )
+    server_url: str = Field(
+        default="http://127.0.0.1:8000", min_length=1, description="The service that `adavae jobs` talks to."
+    )
+    api_key: SecretStr | None = Field(
+        default=None, description="Key that `adavae jobs` and `adavae train --remote` send; needs the scope train."
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="Log lines as JSON or for people; 'auto': for people on a terminal."

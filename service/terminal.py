@@ -48,7 +48,7 @@ class Output:
     """Stdout of one command."""
 
     def __init__(self, stdout: TextIO, *, is_json: bool) -> None:
-        self._stdout, self._is_json = stdout, is_json
+        self._stdout, self.is_json = stdout, is_json
 
     @classmethod
     def of(cls, wants_json: bool) -> "Output":
@@ -57,14 +57,14 @@ class Output:
 
     def write_records(self, records: Sequence[Record], columns: Sequence[Column]) -> None:
         """One line or one table row per record; a table shows ``columns`` only."""
-        if self._is_json:
+        if self.is_json:
             self._write_json(records)
         else:
             self._write_table([[each.show(record) for each in columns] for record in records], columns)
 
     def write_object(self, record: Record, only_in_json: Sequence[str] = ()) -> None:
         """One object: one line, or a table with a row per field but for those that no one reads."""
-        if self._is_json:
+        if self.is_json:
             self._write_json([record])
         else:
             shown = {name: value for name, value in record.items() if name not in only_in_json}

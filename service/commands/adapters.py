@@ -1,5 +1,6 @@
 """``adavae adapters``: what is installed, whether it is whole, and moving it between machines."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,12 +20,13 @@ ReferenceArgument = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help
 
 def create_app() -> typer.Typer:
     """The commands under ``adavae adapters``."""
-    app = typer.Typer(help="List, show, verify, import and export adapter sets.", no_args_is_help=True)
+    app = typer.Typer(help="List, show, verify, import, export and delete adapter sets.", no_args_is_help=True)
     app.command("list")(list_sets)
     app.command("show")(show)
     app.command("verify")(verify)
     app.command("import")(import_set)
     app.command("export")(export)
+    app.command("delete")(delete)
     return app
 
 
@@ -87,6 +89,20 @@ def export(
     entry = store.resolve(reference)
     path = store.export_set(entry.reference, destination)
     Output.of(as_json).write_object({"adapter": entry.reference, "path": str(path)})
+
+
+def delete(
+    reference: ReferenceArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete one version of an own adapter set; running services let go of it within seconds."""
+    store = loading.open_store(load_settings())
+    entry = store.resolve(reference)
+    if not yes and not entry.is_bundled and sys.stdin.isatty():
+        typer.confirm(f"Delete {entry.reference} ({entry.path})?", abort=True, err=True)
+    store.delete(entry.reference)
+    Output.of(as_json).write_object({"deleted": entry.reference})
 
 
 def _summary(entry: "AdapterEntry") -> Record:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -13,7 +13,9 @@ from model.errors import TrainingInterrupted
 from service.commands import checkpoints, loading
 from service.commands.checkpoints import RestartOption, ResumeOption
 from service.commands.interrupt import stop_on_signal
+from service.commands.jobs import summary
 from service.commands.options import DeviceOption, JsonOption, takes, usage_errors
+from service.commands.remote_training import hyperparameters, refuse_local_only, train_remotely
 from service.commands.training_options import TrainingOptions
 from service.settings import Settings, load_settings
 from service.terminal import Output, ProgressDisplay, Record, progress_display
@@ -54,15 +56,29 @@ def train(
     ] = False,
     resume: ResumeOption = False,
     restart: RestartOption = False,
+    remote: Annotated[
+        str | None, typer.Option("--remote", metavar="URL", help="Train there: send the texts, and watch the job.")
+    ] = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train an adapter set on your own texts, measure it on texts held back, and install it.
 
-    Ctrl-C keeps a checkpoint: the same command with --resume goes on from there.
+    Ctrl-C keeps a checkpoint: the same command with --resume goes on from there. With --remote a running service
+    trains, and goes on without you.
     """
     settings = load_settings()
     _check_name(name)
+    if remote is not None:
+        local = {"limit": limit, "init_from": init_from, "device": device}
+        switches = {"truncate": truncate, "resume": resume, "restart": restart}
+        refuse_local_only([option for option, value in (local | switches).items() if value])
+        body: dict[str, Any] = {"hyperparameters": hyperparameters(options, preset)}
+        if options.seed is not None:
+            body["seed"] = options.seed
+        job = train_remotely(settings, remote, name=name, data=data, validation=validation, body=body)
+        Output.of(as_json).write_object(summary(job))
+        return
     directory = settings.runs / name
     checkpoints.claim(directory, resume=resume, restart=restart)
     pretrained = loading.load_pretrained(settings, device)

@@ -1,0 +1,98 @@
+"""What every client of the service does alike: reads replies and refusals, and waits before it tries again."""
+
+import random
+from typing import Any
+
+import httpx2
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
+_PATIENCE = (429, 503)
+_BROKEN = (httpx2.NetworkError, httpx2.TimeoutException, httpx2.RemoteProtocolError)
+
+
+class AdaVAEServiceError(Exception):
+    """The service refused, or could not be reached.
+
+    Attributes:
+        status: HTTP status; 0 where there was none: no reply came, or it broke off after it had begun.
+        code: Short and stable, for programs.
+        message: Names the value, the limit and the remedy.
+        param: The field it is about, or None.
+        request_id: Names the request in the service's log, or None.
+        retry_after_s: Seconds the service asks to wait, or None.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        message: str,
+        param: str | None = None,
+        request_id: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(f"{message} [{status} {code}]" if status else f"{message} [{code}]")
+        self.status, self.code, self.message, self.param = status, code, message, param
+        self.request_id, self.retry_after_s = request_id, retry_after_s
+
+
+def headers_of(api_key: str | None) -> dict[str, str]:
+    return {"user-agent": "adavae-client"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
+
+
+def content_of(response: httpx2.Response) -> Any:
+    """What a reply holds; raises AdaVAEServiceError for a refusal, and for what is no reply of the service."""
+    if not response.is_success:
+        raise refusal_of(response)
+    try:
+        return response.json()
+    except ValueError as exc:
+        message = f"{response.url} answered with something that is no JSON: is it the service?"
+        raise AdaVAEServiceError(response.status_code, "unreadable_reply", message) from exc
+
+
+def refusal_of(response: httpx2.Response) -> AdaVAEServiceError:
+    """The error in a reply that has been read, or one made of its status where a proxy wrote it."""
+    try:
+        error = response.json()["error"]
+        code, message, param = str(error["code"]), str(error["message"]), error.get("param")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        code, message, param = "http_error", f"{response.url} answered {response.reason_phrase or 'an error'}", None
+    wanted = response.headers.get("retry-after", "")
+    return AdaVAEServiceError(
+        response.status_code,
+        code,
+        message,
+        param,
+        request_id=response.headers.get("x-request-id"),
+        retry_after_s=float(wanted) if wanted.isdecimal() and wanted.isascii() else None,
+    )
+
+
+class Attempts:
+    """Tries of one call: how long to wait before the next one, or that there is none."""
+
+    def __init__(self, max_retries: int) -> None:
+        self._num_left = max_retries
+        self._ceiling_s = _FIRST_PAUSE_S
+
+    def pause_s(self, error: Exception, *, is_final: bool = False) -> float:
+        """Seconds to wait: what the service asks for, within bounds, and a random part that doubles its ceiling.
+
+        Raises:
+            AdaVAEServiceError: Another try would not help, or it was the last one.
+        """
+        refusal = error if isinstance(error, AdaVAEServiceError) else _unreached(error)
+        is_passing = isinstance(error, _BROKEN) or refusal.status in _PATIENCE
+        if is_final or not is_passing or self._num_left <= 0:
+            raise refusal from (None if refusal is error else error)
+        self._num_left -= 1
+        jitter_s = random.uniform(0.0, self._ceiling_s)
+        self._ceiling_s = min(2 * self._ceiling_s, _LONGEST_PAUSE_S)
+        return min(refusal.retry_after_s or 0.0, _LONGEST_PAUSE_S) + jitter_s
+
+
+def _unreached(error: Exception) -> AdaVAEServiceError:
+    what = "took too long" if isinstance(error, httpx2.TimeoutException) else "could not be reached, or broke off"
+    url = error.request.url if isinstance(error, httpx2.RequestError) else "the service"
+    return AdaVAEServiceError(0, "no_answer", f"{url} {what} ({type(error).__name__}: {error})")

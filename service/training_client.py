@@ -1,0 +1,169 @@
+"""A Python client of training as a service: files, jobs and their events, as the service's JSON.
+
+What may be repeated without harm is repeated as in ``client``; a job is made once, however often the request is sent.
+"""
+
+import time
+import uuid
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, Self, cast
+from urllib.parse import quote
+
+import httpx2
+
+from service.http_retries import AdaVAEServiceError, Attempts, content_of, headers_of, refusal_of
+
+Change = Literal["cancel", "pause", "resume"]
+OnBytes = Callable[[int, int], None]
+_JOBS = "/v1/fine_tuning/jobs"
+_PAGE = 100
+
+
+class TrainingClient:
+    """Use it in a ``with``, or call ``close``. Every method raises AdaVAEServiceError."""
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 60.0,
+        max_retries: int = 4,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            base_url: Where the service listens.
+            api_key: Sent as a bearer token; needs the scope ``train``.
+            timeout_s: Longest silence within one try.
+            max_retries: Further tries after the first.
+            transport: In place of the network.
+        """
+        headers = headers_of(api_key)
+        self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=timeout_s, transport=transport)
+        self._max_retries = max_retries
+        self._pause: Callable[[float], None] = time.sleep
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def upload(self, path: Path, on_bytes: OnBytes = lambda _done, _total: None) -> dict[str, Any]:
+        """Sends a file of texts, read as it is sent; ``on_bytes`` is told how much of how much.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        with path.open("rb") as file:
+            total = path.stat().st_size
+
+            def send() -> httpx2.Response:
+                file.seek(0)
+                counted = cast(BinaryIO, _Counted(file, lambda done: on_bytes(done, total)))
+                form = {"file": (path.name, counted, "application/octet-stream")}
+                return self._http.post("/v1/files", data={"purpose": "fine-tune"}, files=form)
+
+            stored: dict[str, Any] = self._answer(send)
+            return stored
+
+    def create(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Makes a job."""
+        once = {"idempotency-key": uuid.uuid4().hex}
+        job: dict[str, Any] = self._answer(lambda: self._http.post(_JOBS, json=body, headers=once))
+        return job
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """One job as it stands."""
+        job: dict[str, Any] = self._answer(lambda: self._http.get(f"{_JOBS}/{_quoted(job_id)}"))
+        return job
+
+    def jobs(self) -> Iterator[dict[str, Any]]:
+        """Every job, newest first, page by page."""
+        params: dict[str, str | int] = {"limit": _PAGE}
+        while True:
+            page = self._answer(lambda: self._http.get(_JOBS, params=params))
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            params["after"] = page["data"][-1]["id"]
+
+    def change(self, job_id: str, change: Change) -> dict[str, Any]:
+        """Tells a job to end, to wait, or to go on."""
+        job: dict[str, Any] = self._answer(lambda: self._http.post(f"{_JOBS}/{_quoted(job_id)}/{change}"))
+        return job
+
+    def events(self, job_id: str) -> Generator[dict[str, Any], None, None]:
+        """A job's history from its beginning and as it happens, until it is finished; goes on where it broke off."""
+        last: str | None = None
+        attempts = Attempts(self._max_retries)
+        while True:
+            try:
+                for event in self._stream(job_id, last):
+                    last, attempts = str(event["id"]), Attempts(self._max_retries)
+                    yield event
+                return
+            except (httpx2.TransportError, AdaVAEServiceError) as exc:
+                self._pause(attempts.pause_s(exc))
+
+    def _stream(self, job_id: str, last: str | None) -> Iterator[dict[str, Any]]:
+        headers = {"last-event-id": last} if last is not None else {}
+        url = f"{_JOBS}/{_quoted(job_id)}/events"
+        with self._http.stream("GET", url, params={"stream": "true"}, headers=headers) as response:
+            if not response.is_success:
+                response.read()
+                raise refusal_of(response)
+            for event in httpx2.EventSource(response):
+                if event.data == "[DONE]":
+                    return
+                content = cast(dict[str, Any], event.json())
+                if event.event == "error":
+                    error = content["error"]
+                    raise AdaVAEServiceError(503, error["code"], error["message"], error["param"])
+                yield content
+        raise httpx2.RemoteProtocolError("the stream ended before the job did", request=response.request)
+
+    def _answer(self, send: Callable[[], httpx2.Response]) -> Any:
+        attempts = Attempts(self._max_retries)
+        while True:
+            try:
+                return content_of(send())
+            except (httpx2.TransportError, AdaVAEServiceError) as exc:
+                self._pause(attempts.pause_s(exc))
+
+
+class _Counted:
+    """A file that tells how much of it was read."""
+
+    def __init__(self, file: BinaryIO, on_read: Callable[[int], None]) -> None:
+        self._file, self._on_read = file, on_read
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._file.read(size)
+        self._on_read(self._file.tell())
+        return piece
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self.read(65536):
+            yield piece
+
+
+def _quoted(job_id: str) -> str:
+    """An id as one segment of a path, whatever was typed."""
+    return quote(job_id, safe="")
