@@ -14,9 +14,11 @@ from typing import Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
 
+_SHORTEST_STAGE, _BAR_WIDTH = 8, 16  # columns of a narrow terminal; the figures beside them may be cut
 Record = dict[str, object]
 
 
@@ -128,8 +130,10 @@ def progress_display() -> Iterator[ProgressDisplay]:
     if not sys.stderr.isatty():
         yield ProgressLines(sys.stderr)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, TextColumn("{task.fields[detail]}"), console=Console(stderr=True)) as progress:
+    stage = TextColumn("{task.description}", table_column=TableColumn(no_wrap=True, min_width=_SHORTEST_STAGE))
+    detail = TextColumn("{task.fields[detail]}", table_column=TableColumn(no_wrap=True, overflow="ellipsis"))
+    columns = (stage, BarColumn(_BAR_WIDTH), MofNCompleteColumn(), TimeRemainingColumn(), detail)
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         yield ProgressBars(progress)
 
 

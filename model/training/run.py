@@ -166,6 +166,8 @@ def train_adapter_set(
     request = replace(request, config=config)
     trained = TextModel.of_tensors(pretrained, request.name, config.adapter, result.tensors)
     figures = evaluate(trained, request.name, data.validation, request.evaluation, on_evaluation)
+    if request.validation is None and request.source is not None:
+        figures["data"] = request.source
     if "accuracy" in figures:
         figures["majority_share"] = _majority_share(data.validation)
     prior = _fitted_prior(trained, request.name, data.training, seed=config.seed)
