@@ -1,0 +1,133 @@
+"""Every form of the stack is a compose file by the specification, and says nothing that code and images do not know."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from service.settings import PREFIX, Settings
+from tests.compose_file import FORMS, REPOSITORY, num_bytes, read_compose, seconds
+from tests.dockerfile import read_stages
+
+GIVEN = {
+    "ADAVAE_REPLICAS": "5",
+    "ADAVAE_PUBLISH": "0.0.0.0:80",
+    "ADAVAE_TORCH": "cu130",
+    "ADAVAE_API_KEYS_SECRET": "/etc/adavae/api_keys",
+}
+
+pytestmark = pytest.mark.parametrize("form", FORMS)
+
+
+def services(form: str) -> dict[str, dict[str, Any]]:
+    return dict(read_compose(FORMS[form])["services"])
+
+
+@pytest.mark.parametrize("variables", [{}, GIVEN], ids=["defaults", "given"])
+def test_the_specification_allows_it(form: str, variables: dict[str, str], tmp_path: Path) -> None:
+    merged = tmp_path / "merged.json"
+    merged.write_text(json.dumps(read_compose(FORMS[form], variables)), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(merged)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_setting_exists_and_takes_its_value(form: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stages = read_stages()
+    for service, definition in services(form).items():
+        stage = stages.get(definition.get("build", {}).get("target", ""))
+        environment = (stage.environment if stage else {}) | definition.get("environment", {})
+        own = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+        unknown = [name for name in own if name.removeprefix(PREFIX).lower() not in Settings.model_fields]
+        assert not unknown, f"{service}: {unknown}"
+        with monkeypatch.context() as patch:
+            for name, value in own.items():
+                assert isinstance(value, str), f"{name}: YAML reads {value!r} as no string"
+                patch.setenv(name, value)
+            Settings()
+
+
+def test_images_say_the_same_of_command_and_health(form: str) -> None:
+    stages = read_stages()
+    for definition in services(form).values():
+        if (target := definition.get("build", {}).get("target")) is None:
+            continue
+        stage, check = stages[target], definition["healthcheck"]
+        assert definition["command"] == stage.command
+        assert stage.healthcheck is not None
+        command, options = stage.healthcheck
+        assert check["test"] == ["CMD", *command]
+        assert options == {name.replace("_", "-"): str(check[name]) for name in check if name != "test"}
+
+
+def test_every_service_is_watched_over_and_bounded(form: str) -> None:
+    for definition in services(form).values():
+        assert definition["restart"] == "unless-stopped"
+        assert definition["read_only"] is True
+        assert definition["cap_drop"] == ["ALL"]
+        assert num_bytes(definition["deploy"]["resources"]["limits"]["memory"])
+        check = definition["healthcheck"]
+        assert seconds(check["timeout"]) < seconds(check["interval"])
+        assert not any("curl" in part for part in check["test"])
+
+
+def test_the_grace_period_outlasts_the_end_of_requests(form: str) -> None:
+    grace_s = seconds(services(form)["service"]["stop_grace_period"])
+    assert grace_s > Settings.model_fields["shutdown_s"].default
+
+
+def test_order_is_by_health(form: str) -> None:
+    every = services(form)
+    for definition in every.values():
+        for other, how in definition.get("depends_on", {}).items():
+            assert how["condition"] == "service_healthy"
+            assert "healthcheck" in every[other]
+
+
+def test_only_one_service_is_published_and_only_to_this_machine(form: str) -> None:
+    published = {name: own["ports"] for name, own in services(form).items() if own.get("ports")}
+    assert list(published) == ["balancer" if "scale" in form else "service"]
+    assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
+
+
+def test_redis_is_inside_and_forgets_nothing_but_the_cache(form: str) -> None:
+    compose = read_compose(FORMS[form])
+    redis = compose["services"]["redis"]
+    assert [compose["networks"][name] for name in redis["networks"]] == [{"internal": True}]
+    command = redis["command"][-1]
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy volatile-lru" in command
+    held = re.search(r"--maxmemory (\d+m)b", command)
+    assert held is not None
+    assert num_bytes(held[1]) < num_bytes(redis["deploy"]["resources"]["limits"]["memory"])
+    arguments, _, standard_input = command.partition("<<END")
+    assert "requirepass" in standard_input and "secrets" not in arguments
+
+
+def test_what_is_named_is_defined_and_what_is_mounted_exists(form: str) -> None:
+    compose = read_compose(FORMS[form])
+    for definition in compose["services"].values():
+        assert set(definition["networks"]) <= set(compose["networks"])
+        assert set(definition.get("secrets", [])) <= set(compose["secrets"])
+        for mount in definition.get("volumes", []):
+            source = mount.split(":")[0]
+            assert source in compose["volumes"] or (REPOSITORY / source).is_file(), mount
+    for own in compose["secrets"].values():
+        path = REPOSITORY / own["file"]
+        assert (path.parent / ".gitignore").read_text(encoding="utf-8").startswith("*\n"), "secrets could be committed"
+
+
+def test_a_gpu_is_reserved_where_the_settings_ask_for_one(form: str) -> None:
+    for definition in services(form).values():
+        devices = definition.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])
+        assert bool(devices) == (definition.get("environment", {}).get("ADAVAE_DEVICE") == "cuda")
+        if devices:
+            assert definition["build"]["args"]["TORCH"].startswith("cu")
