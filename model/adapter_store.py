@@ -141,12 +141,17 @@ class AdapterStore:
             AdapterSetNotFound: No such set.
             AdapterSetMismatch: The set is bundled.
         """
-        entry = self._fitting(reference)[0]
-        if entry.is_bundled:
-            raise AdapterSetMismatch(f"{entry.reference} is bundled with adavae and cannot be deleted")
+        entry = self.deletable(reference)
         shutil.rmtree(entry.path)
         if not any(entry.path.parent.iterdir()):
             entry.path.parent.rmdir()
+        return entry
+
+    def deletable(self, reference: str) -> AdapterEntry:
+        """What ``delete`` would remove; raises as it does."""
+        entry = self._fitting(reference)[0]
+        if entry.is_bundled:
+            raise AdapterSetMismatch(f"{entry.reference} is bundled with adavae and cannot be deleted")
         return entry
 
     def _fitting(self, reference: str) -> Sequence[AdapterEntry]:

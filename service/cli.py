@@ -26,7 +26,7 @@ from service.commands.variants import variants
 from service.commands.version import version
 from service.commands.worker import worker
 from service.settings import SettingsError, let_threads_wait_briefly
-from service.terminal import say_error
+from service.terminal import say, say_error
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -56,12 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     let_threads_wait_briefly()
     try:
         typer.main.get_command(create_app())(args=arguments, prog_name="adavae")
+    except TrainingInterrupted as exc:
+        say(str(exc))
+        sys.exit(EXIT_INTERRUPTED)
     except (AdaVAEError, OSError) as exc:
         say_error(str(exc))
-        sys.exit(_exit_code(exc))
-
-
-def _exit_code(error: Exception) -> int:
-    if isinstance(error, TrainingInterrupted):
-        return EXIT_INTERRUPTED
-    return EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILURE
+        sys.exit(EXIT_USAGE if isinstance(exc, SettingsError) else EXIT_FAILURE)

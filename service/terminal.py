@@ -13,7 +13,16 @@ from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
@@ -90,7 +99,13 @@ class Output:
 class ProgressDisplay(Protocol):
     """Where a long command says how far it is."""
 
-    def update(self, stage: str, done: int, total: int, detail: str = "") -> None: ...
+    def update(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
+        """``total`` is None while nobody knows it."""
+        ...
+
+    def say(self, message: str) -> None:
+        """One line to the person in front, beside what is shown."""
+        ...
 
 
 class ProgressBars:
@@ -100,10 +115,13 @@ class ProgressBars:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
 
-    def update(self, stage: str, done: int, total: int, detail: str = "") -> None:
+    def update(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=total, detail="")
         self._progress.update(self._tasks[stage], completed=done, total=total, detail=detail)
+
+    def say(self, message: str) -> None:
+        self._progress.console.print(Text(message), soft_wrap=True)
 
 
 class ProgressLines:
@@ -115,13 +133,24 @@ class ProgressLines:
         self._stderr, self._interval_s, self._clock = stderr, interval_s, clock
         self._last_s = clock()
 
-    def update(self, stage: str, done: int, total: int, detail: str = "") -> None:
+    def update(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
         now_s = self._clock()
-        if done < total and now_s - self._last_s < self._interval_s:
+        if total is None or (done < total and now_s - self._last_s < self._interval_s):
             return
         self._last_s = now_s
         self._stderr.write(f"{stage} {done}/{total}{'  ' if detail else ''}{detail}\n")
         self._stderr.flush()
+
+    def say(self, message: str) -> None:
+        self._stderr.write(f"{message}\n")
+        self._stderr.flush()
+
+
+class _Detail(ProgressColumn):
+    """Figures beside a bar: one line, cut where the terminal ends."""
+
+    def render(self, task: Task) -> Text:
+        return Text(str(task.fields["detail"]), no_wrap=True, overflow="ellipsis")
 
 
 @contextmanager
@@ -130,9 +159,15 @@ def progress_display() -> Iterator[ProgressDisplay]:
     if not sys.stderr.isatty():
         yield ProgressLines(sys.stderr)
         return
-    stage = TextColumn("{task.description}", table_column=TableColumn(no_wrap=True, min_width=_SHORTEST_STAGE))
-    detail = TextColumn("{task.fields[detail]}", table_column=TableColumn(no_wrap=True, overflow="ellipsis"))
-    columns = (stage, BarColumn(_BAR_WIDTH), MofNCompleteColumn(), TimeRemainingColumn(), detail)
+    # Only the column of the details may shrink: rich takes the width from those that may wrap.
+    kept = [TableColumn(no_wrap=True, min_width=width) for width in (_SHORTEST_STAGE, _BAR_WIDTH, None, None)]
+    columns = (
+        TextColumn("{task.description}", markup=False, table_column=kept[0]),
+        BarColumn(_BAR_WIDTH, table_column=kept[1]),
+        MofNCompleteColumn(table_column=kept[2]),
+        TimeRemainingColumn(table_column=kept[3]),
+        _Detail(),
+    )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         yield ProgressBars(progress)
 

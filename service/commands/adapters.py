@@ -98,8 +98,8 @@ def delete(
 ) -> None:
     """Delete one version of an own adapter set; running services let go of it within seconds."""
     store = loading.open_store(load_settings())
-    entry = store.resolve(reference)
-    if not yes and not entry.is_bundled and sys.stdin.isatty():
+    entry = store.deletable(reference)
+    if not yes and sys.stdin.isatty():
         typer.confirm(f"Delete {entry.reference} ({entry.path})?", abort=True, err=True)
     store.delete(entry.reference)
     Output.of(as_json).write_object({"deleted": entry.reference})

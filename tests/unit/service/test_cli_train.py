@@ -77,7 +77,7 @@ def test_ctrl_c_says_how_to_go_on(run_command: RunCommand) -> None:
     outcome = run_command("train", "texts.txt", "--name", "mine")
     assert (outcome.exit_code, outcome.out) == (130, "")
     assert outcome.err == (
-        "error: stopped after step 1 of 9; checkpoint kept; run the same command with --resume to go on\n"
+        "stopped after step 1 of 9; checkpoint kept; run the same command with --resume to go on\n"
     )
 
 
