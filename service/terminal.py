@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TextIO
+from datetime import timedelta
+from typing import Literal, Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import (
@@ -33,11 +34,12 @@ Record = dict[str, object]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a table: its header, and the text it shows for a record."""
+    """One column of a table: its header, and the text it shows for a record; ``is_whole`` keeps that on one line."""
 
     header: str
     show: Callable[[Record], str]
     is_number: bool = False
+    is_whole: bool = False
 
 
 def column(key: str, header: str | None = None) -> Column:
@@ -90,7 +92,8 @@ class Output:
     def _write_table(self, rows: Sequence[Sequence[str]], columns: Sequence[Column], has_header: bool = True) -> None:
         table = Table(show_header=has_header, box=None, padding=(0, 2, 0, 0))
         for each in columns:
-            table.add_column(each.header, justify="right" if each.is_number else "left", overflow="fold")
+            justify: Literal["right", "left"] = "right" if each.is_number else "left"
+            table.add_column(each.header, justify=justify, overflow="fold", no_wrap=each.is_whole)
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         Console(file=self._stdout).print(table)
@@ -99,8 +102,8 @@ class Output:
 class ProgressDisplay(Protocol):
     """Where a long command says how far it is."""
 
-    def update(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
-        """``total`` is None while nobody knows it."""
+    def update(self, stage: str, done: int, total: int | None, detail: str = "", *, eta_s: float | None = None) -> None:
+        """``total`` is None while nobody knows it; without ``eta_s`` the pace so far tells the time that remains."""
         ...
 
     def say(self, message: str) -> None:
@@ -115,10 +118,10 @@ class ProgressBars:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
 
-    def update(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
+    def update(self, stage: str, done: int, total: int | None, detail: str = "", *, eta_s: float | None = None) -> None:
         if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total, detail="")
-        self._progress.update(self._tasks[stage], completed=done, total=total, detail=detail)
+            self._tasks[stage] = self._progress.add_task(stage, total=total, detail="", eta_s=None)
+        self._progress.update(self._tasks[stage], completed=done, total=total, detail=detail, eta_s=eta_s)
 
     def say(self, message: str) -> None:
         self._progress.console.print(Text(message), soft_wrap=True)
@@ -133,7 +136,15 @@ class ProgressLines:
         self._stderr, self._interval_s, self._clock = stderr, interval_s, clock
         self._last_s = clock()
 
-    def update(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
+    def update(
+        self,
+        stage: str,
+        done: int,
+        total: int | None,
+        detail: str = "",
+        *,
+        eta_s: float | None = None,  # noqa: ARG002 - a line that is written once in a while tells how far, not how long
+    ) -> None:
         now_s = self._clock()
         if total is None or (done < total and now_s - self._last_s < self._interval_s):
             return
@@ -144,6 +155,16 @@ class ProgressLines:
     def say(self, message: str) -> None:
         self._stderr.write(f"{message}\n")
         self._stderr.flush()
+
+
+class _TimeRemaining(TimeRemainingColumn):
+    """What was told, or else what the pace so far makes likely."""
+
+    def render(self, task: Task) -> Text:
+        eta_s: float | None = task.fields["eta_s"]
+        if eta_s is None or task.finished:
+            return super().render(task)
+        return Text(str(timedelta(seconds=round(eta_s))), style="progress.remaining")
 
 
 class _Detail(ProgressColumn):
@@ -165,7 +186,7 @@ def progress_display() -> Iterator[ProgressDisplay]:
         TextColumn("{task.description}", markup=False, table_column=kept[0]),
         BarColumn(_BAR_WIDTH, table_column=kept[1]),
         MofNCompleteColumn(table_column=kept[2]),
-        TimeRemainingColumn(table_column=kept[3]),
+        _TimeRemaining(table_column=kept[3]),
         _Detail(),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:

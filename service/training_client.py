@@ -16,8 +16,11 @@ from service.http_retries import AdaVAEServiceError, Attempts, content_of, heade
 
 Change = Literal["cancel", "pause", "resume"]
 OnBytes = Callable[[int, int], None]
+OnLost = Callable[[Exception], None]
 _JOBS = "/v1/fine_tuning/jobs"
 _PAGE = 100
+_CHECK_S = 600.0  # an upload is answered after all of it has been checked, one upload at a time
+_RECONNECTS = 10  # about a minute: a service that is started anew is back by then
 
 
 class TrainingClient:
@@ -43,6 +46,7 @@ class TrainingClient:
         """
         headers = headers_of(api_key)
         self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=timeout_s, transport=transport)
+        self._upload_timeout = httpx2.Timeout(timeout_s, read=max(timeout_s, _CHECK_S))
         self._max_retries = max_retries
         self._pause: Callable[[float], None] = time.sleep
 
@@ -69,10 +73,16 @@ class TrainingClient:
                 file.seek(0)
                 counted = cast(BinaryIO, _Counted(file, lambda done: on_bytes(done, total)))
                 form = {"file": (path.name, counted, "application/octet-stream")}
-                return self._http.post("/v1/files", data={"purpose": "fine-tune"}, files=form)
+                return self._http.post(
+                    "/v1/files", data={"purpose": "fine-tune"}, files=form, timeout=self._upload_timeout
+                )
 
             stored: dict[str, Any] = self._answer(send)
             return stored
+
+    def delete_file(self, file_id: str) -> None:
+        """Deletes an upload that no unfinished job needs."""
+        self._answer(lambda: self._http.delete(f"/v1/files/{_quoted(file_id)}"))
 
     def create(self, body: dict[str, Any]) -> dict[str, Any]:
         """Makes a job."""
@@ -100,18 +110,30 @@ class TrainingClient:
         job: dict[str, Any] = self._answer(lambda: self._http.post(f"{_JOBS}/{_quoted(job_id)}/{change}"))
         return job
 
-    def events(self, job_id: str) -> Generator[dict[str, Any], None, None]:
-        """A job's history from its beginning and as it happens, until it is finished; goes on where it broke off."""
+    def events(self, job_id: str, on_lost: OnLost = lambda _: None) -> Generator[dict[str, Any], None, None]:
+        """A job's history from its beginning and as it happens, until it is finished; goes on where it broke off.
+
+        Args:
+            job_id: Which job.
+            on_lost: Told why, once for every time that the connection is lost after it had begun.
+        """
         last: str | None = None
+        is_lost = False
         attempts = Attempts(self._max_retries)
         while True:
             try:
                 for event in self._stream(job_id, last):
-                    last, attempts = str(event["id"]), Attempts(self._max_retries)
+                    if last is None or is_lost:
+                        attempts, is_lost = Attempts(max(self._max_retries, _RECONNECTS)), False
+                    last = str(event["id"])
                     yield event
                 return
             except (httpx2.TransportError, AdaVAEServiceError) as exc:
-                self._pause(attempts.pause_s(exc))
+                pause_s = attempts.pause_s(exc)
+                if last is not None and not is_lost:
+                    on_lost(exc)
+                is_lost = True
+                self._pause(pause_s)
 
     def _stream(self, job_id: str, last: str | None) -> Iterator[dict[str, Any]]:
         headers = {"last-event-id": last} if last is not None else {}
@@ -147,7 +169,8 @@ class _Counted:
 
     def read(self, size: int = -1) -> bytes:
         piece = self._file.read(size)
-        self._on_read(self._file.tell())
+        if piece:
+            self._on_read(self._file.tell())
         return piece
 
     def seek(self, offset: int, whence: int = 0) -> int:

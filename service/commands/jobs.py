@@ -1,14 +1,16 @@
 """``adavae jobs``: the training jobs of a running service, listed, shown, watched, and told to stop and to go on."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.commands.options import JsonOption
-from service.commands.remote import ServerOption, training_client, watch
+from service.commands.remote import RemoteService, ServerOption, watch
 from service.settings import load_settings
-from service.terminal import Column, Output, Record, column
+from service.terminal import Column, Output, Record, say
 
 if TYPE_CHECKING:
     from service.training_client import Change
@@ -16,13 +18,29 @@ if TYPE_CHECKING:
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `adavae jobs list` shows it.")]
 
 _COLUMNS = [
-    column("id"),
-    column("status"),
+    Column("id", lambda job: str(job["id"]), is_whole=True),
+    Column("status", lambda job: str(job["status"]), is_whole=True),
     Column("adapter set", lambda job: str(job["fine_tuned_model"] or job["suffix"])),
-    Column("progress", lambda job: _progress(job)),
-    Column("created", lambda job: _time(job["created_at"])),
-    Column("error", lambda job: _reason(job)),
+    Column("steps", lambda job: _progress(job), is_whole=True),
+    Column("created", lambda job: _time(job["created_at"]).partition("-")[2], is_whole=True),
 ]
+_ERROR = Column("error", lambda job: _error(job, "code"))
+_MINUTES = "%Y-%m-%d %H:%M"
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """What tells a job to do something: its help, and what to say where a running job has yet to do it."""
+
+    help_text: str
+    pending: str
+
+
+_CHANGES: "dict[Change, _Command]" = {
+    "cancel": _Command("End a job; nothing of it is published.", "is asked to end, and will within seconds"),
+    "pause": _Command("Lay a job aside; it keeps a checkpoint.", "is asked to pause, and will with a checkpoint"),
+    "resume": _Command("Let a paused job go on from its checkpoint.", "goes on"),
+}
 
 
 def create_app() -> typer.Typer:
@@ -31,34 +49,42 @@ def create_app() -> typer.Typer:
     app.command("list")(list_jobs)
     app.command("show")(show)
     app.command("watch")(watch_job)
-    for change, help_text in _CHANGES.items():
-        app.command(change, help=help_text)(_changing(change))
+    for change, command in _CHANGES.items():
+        app.command(change, help=command.help_text)(_changing(change))
     return app
 
 
 def list_jobs(server: ServerOption = None, as_json: JsonOption = False) -> None:
     """Every job, the newest first."""
-    with training_client(load_settings(), server) as client:
-        Output.of(as_json).write_records(list(client.jobs()), _COLUMNS)
+    output, service = Output.of(as_json), RemoteService.at(server, load_settings())
+    with service.client() as client:
+        jobs = list(client.jobs())
+    if jobs or output.is_json:
+        output.write_records(jobs, [*_COLUMNS, _ERROR] if any(job["error"] for job in jobs) else _COLUMNS)
+    else:
+        say(f"{service.url} has no jobs yet")
 
 
 def show(job_id: JobArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
     """One job: its data, settings, progress, and what it ended with."""
-    with training_client(load_settings(), server) as client:
-        Output.of(as_json).write_object(client.job(job_id), only_in_json=("method", "object", "integrations"))
+    output = Output.of(as_json)
+    with RemoteService.at(server, load_settings()).client() as client:
+        job = client.job(job_id)
+    output.write_object(job if output.is_json else _readable(job))
 
 
 def watch_job(job_id: JobArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
     """Follow a job to its end; Ctrl-C ends the watching, not the job.
 
-    Where stdout is no terminal, or with --json, every event is written as one JSON object a line.
+    Where stdout is no terminal, or with --json, every event is written as one JSON object a line. Exit code 0: the job
+    has succeeded; 1: it failed or was cancelled.
     """
-    output = Output.of(as_json)
-    with training_client(load_settings(), server) as client:
+    output, service = Output.of(as_json), RemoteService.at(server, load_settings())
+    with service.client() as client:
         if output.is_json:
-            watch(client, job_id, lambda event: output.write_object(event))
+            watch(service, client, job_id, output.write_object)
         else:
-            output.write_object(summary(watch(client, job_id)))
+            output.write_object(summary(watch(service, client, job_id)))
 
 
 def summary(job: dict[str, Any]) -> Record:
@@ -66,19 +92,36 @@ def summary(job: dict[str, Any]) -> Record:
     return {"adapter": job["fine_tuned_model"], "job": job["id"], "metrics": job["metrics"] or {}}
 
 
-_CHANGES: "dict[Change, str]" = {
-    "cancel": "End a job; nothing of it is published.",
-    "pause": "Lay a job aside; it keeps a checkpoint.",
-    "resume": "Let a paused job go on from its checkpoint.",
-}
-
-
-def _changing(change: "Change") -> Any:
+def _changing(change: "Change") -> Callable[..., None]:
     def command(job_id: JobArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
-        with training_client(load_settings(), server) as client:
-            Output.of(as_json).write_records([client.change(job_id, change)], _COLUMNS)
+        output = Output.of(as_json)
+        with RemoteService.at(server, load_settings()).client() as client:
+            job = client.change(job_id, change)
+        output.write_records([job], _COLUMNS)
+        if job["status"] == "running":
+            say(f"{job_id} {_CHANGES[change].pending}")
 
     return command
+
+
+def _readable(job: dict[str, Any]) -> Record:
+    """What a person looks for, what matters most at the end, where a terminal shows it; without what is empty."""
+    chosen: Record = {
+        **{name: job[name] for name in ("training_file", "validation_file", "metadata", "seed", "attempt")},
+        **{name: job[name] for name in ("hyperparameters", "report", "progress", "metrics", "trained_tokens")},
+        "created": _time(job["created_at"]),
+        "finished": _time(job["finished_at"]),
+        "job": job["id"],
+        "adapter set": job["fine_tuned_model"] or f"{job['suffix']} (not there yet)",
+        "status": job["status"],
+        "error": _error(job, "message"),
+    }
+    return _without_empty(chosen)
+
+
+def _without_empty(record: Record) -> Record:
+    within = {name: _without_empty(value) if isinstance(value, dict) else value for name, value in record.items()}
+    return {name: value for name, value in within.items() if value not in (None, "", {}, [])}
 
 
 def _progress(job: Record) -> str:
@@ -89,9 +132,10 @@ def _progress(job: Record) -> str:
 
 
 def _time(seconds: object) -> str:
-    return datetime.fromtimestamp(int(str(seconds)), UTC).strftime("%Y-%m-%d %H:%M")
+    """As the clock on this machine shows it."""
+    return "" if seconds is None else datetime.fromtimestamp(int(str(seconds)), UTC).astimezone().strftime(_MINUTES)
 
 
-def _reason(job: Record) -> str:
+def _error(job: Record, field: str) -> str:
     error = job["error"]
-    return str(error["message"]) if isinstance(error, dict) else ""
+    return str(error[field]) if isinstance(error, dict) else ""

@@ -1,8 +1,10 @@
 """Commands that talk to a running service: where it is, what it refuses in one line, a job watched to its end."""
 
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, Self
 from urllib.parse import urlsplit
 
 import typer
@@ -12,12 +14,20 @@ from service.settings import Settings, SettingsError
 from service.terminal import ProgressDisplay, progress_display, say
 
 if TYPE_CHECKING:
+    from service.http_retries import AdaVAEServiceError
     from service.training_client import TrainingClient
 
 ServerOption = Annotated[
     str | None, typer.Option("--server", metavar="URL", help="The service; ADAVAE_SERVER_URL if left out.")
 ]
 Event = dict[str, Any]
+
+_REMEDIES = {
+    "no_answer": "is `adavae serve` running there, and is the address right (ADAVAE_SERVER_URL)?",
+    "job_not_found": "`adavae jobs list` shows them",
+    "model_not_found": "ADAVAE_BACKBONE says which one is asked for",
+}
+_KEY_REMEDY = "set ADAVAE_API_KEY to a key with the scope train"
 
 
 class ServiceRefused(AdaVAEError):
@@ -28,35 +38,53 @@ class JobNotSucceeded(AdaVAEError):
     """A job that was watched ended without an adapter set."""
 
 
-@contextmanager
-def training_client(settings: Settings, url: str | None) -> Iterator["TrainingClient"]:
-    """A client of the service at ``url``, or where the settings say; its refusals become errors of the command line."""
-    from service.http_retries import AdaVAEServiceError
-    from service.training_client import TrainingClient
+@dataclass(frozen=True, slots=True)
+class RemoteService:
+    """A service as a command names it.
 
-    key = settings.api_key.get_secret_value() if settings.api_key is not None else None
-    try:
-        with TrainingClient(_checked(url or settings.server_url), api_key=key) as client:
-            yield client
-    except AdaVAEServiceError as exc:
-        remedy = ": set ADAVAE_API_KEY to a key with the scope train" if exc.status in (401, 403) else ""
-        raise ServiceRefused(f"{exc}{remedy}") from exc
+    Attributes:
+        url: Where it listens.
+        api_key: What it wants to see, or None.
+        is_usual: Whether commands find it without being told where.
+    """
+
+    url: str
+    api_key: str | None = field(repr=False)
+    is_usual: bool
+
+    @classmethod
+    def at(cls, url: str | None, settings: Settings) -> Self:
+        """The one at ``url``, or where the settings say; raises SettingsError where that is no address."""
+        chosen = _checked_url(url or settings.server_url)
+        return cls(chosen, _checked_key(settings), chosen == settings.server_url)
+
+    @contextmanager
+    def client(self) -> Iterator["TrainingClient"]:
+        """A client whose errors are those of the command line: one line each."""
+        from service.http_retries import AdaVAEServiceError
+        from service.training_client import TrainingClient
+
+        try:
+            with TrainingClient(self.url, api_key=self.api_key) as client:
+                yield client
+        except AdaVAEServiceError as exc:
+            raise ServiceRefused(_explained(exc)) from exc
+
+    def command(self, words: str) -> str:
+        """An ``adavae`` command as it is typed to reach this service."""
+        return f"adavae {words}" if self.is_usual else f"adavae {words} --server {shlex.quote(self.url)}"
 
 
-def _checked(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise SettingsError(f"the service's address is {url!r}, which is no URL: write it as http://127.0.0.1:8000")
-    return url
-
-
-def watch(client: "TrainingClient", job_id: str, on_event: Callable[[Event], None] = lambda _: None) -> dict[str, Any]:
-    """Shows a job's progress until it is finished; Ctrl-C ends the watching, not the job.
+def watch(
+    service: RemoteService, client: "TrainingClient", job_id: str, on_event: Callable[[Event], None] | None = None
+) -> dict[str, Any]:
+    """Follows a job until it is finished; Ctrl-C ends the watching, not the job.
 
     Args:
-        client: Of the service that has the job.
-        job_id: Which one.
-        on_event: Told of every event.
+        service: Which has the job.
+        client: Of that service.
+        job_id: Which job.
+        on_event: Told of every event; None shows them to the person in front.
 
     Returns:
         The job that has succeeded.
@@ -66,35 +94,78 @@ def watch(client: "TrainingClient", job_id: str, on_event: Callable[[Event], Non
         TrainingInterrupted: Ctrl-C.
     """
     try:
-        with progress_display() as display:
-            for event in client.events(job_id):
-                on_event(event)
-                _show(event, display)
+        if on_event is not None:
+            _follow(client, job_id, on_event, say)
+        else:
+            with progress_display() as display:
+                _follow(client, job_id, lambda event: _show(event, display), display.say)
         job = client.job(job_id)
     except KeyboardInterrupt as exc:
         raise TrainingInterrupted(
-            f"{job_id} goes on without being watched: look with `adavae jobs watch {job_id}`, end it with "
-            f"`adavae jobs cancel {job_id}`"
+            f"The job goes on without being watched.\n"
+            f"  to watch it again: {service.command(f'jobs watch {shlex.quote(job_id)}')}\n"
+            f"  to end it:         {service.command(f'jobs cancel {shlex.quote(job_id)}')}"
         ) from exc
     if job["status"] != "succeeded":
         reason = f": {job['error']['message']}" if job["error"] else ""
-        raise JobNotSucceeded(f"{job_id} is {job['status']}{reason}")
+        raise JobNotSucceeded(f"{job_id} {_ENDS.get(job['status'], job['status'])}{reason}")
     return job
+
+
+_ENDS = {"failed": "has failed", "cancelled": "was cancelled"}
+
+
+def _follow(
+    client: "TrainingClient", job_id: str, on_event: Callable[[Event], None], notify: Callable[[str], None]
+) -> None:
+    for event in client.events(job_id, on_lost=lambda _: notify("The connection is lost; trying again for a minute")):
+        on_event(event)
 
 
 def _show(event: Event, display: ProgressDisplay) -> None:
     figures = event["data"]
     if event["type"] == "metrics" and "total_steps" in figures:
-        display.update("train", figures["step"], figures["total_steps"], _figures(figures))
-    elif event["type"] == "message":
-        say(event["message"])
+        step, total = figures["step"], figures["total_steps"]
+        display.update("train", step, total, _figures(figures), eta_s=figures.get("eta_s"))
+        if step >= total:
+            display.update("measure", 0, None)
+        return
+    display.say(event["message"])
+    if "attempt" in figures:
+        display.update("train", 0, None, "getting ready")
+    if "adapter" in figures:
+        display.update("measure", 1, 1)
 
 
 def _figures(figures: dict[str, Any]) -> str:
     """Those that a person follows, of the ones that are there."""
     names = {"loss": "loss", "reconstruction_nats": "rec", "kl_nats": "kl", "head_nats": "head"}
     names["validation_loss"] = "validation"
-    shown = [f"{title} {figures[name]:.3f}" for name, title in names.items() if figures.get(name)]
+    shown = [f"{title} {figures[key]:.3g}" for key, title in names.items() if figures.get(key)]
     if figures.get("tokens_per_s"):
         shown.append(f"{figures['tokens_per_s']:,.0f} tokens/s")
     return "  ".join(shown)
+
+
+def _checked_url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        is_address = False
+    if not is_address or not url.isprintable() or " " in url:
+        raise SettingsError(f"the service's address is {url!r}, which is no URL: write it as http://127.0.0.1:8000")
+    return url.rstrip("/")
+
+
+def _checked_key(settings: Settings) -> str | None:
+    """Raises SettingsError, without the key, where no service can have such a one."""
+    key = settings.api_key.get_secret_value().strip() if settings.api_key is not None else ""
+    if not all("!" <= each <= "~" for each in key):
+        raise SettingsError("ADAVAE_API_KEY holds a blank or a character that is not ASCII: copy the key again")
+    return key or None
+
+
+def _explained(error: "AdaVAEServiceError") -> str:
+    remedy = _KEY_REMEDY if error.status in (401, 403) else _REMEDIES.get(error.code)
+    return f"{error}; {remedy}" if remedy else str(error)

@@ -1,14 +1,17 @@
 """``adavae train --remote``: the same run, by a service."""
 
+import contextlib
+import shlex
 from dataclasses import fields
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from service.commands.remote import training_client, watch
+from model.errors import TrainingInterrupted
+from service.commands.remote import RemoteService, watch
 from service.commands.training_options import TrainingOptions
-from service.settings import Settings
 from service.terminal import progress_display, say
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ _SENT = {
     *("epochs", "max_steps", "batch_size", "learning_rate", "latent_size", "adapter_size"),
     *("free_bits", "beta", "word_dropout", "head_weight", "validations"),
 }
+_NAMED_LABELS = 8
 
 
 def hyperparameters(options: TrainingOptions, preset: str) -> dict[str, Any]:
@@ -41,25 +45,71 @@ def refuse_local_only(names: list[str]) -> None:
 
 
 def train_remotely(
-    settings: Settings,
-    url: str,
-    *,
-    name: str,
-    data: Path,
-    validation: Path | None,
-    body: dict[str, Any],
+    service: RemoteService, *, data: Path, validation: Path | None, body: dict[str, Any]
 ) -> dict[str, Any]:
-    """Uploads, makes the job, watches it; returns the job that has succeeded. Raises as ``remote.watch`` does."""
-    with training_client(settings, url) as client:
-        request = {"model": settings.backbone, "suffix": name, "training_file": _upload(client, data), **body}
-        if validation is not None:
-            request["validation_file"] = _upload(client, validation)
-        job = client.create(request)
-        say(f"{job['id']} is queued at {url} (Ctrl-C ends the watching, not the job)")
-        return watch(client, job["id"])
+    """Uploads, makes the job, watches it; returns the job that has succeeded. Raises as ``remote.watch`` does.
+
+    Args:
+        service: What trains.
+        data: Texts to train on.
+        validation: Texts held back, or None.
+        body: The request for the job, but for the files.
+    """
+    paths = {"training_file": data} | ({"validation_file": validation} if validation is not None else {})
+    for path in paths.values():
+        path.open("rb").close()  # before any of them is sent
+    with service.client() as client:
+        try:
+            job = _create(client, paths, body)
+        except KeyboardInterrupt as exc:
+            looked_up = service.command("jobs list")
+            raise TrainingInterrupted(f"Stopped before the job was known; `{looked_up}` says whether it is") from exc
+        say(f"{service.url} has the job; Ctrl-C ends the watching, not the job")
+        return watch(service, client, job["id"])
+
+
+def usage(service: RemoteService, adapter: str) -> str:
+    """How the new set is used, to be copied into a shell."""
+    key = ' -H "authorization: Bearer $ADAVAE_API_KEY"' if service.api_key is not None else ""
+    body = shlex.quote(f'{{"texts": ["a text of yours"], "adapter": "{adapter}"}}')
+    return (
+        f"{adapter} is ready: requests name it as their adapter, for example\n"
+        f"  curl -s {shlex.quote(f'{service.url}/encode')}{key} -H 'content-type: application/json' -d {body}"
+    )
+
+
+def _create(client: "TrainingClient", paths: dict[str, Path], body: dict[str, Any]) -> dict[str, Any]:
+    """Makes the job; where it is refused, what was uploaded for it goes again."""
+    from service.http_retries import AdaVAEServiceError
+
+    uploaded: dict[str, str] = {}
+    try:
+        for name, path in paths.items():
+            uploaded[name] = _upload(client, path)
+        return client.create({**body, **uploaded})
+    except AdaVAEServiceError as exc:
+        if 400 <= exc.status < 500:
+            for file_id in uploaded.values():
+                with contextlib.suppress(AdaVAEServiceError):
+                    client.delete_file(file_id)
+        raise
 
 
 def _upload(client: "TrainingClient", path: Path) -> str:
     with progress_display() as display:
-        stored = client.upload(path, lambda done, total: display.update(f"send {path.name}", done, total, "bytes"))
+        stored = client.upload(
+            path, lambda done, total: display.update(f"send {path.name}", ceil(done / 1000), ceil(total / 1000), "kB")
+        )
+    say(f"{path.name}: {stored['rows']:,} texts, {_named(stored['labels'])}")
+    for warning in stored["report"]["warnings"]:
+        say(f"  {warning}")
     return str(stored["id"])
+
+
+def _named(labels: dict[str, int]) -> str:
+    """How many rows carry each label, the most frequent first."""
+    if not labels:
+        return "no labels"
+    by_count = sorted(labels.items(), key=lambda item: -item[1])
+    shown = ", ".join(f"{name} {count:,}" for name, count in by_count[:_NAMED_LABELS])
+    return f"{len(labels)} labels ({shown}{', ...' if len(labels) > _NAMED_LABELS else ''})"

@@ -15,10 +15,11 @@ from service.commands.checkpoints import RestartOption, ResumeOption
 from service.commands.interrupt import stop_on_signal
 from service.commands.jobs import summary
 from service.commands.options import DeviceOption, JsonOption, takes, usage_errors
-from service.commands.remote_training import hyperparameters, refuse_local_only, train_remotely
+from service.commands.remote import RemoteService
+from service.commands.remote_training import hyperparameters, refuse_local_only, train_remotely, usage
 from service.commands.training_options import TrainingOptions
 from service.settings import Settings, load_settings
-from service.terminal import Output, ProgressDisplay, Record, progress_display
+from service.terminal import Output, ProgressDisplay, Record, progress_display, say
 
 if TYPE_CHECKING:
     from model.adapter_set import AdapterSet
@@ -71,13 +72,14 @@ def train(
     _check_name(name)
     if remote is not None:
         local = {"limit": limit, "init_from": init_from, "device": device}
-        switches = {"truncate": truncate, "resume": resume, "restart": restart}
+        switches = {"resume": resume, "restart": restart}
         refuse_local_only([option for option, value in (local | switches).items() if value])
-        body: dict[str, Any] = {"hyperparameters": hyperparameters(options, preset)}
-        if options.seed is not None:
-            body["seed"] = options.seed
-        job = train_remotely(settings, remote, name=name, data=data, validation=validation, body=body)
+        service = RemoteService.at(remote, settings)
+        body: dict[str, Any] = {"model": settings.backbone, "suffix": name}
+        body |= {"hyperparameters": hyperparameters(options, preset), "seed": options.seed}
+        job = train_remotely(service, data=data, validation=validation, body=body)
         Output.of(as_json).write_object(summary(job))
+        say(usage(service, job["fine_tuned_model"]))
         return
     directory = settings.runs / name
     checkpoints.claim(directory, resume=resume, restart=restart)

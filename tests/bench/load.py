@@ -1,6 +1,7 @@
 """A load generator with next to no cost of its own: HTTP/1.1 over kept-open connections, closed loop and open loop."""
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Callable, Mapping
@@ -33,10 +34,18 @@ class Connection:
             f"POST {path} HTTP/1.1\r\nhost: {self.host}:{self.port}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(content)}\r\n\r\n"
         )
-        if self._streams is None:
-            self._streams = await asyncio.open_connection(self.host, self.port)
+        request = head.encode() + content
+        if self._streams is not None:  # the server may have closed it meanwhile, as it does with idle ones
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+                return await self._exchange(request)
+            self.close()
+        self._streams = await asyncio.open_connection(self.host, self.port)
+        return await self._exchange(request)
+
+    async def _exchange(self, request: bytes) -> tuple[int, bytes]:
+        assert self._streams is not None  # post has opened them
         reader, writer = self._streams
-        writer.write(head.encode() + content)
+        writer.write(request)
         lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines[1:] if line)}
         reply = await reader.readexactly(int(headers["content-length"]))

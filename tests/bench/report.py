@@ -3,8 +3,9 @@
 import argparse
 import json
 import platform
+import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import torch
@@ -16,24 +17,41 @@ from tests.bench.side_by_side import Figure
 GROUPS = ("engine", "http")
 
 
-def figures(groups: Sequence[str], shapes: Sequence[str], rounds: int) -> Iterator[Figure]:
-    """Every figure of the chosen groups, as it is measured."""
-    if "engine" in groups:
+def figures(group: str, shape: str, rounds: int) -> Iterator[Figure]:
+    """Every figure of one group, as it is measured; only the engine's are of a shape."""
+    use_threads(1)  # as the service does, whose device thread is the only one that has several
+    if group == "engine":
         from tests.bench.engine_speed import engine_figures
         from tests.bench.subjects import Subject
 
-        for shape in shapes:
-            yield from engine_figures(Subject.of(shape), rounds)  # type: ignore[arg-type]
-    if "http" in groups:
+        yield from engine_figures(Subject.of(shape), rounds)  # type: ignore[arg-type]
+    else:
         from tests.bench.http_speed import http_figures
 
         yield from http_figures(rounds)
 
 
-def run(groups: Sequence[str], shapes: Sequence[str], rounds: int, write: Callable[[Figure], None]) -> None:
-    """Measures and writes, figure by figure."""
-    for figure in figures(groups, shapes, rounds):
-        write(figure)
+def measured(group: str, shape: str, rounds: int) -> Iterator[Figure]:
+    """The same from a fresh process: threads that an engine leaves behind slow down the next one's."""
+    let_threads_wait_briefly()
+    command = [
+        sys.executable,
+        "-m",
+        "tests.bench",
+        "--here",
+        "--only",
+        group,
+        "--shape",
+        shape,
+        "--rounds",
+        str(rounds),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            yield Figure(**json.loads(line))
+    if process.returncode:
+        sys.exit(process.returncode)
 
 
 def as_line(figure: Figure) -> str:
@@ -58,17 +76,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shape", choices=["bundled", "124m", "both"], default="both", help="Backbones of the engine.")
     parser.add_argument("--only", choices=GROUPS, help="One group of figures.")
     parser.add_argument("--json", action="store_true", help="One JSON object a figure.")
+    parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args(arguments)
-    let_threads_wait_briefly()  # as the service does, which is why only its device thread has several
-    use_threads(1)
+    if chosen.here:
+        for figure in figures(chosen.only, chosen.shape, chosen.rounds):
+            _write(json.dumps(asdict(figure)))
+        return
     shapes = ["bundled", "124m"] if chosen.shape == "both" else [chosen.shape]
-    groups = [chosen.only] if chosen.only else list(GROUPS)
+    groups = [chosen.only] if chosen.only else GROUPS
+    parts = [(group, shape) for group in groups for shape in (shapes if group == "engine" else ["bundled"])]
     if not chosen.json:
-        sys.stdout.write(f"{machine()}\n| what | measured | target | | |\n|---|---|---|---|---|\n")
+        _write(f"{machine()}\n| what | measured | target | | |\n|---|---|---|---|---|")
+    for group, shape in parts:
+        for figure in measured(group, shape, chosen.rounds):
+            _write(json.dumps(asdict(figure)) if chosen.json else as_line(figure))
 
-    def write(figure: Figure) -> None:
-        line = json.dumps(asdict(figure)) if chosen.json else as_line(figure)
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
 
-    run(groups, shapes, chosen.rounds, write)
+def _write(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

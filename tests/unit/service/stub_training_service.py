@@ -97,6 +97,7 @@ class StubJobs:
         self.told = {JOB: [event(1, "The job is created"), event(2, "Step 1 of 1", type="metrics"), event(3, "Done")]}
         self.ends_watching = asyncio.Event()
         self._news = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._by_key: dict[str, tuple[NewJob, str]] = {}
 
     async def create(self, new: NewJob, *, idempotency_key: str | None = None) -> Job:
@@ -132,6 +133,7 @@ class StubJobs:
 
     async def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
         self._training.num_watching += 1
+        self._loop = asyncio.get_running_loop()
         try:
             last = after or ""
             while True:
@@ -163,6 +165,11 @@ class StubJobs:
         if status is not None:
             self.all[job_id] = replace(self.all[job_id], status=status)
         self._news.set()
+
+    def in_server(self, call: Callable[..., object], *args: object) -> None:
+        """Runs something where the server runs, once somebody watches there."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(call, *args)
 
     async def _changed(self, job_id: str, status: JobStatus, is_possible: Callable[[Job], bool]) -> Job:
         job = await self.get(job_id)

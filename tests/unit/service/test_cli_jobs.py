@@ -63,13 +63,6 @@ def test_jobs_are_listed_shown_and_told_what_to_do(run_command: RunCommand, trai
         assert json.loads(run_command("jobs", change, JOB).out)["status"] == status
 
 
-@pytest.mark.usefixtures("training")
-def test_more_jobs_than_a_page_are_all_listed(url: str, training: StubTrainingService) -> None:
-    ids = [f"ftjob-{number:024x}" for number in range(250)]
-    training.jobs.all = {job_id: replace(finished_job(), id=job_id) for job_id in ids}
-    with TrainingClient(url) as client:
-        assert [job["id"] for job in client.jobs()] == ids[::-1]
-
 
 @pytest.mark.usefixtures("url")
 def test_a_job_is_watched_to_its_end(run_command: RunCommand) -> None:
@@ -95,43 +88,6 @@ def test_watching_a_job_that_does_not_succeed_fails(
     assert outcome.err.endswith(f"error: {JOB} is {status}: z says nothing\n")
 
 
-@pytest.mark.usefixtures("url")
-def test_ctrl_c_ends_the_watching_and_not_the_job(
-    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch, training: StubTrainingService
-) -> None:
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    training.jobs.all[JOB] = replace(finished_job(), status=JobStatus.RUNNING)
-    monkeypatch.setattr(remote, "_show", interrupted)
-    outcome = run_command("jobs", "watch", JOB)
-    assert outcome.exit_code == 130
-    assert f"`adavae jobs watch {JOB}`" in outcome.err
-    assert f"`adavae jobs cancel {JOB}`" in outcome.err
-    assert training.jobs.all[JOB].status is JobStatus.RUNNING
-
-
-def test_a_stream_goes_on_where_the_service_went_down(url: str, training: StubTrainingService) -> None:
-    training.jobs.all[JOB] = replace(finished_job(), status=JobStatus.RUNNING)
-    pauses: list[float] = []
-
-    def wait(seconds: float) -> None:
-        """The service is back, and the job has gone on meanwhile."""
-        pauses.append(seconds)
-        training.jobs.ends_watching.clear()
-        training.jobs.tell(JOB, "The job is done", JobStatus.SUCCEEDED)
-
-    with TrainingClient(url) as client:
-        client._pause = wait
-        told = []
-        for each in client.events(JOB):
-            told.append(each["message"])
-            if len(told) == 3:
-                training.jobs.ends_watching.set()
-                training.jobs._news._loop.call_soon_threadsafe(training.jobs._news.set)  # type: ignore[union-attr]
-    assert told == ["The job is created", "Step 1 of 1", "Done", "The job is done"]
-    assert len(pauses) == 1
-    assert pauses[0] >= 0
 
 
 def test_a_remote_run_sends_texts_and_options_and_says_what_came_of_them(
@@ -206,24 +162,6 @@ def test_refusals_are_one_line(
     assert "Traceback" not in outcome.err
 
 
-def test_an_address_that_is_none_and_a_service_that_is_not_there(
-    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    outcome = run_command("jobs", "list", "--server", "localhost:8000")
-    assert (outcome.exit_code, "http://127.0.0.1:8000" in outcome.err) == (2, True)
-    monkeypatch.setattr(Attempts, "pause_s", lambda self, error, **_: _give_up(self, error))
-    outcome = run_command("jobs", "list", "--server", "http://127.0.0.1:1")
-    assert outcome.exit_code == 1
-    assert outcome.err.count("\n") == 1
-    assert "could not be reached" in outcome.err
-
-
-def _give_up(attempts: Attempts, error: Exception) -> float:
-    attempts._num_left = 0
-    return _pause_s(attempts, error)
-
-
-_pause_s = Attempts.pause_s
 
 
 def test_a_key_is_sent_and_a_wrong_one_explained(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,24 +171,3 @@ def test_a_key_is_sent_and_a_wrong_one_explained(run_command: RunCommand, monkey
         assert (refused.exit_code, "ADAVAE_API_KEY" in refused.err) == (1, True)
         monkeypatch.setenv("ADAVAE_API_KEY", "k" * 32)
         assert run_command("jobs", "list", "--server", server).exit_code == 0
-
-
-def test_watching_waits_for_news(url: str, training: StubTrainingService) -> None:
-    training.jobs.all[JOB] = replace(finished_job(), status=JobStatus.RUNNING)
-    has_caught_up = threading.Event()
-    told: list[str] = []
-
-    def watch() -> None:
-        with TrainingClient(url) as client:
-            for each in client.events(JOB):
-                told.append(each["message"])
-                if len(told) == 3:
-                    has_caught_up.set()
-
-    watching = threading.Thread(target=watch)
-    watching.start()
-    assert has_caught_up.wait(20)
-    loop = training.jobs._news._loop  # type: ignore[attr-defined]
-    loop.call_soon_threadsafe(training.jobs.tell, JOB, "The end", JobStatus.SUCCEEDED)
-    watching.join(20)
-    assert told[3:] == ["The end"]
