@@ -90,7 +90,7 @@ class Output:
         self._stdout.flush()
 
     def _write_table(self, rows: Sequence[Sequence[str]], columns: Sequence[Column], has_header: bool = True) -> None:
-        table = Table(show_header=has_header, box=None, padding=(0, 2, 0, 0))
+        table = Table(show_header=has_header, box=None, padding=(0, 2, 0, 0), pad_edge=False)
         for each in columns:
             justify: Literal["right", "left"] = "right" if each.is_number else "left"
             table.add_column(each.header, justify=justify, overflow="fold", no_wrap=each.is_whole)
@@ -180,17 +180,21 @@ def progress_display() -> Iterator[ProgressDisplay]:
     if not sys.stderr.isatty():
         yield ProgressLines(sys.stderr)
         return
+    with Progress(*progress_columns(), console=Console(stderr=True)) as progress:
+        yield ProgressBars(progress)
+
+
+def progress_columns() -> Sequence[ProgressColumn]:
+    """What stands beside each other for a stage, for a terminal of any width."""
     # Only the column of the details may shrink: rich takes the width from those that may wrap.
     kept = [TableColumn(no_wrap=True, min_width=width) for width in (_SHORTEST_STAGE, _BAR_WIDTH, None, None)]
-    columns = (
+    return (
         TextColumn("{task.description}", markup=False, table_column=kept[0]),
         BarColumn(_BAR_WIDTH, table_column=kept[1]),
         MofNCompleteColumn(table_column=kept[2]),
         _TimeRemaining(table_column=kept[3]),
         _Detail(),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        yield ProgressBars(progress)
 
 
 def say(message: str) -> None:

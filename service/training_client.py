@@ -70,7 +70,6 @@ class TrainingClient:
             total = path.stat().st_size
 
             def send() -> httpx2.Response:
-                file.seek(0)
                 counted = cast(BinaryIO, _Counted(file, lambda done: on_bytes(done, total)))
                 form = {"file": (path.name, counted, "application/octet-stream")}
                 return self._http.post(

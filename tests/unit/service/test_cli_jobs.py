@@ -1,7 +1,7 @@
 """``adavae jobs`` and ``adavae train --remote`` against a real server, with training in memory."""
 
 import json
-import threading
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.commands import remote
-from service.http_retries import Attempts
 from service.jobs.job import Job, JobError, JobStatus, NewJob
+from service.terminal import Output
 from service.training_client import TrainingClient
 from tests.integration.real_server import serving
 from tests.unit.service.conftest import RunCommand
@@ -63,7 +63,6 @@ def test_jobs_are_listed_shown_and_told_what_to_do(run_command: RunCommand, trai
         assert json.loads(run_command("jobs", change, JOB).out)["status"] == status
 
 
-
 @pytest.mark.usefixtures("url")
 def test_a_job_is_watched_to_its_end(run_command: RunCommand) -> None:
     outcome = run_command("jobs", "watch", JOB)
@@ -73,7 +72,7 @@ def test_a_job_is_watched_to_its_end(run_command: RunCommand) -> None:
         "Step 1 of 1",
         "Done",
     ]
-    assert "The job is created" in outcome.err
+    assert outcome.err == ""
 
 
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.CANCELLED])
@@ -85,9 +84,84 @@ def test_watching_a_job_that_does_not_succeed_fails(
     training.jobs.all[JOB] = replace(finished_job(), status=status, error=error)
     outcome = run_command("jobs", "watch", JOB)
     assert outcome.exit_code == 1
-    assert outcome.err.endswith(f"error: {JOB} is {status}: z says nothing\n")
+    end = {JobStatus.FAILED: "has failed", JobStatus.CANCELLED: "was cancelled"}[status]
+    assert outcome.err == f"error: {JOB} {end}: z says nothing\n"
 
 
+@pytest.mark.parametrize("is_usual", [True, False])
+def test_ctrl_c_ends_the_watching_and_says_how_to_go_on(
+    run_command: RunCommand,
+    monkeypatch: pytest.MonkeyPatch,
+    training: StubTrainingService,
+    url: str,
+    is_usual: bool,
+) -> None:
+    """A service that was named with --server is named in what is to be typed, too."""
+
+    def interrupted(*_: object, **__: object) -> Iterator[dict[str, object]]:
+        yield {"id": "ftevent-000000001"}
+        raise KeyboardInterrupt
+
+    training.jobs.all[JOB] = replace(finished_job(), status=JobStatus.RUNNING)
+    monkeypatch.setattr(TrainingClient, "events", interrupted)
+    if not is_usual:
+        monkeypatch.delenv("ADAVAE_SERVER_URL")
+    outcome = run_command("jobs", "watch", JOB, *(() if is_usual else ("--server", url)))
+    assert outcome.exit_code == 130
+    assert "error" not in outcome.err
+    where = "" if is_usual else f" --server {url}"
+    assert f"adavae jobs watch {JOB}{where}\n" in outcome.err
+    assert f"adavae jobs cancel {JOB}{where}\n" in outcome.err
+    assert training.jobs.all[JOB].status is JobStatus.RUNNING
+
+
+def test_ctrl_c_while_texts_are_sent_makes_no_job(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch, training: StubTrainingService, url: str, tmp_path: Path
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(TrainingClient, "upload", interrupted)
+    (tmp_path / "data.txt").write_text("one.\ntwo.\n")
+    outcome = run_command("train", str(tmp_path / "data.txt"), "--name", "mine", "--remote", url)
+    assert (outcome.exit_code, training.asked) == (130, [])
+    assert "`adavae jobs list` says whether it is" in outcome.err
+
+
+def test_a_person_sees_a_bar_that_moves_and_what_happens_beside_it() -> None:
+    shown: list[object] = []
+    display = Recorder(shown)
+    step = {"step": 10, "total_steps": 20, "loss": 4.5123, "kl_nats": 30.0, "tokens_per_s": 1234.5, "eta_s": 9.5}
+    history = [
+        event(1, "Attempt 1 begins", data={"attempt": 1}),
+        event(2, "Step 10/20", type="metrics", data=step),
+        event(3, "Step 20/20", type="metrics", data=step | {"step": 20, "validation_loss": 3.0, "eta_s": 0.0}),
+        event(4, "New fine-tuned model created", data={"adapter": "mine@1"}),
+    ]
+    for each in history:
+        remote._show({"type": each.type, "message": each.message, "data": dict(each.data)}, display)
+    assert shown == [
+        "Attempt 1 begins",
+        ("train", 0, None, "getting ready", None),
+        ("train", 10, 20, "loss 4.51  kl 30  1,234 tokens/s", 9.5),
+        ("train", 20, 20, "loss 4.51  kl 30  validation 3  1,234 tokens/s", 0.0),
+        ("measure", 0, None, "", None),
+        "New fine-tuned model created",
+        ("measure", 1, 1, "", None),
+    ]
+
+
+class Recorder:
+    """A ``ProgressDisplay`` that keeps what it is told."""
+
+    def __init__(self, shown: list[object]) -> None:
+        self._shown = shown
+
+    def update(self, stage: str, done: int, total: int | None, detail: str = "", *, eta_s: float | None = None) -> None:
+        self._shown.append((stage, done, total, detail, eta_s))
+
+    def say(self, message: str) -> None:
+        self._shown.append(message)
 
 
 def test_a_remote_run_sends_texts_and_options_and_says_what_came_of_them(
@@ -109,7 +183,11 @@ def test_a_remote_run_sends_texts_and_options_and_says_what_came_of_them(
     assert training.files.all[new.training_file].filename == "my texts.tsv"
     assert new.validation_file
     assert training.files.contents[new.training_file] == TEXTS.encode()
-    assert "train 3/3  loss 1.500  kl 7.000  1,234 tokens/s" in outcome.err
+    assert "send my texts.tsv 1/1  kB\nmy texts.tsv: 9 texts, 2 labels (yes 5, no 4)\n" in outcome.err
+    assert "train 3/3  loss 1.5  kl 7  1,234 tokens/s" in outcome.err
+    assert f"reviews@0123456789ab is ready: requests name it as their adapter, for example\n  curl -s {url}/" in (
+        outcome.err
+    )
     assert not (tmp_path / ".local").exists()
 
 
@@ -120,7 +198,7 @@ def test_a_remote_run_that_fails_says_why(
     (tmp_path / "data.txt").write_text("one.\ntwo.\n")
     outcome = run_command("train", str(tmp_path / "data.txt"), "--name", "mine", "--remote", url)
     assert (outcome.exit_code, outcome.out) == (1, "")
-    assert "is failed: the head guesses" in outcome.err
+    assert "has failed: the head guesses" in outcome.err
 
 
 @pytest.mark.parametrize(
@@ -162,6 +240,34 @@ def test_refusals_are_one_line(
     assert "Traceback" not in outcome.err
 
 
+def test_what_was_sent_for_a_job_that_is_refused_goes_again(
+    run_command: RunCommand, tmp_path: Path, url: str, training: StubTrainingService
+) -> None:
+    (tmp_path / "data.txt").write_text("one.\ntwo.\n")
+    files = set(training.files.all)
+    command = ("train", str(tmp_path / "data.txt"), "--name", "mine", "--latent-size", "5000", "--remote", url)
+    outcome = run_command(*command)
+    assert outcome.exit_code == 1
+    assert "latent_size: must be a whole number from 1 to 1,024, not 5000" in outcome.err.splitlines()[-1]
+    assert set(training.files.all) == files
+
+
+@pytest.mark.parametrize(
+    "address", ["localhost:8000", "http://[::1", "http://h:port", "http://a b", "ftp://h", "http://"]
+)
+def test_an_address_that_is_none_is_wrong_usage(run_command: RunCommand, address: str) -> None:
+    outcome = run_command("jobs", "list", "--server", address)
+    assert (outcome.exit_code, outcome.err.count("\n")) == (2, 1)
+    assert f"{address!r}, which is no URL: write it as http://127.0.0.1:8000" in outcome.err
+
+
+def test_a_service_that_is_not_there_is_one_line(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    make = TrainingClient.__init__
+    monkeypatch.setattr(TrainingClient, "__init__", lambda *args, **kwargs: make(*args, **kwargs, max_retries=0))
+    outcome = run_command("jobs", "list", "--server", "http://127.0.0.1:1")
+    assert (outcome.exit_code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    assert "could not be reached" in outcome.err
+    assert "is `adavae serve` running there" in outcome.err
 
 
 def test_a_key_is_sent_and_a_wrong_one_explained(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,3 +277,36 @@ def test_a_key_is_sent_and_a_wrong_one_explained(run_command: RunCommand, monkey
         assert (refused.exit_code, "ADAVAE_API_KEY" in refused.err) == (1, True)
         monkeypatch.setenv("ADAVAE_API_KEY", "k" * 32)
         assert run_command("jobs", "list", "--server", server).exit_code == 0
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two words"])
+def test_a_key_that_cannot_be_one_is_refused_and_not_shown(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    monkeypatch.setenv("ADAVAE_API_KEY", key)
+    outcome = run_command("jobs", "list")
+    assert (outcome.exit_code, outcome.err.count("\n")) == (2, 1)
+    assert "ADAVAE_API_KEY" in outcome.err
+    assert key not in outcome.err
+
+
+@pytest.mark.usefixtures("url")
+def test_on_a_terminal_jobs_are_a_table_and_one_job_is_what_matters_of_it(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch, training: StubTrainingService
+) -> None:
+    monkeypatch.setattr(Output, "of", lambda wants_json: Output(sys.stdout, is_json=wants_json))
+    monkeypatch.setenv("COLUMNS", "100")
+    header, row = run_command("jobs", "list").out.splitlines()
+    assert header.split() == ["id", "status", "adapter", "set", "steps", "created"]
+    assert row.split()[:4] == [JOB, "succeeded", "reviews@0123456789ab", "1/1"]
+    error = JobError(code="collapsed", message="z says nothing")
+    training.jobs.all[JOB] = replace(finished_job(), status=JobStatus.FAILED, adapter=None, error=error)
+    assert run_command("jobs", "list").out.split()[-1] == "collapsed"
+    shown = [line.rstrip().split(maxsplit=1) for line in run_command("jobs", "show", JOB).out.splitlines()]
+    assert shown[-2:] == [["status", "failed"], ["error", "z says nothing"]]
+    assert ["metrics.kl", "7.5"] in shown
+    assert ["report.training_file.labels.yes", "5"] in shown
+    assert not [line for line in shown if line[1:] in ([], ["null"], ["[]"], ["{}"])]
+    training.jobs.all = {}
+    outcome = run_command("jobs", "list")
+    assert (outcome.out, outcome.err.endswith("has no jobs yet\n")) == ("", True)

@@ -1,0 +1,137 @@
+"""How fast this machine could be, how fast the model is, and where the time goes: for one decode step and one encode.
+
+    python -m tests.bench.floor
+
+The floor is the larger of bytes over the measured bandwidth and operations over the measured rate of a large matrix
+product; bytes are the weights that a step reads, in the form in which they are kept. Writes a Markdown table.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from model.adavae import pad
+from tests.bench.subjects import ShapeName, Subject
+
+_NUM_STEPS = 24
+_KINDS = {
+    "matrices": ("linear_dynamic_fp16", "addmm", "bmm", "baddbmm", "mm"),
+    "attention": ("scaled_dot_product", "softmax"),
+    "norms, activations, sums": ("layer_norm", "gelu", "relu", "add", "mul"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One thing to be done: what it needs at least, and how to do it; ``repeats`` are in one call."""
+
+    name: str
+    num_bytes: float
+    operations: float
+    run: Callable[[], object]
+    repeats: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--shape", choices=["bundled", "124m", "both"], default="both")
+    chosen = parser.parse_args()
+    bandwidth, rate = _bandwidth(), _matrix_rate()
+    sys.stdout.write(
+        f"{torch.get_num_threads()} threads: {bandwidth / 1e9:.1f} GB/s, {rate / 1e9:.0f} GFLOP/s float32\n\n"
+    )
+    sys.stdout.write(
+        "| what | floor, ms | of bytes, of operations | measured, ms | times the floor | where it goes |\n"
+    )
+    sys.stdout.write("|---|---|---|---|---|---|\n")
+    shapes: list[ShapeName] = ["bundled", "124m"] if chosen.shape == "both" else [chosen.shape]
+    for shape in shapes:
+        for work in _works(Subject.of(shape, 1)):
+            of_bytes, of_operations = 1e3 * work.num_bytes / bandwidth, 1e3 * work.operations / rate
+            floor, measured = max(of_bytes, of_operations), _milliseconds(work)
+            sys.stdout.write(
+                f"| {work.name} ({shape}) | {floor:.2f} | {of_bytes:.2f}, {of_operations:.2f} | {measured:.2f} "
+                f"| {measured / floor:.1f} | {_shares(work)} |\n"
+            )
+            sys.stdout.flush()
+
+
+@torch.inference_mode()
+def _bandwidth() -> float:
+    """Bytes a second of reading more than the caches hold."""
+    x = torch.ones(256 * 1024**2 // 4)
+    return x.nbytes / _best(x.sum)
+
+
+@torch.inference_mode()
+def _matrix_rate() -> float:
+    """Operations a second of a large product."""
+    x = torch.randn(2048, 2048)
+    return 2 * 2048**3 / _best(lambda: x @ x)
+
+
+def _best(run: Callable[[], object], repeats: int = 10) -> float:
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def _works(subject: Subject) -> Iterator[Work]:
+    vae, backbone = subject.text_model.vae, subject.pretrained.backbone
+    adapter = subject.sets[0].manifest.config
+    config, bottleneck = backbone.config, 2 * backbone.config.n_embd * adapter.adapter_size
+    block = sum(parameter.numel() for parameter in backbone.blocks[0].parameters())
+    decoder, head = config.n_layer * block, backbone.lm_head.weight.numel()
+    for num_rows in (1, 11, 32):
+        z, index = torch.from_numpy(subject.latents(num_rows)), subject.text_model.index_of("set-0", num_rows)
+
+        @torch.inference_mode()
+        def decode(z: torch.Tensor = z, index=index) -> None:  # type: ignore[no-untyped-def]
+            logits, cache = vae.prefill(z, index, _NUM_STEPS)
+            for _ in range(_NUM_STEPS - 1):
+                logits = vae.decode_step(logits.argmax(-1), cache, index)
+
+        num_bytes = 2 * (decoder + head) + 4 * config.n_layer * bottleneck
+        operations = 2 * num_rows * (decoder + head + config.n_layer * bottleneck)
+        yield Work(f"decode step, {num_rows} rows", num_bytes, operations, decode, _NUM_STEPS)
+    rows = [row[:24] for row in subject.texts(64) if len(row) >= 24][:32]
+    ids, mask = pad(rows, config.eos_token_id)
+    index = subject.text_model.index_of("set-0", len(rows))
+
+    @torch.inference_mode()
+    def encode() -> None:
+        vae.encode(ids, mask, index)
+
+    encoder = adapter.encoder_layers * (block + bottleneck)
+    yield Work(f"encode {len(rows)} texts of 24 tokens", 4 * encoder, 2 * ids.numel() * encoder, encode, 1)
+
+
+def _milliseconds(work: Work) -> float:
+    work.run()
+    times = [_best(work.run, repeats=1) for _ in range(9)]
+    return 1e3 * statistics.median(times) / work.repeats
+
+
+def _shares(work: Work) -> str:
+    """Of the time inside operations, by kind."""
+    with profile(activities=[ProfilerActivity.CPU]) as recorded:
+        work.run()
+    spent = {kind: 0.0 for kind in (*_KINDS, "the rest")}
+    for event in recorded.key_averages():
+        kinds = (kind for kind, names in _KINDS.items() if any(name in event.key for name in names))
+        spent[next(kinds, "the rest")] += event.self_cpu_time_total
+    whole = sum(spent.values())
+    return ", ".join(f"{kind} {100 * own / whole:.0f} %" for kind, own in spent.items())
+
+
+if __name__ == "__main__":
+    main()
