@@ -125,7 +125,7 @@ def _shares(work: Work) -> str:
     """Of the time inside operations, by kind."""
     with profile(activities=[ProfilerActivity.CPU]) as recorded:
         work.run()
-    spent = {kind: 0.0 for kind in (*_KINDS, "the rest")}
+    spent = dict.fromkeys((*_KINDS, "the rest"), 0.0)
     for event in recorded.key_averages():
         kinds = (kind for kind, names in _KINDS.items() if any(name in event.key for name in names))
         spent[next(kinds, "the rest")] += event.self_cpu_time_total
