@@ -9,7 +9,9 @@ is answered with EngineStopped at once and a new thread starts; a row that canno
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from enum import StrEnum
 from time import monotonic
 from typing import Any, TypeVar
@@ -49,6 +51,13 @@ class EngineState(StrEnum):
     STOPPING = "stopping"
 
 
+@dataclass(eq=False, slots=True)
+class Room:
+    """A promise of the queue: this many rows will be taken."""
+
+    num_rows: int
+
+
 class Engine:
     """Encodes, decodes and classifies rows of many requests and adapter sets; used from one event loop."""
 
@@ -71,6 +80,7 @@ class Engine:
         self._wake = threading.Condition()
         self._tickets: set[Ticket[Any]] = set()
         self._loading = asyncio.Lock()
+        self._num_promised = 0
         self._num_deaths_in_a_row = 0
         self._turn_began: float | None = None
         self._rows_per_s = 100.0
@@ -130,7 +140,7 @@ class Engine:
         self.state = EngineState.STOPPED
 
     async def encode(
-        self, rows: Sequence[Sequence[int]], slots: Sequence[int], *, deadline_s: float
+        self, rows: Sequence[Sequence[int]], slots: Sequence[int], *, deadline_s: float, room: Room | None = None
     ) -> list[EncodedRow]:
         """Posterior of each row.
 
@@ -138,12 +148,15 @@ class Engine:
             rows: Token ids of each text, none empty.
             slots: Adapter set of each row.
             deadline_s: After which the request is given up.
+            room: That of the request, which was admitted with it; None asks for some now.
 
         Raises:
             Overloaded: The queue is full; nothing was queued.
             EngineStopped: The device thread is not running, or died on the way.
             DeadlineExceeded: Too late; the rows are freed.
         """
+        if room is None:
+            self._check_room(len(rows))
         ticket: Ticket[EncodedRow] = self._ticket(len(rows))
         work = [EncodeRow(ticket, number, row, slots[number]) for number, row in enumerate(rows)]
         return await self._result(ticket, work, deadline_s)
@@ -156,6 +169,7 @@ class Engine:
         *,
         deadline_s: float,
         on_token: OnToken | None = None,
+        room: Room | None = None,
     ) -> list[Generated]:
         """A text for each row of ``z``, (N, Z); raises as ``encode`` does.
 
@@ -165,7 +179,12 @@ class Engine:
             decodings: One a row.
             deadline_s: After which the request is given up.
             on_token: Told of every token, row and token id, on the event loop.
+            room: As for ``encode``; these rows take it up.
         """
+        if room is None:
+            self._check_room(len(z))
+        else:
+            self._release(room)
         ticket: Ticket[Generated] = self._ticket(len(z))
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
         work = [
@@ -235,19 +254,45 @@ class Engine:
         ticket: Ticket[Result] = self._ticket(1)
         return (await self._result(ticket, [Call(ticket, run, needs_empty_decode)], deadline_s))[0]
 
+    @contextmanager
+    def room_for(self, num_rows: int) -> Iterator[Room]:
+        """Admits rows that follow later in a request, so that it is refused before its first part is computed.
+
+        Raises:
+            Overloaded: The queue is full.
+            EngineStopped: The device thread is not running.
+        """
+        self._check_room(num_rows)
+        room = Room(num_rows)
+        self._num_promised += num_rows
+        try:
+            yield room
+        finally:
+            self._release(room)
+
+    def _release(self, room: Room) -> None:
+        self._num_promised -= room.num_rows
+        room.num_rows = 0
+
     def _ticket(self, num_rows: int) -> Ticket[Any]:
-        """Admission: refuses before anything is queued."""
+        self._check_ready()
+        return Ticket(num_rows)
+
+    def _check_ready(self) -> None:
         reason = self.not_ready_reason
         if reason is not None:
             raise EngineStopped(f"{reason}: try again in a moment")
-        waiting, limit = self.num_waiting, self.limits.max_queued_rows
+
+    def _check_room(self, num_rows: int) -> None:
+        """Refuses before anything is queued."""
+        self._check_ready()
+        waiting, limit = self.num_waiting + self._num_promised, self.limits.max_queued_rows
         if waiting + num_rows > limit:
             raise Overloaded(
                 f"{waiting} rows are waiting and the request has {num_rows}; the queue takes {limit} "
                 "(ADAVAE_MAX_QUEUED_ROWS): try again later, or with fewer rows",
                 retry_after_s=min(30, 1 + int(waiting / self._rows_per_s)),
             )
-        return Ticket(num_rows)
 
     async def _result(self, ticket: Ticket[Result], work: Sequence[Work], deadline_s: float) -> list[Result]:
         if not work:

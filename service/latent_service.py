@@ -30,7 +30,7 @@ from service.commands.loading import load_pretrained, open_store
 from service.compute_threads import available_threads, use_threads
 from service.device_work import EngineLimits
 from service.encoding_cache import EncodingCache, encoding_key
-from service.engine import Engine
+from service.engine import Engine, Room
 from service.errors import EngineStopped, InvalidRequest
 from service.metrics import Metrics
 from service.open_cache import open_cache
@@ -220,10 +220,12 @@ class LatentService:
     ) -> InterpolateResult:
         """``steps`` sentences from ``source`` to ``target``, ends included (paper Section 3.4, Table 5)."""
         async with self._pinned(adapter) as pinned:
-            ends = await self._encoded([source, target], pinned, truncate=False, params=("source", "target"))
-            first, last = (torch.from_numpy(end.encoding.mu.copy()) for end in ends)
-            latents = latent_ops.interpolate(first, last, steps, method).numpy()
-            rows = await self._decoded(latents, pinned, [decoding] * steps)
+            with self._engine.room_for(steps) as room:
+                params = ("source", "target")
+                ends = await self._encoded([source, target], pinned, truncate=False, params=params, room=room)
+                first, last = (torch.from_numpy(end.encoding.mu.copy()) for end in ends)
+                latents = latent_ops.interpolate(first, last, steps, method).numpy()
+                rows = await self._decoded(latents, pinned, [decoding] * steps, room)
             return InterpolateResult(_ref(pinned), tuple(latent_ops.taus(steps).tolist()), rows)
 
     async def analogy(
@@ -231,11 +233,12 @@ class LatentService:
     ) -> DecodeResult:
         """``c`` changed as ``a`` changes into ``b`` (paper Table 4), ``samples`` times with seeds that count up."""
         async with self._pinned(adapter) as pinned:
-            encoded = await self._encoded([a, b, c], pinned, truncate=False, params=("a", "b", "c"))
-            mu_a, mu_b, mu_c = (torch.from_numpy(row.encoding.mu.copy()) for row in encoded)
-            z = latent_ops.analogy(mu_a, mu_b, mu_c, scale).numpy()
-            decodings = _seeded(decoding, samples)
-            return DecodeResult(_ref(pinned), await self._decoded(np.stack([z] * samples), pinned, decodings))
+            with self._engine.room_for(max(samples, 3)) as room:
+                encoded = await self._encoded([a, b, c], pinned, truncate=False, params=("a", "b", "c"), room=room)
+                mu_a, mu_b, mu_c = (torch.from_numpy(row.encoding.mu.copy()) for row in encoded)
+                z = latent_ops.analogy(mu_a, mu_b, mu_c, scale).numpy()
+                rows = await self._decoded(np.stack([z] * samples), pinned, _seeded(decoding, samples), room)
+            return DecodeResult(_ref(pinned), rows)
 
     async def classify(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> ClassifyResult:
         """Every label's probability for each text.
@@ -278,7 +281,13 @@ class LatentService:
             yield pinned
 
     async def _encoded(
-        self, texts: Sequence[str], pinned: PinnedAdapter, *, truncate: bool, params: Sequence[str] | None = None
+        self,
+        texts: Sequence[str],
+        pinned: PinnedAdapter,
+        *,
+        truncate: bool,
+        params: Sequence[str] | None = None,
+        room: Room | None = None,
     ) -> tuple[EncodedText, ...]:
         """Encodings from the cache where it has them, from the engine where not."""
         for number, text in enumerate(texts):
@@ -292,7 +301,7 @@ class LatentService:
         async def compute(own: list[str]) -> list[Encoding]:
             chosen = [missing[key] for key in own]
             names = [_param(numbers[text], params) for text in chosen]
-            encodings = await self._computed(chosen, pinned, truncate=truncate, params=names)
+            encodings = await self._computed(chosen, pinned, truncate=truncate, params=names, room=room)
             await self._cache.put_many(dict(zip(own, encodings, strict=True)))
             return encodings
 
@@ -326,7 +335,13 @@ class LatentService:
         )
 
     async def _computed(
-        self, texts: Sequence[str], pinned: PinnedAdapter, *, truncate: bool, params: Sequence[str]
+        self,
+        texts: Sequence[str],
+        pinned: PinnedAdapter,
+        *,
+        truncate: bool,
+        params: Sequence[str],
+        room: Room | None,
     ) -> list[Encoding]:
         rows = await self._token_ids(texts)
         limit = self.max_text_tokens
@@ -339,7 +354,7 @@ class LatentService:
                 )
         cut = [row[:limit] for row in rows]
         deadline_s = self.settings.deadline_s
-        encoded = await self._engine.encode(cut, [pinned.slot] * len(cut), deadline_s=deadline_s)
+        encoded = await self._engine.encode(cut, [pinned.slot] * len(cut), deadline_s=deadline_s, room=room)
         return [
             Encoding(own.mu, own.logvar, len(row), is_truncated=len(whole) > limit)
             for own, row, whole in zip(encoded, cut, rows, strict=True)
@@ -351,10 +366,11 @@ class LatentService:
         return await asyncio.to_thread(self._pretrained.tokenizer.encode_many, texts)
 
     async def _decoded(
-        self, z: NDArray[np.float32], pinned: PinnedAdapter, decodings: Sequence[Decoding]
+        self, z: NDArray[np.float32], pinned: PinnedAdapter, decodings: Sequence[Decoding], room: Room | None = None
     ) -> tuple[DecodedText, ...]:
         self._check_decodings(decodings)
-        generated = await self._engine.decode(z, pinned.slot, decodings, deadline_s=self.settings.deadline_s)
+        deadline_s = self.settings.deadline_s
+        generated = await self._engine.decode(z, pinned.slot, decodings, deadline_s=deadline_s, room=room)
         return self._texts(generated, z)
 
     async def _streamed(

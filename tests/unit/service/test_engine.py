@@ -177,6 +177,23 @@ async def test_a_full_queue_refuses_before_queueing() -> None:
 
 
 @pytest.mark.asyncio
+async def test_promised_room_is_kept_from_others_until_it_is_used_or_given_back() -> None:
+    async with running() as engine:
+        with engine.room_for(290) as room:
+            with pytest.raises(Overloaded, match="290 rows are waiting"), engine.room_for(20):
+                pass
+            with pytest.raises(Overloaded):
+                await engine.encode([[1]] * 20, [0] * 20, deadline_s=30)
+            assert len(await engine.encode([[1]] * 20, [0] * 20, deadline_s=30, room=room)) == 20
+            decodings = [Decoding(max_tokens=2)] * 2
+            assert len(await engine.decode(latents(2, 0), 0, decodings, deadline_s=30, room=room)) == 2
+            with engine.room_for(290):
+                pass
+        with engine.room_for(300):
+            pass
+
+
+@pytest.mark.asyncio
 async def test_a_dead_device_thread_is_told_at_once_and_comes_back() -> None:
     async with running() as engine:
         expected = await engine.encode([[1, 2, 3]], [0], deadline_s=10)
