@@ -1,6 +1,7 @@
 """``adavae serve``: the HTTP service, from a bound port to a clean end."""
 
 import asyncio
+import gc
 import math
 import signal
 import socket
@@ -131,6 +132,8 @@ class _Outcome:
         if self.error is not None:
             self.server.should_exit = True
         else:
+            gc.collect()
+            gc.freeze()  # what is there now stays: looking through it again and again held up requests
             say(f"adavae serves at {self._url} (try {self._url}/docs; Ctrl-C ends it)")
 
 
