@@ -6,6 +6,7 @@ changes nothing in its results.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Self
 
 import torch
@@ -342,11 +343,23 @@ class AdapterBank(nn.Module):
         if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != shapes:
             raise AdapterSetMismatch("the adapter set's tensors do not have the shapes that its configuration asks for")
         for name, parameter in self.named_parameters():
-            parameter[slot] = 0.0
+            target = parameter[slot]
+            if name not in tensors or tuple(target.shape) != shapes[name]:
+                target.zero_()
             if name in tensors:
-                scale = self._load_scale(name, config)
-                parameter[slot][_corner(shapes[name])] = scale * tensors[name].to(parameter)
+                own, scale = target[_corner(shapes[name])], self._load_scale(name, config)
+                own.copy_(tensors[name])
+                if scale != 1.0:
+                    own *= scale
         self.configs[slot] = config
+
+    def prepared(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The same in the bank's number format and order in memory, so that ``load`` only copies; for any thread."""
+        dtype = next(self.parameters()).dtype
+        return {
+            name: tensor.to(dtype).mT.contiguous().mT if tensor.ndim > 1 else tensor.to(dtype)
+            for name, tensor in tensors.items()
+        }
 
     def _load_scale(self, name: str, config: AdapterConfig) -> float:
         """What a set's tensor is multiplied with where its adapter scale is not the bank's."""
@@ -364,7 +377,8 @@ class AdapterBank(nn.Module):
         )
 
 
-def adapter_shapes(config: AdapterConfig, backbone: BackboneConfig) -> dict[str, tuple[int, ...]]:
+@lru_cache(maxsize=256)
+def adapter_shapes(config: AdapterConfig, backbone: BackboneConfig) -> Mapping[str, tuple[int, ...]]:
     """Name and shape of every tensor that an adapter set of this configuration has on disk."""
     with torch.device("meta"):
         bank = AdapterBank(backbone, BankShape.covering([config]))

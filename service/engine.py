@@ -219,7 +219,8 @@ class Engine:
             if not self.vae.bank.has_room_for(config):
                 await self._grow(config, slot)
             bank = self.vae.bank
-            await self.on_device(lambda: bank.load(slot, config, adapter_set.tensors), deadline_s=60.0)
+            tensors = await asyncio.to_thread(alone(bank.prepared), adapter_set.tensors)
+            await self.on_device(lambda: bank.load(slot, config, tensors), deadline_s=60.0)
 
     async def _grow(self, config: AdapterConfig, replaced: int) -> None:
         """Builds a larger bank beside the serving one; decoding drains before it takes over."""
