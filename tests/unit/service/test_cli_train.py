@@ -76,9 +76,7 @@ def test_a_run_is_asked_for_as_typed(run_command: RunCommand, requests: list[Tra
 def test_ctrl_c_says_how_to_go_on(run_command: RunCommand) -> None:
     outcome = run_command("train", "texts.txt", "--name", "mine")
     assert (outcome.exit_code, outcome.out) == (130, "")
-    assert outcome.err == (
-        "stopped after step 1 of 9; checkpoint kept; run the same command with --resume to go on\n"
-    )
+    assert outcome.err == ("stopped after step 1 of 9; checkpoint kept; run the same command with --resume to go on\n")
 
 
 def test_an_interrupted_run_is_not_overwritten_unasked(
