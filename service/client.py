@@ -10,16 +10,16 @@ calls and are sent replies; the two clients differ in how they wait.
 
 import asyncio
 import base64
-import time
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 import httpx2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from service.http_retries import AdaVAEServiceError, Attempts, content_of, headers_of, refusal_of
+from service.http_retries import AdaVAEServiceError, Attempts, HttpClient, content_of, headers_of, refusal_of
 
 __all__ = [
     "AdaVAEClient",
@@ -100,41 +100,8 @@ class Adapter:
         return f"{self.name}@{self.version}"
 
 
-class AdaVAEClient:
+class AdaVAEClient(HttpClient):
     """The service, as methods that wait for its answer. Use it in a ``with``, or call ``close``."""
-
-    def __init__(
-        self,
-        base_url: str = "http://127.0.0.1:8000",
-        *,
-        api_key: str | None = None,
-        timeout_s: float = 90.0,
-        max_retries: int = 4,
-        transport: httpx2.BaseTransport | None = None,
-    ) -> None:
-        """Connects to nothing yet.
-
-        Args:
-            base_url: Where the service listens.
-            api_key: Sent as a bearer token.
-            timeout_s: Longest silence within one try, connecting included.
-            max_retries: Further tries after the first.
-            transport: In place of the network.
-        """
-        headers = headers_of(api_key)
-        self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=timeout_s, transport=transport)
-        self._max_retries = max_retries
-        self._pause: Callable[[float], None] = time.sleep
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._http.close()
 
     def encode(
         self, texts: str | Sequence[str], adapter: str | None = None, *, normalize: bool = False, truncate: bool = False
@@ -226,18 +193,13 @@ class AdaVAEClient:
         try:
             call = next(exchange)
             while True:
-                call = exchange.send(self._answer(call))
+                call = exchange.send(self._reply(call))
         except StopIteration as stop:
             result: _Result = stop.value
             return result
 
-    def _answer(self, call: "_Call") -> Any:
-        attempts = Attempts(self._max_retries)
-        while True:
-            try:
-                return content_of(self._http.request(call.method, call.path, json=call.body, params=call.params))
-            except (httpx2.TransportError, AdaVAEServiceError) as exc:
-                self._pause(attempts.pause_s(exc))
+    def _reply(self, call: "_Call") -> Any:
+        return self._answer(partial(self._http.request, call.method, call.path, json=call.body, params=call.params))
 
 
 class AsyncAdaVAEClient:

@@ -1,7 +1,9 @@
 """What every client of the service does alike: reads replies and refusals, and waits before it tries again."""
 
 import random
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import Any, Self
 
 import httpx2
 
@@ -96,3 +98,49 @@ def _unreached(error: Exception) -> AdaVAEServiceError:
     what = "took too long" if isinstance(error, httpx2.TimeoutException) else "could not be reached, or broke off"
     url = error.request.url if isinstance(error, httpx2.RequestError) else "the service"
     return AdaVAEServiceError(0, "no_answer", f"{url} {what} ({type(error).__name__}: {error})")
+
+
+class HttpClient:
+    """Connections to one service, for clients that wait for its answers. Use it in a ``with``, or call ``close``."""
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 90.0,
+        max_retries: int = 4,
+        transport: httpx2.BaseTransport | None = None,
+    ) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            base_url: Where the service listens.
+            api_key: Sent as a bearer token.
+            timeout_s: Longest silence within one try, connecting included.
+            max_retries: Further tries after the first.
+            transport: In place of the network.
+        """
+        headers = headers_of(api_key)
+        self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=timeout_s, transport=transport)
+        self._timeout_s, self._max_retries = timeout_s, max_retries
+        self._pause: Callable[[float], None] = time.sleep
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def _answer(self, send: Callable[[], httpx2.Response]) -> Any:
+        """What ``send`` is answered, in as many tries as it takes; raises AdaVAEServiceError after the last one."""
+        attempts = Attempts(self._max_retries)
+        while True:
+            try:
+                return content_of(send())
+            except (httpx2.TransportError, AdaVAEServiceError) as exc:
+                self._pause(attempts.pause_s(exc))

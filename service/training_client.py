@@ -3,16 +3,15 @@
 What may be repeated without harm is repeated as in ``client``; a job is made once, however often the request is sent.
 """
 
-import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Self, cast
+from typing import Any, BinaryIO, Literal, cast
 from urllib.parse import quote
 
 import httpx2
 
-from service.http_retries import AdaVAEServiceError, Attempts, content_of, headers_of, refusal_of
+from service.http_retries import AdaVAEServiceError, Attempts, HttpClient, refusal_of
 
 Change = Literal["cancel", "pause", "resume"]
 OnBytes = Callable[[int, int], None]
@@ -23,42 +22,8 @@ _CHECK_S = 600.0  # an upload is answered after all of it has been checked, one 
 _RECONNECTS = 10  # about a minute: a service that is started anew is back by then
 
 
-class TrainingClient:
-    """Use it in a ``with``, or call ``close``. Every method raises AdaVAEServiceError."""
-
-    def __init__(
-        self,
-        base_url: str = "http://127.0.0.1:8000",
-        *,
-        api_key: str | None = None,
-        timeout_s: float = 60.0,
-        max_retries: int = 4,
-        transport: httpx2.BaseTransport | None = None,
-    ) -> None:
-        """Connects to nothing yet.
-
-        Args:
-            base_url: Where the service listens.
-            api_key: Sent as a bearer token; needs the scope ``train``.
-            timeout_s: Longest silence within one try.
-            max_retries: Further tries after the first.
-            transport: In place of the network.
-        """
-        headers = headers_of(api_key)
-        self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=timeout_s, transport=transport)
-        self._upload_timeout = httpx2.Timeout(timeout_s, read=max(timeout_s, _CHECK_S))
-        self._max_retries = max_retries
-        self._pause: Callable[[float], None] = time.sleep
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the connections."""
-        self._http.close()
+class TrainingClient(HttpClient):
+    """Files and jobs; its key needs the scope ``train``. Every method raises AdaVAEServiceError."""
 
     def upload(self, path: Path, on_bytes: OnBytes = lambda _done, _total: None) -> dict[str, Any]:
         """Sends a file of texts, read as it is sent; ``on_bytes`` is told how much of how much.
@@ -66,15 +31,14 @@ class TrainingClient:
         Raises:
             OSError: The file cannot be read.
         """
+        patience = httpx2.Timeout(self._timeout_s, read=max(self._timeout_s, _CHECK_S))
         with path.open("rb") as file:
             total = path.stat().st_size
 
             def send() -> httpx2.Response:
                 counted = cast(BinaryIO, _Counted(file, lambda done: on_bytes(done, total)))
                 form = {"file": (path.name, counted, "application/octet-stream")}
-                return self._http.post(
-                    "/v1/files", data={"purpose": "fine-tune"}, files=form, timeout=self._upload_timeout
-                )
+                return self._http.post("/v1/files", data={"purpose": "fine-tune"}, files=form, timeout=patience)
 
             stored: dict[str, Any] = self._answer(send)
             return stored
@@ -150,14 +114,6 @@ class TrainingClient:
                     raise AdaVAEServiceError(503, error["code"], error["message"], error["param"])
                 yield content
         raise httpx2.RemoteProtocolError("the stream ended before the job did", request=response.request)
-
-    def _answer(self, send: Callable[[], httpx2.Response]) -> Any:
-        attempts = Attempts(self._max_retries)
-        while True:
-            try:
-                return content_of(send())
-            except (httpx2.TransportError, AdaVAEServiceError) as exc:
-                self._pause(attempts.pause_s(exc))
 
 
 class _Counted:
