@@ -7,31 +7,23 @@ changes nothing in its results.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from model.bank_shape import BankShape
 from model.classifier import ClassificationHead
 from model.config import AdapterConfig, AdapterPlacement, BackboneConfig, LatentAggregation
 from model.errors import AdapterSetMismatch
+from model.kernel.library import library
+from model.kernel.packing import PackedAdapterSet
 from model.kv_cache import Memory
 from model.latent_attention import LatentAttention, Pooled
 from model.posterior import Posterior, PosteriorHeads
 from model.prefix import PrefixMLP, PrefixMLPs, PrefixTable
 from model.pseudo_self_attention import LatentMemory
 from model.stacked import AdapterIndex, StackedLinear
-
-_SIZES = (  # of a bank's shape, each as large as its largest set asks for
-    "encoder_layers",
-    "adapter_size",
-    "latent_size",
-    "latent_heads",
-    "latent_positions",
-    "prefix_length",
-    "num_labels",
-)
 
 
 class BottleneckAdapter(nn.Module):
@@ -83,55 +75,19 @@ class RowAdapters:
         return self.layer.add(AdapterPlacement.PARALLEL_FFN, x, transformed, self.scale, self.index)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BankShape:
-    """What a bank has room for: the parts and the largest sizes of the sets that it may hold."""
+@dataclass(frozen=True, slots=True)
+class PreparedSet:
+    """One adapter set, ready for a slot of a bank.
 
-    num_slots: int
-    placements: tuple[AdapterPlacement, ...]
-    aggregations: tuple[LatentAggregation, ...]
-    encoder_layers: int
-    adapter_size: int
-    adapter_scale: float
-    latent_size: int
-    latent_heads: int
-    latent_positions: int
-    has_psa: bool
-    has_atm: bool
-    prefix_length: int
-    num_labels: int
+    Attributes:
+        config: Its configuration.
+        tensors: As ``AdapterBank.export`` gives them, in the bank's number format and order in memory.
+        packed: Its decoder's adapters for the compiled step; None where that is not used.
+    """
 
-    @classmethod
-    def covering(cls, configs: Iterable[AdapterConfig], num_slots: int | None = None) -> Self:
-        """The smallest shape in which every one of ``configs`` fits."""
-        configs = list(configs)
-        return cls(
-            num_slots=num_slots if num_slots is not None else len(configs),
-            placements=tuple(sorted({config.adapter_placement for config in configs})),
-            aggregations=tuple(sorted({config.latent_aggregation for config in configs})),
-            encoder_layers=max(config.encoder_layers for config in configs),
-            adapter_size=max(config.adapter_size for config in configs),
-            adapter_scale=configs[0].adapter_scale if len(configs) == 1 else 1.0,
-            latent_size=max(config.latent_size for config in configs),
-            latent_heads=max(config.latent_heads for config in configs),
-            latent_positions=max(config.latent_positions for config in configs),
-            has_psa=any(config.latent_infusion.has_psa for config in configs),
-            has_atm=any(config.latent_infusion.has_atm for config in configs),
-            prefix_length=max(config.prefix_length for config in configs),
-            num_labels=max(len(config.labels) for config in configs),
-        )
-
-    def union(self, other: Self) -> Self:
-        """The smallest shape with room for what either has room for; the number of slots stays."""
-        return replace(
-            self,
-            placements=tuple(sorted({*self.placements, *other.placements})),
-            aggregations=tuple(sorted({*self.aggregations, *other.aggregations})),
-            has_psa=self.has_psa or other.has_psa,
-            has_atm=self.has_atm or other.has_atm,
-            adapter_scale=self.adapter_scale if self.adapter_scale == other.adapter_scale else 1.0,
-            **{size: max(getattr(self, size), getattr(other, size)) for size in _SIZES},
-        )
+    config: AdapterConfig
+    tensors: Mapping[str, Tensor]
+    packed: PackedAdapterSet | None
 
 
 class AdapterBank(nn.Module):
@@ -146,6 +102,8 @@ class AdapterBank(nn.Module):
         S, C = shape.num_slots, backbone.n_embd
         self.backbone_config, self.shape = backbone, shape
         self.configs: list[AdapterConfig | None] = [None] * S
+        self._packed_sets: list[PackedAdapterSet | None] = [None] * S
+        self._is_packed = False
         self.encoder_adapters = nn.ModuleList(
             LayerAdapters(S, C, shape.adapter_size, shape.placements) for _ in range(shape.encoder_layers)
         )
@@ -186,6 +144,7 @@ class AdapterBank(nn.Module):
         bank = bank.to_empty(device=like.device).requires_grad_(False).eval()
         for parameter in bank.parameters():
             parameter.data = _untouched_zeros(parameter)
+        bank._is_packed = like.dtype == torch.float32 and like.device.type == "cpu" and library() is not None
         return bank
 
     @classmethod
@@ -213,6 +172,11 @@ class AdapterBank(nn.Module):
         if config is None:
             raise AdapterSetMismatch(f"slot {slot} of the adapter bank is empty; load an adapter set into it first")
         return config
+
+    def packed_sets_of(self, index: AdapterIndex) -> list[PackedAdapterSet | None] | None:
+        """The decoder's adapters of each row for the compiled step, or None where a row's are not packed."""
+        sets = [self._packed_sets[slot] for slot in index.slots]
+        return None if None in sets else sets
 
     def encoder_depths(self, index: AdapterIndex) -> tuple[int, ...]:
         """How many blocks encode each row, (B,)."""
@@ -325,7 +289,6 @@ class AdapterBank(nn.Module):
             tensor /= self._load_scale(name, config)
         return exported
 
-    @torch.no_grad()
     def load(self, slot: int, config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None:
         """Puts one adapter set into ``slot``, in place; what is smaller than the bank is padded with zeros.
 
@@ -337,11 +300,37 @@ class AdapterBank(nn.Module):
         Raises:
             AdapterSetMismatch: The set does not fit into this bank, or lacks a tensor.
         """
-        if not self.has_room_for(config):
-            raise AdapterSetMismatch("the adapter set is larger than the bank; build a bank whose shape covers it")
+        self.put(slot, self.prepared(config, tensors))
+
+    @torch.no_grad()
+    def prepared(self, config: AdapterConfig, tensors: Mapping[str, Tensor]) -> "PreparedSet":
+        """The larger part of ``load``, for any thread: what is left for ``put`` is to copy.
+
+        Raises:
+            AdapterSetMismatch: The set lacks a tensor.
+        """
         shapes = adapter_shapes(config, self.backbone_config)
         if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != shapes:
             raise AdapterSetMismatch("the adapter set's tensors do not have the shapes that its configuration asks for")
+        dtype = next(self.parameters()).dtype
+        laid_out = {
+            name: tensor.to(dtype).mT.contiguous().mT if tensor.ndim > 1 else tensor.to(dtype)
+            for name, tensor in tensors.items()
+        }
+        n_layer = self.backbone_config.n_layer
+        return PreparedSet(config, laid_out, PackedAdapterSet(config, tensors, n_layer) if self._is_packed else None)
+
+    @torch.no_grad()
+    def put(self, slot: int, prepared: "PreparedSet") -> None:
+        """The rest of ``load``.
+
+        Raises:
+            AdapterSetMismatch: The set does not fit into this bank.
+        """
+        config, tensors = prepared.config, prepared.tensors
+        if not self.has_room_for(config):
+            raise AdapterSetMismatch("the adapter set is larger than the bank; build a bank whose shape covers it")
+        shapes = adapter_shapes(config, self.backbone_config)
         for name, parameter in self.named_parameters():
             target = parameter[slot]
             if name not in tensors or tuple(target.shape) != shapes[name]:
@@ -351,15 +340,11 @@ class AdapterBank(nn.Module):
                 own.copy_(tensors[name])
                 if scale != 1.0:
                     own *= scale
-        self.configs[slot] = config
+        self.configs[slot], self._packed_sets[slot] = config, prepared.packed
 
-    def prepared(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The same in the bank's number format and order in memory, so that ``load`` only copies; for any thread."""
-        dtype = next(self.parameters()).dtype
-        return {
-            name: tensor.to(dtype).mT.contiguous().mT if tensor.ndim > 1 else tensor.to(dtype)
-            for name, tensor in tensors.items()
-        }
+    def taken(self, slot: int) -> "PreparedSet":
+        """What stands in ``slot``, for another bank."""
+        return PreparedSet(self.config_of(slot), self.export(slot), self._packed_sets[slot])
 
     def _load_scale(self, name: str, config: AdapterConfig) -> float:
         """What a set's tensor is multiplied with where its adapter scale is not the bank's."""
@@ -367,14 +352,7 @@ class AdapterBank(nn.Module):
 
     def has_room_for(self, config: AdapterConfig) -> bool:
         """Whether ``load`` would take a set of this configuration."""
-        mine, other = self.shape, BankShape.covering([config])
-        parts = ("has_psa", "has_atm")
-        return (
-            all(getattr(other, size) <= getattr(mine, size) for size in _SIZES)
-            and all(getattr(other, part) <= getattr(mine, part) for part in parts)
-            and set(other.placements) <= set(mine.placements)
-            and set(other.aggregations) <= set(mine.aggregations)
-        )
+        return self.shape.covers(BankShape.covering([config]))
 
 
 @lru_cache(maxsize=256)

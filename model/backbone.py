@@ -6,13 +6,14 @@ stand in front of the text's. Where the weights come from is for ``pretrained``;
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import Activation, BackboneConfig
+from model.kernel.decode_kernel import DecodeKernel
 from model.projection import Projection
 
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -114,7 +115,13 @@ class Block(nn.Module):
 
 
 class Backbone(nn.Module):
-    """A GPT-2 checkpoint: embeddings, blocks, final layer norm, output embedding."""
+    """A GPT-2 checkpoint: embeddings, blocks, final layer norm, output embedding.
+
+    Attributes:
+        kernel: The compiled decoding step, once ``pack`` has prepared it; None where there is none for this machine.
+    """
+
+    kernel: DecodeKernel | None = None
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -162,10 +169,15 @@ class Backbone(nn.Module):
         return logits
 
     def pack(self) -> None:
-        """Prepares every matrix for few rows; only for weights that stay as they are."""
+        """Prepares every matrix for few rows, and the decoding step; only for weights that stay as they are."""
         for module in self.modules():
             if isinstance(module, Projection):
                 module.pack()
+        self.kernel = DecodeKernel.of(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy may be cast or trained: it begins without the kernel, which holds the weights as they were."""
+        return {name: value for name, value in self.__dict__.items() if name != "kernel"}
 
     @property
     def num_parameters(self) -> int:

@@ -75,6 +75,16 @@ def decode_step(
     Returns:
         Logits of the next token, (B, V).
     """
+    sets = bank.packed_sets_of(index)
+    if backbone.kernel is None or sets is None or torch.is_grad_enabled():
+        return plain_decode_step(backbone, bank, token_ids, kv_cache, index)
+    return backbone.kernel.decode_step(token_ids, kv_cache, sets)
+
+
+def plain_decode_step(
+    backbone: Backbone, bank: AdapterBank, token_ids: Tensor, kv_cache: KVCache, index: AdapterIndex
+) -> Tensor:
+    """The same through PyTorch: on any device, in any dtype, and what the compiled step is held against."""
     step = kv_cache.begin_step()
     mask = step.mask
     x = backbone.embed(token_ids.unsqueeze(1), step.positions)  # (B, 1, C)

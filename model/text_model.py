@@ -16,8 +16,9 @@ from torch import Tensor
 from model import latent_ops
 from model.adapter_set import AdapterSet, check_fits
 from model.adapter_store import AdapterStore
-from model.adapters import AdapterBank, BankShape
+from model.adapters import AdapterBank
 from model.adavae import AdaVAE, pad
+from model.bank_shape import BankShape
 from model.config import AdapterConfig
 from model.errors import ConfigError, LatentShapeError, SequenceTooLong
 from model.fitted_prior import FittedPrior

@@ -22,8 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from model.adapter_set import AdapterSet
-from model.adapters import AdapterBank, BankShape
+from model.adapters import AdapterBank
 from model.adavae import AdaVAE
+from model.bank_shape import BankShape
 from model.config import AdapterConfig
 from model.generation import Generated
 from model.pretrained import PretrainedBackbone
@@ -219,23 +220,23 @@ class Engine:
             if not self.vae.bank.has_room_for(config):
                 await self._grow(config, slot)
             bank = self.vae.bank
-            tensors = await asyncio.to_thread(alone(bank.prepared), adapter_set.tensors)
-            await self.on_device(lambda: bank.load(slot, config, tensors), deadline_s=60.0)
+            prepared = await asyncio.to_thread(alone(bank.prepared), config, adapter_set.tensors)
+            await self.on_device(lambda: bank.put(slot, prepared), deadline_s=60.0)
 
     async def _grow(self, config: AdapterConfig, replaced: int) -> None:
         """Builds a larger bank beside the serving one; decoding drains before it takes over."""
         old = self.vae.bank
-        kept = {slot: own for slot, own in enumerate(old.configs) if own is not None and slot != replaced}
+        kept = [slot for slot, own in enumerate(old.configs) if own is not None and slot != replaced]
         shape = BankShape.covering([config], self.num_slots).union(old.shape)
         bank = await asyncio.to_thread(alone(self._moved), old, kept, shape)
         vae = AdaVAE(self.pretrained.backbone, bank)
         await self.on_device(lambda: self._take_over(vae), deadline_s=120.0, needs_empty_decode=True)
         _log.info("bank grown", latent_size=shape.latent_size, adapter_size=shape.adapter_size)
 
-    def _moved(self, old: AdapterBank, kept: dict[int, AdapterConfig], shape: BankShape) -> AdapterBank:
+    def _moved(self, old: AdapterBank, kept: Sequence[int], shape: BankShape) -> AdapterBank:
         bank = self._new_bank(shape)
-        for slot, config in kept.items():
-            bank.load(slot, config, old.export(slot))
+        for slot in kept:
+            bank.put(slot, old.taken(slot))
         return bank
 
     def _take_over(self, vae: AdaVAE) -> None:

@@ -5,9 +5,10 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from model.adapters import AdapterBank, BankShape
+from model.adapters import AdapterBank
 from model.adavae import AdaVAE
 from model.backbone import Backbone
+from model.bank_shape import BankShape
 from model.config import (
     AdapterConfig,
     AdapterPlacement,

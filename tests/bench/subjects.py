@@ -97,7 +97,7 @@ def random_set(pretrained: PretrainedBackbone, seed: int, preset: Preset = Prese
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in bank.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.02)
+            parameter.copy_((torch.randn(parameter.shape, generator=generator) * 0.02).half())  # as every stored set
     manifest = Manifest(
         name=f"set-{seed}",
         version=f"{seed:012x}",

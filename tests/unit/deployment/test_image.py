@@ -27,6 +27,7 @@ STRAYS = [
     "docker-compose.yml",
     "model/__pycache__/adavae.cpython-312.pyc",
     "model/training/__pycache__/loop.cpython-312.pyc",
+    "model/kernel/decode_step_avx2.so",
     "service/routes/encode.pyc",
     "tests/unit/model/test_config.py",
     "data/adapters/mine/manifest.json",
@@ -51,7 +52,8 @@ def image_contents(root: Path) -> list[str]:
 
 def own_files(root: Path) -> list[str]:
     found = [path for part in PARTS for path in (root / part).rglob("*") if path.is_file()]
-    return [path.relative_to(root).as_posix() for path in found if "__pycache__" not in path.parts]
+    made_here = ("__pycache__", ".so")
+    return [path.relative_to(root).as_posix() for path in found if not {path.suffix, *path.parts} & set(made_here)]
 
 
 def constraints() -> dict[str, str]:
@@ -97,8 +99,15 @@ def test_the_package_can_be_made_from_the_image_alone(tmp_path: Path) -> None:
         place.symlink_to(REPOSITORY / name)
     from_context, from_checkout = (wheel_contents(root) for root in (tmp_path, REPOSITORY))
     assert from_context == from_checkout
-    named = {name.replace("weights/", "service/bundled_weights/", 1) for name in own_files(REPOSITORY)}
+    for_compiling = ("model/kernel/build_hook.py", ".cpp", ".h")
+    named = {name for name in own_files(REPOSITORY) if not name.endswith(for_compiling)}
     assert from_context == {re.sub("^weights/", "service/bundled_weights/", name) for name in named}
+
+
+def test_the_build_stage_has_a_compiler_and_the_images_have_none() -> None:
+    """Debian's slim variant of the image has no C++ compiler, the whole one has."""
+    bases = re.findall(r"FROM (python:\S+) AS (\w+)", DOCKERFILE.read_text(encoding="utf-8"))
+    assert {name: base.split("}")[1] for base, name in bases} == {"build": "-bookworm", "runtime": "-slim-bookworm"}
 
 
 def wheel_contents(root: Path) -> set[str]:

@@ -26,7 +26,8 @@ from model.adapter_set import (
     read_manifest,
     write_adapter_set,
 )
-from model.adapters import AdapterBank, BankShape
+from model.adapters import AdapterBank
+from model.bank_shape import BankShape
 from model.config import AdapterConfig
 from model.errors import AdapterSetMismatch, AdapterSetNotFound, AdaVAEError, ConfigError, StorageFull, WeightsCorrupted
 from model.fitted_prior import FittedPrior

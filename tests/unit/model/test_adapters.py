@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.adapters import AdapterBank, BankShape, BottleneckAdapter, adapter_shapes
+from model.adapters import AdapterBank, BottleneckAdapter, adapter_shapes
 from model.adavae import AdaVAE, pad
+from model.bank_shape import BankShape
 from model.config import AdapterConfig
 from model.errors import AdapterSetMismatch, ConfigError
 from model.stacked import AdapterIndex, StackedLinear

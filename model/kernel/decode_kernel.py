@@ -1,0 +1,107 @@
+"""A decoding step of a frozen float32 backbone on a CPU, by compiled code: the fast twin of ``decoder.decode_step``.
+
+A step through PyTorch is some two hundred operations, each shared out among threads by itself; here it is one program
+of forty phases, and weights are read as float16 where that changes nothing. A row's logits are the same, bit for bit,
+whatever stands beside it.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Optional, cast
+
+import torch
+from torch import Tensor
+
+from model.config import Activation
+from model.kernel.library import (
+    AdapterSetFields,
+    BackboneFields,
+    LayerFields,
+    Library,
+    Outcome,
+    StepFields,
+    library,
+)
+from model.kernel.packing import KeptTensors, PackedAdapterSet
+from model.kv_cache import KVCache
+
+if TYPE_CHECKING:
+    from model.backbone import Backbone, Block
+
+_ACTIVATIONS = {Activation.GELU_NEW: 0, Activation.GELU_TANH: 0, Activation.GELU: 1, Activation.RELU: 2}
+_SetPointer = ctypes.POINTER(AdapterSetFields)
+
+
+class DecodeKernel:
+    """The compiled step over one backbone's weights, packed once."""
+
+    def __init__(self, backbone: "Backbone", compiled: Library) -> None:
+        """``backbone`` is a ``Backbone`` in float32 on a CPU whose weights stay as they are."""
+        config = backbone.config
+        kept = KeptTensors([])
+        self._layers = (LayerFields * config.n_layer)()
+        for fields, block in zip(self._layers, cast("list[Block]", backbone.blocks), strict=True):
+            fields.ln_1 = kept.norm(block.ln_1.weight, block.ln_1.bias)
+            fields.ln_2 = kept.norm(block.ln_2.weight, block.ln_2.bias)
+            fields.c_attn = kept.matrix(block.attn.c_attn.weight, block.attn.c_attn.bias)
+            fields.attn_proj = kept.matrix(block.attn.c_proj.weight, block.attn.c_proj.bias)
+            fields.c_fc = kept.matrix(block.mlp.c_fc.weight, block.mlp.c_fc.bias)
+            fields.mlp_proj = kept.matrix(block.mlp.c_proj.weight, block.mlp.c_proj.bias)
+        self.fields = BackboneFields(
+            n_layer=config.n_layer,
+            n_head=config.n_head,
+            n_embd=config.n_embd,
+            n_inner=config.n_inner,
+            vocab_size=config.vocab_size,
+            n_positions=config.n_positions,
+            activation=_ACTIVATIONS[config.activation],
+            epsilon=config.layer_norm_epsilon,
+            wte=kept.address(backbone.wte.weight.detach()),
+            wpe=kept.address(backbone.wpe.weight.detach()),
+            ln_f=kept.norm(backbone.ln_f.weight, backbone.ln_f.bias),
+            layers=self._layers,
+            lm_head=kept.matrix(backbone.lm_head.weight, None),
+        )
+        self._kept, self.library = kept, compiled
+        self._vocab_size = config.vocab_size
+
+    @classmethod
+    def of(cls, backbone: "Backbone") -> Optional["DecodeKernel"]:
+        """The kernel of a backbone, or None where there is no compiled library or it is not for these weights."""
+        compiled, weight = library(), backbone.wte.weight
+        if compiled is None or weight.dtype != torch.float32 or weight.device.type != "cpu":
+            return None
+        return cls(backbone, compiled)
+
+    def decode_step(self, token_ids: Tensor, kv_cache: KVCache, sets: Sequence[PackedAdapterSet | None]) -> Tensor:
+        """As ``decoder.decode_step``; ``sets`` are those of the rows, None for the bare backbone.
+
+        Raises:
+            IndexError: A token outside the vocabulary, or no room for another position; nothing has changed then.
+            MemoryError: No room for the step's buffers.
+        """
+        B, keys = len(token_ids), kv_cache.keys
+        logits = torch.empty(B, self._vocab_size)
+        pointers = [_SetPointer() if own is None else ctypes.pointer(own.fields) for own in sets]
+        step = StepFields(
+            num_rows=B,
+            num_memory=kv_cache.num_memory,
+            width=keys.shape[3],
+            num_threads=torch.get_num_threads(),
+            token_ids=token_ids.data_ptr(),
+            sets=(_SetPointer * B)(*pointers),
+            lengths=kv_cache.lengths.data_ptr(),
+            is_filled=kv_cache.is_filled.data_ptr(),
+            is_filled_stride=kv_cache.is_filled.stride(0),
+            keys=keys.data_ptr(),
+            values=kv_cache.values.data_ptr(),
+            layer_stride=keys.stride(0),
+            row_stride=keys.stride(1),
+            logits=logits.data_ptr(),
+        )
+        outcome = Outcome(self.library.decode_step(ctypes.byref(self.fields), ctypes.byref(step)))
+        if outcome is Outcome.NO_MEMORY:
+            raise MemoryError("no memory for the buffers of a decoding step")
+        if outcome is not Outcome.DONE:
+            raise IndexError(f"{outcome.name.lower().replace('_', ' ')} in a decoding step")
+        return logits

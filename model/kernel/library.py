@@ -1,0 +1,130 @@
+"""The compiled library and its structures, each laid out as its namesake in decode_step.h or matrix.h."""
+
+import ctypes
+from collections.abc import Callable
+from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+
+PANEL = 32  # columns that lie together
+
+_FIELDS = list[tuple[str, Any]]
+_VARIANTS = {"AVX512": ("avx512", "avx2"), "AVX2": ("avx2",)}  # by what torch finds that the processor can do
+
+
+class MatrixFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [
+        ("panels", c_void_p),
+        ("bias", c_void_p),
+        ("in_features", c_int32),
+        ("out_features", c_int32),
+        ("is_half", c_int32),
+    ]
+
+
+class NormFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [("weight", c_void_p), ("bias", c_void_p)]
+
+
+class LayerFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [
+        ("ln_1", NormFields),
+        ("ln_2", NormFields),
+        ("c_attn", MatrixFields),
+        ("attn_proj", MatrixFields),
+        ("c_fc", MatrixFields),
+        ("mlp_proj", MatrixFields),
+    ]
+
+
+class BackboneFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [
+        ("n_layer", c_int32),
+        ("n_head", c_int32),
+        ("n_embd", c_int32),
+        ("n_inner", c_int32),
+        ("vocab_size", c_int32),
+        ("n_positions", c_int32),
+        ("activation", c_int32),
+        ("epsilon", c_float),
+        ("wte", c_void_p),
+        ("wpe", c_void_p),
+        ("ln_f", NormFields),
+        ("layers", POINTER(LayerFields)),
+        ("lm_head", MatrixFields),
+    ]
+
+
+class AdapterFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [("down", MatrixFields), ("up", MatrixFields)]
+
+
+class AdapterSetFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [
+        ("adapters", POINTER(AdapterFields)),
+        ("placement", c_int32),
+        ("scale", c_float),
+    ]
+
+
+class StepFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [
+        ("num_rows", c_int32),
+        ("num_memory", c_int32),
+        ("width", c_int32),
+        ("num_threads", c_int32),
+        ("token_ids", c_void_p),
+        ("sets", POINTER(POINTER(AdapterSetFields))),
+        ("lengths", c_void_p),
+        ("is_filled", c_void_p),
+        ("is_filled_stride", c_int64),
+        ("keys", c_void_p),
+        ("values", c_void_p),
+        ("layer_stride", c_int64),
+        ("row_stride", c_int64),
+        ("logits", c_void_p),
+    ]
+
+
+class Outcome(IntEnum):
+    DONE = 0
+    TOKEN_OUT_OF_RANGE = 1
+    TOO_LONG = 2
+    NO_MEMORY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """One variant of the compiled library.
+
+    Attributes:
+        instructions: Which vector instructions it uses, ``avx512`` or ``avx2``.
+        decode_step: From a pointer to BackboneFields and one to StepFields to an ``Outcome``.
+    """
+
+    instructions: str
+    decode_step: Callable[..., int]
+
+
+@lru_cache(maxsize=1)
+def library() -> Library | None:
+    """The best variant that was built and that this processor runs, or None."""
+    names = _VARIANTS.get(torch.backends.cpu.get_cpu_capability(), ())
+    return next((found for name in names if (found := variant(name)) is not None), None)
+
+
+def variant(instructions: str) -> Library | None:
+    """One variant; None where it was not built, or not for this system."""
+    path = Path(__file__).with_name(f"decode_step_{instructions}.so")
+    try:
+        function = ctypes.CDLL(str(path)).adavae_decode_step
+    except OSError:
+        return None
+    function.argtypes = [POINTER(BackboneFields), POINTER(StepFields)]
+    function.restype = c_int32
+    return Library(instructions, function)

@@ -1,0 +1,86 @@
+// Products of a few rows with a frozen matrix that lies in panels.
+//
+// A panel is 32 neighbouring outputs, (K, 32) in memory, so that a product reads it once from front to back. Every sum
+// runs over k in order, whatever the number of rows: a row's result is the same, bit for bit, in any batch.
+#pragma once
+
+#include <algorithm>
+
+#include "lanes.h"
+
+namespace adavae {
+
+constexpr int kPanel = 32;
+constexpr int kPrefetchBytes = 2048;  // ahead of the row of the panel that is being multiplied
+
+// A linear layer. Laid out as `MatrixFields` in library.py.
+struct Matrix {
+    const void* panels;  // (ceil(out / 32), in, 32), zero beyond `out`; float16 or float32
+    const float* bias;   // (out,), or null
+    int32_t in;
+    int32_t out;
+    int32_t is_half;
+
+    int num_panels() const { return (out + kPanel - 1) / kPanel; }
+};
+
+// (ROWS, in) times half a panel, or a whole one where two registers hold it.
+template <int ROWS, typename Weight>
+inline void multiply_tile(const float* x, int64_t x_stride, const Weight* panel, int in, float (*sums)[kPanel]) {
+    constexpr int kColumns = 2 * Lanes::kWidth;
+    for (int first = 0; first < kPanel; first += kColumns) {
+        Lanes left[ROWS], right[ROWS];
+        for (int row = 0; row < ROWS; ++row) left[row] = right[row] = Lanes::zero();
+        const Weight* weights = panel + first;
+        for (int k = 0; k < in; ++k, weights += kPanel) {
+            _mm_prefetch(reinterpret_cast<const char*>(weights) + kPrefetchBytes, _MM_HINT_T0);
+            const Lanes left_weights = Lanes::load(weights), right_weights = Lanes::load(weights + Lanes::kWidth);
+#pragma GCC unroll 12
+            for (int row = 0; row < ROWS; ++row) {
+                const Lanes value = Lanes::all(x[row * x_stride + k]);
+                left[row] = left[row].plus_product(value, left_weights);
+                right[row] = right[row].plus_product(value, right_weights);
+            }
+        }
+        for (int row = 0; row < ROWS; ++row) {
+            left[row].store(sums[row] + first);
+            right[row].store(sums[row] + first + Lanes::kWidth);
+        }
+    }
+}
+
+template <int ROWS, typename Weight>
+[[gnu::noinline]] void multiply_at_most(int rows, const float* x, int64_t x_stride, const Weight* panel, int in,
+                             float (*sums)[kPanel]) {
+    if (rows == ROWS) return multiply_tile<ROWS>(x, x_stride, panel, in, sums);
+    if constexpr (ROWS > 1) multiply_at_most<ROWS - 1>(rows, x, x_stride, panel, in, sums);
+}
+
+// Multiplies rows [first, last) of `x` with one panel; `take(row, column, sums, num_columns)` gets each row's outputs,
+// bias included.
+template <typename Take>
+inline void multiply_panel(const Matrix& matrix, int panel, const float* x, int64_t x_stride, int first, int last,
+                           Take take) {
+    alignas(64) float sums[Lanes::kMaxRows][kPanel];
+    const int column = panel * kPanel, num_columns = std::min(kPanel, matrix.out - column);
+    const int64_t offset = static_cast<int64_t>(panel) * matrix.in * kPanel;
+    for (int row = first; row < last; row += Lanes::kMaxRows) {
+        const int rows = std::min(Lanes::kMaxRows, last - row);
+        const float* from = x + row * x_stride;
+        if (matrix.is_half) {
+            multiply_at_most<Lanes::kMaxRows>(rows, from, x_stride,
+                                              static_cast<const uint16_t*>(matrix.panels) + offset, matrix.in, sums);
+        } else {
+            multiply_at_most<Lanes::kMaxRows>(rows, from, x_stride, static_cast<const float*>(matrix.panels) + offset,
+                                              matrix.in, sums);
+        }
+        for (int tile_row = 0; tile_row < rows; ++tile_row) {
+            if (matrix.bias != nullptr) {
+                for (int i = 0; i < num_columns; ++i) sums[tile_row][i] += matrix.bias[column + i];
+            }
+            take(row + tile_row, column, sums[tile_row], num_columns);
+        }
+    }
+}
+
+}  // namespace adavae

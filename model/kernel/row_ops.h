@@ -1,0 +1,74 @@
+// What a decoding step does to one row beside matrix products: layer norm, activations, attention.
+#pragma once
+
+#include <limits>
+
+#include "lanes.h"
+
+namespace adavae {
+
+enum class Activation : int32_t { kGeluTanh = 0, kGelu = 1, kRelu = 2 };
+
+inline void layer_norm(const float* x, const float* weight, const float* bias, float epsilon, int C, float* output) {
+    float sum = 0.0f;
+#pragma omp simd reduction(+ : sum)
+    for (int c = 0; c < C; ++c) sum += x[c];
+    const float mean = sum / C;
+    float squares = 0.0f;
+#pragma omp simd reduction(+ : squares)
+    for (int c = 0; c < C; ++c) squares += (x[c] - mean) * (x[c] - mean);
+    const float scale = 1.0f / std::sqrt(squares / C + epsilon);
+#pragma omp simd
+    for (int c = 0; c < C; ++c) output[c] = (x[c] - mean) * scale * weight[c] + bias[c];
+}
+
+inline void activate(Activation activation, const float* x, int count, float* output) {
+    switch (activation) {
+        case Activation::kGeluTanh:  // x (1 + tanh u) / 2 = x / (1 + e^(-2u))
+#pragma omp simd
+            for (int i = 0; i < count; ++i) {
+                const float u = 0.7978845608f * (x[i] + 0.044715f * x[i] * x[i] * x[i]);
+                output[i] = x[i] / (1.0f + exponential(-2.0f * u));
+            }
+            return;
+        case Activation::kGelu:
+            for (int i = 0; i < count; ++i) output[i] = 0.5f * x[i] * (1.0f + std::erf(x[i] * 0.7071067812f));
+            return;
+        case Activation::kRelu:
+#pragma omp simd
+            for (int i = 0; i < count; ++i) output[i] = x[i] < 0.0f ? 0.0f : x[i];  // NaN stays NaN
+            return;
+    }
+}
+
+// softmax(q K^T / sqrt(D)) V of one head over the positions that are filled. `scores` has room for `width` numbers.
+inline void attend(const float* query, const float* keys, const float* values, const uint8_t* is_filled, int width,
+                   int D, float* scores, float* output) {
+    const float scale = 1.0f / std::sqrt(static_cast<float>(D));
+    float largest = -std::numeric_limits<float>::infinity();
+    for (int t = 0; t < width; ++t) {
+        const float* key = keys + static_cast<int64_t>(t) * D;
+        float score = 0.0f;
+#pragma omp simd reduction(+ : score)
+        for (int d = 0; d < D; ++d) score += query[d] * key[d];
+        scores[t] = score * scale;
+        if (is_filled[t] && !(scores[t] <= largest)) largest = scores[t];
+    }
+    float total = 0.0f;
+#pragma omp simd reduction(+ : total)
+    for (int t = 0; t < width; ++t) {
+        const float weight = exponential(scores[t] - largest);
+        scores[t] = is_filled[t] ? weight : 0.0f;
+        total += scores[t];
+    }
+    for (int d = 0; d < D; ++d) output[d] = 0.0f;
+    for (int t = 0; t < width; ++t) {
+        if (!is_filled[t]) continue;
+        const float* value = values + static_cast<int64_t>(t) * D;
+        const float share = scores[t] / total;
+#pragma omp simd
+        for (int d = 0; d < D; ++d) output[d] += share * value[d];
+    }
+}
+
+}  // namespace adavae

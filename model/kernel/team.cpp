@@ -1,0 +1,104 @@
+#include "team.h"
+
+#include <immintrin.h>
+#include <sched.h>
+
+namespace adavae {
+
+namespace {
+
+constexpr int kSpins = 2000;  // some 50 microseconds; then the processor is offered to others
+constexpr uint64_t kCountBits = 20, kCountMask = (1u << kCountBits) - 1;
+constexpr uint64_t kRunMask = (1u << 24) - 1;
+
+uint64_t word(uint64_t run, uint64_t num_chunks, uint64_t count) {
+    return (run << (2 * kCountBits)) | (num_chunks << kCountBits) | count;
+}
+uint64_t run_of(uint64_t word) { return word >> (2 * kCountBits); }
+uint64_t chunks_of(uint64_t word) { return (word >> kCountBits) & kCountMask; }
+uint64_t count_of(uint64_t word) { return word & kCountMask; }
+
+}  // namespace
+
+Team& Team::shared() {
+    static Team* team = new Team;
+    return *team;
+}
+
+void Team::run(const std::vector<Phase>& phases, int num_threads) {
+    const bool is_short = phases.size() <= kMaxPhases;
+    std::unique_lock<std::mutex> lock(in_use_, std::defer_lock);
+    if (num_threads < 2 || !is_short || !lock.try_lock()) {
+        for (const Phase& phase : phases)
+            for (int chunk = 0; chunk < phase.num_chunks; ++chunk) phase.run(chunk);
+        return;
+    }
+    engage_helpers(num_threads - 1);
+    const uint64_t run = (run_.load(std::memory_order_relaxed) + 1) & kRunMask;
+    phases_ = &phases;
+    for (size_t number = 0; number < phases.size(); ++number) {
+        const uint64_t chunks = static_cast<uint64_t>(phases[number].num_chunks);
+        progress_[number].finished.store(word(run, chunks, 0), std::memory_order_relaxed);
+        progress_[number].claimed.store(word(run, chunks, 0), std::memory_order_release);
+    }
+    progress_[phases.size()].claimed.store(word(0, 0, 0), std::memory_order_release);  // of no run: the end
+    run_.store(run, std::memory_order_release);
+    num_invited_.store(num_threads - 1, std::memory_order_release);
+    call_.fetch_add(1, std::memory_order_release);
+    call_.notify_all();
+    work(run);
+}
+
+void Team::engage_helpers(int num_helpers) {
+    for (; num_helpers_ < std::min(num_helpers, kMaxHelpers); ++num_helpers_)
+        std::thread(&Team::help, this, num_helpers_).detach();
+}
+
+void Team::help(int number) {
+    uint32_t seen = 0;
+    for (;;) {
+        call_.wait(seen, std::memory_order_acquire);
+        seen = call_.load(std::memory_order_acquire);
+        if (number < num_invited_.load(std::memory_order_acquire)) work(run_.load(std::memory_order_acquire));
+    }
+}
+
+void Team::work(uint64_t run) {
+    for (int number = 0;; ++number) {
+        Progress& progress = progress_[number];
+        int chunk = 0;
+        Claim claimed;
+        while ((claimed = claim(progress, run, &chunk)) == Claim::kChunk) {
+            (*phases_)[number].run(chunk);
+            progress.finished.fetch_add(1, std::memory_order_acq_rel);
+        }
+        if (claimed == Claim::kOver) return;
+        wait_for(progress, run);
+    }
+}
+
+Team::Claim Team::claim(Progress& progress, uint64_t run, int* chunk) {
+    uint64_t claimed = progress.claimed.load(std::memory_order_acquire);
+    for (;;) {
+        if (run_of(claimed) != run) return Claim::kOver;
+        if (count_of(claimed) == chunks_of(claimed)) return Claim::kExhausted;
+        if (progress.claimed.compare_exchange_weak(claimed, claimed + 1, std::memory_order_acq_rel)) {
+            *chunk = static_cast<int>(count_of(claimed));
+            return Claim::kChunk;
+        }
+    }
+}
+
+void Team::wait_for(const Progress& progress, uint64_t run) {
+    for (int spins = 0;; ++spins) {
+        const uint64_t finished = progress.finished.load(std::memory_order_acquire);
+        if (run_of(finished) != run || count_of(finished) == chunks_of(finished)) return;
+        if (spins < kSpins) {
+            _mm_pause();
+        } else {
+            sched_yield();
+        }
+    }
+}
+
+}  // namespace adavae

@@ -1,0 +1,59 @@
+// Threads that work through one list of phases together.
+//
+// A phase is a number of chunks that may be done in any order; the next one begins when all of them are done. Threads
+// claim chunks one by one, so that a thread which the system has put aside delays the others by its one chunk at most, and a
+// helper that never wakes up by nothing: the caller alone would finish. Helpers sleep between runs and spin inside one.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace adavae {
+
+struct Phase {
+    int num_chunks;
+    std::function<void(int)> run;
+};
+
+class Team {
+  public:
+    // The process's one team. It is never destroyed: its threads sleep until the process ends.
+    static Team& shared();
+
+    // Works through `phases` with at most `num_threads` threads, the caller among them. A caller who finds the team at
+    // work for another thread goes alone.
+    void run(const std::vector<Phase>& phases, int num_threads);
+
+  private:
+    static constexpr int kMaxPhases = 8192;
+    static constexpr int kMaxHelpers = 63;
+
+    // Both words name the run they belong to, so that a helper that comes late finds nothing to do in a later one.
+    struct alignas(128) Progress {
+        std::atomic<uint64_t> claimed{0};   // run: 24 bits, chunks: 20, next chunk: 20
+        std::atomic<uint64_t> finished{0};  // run: 24 bits, chunks: 20, finished: 20
+    };
+
+    enum class Claim { kChunk, kExhausted, kOver };
+
+    void engage_helpers(int num_helpers);
+    void help(int number);
+    void work(uint64_t run);
+    Claim claim(Progress& progress, uint64_t run, int* chunk);
+    static void wait_for(const Progress& progress, uint64_t run);
+
+    std::mutex in_use_;
+    std::atomic<uint32_t> call_{0};  // grows with every run; helpers sleep on it
+    std::atomic<uint64_t> run_{0};
+    std::atomic<int> num_invited_{0};
+    int num_helpers_ = 0;
+    const std::vector<Phase>* phases_ = nullptr;  // of the run that is on; only who holds a chunk reads it
+    std::unique_ptr<Progress[]> progress_{new Progress[kMaxPhases + 1]};
+};
+
+}  // namespace adavae
