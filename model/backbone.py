@@ -180,6 +180,11 @@ class Backbone(nn.Module):
         return {name: value for name, value in self.__dict__.items() if name != "kernel"}
 
     @property
+    def decodes_by(self) -> str:
+        """What computes a decoding step: the compiled kernel's instructions, ``avx512`` or ``avx2``, or ``pytorch``."""
+        return "pytorch" if self.kernel is None else self.kernel.library.instructions
+
+    @property
     def num_parameters(self) -> int:
         """Every parameter once; tied embeddings count as one."""
         return sum(parameter.numel() for parameter in self.parameters())

@@ -33,7 +33,11 @@ _SetPointer = ctypes.POINTER(AdapterSetFields)
 
 
 class DecodeKernel:
-    """The compiled step over one backbone's weights, packed once."""
+    """The compiled step over one backbone's weights, packed once.
+
+    Attributes:
+        seconds: Where each of ``library.KINDS`` has its time added, (3,), float64; None for who does not measure.
+    """
 
     def __init__(self, backbone: "Backbone", compiled: Library) -> None:
         """``backbone`` is a ``Backbone`` in float32 on a CPU whose weights stay as they are."""
@@ -63,6 +67,7 @@ class DecodeKernel:
             lm_head=kept.matrix(backbone.lm_head.weight, None),
         )
         self._kept, self.library = kept, compiled
+        self.seconds: Tensor | None = None
         self._vocab_size = config.vocab_size
 
     @classmethod
@@ -98,6 +103,7 @@ class DecodeKernel:
             layer_stride=keys.stride(0),
             row_stride=keys.stride(1),
             logits=logits.data_ptr(),
+            seconds=None if self.seconds is None else self.seconds.data_ptr(),
         )
         outcome = Outcome(self.library.decode_step(ctypes.byref(self.fields), ctypes.byref(step)))
         if outcome is Outcome.NO_MEMORY:

@@ -68,7 +68,7 @@ StepProgram::StepProgram(const Backbone& backbone, const Step& step)
     narrow_.resize(floats(A_));
     for (int layer = 0; layer < backbone.n_layer; ++layer) add_layer(layer);
     add_norm(backbone.ln_f);
-    phases_.push_back({backbone.lm_head.num_panels(), [this](int panel) {
+    phases_.push_back({Kind::kProduct, backbone.lm_head.num_panels(), [this](int panel) {
         multiply_panel(backbone_.lm_head, panel, normed_.data(), C_, 0, B_,
                        [this](int row, int column, const float* sums, int count) {
             std::copy(sums, sums + count,
@@ -81,7 +81,7 @@ StepProgram::StepProgram(const Backbone& backbone, const Step& step)
 void StepProgram::add_layer(int number) {
     const Layer& layer = backbone_.layers[number];
     add_norm(layer.ln_1);
-    Phase project{layer.c_attn.num_panels(), [this, &layer](int panel) {
+    Phase project{Kind::kProduct, layer.c_attn.num_panels(), [this, &layer](int panel) {
         multiply_panel(layer.c_attn, panel, normed_.data(), C_, 0, B_,
                        [this](int row, int column, const float* sums, int count) {
             std::copy(sums, sums + count, row_of(qkv_, row, 3 * C_) + column);
@@ -91,12 +91,12 @@ void StepProgram::add_layer(int number) {
     phases_.push_back(std::move(project));
 
     const int heads_a_chunk = B_ < 8 ? 1 : backbone_.n_head, chunks_a_row = backbone_.n_head / heads_a_chunk;
-    phases_.push_back({B_ * chunks_a_row, [this, number, heads_a_chunk, chunks_a_row](int chunk) {
+    phases_.push_back({Kind::kAttention, B_ * chunks_a_row, [this, number, heads_a_chunk, chunks_a_row](int chunk) {
         const int head = chunk % chunks_a_row * heads_a_chunk;
         attend_row(number, chunk / chunks_a_row, head, head + heads_a_chunk);
     }});
 
-    phases_.push_back({layer.attn_proj.num_panels(), [this, &layer, number](int panel) {
+    phases_.push_back({Kind::kProduct, layer.attn_proj.num_panels(), [this, &layer, number](int panel) {
         for (const Group& group : groups_) {
             const bool is_adapted = group.has(Placement::kSequentialAttention);  // before it is added to x
             multiply_panel(layer.attn_proj, panel, attended_.data(), C_, group.first, group.last,
@@ -110,7 +110,7 @@ void StepProgram::add_layer(int number) {
     add_sequential_adapters(number);
 
     add_norm(layer.ln_2);
-    Phase widen{layer.c_fc.num_panels(), [this, &layer](int panel) {
+    Phase widen{Kind::kProduct, layer.c_fc.num_panels(), [this, &layer](int panel) {
         multiply_panel(layer.c_fc, panel, normed_.data(), C_, 0, B_,
                        [this](int row, int column, const float* sums, int count) {
             activate(backbone_.activation, sums, count, row_of(inner_, row, backbone_.n_inner) + column);
@@ -119,7 +119,7 @@ void StepProgram::add_layer(int number) {
     add_down(widen, number, Placement::kParallelFfn, x_.data());
     phases_.push_back(std::move(widen));
 
-    phases_.push_back({layer.mlp_proj.num_panels(), [this, &layer, number](int panel) {
+    phases_.push_back({Kind::kProduct, layer.mlp_proj.num_panels(), [this, &layer, number](int panel) {
         multiply_panel(layer.mlp_proj, panel, inner_.data(), backbone_.n_inner, 0, B_,
                        [this](int row, int column, const float* sums, int count) {
             float* to = row_of(x_, row, C_) + column;
@@ -130,7 +130,7 @@ void StepProgram::add_layer(int number) {
 }
 
 void StepProgram::add_norm(const Norm& norm) {
-    phases_.push_back({B_, [this, norm](int row) {
+    phases_.push_back({Kind::kNorm, B_, [this, norm](int row) {
         layer_norm(row_of(x_, row, C_), norm.weight, norm.bias, backbone_.epsilon, C_, row_of(normed_, row, C_));
     }});
 }
@@ -149,7 +149,7 @@ void StepProgram::add_down(Phase& main, int layer, Placement placement, const fl
         num_chunks += group.set->adapters[layer].down.num_panels();
     }
     if (parts.empty()) return;
-    main = {num_chunks, [this, layer, input, parts, own = main.num_chunks, run = std::move(main.run)](int chunk) {
+    main = {main.kind, num_chunks, [this, layer, input, parts, own = main.num_chunks, run = std::move(main.run)](int chunk) {
         if (chunk < own) return run(chunk);
         const auto later = std::upper_bound(parts.begin(), parts.end(), chunk,
                                             [](int wanted, const Part& part) { return wanted < part.first_chunk; });
@@ -176,11 +176,11 @@ void StepProgram::add_up(int panel, int layer, Placement placement) {
 
 // x += attended + scale * Up(ReLU(Down(attended))), where a set reads the attention's output.
 void StepProgram::add_sequential_adapters(int layer) {
-    Phase down{0, [](int) {}};
+    Phase down{Kind::kProduct, 0, [](int) {}};
     add_down(down, layer, Placement::kSequentialAttention, projected_.data());
     if (down.num_chunks == 0) return;
     phases_.push_back(std::move(down));
-    phases_.push_back({backbone_.layers[layer].attn_proj.num_panels(), [this, layer](int panel) {
+    phases_.push_back({Kind::kProduct, backbone_.layers[layer].attn_proj.num_panels(), [this, layer](int panel) {
         add_up(panel, layer, Placement::kSequentialAttention);
         const int column = panel * kPanel, count = std::min(kPanel, C_ - column);
         for (const Group& group : groups_) {
@@ -231,7 +231,7 @@ void StepProgram::end_rows() {
 
 void StepProgram::run() {
     begin_rows();
-    Team::shared().run(phases_, step_.num_threads);
+    Team::shared().run(phases_, step_.num_threads, step_.seconds);
     end_rows();
 }
 

@@ -69,6 +69,7 @@ struct Step {
     int64_t layer_stride;           // of keys and values, in numbers
     int64_t row_stride;
     float* logits;                  // (B, V), written
+    double* seconds;                // of each Kind, added to; or null
 };
 
 enum class Outcome : int32_t { kDone = 0, kTokenOutOfRange = 1, kTooLong = 2, kNoMemory = 3 };

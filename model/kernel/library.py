@@ -88,7 +88,11 @@ class StepFields(Structure):
         ("layer_stride", c_int64),
         ("row_stride", c_int64),
         ("logits", c_void_p),
+        ("seconds", c_void_p),
     ]
+
+
+KINDS = ("product", "attention", "norm")  # of the phases of a step
 
 
 class Outcome(IntEnum):

@@ -3,6 +3,9 @@
 #include <immintrin.h>
 #include <sched.h>
 
+#include <algorithm>
+#include <chrono>
+
 namespace adavae {
 
 namespace {
@@ -18,6 +21,31 @@ uint64_t run_of(uint64_t word) { return word >> (2 * kCountBits); }
 uint64_t chunks_of(uint64_t word) { return (word >> kCountBits) & kCountMask; }
 uint64_t count_of(uint64_t word) { return word & kCountMask; }
 
+// Adds what passes between two calls of `take` to the kind that it names.
+class Clock {
+  public:
+    explicit Clock(double* seconds) : seconds_(seconds) {}
+
+    void take(Kind kind) {
+        if (seconds_ == nullptr) return;
+        const auto now = std::chrono::steady_clock::now();
+        seconds_[static_cast<int>(kind)] += std::chrono::duration<double>(now - since_).count();
+        since_ = now;
+    }
+
+  private:
+    double* seconds_;
+    std::chrono::steady_clock::time_point since_ = std::chrono::steady_clock::now();
+};
+
+void run_alone(const std::vector<Phase>& phases, double* seconds) {
+    Clock clock(seconds);
+    for (const Phase& phase : phases) {
+        for (int chunk = 0; chunk < phase.num_chunks; ++chunk) phase.run(chunk);
+        clock.take(phase.kind);
+    }
+}
+
 }  // namespace
 
 Team& Team::shared() {
@@ -25,14 +53,10 @@ Team& Team::shared() {
     return *team;
 }
 
-void Team::run(const std::vector<Phase>& phases, int num_threads) {
+void Team::run(const std::vector<Phase>& phases, int num_threads, double* seconds) {
     const bool is_short = phases.size() <= kMaxPhases;
     std::unique_lock<std::mutex> lock(in_use_, std::defer_lock);
-    if (num_threads < 2 || !is_short || !lock.try_lock()) {
-        for (const Phase& phase : phases)
-            for (int chunk = 0; chunk < phase.num_chunks; ++chunk) phase.run(chunk);
-        return;
-    }
+    if (num_threads < 2 || !is_short || !lock.try_lock()) return run_alone(phases, seconds);
     engage_helpers(num_threads - 1);
     const uint64_t run = (run_.load(std::memory_order_relaxed) + 1) & kRunMask;
     phases_ = &phases;
@@ -46,7 +70,7 @@ void Team::run(const std::vector<Phase>& phases, int num_threads) {
     num_invited_.store(num_threads - 1, std::memory_order_release);
     call_.fetch_add(1, std::memory_order_release);
     call_.notify_all();
-    work(run);
+    work(run, seconds);
 }
 
 void Team::engage_helpers(int num_helpers) {
@@ -59,11 +83,12 @@ void Team::help(int number) {
     for (;;) {
         call_.wait(seen, std::memory_order_acquire);
         seen = call_.load(std::memory_order_acquire);
-        if (number < num_invited_.load(std::memory_order_acquire)) work(run_.load(std::memory_order_acquire));
+        if (number < num_invited_.load(std::memory_order_acquire)) work(run_.load(std::memory_order_acquire), nullptr);
     }
 }
 
-void Team::work(uint64_t run) {
+void Team::work(uint64_t run, double* seconds) {
+    Clock clock(seconds);
     for (int number = 0;; ++number) {
         Progress& progress = progress_[number];
         int chunk = 0;
@@ -74,6 +99,7 @@ void Team::work(uint64_t run) {
         }
         if (claimed == Claim::kOver) return;
         wait_for(progress, run);
+        if (seconds != nullptr) clock.take((*phases_)[number].kind);
     }
 }
 

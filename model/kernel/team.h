@@ -15,7 +15,11 @@
 
 namespace adavae {
 
+enum class Kind { kProduct = 0, kAttention = 1, kNorm = 2 };  // of what a phase does, for who measures
+constexpr int kNumKinds = 3;
+
 struct Phase {
+    Kind kind;
     int num_chunks;
     std::function<void(int)> run;
 };
@@ -26,8 +30,8 @@ class Team {
     static Team& shared();
 
     // Works through `phases` with at most `num_threads` threads, the caller among them. A caller who finds the team at
-    // work for another thread goes alone.
-    void run(const std::vector<Phase>& phases, int num_threads);
+    // work for another thread goes alone. Adds each kind's seconds to `seconds` unless it is null.
+    void run(const std::vector<Phase>& phases, int num_threads, double* seconds);
 
   private:
     static constexpr int kMaxPhases = 8192;
@@ -43,7 +47,7 @@ class Team {
 
     void engage_helpers(int num_helpers);
     void help(int number);
-    void work(uint64_t run);
+    void work(uint64_t run, double* seconds);
     Claim claim(Progress& progress, uint64_t run, int* chunk);
     static void wait_for(const Progress& progress, uint64_t run);
 
