@@ -1,6 +1,6 @@
 """Choosing the next token of every row: greedy, or sampled with temperature, top-k, top-p and a repetition penalty.
 
-A row's randomness comes from its own seed and step alone, so that its text never depends on the batch it is in.
+What a row gets depends on its own logits, text, parameters, seed and step alone, never on the batch it is in.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,8 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
+from model.drawing import draw
 from model.errors import ConfigError
-
-_MASK_64 = (1 << 64) - 1
 
 
 class Strategy(StrEnum):
@@ -86,7 +85,9 @@ def next_tokens(
         return chosen
     rows = torch.tensor(sampled, device=logits.device)
     steps = [step if isinstance(step, int) else step[row] for row in sampled]
-    chosen[rows] = _draw(logits[rows], [decodings[row] for row in sampled], steps)
+    own = [decodings[row] for row in sampled]
+    temperature = logits.new_tensor([decoding.temperature for decoding in own]).unsqueeze(1)
+    chosen[rows] = draw((logits[rows] / temperature).softmax(-1), own, steps)
     return chosen
 
 
@@ -103,40 +104,3 @@ def penalised(logits: Tensor, decodings: Sequence[Decoding], has_token: Tensor |
         return logits
     penalty = logits.new_tensor([decoding.repetition_penalty for decoding in decodings]).unsqueeze(1)
     return torch.where(has_token, torch.where(logits > 0, logits / penalty, logits * penalty), logits)
-
-
-def uniform(seed: int, step: int) -> float:
-    """A number in [0, 1) from (seed, step): two rounds of SplitMix64 (Steele et al. 2014)."""
-    return (_mixed(_mixed(seed) ^ step) >> 11) / (1 << 53)
-
-
-def _mixed(value: int) -> int:
-    value = (value + 0x9E3779B97F4A7C15) & _MASK_64
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & _MASK_64
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & _MASK_64
-    return value ^ (value >> 31)
-
-
-def _draw(logits: Tensor, decodings: Sequence[Decoding], steps: Sequence[int]) -> Tensor:
-    """Inverse-CDF draw from each row's filtered distribution, (B,), int64."""
-    temperature = logits.new_tensor([decoding.temperature for decoding in decodings]).unsqueeze(1)
-    probabilities, tokens = (logits / temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)  # (B, V)
-    kept = _kept(probabilities, decodings)
-    cumulative = (probabilities * kept).double().cumsum(-1)
-    drawn = [uniform(decoding.seed, step) for decoding, step in zip(decodings, steps, strict=True)]
-    threshold = torch.tensor(drawn, dtype=torch.float64, device=logits.device).unsqueeze(1) * cumulative[:, -1:]
-    place = (cumulative <= threshold).sum(-1, keepdim=True)
-    last = kept.sum(-1, keepdim=True) - 1
-    return tokens.gather(-1, torch.minimum(place, last)).squeeze(-1)
-
-
-def _kept(probabilities: Tensor, decodings: Sequence[Decoding]) -> Tensor:
-    """Which tokens, sorted by probability, top-k and top-p leave; always at least the first, (B, V), bool."""
-    V = probabilities.shape[1]
-    device = probabilities.device
-    top_k = torch.tensor([decoding.top_k or V for decoding in decodings], device=device).unsqueeze(1)
-    top_p = probabilities.new_tensor([decoding.top_p for decoding in decodings]).unsqueeze(1)
-    rank = torch.arange(V, device=device)
-    in_nucleus = (probabilities.cumsum(-1) - probabilities < top_p) | (top_p >= 1.0)
-    kept: Tensor = (rank < top_k) & (in_nucleus | (rank == 0))
-    return kept

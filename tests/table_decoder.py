@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from model.drawing import uniform
 from model.generation import Generated
-from model.sampling import Decoding, Strategy, uniform
+from model.sampling import Decoding, Strategy
 from model.stacked import AdapterIndex
 
 EOS = 0
@@ -126,10 +127,9 @@ def slow_generate(table: Table, key: float, slot: int, decoding: Decoding) -> Ge
 
 
 def _slow_draw(logits: Sequence[float], text: Sequence[int], decoding: Decoding, step: int) -> int:
-    probabilities, order = slow_distribution(logits, text, decoding), slow_order(logits, text, decoding)
-    reached = itertools.accumulate(probabilities[token] for token in order)
+    reached = itertools.accumulate(slow_distribution(logits, text, decoding))
     drawn = uniform(decoding.seed, step)
-    return next(token for token, upto in zip(order, reached, strict=True) if upto > drawn)
+    return next(token for token, upto in enumerate(reached) if upto > drawn)
 
 
 def exhaustive_best(table: Table, key: float, slot: int, decoding: Decoding, vocab_size: int) -> Generated:

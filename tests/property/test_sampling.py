@@ -6,8 +6,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from model.drawing import uniform
 from model.generation import generate
-from model.sampling import Decoding, Strategy, next_tokens, penalised, uniform
+from model.sampling import Decoding, Strategy, next_tokens, penalised
 from model.stacked import AdapterIndex
 from tests.table_decoder import (
     TableDecoder,
