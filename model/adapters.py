@@ -82,7 +82,7 @@ class PreparedSet:
     Attributes:
         config: Its configuration.
         tensors: As ``AdapterBank.export`` gives them, in the bank's number format and order in memory.
-        packed: Its decoder's adapters for the compiled step; None where that is not used.
+        packed: Its adapters for the compiled blocks; None where these are not used.
     """
 
     config: AdapterConfig
@@ -173,10 +173,14 @@ class AdapterBank(nn.Module):
             raise AdapterSetMismatch(f"slot {slot} of the adapter bank is empty; load an adapter set into it first")
         return config
 
-    def packed_sets_of(self, index: AdapterIndex) -> list[PackedAdapterSet | None] | None:
-        """The decoder's adapters of each row for the compiled step, or None where a row's are not packed."""
-        sets = [self._packed_sets[slot] for slot in index.slots]
-        return None if None in sets else sets
+    def packed_sets_of(self, index: AdapterIndex) -> list[PackedAdapterSet] | None:
+        """The adapters of each row for the compiled blocks, or None where a row's are not packed."""
+        sets = [own for slot in index.slots if (own := self._packed_sets[slot]) is not None]
+        return sets if len(sets) == len(index) else None
+
+    def has_encoder_prefix(self, index: AdapterIndex) -> bool:
+        """Whether any row's set puts a prefix in front of the encoder's text."""
+        return any(self.config_of(slot).prefix_length > 0 for slot in set(index.slots))
 
     def encoder_depths(self, index: AdapterIndex) -> tuple[int, ...]:
         """How many blocks encode each row, (B,)."""

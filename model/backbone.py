@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from model.config import Activation, BackboneConfig
-from model.kernel.decode_kernel import DecodeKernel
+from model.kernel.backbone_kernel import BackboneKernel
 from model.projection import Projection
 
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
@@ -118,10 +118,10 @@ class Backbone(nn.Module):
     """A GPT-2 checkpoint: embeddings, blocks, final layer norm, output embedding.
 
     Attributes:
-        kernel: The compiled decoding step, once ``pack`` has prepared it; None where there is none for this machine.
+        kernel: The compiled blocks, once ``pack`` has prepared it; None where there is none for this machine.
     """
 
-    kernel: DecodeKernel | None = None
+    kernel: BackboneKernel | None = None
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
@@ -169,19 +169,19 @@ class Backbone(nn.Module):
         return logits
 
     def pack(self) -> None:
-        """Prepares every matrix for few rows, and the decoding step; only for weights that stay as they are."""
+        """Prepares every matrix for few rows, and the compiled blocks; only for weights that stay as they are."""
         for module in self.modules():
             if isinstance(module, Projection):
                 module.pack()
-        self.kernel = DecodeKernel.of(self)
+        self.kernel = BackboneKernel.of(self)
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy may be cast or trained: it begins without the kernel, which holds the weights as they were."""
         return {name: value for name, value in self.__dict__.items() if name != "kernel"}
 
     @property
-    def decodes_by(self) -> str:
-        """What computes a decoding step: the compiled kernel's instructions, ``avx512`` or ``avx2``, or ``pytorch``."""
+    def computes_by(self) -> str:
+        """What computes the blocks: the compiled kernel's instructions, ``avx512`` or ``avx2``, or ``pytorch``."""
         return "pytorch" if self.kernel is None else self.kernel.library.instructions
 
     @property

@@ -32,7 +32,17 @@ def encode(
 def encode_hidden(
     backbone: Backbone, bank: AdapterBank, token_ids: Tensor, attention_mask: Tensor, index: AdapterIndex
 ) -> Tensor:
-    """The encoder's output before it is pooled, (B, T, C); arguments as for ``encode``."""
+    """The encoder's output before it is pooled, (B, T, C), of any value on padding; arguments as for ``encode``."""
+    sets = bank.packed_sets_of(index)
+    if backbone.kernel is None or sets is None or torch.is_grad_enabled() or bank.has_encoder_prefix(index):
+        return plain_encode_hidden(backbone, bank, token_ids, attention_mask, index)
+    return backbone.kernel.encode_hidden(token_ids, attention_mask, sets)
+
+
+def plain_encode_hidden(
+    backbone: Backbone, bank: AdapterBank, token_ids: Tensor, attention_mask: Tensor, index: AdapterIndex
+) -> Tensor:
+    """The same through PyTorch: on any device, in any dtype, and what the compiled blocks are held against."""
     x = backbone.embed(token_ids, torch.arange(token_ids.shape[1], device=token_ids.device))
     memory = bank.encoder_memory(index)
     mask = attention_mask if memory is None else torch.cat([memory.mask, attention_mask], 1)

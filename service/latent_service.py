@@ -118,15 +118,15 @@ class LatentService:
         self._announce(threads)
 
     def _announce(self, threads: int) -> None:
-        weight, decodes_by = self._pretrained.backbone.wte.weight, self._pretrained.backbone.decodes_by
-        is_slower = decodes_by == "pytorch" and weight.device.type == "cpu" and weight.dtype == torch.float32
+        weight, computes_by = self._pretrained.backbone.wte.weight, self._pretrained.backbone.computes_by
+        is_slower = computes_by == "pytorch" and weight.device.type == "cpu" and weight.dtype == torch.float32
         hint = {"hint": "decodes faster on x86-64 once adavae is installed again beside a C++ compiler (g++)"}
         _log.info(
             "engine started",
             device=str(weight.device),
             dtype=str(weight.dtype).removeprefix("torch."),
             threads=threads,
-            decodes_by=decodes_by,
+            computes_by=computes_by,
             **(hint if is_slower else {}),
         )
 
@@ -163,7 +163,7 @@ class LatentService:
                 "tokenizer_digest": self._pretrained.tokenizer.digest,
                 "device": str(weight.device),
                 "dtype": str(weight.dtype).removeprefix("torch."),
-                "decodes_by": self._pretrained.backbone.decodes_by,
+                "computes_by": self._pretrained.backbone.computes_by,
             }
         return known
 

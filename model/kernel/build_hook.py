@@ -17,7 +17,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _HERE = Path(__file__).parent
-_SOURCES = ("decode_step.cpp", "team.cpp")
+_SOURCES = ("decode_step.cpp", "encode.cpp", "program.cpp", "team.cpp")
 _FLAGS = (
     *("-std=c++20", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-fPIC", "-shared", "-pthread", "-static-libstdc++", "-static-libgcc"),
@@ -54,7 +54,7 @@ def build(directory: Path, environ: Mapping[str, str] = os.environ) -> list[Path
     Raises:
         NotBuilt: No compiler, not the processor it is for, or the compiler refuses.
     """
-    targets = {directory / f"decode_step_{name}.so": march for name, march in _MARCH.items()}
+    targets = {directory / f"kernel_{name}.so": march for name, march in _MARCH.items()}
     for target in targets:
         target.unlink(missing_ok=True)
     if sys.platform != "linux" or platform.machine() != "x86_64":

@@ -1,4 +1,4 @@
-"""The compiled library and its structures, each laid out as its namesake in decode_step.h or matrix.h."""
+"""The compiled library and its structures, each laid out as its namesake in the headers."""
 
 import ctypes
 from collections.abc import Callable
@@ -69,6 +69,7 @@ class AdapterSetFields(Structure):
         ("adapters", POINTER(AdapterFields)),
         ("placement", c_int32),
         ("scale", c_float),
+        ("num_layers", c_int32),
     ]
 
 
@@ -92,7 +93,20 @@ class StepFields(Structure):
     ]
 
 
-KINDS = ("product", "attention", "norm")  # of the phases of a step
+class TextsFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [
+        ("num_texts", c_int32),
+        ("width", c_int32),
+        ("num_threads", c_int32),
+        ("token_ids", c_void_p),
+        ("lengths", c_void_p),
+        ("sets", POINTER(POINTER(AdapterSetFields))),
+        ("hidden", c_void_p),
+        ("seconds", c_void_p),
+    ]
+
+
+KINDS = ("product", "attention", "norm")  # of the phases
 
 
 class Outcome(IntEnum):
@@ -109,10 +123,12 @@ class Library:
     Attributes:
         instructions: Which vector instructions it uses, ``avx512`` or ``avx2``.
         decode_step: From a pointer to BackboneFields and one to StepFields to an ``Outcome``.
+        encode: From a pointer to BackboneFields and one to TextsFields to an ``Outcome``.
     """
 
     instructions: str
     decode_step: Callable[..., int]
+    encode: Callable[..., int]
 
 
 @lru_cache(maxsize=1)
@@ -124,11 +140,11 @@ def library() -> Library | None:
 
 def variant(instructions: str) -> Library | None:
     """One variant; None where it was not built, or not for this system."""
-    path = Path(__file__).with_name(f"decode_step_{instructions}.so")
+    path = Path(__file__).with_name(f"kernel_{instructions}.so")
     try:
-        function = ctypes.CDLL(str(path)).adavae_decode_step
+        loaded = ctypes.CDLL(str(path))
     except OSError:
         return None
-    function.argtypes = [POINTER(BackboneFields), POINTER(StepFields)]
-    function.restype = c_int32
-    return Library(instructions, function)
+    for function, fields in ((loaded.adavae_decode_step, StepFields), (loaded.adavae_encode, TextsFields)):
+        function.argtypes, function.restype = [POINTER(BackboneFields), POINTER(fields)], c_int32
+    return Library(instructions, loaded.adavae_decode_step, loaded.adavae_encode)

@@ -1,4 +1,4 @@
-"""Frozen weights as the compiled step reads them: matrices in panels, in float16 where that changes nothing.
+"""Frozen weights as the compiled code reads them: matrices in panels, in float16 where that changes nothing.
 
 What is packed here must never change afterwards; the tensors stay alive with the object that names their addresses.
 """
@@ -56,18 +56,31 @@ def panels(weight: Tensor) -> Tensor:
 
 
 class PackedAdapterSet:
-    """The decoder's adapters of one adapter set, of its own size."""
+    """The adapters of one adapter set, of its own size.
+
+    Attributes:
+        encoder: Those of the encoder's blocks.
+        decoder: Those of the decoder's.
+    """
 
     def __init__(self, config: AdapterConfig, tensors: Mapping[str, Tensor], n_layer: int) -> None:
-        """``tensors`` are those of ``AdapterBank.export``."""
-        kept = KeptTensors([])
-        self._adapters = (AdapterFields * n_layer)()
-        for layer in range(n_layer):
-            prefix = f"decoder_adapters.{layer}.placed.{config.adapter_placement}"
+        """``tensors`` are those of ``AdapterBank.export``, ``n_layer`` is the backbone's."""
+        self._kept = KeptTensors([])
+        self.encoder = self._side("encoder", config, tensors, config.encoder_layers)
+        self.decoder = self._side("decoder", config, tensors, n_layer)
+
+    def _side(
+        self, side: str, config: AdapterConfig, tensors: Mapping[str, Tensor], num_layers: int
+    ) -> AdapterSetFields:
+        adapters = (AdapterFields * num_layers)()
+        for layer in range(num_layers):
+            prefix = f"{side}_adapters.{layer}.placed.{config.adapter_placement}"
             for part in ("down", "up"):
                 weight, bias = (tensors[f"{prefix}.{part}.{name}"].float() for name in ("weight", "bias"))
-                setattr(self._adapters[layer], part, kept.matrix(weight, bias))
-        self._kept = kept
-        self.fields = AdapterSetFields(
-            adapters=self._adapters, placement=_PLACEMENTS[config.adapter_placement], scale=config.adapter_scale
+                setattr(adapters[layer], part, self._kept.matrix(weight, bias))
+        return AdapterSetFields(  # which keeps the array that it points at
+            adapters=adapters,
+            placement=_PLACEMENTS[config.adapter_placement],
+            scale=config.adapter_scale,
+            num_layers=num_layers,
         )

@@ -1,4 +1,4 @@
-// What a decoding step does to one row beside matrix products: layer norm, activations, attention.
+// What is done to one row beside matrix products: layer norm, activations, sums, attention.
 #pragma once
 
 #include <limits>
@@ -39,6 +39,27 @@ inline void activate(Activation activation, const float* x, int count, float* ou
             for (int i = 0; i < count; ++i) output[i] = x[i] < 0.0f ? 0.0f : x[i];  // NaN stays NaN
             return;
     }
+}
+
+inline void add(const float* x, int count, float* to) {
+#pragma omp simd
+    for (int i = 0; i < count; ++i) to[i] += x[i];
+}
+
+// softmax(scale * scores), in place.
+inline void softmax(float* scores, int count, float scale) {
+    float largest = -std::numeric_limits<float>::infinity();
+#pragma omp simd reduction(max : largest)
+    for (int i = 0; i < count; ++i) largest = scores[i] > largest ? scores[i] : largest;
+    float total = 0.0f;
+#pragma omp simd reduction(+ : total)
+    for (int i = 0; i < count; ++i) {
+        scores[i] = exponential((scores[i] - largest) * scale);
+        total += scores[i];
+    }
+    const float share = 1.0f / total;
+#pragma omp simd
+    for (int i = 0; i < count; ++i) scores[i] *= share;
 }
 
 // softmax(q K^T / sqrt(D)) V of one head over the positions that are filled. `scores` has room for `width` numbers.

@@ -17,7 +17,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from model.adavae import pad
-from model.kernel.decode_kernel import DecodeKernel
+from model.kernel.backbone_kernel import BackboneKernel
 from model.kernel.library import KINDS
 from tests.bench.subjects import ShapeName, Subject
 
@@ -42,7 +42,7 @@ class Work:
     operations: float
     run: Callable[[], object]
     repeats: int
-    kernel: DecodeKernel | None = None
+    kernel: BackboneKernel | None = None
 
 
 def main() -> None:
@@ -142,7 +142,7 @@ def _shares(work: Work) -> str:
     return ", ".join(f"{kind} {100 * own / whole:.0f} %" for kind, own in spent.items())
 
 
-def _kernel_shares(work: Work, kernel: DecodeKernel) -> str:
+def _kernel_shares(work: Work, kernel: BackboneKernel) -> str:
     kernel.seconds = torch.zeros(len(KINDS), dtype=torch.float64)
     whole = _best(work.run, repeats=1)
     shares = dict(zip(KINDS, (kernel.seconds / whole).tolist(), strict=True))

@@ -1,6 +1,7 @@
 """Sixty-four rows over eight adapter sets in one batch of the engine, against every row alone in a plain text model."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -54,17 +55,21 @@ async def test_mu_is_the_same_alone_and_in_a_batch_of_64_over_8_sets() -> None:
 )
 async def test_texts_are_the_same_alone_and_in_a_batch_of_64_over_8_sets(decoding: Decoding) -> None:
     models = text_models()
+    decodings = [replace(decoding, seed=decoding.seed + row) for row in range(ROWS_A_SET)]
     z = [models[slot].sample_prior(ROWS_A_SET, "alone", seed=slot) for slot in range(NUM_SETS)]
     engine = await started()
     try:
         together = await asyncio.gather(
-            *(engine.decode(z[slot].numpy(), slot, [decoding] * ROWS_A_SET, deadline_s=60) for slot in range(NUM_SETS))
+            *(engine.decode(z[slot].numpy(), slot, decodings, deadline_s=60) for slot in range(NUM_SETS))
         )
     finally:
         await engine.stop(10.0)
     texts = set()
     for slot, rows in enumerate(together):
-        alone = [models[slot].decode(own.unsqueeze(0), "alone", decoding)[0].text for own in z[slot]]
+        alone = [
+            models[slot].decode(own.unsqueeze(0), "alone", chosen)[0].text
+            for own, chosen in zip(z[slot], decodings, strict=True)
+        ]
         assert [models[slot].tokenizer.decode(row.token_ids) for row in rows] == alone
         texts.update(alone)
     assert len(texts) > NUM_SETS  # different sets and latents give different texts, or nothing was compared

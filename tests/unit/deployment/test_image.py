@@ -27,7 +27,7 @@ STRAYS = [
     "docker-compose.yml",
     "model/__pycache__/adavae.cpython-312.pyc",
     "model/training/__pycache__/loop.cpython-312.pyc",
-    "model/kernel/decode_step_avx2.so",
+    "model/kernel/kernel_avx2.so",
     "service/routes/encode.pyc",
     "tests/unit/model/test_config.py",
     "data/adapters/mine/manifest.json",

@@ -11,7 +11,7 @@ from hatchling.builders.wheel import WheelBuilder
 from model.kernel.build_hook import NotBuilt, build
 from tests.compose_file import REPOSITORY
 
-NAMES = ["decode_step_avx2.so", "decode_step_avx512.so"]
+NAMES = ["kernel_avx2.so", "kernel_avx512.so"]
 IS_FOR_THIS_SYSTEM = sys.platform == "linux" and platform.machine() == "x86_64"
 
 

@@ -14,7 +14,7 @@ from model.backbone import Backbone
 from model.bank_shape import BankShape
 from model.config import Activation, AdapterConfig, BackboneConfig
 from model.decoder import decode_step, plain_decode_step
-from model.kernel.decode_kernel import DecodeKernel
+from model.kernel.backbone_kernel import BackboneKernel
 from model.kernel.library import Library, library, variant
 from model.kernel.packing import PackedAdapterSet
 from model.kv_cache import KVCache
@@ -58,7 +58,7 @@ class Model:
             for parameter in trained.parameters():
                 parameter.data.copy_((torch.randn(parameter.shape, generator=generator) * 0.2).half())
             self.bank.load(slot, own, trained.export())
-        self.kernel = DecodeKernel(self.backbone, compiled)
+        self.kernel = BackboneKernel(self.backbone, compiled)
 
     def cache(self, slots: list[int]) -> KVCache:
         """The cache of rows that have read nothing yet; a row's z depends on its slot and place alone."""
@@ -71,7 +71,7 @@ class Model:
         z[self.bank.config_of(slot).latent_size :] = 0.0
         return z
 
-    def sets(self, slots: list[int]) -> list[PackedAdapterSet | None]:
+    def sets(self, slots: list[int]) -> list[PackedAdapterSet]:
         packed = self.bank.packed_sets_of(AdapterIndex.of(slots))
         assert packed is not None
         return packed
@@ -125,7 +125,7 @@ def test_any_number_of_rows(compiled: Library, num_rows: int) -> None:
 def test_weights_that_half_precision_cannot_hold_are_read_whole(compiled: Library) -> None:
     model = Model(compiled)
     model.backbone.blocks[0].mlp.c_fc.weight += 1e-6
-    model.kernel = DecodeKernel(model.backbone, compiled)
+    model.kernel = BackboneKernel(model.backbone, compiled)
     fields = model.kernel.fields.layers[0]
     assert not fields.c_fc.is_half and fields.c_attn.is_half
     check_against_plain(model, [0, 1, 2])
@@ -267,7 +267,7 @@ def test_it_is_what_decode_step_uses_where_nothing_is_trained() -> None:
 
 FORKING = """
 import os, sys, torch
-from tests.parity.test_decode_kernel import Model, compiled_for, tokens_of
+from tests.parity.test_kernel_decode import Model, compiled_for, tokens_of
 torch.set_num_threads(2)
 with torch.inference_mode():
     model, slots, (tokens, *_) = Model(compiled_for(sys.argv[1])), [0, 1], tokens_of(2)

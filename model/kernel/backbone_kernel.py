@@ -1,13 +1,13 @@
-"""A decoding step of a frozen float32 backbone on a CPU, by compiled code: the fast twin of ``decoder.decode_step``.
+"""The blocks of a frozen float32 backbone on a CPU, compiled: the fast twin of ``decoder`` and ``encoder``.
 
-A step through PyTorch is some two hundred operations, each shared out among threads by itself; here it is one program
-of forty phases, and weights are read as float16 where that changes nothing. A row's logits are the same, bit for bit,
-whatever stands beside it.
+A decoding step through PyTorch is some two hundred operations, each shared out among threads by itself; here it is one
+program of forty phases, and weights are read as float16 where that changes nothing. Texts are encoded without padding.
+A row's logits and a text's hidden states are the same, bit for bit, whatever stands beside them.
 """
 
 import ctypes
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Optional, cast
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from model.kernel.library import (
     Library,
     Outcome,
     StepFields,
+    TextsFields,
     library,
 )
 from model.kernel.packing import KeptTensors, PackedAdapterSet
@@ -32,8 +33,8 @@ _ACTIVATIONS = {Activation.GELU_NEW: 0, Activation.GELU_TANH: 0, Activation.GELU
 _SetPointer = ctypes.POINTER(AdapterSetFields)
 
 
-class DecodeKernel:
-    """The compiled step over one backbone's weights, packed once.
+class BackboneKernel:
+    """The compiled code over one backbone's weights, packed once.
 
     Attributes:
         seconds: Where each of ``library.KINDS`` has its time added, (3,), float64; None for who does not measure.
@@ -71,7 +72,7 @@ class DecodeKernel:
         self._vocab_size = config.vocab_size
 
     @classmethod
-    def of(cls, backbone: "Backbone") -> Optional["DecodeKernel"]:
+    def of(cls, backbone: "Backbone") -> Optional["BackboneKernel"]:
         """The kernel of a backbone, or None where there is no compiled library or it is not for these weights."""
         compiled, weight = library(), backbone.wte.weight
         if compiled is None or weight.dtype != torch.float32 or weight.device.type != "cpu":
@@ -87,14 +88,13 @@ class DecodeKernel:
         """
         B, keys = len(token_ids), kv_cache.keys
         logits = torch.empty(B, self._vocab_size)
-        pointers = [_SetPointer() if own is None else ctypes.pointer(own.fields) for own in sets]
         step = StepFields(
             num_rows=B,
             num_memory=kv_cache.num_memory,
             width=keys.shape[3],
             num_threads=torch.get_num_threads(),
             token_ids=token_ids.data_ptr(),
-            sets=(_SetPointer * B)(*pointers),
+            sets=_pointers([None if own is None else own.decoder for own in sets]),
             lengths=kv_cache.lengths.data_ptr(),
             is_filled=kv_cache.is_filled.data_ptr(),
             is_filled_stride=kv_cache.is_filled.stride(0),
@@ -105,9 +105,41 @@ class DecodeKernel:
             logits=logits.data_ptr(),
             seconds=None if self.seconds is None else self.seconds.data_ptr(),
         )
-        outcome = Outcome(self.library.decode_step(ctypes.byref(self.fields), ctypes.byref(step)))
-        if outcome is Outcome.NO_MEMORY:
-            raise MemoryError("no memory for the buffers of a decoding step")
-        if outcome is not Outcome.DONE:
-            raise IndexError(f"{outcome.name.lower().replace('_', ' ')} in a decoding step")
+        _check(self.library.decode_step(ctypes.byref(self.fields), ctypes.byref(step)))
         return logits
+
+    def encode_hidden(self, token_ids: Tensor, attention_mask: Tensor, sets: Sequence[PackedAdapterSet]) -> Tensor:
+        """As ``encoder.encode_hidden``, for sets without a prefix; padding is zero.
+
+        Raises:
+            IndexError: A token outside the vocabulary, or a text longer than the backbone's context.
+            MemoryError: No room for the buffers.
+        """
+        B, T = token_ids.shape
+        hidden = torch.zeros(B, T, self.fields.n_embd)
+        lengths, token_ids = attention_mask.sum(1), token_ids.contiguous()
+        texts = TextsFields(
+            num_texts=B,
+            width=T,
+            num_threads=torch.get_num_threads(),
+            token_ids=token_ids.data_ptr(),
+            lengths=lengths.data_ptr(),
+            sets=_pointers([own.encoder for own in sets]),
+            hidden=hidden.data_ptr(),
+            seconds=None if self.seconds is None else self.seconds.data_ptr(),
+        )
+        _check(self.library.encode(ctypes.byref(self.fields), ctypes.byref(texts)))
+        return hidden
+
+
+def _pointers(sets: Sequence[AdapterSetFields | None]) -> ctypes.Array[Any]:
+    """The addresses of ``sets``, null for None."""
+    return (_SetPointer * len(sets))(*[_SetPointer() if own is None else ctypes.pointer(own) for own in sets])
+
+
+def _check(returned: int) -> None:
+    outcome = Outcome(returned)
+    if outcome is Outcome.NO_MEMORY:
+        raise MemoryError("no memory for the buffers of a decoding step or of texts being encoded")
+    if outcome is not Outcome.DONE:
+        raise IndexError(f"{outcome.name.lower().replace('_', ' ')}: a token outside the vocabulary, or no room left")

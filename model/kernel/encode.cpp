@@ -1,0 +1,155 @@
+#include "encode.h"
+
+#include <algorithm>
+#include <new>
+#include <vector>
+
+#include "program.h"
+
+namespace adavae {
+namespace {
+
+// A text's rows, once texts are sorted.
+struct Span {
+    int text, first, length;
+};
+
+// Deepest sets first, so that the rows which a layer concerns always stand at the front.
+std::vector<Span> sorted_texts(const Texts& texts) {
+    std::vector<Span> spans;
+    for (int text = 0; text < texts.num_texts; ++text)
+        spans.push_back({text, 0, static_cast<int>(texts.lengths[text])});
+    std::stable_sort(spans.begin(), spans.end(), [&](const Span& a, const Span& b) {
+        const AdapterSet *left = texts.sets[a.text], *right = texts.sets[b.text];
+        return left->num_layers != right->num_layers ? left->num_layers > right->num_layers : left < right;
+    });
+    int first = 0;
+    for (Span& span : spans) {
+        span.first = first;
+        first += span.length;
+    }
+    return spans;
+}
+
+std::vector<Group> groups_of(const Texts& texts, const std::vector<Span>& spans) {
+    std::vector<Group> groups;
+    for (const Span& span : spans) {
+        const AdapterSet* set = texts.sets[span.text];
+        if (groups.empty() || set != groups.back().set) groups.push_back({set, span.first, span.first});
+        groups.back().last = span.first + span.length;
+    }
+    return groups;
+}
+
+class EncodeProgram : Program {
+  public:
+    EncodeProgram(const Backbone& backbone, const Texts& texts, const std::vector<Span>& spans)
+        : Program(backbone, groups_of(texts, spans), spans.back().first + spans.back().length),
+          texts_(texts), spans_(spans) {
+        add_begin();
+        for (int layer = 0; layer < groups_.front().set->num_layers; ++layer) {
+            int num_rows = 0;
+            for (const Group& group : groups_)
+                if (layer < group.set->num_layers) num_rows = group.last;
+            add_layer(layer, num_rows);
+        }
+        add_end();
+    }
+
+    void run() { Team::shared().run(phases_, texts_.num_threads, texts_.seconds); }
+
+  private:
+    void add_begin() {
+        phases_.push_back({Kind::kNorm, texts_.num_texts, [this](int number) {
+            const Span& span = spans_[number];
+            for (int t = 0; t < span.length; ++t) {
+                const int64_t token = texts_.token_ids[static_cast<int64_t>(span.text) * texts_.width + t];
+                const float *word = backbone_.wte + token * C_, *position = backbone_.wpe + static_cast<int64_t>(t) * C_;
+                float* x = x_.row(span.first + t);
+                for (int c = 0; c < C_; ++c) x[c] = word[c] + position[c];
+            }
+        }});
+    }
+
+    void add_end() {
+        phases_.push_back({Kind::kNorm, texts_.num_texts, [this](int number) {
+            const Span& span = spans_[number];
+            const Norm& norm = backbone_.ln_f;
+            for (int t = 0; t < span.length; ++t)
+                layer_norm(x_.row(span.first + t), norm.weight, norm.bias, backbone_.epsilon, C_,
+                           texts_.hidden + (static_cast<int64_t>(span.text) * texts_.width + t) * C_);
+        }});
+    }
+
+    void add_attention(int, int num_rows) override {
+        int num_texts = 0;
+        while (num_texts < texts_.num_texts && spans_[num_texts].first < num_rows) ++num_texts;
+        phases_.push_back({Kind::kAttention, num_texts * backbone_.n_head, [this](int chunk) {
+            attend_text(spans_[chunk / backbone_.n_head], chunk % backbone_.n_head);
+        }});
+    }
+
+    // softmax(Q K^T / sqrt(D)) V of one head of one text; K^T and V are put into panels first.
+    void attend_text(const Span& span, int head) {
+        const int T = span.length, width = 3 * C_;
+        const float* queries = qkv_.row(span.first) + head * D_;
+        thread_local std::vector<float> keys, values, scores;
+        in_panels(queries + C_, T, D_, 1, width, keys);                // K^T: (D, T)
+        in_panels(queries + 2 * C_, D_, T, width, 1, values);          // V: (T, D)
+        scores.resize(static_cast<size_t>(T) * T);
+        const Matrix key_matrix{keys.data(), nullptr, D_, T, 0}, value_matrix{values.data(), nullptr, T, D_, 0};
+        for (int panel = 0; panel < key_matrix.num_panels(); ++panel)
+            multiply_panel(key_matrix, panel, queries, width, 0, T,
+                           [&](int row, int column, const float* sums, int count) {
+                std::copy(sums, sums + count, scores.data() + static_cast<int64_t>(row) * T + column);
+            });
+        const float scale = 1.0f / std::sqrt(static_cast<float>(D_));
+        for (int row = 0; row < T; ++row) softmax(scores.data() + static_cast<int64_t>(row) * T, T, scale);
+        for (int panel = 0; panel < value_matrix.num_panels(); ++panel)
+            multiply_panel(value_matrix, panel, scores.data(), T, 0, T,
+                           [&](int row, int column, const float* sums, int count) {
+                std::copy(sums, sums + count, attended_.row(span.first + row) + head * D_ + column);
+            });
+    }
+
+    // A matrix of `out` columns and `in` rows into panels; element (k, n) stands at from[k * in_stride + n * out_stride].
+    static void in_panels(const float* from, int out, int in, int64_t in_stride, int64_t out_stride,
+                          std::vector<float>& panels) {
+        panels.assign(static_cast<size_t>((out + kPanel - 1) / kPanel) * in * kPanel, 0.0f);
+        for (int n = 0; n < out; ++n) {
+            float* to = panels.data() + static_cast<int64_t>(n / kPanel) * in * kPanel + n % kPanel;
+            const float* column = from + n * out_stride;
+            for (int k = 0; k < in; ++k) to[static_cast<int64_t>(k) * kPanel] = column[k * in_stride];
+        }
+    }
+
+    const Texts& texts_;
+    const std::vector<Span>& spans_;
+};
+
+Outcome checked(const Backbone& backbone, const Texts& texts) {
+    for (int text = 0; text < texts.num_texts; ++text) {
+        const int64_t length = texts.lengths[text];
+        if (length < 1 || length > texts.width || length > backbone.n_positions) return Outcome::kTooLong;
+        for (int64_t t = 0; t < length; ++t) {
+            const int64_t token = texts.token_ids[static_cast<int64_t>(text) * texts.width + t];
+            if (token < 0 || token >= backbone.vocab_size) return Outcome::kTokenOutOfRange;
+        }
+    }
+    return Outcome::kDone;
+}
+
+}  // namespace
+}  // namespace adavae
+
+adavae::Outcome adavae_encode(const adavae::Backbone* backbone, const adavae::Texts* texts) {
+    const adavae::Outcome outcome = adavae::checked(*backbone, *texts);
+    if (outcome != adavae::Outcome::kDone || texts->num_texts == 0) return outcome;
+    try {
+        const std::vector<adavae::Span> spans = adavae::sorted_texts(*texts);
+        adavae::EncodeProgram(*backbone, *texts, spans).run();
+    } catch (const std::bad_alloc&) {
+        return adavae::Outcome::kNoMemory;
+    }
+    return adavae::Outcome::kDone;
+}
