@@ -322,7 +322,7 @@ class AdapterBank(nn.Module):
             for name, tensor in tensors.items()
         }
         n_layer = self.backbone_config.n_layer
-        return PreparedSet(config, laid_out, PackedAdapterSet(config, tensors, n_layer) if self._is_packed else None)
+        return PreparedSet(config, laid_out, PackedAdapterSet.of(config, tensors, n_layer) if self._is_packed else None)
 
     @torch.no_grad()
     def put(self, slot: int, prepared: "PreparedSet") -> None:

@@ -39,7 +39,7 @@ struct Backbone {
     Matrix lm_head;       // C to V
 };
 
-enum class Placement : int32_t { kParallelFfn = 0, kParallelAttention = 1, kSequentialAttention = 2 };
+enum class Placement : int32_t { kParallelFfn = 0, kParallelAttention = 1, kSequentialAttention = 2, kNowhere = 3 };
 
 struct Adapter {
     Matrix down;  // C to A
@@ -48,7 +48,7 @@ struct Adapter {
 
 // One side of an adapter set, the encoder's or the decoder's.
 struct AdapterSet {
-    const Adapter* adapters;  // of each layer, (num_layers,)
+    const Adapter* adapters;  // of each layer, (num_layers,); null where they stand nowhere
     Placement placement;
     float scale;
     int32_t num_layers;  // whose rows go through so many blocks

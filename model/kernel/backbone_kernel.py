@@ -79,8 +79,8 @@ class BackboneKernel:
             return None
         return cls(backbone, compiled)
 
-    def decode_step(self, token_ids: Tensor, kv_cache: KVCache, sets: Sequence[PackedAdapterSet | None]) -> Tensor:
-        """As ``decoder.decode_step``; ``sets`` are those of the rows, None for the bare backbone.
+    def decode_step(self, token_ids: Tensor, kv_cache: KVCache, sets: Sequence[PackedAdapterSet]) -> Tensor:
+        """As ``decoder.decode_step``; ``sets`` are those of the rows.
 
         Raises:
             IndexError: A token outside the vocabulary, or no room for another position; nothing has changed then.
@@ -94,7 +94,7 @@ class BackboneKernel:
             width=keys.shape[3],
             num_threads=torch.get_num_threads(),
             token_ids=token_ids.data_ptr(),
-            sets=_pointers([None if own is None else own.decoder for own in sets]),
+            sets=_pointers([own.decoder for own in sets]),
             lengths=kv_cache.lengths.data_ptr(),
             is_filled=kv_cache.is_filled.data_ptr(),
             is_filled_stride=kv_cache.is_filled.stride(0),
@@ -132,9 +132,8 @@ class BackboneKernel:
         return hidden
 
 
-def _pointers(sets: Sequence[AdapterSetFields | None]) -> ctypes.Array[Any]:
-    """The addresses of ``sets``, null for None."""
-    return (_SetPointer * len(sets))(*[_SetPointer() if own is None else ctypes.pointer(own) for own in sets])
+def _pointers(sets: Sequence[AdapterSetFields]) -> ctypes.Array[Any]:
+    return (_SetPointer * len(sets))(*map(ctypes.pointer, sets))
 
 
 def _check(returned: int) -> None:

@@ -13,7 +13,7 @@ struct Step {
     int32_t width;  // W: places of each row, memory first
     int32_t num_threads;
     const int64_t* token_ids;       // (B,)
-    const AdapterSet* const* sets;  // (B,); rows of one set name the same; null for the bare backbone
+    const AdapterSet* const* sets;  // (B,); rows of one set name the same
     int64_t* lengths;               // (B,): tokens taken in before; grows by one
     uint8_t* is_filled;             // (B, W): whether a row may look there; the new position is marked
     int64_t is_filled_stride;       // from row to row

@@ -5,6 +5,7 @@ What is packed here must never change afterwards; the tensors stay alive with th
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ _PLACEMENTS = {
     AdapterPlacement.PARALLEL_ATTENTION: 1,
     AdapterPlacement.SEQUENTIAL_ATTENTION: 2,
 }
+_NOWHERE = 3
 
 
 @dataclass(slots=True)
@@ -55,32 +57,48 @@ def panels(weight: Tensor) -> Tensor:
     return columns.view(in_features, -1, PANEL).transpose(0, 1).contiguous()
 
 
+@dataclass(frozen=True, slots=True)
 class PackedAdapterSet:
     """The adapters of one adapter set, of its own size.
 
     Attributes:
         encoder: Those of the encoder's blocks.
         decoder: Those of the decoder's.
+        kept: What both point at.
     """
 
-    def __init__(self, config: AdapterConfig, tensors: Mapping[str, Tensor], n_layer: int) -> None:
-        """``tensors`` are those of ``AdapterBank.export``, ``n_layer`` is the backbone's."""
-        self._kept = KeptTensors([])
-        self.encoder = self._side("encoder", config, tensors, config.encoder_layers)
-        self.decoder = self._side("decoder", config, tensors, n_layer)
+    encoder: AdapterSetFields
+    decoder: AdapterSetFields
+    kept: KeptTensors
 
-    def _side(
-        self, side: str, config: AdapterConfig, tensors: Mapping[str, Tensor], num_layers: int
-    ) -> AdapterSetFields:
-        adapters = (AdapterFields * num_layers)()
-        for layer in range(num_layers):
-            prefix = f"{side}_adapters.{layer}.placed.{config.adapter_placement}"
-            for part in ("down", "up"):
-                weight, bias = (tensors[f"{prefix}.{part}.{name}"].float() for name in ("weight", "bias"))
-                setattr(adapters[layer], part, self._kept.matrix(weight, bias))
-        return AdapterSetFields(  # which keeps the array that it points at
-            adapters=adapters,
-            placement=_PLACEMENTS[config.adapter_placement],
-            scale=config.adapter_scale,
-            num_layers=num_layers,
+    @classmethod
+    def of(cls, config: AdapterConfig, tensors: Mapping[str, Tensor], n_layer: int) -> Self:
+        """``tensors`` are those of ``AdapterBank.export``, ``n_layer`` is the backbone's."""
+        kept = KeptTensors([])
+        encoder = _side("encoder", config, tensors, config.encoder_layers, kept)
+        return cls(encoder, _side("decoder", config, tensors, n_layer, kept), kept)
+
+    @classmethod
+    def bare(cls, encoder_layers: int, n_layer: int) -> Self:
+        """No adapters: the frozen blocks alone."""
+        encoder, decoder = (
+            AdapterSetFields(placement=_NOWHERE, num_layers=depth) for depth in (encoder_layers, n_layer)
         )
+        return cls(encoder, decoder, KeptTensors([]))
+
+
+def _side(
+    side: str, config: AdapterConfig, tensors: Mapping[str, Tensor], num_layers: int, kept: KeptTensors
+) -> AdapterSetFields:
+    adapters = (AdapterFields * num_layers)()
+    for layer in range(num_layers):
+        prefix = f"{side}_adapters.{layer}.placed.{config.adapter_placement}"
+        for part in ("down", "up"):
+            weight, bias = (tensors[f"{prefix}.{part}.{name}"].float() for name in ("weight", "bias"))
+            setattr(adapters[layer], part, kept.matrix(weight, bias))
+    return AdapterSetFields(  # which keeps the array that it points at
+        adapters=adapters,
+        placement=_PLACEMENTS[config.adapter_placement],
+        scale=config.adapter_scale,
+        num_layers=num_layers,
+    )

@@ -15,7 +15,7 @@ Program::Program(const Backbone& backbone, std::vector<Group> groups, int num_ro
     int bottleneck = 1;
     for (const Group& group : groups_) {
         has_sequential_ |= group.has(Placement::kSequentialAttention);
-        if (group.set != nullptr) bottleneck = std::max(bottleneck, group.set->adapters[0].down.out);
+        if (group.set->adapters != nullptr) bottleneck = std::max(bottleneck, group.set->adapters[0].down.out);
     }
     for (Buffer* buffer : {&x_, &normed_, &attended_, &projected_}) buffer->resize(num_rows, C_);
     qkv_.resize(num_rows, 3 * C_);

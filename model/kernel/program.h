@@ -11,10 +11,10 @@ namespace adavae {
 
 // Rows of one adapter set, neighbours in every buffer.
 struct Group {
-    const AdapterSet* set;  // null for the bare backbone
+    const AdapterSet* set;
     int first, last;
 
-    bool has(Placement placement) const { return set != nullptr && set->placement == placement; }
+    bool has(Placement placement) const { return set->placement == placement; }
 };
 
 // (rows, width) numbers in one piece.

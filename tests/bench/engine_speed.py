@@ -6,6 +6,7 @@ from functools import partial
 import torch
 
 from model.adavae import pad
+from model.kernel.packing import PackedAdapterSet
 from model.kv_cache import KVCache, Memory
 from model.sampling import Decoding
 from tests.bench.side_by_side import Figure, Way, compared, rates
@@ -166,8 +167,13 @@ def adapter_cost(subject: Subject, running: RunningEngine, rounds: int) -> Itera
     ids, mask = pad([row[:24] for row in subject.texts(32)], eos)
     index = text_model.index_of("set-0", 32)
 
+    bare = PackedAdapterSet.bare(depth, backbone.config.n_layer)
+
     @torch.inference_mode()
     def bare_encode() -> int:
+        if backbone.kernel is not None:
+            backbone.kernel.encode_hidden(ids, mask, [bare] * len(ids))
+            return len(ids)
         x = backbone.embed(ids, torch.arange(ids.shape[1]))
         for block in backbone.blocks[:depth]:
             x = block(x, mask[:, None, None, :])
@@ -204,7 +210,7 @@ def adapter_cost(subject: Subject, running: RunningEngine, rounds: int) -> Itera
         tokens = start
         for _ in range(NUM_TOKENS):
             if backbone.kernel is not None:
-                tokens = backbone.kernel.decode_step(tokens, cache, [None] * rows).argmax(-1)
+                tokens = backbone.kernel.decode_step(tokens, cache, [bare] * rows).argmax(-1)
                 continue
             step = cache.begin_step()
             x = backbone.embed(tokens.unsqueeze(1), step.positions)

@@ -145,7 +145,7 @@ def test_without_adapters_it_is_the_bare_backbone(compiled: Library) -> None:
         num_memory=0,
     )
     for t in range(NUM_STEPS):
-        logits = model.kernel.decode_step(rows[:, t].contiguous(), cache, [None, None])
+        logits = model.kernel.decode_step(rows[:, t].contiguous(), cache, [PackedAdapterSet.bare(1, L)] * 2)
         torch.testing.assert_close(logits, whole[:, t], atol=1e-5, rtol=1e-5)
 
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.adavae import AdaVAE, pad
+from model.adavae import pad
 from model.config import Activation, BackboneConfig
 from model.encoder import encode, plain_encode_hidden
 from model.kernel.library import KINDS, Library, library
+from model.kernel.packing import PackedAdapterSet
 from model.stacked import AdapterIndex
 from tests.parity.test_kernel_decode import ODD, Model, compiled_for
 from tests.tiny import PREFIXED, TINY, VARIANTS
@@ -125,22 +126,31 @@ def test_where_the_time_goes_is_told_to_who_asks(compiled: Library) -> None:
     assert (model.kernel.seconds > 0).all()
 
 
-def test_it_is_what_encode_uses_except_while_training_and_for_prefixes() -> None:
+@pytest.mark.parametrize(("slots", "is_compiled"), [([0, 2], True), ([0, 1], False)], ids=["plain", "prefix"])
+def test_it_is_what_encode_uses_except_for_prefixes_and_while_training(slots: list[int], is_compiled: bool) -> None:
     best = library()
     if best is None:
         pytest.skip("the blocks are not compiled here: python model/kernel/build_hook.py does, given g++")
-    model = Model(best)  # with a set that has a prefix
+    model, index = Model(best), AdapterIndex.of(slots)  # the set of slot 1 has a prefix
     model.backbone.pack()
+    assert model.backbone.kernel is not None
+    model.backbone.kernel.seconds = seconds = torch.zeros(len(KINDS), dtype=torch.float64)
     token_ids, mask = pad(texts_of([6, 3]), 0)
-    vae = AdaVAE(model.backbone, model.bank)
-    for slots, is_compiled in (([0, 2], True), ([0, 1], False)):
-        index = AdapterIndex.of(slots)
-        calls: list[object] = []
-        kernel, original = model.backbone.kernel, model.backbone.kernel.encode_hidden  # type: ignore[union-attr]
-        kernel.encode_hidden = lambda *given: calls.append(given) or original(*given)  # type: ignore[union-attr, method-assign, func-returns-value]
-        with torch.inference_mode():
-            posterior = vae.encode(token_ids, mask, index)
-        assert bool(calls) is is_compiled
-        kernel.encode_hidden = original  # type: ignore[union-attr, method-assign]
-        with_gradients = encode(model.backbone, model.bank, token_ids, mask, index)
-        torch.testing.assert_close(posterior.mu, with_gradients.mu.detach(), atol=2e-5, rtol=1e-5)
+    with_gradients = encode(model.backbone, model.bank, token_ids, mask, index)
+    assert not seconds.any()
+    with torch.inference_mode():
+        posterior = encode(model.backbone, model.bank, token_ids, mask, index)
+    assert bool(seconds.any()) is is_compiled
+    torch.testing.assert_close(posterior.mu, with_gradients.mu.detach(), atol=2e-5, rtol=1e-5)
+
+
+@torch.inference_mode()
+def test_without_adapters_it_is_the_bare_blocks(compiled: Library) -> None:
+    model, depth = Model(compiled, sets=SETS), 2
+    token_ids, mask = pad(texts_of([5, 5]), 0)
+    x = model.backbone.embed(token_ids, torch.arange(5))
+    for block in model.backbone.blocks[:depth]:
+        x = block(x)
+    bare = PackedAdapterSet.bare(depth, TINY.n_layer)
+    hidden = model.kernel.encode_hidden(token_ids, mask, [bare, bare])
+    torch.testing.assert_close(hidden, model.backbone.ln_f(x), atol=2e-5, rtol=1e-5)
