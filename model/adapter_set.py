@@ -8,6 +8,7 @@ sets by name is for ``adapter_store``.
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -24,6 +25,7 @@ from model.config import AdapterConfig
 from model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
 from model.fitted_prior import FittedPrior
 from model.storage import publish_directory, staging_directory, write_atomically
+from model.tensor_file import tensors_in
 
 FORMAT_VERSION = 1
 TENSORS, MANIFEST, CARD = "adapter.safetensors", "manifest.json", "README.md"
@@ -44,7 +46,7 @@ class FileEntry:
     num_bytes: int
 
     @classmethod
-    def of(cls, content: bytes) -> Self:
+    def of(cls, content: bytes | bytearray) -> Self:
         return cls(hashlib.sha256(content).hexdigest(), len(content))
 
 
@@ -238,7 +240,7 @@ def read_adapter_set(path: Path) -> AdapterSet:
     manifest = read_manifest(path)
     contents = {name: _verified(path, name, entry) for name, entry in manifest.files.items()}
     try:
-        tensors = safetensors.load(contents[TENSORS])
+        tensors = tensors_in(contents[TENSORS])
     except SafetensorError as exc:
         raise WeightsCorrupted(f"{path / TENSORS} cannot be read ({exc}): install the set again") from exc
     if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != manifest.shapes:
@@ -298,19 +300,21 @@ def _half(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return halves
 
 
-def _verified(path: Path, name: str, entry: FileEntry) -> bytes:
+def _verified(path: Path, name: str, entry: FileEntry) -> bytearray:
     content = _bounded(path / name, MAX_TENSOR_BYTES)
     if FileEntry.of(content) != entry:
         raise WeightsCorrupted(f"{path / name} is damaged (its sha256 is not the manifest's): install the set again")
     return content
 
 
-def _bounded(path: Path, limit: int) -> bytes:
+def _bounded(path: Path, limit: int) -> bytearray:
     try:
         with path.open("rb") as file:
-            content = file.read(limit + 1)
+            content = bytearray(min(limit + 1, os.fstat(file.fileno()).st_size))
+            num_read = file.readinto(content)
     except OSError as exc:
         raise WeightsCorrupted(f"{path} cannot be read ({exc}): install the set again") from exc
     if len(content) > limit:
         raise WeightsCorrupted(f"{path} has more than {limit:,} bytes: this is no file of an adapter set")
+    del content[num_read:]
     return content

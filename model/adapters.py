@@ -75,21 +75,6 @@ class RowAdapters:
         return self.layer.add(AdapterPlacement.PARALLEL_FFN, x, transformed, self.scale, self.index)
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedSet:
-    """One adapter set, ready for a slot of a bank.
-
-    Attributes:
-        config: Its configuration.
-        tensors: As ``AdapterBank.export`` gives them, in the bank's number format and order in memory.
-        packed: Its adapters for the compiled blocks; None where these are not used.
-    """
-
-    config: AdapterConfig
-    tensors: Mapping[str, Tensor]
-    packed: PackedAdapterSet | None
-
-
 class AdapterBank(nn.Module):
     """The trained parts of S adapter sets over one backbone.
 
@@ -293,48 +278,32 @@ class AdapterBank(nn.Module):
             tensor /= self._load_scale(name, config)
         return exported
 
-    def load(self, slot: int, config: AdapterConfig, tensors: Mapping[str, Tensor]) -> None:
+    @torch.no_grad()
+    def load(
+        self,
+        slot: int,
+        config: AdapterConfig,
+        tensors: Mapping[str, Tensor],
+        packed: PackedAdapterSet | None = None,
+    ) -> None:
         """Puts one adapter set into ``slot``, in place; what is smaller than the bank is padded with zeros.
+
+        Any thread may do it while another computes with other slots.
 
         Args:
             slot: Which slot, in [0, S).
             config: The set's configuration.
             tensors: As ``export`` gives them.
+            packed: Its adapters for the compiled blocks, where another bank has them already.
 
         Raises:
             AdapterSetMismatch: The set does not fit into this bank, or lacks a tensor.
         """
-        self.put(slot, self.prepared(config, tensors))
-
-    @torch.no_grad()
-    def prepared(self, config: AdapterConfig, tensors: Mapping[str, Tensor]) -> "PreparedSet":
-        """The larger part of ``load``, for any thread: what is left for ``put`` is to copy.
-
-        Raises:
-            AdapterSetMismatch: The set lacks a tensor.
-        """
-        shapes = adapter_shapes(config, self.backbone_config)
-        if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != shapes:
-            raise AdapterSetMismatch("the adapter set's tensors do not have the shapes that its configuration asks for")
-        dtype = next(self.parameters()).dtype
-        laid_out = {
-            name: tensor.to(dtype).mT.contiguous().mT if tensor.ndim > 1 else tensor.to(dtype)
-            for name, tensor in tensors.items()
-        }
-        n_layer = self.backbone_config.n_layer
-        return PreparedSet(config, laid_out, PackedAdapterSet.of(config, tensors, n_layer) if self._is_packed else None)
-
-    @torch.no_grad()
-    def put(self, slot: int, prepared: "PreparedSet") -> None:
-        """The rest of ``load``.
-
-        Raises:
-            AdapterSetMismatch: The set does not fit into this bank.
-        """
-        config, tensors = prepared.config, prepared.tensors
         if not self.has_room_for(config):
             raise AdapterSetMismatch("the adapter set is larger than the bank; build a bank whose shape covers it")
         shapes = adapter_shapes(config, self.backbone_config)
+        if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != shapes:
+            raise AdapterSetMismatch("the adapter set's tensors do not have the shapes that its configuration asks for")
         for name, parameter in self.named_parameters():
             target = parameter[slot]
             if name not in tensors or tuple(target.shape) != shapes[name]:
@@ -344,11 +313,13 @@ class AdapterBank(nn.Module):
                 own.copy_(tensors[name])
                 if scale != 1.0:
                     own *= scale
-        self.configs[slot], self._packed_sets[slot] = config, prepared.packed
+        if self._is_packed and packed is None:
+            packed = PackedAdapterSet.of(config, tensors, self.backbone_config.n_layer)
+        self.configs[slot], self._packed_sets[slot] = config, packed
 
-    def taken(self, slot: int) -> "PreparedSet":
-        """What stands in ``slot``, for another bank."""
-        return PreparedSet(self.config_of(slot), self.export(slot), self._packed_sets[slot])
+    def move(self, slot: int, other: "AdapterBank") -> None:
+        """Puts what stands in ``slot`` into the same slot of a larger bank; raises as ``load`` does."""
+        other.load(slot, self.config_of(slot), self.export(slot), self._packed_sets[slot])
 
     def _load_scale(self, name: str, config: AdapterConfig) -> float:
         """What a set's tensor is multiplied with where its adapter scale is not the bank's."""

@@ -208,7 +208,7 @@ class Engine:
         return probabilities
 
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:
-        """Puts an adapter set into a slot that no row uses, between two turns; grows the bank where it is too small.
+        """Puts an adapter set into a slot that no row uses, beside the turns; grows the bank where it is too small.
 
         Raises:
             AdapterSetMismatch: The set does not fit the backbone.
@@ -219,9 +219,8 @@ class Engine:
         async with self._loading:
             if not self.vae.bank.has_room_for(config):
                 await self._grow(config, slot)
-            bank = self.vae.bank
-            prepared = await asyncio.to_thread(alone(bank.prepared), config, adapter_set.tensors)
-            await self.on_device(lambda: bank.put(slot, prepared), deadline_s=60.0)
+            self._check_ready()
+            await asyncio.to_thread(alone(self.vae.bank.load), slot, config, adapter_set.tensors)
 
     async def _grow(self, config: AdapterConfig, replaced: int) -> None:
         """Builds a larger bank beside the serving one; decoding drains before it takes over."""
@@ -236,7 +235,7 @@ class Engine:
     def _moved(self, old: AdapterBank, kept: Sequence[int], shape: BankShape) -> AdapterBank:
         bank = self._new_bank(shape)
         for slot in kept:
-            bank.put(slot, old.taken(slot))
+            old.move(slot, bank)
         return bank
 
     def _take_over(self, vae: AdaVAE) -> None:
