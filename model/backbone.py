@@ -169,11 +169,11 @@ class Backbone(nn.Module):
         return logits
 
     def pack(self) -> None:
-        """Prepares every matrix for few rows, and the compiled blocks; only for weights that stay as they are."""
-        for module in self.modules():
-            if isinstance(module, Projection):
-                module.pack()
+        """Prepares the compiled blocks, else every matrix for few rows; only for weights that stay as they are."""
         self.kernel = BackboneKernel.of(self)
+        for module in self.modules():
+            if isinstance(module, Projection) and self.kernel is None:
+                module.pack()
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy may be cast or trained: it begins without the kernel, which holds the weights as they were."""

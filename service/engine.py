@@ -9,7 +9,7 @@ is answered with EngineStopped at once and a new thread starts; a row that canno
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -220,7 +220,7 @@ class Engine:
             if not self.vae.bank.has_room_for(config):
                 await self._grow(config, slot)
             self._check_ready()
-            await asyncio.to_thread(alone(self.vae.bank.load), slot, config, adapter_set.tensors)
+            await _to_its_end(asyncio.to_thread(alone(self.vae.bank.load), slot, config, adapter_set.tensors))
 
     async def _grow(self, config: AdapterConfig, replaced: int) -> None:
         """Builds a larger bank beside the serving one; decoding drains before it takes over."""
@@ -374,6 +374,21 @@ class Engine:
     def _fail_all(self, error: EngineStopped) -> None:
         for ticket in list(self._tickets):
             ticket.fail(error)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Waits for ``work``, however often the caller is cancelled: two loads must never write to one slot at once."""
+    task, is_cancelled = asyncio.ensure_future(work), False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            is_cancelled = True
+    error = task.exception()
+    if is_cancelled:
+        raise asyncio.CancelledError
+    if error is not None:
+        raise error
 
 
 def _threadsafe(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:

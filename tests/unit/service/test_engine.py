@@ -283,3 +283,37 @@ async def test_a_larger_adapter_set_makes_the_bank_grow_under_running_rows() -> 
             assert [text_of(row) for row in answer] == [decoded_alone(own, slot, decoding) for own in z]
     finally:
         await engine.stop(10.0)
+
+
+@pytest.mark.asyncio
+async def test_a_load_that_is_given_up_is_over_before_the_next_writes_to_its_slot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thread cannot be cancelled: two of them would leave a mixture of two sets in one slot."""
+    began, may_end, order = threading.Event(), threading.Event(), list[str]()
+    async with running() as engine:
+        bank = engine.vae.bank
+        original = bank.load
+
+        def slow(slot: int, *rest: object) -> None:
+            order.append("begins")
+            began.set()
+            may_end.wait(10.0)
+            original(slot, *rest)  # type: ignore[arg-type]
+            order.append("ends")
+
+        monkeypatch.setattr(bank, "load", slow)
+        given_up = asyncio.ensure_future(engine.load(0, tiny_set(PLAIN, 7)))
+        await asyncio.to_thread(began.wait, 10.0)
+        next_one = asyncio.ensure_future(engine.load(0, tiny_set(PLAIN, 8)))
+        for _ in range(3):  # impatiently
+            given_up.cancel()
+            await asyncio.sleep(0)
+        assert order == ["begins"] and not given_up.done()
+        may_end.set()
+        await next_one
+        assert given_up.cancelled()
+        assert order == ["begins", "ends", "begins", "ends"]
+        expected = tiny_set(PLAIN, 8).tensors
+        for name, tensor in bank.export(0).items():
+            torch.testing.assert_close(tensor, expected[name])
