@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from model.kernel.library import library
 from model.sampling import Decoding, Strategy
 from model.text_model import TextModel
 from service.device_work import EngineLimits
@@ -23,8 +24,13 @@ def text_models() -> list[TextModel]:
     return [TextModel.of_sets(tiny_pretrained(), {"alone": adapter_set}) for adapter_set in SETS]
 
 
-async def started() -> Engine:
-    engine = Engine(tiny_pretrained(), VARIANTS, num_slots=NUM_SETS, limits=LIMITS, metrics=Metrics())
+async def started(*, is_compiled: bool) -> Engine:
+    pretrained = tiny_pretrained()
+    if is_compiled:
+        if library() is None:
+            pytest.skip("the blocks are not compiled here: python model/kernel/build_hook.py does, given g++")
+        pretrained.backbone.pack()
+    engine = Engine(pretrained, VARIANTS, num_slots=NUM_SETS, limits=LIMITS, metrics=Metrics())
     await engine.start()
     for slot, adapter_set in enumerate(SETS):
         await engine.load(slot, adapter_set)
@@ -32,12 +38,13 @@ async def started() -> Engine:
 
 
 @pytest.mark.asyncio
-async def test_mu_is_the_same_alone_and_in_a_batch_of_64_over_8_sets() -> None:
+@pytest.mark.parametrize("is_compiled", [False, True], ids=["pytorch", "compiled"])
+async def test_mu_is_the_same_alone_and_in_a_batch_of_64_over_8_sets(is_compiled: bool) -> None:
     texts = [f"the food was number {number} " * (1 + number % 3) for number in range(NUM_SETS * ROWS_A_SET)]
     slots = [number % NUM_SETS for number in range(len(texts))]
     models = text_models()
     token_ids, _ = models[0].token_ids(texts, truncate=True)
-    engine = await started()
+    engine = await started(is_compiled=is_compiled)
     try:
         together = await engine.encode(token_ids, slots, deadline_s=60)
     finally:
@@ -48,16 +55,19 @@ async def test_mu_is_the_same_alone_and_in_a_batch_of_64_over_8_sets() -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("is_compiled", [False, True], ids=["pytorch", "compiled"])
 @pytest.mark.parametrize(
     "decoding",
     [Decoding(max_tokens=12), Decoding(strategy=Strategy.SAMPLE, seed=11, max_tokens=12)],
     ids=["greedy", "seeded"],
 )
-async def test_texts_are_the_same_alone_and_in_a_batch_of_64_over_8_sets(decoding: Decoding) -> None:
+async def test_texts_are_the_same_alone_and_in_a_batch_of_64_over_8_sets(
+    decoding: Decoding, is_compiled: bool
+) -> None:
     models = text_models()
     decodings = [replace(decoding, seed=decoding.seed + row) for row in range(ROWS_A_SET)]
     z = [models[slot].sample_prior(ROWS_A_SET, "alone", seed=slot) for slot in range(NUM_SETS)]
-    engine = await started()
+    engine = await started(is_compiled=is_compiled)
     try:
         together = await asyncio.gather(
             *(engine.decode(z[slot].numpy(), slot, decodings, deadline_s=60) for slot in range(NUM_SETS))
