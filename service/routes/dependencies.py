@@ -1,4 +1,7 @@
-"""What routes are given by the app, and what holds before they run."""
+"""What routes are given by the app, and what holds before they run.
+
+All of it is asynchronous: FastAPI calls anything else in a thread, which under load takes longer than many a request.
+"""
 
 from typing import Annotated
 
@@ -11,22 +14,22 @@ from service.metrics import Metrics
 from service.settings import Settings
 
 
-def _latent(request: Request) -> LatentOperations:
+async def _latent(request: Request) -> LatentOperations:
     latent: LatentOperations = request.app.state.latent
     return latent
 
 
-def _settings(request: Request) -> Settings:
+async def _settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def _metrics(request: Request) -> Metrics:
+async def _metrics(request: Request) -> Metrics:
     metrics: Metrics = request.app.state.metrics
     return metrics
 
 
-def _training(request: Request) -> TrainingOperations:
+async def _training(request: Request) -> TrainingOperations:
     training: TrainingOperations | None = request.app.state.training
     if training is None:
         message = "training is turned off here (ADAVAE_TRAINING is off): ask who runs the service to turn it on"

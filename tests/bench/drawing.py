@@ -1,6 +1,6 @@
 """Drawing tokens row by row without a sort, over drawing by a full sort of the vocabulary.
 
-    python -m tests.bench.drawing
+python -m tests.bench.drawing
 """
 
 import statistics

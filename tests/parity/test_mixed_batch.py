@@ -61,9 +61,7 @@ async def test_mu_is_the_same_alone_and_in_a_batch_of_64_over_8_sets(is_compiled
     [Decoding(max_tokens=12), Decoding(strategy=Strategy.SAMPLE, seed=11, max_tokens=12)],
     ids=["greedy", "seeded"],
 )
-async def test_texts_are_the_same_alone_and_in_a_batch_of_64_over_8_sets(
-    decoding: Decoding, is_compiled: bool
-) -> None:
+async def test_texts_are_the_same_alone_and_in_a_batch_of_64_over_8_sets(decoding: Decoding, is_compiled: bool) -> None:
     models = text_models()
     decodings = [replace(decoding, seed=decoding.seed + row) for row in range(ROWS_A_SET)]
     z = [models[slot].sample_prior(ROWS_A_SET, "alone", seed=slot) for slot in range(NUM_SETS)]
