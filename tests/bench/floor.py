@@ -119,7 +119,8 @@ def _works(subject: Subject) -> Iterator[Work]:
         vae.encode(ids, mask, index)
 
     encoder = adapter.encoder_layers * (block + bottleneck)
-    yield Work(f"encode {len(rows)} texts of 24 tokens", 4 * encoder, 2 * ids.numel() * encoder, encode, 1)
+    operations = 2 * ids.numel() * encoder
+    yield Work(f"encode {len(rows)} texts of 24 tokens", 2 * encoder, operations, encode, 1, backbone.kernel)
 
 
 def _milliseconds(work: Work) -> float:
