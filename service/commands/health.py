@@ -2,7 +2,7 @@
 
 from http.client import HTTPException
 from typing import Annotated
-from urllib.error import URLError
+from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
 
 import typer
@@ -25,6 +25,9 @@ def health(
     try:
         with build_opener(ProxyHandler({})).open(url, timeout=timeout_s) as reply:
             status = reply.status
+    except HTTPError as refusal:
+        with refusal:  # its connection stays open until it is closed
+            raise NotHealthy(f"{url}: {refusal}") from refusal
     except (URLError, HTTPException, OSError, ValueError) as exc:
         raise NotHealthy(f"{url}: {exc}") from exc
     Output.of(wants_json=False).write_object({"url": url, "status": status})

@@ -1,5 +1,6 @@
 """``adavae health``, as container health checks run it."""
 
+import gc
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -42,6 +43,7 @@ def test_a_process_that_answers_is_well(url: str) -> None:
 def test_one_that_is_not_ready_is_not(url: str, path: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_code(url + path) == 1
     assert "503" in capsys.readouterr().err
+    gc.collect()  # a connection left open would be a ResourceWarning here
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:1/", "file:///etc/hosts", "http://", "http://256.0.0.1/"])
