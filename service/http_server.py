@@ -3,15 +3,36 @@
 import asyncio
 import contextlib
 import logging
+import math
 import socket
 import time
 from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 
 _PATIENCE_S = 0.5
 _POLL_S = 0.01
+
+
+def http_config(app: ASGIApp, shutdown_s: float) -> uvicorn.Config:
+    """How ``app`` is served; the same whatever else is installed.
+
+    h11 and asyncio are named because uvicorn takes httptools and uvloop where it finds them. httptools is a tenth of a
+    millisecond faster, but loses the body of a request that offers "Upgrade: h2c", as Java's clients do, and keeps
+    headers of any length in memory; ``HttpServer`` closes its door in a way that uvloop does not know.
+    """
+    return uvicorn.Config(
+        app,
+        http="h11",
+        loop="asyncio",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(shutdown_s),
+    )
 
 
 class HttpServer(uvicorn.Server):

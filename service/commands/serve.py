@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import math
 import signal
 import socket
 from collections.abc import Iterator
@@ -88,9 +87,7 @@ def _refuse_open_door(settings: Settings, address: str) -> None:
 
 
 def _run(settings: Settings, listener: socket.socket) -> None:
-    import uvicorn
-
-    from service.http_server import HttpServer
+    from service.http_server import HttpServer, http_config
     from service.jobs.training_service import TrainingService
     from service.latent_service import LatentService
     from service.log import set_up_log
@@ -102,14 +99,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     training = None if settings.training == "off" else TrainingService(settings, metrics)
     outcome = _Outcome(_url(listener))
     app = create_app(settings, LatentService(settings, metrics), metrics, outcome.on_started, training)
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=math.ceil(settings.shutdown_s),
-        lifespan="on",
-    )
+    config = http_config(app, settings.shutdown_s)
     outcome.server = HttpServer(config, lambda: training.end_watching() if training is not None else None)
     with _signals_end_quietly():
         outcome.server.run(sockets=[listener])

@@ -8,6 +8,7 @@ from typing import Any
 import uvicorn
 
 from service.commands.serve import open_listener
+from service.http_server import http_config
 from service.jobs.protocol import TrainingOperations
 from service.main import create_app
 from tests.unit.service.stub_latent_service import StubLatentService, stub_settings
@@ -19,8 +20,7 @@ def serving(latent: StubLatentService, training: TrainingOperations | None = Non
     settings = stub_settings(**fields)
     with open_listener(settings) as listener:
         app = create_app(settings, latent, training=training)
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=10)
-        server = uvicorn.Server(config)
+        server = uvicorn.Server(http_config(app, shutdown_s=10))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:

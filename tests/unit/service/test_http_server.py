@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-import uvicorn
 
 from service import http_server
 from service.commands.serve import open_listener
-from service.http_server import HttpServer
+from service.http_server import HttpServer, http_config
 from tests.unit.service.stub_latent_service import stub_settings
 
 NUM_CLIENTS = 20
@@ -30,7 +29,8 @@ async def answer_ok(_scope: dict[str, Any], receive: Any, send: Any) -> None:
 @contextmanager
 def serving() -> Iterator[tuple[HttpServer, int]]:
     with open_listener(stub_settings()) as listener:
-        config = uvicorn.Config(answer_ok, log_config=None, lifespan="off", timeout_graceful_shutdown=10)
+        config = http_config(answer_ok, shutdown_s=10)
+        config.lifespan = "off"
         server = HttpServer(config, lambda: None)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

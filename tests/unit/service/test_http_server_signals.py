@@ -5,9 +5,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-import uvicorn
 
-from service.http_server import HttpServer
+from service.http_server import HttpServer, http_config
 
 
 @pytest.fixture
@@ -20,7 +19,7 @@ def server_log() -> Iterator[logging.Logger]:
 def new_server(told: list[str]) -> HttpServer:
     async def app(*_: object) -> None: ...
 
-    return HttpServer(uvicorn.Config(app, log_config=None), lambda: told.append("ends"))
+    return HttpServer(http_config(app, shutdown_s=10), lambda: told.append("ends"))
 
 
 def test_the_first_signal_tells_that_it_ends_and_silences_nothing(server_log: logging.Logger) -> None:
