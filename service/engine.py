@@ -157,7 +157,7 @@ class Engine:
             DeadlineExceeded: Too late; the rows are freed.
         """
         if room is None:
-            self._check_room(len(rows))
+            self.check_room(len(rows))
         ticket: Ticket[EncodedRow] = self._ticket(len(rows))
         work = [EncodeRow(ticket, number, row, slots[number]) for number, row in enumerate(rows)]
         return await self._result(ticket, work, deadline_s)
@@ -183,7 +183,7 @@ class Engine:
             room: As for ``encode``; these rows take it up.
         """
         if room is None:
-            self._check_room(len(z))
+            self.check_room(len(z))
         else:
             self._release(room)
         ticket: Ticket[Generated] = self._ticket(len(z))
@@ -263,7 +263,7 @@ class Engine:
             Overloaded: The queue is full.
             EngineStopped: The device thread is not running.
         """
-        self._check_room(num_rows)
+        self.check_room(num_rows)
         room = Room(num_rows)
         self._num_promised += num_rows
         try:
@@ -284,8 +284,13 @@ class Engine:
         if reason is not None:
             raise EngineStopped(f"{reason}: try again in a moment")
 
-    def _check_room(self, num_rows: int) -> None:
-        """Refuses before anything is queued."""
+    def check_room(self, num_rows: int) -> None:
+        """Refuses a request of so many rows before anything is done for it.
+
+        Raises:
+            Overloaded: The queue is full.
+            EngineStopped: The device thread is not running.
+        """
         self._check_ready()
         waiting, limit = self.num_waiting + self._num_promised, self.limits.max_queued_rows
         if waiting + num_rows > limit:

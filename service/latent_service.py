@@ -200,8 +200,10 @@ class LatentService:
     async def sample(self, num: int, *, adapter: str | None, decoding: Decoding) -> DecodeResult:
         """``num`` texts from the fitted prior; z and the i-th text's draws come from the decoding's seed, plus i."""
         async with self._pinned(adapter) as pinned:
-            latents = _from_prior(num, pinned, decoding.seed)
-            return DecodeResult(_ref(pinned), await self._decoded(latents, pinned, _seeded(decoding, num)))
+            with self._engine.room_for(num) as room:
+                latents = _from_prior(num, pinned, decoding.seed)
+                rows = await self._decoded(latents, pinned, _seeded(decoding, num), room)
+            return DecodeResult(_ref(pinned), rows)
 
     async def decode_stream(
         self, z: Sequence[Sequence[float]], *, adapter: str | None, decodings: Sequence[Decoding]
@@ -358,6 +360,8 @@ class LatentService:
         params: Sequence[str],
         room: Room | None,
     ) -> list[Encoding]:
+        if room is None:
+            self._engine.check_room(len(texts))
         rows = await self._token_ids(texts)
         limit = self.max_text_tokens
         for row, param in zip(rows, params, strict=True):
