@@ -4,7 +4,7 @@ Training uses a bank of one slot, serving a bank as wide as its largest set; a s
 changes nothing in its results.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -16,7 +16,7 @@ from model.bank_shape import BankShape
 from model.classifier import ClassificationHead
 from model.config import AdapterConfig, AdapterPlacement, BackboneConfig, LatentAggregation
 from model.errors import AdapterSetMismatch
-from model.kernel.library import library
+from model.kernel.latent_kernel import LatentKernel
 from model.kernel.packing import PackedAdapterSet
 from model.kv_cache import Memory
 from model.latent_attention import LatentAttention, Pooled
@@ -80,6 +80,7 @@ class AdapterBank(nn.Module):
 
     Attributes:
         configs: What stands in each slot; None for an empty one.
+        latent_kernel: Computes the layers around z where that can be compiled; without it PyTorch does.
     """
 
     def __init__(self, backbone: BackboneConfig, shape: BankShape, *, prefix: PrefixMLPs | None = None) -> None:
@@ -88,7 +89,7 @@ class AdapterBank(nn.Module):
         self.backbone_config, self.shape = backbone, shape
         self.configs: list[AdapterConfig | None] = [None] * S
         self._packed_sets: list[PackedAdapterSet | None] = [None] * S
-        self._is_packed = False
+        self.latent_kernel: LatentKernel | None = None
         self.encoder_adapters = nn.ModuleList(
             LayerAdapters(S, C, shape.adapter_size, shape.placements) for _ in range(shape.encoder_layers)
         )
@@ -129,7 +130,7 @@ class AdapterBank(nn.Module):
         bank = bank.to_empty(device=like.device).requires_grad_(False).eval()
         for parameter in bank.parameters():
             parameter.data = _untouched_zeros(parameter)
-        bank._is_packed = like.dtype == torch.float32 and like.device.type == "cpu" and library() is not None
+        bank.latent_kernel = LatentKernel.of(like)
         return bank
 
     @classmethod
@@ -159,7 +160,7 @@ class AdapterBank(nn.Module):
         return config
 
     def packed_sets_of(self, index: AdapterIndex) -> list[PackedAdapterSet] | None:
-        """The adapters of each row for the compiled blocks, or None where a row's are not packed."""
+        """Each row's set for the compiled code, or None where a row's is not packed."""
         sets = [own for slot in index.slots if (own := self._packed_sets[slot]) is not None]
         return sets if len(sets) == len(index) else None
 
@@ -189,6 +190,9 @@ class AdapterBank(nn.Module):
 
     def posterior_of(self, v_z: Tensor, index: AdapterIndex) -> Posterior:
         """v_z, (B, K * C), to q(z|x) over the bank's (B, Z); a smaller set leaves its last dimensions at zero."""
+        kernel, sets = self._compiled(index)
+        if kernel is not None:
+            return Posterior.bounded(*kernel.posterior(v_z, sets, self.shape.latent_size))
         posterior: Posterior = self.posterior(v_z, index)
         return posterior
 
@@ -219,7 +223,7 @@ class AdapterBank(nn.Module):
             z: (B, Z).
             index: Slot of each row.
         """
-        keys, values = self.latent_memory(z, index)  # (L, B, M, C)
+        keys, values = self._latent_memory(z, index)  # (L, B, M, C)
         mask = self._latent_mask(index, z.device)
         latent = Memory(self._split_heads(keys), self._split_heads(values), mask)
         if self.decoder_prefix is None:
@@ -232,6 +236,26 @@ class AdapterBank(nn.Module):
             torch.cat([latent.values, prefix.values], 3),
             torch.cat([latent.mask, prefix.mask], 1),
         )
+
+    def _latent_memory(self, z: Tensor, index: AdapterIndex) -> tuple[Tensor, Tensor]:
+        kernel, sets = self._compiled(index)
+        if kernel is None:
+            keys, values = self.latent_memory(z, index)
+            return keys, values
+        M = self.shape.latent_positions
+        return kernel.memory(
+            z,
+            sets,
+            n_layer=self.backbone_config.n_layer,
+            n_embd=self.backbone_config.n_embd,
+            first_atm=M * self.shape.has_psa,
+            positions=M * (self.shape.has_psa + self.shape.has_atm),
+        )
+
+    def _compiled(self, index: AdapterIndex) -> tuple[LatentKernel | None, Sequence[PackedAdapterSet]]:
+        """The compiled code and the rows' sets for it, or None where the layers around z go through PyTorch."""
+        sets = None if self.latent_kernel is None or torch.is_grad_enabled() else self.packed_sets_of(index)
+        return (None, ()) if sets is None else (self.latent_kernel, sets)
 
     @property
     def num_memory_positions(self) -> int:
@@ -294,7 +318,7 @@ class AdapterBank(nn.Module):
             slot: Which slot, in [0, S).
             config: The set's configuration.
             tensors: As ``export`` gives them.
-            packed: Its adapters for the compiled blocks, where another bank has them already.
+            packed: The set for the compiled code, where another bank has it already.
 
         Raises:
             AdapterSetMismatch: The set does not fit into this bank, or lacks a tensor.
@@ -313,7 +337,7 @@ class AdapterBank(nn.Module):
                 own.copy_(tensors[name])
                 if scale != 1.0:
                     own *= scale
-        if self._is_packed and packed is None:
+        if self.latent_kernel is not None and packed is None:
             packed = PackedAdapterSet.of(config, tensors, self.backbone_config.n_layer)
         self.configs[slot], self._packed_sets[slot] = config, packed
 

@@ -1,6 +1,7 @@
 """The posterior q(z|x): a diagonal Gaussian per row, and the layer that reads it off v_z."""
 
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,11 @@ class Posterior:
     mu: Tensor
     logvar: Tensor
 
+    @classmethod
+    def bounded(cls, mu: Tensor, logvar: Tensor) -> Self:
+        """In float32, its log variance within what can be meant."""
+        return cls(mu=mu.float(), logvar=logvar.float().clamp(*_LOGVAR_BOUNDS))
+
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """z = mu + exp(logvar / 2) * epsilon, (B, Z)."""
         epsilon = torch.randn(self.mu.shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype)
@@ -42,4 +48,4 @@ class PosteriorHeads(nn.Module):
 
     def forward(self, v_z: Tensor, index: AdapterIndex) -> Posterior:
         """v_z, (B, K * C), to a posterior over (B, Z), in float32."""
-        return Posterior(mu=self.mu(v_z, index).float(), logvar=self.logvar(v_z, index).float().clamp(*_LOGVAR_BOUNDS))
+        return Posterior.bounded(self.mu(v_z, index), self.logvar(v_z, index))

@@ -7,14 +7,13 @@ A row's logits and a text's hidden states are the same, bit for bit, whatever st
 
 import ctypes
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Optional, cast
+from typing import TYPE_CHECKING, Optional, cast
 
 import torch
 from torch import Tensor
 
 from model.config import Activation
 from model.kernel.library import (
-    AdapterSetFields,
     BackboneFields,
     LayerFields,
     Library,
@@ -22,6 +21,7 @@ from model.kernel.library import (
     StepFields,
     TextsFields,
     library,
+    pointers,
 )
 from model.kernel.packing import KeptTensors, PackedAdapterSet
 from model.kv_cache import KVCache
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from model.backbone import Backbone, Block
 
 _ACTIVATIONS = {Activation.GELU_NEW: 0, Activation.GELU_TANH: 0, Activation.GELU: 1, Activation.RELU: 2}
-_SetPointer = ctypes.POINTER(AdapterSetFields)
 
 
 class BackboneKernel:
@@ -94,7 +93,7 @@ class BackboneKernel:
             width=keys.shape[3],
             num_threads=torch.get_num_threads(),
             token_ids=token_ids.data_ptr(),
-            sets=_pointers([own.decoder for own in sets]),
+            sets=pointers([own.decoder for own in sets]),
             lengths=kv_cache.lengths.data_ptr(),
             is_filled=kv_cache.is_filled.data_ptr(),
             is_filled_stride=kv_cache.is_filled.stride(0),
@@ -124,16 +123,12 @@ class BackboneKernel:
             num_threads=torch.get_num_threads(),
             token_ids=token_ids.data_ptr(),
             lengths=lengths.data_ptr(),
-            sets=_pointers([own.encoder for own in sets]),
+            sets=pointers([own.encoder for own in sets]),
             hidden=hidden.data_ptr(),
             seconds=None if self.seconds is None else self.seconds.data_ptr(),
         )
         _check(self.library.encode(ctypes.byref(self.fields), ctypes.byref(texts)))
         return hidden
-
-
-def _pointers(sets: Sequence[AdapterSetFields]) -> ctypes.Array[Any]:
-    return (_SetPointer * len(sets))(*map(ctypes.pointer, sets))
 
 
 def _check(returned: int) -> None:

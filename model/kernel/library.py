@@ -1,7 +1,7 @@
 """The compiled library and its structures, each laid out as its namesake in the headers."""
 
 import ctypes
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p
 from dataclasses import dataclass
 from enum import IntEnum
@@ -73,6 +73,17 @@ class AdapterSetFields(Structure):
     ]
 
 
+class LatentSetFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [
+        ("mu", MatrixFields),
+        ("logvar", MatrixFields),
+        ("projection", MatrixFields),
+        ("psa", POINTER(MatrixFields)),
+        ("atm", POINTER(MatrixFields)),
+        ("positions", c_int32),
+    ]
+
+
 class StepFields(Structure):
     _fields_: ClassVar[_FIELDS] = [
         ("num_rows", c_int32),
@@ -106,6 +117,34 @@ class TextsFields(Structure):
     ]
 
 
+class PosteriorFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [
+        ("num_rows", c_int32),
+        ("num_threads", c_int32),
+        ("sets", POINTER(POINTER(LatentSetFields))),
+        ("v_z", c_void_p),
+        ("v_z_width", c_int64),
+        ("mu", c_void_p),
+        ("logvar", c_void_p),
+        ("latent_size", c_int64),
+    ]
+
+
+class LatentMemoryFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [
+        ("num_rows", c_int32),
+        ("num_threads", c_int32),
+        ("sets", POINTER(POINTER(LatentSetFields))),
+        ("z", c_void_p),
+        ("latent_size", c_int64),
+        ("n_layer", c_int32),
+        ("n_embd", c_int32),
+        ("first_atm", c_int32),
+        ("num_positions", c_int32),
+        ("keys_values", c_void_p),
+    ]
+
+
 KINDS = ("product", "attention", "norm")  # of the phases
 
 
@@ -124,11 +163,15 @@ class Library:
         instructions: Which vector instructions it uses, ``avx512`` or ``avx2``.
         decode_step: From a pointer to BackboneFields and one to StepFields to an ``Outcome``.
         encode: From a pointer to BackboneFields and one to TextsFields to an ``Outcome``.
+        posteriors: From a pointer to PosteriorFields to an ``Outcome``.
+        latent_memory: From a pointer to LatentMemoryFields to an ``Outcome``.
     """
 
     instructions: str
     decode_step: Callable[..., int]
     encode: Callable[..., int]
+    posteriors: Callable[..., int]
+    latent_memory: Callable[..., int]
 
 
 @lru_cache(maxsize=1)
@@ -145,6 +188,22 @@ def variant(instructions: str) -> Library | None:
         loaded = ctypes.CDLL(str(path))
     except OSError:
         return None
-    for function, fields in ((loaded.adavae_decode_step, StepFields), (loaded.adavae_encode, TextsFields)):
-        function.argtypes, function.restype = [POINTER(BackboneFields), POINTER(fields)], c_int32
-    return Library(instructions, loaded.adavae_decode_step, loaded.adavae_encode)
+    return Library(
+        instructions,
+        _function(loaded.adavae_decode_step, BackboneFields, StepFields),
+        _function(loaded.adavae_encode, BackboneFields, TextsFields),
+        _function(loaded.adavae_posteriors, PosteriorFields),
+        _function(loaded.adavae_latent_memory, LatentMemoryFields),
+    )
+
+
+def pointers(structures: Sequence[Structure]) -> ctypes.Array[Any]:
+    """An array of pointers to structures of one kind, of which there is at least one."""
+    return (POINTER(type(structures[0])) * len(structures))(*map(ctypes.pointer, structures))
+
+
+def _function(function: Any, *fields: type[Structure]) -> Callable[..., int]:
+    """Takes a pointer to each of ``fields``, returns an ``Outcome``."""
+    function.argtypes, function.restype = [POINTER(own) for own in fields], c_int32
+    typed: Callable[..., int] = function
+    return typed

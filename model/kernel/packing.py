@@ -3,6 +3,7 @@
 What is packed here must never change afterwards; the tensors stay alive with the object that names their addresses.
 """
 
+import ctypes
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -12,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from model.config import AdapterConfig, AdapterPlacement
-from model.kernel.library import PANEL, AdapterFields, AdapterSetFields, MatrixFields, NormFields
+from model.kernel.library import PANEL, AdapterFields, AdapterSetFields, LatentSetFields, MatrixFields, NormFields
 
 _PLACEMENTS = {
     AdapterPlacement.PARALLEL_FFN: 0,
@@ -59,16 +60,18 @@ def panels(weight: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class PackedAdapterSet:
-    """The adapters of one adapter set, of its own size.
+    """One adapter set, of its own size: all that is wide enough to be worth it.
 
     Attributes:
-        encoder: Those of the encoder's blocks.
+        encoder: The adapters of the encoder's blocks.
         decoder: Those of the decoder's.
-        kept: What both point at.
+        latent: The linear layers around z.
+        kept: What these point at.
     """
 
     encoder: AdapterSetFields
     decoder: AdapterSetFields
+    latent: LatentSetFields
     kept: KeptTensors
 
     @classmethod
@@ -76,15 +79,16 @@ class PackedAdapterSet:
         """``tensors`` are those of ``AdapterBank.export``, ``n_layer`` is the backbone's."""
         kept = KeptTensors([])
         encoder = _side("encoder", config, tensors, config.encoder_layers, kept)
-        return cls(encoder, _side("decoder", config, tensors, n_layer, kept), kept)
+        decoder = _side("decoder", config, tensors, n_layer, kept)
+        return cls(encoder, decoder, _latent(config, tensors, n_layer, kept), kept)
 
     @classmethod
     def bare(cls, encoder_layers: int, n_layer: int) -> Self:
-        """No adapters: the frozen blocks alone."""
+        """No adapters and no z: the frozen blocks alone."""
         encoder, decoder = (
             AdapterSetFields(placement=_NOWHERE, num_layers=depth) for depth in (encoder_layers, n_layer)
         )
-        return cls(encoder, decoder, KeptTensors([]))
+        return cls(encoder, decoder, LatentSetFields(), KeptTensors([]))
 
 
 def _side(
@@ -94,11 +98,31 @@ def _side(
     for layer in range(num_layers):
         prefix = f"{side}_adapters.{layer}.placed.{config.adapter_placement}"
         for part in ("down", "up"):
-            weight, bias = (tensors[f"{prefix}.{part}.{name}"].float() for name in ("weight", "bias"))
-            setattr(adapters[layer], part, kept.matrix(weight, bias))
+            setattr(adapters[layer], part, _linear(f"{prefix}.{part}", tensors, kept))
     return AdapterSetFields(  # which keeps the array that it points at
         adapters=adapters,
         placement=_PLACEMENTS[config.adapter_placement],
         scale=config.adapter_scale,
         num_layers=num_layers,
     )
+
+
+def _latent(config: AdapterConfig, tensors: Mapping[str, Tensor], n_layer: int, kept: KeptTensors) -> LatentSetFields:
+    def layers(way: str) -> ctypes.Array[MatrixFields]:
+        return (MatrixFields * n_layer)(
+            *(_linear(f"latent_memory.{way}.{layer}", tensors, kept) for layer in range(n_layer))
+        )
+
+    return LatentSetFields(  # which keeps the arrays that it points at
+        mu=_linear("posterior.mu", tensors, kept),
+        logvar=_linear("posterior.logvar", tensors, kept),
+        projection=_linear("latent_memory.projection", tensors, kept),
+        psa=layers("psa") if config.latent_infusion.has_psa else None,
+        atm=layers("atm") if config.latent_infusion.has_atm else None,
+        positions=config.latent_positions,
+    )
+
+
+def _linear(name: str, tensors: Mapping[str, Tensor], kept: KeptTensors) -> MatrixFields:
+    weight, bias = tensors[f"{name}.weight"].float(), tensors.get(f"{name}.bias")
+    return kept.matrix(weight, None if bias is None else bias.float())

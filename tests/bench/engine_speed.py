@@ -46,18 +46,20 @@ def encoded(running: RunningEngine, rows: Sequence[Sequence[int]], slots: Sequen
 
 def interpolation(subject: Subject, running: RunningEngine, rounds: int) -> Figure:
     """Eleven sentences: through the engine, and one sentence at a time through PyTorch, as the authors decode them."""
-    text_model, kernel = subject.text_model, subject.pretrained.backbone.kernel
+    text_model = subject.text_model
+    backbone, bank = subject.pretrained.backbone, text_model.vae.bank
+    kernels = backbone.kernel, bank.latent_kernel
     z = torch.from_numpy(subject.latents(11))
 
     def one_by_one() -> int:
         return sum(len(text_model.decode(row.unsqueeze(0), "set-0", GREEDY)) for row in z)
 
     def authors_way() -> int:
-        subject.pretrained.backbone.kernel = None
+        backbone.kernel = bank.latent_kernel = None
         try:
             return one_by_one()
         finally:
-            subject.pretrained.backbone.kernel = kernel
+            backbone.kernel, bank.latent_kernel = kernels
 
     def ours() -> int:
         running.run(running.engine.decode(z.numpy(), 0, [GREEDY] * 11, deadline_s=DEADLINE_S))

@@ -1,0 +1,183 @@
+#include "latent.h"
+
+#include <algorithm>
+#include <functional>
+#include <new>
+#include <vector>
+
+#include "team.h"
+
+namespace adavae {
+namespace {
+
+// Rows of one set, at neighbouring places once all are sorted by set.
+struct Rows {
+    const LatentSet* set;
+    int first, last;
+
+    int count() const { return last - first; }
+};
+
+struct Sorted {
+    std::vector<int> order;  // which row stands at each place
+    std::vector<Rows> groups;
+
+    Sorted(const LatentSet* const* sets, int num_rows) {
+        for (int row = 0; row < num_rows; ++row) order.push_back(row);
+        std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return sets[a] < sets[b]; });
+        for (int place = 0; place < num_rows; ++place) {
+            const LatentSet* set = sets[order[place]];
+            if (place == 0 || set != groups.back().set) groups.push_back({set, place, place});
+            groups.back().last = place + 1;
+        }
+    }
+
+    // Rows of `width` numbers, as they stand sorted.
+    std::vector<float> gathered(const float* rows, int64_t width) const {
+        std::vector<float> gathered(order.size() * width);
+        for (size_t place = 0; place < order.size(); ++place)
+            std::copy_n(rows + order[place] * width, width, gathered.data() + place * width);
+        return gathered;
+    }
+};
+
+// One product of a phase: matrix times `num_rows` rows, each row's outputs given to `take`.
+struct Part {
+    const Matrix* matrix;
+    const float* x;
+    int64_t x_stride;
+    int num_rows;
+    std::function<void(int row, int column, const float* sums, int count)> take;
+};
+
+// All parts at once, in chunks of one panel and some rows.
+Phase phase_of(std::vector<Part> parts) {
+    constexpr int kRows = 96;  // as in program.h
+    struct Chunk {
+        int part, panel, first, last;
+    };
+    std::vector<Chunk> chunks;
+    for (int part = 0; part < static_cast<int>(parts.size()); ++part)
+        for (int panel = 0; panel < parts[part].matrix->num_panels(); ++panel)
+            for (int first = 0; first < parts[part].num_rows; first += kRows)
+                chunks.push_back({part, panel, first, std::min(parts[part].num_rows, first + kRows)});
+    const int num_chunks = static_cast<int>(chunks.size());
+    return {Kind::kProduct, num_chunks, [parts = std::move(parts), chunks = std::move(chunks)](int number) {
+        const Chunk& chunk = chunks[number];
+        const Part& part = parts[chunk.part];
+        multiply_panel(*part.matrix, chunk.panel, part.x, part.x_stride, chunk.first, chunk.last, part.take);
+    }};
+}
+
+void compute(const Posteriors& task) {
+    const Sorted sorted(task.sets, task.num_rows);
+    const std::vector<float> v_z = sorted.gathered(task.v_z, task.v_z_width);
+    std::vector<Part> parts;
+    for (const Rows& rows : sorted.groups) {
+        const float* own = v_z.data() + rows.first * task.v_z_width;
+        const int* order = sorted.order.data() + rows.first;
+        for (const auto& [matrix, output] : {std::pair{&rows.set->mu, task.mu}, {&rows.set->logvar, task.logvar}})
+            parts.push_back({matrix, own, task.v_z_width, rows.count(),
+                             [=, &task, output = output](int row, int column, const float* sums, int count) {
+                std::copy_n(sums, count, output + order[row] * task.latent_size + column);
+            }});
+    }
+    Team::shared().run({phase_of(std::move(parts))}, task.num_threads, nullptr);
+}
+
+// z to the positions' vectors, then these to each layer's keys and values.
+class MemoryProgram {
+  public:
+    explicit MemoryProgram(const LatentMemory& task)
+        : task_(task), C_(task.n_embd), sorted_(task.sets, task.num_rows), z_(sorted_.gathered(task.z, task.latent_size)) {
+        size_t num_vectors = 0;
+        for (const Rows& rows : sorted_.groups) {
+            first_vectors_.push_back(num_vectors);
+            num_vectors += static_cast<size_t>(rows.count()) * rows.set->positions;
+        }
+        vectors_.resize(num_vectors * C_);
+    }
+
+    void run() {
+        for (int row = 0; row < task_.num_rows; ++row) clear_missing(row);
+        std::vector<Part> projections, infusions;
+        for (size_t group = 0; group < sorted_.groups.size(); ++group) {
+            const Rows& rows = sorted_.groups[group];
+            float* vectors = vectors_.data() + first_vectors_[group] * C_;  // (rows, positions, C)
+            projections.push_back(projection(rows, vectors));
+            for (int layer = 0; layer < task_.n_layer; ++layer) {
+                if (rows.set->psa != nullptr)
+                    infusions.push_back(infusion(rows, vectors, rows.set->psa[layer], layer, 0, 1));
+                if (rows.set->atm != nullptr)
+                    infusions.push_back(infusion(rows, vectors, rows.set->atm[layer], layer, task_.first_atm, 2));
+            }
+        }
+        Team::shared().run({phase_of(std::move(projections)), phase_of(std::move(infusions))}, task_.num_threads,
+                           nullptr);
+    }
+
+  private:
+    // Zero at the positions that a row's set does not have.
+    void clear_missing(int row) const {
+        const LatentSet& set = *task_.sets[row];
+        const int psa_end = set.psa != nullptr ? set.positions : 0;
+        const int atm_end = task_.first_atm + (set.atm != nullptr ? set.positions : 0);
+        for (int layer = 0; layer < task_.n_layer; ++layer) {
+            float* output = task_.keys_values + (static_cast<int64_t>(layer) * task_.num_rows + row) * row_width();
+            std::fill(output + psa_end * 2 * C_, output + task_.first_atm * 2 * C_, 0.0f);
+            std::fill(output + atm_end * 2 * C_, output + row_width(), 0.0f);
+        }
+    }
+
+    Part projection(const Rows& rows, float* vectors) const {
+        const int64_t width = static_cast<int64_t>(rows.set->positions) * C_;
+        return {&rows.set->projection, z_.data() + rows.first * task_.latent_size, task_.latent_size, rows.count(),
+                [=](int row, int column, const float* sums, int count) {
+            std::copy_n(sums, count, vectors + row * width + column);
+        }};
+    }
+
+    // A vector's outputs, `times` times one after the other, become the key and value of its position.
+    Part infusion(const Rows& rows, const float* vectors, const Matrix& matrix, int layer, int first_position,
+                  int times) const {
+        const int positions = rows.set->positions;
+        const int* order = sorted_.order.data() + rows.first;
+        float* layer_output = task_.keys_values + static_cast<int64_t>(layer) * task_.num_rows * row_width();
+        return {&matrix, vectors, C_, rows.count() * positions,
+                [=, this](int vector, int column, const float* sums, int count) {
+            float* output = layer_output + order[vector / positions] * row_width() +
+                            (first_position + vector % positions) * 2 * C_ + column;
+            for (int time = 0; time < times; ++time) std::copy_n(sums, count, output + time * C_);
+        }};
+    }
+
+    int64_t row_width() const { return static_cast<int64_t>(task_.num_positions) * 2 * C_; }
+
+    const LatentMemory& task_;
+    const int64_t C_;
+    const Sorted sorted_;
+    const std::vector<float> z_;
+    std::vector<size_t> first_vectors_;  // of each group
+    std::vector<float> vectors_;
+};
+
+template <typename Compute>
+Outcome done(int num_rows, Compute compute) {
+    try {
+        if (num_rows > 0) compute();
+    } catch (const std::bad_alloc&) {
+        return Outcome::kNoMemory;
+    }
+    return Outcome::kDone;
+}
+
+}  // namespace
+}  // namespace adavae
+
+adavae::Outcome adavae_posteriors(const adavae::Posteriors* task) {
+    return adavae::done(task->num_rows, [&] { adavae::compute(*task); });
+}
+
+adavae::Outcome adavae_latent_memory(const adavae::LatentMemory* task) {
+    return adavae::done(task->num_rows, [&] { adavae::MemoryProgram(*task).run(); });
+}

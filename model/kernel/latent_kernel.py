@@ -1,0 +1,101 @@
+"""The linear layers around z, compiled: the fast twin of ``posterior`` and ``pseudo_self_attention``.
+
+Every adapter set is computed at its own size, whatever the bank's widest has, and read as float16 where that changes
+nothing. A row's results are the same, bit for bit, whatever stands beside it.
+"""
+
+import ctypes
+from collections.abc import Sequence
+from typing import Optional
+
+import torch
+from torch import Tensor
+
+from model.kernel.library import LatentMemoryFields, Library, Outcome, PosteriorFields, library, pointers
+from model.kernel.packing import PackedAdapterSet
+
+
+class LatentKernel:
+    """The compiled code for the rows of a float32 bank on a CPU."""
+
+    def __init__(self, compiled: Library) -> None:
+        self._library = compiled
+
+    @classmethod
+    def of(cls, like: Tensor) -> Optional["LatentKernel"]:
+        """None where there is no compiled library, or it is not for tensors as ``like``."""
+        compiled = library()
+        if compiled is None or like.dtype != torch.float32 or like.device.type != "cpu":
+            return None
+        return cls(compiled)
+
+    def posterior(self, v_z: Tensor, sets: Sequence[PackedAdapterSet], latent_size: int) -> tuple[Tensor, Tensor]:
+        """As ``PosteriorHeads``, before its bounds.
+
+        Args:
+            v_z: (B, at least what the widest of ``sets`` reads).
+            sets: Those of the rows.
+            latent_size: Z.
+
+        Returns:
+            mu and logvar, (B, Z) each, zero beyond a set's own size.
+
+        Raises:
+            MemoryError: No room for the buffers.
+        """
+        v_z = v_z.contiguous()
+        mu, logvar = torch.zeros(2, len(v_z), latent_size)
+        task = PosteriorFields(
+            num_rows=len(v_z),
+            num_threads=torch.get_num_threads(),
+            sets=pointers([own.latent for own in sets]),
+            v_z=v_z.data_ptr(),
+            v_z_width=v_z.shape[1],
+            mu=mu.data_ptr(),
+            logvar=logvar.data_ptr(),
+            latent_size=latent_size,
+        )
+        _check(self._library.posteriors(ctypes.byref(task)))
+        return mu, logvar
+
+    def memory(
+        self, z: Tensor, sets: Sequence[PackedAdapterSet], *, n_layer: int, n_embd: int, first_atm: int, positions: int
+    ) -> tuple[Tensor, Tensor]:
+        """As ``LatentMemory``.
+
+        Args:
+            z: (B, Z).
+            sets: Those of the rows.
+            n_layer: L.
+            n_embd: C.
+            first_atm: Where add-to-memory's positions begin.
+            positions: M', of both ways of infusion.
+
+        Returns:
+            Keys and values, (L, B, M', C) each, zero at positions that a row's set does not have.
+
+        Raises:
+            MemoryError: No room for the buffers.
+        """
+        z = z.contiguous()
+        keys_values = torch.empty(n_layer, len(z), positions, 2 * n_embd)
+        task = LatentMemoryFields(
+            num_rows=len(z),
+            num_threads=torch.get_num_threads(),
+            sets=pointers([own.latent for own in sets]),
+            z=z.data_ptr(),
+            latent_size=z.shape[1],
+            n_layer=n_layer,
+            n_embd=n_embd,
+            first_atm=first_atm,
+            num_positions=positions,
+            keys_values=keys_values.data_ptr(),
+        )
+        _check(self._library.latent_memory(ctypes.byref(task)))
+        keys, values = keys_values.chunk(2, dim=-1)
+        return keys, values
+
+
+def _check(returned: int) -> None:
+    if Outcome(returned) is not Outcome.DONE:
+        raise MemoryError("no memory for the buffers of the layers around z")
