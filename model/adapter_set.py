@@ -145,7 +145,7 @@ class AdapterSet:
 
     Attributes:
         manifest: What it says of itself.
-        tensors: By name, without a slot axis, float32.
+        tensors: By name, without a slot axis; as they are stored, float16 mostly.
     """
 
     manifest: Manifest
@@ -245,7 +245,7 @@ def read_adapter_set(path: Path) -> AdapterSet:
         raise WeightsCorrupted(f"{path / TENSORS} cannot be read ({exc}): install the set again") from exc
     if {name: tuple(tensor.shape) for name, tensor in tensors.items()} != manifest.shapes:
         raise WeightsCorrupted(f"{path / TENSORS} does not hold the tensors of the manifest: install the set again")
-    return AdapterSet(manifest, {name: tensor.float() for name, tensor in tensors.items()})
+    return AdapterSet(manifest, tensors)
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -337,8 +337,9 @@ class AdapterBank(nn.Module):
                 own.copy_(tensors[name])
                 if scale != 1.0:
                     own *= scale
+        replaced, self._packed_sets[slot] = self._packed_sets[slot], None
         if self.latent_kernel is not None and packed is None:
-            packed = PackedAdapterSet.of(config, tensors, self.backbone_config.n_layer)
+            packed = PackedAdapterSet.of(config, tensors, self.backbone_config.n_layer, replaced)
         self.configs[slot], self._packed_sets[slot] = config, packed
 
     def move(self, slot: int, other: "AdapterBank") -> None:

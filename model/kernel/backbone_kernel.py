@@ -42,7 +42,7 @@ class BackboneKernel:
     def __init__(self, backbone: "Backbone", compiled: Library) -> None:
         """``backbone`` is a ``Backbone`` in float32 on a CPU whose weights stay as they are."""
         config = backbone.config
-        kept = KeptTensors([])
+        kept = KeptTensors()
         self._layers = (LayerFields * config.n_layer)()
         for fields, block in zip(self._layers, cast("list[Block]", backbone.blocks), strict=True):
             fields.ln_1 = kept.norm(block.ln_1.weight, block.ln_1.bias)

@@ -4,13 +4,13 @@ What is packed here must never change afterwards; the tensors stay alive with th
 """
 
 import ctypes
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from model.config import AdapterConfig, AdapterPlacement
 from model.kernel.library import PANEL, AdapterFields, AdapterSetFields, LatentSetFields, MatrixFields, NormFields
@@ -21,26 +21,42 @@ _PLACEMENTS = {
     AdapterPlacement.SEQUENTIAL_ATTENTION: 2,
 }
 _NOWHERE = 3
+_BLOCK_BYTES = 1 << 20
+_LINE_BYTES = 64
 
 
-@dataclass(slots=True)
 class KeptTensors:
-    """Tensors whose memory a structure points at."""
+    """Tensors whose memory a structure points at.
 
-    tensors: list[Tensor]
+    Panels lie one after the other in blocks, which the next set of a slot takes over: to write to memory that is fresh
+    from the system takes ten times as long.
+    """
+
+    def __init__(self) -> None:
+        self._tensors: list[Tensor] = []
+        self._blocks: list[Tensor] = []
+        self._place = (0, 0)  # block, byte: where there is room
+
+    def emptied(self) -> Self:
+        """The same blocks for other panels; nothing may point at them any more."""
+        self._tensors, self._place = [], (0, 0)
+        return self
 
     def address(self, tensor: Tensor) -> int:
         """Of ``tensor``, which is kept from now on; it must lie in one piece."""
         assert tensor.is_contiguous()
-        self.tensors.append(tensor)
+        self._tensors.append(tensor)
         return tensor.data_ptr()
 
     def matrix(self, weight: Tensor, bias: Tensor | None) -> MatrixFields:
-        """A linear layer: ``weight`` (out, in), ``bias`` (out,)."""
+        """A linear layer: ``weight`` (out, in), ``bias`` (out,), in float16 or float32."""
         out_features, in_features = weight.shape
-        is_half = torch.equal(weight, weight.half().float())
+        is_half = weight.dtype == torch.float16 or torch.equal(weight, weight.half().float())
+        num_panels = -(-out_features // PANEL)
+        panels = self._room((num_panels, in_features, PANEL), torch.float16 if is_half else torch.float32)
+        write_panels(weight.detach(), panels)
         return MatrixFields(
-            panels=self.address(panels(weight.half() if is_half else weight)),
+            panels=panels.data_ptr(),
             bias=None if bias is None else self.address(bias.detach().float().contiguous()),
             in_features=in_features,
             out_features=out_features,
@@ -50,12 +66,25 @@ class KeptTensors:
     def norm(self, weight: Tensor, bias: Tensor) -> NormFields:
         return NormFields(weight=self.address(weight.detach()), bias=self.address(bias.detach()))
 
+    def _room(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
+        """An uninitialised part of a block, of which nothing else uses a cache line."""
+        number, begin = self._place
+        end = begin + math.prod(shape) * dtype.itemsize
+        while number < len(self._blocks) and end > len(self._blocks[number]):
+            number, begin, end = number + 1, 0, end - begin
+        if number == len(self._blocks):
+            self._blocks.append(torch.empty(max(end, _BLOCK_BYTES), dtype=torch.uint8))
+        self._place = number, -(-end // _LINE_BYTES) * _LINE_BYTES
+        return self._blocks[number][begin:end].view(dtype).view(shape)
 
-def panels(weight: Tensor) -> Tensor:
+
+def write_panels(weight: Tensor, panels: Tensor) -> None:
     """(out, in) to (ceil(out / 32), in, 32), zero beyond ``out``."""
-    out_features, in_features = weight.shape
-    columns = F.pad(weight.detach().T, (0, -out_features % PANEL))  # (in, 32 P)
-    return columns.view(in_features, -1, PANEL).transpose(0, 1).contiguous()
+    num_whole, rest = divmod(len(weight), PANEL)
+    panels[:num_whole] = weight[: num_whole * PANEL].view(num_whole, PANEL, weight.shape[1]).transpose(1, 2)
+    if rest:
+        panels[num_whole] = 0.0
+        panels[num_whole, :, :rest] = weight[-rest:].T
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,9 +104,14 @@ class PackedAdapterSet:
     kept: KeptTensors
 
     @classmethod
-    def of(cls, config: AdapterConfig, tensors: Mapping[str, Tensor], n_layer: int) -> Self:
-        """``tensors`` are those of ``AdapterBank.export``, ``n_layer`` is the backbone's."""
-        kept = KeptTensors([])
+    def of(
+        cls, config: AdapterConfig, tensors: Mapping[str, Tensor], n_layer: int, replaced: Self | None = None
+    ) -> Self:
+        """``tensors`` are those of ``AdapterBank.export``, ``n_layer`` is the backbone's.
+
+        ``replaced`` is a set that nothing uses any more, nor ever will: its memory is written over.
+        """
+        kept = KeptTensors() if replaced is None else replaced.kept.emptied()
         encoder = _side("encoder", config, tensors, config.encoder_layers, kept)
         decoder = _side("decoder", config, tensors, n_layer, kept)
         return cls(encoder, decoder, _latent(config, tensors, n_layer, kept), kept)
@@ -88,7 +122,7 @@ class PackedAdapterSet:
         encoder, decoder = (
             AdapterSetFields(placement=_NOWHERE, num_layers=depth) for depth in (encoder_layers, n_layer)
         )
-        return cls(encoder, decoder, LatentSetFields(), KeptTensors([]))
+        return cls(encoder, decoder, LatentSetFields(), KeptTensors())
 
 
 def _side(
@@ -124,5 +158,4 @@ def _latent(config: AdapterConfig, tensors: Mapping[str, Tensor], n_layer: int, 
 
 
 def _linear(name: str, tensors: Mapping[str, Tensor], kept: KeptTensors) -> MatrixFields:
-    weight, bias = tensors[f"{name}.weight"].float(), tensors.get(f"{name}.bias")
-    return kept.matrix(weight, None if bias is None else bias.float())
+    return kept.matrix(tensors[f"{name}.weight"], tensors.get(f"{name}.bias"))

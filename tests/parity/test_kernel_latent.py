@@ -136,3 +136,19 @@ def test_rows_that_do_not_lie_in_one_piece(compiled: Library) -> None:
     scattered_z, scattered_v_z = z.T.contiguous().T, v_z.T.contiguous().T
     assert torch.equal(model.bank.decoder_memory(scattered_z, index).keys, model.bank.decoder_memory(z, index).keys)
     assert torch.equal(model.bank.posterior_of(scattered_v_z, index).mu, model.bank.posterior_of(v_z, index).mu)
+
+
+@torch.inference_mode()
+def test_a_set_that_takes_over_anothers_memory_is_itself(compiled: Library) -> None:
+    """Smaller, larger, in float32, and the first again."""
+    model, untouched = model_of(compiled), model_of(compiled)
+    originals = [model.bank.export(slot) for slot in range(len(SETS))]
+    wide = {name: tensor * 1.0001 for name, tensor in originals[4].items()}
+    for slot, tensors in ((3, originals[3]), (4, wide), (5, originals[5]), (0, originals[0])):
+        model.bank.load(0, SETS[slot], tensors)
+    slots = [0, 4, 0]
+    for got, expected in zip(memory(model, slots), memory(untouched, slots), strict=True):
+        assert torch.equal(got, expected)
+    for name in ("mu", "logvar"):
+        assert torch.equal(getattr(posterior(model, slots), name), getattr(posterior(untouched, slots), name))
+    check_against_plain(model, slots)
