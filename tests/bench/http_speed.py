@@ -1,6 +1,7 @@
 """The service as its users see it: what HTTP and the queue add, cache, overload, cold and many adapter sets, start."""
 
 import asyncio
+import gc
 import random
 import statistics
 import tempfile
@@ -27,6 +28,8 @@ Request = tuple[str, Body]
 
 def http_figures(rounds: int) -> Iterator[Figure]:
     """Every figure that needs a server."""
+    gc.collect()
+    gc.freeze()  # what torch has brought along need not be looked through again, 100 ms each time
     yield from start(rounds)
     yield from cached_encode()
     yield from overhead(rounds)

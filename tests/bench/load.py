@@ -28,8 +28,7 @@ def written(body: Body) -> bytes:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """No collection of garbage in the load generator, whose pauses of 100 ms would be put down to the server."""
-    gc.collect()
+    """No collection of garbage in the load generator, whose pauses would be put down to the server."""
     gc.disable()
     try:
         yield
