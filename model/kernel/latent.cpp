@@ -52,15 +52,14 @@ struct Part {
 
 // All parts at once, in chunks of one panel and some rows.
 Phase phase_of(std::vector<Part> parts) {
-    constexpr int kRows = 96;  // as in program.h
     struct Chunk {
         int part, panel, first, last;
     };
     std::vector<Chunk> chunks;
     for (int part = 0; part < static_cast<int>(parts.size()); ++part)
         for (int panel = 0; panel < parts[part].matrix->num_panels(); ++panel)
-            for (int first = 0; first < parts[part].num_rows; first += kRows)
-                chunks.push_back({part, panel, first, std::min(parts[part].num_rows, first + kRows)});
+            for (int first = 0; first < parts[part].num_rows; first += kRowsAChunk)
+                chunks.push_back({part, panel, first, std::min(parts[part].num_rows, first + kRowsAChunk)});
     const int num_chunks = static_cast<int>(chunks.size());
     return {Kind::kProduct, num_chunks, [parts = std::move(parts), chunks = std::move(chunks)](int number) {
         const Chunk& chunk = chunks[number];

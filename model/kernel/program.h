@@ -64,8 +64,6 @@ class Program {
     bool has_sequential_ = false;  // adapters, on any row
 };
 
-constexpr int kRowsAChunk = 96;  // whose activations stay in a core's own cache while panels pass
-
 template <typename Take, typename Finish>
 Phase Program::product(const Matrix& matrix, Buffer& input, int num_rows, Take take, Finish finish) {
     const int num_panels = matrix.num_panels(), num_blocks = (num_rows + kRowsAChunk - 1) / kRowsAChunk;

@@ -34,13 +34,14 @@ def model_of(compiled: Library, config: BackboneConfig = TINY, sets: tuple[Adapt
 
 
 def v_z_of(model: Model, slots: list[int]) -> Tensor:
-    """(B, K * C); a row depends on its place alone, and is zero where its set has fewer heads or is pooled."""
+    """(B, K * C); a row depends on its place alone."""
     width = model.bank.shape.latent_heads * model.backbone.config.n_embd
     rows = [torch.randn(width, generator=torch.Generator().manual_seed(row)) for row in range(len(slots))]
     return torch.stack(rows)
 
 
 def z_of(model: Model, slots: list[int]) -> Tensor:
+    """(B, Z); a row depends on its place alone."""
     rows = [
         torch.randn(model.bank.shape.latent_size, generator=torch.Generator().manual_seed(row))
         for row in range(len(slots))
