@@ -11,7 +11,7 @@
 namespace adavae {
 
 constexpr int kPanel = 32;
-constexpr int kRowsAChunk = 96;      // whose activations stay in a core's own cache while panels pass
+constexpr int kRowsAChunk = 96;       // whose activations stay in a core's own cache while panels pass
 constexpr int kPrefetchBytes = 2048;  // ahead of the row of the panel that is being multiplied
 
 // A linear layer. Laid out as `MatrixFields` in library.py.
