@@ -12,6 +12,8 @@ from structlog.typing import Processor
 
 from service.settings import Settings
 
+_DECLINED = ("Unsupported upgrade request", "No supported WebSocket library")
+
 
 def set_up_log(settings: Settings, stream: TextIO | None = None) -> None:
     """Sends everything that is logged in this process to ``stream``, stderr if left out."""
@@ -59,3 +61,9 @@ def _quieten(name: str, settings: Settings) -> None:
     """Uvicorn tells its whole life at level info; here that is for those who debug."""
     level = logging.DEBUG if settings.log_level == "debug" else logging.WARNING
     logging.getLogger(name).setLevel(max(level, logging.getLogger().level))
+    logging.getLogger(name).addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Java's clients offer HTTP/2 on each connection: it is declined by answering, and no reason to install anything."""
+    return not record.getMessage().startswith(_DECLINED)

@@ -21,6 +21,7 @@ def _log_restored() -> Iterator[None]:
     handlers = list(root.handlers)
     yield
     root.handlers[:] = handlers
+    logging.getLogger("uvicorn.error").filters.clear()
     for name, level in levels.items():
         logging.getLogger(name).setLevel(level)
     structlog.reset_defaults()
@@ -64,6 +65,7 @@ def test_json_lines_hold_the_request_id_and_those_of_libraries_too() -> None:
         structlog.get_logger("adavae.request").info("request", status=200)
     logging.getLogger("uvicorn.error").warning("bad %s", "thing")
     logging.getLogger("uvicorn.error").info("chatter")
+    logging.getLogger("uvicorn.error").warning("Unsupported upgrade request.")
     structlog.get_logger("adavae.request").debug("hidden")
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [(line["event"], line["level"], line["logger"]) for line in lines] == [
