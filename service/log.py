@@ -65,5 +65,5 @@ def _quieten(name: str, settings: Settings) -> None:
 
 
 def _is_news(record: logging.LogRecord) -> bool:
-    """Java's clients offer HTTP/2 on each connection: it is declined by answering, and no reason to install anything."""
+    """Java's clients offer HTTP/2 on each connection: it is declined by answering, nothing need be installed."""
     return not record.getMessage().startswith(_DECLINED)
