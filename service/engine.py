@@ -219,8 +219,12 @@ class Engine:
         async with self._loading:
             if not self.vae.bank.has_room_for(config):
                 await self._grow(config, slot)
-            self._check_ready()
+            await self._turn_over()
             await _to_its_end(asyncio.to_thread(alone(self.vae.bank.load), slot, config, adapter_set.tensors))
+
+    async def _turn_over(self) -> None:
+        """Waits for the turn that is on: rows that were given up meanwhile are in it to its end, with their slot."""
+        await self.on_device(lambda: None, deadline_s=_STALLED_S)
 
     async def _grow(self, config: AdapterConfig, replaced: int) -> None:
         """Builds a larger bank beside the serving one; decoding drains before it takes over."""

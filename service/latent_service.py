@@ -360,7 +360,7 @@ class LatentService:
         params: Sequence[str],
         room: Room | None,
     ) -> list[Encoding]:
-        if room is None:
+        if room is None:  # the engine looks again: others may have come while a long text is tokenized
             self._engine.check_room(len(texts))
         rows = await self._token_ids(texts)
         limit = self.max_text_tokens

@@ -317,3 +317,41 @@ async def test_a_load_that_is_given_up_is_over_before_the_next_writes_to_its_slo
         expected = tiny_set(PLAIN, 8).tensors
         for name, tensor in bank.export(0).items():
             torch.testing.assert_close(tensor, expected[name])
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("method", ["encode", "decode_step"])
+async def test_a_load_waits_for_rows_of_its_slot_that_were_given_up_in_the_turn_that_is_on(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for them any more, but the device thread reads their set until the turn is over."""
+    inside, may_end, order = threading.Event(), threading.Event(), list[str]()
+    async with running() as engine:
+        vae, bank = engine.vae, engine.vae.bank
+        compute, load = getattr(vae, method), bank.load
+
+        def slow(*arguments: object) -> object:
+            inside.set()
+            may_end.wait(10.0)
+            result = compute(*arguments)
+            order.append("the turn has read")
+            return result
+
+        def watched(*arguments: object) -> None:
+            order.append("the load writes")
+            load(*arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(vae, method, slow)
+        monkeypatch.setattr(bank, "load", watched)
+        if method == "encode":
+            given_up = asyncio.ensure_future(engine.encode([[1, 2, 3]], [0], deadline_s=30))
+        else:
+            given_up = asyncio.ensure_future(engine.decode(latents(1, 0), 0, [Decoding(max_tokens=8)], deadline_s=30))
+        await asyncio.to_thread(inside.wait, 10.0)
+        given_up.cancel()
+        loading = asyncio.ensure_future(engine.load(0, tiny_set(PLAIN, 7)))
+        await asyncio.sleep(0.1)
+        assert order == []
+        may_end.set()
+        await loading
+    assert order == ["the turn has read", "the load writes"]
