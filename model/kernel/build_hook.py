@@ -1,7 +1,7 @@
-"""Compiles the decoding step while adavae is being installed: a hook of hatchling, the build backend.
+"""Compiles the blocks and the layers around z while adavae is being installed: a hook of hatchling, the build backend.
 
-Without a C++ compiler, or on another processor than x86-64, the package is installed all the same and decodes through
-PyTorch. ``python model/kernel/build_hook.py`` compiles again after a change.
+Without a C++ compiler, or on another processor than x86-64, the package is installed all the same and computes
+through PyTorch. ``python model/kernel/build_hook.py`` compiles again after a change.
 """
 
 import os

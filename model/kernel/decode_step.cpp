@@ -9,28 +9,10 @@
 namespace adavae {
 namespace {
 
-// Which row of the step stands at each place, once they are sorted by adapter set.
-std::vector<int> sorted_rows(const Step& step) {
-    std::vector<int> order;
-    for (int row = 0; row < step.num_rows; ++row) order.push_back(row);
-    std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return step.sets[a] < step.sets[b]; });
-    return order;
-}
-
-std::vector<Group> groups_of(const Step& step, const std::vector<int>& order) {
-    std::vector<Group> groups;
-    for (int place = 0; place < step.num_rows; ++place) {
-        const AdapterSet* set = step.sets[order[place]];
-        if (place == 0 || set != groups.back().set) groups.push_back({set, place, place});
-        groups.back().last = place + 1;
-    }
-    return groups;
-}
-
 class DecodeProgram : Program {
   public:
     DecodeProgram(const Backbone& backbone, const Step& step, const std::vector<int>& order)
-        : Program(backbone, groups_of(step, order), step.num_rows), step_(step), order_(order) {
+        : Program(backbone, groups_of(step.sets, order), step.num_rows), step_(step), order_(order) {
         for (int layer = 0; layer < backbone.n_layer; ++layer) add_layer(layer, step.num_rows);
         add_norm(backbone.ln_f, step.num_rows);
         phases_.push_back(product(backbone.lm_head, normed_, step.num_rows,
@@ -105,7 +87,7 @@ adavae::Outcome adavae_decode_step(const adavae::Backbone* backbone, const adava
     const adavae::Outcome outcome = adavae::checked(*backbone, *step);
     if (outcome != adavae::Outcome::kDone) return outcome;
     try {
-        const std::vector<int> order = adavae::sorted_rows(*step);
+        const std::vector<int> order = adavae::sorted_rows(step->sets, step->num_rows);
         adavae::DecodeProgram(*backbone, *step, order).run();
     } catch (const std::bad_alloc&) {
         return adavae::Outcome::kNoMemory;

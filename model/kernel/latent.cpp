@@ -3,43 +3,24 @@
 #include <algorithm>
 #include <functional>
 #include <new>
+#include <utility>
 #include <vector>
 
+#include "groups.h"
 #include "team.h"
 
 namespace adavae {
 namespace {
 
-// Rows of one set, at neighbouring places once all are sorted by set.
-struct Rows {
-    const LatentSet* set;
-    int first, last;
+using Rows = GroupOf<LatentSet>;
 
-    int count() const { return last - first; }
-};
-
-struct Sorted {
-    std::vector<int> order;  // which row stands at each place
-    std::vector<Rows> groups;
-
-    Sorted(const LatentSet* const* sets, int num_rows) {
-        for (int row = 0; row < num_rows; ++row) order.push_back(row);
-        std::stable_sort(order.begin(), order.end(), [&](int a, int b) { return sets[a] < sets[b]; });
-        for (int place = 0; place < num_rows; ++place) {
-            const LatentSet* set = sets[order[place]];
-            if (place == 0 || set != groups.back().set) groups.push_back({set, place, place});
-            groups.back().last = place + 1;
-        }
-    }
-
-    // Rows of `width` numbers, as they stand sorted.
-    std::vector<float> gathered(const float* rows, int64_t width) const {
-        std::vector<float> gathered(order.size() * width);
-        for (size_t place = 0; place < order.size(); ++place)
-            std::copy_n(rows + order[place] * width, width, gathered.data() + place * width);
-        return gathered;
-    }
-};
+// Rows of `width` numbers, in this order.
+std::vector<float> gathered(const float* rows, int64_t width, const std::vector<int>& order) {
+    std::vector<float> gathered(order.size() * width);
+    for (size_t place = 0; place < order.size(); ++place)
+        std::copy_n(rows + order[place] * width, width, gathered.data() + place * width);
+    return gathered;
+}
 
 // One product of a phase: matrix times `num_rows` rows, each row's outputs given to `take`.
 struct Part {
@@ -69,12 +50,12 @@ Phase phase_of(std::vector<Part> parts) {
 }
 
 void compute(const Posteriors& task) {
-    const Sorted sorted(task.sets, task.num_rows);
-    const std::vector<float> v_z = sorted.gathered(task.v_z, task.v_z_width);
+    const std::vector<int> rows_in_order = sorted_rows(task.sets, task.num_rows);
+    const std::vector<float> v_z = gathered(task.v_z, task.v_z_width, rows_in_order);
     std::vector<Part> parts;
-    for (const Rows& rows : sorted.groups) {
+    for (const Rows& rows : groups_of(task.sets, rows_in_order)) {
         const float* own = v_z.data() + rows.first * task.v_z_width;
-        const int* order = sorted.order.data() + rows.first;
+        const int* order = rows_in_order.data() + rows.first;
         for (const auto& [matrix, output] : {std::pair{&rows.set->mu, task.mu}, {&rows.set->logvar, task.logvar}})
             parts.push_back({matrix, own, task.v_z_width, rows.count(),
                              [=, &task, output = output](int row, int column, const float* sums, int count) {
@@ -88,9 +69,10 @@ void compute(const Posteriors& task) {
 class MemoryProgram {
   public:
     explicit MemoryProgram(const LatentMemory& task)
-        : task_(task), C_(task.n_embd), sorted_(task.sets, task.num_rows), z_(sorted_.gathered(task.z, task.latent_size)) {
+        : task_(task), C_(task.n_embd), order_(sorted_rows(task.sets, task.num_rows)),
+          groups_(groups_of(task.sets, order_)), z_(gathered(task.z, task.latent_size, order_)) {
         size_t num_vectors = 0;
-        for (const Rows& rows : sorted_.groups) {
+        for (const Rows& rows : groups_) {
             first_vectors_.push_back(num_vectors);
             num_vectors += static_cast<size_t>(rows.count()) * rows.set->positions;
         }
@@ -100,8 +82,8 @@ class MemoryProgram {
     void run() {
         for (int row = 0; row < task_.num_rows; ++row) clear_missing(row);
         std::vector<Part> projections, infusions;
-        for (size_t group = 0; group < sorted_.groups.size(); ++group) {
-            const Rows& rows = sorted_.groups[group];
+        for (size_t group = 0; group < groups_.size(); ++group) {
+            const Rows& rows = groups_[group];
             float* vectors = vectors_.data() + first_vectors_[group] * C_;  // (rows, positions, C)
             projections.push_back(projection(rows, vectors));
             for (int layer = 0; layer < task_.n_layer; ++layer) {
@@ -140,7 +122,7 @@ class MemoryProgram {
     Part infusion(const Rows& rows, const float* vectors, const Matrix& matrix, int layer, int first_position,
                   int times) const {
         const int positions = rows.set->positions;
-        const int* order = sorted_.order.data() + rows.first;
+        const int* order = order_.data() + rows.first;
         float* layer_output = task_.keys_values + static_cast<int64_t>(layer) * task_.num_rows * row_width();
         return {&matrix, vectors, C_, rows.count() * positions,
                 [=, this](int vector, int column, const float* sums, int count) {
@@ -154,7 +136,8 @@ class MemoryProgram {
 
     const LatentMemory& task_;
     const int64_t C_;
-    const Sorted sorted_;
+    const std::vector<int> order_;
+    const std::vector<Rows> groups_;
     const std::vector<float> z_;
     std::vector<size_t> first_vectors_;  // of each group
     std::vector<float> vectors_;

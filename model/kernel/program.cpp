@@ -14,7 +14,7 @@ Program::Program(const Backbone& backbone, std::vector<Group> groups, int num_ro
     : backbone_(backbone), C_(backbone.n_embd), D_(backbone.n_embd / backbone.n_head), groups_(std::move(groups)) {
     int bottleneck = 1;
     for (const Group& group : groups_) {
-        has_sequential_ |= group.has(Placement::kSequentialAttention);
+        has_sequential_ |= has(group, Placement::kSequentialAttention);
         if (group.set->adapters != nullptr) bottleneck = std::max(bottleneck, group.set->adapters[0].down.out);
     }
     for (Buffer* buffer : {&x_, &normed_, &attended_, &projected_}) buffer->resize(num_rows, C_);
@@ -61,7 +61,7 @@ void Program::add_layer(int number, int num_rows) {
 bool Program::is_sequential(int row) const {
     if (!has_sequential_) return false;
     for (const Group& group : groups_)
-        if (row < group.last) return group.has(Placement::kSequentialAttention);
+        if (row < group.last) return has(group, Placement::kSequentialAttention);
     return false;
 }
 
@@ -79,7 +79,7 @@ void Program::add_down(Phase& main, int layer, Placement placement, Buffer& inpu
     std::vector<Phase> parts;
     std::vector<int> ends{main.num_chunks};
     for (const Group& group : groups_) {
-        if (!group.has(placement) || group.first >= num_rows) continue;
+        if (!has(group, placement) || group.first >= num_rows) continue;
         const Matrix& down = group.set->adapters[layer].down;
         const int num_panels = down.num_panels(), num_blocks = (group.last - group.first + kRowsAChunk - 1) / kRowsAChunk;
         parts.push_back({Kind::kProduct, num_panels * num_blocks, [this, &down, &group, &input, num_panels](int chunk) {
@@ -102,7 +102,7 @@ void Program::add_down(Phase& main, int layer, Placement placement, Buffer& inpu
 // x += scale * Up(narrow), 32 columns of rows [first, last), for every set with this placement.
 void Program::add_up(int panel, int first, int last, int layer, Placement placement) {
     for (const Group& group : groups_) {
-        if (!group.has(placement) || group.first >= last || group.last <= first) continue;
+        if (!has(group, placement) || group.first >= last || group.last <= first) continue;
         multiply_panel(group.set->adapters[layer].up, panel, narrow_.row(0), narrow_.width(),
                        std::max(first, group.first), std::min(last, group.last),
                        [&](int row, int column, float* sums, int count) {
@@ -122,7 +122,7 @@ void Program::add_sequential_adapters(int layer, int num_rows) {
         add_up(panel, 0, num_rows, layer, Placement::kSequentialAttention);
         const int column = panel * kPanel, count = std::min(kPanel, C_ - column);
         for (const Group& group : groups_) {
-            if (!group.has(Placement::kSequentialAttention) || group.first >= num_rows) continue;
+            if (!has(group, Placement::kSequentialAttention) || group.first >= num_rows) continue;
             for (int row = group.first; row < group.last; ++row)
                 add(projected_.row(row) + column, count, x_.row(row) + column);
         }

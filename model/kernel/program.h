@@ -5,17 +5,14 @@
 #include <vector>
 
 #include "backbone.h"
+#include "groups.h"
 #include "team.h"
 
 namespace adavae {
 
-// Rows of one adapter set, neighbours in every buffer.
-struct Group {
-    const AdapterSet* set;
-    int first, last;
+using Group = GroupOf<AdapterSet>;
 
-    bool has(Placement placement) const { return set->placement == placement; }
-};
+inline bool has(const Group& group, Placement placement) { return group.set->placement == placement; }
 
 // (rows, width) numbers in one piece.
 class Buffer {
