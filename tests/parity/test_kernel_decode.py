@@ -15,30 +15,20 @@ from model.bank_shape import BankShape
 from model.config import Activation, AdapterConfig, BackboneConfig
 from model.decoder import decode_step, plain_decode_step
 from model.kernel.backbone_kernel import BackboneKernel
-from model.kernel.library import Library, library, variant
+from model.kernel.library import Library
 from model.kernel.packing import PackedAdapterSet
 from model.kv_cache import KVCache
 from model.stacked import AdapterIndex
+from tests.parity.compiled import RUNS, best_compiled, compiled_for
 from tests.tiny import TINY, VARIANTS
 
 ODD = replace(TINY, vocab_size=97, n_embd=40, n_inner=72, n_head=4)  # nothing is a multiple of 32
-RUNS = {"avx512": {"AVX512"}, "avx2": {"AVX512", "AVX2"}}
 NUM_STEPS = 5
 
 
 @pytest.fixture(params=list(RUNS))
 def compiled(request: pytest.FixtureRequest) -> Library:
     return compiled_for(request.param)
-
-
-def compiled_for(instructions: str) -> Library:
-    capability = torch.backends.cpu.get_cpu_capability()
-    if capability not in RUNS[instructions]:
-        pytest.skip(f"this processor does not run {instructions} (torch finds {capability})")
-    found = variant(instructions)
-    if found is None:
-        pytest.skip("the decoding step is not compiled here: python model/kernel/build_hook.py does, given g++")
-    return found
 
 
 class Model:
@@ -250,10 +240,7 @@ def test_rows_of_a_larger_cache_and_selected_rows(compiled: Library) -> None:
 
 
 def test_it_is_what_decode_step_uses_where_nothing_is_trained() -> None:
-    best = library()
-    if best is None:
-        pytest.skip("the decoding step is not compiled here: python model/kernel/build_hook.py does, given g++")
-    model, slots = Model(best), [0, 1]
+    model, slots = Model(best_compiled()), [0, 1]
     tokens, index = tokens_of(2)[0], AdapterIndex.of([0, 1])
     model.backbone.pack()
     assert model.backbone.kernel is not None

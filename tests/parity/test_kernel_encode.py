@@ -9,17 +9,18 @@ from torch import Tensor
 from model.adavae import pad
 from model.config import Activation, BackboneConfig
 from model.encoder import encode, plain_encode_hidden
-from model.kernel.library import KINDS, Library, library
+from model.kernel.library import KINDS, Library
 from model.kernel.packing import PackedAdapterSet
 from model.stacked import AdapterIndex
-from tests.parity.test_kernel_decode import ODD, Model, compiled_for
+from tests.parity.compiled import RUNS, best_compiled, compiled_for
+from tests.parity.test_kernel_decode import ODD, Model
 from tests.tiny import PREFIXED, TINY, VARIANTS
 
 SETS = (*VARIANTS[:1], replace(PREFIXED, prefix_length=0), *VARIANTS[2:])  # the kernel knows no encoder prefix
 LONG = replace(TINY, n_positions=300)
 
 
-@pytest.fixture(params=["avx512", "avx2"])
+@pytest.fixture(params=list(RUNS))
 def compiled(request: pytest.FixtureRequest) -> Library:
     return compiled_for(request.param)
 
@@ -128,10 +129,7 @@ def test_where_the_time_goes_is_told_to_who_asks(compiled: Library) -> None:
 
 @pytest.mark.parametrize(("slots", "is_compiled"), [([0, 2], True), ([0, 1], False)], ids=["plain", "prefix"])
 def test_it_is_what_encode_uses_except_for_prefixes_and_while_training(slots: list[int], is_compiled: bool) -> None:
-    best = library()
-    if best is None:
-        pytest.skip("the blocks are not compiled here: python model/kernel/build_hook.py does, given g++")
-    model, index = Model(best), AdapterIndex.of(slots)  # the set of slot 1 has a prefix
+    model, index = Model(best_compiled()), AdapterIndex.of(slots)  # the set of slot 1 has a prefix
     model.backbone.pack()
     assert model.backbone.kernel is not None
     model.backbone.kernel.seconds = seconds = torch.zeros(len(KINDS), dtype=torch.float64)

@@ -1,6 +1,7 @@
 """The compiled layers around z against the same through PyTorch, and against themselves in other company."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ from model.kernel.latent_kernel import LatentKernel
 from model.kernel.library import Library
 from model.posterior import Posterior
 from model.stacked import AdapterIndex
-from tests.parity.test_kernel_decode import ODD, Model, compiled_for
+from tests.parity.compiled import RUNS, best_compiled, compiled_for
+from tests.parity.test_kernel_decode import ODD, Model
 from tests.tiny import TINY, VARIANTS
 
 SETS = (
@@ -22,7 +24,7 @@ SETS = (
 )
 
 
-@pytest.fixture(params=["avx512", "avx2"])
+@pytest.fixture(params=list(RUNS))
 def compiled(request: pytest.FixtureRequest) -> Library:
     return compiled_for(request.param)
 
@@ -153,3 +155,22 @@ def test_a_set_that_takes_over_anothers_memory_is_itself(compiled: Library) -> N
     for name in ("mu", "logvar"):
         assert torch.equal(getattr(posterior(model, slots), name), getattr(posterior(untouched, slots), name))
     check_against_plain(model, slots)
+
+
+def test_it_is_what_a_serving_bank_uses_where_nothing_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, slots, calls = Model(best_compiled()), [0, 2], list[str]()
+    for name in ("posterior", "memory"):
+        original = getattr(model.bank.latent_kernel, name)
+
+        def spied(*args: Any, name: str = name, original: Any = original, **options: Any) -> Any:
+            calls.append(name)
+            return original(*args, **options)
+
+        monkeypatch.setattr(model.bank.latent_kernel, name, spied)
+    with torch.inference_mode():
+        posterior(model, slots)
+        memory(model, slots)
+    assert calls == ["posterior", "memory"]
+    posterior(model, slots)
+    memory(model, slots)
+    assert calls == ["posterior", "memory"]

@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.kernel.library import library
 from model.sampling import Decoding, Strategy
 from model.text_model import TextModel
 from service.device_work import EngineLimits
 from service.engine import Engine
 from service.metrics import Metrics
+from tests.parity.compiled import best_compiled
 from tests.tiny import VARIANTS
 from tests.tiny_text import NAMED, tiny_pretrained, tiny_set
 
@@ -27,8 +27,7 @@ def text_models() -> list[TextModel]:
 async def started(*, is_compiled: bool) -> Engine:
     pretrained = tiny_pretrained()
     if is_compiled:
-        if library() is None:
-            pytest.skip("the blocks are not compiled here: python model/kernel/build_hook.py does, given g++")
+        best_compiled()
         pretrained.backbone.pack()
     engine = Engine(pretrained, VARIANTS, num_slots=NUM_SETS, limits=LIMITS, metrics=Metrics())
     await engine.start()
