@@ -1,6 +1,6 @@
 """What the routes call: requests on texts and latent vectors, answered over registry, cache and engine.
 
-    texts -> adapter set pinned -> cache look-up -> engine for the misses -> cache
+    texts -> adapter set pinned -> text encoder: cache look-up -> engine for the misses -> cache
     z     -> engine -> texts
 
 One adapter set version serves a request from its first row to its last.
@@ -29,7 +29,7 @@ from service.adapter_registry import AdapterRegistry, PinnedAdapter
 from service.commands.loading import load_pretrained, open_store
 from service.compute_threads import available_threads, use_threads
 from service.device_work import EngineLimits
-from service.encoding_cache import EncodingCache, encoding_key
+from service.encoding_cache import EncodingCache
 from service.engine import Engine, Room
 from service.errors import EngineStopped, InvalidRequest
 from service.metrics import Metrics
@@ -43,15 +43,13 @@ from service.results import (
     DecodeResult,
     EncodedText,
     EncodeResult,
-    Encoding,
     InterpolateResult,
     TextPiece,
 )
 from service.settings import Settings
-from service.single_flight import SingleFlight
+from service.text_encoder import TextEncoder
 from service.text_stream import TextStream
 
-_INLINE_CHARACTERS = 20_000  # above it tokenizing leaves the event loop
 _log = structlog.get_logger("adavae.service")
 
 
@@ -62,12 +60,11 @@ class LatentService:
         """Opens nothing yet: ``start`` does."""
         self.settings, self.metrics = settings, metrics
         self._problem: str | None = "the model is being loaded"
-        self._single_flight = SingleFlight()
-        self._num_cache_errors = 0
         self._engine: Engine
         self._pretrained: PretrainedBackbone
         self._registry: AdapterRegistry
         self._cache: EncodingCache
+        self._encoder: TextEncoder
 
     async def start(self) -> None:
         """Loads the backbone, finds the adapter sets, starts the engine.
@@ -104,6 +101,14 @@ class LatentService:
             metrics=self.metrics,
         )
         await self._engine.start()
+        self._encoder = TextEncoder(
+            self._pretrained,
+            self._engine,
+            self._cache,
+            self.metrics,
+            max_tokens=self.max_text_tokens,
+            deadline_s=settings.deadline_s,
+        )
         self._registry = AdapterRegistry(
             store,
             self._engine,
@@ -187,7 +192,7 @@ class LatentService:
             ServiceError: Overloaded, not ready, or too late.
         """
         async with self._pinned(adapter) as pinned:
-            return EncodeResult(_ref(pinned), await self._encoded(texts, pinned, truncate=truncate))
+            return EncodeResult(_ref(pinned), await self._encoder.encode(texts, pinned, truncate=truncate))
 
     async def decode(
         self, z: Sequence[Sequence[float]], *, adapter: str | None, decodings: Sequence[Decoding]
@@ -239,7 +244,7 @@ class LatentService:
         async with self._pinned(adapter) as pinned:
             with self._engine.room_for(steps) as room:
                 params = ("source", "target")
-                ends = await self._encoded([source, target], pinned, truncate=False, params=params, room=room)
+                ends = await self._encoder.encode([source, target], pinned, truncate=False, params=params, room=room)
                 first, last = (torch.from_numpy(end.encoding.mu.copy()) for end in ends)
                 latents = latent_ops.interpolate(first, last, steps, method).numpy()
                 rows = await self._decoded(latents, pinned, [decoding] * steps, room)
@@ -251,7 +256,9 @@ class LatentService:
         """``c`` changed as ``a`` changes into ``b`` (paper Table 4), ``samples`` times with seeds that count up."""
         async with self._pinned(adapter) as pinned:
             with self._engine.room_for(max(samples, 3)) as room:
-                encoded = await self._encoded([a, b, c], pinned, truncate=False, params=("a", "b", "c"), room=room)
+                encoded = await self._encoder.encode(
+                    [a, b, c], pinned, truncate=False, params=("a", "b", "c"), room=room
+                )
                 mu_a, mu_b, mu_c = (torch.from_numpy(row.encoding.mu.copy()) for row in encoded)
                 z = latent_ops.analogy(mu_a, mu_b, mu_c, scale).numpy()
                 rows = await self._decoded(np.stack([z] * samples), pinned, _seeded(decoding, samples), room)
@@ -267,7 +274,7 @@ class LatentService:
             labels = pinned.config.labels
             if not labels:
                 raise AdapterSetMismatch(self._no_head(pinned))
-            encoded = await self._encoded(texts, pinned, truncate=truncate)
+            encoded = await self._encoder.encode(texts, pinned, truncate=truncate)
             mu = np.stack([row.encoding.mu for row in encoded])
             probabilities = await self._engine.classify(mu, pinned.slot, deadline_s=self.settings.deadline_s)
             rows = zip(encoded, probabilities.tolist(), strict=True)
@@ -296,93 +303,6 @@ class LatentService:
         self._check_ready()
         async with self._registry.acquire(adapter) as pinned:
             yield pinned
-
-    async def _encoded(
-        self,
-        texts: Sequence[str],
-        pinned: PinnedAdapter,
-        *,
-        truncate: bool,
-        params: Sequence[str] | None = None,
-        room: Room | None = None,
-    ) -> tuple[EncodedText, ...]:
-        """Encodings from the cache where it has them, from the engine where not."""
-        for number, text in enumerate(texts):
-            if not text:
-                raise InvalidRequest("the text is empty: give at least one character", param=_param(number, params))
-        keys = [self._key(text, pinned, truncate=truncate) for text in texts]
-        cached = await self._looked_up(keys)
-        missing = {key: text for key, text, found in zip(keys, texts, cached, strict=True) if found is None}
-        numbers = {text: number for number, text in reversed(list(enumerate(texts)))}
-
-        async def compute(own: list[str]) -> list[Encoding]:
-            chosen = [missing[key] for key in own]
-            names = [_param(numbers[text], params) for text in chosen]
-            encodings = await self._computed(chosen, pinned, truncate=truncate, params=names, room=room)
-            await self._cache.put_many(dict(zip(own, encodings, strict=True)))
-            return encodings
-
-        computed: dict[str, Encoding] = {}
-        if missing:
-            order = list(missing)
-            computed = dict(zip(order, await self._single_flight.gather(order, compute), strict=True))
-        return tuple(
-            EncodedText(found, is_cached=True) if found is not None else EncodedText(computed[key], is_cached=False)
-            for key, found in zip(keys, cached, strict=True)
-        )
-
-    async def _looked_up(self, keys: Sequence[str]) -> list[Encoding | None]:
-        """One look-up for the whole request, counted."""
-        cached = await self._cache.get_many(keys)
-        num_hits = sum(found is not None for found in cached)
-        self.metrics.cache_hits_total.inc(num_hits)
-        self.metrics.cache_misses_total.inc(len(keys) - num_hits)
-        num_errors = self._cache.counts.errors
-        self.metrics.cache_errors_total.inc(num_errors - self._num_cache_errors)
-        self._num_cache_errors = num_errors
-        return cached
-
-    def _key(self, text: str, pinned: PinnedAdapter, *, truncate: bool) -> str:
-        return encoding_key(
-            backbone_digest=f"{self._pretrained.digest}/{self._pretrained.backbone.wte.weight.dtype}",
-            adapter_digest=pinned.digest,
-            max_tokens=self.max_text_tokens,
-            is_truncating=truncate,
-            text=text,
-        )
-
-    async def _computed(
-        self,
-        texts: Sequence[str],
-        pinned: PinnedAdapter,
-        *,
-        truncate: bool,
-        params: Sequence[str],
-        room: Room | None,
-    ) -> list[Encoding]:
-        if room is None:  # the engine looks again: others may have come while a long text is tokenized
-            self._engine.check_room(len(texts))
-        rows = await self._token_ids(texts)
-        limit = self.max_text_tokens
-        for row, param in zip(rows, params, strict=True):
-            if len(row) > limit and not truncate:
-                raise InvalidRequest(
-                    f"the text has {len(row)} tokens, the limit is {limit}: shorten it, or set truncate to true",
-                    param=param,
-                    code="text_too_long",
-                )
-        cut = [row[:limit] for row in rows]
-        deadline_s = self.settings.deadline_s
-        encoded = await self._engine.encode(cut, [pinned.slot] * len(cut), deadline_s=deadline_s, room=room)
-        return [
-            Encoding(own.mu, own.logvar, len(row), is_truncated=len(whole) > limit)
-            for own, row, whole in zip(encoded, cut, rows, strict=True)
-        ]
-
-    async def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        if sum(map(len, texts)) <= _INLINE_CHARACTERS:
-            return self._pretrained.tokenizer.encode_many(texts)
-        return await asyncio.to_thread(self._pretrained.tokenizer.encode_many, texts)
 
     async def _decoded(
         self, z: NDArray[np.float32], pinned: PinnedAdapter, decodings: Sequence[Decoding], room: Room | None = None
@@ -434,10 +354,6 @@ class LatentService:
 
 def _ref(pinned: PinnedAdapter) -> AdapterRef:
     return AdapterRef(pinned.name, pinned.version)
-
-
-def _param(number: int, params: Sequence[str] | None) -> str:
-    return params[number] if params is not None else f"texts[{number}]"
 
 
 def _seeded(decoding: Decoding, num: int) -> list[Decoding]:
