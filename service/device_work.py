@@ -17,7 +17,7 @@ from torch import Tensor
 from model.adavae import AdaVAE, pad
 from model.errors import AdaVAEError
 from model.stacked import AdapterIndex
-from service.decode_batch import DecodeBatch, DecodeRow
+from service.decode_batch import DecodeBatch, DecodeRow, Outcome
 from service.metrics import Metrics
 from service.micro_batch import cut, run_bisecting
 from service.ticket import Ticket
@@ -176,7 +176,7 @@ class DeviceWork:
         if self.calls and self.calls[0].needs_empty_decode:
             return []
         rows: list[DecodeRow] = []
-        num_plain = 0
+        failed: list[Outcome] = []
         while self.decoding and len(self.batch) + len(rows) < self.limits.decode_rows:
             if not self.batch.has_room_for(self.decoding[0]):
                 break
@@ -184,14 +184,11 @@ class DeviceWork:
             if row.ticket.is_abandoned:
                 continue
             if row.is_beam:  # takes its first step at once: one after the other
-                failed = self.batch.join([row])
-                if failed:
-                    return [(row.ticket, row.number, failed[0][1])]
-                continue
-            rows.append(row)
-            num_plain += 1
-        outcomes = self.batch.join(rows) if rows else []
-        return [(row.ticket, row.number, error) for row, error in outcomes]
+                failed += self.batch.join([row])
+            else:
+                rows.append(row)
+        failed += self.batch.join(rows)
+        return [(row.ticket, row.number, error) for row, error in failed]
 
     def _decode(self) -> list[Done]:
         num_rows = len(self.batch)
