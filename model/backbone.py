@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.config import Activation, BackboneConfig
-from model.kernel.backbone_kernel import BackboneKernel
-from model.projection import Projection
+from adavae.model.config import Activation, BackboneConfig
+from adavae.model.kernel.backbone_kernel import BackboneKernel
+from adavae.model.projection import Projection
 
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     Activation.GELU_NEW: lambda x: F.gelu(x, approximate="tanh"),

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Self
 
-from model.config import AdapterConfig, AdapterPlacement, LatentAggregation
+from adavae.model.config import AdapterConfig, AdapterPlacement, LatentAggregation
 
 _SIZES = (  # of a bank's shape, each as large as its largest set asks for
     "encoder_layers",

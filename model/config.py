@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Self
 
-from model.errors import ConfigError
+from adavae.model.errors import ConfigError
 
 
 def _require(is_met: bool, field: str, value: object, rule: str) -> None:

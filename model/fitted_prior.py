@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from model.errors import ConfigError
+from adavae.model.errors import ConfigError
 
 _DIGITS = 4  # a ten-thousandth of the prior's standard deviation
 

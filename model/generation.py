@@ -9,9 +9,9 @@ from typing import Generic, Literal, Protocol, TypeVar
 import torch
 from torch import Tensor
 
-from model.errors import LogitsNotFinite
-from model.sampling import Decoding, Strategy, next_tokens, penalised
-from model.stacked import AdapterIndex
+from adavae.model.errors import LogitsNotFinite
+from adavae.model.sampling import Decoding, Strategy, next_tokens, penalised
+from adavae.model.stacked import AdapterIndex
 
 FinishReason = Literal["stop", "length"]
 OnToken = Callable[[int, int], None]

@@ -5,7 +5,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from model.errors import ConfigError, LatentShapeError
+from adavae.model.errors import ConfigError, LatentShapeError
 
 _NEARLY_PARALLEL = 1e-4  # radians; below it the sphere's arc is a line
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from model.config import AdapterConfig
+from adavae.model.config import AdapterConfig
 
 _FIGURES = {
     "accuracy": "accuracy",

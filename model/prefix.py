@@ -9,8 +9,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from model.config import AdapterConfig, BackboneConfig
-from model.stacked import AdapterIndex
+from adavae.model.config import AdapterConfig, BackboneConfig
+from adavae.model.stacked import AdapterIndex
 
 
 class PrefixMLP(nn.Module):

@@ -14,11 +14,11 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from model.backbone import Backbone
-from model.config import BackboneConfig
-from model.errors import BackboneNotFound, ConfigError, WeightsCorrupted
-from model.storage import write_atomically
-from model.tokenizer import Tokenizer
+from adavae.model.backbone import Backbone
+from adavae.model.config import BackboneConfig
+from adavae.model.errors import BackboneNotFound, ConfigError, WeightsCorrupted
+from adavae.model.storage import write_atomically
+from adavae.model.tokenizer import Tokenizer
 
 _WEIGHTS = "model.safetensors"
 _HUB_FILES = ["config.json", _WEIGHTS, "tokenizer.json", "vocab.json", "merges.txt"]

@@ -10,8 +10,8 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from model.drawing import draw
-from model.errors import ConfigError
+from adavae.model.drawing import draw
+from adavae.model.errors import ConfigError
 
 
 class Strategy(StrEnum):

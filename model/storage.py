@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from model.errors import AdapterSetExists, StorageFull
+from adavae.model.errors import AdapterSetExists, StorageFull
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _TEMPORARY, _STAGING = ".writing-", ".staging-"

@@ -9,7 +9,7 @@ from typing import Self
 import tokenizers
 from tokenizers import AddedToken, decoders, models, pre_tokenizers
 
-from model.errors import BackboneNotFound, WeightsCorrupted
+from adavae.model.errors import BackboneNotFound, WeightsCorrupted
 
 END_OF_TEXT = "<|endoftext|>"
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import torch
 
-from model.adapters import AdapterBank
-from model.backbone import Backbone
-from model.config import (
+from adavae.model.adapters import AdapterBank
+from adavae.model.backbone import Backbone
+from adavae.model.config import (
     GPT2_124M,
     AdapterConfig,
     AdapterPlacement,

@@ -16,15 +16,15 @@ from typing import Protocol
 
 import structlog
 
-from model.adapter_set import AdapterSet, Manifest, check_fits, read_adapter_set
-from model.adapter_store import AdapterStore
-from model.config import AdapterConfig
-from model.errors import AdapterSetNotFound, AdaVAEError, WeightsCorrupted
-from service.bank_slots import BankSlots, Place
-from service.compute_threads import alone
-from service.errors import ServiceError
-from service.installed_version import REFUSALS, InstalledVersion, Problem, scan
-from service.results import AdapterState
+from adavae.model.adapter_set import AdapterSet, Manifest, check_fits, read_adapter_set
+from adavae.model.adapter_store import AdapterStore
+from adavae.model.config import AdapterConfig
+from adavae.model.errors import AdapterSetNotFound, AdaVAEError, WeightsCorrupted
+from adavae.service.bank_slots import BankSlots, Place
+from adavae.service.compute_threads import alone
+from adavae.service.errors import ServiceError
+from adavae.service.installed_version import REFUSALS, InstalledVersion, Problem, scan
+from adavae.service.results import AdapterState
 
 _MANY_ARRIVALS = 64  # new names at once beyond which each is verified when it is first asked for, not before
 _PAUSE_S = 0.1  # between looks that unknown names ask for

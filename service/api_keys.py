@@ -10,8 +10,8 @@ from typing import Literal, get_args
 
 from starlette.datastructures import Headers
 
-from service.errors import ServiceError
-from service.settings import Settings, SettingsError
+from adavae.service.errors import ServiceError
+from adavae.service.settings import Settings, SettingsError
 
 Scope = Literal["infer", "train", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)

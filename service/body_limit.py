@@ -9,8 +9,8 @@ from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.errors import ServiceError
-from service.replies import error_reply
+from adavae.service.errors import ServiceError
+from adavae.service.replies import error_reply
 
 _UPLOAD_PATH = "/v1/files"
 _FORM_BYTES = 64 * 1024  # what a form has around its file

@@ -11,14 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.adavae import AdaVAE
-from model.errors import LogitsNotFinite
-from model.generation import BeamSearch, Generated
-from model.row_cache import RowCache
-from model.sampling import Decoding, Strategy, next_tokens
-from model.stacked import AdapterIndex
-from service.micro_batch import run_bisecting
-from service.ticket import Ticket
+from adavae.model.adavae import AdaVAE
+from adavae.model.errors import LogitsNotFinite
+from adavae.model.generation import BeamSearch, Generated
+from adavae.model.row_cache import RowCache
+from adavae.model.sampling import Decoding, Strategy, next_tokens
+from adavae.model.stacked import AdapterIndex
+from adavae.service.micro_batch import run_bisecting
+from adavae.service.ticket import Ticket
 
 _MAX_BEAM_SEARCHES = 4  # side by side; each is a batch of its own
 

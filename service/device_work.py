@@ -14,13 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.adavae import AdaVAE, pad
-from model.errors import AdaVAEError
-from model.stacked import AdapterIndex
-from service.decode_batch import DecodeBatch, DecodeRow, Outcome
-from service.metrics import Metrics
-from service.micro_batch import cut, run_bisecting
-from service.ticket import Ticket
+from adavae.model.adavae import AdaVAE, pad
+from adavae.model.errors import AdaVAEError
+from adavae.model.stacked import AdapterIndex
+from adavae.service.decode_batch import DecodeBatch, DecodeRow, Outcome
+from adavae.service.metrics import Metrics
+from adavae.service.micro_batch import cut, run_bisecting
+from adavae.service.ticket import Ticket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from service.results import Encoding
+from adavae.service.results import Encoding
 
 KEY_PREFIX = "adavae:enc:1:"
 KEY_LENGTH = len(KEY_PREFIX) + 2 * sha256().digest_size

@@ -21,21 +21,21 @@ import structlog
 import torch
 from numpy.typing import NDArray
 
-from model.adapter_set import AdapterSet
-from model.adapters import AdapterBank
-from model.adavae import AdaVAE
-from model.bank_shape import BankShape
-from model.config import AdapterConfig
-from model.generation import Generated
-from model.pretrained import PretrainedBackbone
-from model.sampling import Decoding
-from model.stacked import AdapterIndex
-from service.compute_threads import alone, available_threads, use_threads
-from service.decode_batch import DecodeRow
-from service.device_work import Call, DeviceWork, Done, EncodedRow, EncodeRow, EngineLimits, Work
-from service.errors import DeadlineExceeded, EngineStopped, Overloaded
-from service.metrics import Metrics
-from service.ticket import Ticket
+from adavae.model.adapter_set import AdapterSet
+from adavae.model.adapters import AdapterBank
+from adavae.model.adavae import AdaVAE
+from adavae.model.bank_shape import BankShape
+from adavae.model.config import AdapterConfig
+from adavae.model.generation import Generated
+from adavae.model.pretrained import PretrainedBackbone
+from adavae.model.sampling import Decoding
+from adavae.model.stacked import AdapterIndex
+from adavae.service.compute_threads import alone, available_threads, use_threads
+from adavae.service.decode_batch import DecodeRow
+from adavae.service.device_work import Call, DeviceWork, Done, EncodedRow, EncodeRow, EngineLimits, Work
+from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
+from adavae.service.metrics import Metrics
+from adavae.service.ticket import Ticket
 
 Result = TypeVar("Result")
 OnToken = Callable[[int, int], None]

@@ -9,9 +9,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from model.errors import AdaVAEError
-from service.errors import InvalidRequest, ServiceError, service_error
-from service.replies import error_reply
+from adavae.model.errors import AdaVAEError
+from adavae.service.errors import InvalidRequest, ServiceError, service_error
+from adavae.service.replies import error_reply
 
 _LONGEST_SHOWN = 60
 _NO_OBJECT = {"model_type", "model_attributes_type", "dict_type"}

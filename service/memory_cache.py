@@ -6,8 +6,8 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from service.encoding_cache import KEY_LENGTH, CacheCounts, is_finite, packed_size
-from service.results import Encoding
+from adavae.service.encoding_cache import KEY_LENGTH, CacheCounts, is_finite, packed_size
+from adavae.service.results import Encoding
 
 # What CPython adds to an entry's bytes: two arrays, the key's header, three dictionaries' slots. Measured by a test.
 ENTRY_OVERHEAD_BYTES = 700

@@ -1,9 +1,9 @@
 """Which encoding cache the settings ask for: Redis, this process's memory, or none."""
 
-from service.encoding_cache import EncodingCache, NoCache
-from service.memory_cache import MemoryCache
-from service.redis_cache import RedisCache
-from service.settings import Settings
+from adavae.service.encoding_cache import EncodingCache, NoCache
+from adavae.service.memory_cache import MemoryCache
+from adavae.service.redis_cache import RedisCache
+from adavae.service.settings import Settings
 
 
 def open_cache(settings: Settings) -> EncodingCache:

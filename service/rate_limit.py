@@ -7,8 +7,8 @@ from limits import RateLimitItem, parse_many
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
-from service.errors import ServiceError
-from service.settings import SettingsError
+from adavae.service.errors import ServiceError
+from adavae.service.settings import SettingsError
 
 
 class RateLimit:

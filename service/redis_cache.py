@@ -16,9 +16,9 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError, InvalidResponse, NoPermissionError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
-from model.errors import ConfigError
-from service.encoding_cache import KEY_PREFIX, CacheCounts, is_finite, pack, unpack
-from service.results import Encoding
+from adavae.model.errors import ConfigError
+from adavae.service.encoding_cache import KEY_PREFIX, CacheCounts, is_finite, pack, unpack
+from adavae.service.results import Encoding
 
 FIRST_PROBE_DELAY_S = 0.25
 LAST_PROBE_DELAY_S = 2.0

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 from starlette.responses import Response
 
-from service.errors import ServiceError
+from adavae.service.errors import ServiceError
 
 _LONGEST_MESSAGE, _LONGEST_PARAM = 2000, 200
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from model.latent_ops import Interpolation
-from model.sampling import Decoding, Strategy
-from service.errors import ErrorType
+from adavae.model.latent_ops import Interpolation
+from adavae.model.sampling import Decoding, Strategy
+from adavae.service.errors import ErrorType
 
 _EXAMPLE_Z: list[JsonValue] = [round(0.8 - 0.05 * place, 2) for place in range(32)]
 _STRATEGY_OF = {"temperature": "sample", "top_k": "sample", "top_p": "sample", "num_beams": "beam"}

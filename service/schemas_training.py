@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from model.adapter_set import check_name
-from model.errors import ConfigError
-from service.jobs.hyperparameters import Hyperparameters, PresetName
-from service.jobs.job import NewJob
-from service.schemas import Body, Reply, Whole
+from adavae.model.adapter_set import check_name
+from adavae.model.errors import ConfigError
+from adavae.service.jobs.hyperparameters import Hyperparameters, PresetName
+from adavae.service.jobs.job import NewJob
+from adavae.service.schemas import Body, Reply, Whole
 
 EVENT_ID = r"^ftevent-[0-9]{1,12}$"
 IDEMPOTENCY_KEY = r"^[!-~]+$"

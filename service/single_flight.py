@@ -6,7 +6,7 @@ Knows nothing of encodings' content or of caches; keys are what makes two pieces
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from service.results import Encoding
+from adavae.service.results import Encoding
 
 Compute = Callable[[list[str]], Awaitable[list[Encoding]]]
 _Flight = asyncio.Future[Encoding | None]

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 
-from model.pretrained import PretrainedBackbone
-from service.adapter_registry import PinnedAdapter
-from service.encoding_cache import EncodingCache, encoding_key
-from service.engine import Engine, Room
-from service.errors import InvalidRequest
-from service.metrics import Metrics
-from service.results import EncodedText, Encoding
-from service.single_flight import SingleFlight
+from adavae.model.pretrained import PretrainedBackbone
+from adavae.service.adapter_registry import PinnedAdapter
+from adavae.service.encoding_cache import EncodingCache, encoding_key
+from adavae.service.engine import Engine, Room
+from adavae.service.errors import InvalidRequest
+from adavae.service.metrics import Metrics
+from adavae.service.results import EncodedText, Encoding
+from adavae.service.single_flight import SingleFlight
 
 _INLINE_CHARACTERS = 20_000  # above it tokenizing leaves the event loop
 

@@ -5,11 +5,11 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from model.adapters import AdapterBank
-from model.adavae import AdaVAE
-from model.backbone import Backbone
-from model.bank_shape import BankShape
-from model.config import (
+from adavae.model.adapters import AdapterBank
+from adavae.model.adavae import AdaVAE
+from adavae.model.backbone import Backbone
+from adavae.model.bank_shape import BankShape
+from adavae.model.config import (
     AdapterConfig,
     AdapterPlacement,
     BackboneConfig,

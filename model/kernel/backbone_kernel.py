@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Optional, cast
 import torch
 from torch import Tensor
 
-from model.config import Activation
-from model.kernel.library import (
+from adavae.model.config import Activation
+from adavae.model.kernel.library import (
     BackboneFields,
     LayerFields,
     Library,
@@ -23,11 +23,11 @@ from model.kernel.library import (
     library,
     pointers,
 )
-from model.kernel.packing import KeptTensors, PackedAdapterSet
-from model.kv_cache import KVCache
+from adavae.model.kernel.packing import KeptTensors, PackedAdapterSet
+from adavae.model.kv_cache import KVCache
 
 if TYPE_CHECKING:
-    from model.backbone import Backbone, Block
+    from adavae.model.backbone import Backbone, Block
 
 _ACTIVATIONS = {Activation.GELU_NEW: 0, Activation.GELU_TANH: 0, Activation.GELU: 1, Activation.RELU: 2}
 

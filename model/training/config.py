@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from model.config import AdapterConfig, BackboneConfig
-from model.errors import ConfigError
-from model.training.objective import FreeBits
+from adavae.model.config import AdapterConfig, BackboneConfig
+from adavae.model.errors import ConfigError
+from adavae.model.training.objective import FreeBits
 
 
 class Preset(StrEnum):

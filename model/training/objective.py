@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.adavae import AdaVAE
-from model.posterior import Posterior
-from model.stacked import AdapterIndex
-from model.training.cross_entropy import sliced_cross_entropy
+from adavae.model.adavae import AdaVAE
+from adavae.model.posterior import Posterior
+from adavae.model.stacked import AdapterIndex
+from adavae.model.training.cross_entropy import sliced_cross_entropy
 
 
 class FreeBits(StrEnum):

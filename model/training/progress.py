@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model.training.objective import Loss
+from adavae.model.training.objective import Loss
 
 if TYPE_CHECKING:
-    from model.training.loop import TrainingRun
+    from adavae.model.training.loop import TrainingRun
 
 _LOG_EVERY = 10
 

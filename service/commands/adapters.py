@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from model.errors import WeightsCorrupted
-from service.commands import loading
-from service.commands.options import JsonOption
-from service.settings import load_settings
-from service.terminal import Column, Output, Record, column
+from adavae.model.errors import WeightsCorrupted
+from adavae.service.commands import loading
+from adavae.service.commands.options import JsonOption
+from adavae.service.settings import load_settings
+from adavae.service.terminal import Column, Output, Record, column
 
 if TYPE_CHECKING:
-    from model.adapter_store import AdapterEntry
+    from adavae.model.adapter_store import AdapterEntry
 
 ReferenceArgument = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="An installed adapter set.")]
 

@@ -2,20 +2,20 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from model.errors import ConfigError
-from service.settings import Settings
+from adavae.model.errors import ConfigError
+from adavae.service.settings import Settings
 
 if TYPE_CHECKING:
     import torch
 
-    from model.adapter_store import AdapterStore
-    from model.pretrained import PretrainedBackbone
-    from model.text_model import TextModel
+    from adavae.model.adapter_store import AdapterStore
+    from adavae.model.pretrained import PretrainedBackbone
+    from adavae.model.text_model import TextModel
 
 
 def open_store(settings: Settings) -> "AdapterStore":
     """The adapter sets that are installed: the user's own and the bundled ones."""
-    from model.adapter_store import AdapterStore
+    from adavae.model.adapter_store import AdapterStore
 
     return AdapterStore(settings.own_adapters, bundled=(settings.bundled_adapters,))
 
@@ -33,7 +33,7 @@ def load_pretrained(settings: Settings, device: str | None) -> "PretrainedBackbo
     """
     import torch
 
-    from model.pretrained import load_backbone
+    from adavae.model.pretrained import load_backbone
 
     where = prepare_device(settings, device)
     return load_backbone(settings.backbone_source, getattr(torch, settings.dtype), device=where)
@@ -41,7 +41,7 @@ def load_pretrained(settings: Settings, device: str | None) -> "PretrainedBackbo
 
 def load_text_model(settings: Settings, references: list[str], device: str | None = None) -> "TextModel":
     """The model over the configured backbone with these adapter sets; raises as ``TextModel.load`` does."""
-    from model.text_model import TextModel
+    from adavae.model.text_model import TextModel
 
     return TextModel.load(load_pretrained(settings, device), open_store(settings), references)
 

@@ -5,9 +5,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.config import BackboneConfig
-from model.errors import BackboneNotFound, WeightsCorrupted
-from service.settings import Settings
+from adavae.model.config import BackboneConfig
+from adavae.model.errors import BackboneNotFound, WeightsCorrupted
+from adavae.service.settings import Settings
 
 _DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "U8": "uint8", "BOOL": "bool"}
 _CHUNK_BYTES = 1024**2
@@ -48,7 +48,7 @@ def describe_backbone(settings: Settings) -> BackboneDescription:
 
 def _loaded(settings: Settings) -> BackboneDescription:
     """From the hub: fetched and loaded once, as there is no other way to it."""
-    from model.pretrained import load_backbone
+    from adavae.model.pretrained import load_backbone
 
     pretrained = load_backbone(settings.backbone_source)
     return BackboneDescription(pretrained.backbone.config, pretrained.digest)

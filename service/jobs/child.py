@@ -1,4 +1,4 @@
-"""The training process of one attempt: ``python -m service.jobs.child``, started by a worker, talked to over pipes.
+"""The training process of one attempt: ``python -m adavae.service.jobs.child``, which a worker talks to over pipes.
 
 It reads an order and commands from standard input, tells what happens on standard output, and ends the job itself when
 its set is in place, under the job's lock. When standard input closes the worker is gone, and the process ends at once.
@@ -16,21 +16,21 @@ from io import RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from model.errors import TrainingInterrupted
-from service.jobs.attempt_files import attempt_directory, inherit
-from service.jobs.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
-from service.jobs.claims import Claim, Claims
-from service.jobs.failures import failure_of
-from service.jobs.job import Job, JobError
-from service.jobs.job_errors import ClaimLost
-from service.jobs.job_store import JobStore
-from service.jobs.verdict import NotWorthPublishing, judge
-from service.settings import Settings, let_threads_wait_briefly
+from adavae.model.errors import TrainingInterrupted
+from adavae.service.jobs.attempt_files import attempt_directory, inherit
+from adavae.service.jobs.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
+from adavae.service.jobs.claims import Claim, Claims
+from adavae.service.jobs.failures import failure_of
+from adavae.service.jobs.job import Job, JobError
+from adavae.service.jobs.job_errors import ClaimLost
+from adavae.service.jobs.job_store import JobStore
+from adavae.service.jobs.verdict import NotWorthPublishing, judge
+from adavae.service.settings import Settings, let_threads_wait_briefly
 
 if TYPE_CHECKING:
-    from model.adapter_set import Manifest
-    from model.training.progress import Progress
-    from model.training.run import TrainingRequest
+    from adavae.model.adapter_set import Manifest
+    from adavae.model.training.progress import Progress
+    from adavae.model.training.run import TrainingRequest
 
 
 def main() -> None:
@@ -90,9 +90,9 @@ def carry_out(order: Order, voice: Voice, should_stop: threading.Event) -> int:
 
 
 def _train(order: Order, settings: Settings, voice: Voice, should_stop: threading.Event) -> None:
-    from model.training.checkpoint import latest_checkpoint
-    from model.training.run import train_adapter_set
-    from service.commands.loading import load_pretrained
+    from adavae.model.training.checkpoint import latest_checkpoint
+    from adavae.model.training.run import train_adapter_set
+    from adavae.service.commands.loading import load_pretrained
 
     store = JobStore(settings.jobs)
     job, directory = store.get(order.job_id), store.directory(order.job_id)
@@ -128,9 +128,9 @@ def _train(order: Order, settings: Settings, voice: Voice, should_stop: threadin
 
 
 def _request(order: Order, job: Job, settings: Settings) -> "TrainingRequest":
-    from model.training.config import TrainingConfig
-    from model.training.run import TrainingRequest
-    from service.commands.loading import open_store
+    from adavae.model.training.config import TrainingConfig
+    from adavae.model.training.run import TrainingRequest
+    from adavae.service.commands.loading import open_store
 
     config = TrainingConfig.from_dict(job.config)
     return TrainingRequest(

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
-from model.errors import DatasetError
-from model.training.corpus import Dataset, read_dataset
+from adavae.model.errors import DatasetError
+from adavae.model.training.corpus import Dataset, read_dataset
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 

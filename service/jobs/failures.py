@@ -4,7 +4,7 @@ import errno
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from model.errors import (
+from adavae.model.errors import (
     AdapterSetMismatch,
     AdapterSetNotFound,
     AdaVAEError,
@@ -17,8 +17,8 @@ from model.errors import (
     TrainingDiverged,
     WeightsCorrupted,
 )
-from service.jobs.job import JobError
-from service.jobs.verdict import NotWorthPublishing
+from adavae.service.jobs.job import JobError
+from adavae.service.jobs.verdict import NotWorthPublishing
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

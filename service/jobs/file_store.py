@@ -23,16 +23,16 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from model.errors import DatasetError, StorageFull
-from model.storage import publish_directory, write_atomically
-from service.errors import InvalidRequest, ServiceError
-from service.jobs.dataset_report import DatasetReport, report_on
-from service.jobs.job import StoredFile
-from service.jobs.protocol import Page
-from service.jobs.token_counter import TokenCounter, open_token_counter
-from service.jobs.upload import PURPOSE, Upload, checked_name, ending_of
-from service.jobs.volume_lock import locked
-from service.settings import Settings
+from adavae.model.errors import DatasetError, StorageFull
+from adavae.model.storage import publish_directory, write_atomically
+from adavae.service.errors import InvalidRequest, ServiceError
+from adavae.service.jobs.dataset_report import DatasetReport, report_on
+from adavae.service.jobs.job import StoredFile
+from adavae.service.jobs.protocol import Page
+from adavae.service.jobs.token_counter import TokenCounter, open_token_counter
+from adavae.service.jobs.upload import PURPOSE, Upload, checked_name, ending_of
+from adavae.service.jobs.volume_lock import locked
+from adavae.service.settings import Settings
 
 _ID = re.compile(r"file-[0-9a-f]{24}")
 _RECORD, _STAGING = "file.json", ".staging-"

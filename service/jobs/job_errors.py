@@ -1,7 +1,7 @@
 """What can go wrong with a job that is there: who asks is told, who works on it stops."""
 
-from model.errors import AdaVAEError
-from service.errors import ServiceError
+from adavae.model.errors import AdaVAEError
+from adavae.service.errors import ServiceError
 
 
 class JobNotFound(ServiceError):

@@ -20,14 +20,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from model.storage import publish_directory, staging_directory, write_atomically
-from service.errors import Overloaded
-from service.jobs.attempt_files import attempt_directory, read_progress
-from service.jobs.endings import endings
-from service.jobs.event_log import EventLog, EventReader, Kind, Level
-from service.jobs.job import Job, JobEvent, JobStatus
-from service.jobs.job_errors import JobConflict, JobDamaged, JobNotFound
-from service.jobs.volume_lock import locked
+from adavae.model.storage import publish_directory, staging_directory, write_atomically
+from adavae.service.errors import Overloaded
+from adavae.service.jobs.attempt_files import attempt_directory, read_progress
+from adavae.service.jobs.endings import endings
+from adavae.service.jobs.event_log import EventLog, EventReader, Kind, Level
+from adavae.service.jobs.job import Job, JobEvent, JobStatus
+from adavae.service.jobs.job_errors import JobConflict, JobDamaged, JobNotFound
+from adavae.service.jobs.volume_lock import locked
 
 _ID = re.compile(r"ftjob-[0-9a-f]{24}")
 _NEXT: Mapping[JobStatus, frozenset[JobStatus]] = {

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from service.jobs.attempt_files import discard_checkpoints
-from service.jobs.claims import Claims, Lease
-from service.jobs.job import Job, JobStatus
+from adavae.service.jobs.attempt_files import discard_checkpoints
+from adavae.service.jobs.claims import Claims, Lease
+from adavae.service.jobs.job import Job, JobStatus
 
 
 @dataclass(frozen=True, slots=True)

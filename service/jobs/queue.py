@@ -6,7 +6,7 @@ Whatever befalls the queue, a job is at worst found a second later.
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from service.settings import Settings
+from adavae.service.settings import Settings
 
 Deliver = Callable[[str], Awaitable[None]]
 """Works on the job of that id, if it needs work; never raises."""
@@ -34,7 +34,7 @@ class JobQueue(Protocol):
 
 def open_queue(settings: Settings) -> JobQueue:
     """The queue that the settings ask for, not connected to anything yet."""
-    from service.jobs.docket_queue import MEMORY, DocketQueue
+    from adavae.service.jobs.docket_queue import MEMORY, DocketQueue
 
     url = settings.redis_url.get_secret_value() if settings.redis_url is not None else MEMORY
     return DocketQueue(url, lease_s=settings.lease_s)

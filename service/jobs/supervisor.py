@@ -14,15 +14,15 @@ from typing import Any, Protocol
 
 import structlog
 
-from model.errors import AdaVAEError
-from service.jobs.child_process import COMMAND, ChildProcess
-from service.jobs.child_protocol import DONE, FAILED, SETTINGS, STOPPED, SUPERSEDED, Line, Order
-from service.jobs.claims import Claim, Claims
-from service.jobs.failures import Failure, killed
-from service.jobs.job import Job, JobError, JobStatus, Wish
-from service.jobs.job_errors import ClaimLost
-from service.jobs.training_metrics import TrainingMetrics
-from service.settings import Settings
+from adavae.model.errors import AdaVAEError
+from adavae.service.jobs.child_process import COMMAND, ChildProcess
+from adavae.service.jobs.child_protocol import DONE, FAILED, SETTINGS, STOPPED, SUPERSEDED, Line, Order
+from adavae.service.jobs.claims import Claim, Claims
+from adavae.service.jobs.failures import Failure, killed
+from adavae.service.jobs.job import Job, JobError, JobStatus, Wish
+from adavae.service.jobs.job_errors import ClaimLost
+from adavae.service.jobs.training_metrics import TrainingMetrics
+from adavae.service.settings import Settings
 
 _POLL_S = 0.25
 _RECORD_EVERY_S = 1.0  # of measuring, which tells more often than anybody reads

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.config import BackboneConfig
-from model.tokenizer import Tokenizer
-from service.settings import Settings
+from adavae.model.config import BackboneConfig
+from adavae.model.tokenizer import Tokenizer
+from adavae.service.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ def open_token_counter(settings: Settings) -> TokenCounter:
     """
     directory = Path(settings.backbone_source)
     if not (directory / "config.json").is_file():
-        from model.pretrained import load_backbone
+        from adavae.model.pretrained import load_backbone
 
         pretrained = load_backbone(settings.backbone_source)
         return TokenCounter(pretrained.tokenizer, pretrained.backbone.config.n_positions - 1)

@@ -4,7 +4,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from service.errors import InvalidRequest, ServiceError
+from adavae.service.errors import InvalidRequest, ServiceError
 
 PURPOSE = "fine-tune"
 MAX_NAME_CHARACTERS = 255

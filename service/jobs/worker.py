@@ -12,15 +12,15 @@ from collections.abc import Sequence
 
 import structlog
 
-from model.errors import AdaVAEError
-from service.jobs.child_process import COMMAND
-from service.jobs.claims import Claims
-from service.jobs.job_store import JobStore
-from service.jobs.lookout import Lookout, View, Waiting
-from service.jobs.queue import JobQueue
-from service.jobs.supervisor import FilePaths, Outcome, Supervisor
-from service.jobs.training_metrics import TrainingMetrics
-from service.settings import Settings
+from adavae.model.errors import AdaVAEError
+from adavae.service.jobs.child_process import COMMAND
+from adavae.service.jobs.claims import Claims
+from adavae.service.jobs.job_store import JobStore
+from adavae.service.jobs.lookout import Lookout, View, Waiting
+from adavae.service.jobs.queue import JobQueue
+from adavae.service.jobs.supervisor import FilePaths, Outcome, Supervisor
+from adavae.service.jobs.training_metrics import TrainingMetrics
+from adavae.service.settings import Settings
 
 _LOOK_EVERY_S = 1.0
 _NICENESS = 10  # training gives way: a service on the same cores has users that wait

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.adapters import AdapterBank
-from model.backbone import Backbone
-from model.bank_shape import BankShape
-from model.config import Activation, AdapterConfig, BackboneConfig
-from model.decoder import decode_step, plain_decode_step
-from model.kernel.backbone_kernel import BackboneKernel
-from model.kernel.library import Library
-from model.kernel.packing import PackedAdapterSet
-from model.kv_cache import KVCache
-from model.stacked import AdapterIndex
+from adavae.model.adapters import AdapterBank
+from adavae.model.backbone import Backbone
+from adavae.model.bank_shape import BankShape
+from adavae.model.config import Activation, AdapterConfig, BackboneConfig
+from adavae.model.decoder import decode_step, plain_decode_step
+from adavae.model.kernel.backbone_kernel import BackboneKernel
+from adavae.model.kernel.library import Library
+from adavae.model.kernel.packing import PackedAdapterSet
+from adavae.model.kv_cache import KVCache
+from adavae.model.stacked import AdapterIndex
 from tests.parity.compiled import RUNS, best_compiled, compiled_for
 from tests.tiny import TINY, VARIANTS
 
@@ -259,9 +259,9 @@ torch.set_num_threads(2)
 with torch.inference_mode():
     model, slots, (tokens, *_) = Model(compiled_for(sys.argv[1])), [0, 1], tokens_of(2)
     caches = [model.cache(slots) for _ in range(2)]
-    before, after = model.kernel.decode_step(tokens, caches[0], model.sets(slots)), None
+    before, after = adavae.model.kernel.decode_step(tokens, caches[0], model.sets(slots)), None
     child = os.fork()  # in which only the compiled step is safe to call: PyTorch's own threads do not survive it
-    after = model.kernel.decode_step(tokens, caches[1], model.sets(slots))
+    after = adavae.model.kernel.decode_step(tokens, caches[1], model.sets(slots))
     if not child:
         os._exit(int((before - after).abs().max() != 0))
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

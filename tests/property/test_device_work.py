@@ -9,12 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.adavae import AdaVAE
-from model.sampling import Decoding, Strategy
-from service.decode_batch import DecodeRow
-from service.device_work import Call, DeviceWork, EncodeRow, EngineLimits, Work
-from service.metrics import Metrics
-from service.ticket import Ticket
+from adavae.model.adavae import AdaVAE
+from adavae.model.sampling import Decoding, Strategy
+from adavae.service.decode_batch import DecodeRow
+from adavae.service.device_work import Call, DeviceWork, EncodeRow, EngineLimits, Work
+from adavae.service.metrics import Metrics
+from adavae.service.ticket import Ticket
 from tests.tiny import VARIANTS, mixed_bank, tiny_backbone
 
 _LIMITS = EngineLimits(encode_batch_tokens=12, decode_rows=5, max_tokens=4)

@@ -21,10 +21,15 @@ def _imported(nodes: Iterator[ast.AST]) -> set[str]:
     names: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
+            names |= {_first_part(alias.name) for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.split(".")[0])
+            names.add(_first_part(node.module))
     return names
+
+
+def _first_part(name: str) -> str:
+    """``service`` of ``adavae.service.main``, ``torch`` of ``torch.nn``."""
+    return name.removeprefix("adavae.").split(".")[0]
 
 
 def _run_on_import(node: ast.AST) -> Iterator[ast.AST]:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors import torch as safetensors
 
-from model.adapter_set import (
+from adavae.model.adapter_set import (
     CARD,
     MANIFEST,
     TENSORS,
@@ -26,11 +26,18 @@ from model.adapter_set import (
     read_manifest,
     write_adapter_set,
 )
-from model.adapters import AdapterBank
-from model.bank_shape import BankShape
-from model.config import AdapterConfig
-from model.errors import AdapterSetMismatch, AdapterSetNotFound, AdaVAEError, ConfigError, StorageFull, WeightsCorrupted
-from model.fitted_prior import FittedPrior
+from adavae.model.adapters import AdapterBank
+from adavae.model.bank_shape import BankShape
+from adavae.model.config import AdapterConfig
+from adavae.model.errors import (
+    AdapterSetMismatch,
+    AdapterSetNotFound,
+    AdaVAEError,
+    ConfigError,
+    StorageFull,
+    WeightsCorrupted,
+)
+from adavae.model.fitted_prior import FittedPrior
 from tests.tiny import PLAIN, PREFIXED, TINY, VARIANTS, trained_bank
 from tests.tiny_sets import (
     BACKBONE_DIGEST,

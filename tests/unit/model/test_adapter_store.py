@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.adapter_set import CARD, MANIFEST, MAX_TEXT_BYTES, TENSORS, read_adapter_set
-from model.adapter_store import AdapterStore
-from model.errors import (
+from adavae.model.adapter_set import CARD, MANIFEST, MAX_TEXT_BYTES, TENSORS, read_adapter_set
+from adavae.model.adapter_store import AdapterStore
+from adavae.model.errors import (
     AdapterSetExists,
     AdapterSetMismatch,
     AdapterSetNotFound,

@@ -6,8 +6,8 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from model.errors import ConfigError
-from model.fitted_prior import FittedPrior
+from adavae.model.errors import ConfigError
+from adavae.model.fitted_prior import FittedPrior
 
 Z = 6
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from model.config import AdapterConfig
-from model.model_card import model_card
-from model.training.config import Preset
+from adavae.model.config import AdapterConfig
+from adavae.model.model_card import model_card
+from adavae.model.training.config import Preset
 from tests.tiny import VARIANTS
 
 TRAINING: dict[str, Any] = {

@@ -12,15 +12,15 @@ import torch
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from model import storage
-from model.backbone import Backbone
-from model.config import BackboneConfig
-from model.errors import BackboneNotFound, ConfigError, StorageFull, WeightsCorrupted
-from model.pretrained import load_backbone, save_backbone
-from model.tokenizer import Tokenizer
-from model.training.corpus import Dataset
-from model.training.pretrain import fresh_backbone
-from model.training.token_windows import train_tokenizer
+from adavae.model import storage
+from adavae.model.backbone import Backbone
+from adavae.model.config import BackboneConfig
+from adavae.model.errors import BackboneNotFound, ConfigError, StorageFull, WeightsCorrupted
+from adavae.model.pretrained import load_backbone, save_backbone
+from adavae.model.tokenizer import Tokenizer
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.pretrain import fresh_backbone
+from adavae.model.training.token_windows import train_tokenizer
 
 SHAPE = BackboneConfig(vocab_size=270, n_positions=16, n_embd=16, n_layer=2, n_head=2, n_inner=24)
 TOKEN_IDS = torch.tensor([[0, 7, 200, 31, 5], [0, 9, 9, 1, 77]])

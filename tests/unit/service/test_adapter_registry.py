@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from model.adapter_set import CARD, MANIFEST, TENSORS, AdapterSet, read_adapter_set, read_manifest
-from model.adapter_store import AdapterStore
-from model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
-from service import adapter_registry, installed_version
-from service.adapter_registry import AdapterRegistry, PinnedAdapter
-from service.errors import EngineStopped, Overloaded, ServiceError
-from service.metrics import Metrics
-from service.results import AdapterState
+from adavae.model.adapter_set import CARD, MANIFEST, TENSORS, AdapterSet, read_adapter_set, read_manifest
+from adavae.model.adapter_store import AdapterStore
+from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
+from adavae.service import adapter_registry, installed_version
+from adavae.service.adapter_registry import AdapterRegistry, PinnedAdapter
+from adavae.service.errors import EngineStopped, Overloaded, ServiceError
+from adavae.service.metrics import Metrics
+from adavae.service.results import AdapterState
 from tests.tiny import PLAIN, POOLED
 from tests.tiny_sets import BACKBONE_DIGEST, TOKENIZER_DIGEST, edit_manifest, forge_manifest, publish
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli import main
+from adavae.service.cli import main
 from tests.tiny_sets import publish
 from tests.unit.service.conftest import RunCommand
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from model.config import BackboneConfig
-from model.pretrained import save_backbone
-from model.training.corpus import Dataset
-from model.training.pretrain import fresh_backbone
-from model.training.token_windows import train_tokenizer
+from adavae.model.config import BackboneConfig
+from adavae.model.pretrained import save_backbone
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.pretrain import fresh_backbone
+from adavae.model.training.token_windows import train_tokenizer
 from tests.unit.service.conftest import Outcome, RunCommand
 
 _TEXTS = [f"the {noun} was {word} ." for noun in ("food", "place", "staff", "room") for word in ("good", "bad", "fine")]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.latent_ops import Interpolation
-from model.sampling import Decoding, Strategy
-from model.text_model import Classified, Decoded, Encoded, InterpolationStep
-from service.commands import loading
-from service.settings import Settings
+from adavae.model.latent_ops import Interpolation
+from adavae.model.sampling import Decoding, Strategy
+from adavae.model.text_model import Classified, Decoded, Encoded, InterpolationStep
+from adavae.service.commands import loading
+from adavae.service.settings import Settings
 from tests.unit.service.conftest import Outcome, RunCommand
 
 Z = 2

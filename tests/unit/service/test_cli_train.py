@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from model.config import AdapterConfig, AdapterPlacement
-from model.errors import TrainingInterrupted
-from model.training import run as training_run
-from model.training.config import FreeBits, Preset, TrainingConfig, preset_config
-from model.training.run import TrainingRequest
-from service.commands import loading
-from service.commands.interrupt import stop_on_signal
-from service.commands.training_options import TrainingOptions
+from adavae.model.config import AdapterConfig, AdapterPlacement
+from adavae.model.errors import TrainingInterrupted
+from adavae.model.training import run as training_run
+from adavae.model.training.config import FreeBits, Preset, TrainingConfig, preset_config
+from adavae.model.training.run import TrainingRequest
+from adavae.service.commands import loading
+from adavae.service.commands.interrupt import stop_on_signal
+from adavae.service.commands.training_options import TrainingOptions
 from tests.tiny import TINY
 from tests.unit.service.conftest import RunCommand
 

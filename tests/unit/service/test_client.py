@@ -15,10 +15,18 @@ import httpx2
 import numpy as np
 import pytest
 
-from service.client import Adapter, AdaVAEClient, AdaVAEServiceError, AsyncAdaVAEClient, Classified, Piece, Posterior
-from service.latent_service import LatentService
-from service.main import create_app
-from service.metrics import Metrics
+from adavae.service.client import (
+    Adapter,
+    AdaVAEClient,
+    AdaVAEServiceError,
+    AsyncAdaVAEClient,
+    Classified,
+    Piece,
+    Posterior,
+)
+from adavae.service.latent_service import LatentService
+from adavae.service.main import create_app
+from adavae.service.metrics import Metrics
 from tests.tiny_home import tiny_settings
 
 Handler = Callable[[httpx2.Request], httpx2.Response]
@@ -328,7 +336,7 @@ def test_the_two_clients_take_the_same(client: Client) -> None:
 
 
 def test_the_client_needs_neither_torch_nor_the_service() -> None:
-    code = "import sys, service.client; print({'torch', 'fastapi', 'pydantic', 'redis'} & set(sys.modules))"
+    code = "import sys, adavae.service.client; print({'torch', 'fastapi', 'pydantic', 'redis'} & set(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
 

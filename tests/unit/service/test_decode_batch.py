@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.adavae import AdaVAE
-from model.errors import LogitsNotFinite
-from model.generation import Generated, generate
-from model.sampling import Decoding, Strategy
-from model.stacked import AdapterIndex
-from service.decode_batch import DecodeBatch, DecodeRow, Outcome
-from service.ticket import Ticket
+from adavae.model.adavae import AdaVAE
+from adavae.model.errors import LogitsNotFinite
+from adavae.model.generation import Generated, generate
+from adavae.model.sampling import Decoding, Strategy
+from adavae.model.stacked import AdapterIndex
+from adavae.service.decode_batch import DecodeBatch, DecodeRow, Outcome
+from adavae.service.ticket import Ticket
 from tests.tiny import VARIANTS, mixed_bank, tiny_backbone
 
 DECODINGS = (

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from service.encoding_cache import KEY_LENGTH, NoCache, encoding_key, pack, packed_size, unpack
-from service.memory_cache import MemoryCache
-from service.results import Encoding
+from adavae.service.encoding_cache import KEY_LENGTH, NoCache, encoding_key, pack, packed_size, unpack
+from adavae.service.memory_cache import MemoryCache
+from adavae.service.results import Encoding
 
 _PARTS = {
     "backbone_digest": "b" * 64,

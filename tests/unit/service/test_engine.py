@@ -10,14 +10,14 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.adavae import pad
-from model.generation import Generated
-from model.sampling import Decoding, Strategy
-from model.stacked import AdapterIndex
-from service.device_work import EncodedRow, EngineLimits
-from service.engine import Engine
-from service.errors import DeadlineExceeded, EngineStopped, Overloaded
-from service.metrics import Metrics
+from adavae.model.adavae import pad
+from adavae.model.generation import Generated
+from adavae.model.sampling import Decoding, Strategy
+from adavae.model.stacked import AdapterIndex
+from adavae.service.device_work import EncodedRow, EngineLimits
+from adavae.service.engine import Engine
+from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
+from adavae.service.metrics import Metrics
 from tests.tiny import PLAIN, VARIANTS
 from tests.tiny_text import NAMED, tiny_pretrained, tiny_set, tiny_text_model
 

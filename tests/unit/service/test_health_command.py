@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from service.cli import main
+from adavae.service.cli import main
 
 
 class _Answer(BaseHTTPRequestHandler):

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from service.access import is_loopback
-from service.api_keys import load_api_keys
-from service.main import create_app
-from service.settings import SettingsError
+from adavae.service.access import is_loopback
+from adavae.service.api_keys import load_api_keys
+from adavae.service.main import create_app
+from adavae.service.settings import SettingsError
 from tests.unit.service.http_client import client_of
 from tests.unit.service.stub_latent_service import StubLatentService, stub_settings
 

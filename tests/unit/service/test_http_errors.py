@@ -9,8 +9,8 @@ import pytest
 import structlog
 from starlette.testclient import TestClient
 
-from model.errors import BackboneNotFound, LogitsNotFinite
-from service.errors import DeadlineExceeded, EngineStopped, Overloaded
+from adavae.model.errors import BackboneNotFound, LogitsNotFinite
+from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
 from tests.unit.service.http_client import client_of
 from tests.unit.service.stub_latent_service import StubLatentService, Z
 

@@ -12,10 +12,10 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 from structlog.testing import capture_logs
 
-from service.errors import Overloaded
-from service.jobs.job import JobStatus, NewJob
-from service.jobs.protocol import TrainingOperations
-from service.main import create_app
+from adavae.service.errors import Overloaded
+from adavae.service.jobs.job import JobStatus, NewJob
+from adavae.service.jobs.protocol import TrainingOperations
+from adavae.service.main import create_app
 from tests.unit.service.http_client import client_of, until
 from tests.unit.service.stub_latent_service import StubLatentService, stub_settings
 from tests.unit.service.stub_training_service import FILE, JOB, NOW, StubTrainingService

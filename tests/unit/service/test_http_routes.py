@@ -11,10 +11,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from model.adapter_store import AdapterStore
-from service.main import create_app
-from service.schemas import DecodeBody
-from service.settings import Settings
+from adavae.model.adapter_store import AdapterStore
+from adavae.service.main import create_app
+from adavae.service.schemas import DecodeBody
+from adavae.service.settings import Settings
 from tests.unit.service.http_client import client_of
 from tests.unit.service.stub_latent_service import StubLatentService, Z, _mu, state, stub_settings
 from tests.unit.service.stub_training_service import StubTrainingService

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from service.commands.serve import CannotListen, open_listener
-from service.log import set_up_log
-from service.settings import SettingsError
+from adavae.service.commands.serve import CannotListen, open_listener
+from adavae.service.log import set_up_log
+from adavae.service.settings import SettingsError
 from tests.unit.service.stub_latent_service import stub_settings
 
 

@@ -10,9 +10,9 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import Message
 
-from service.errors import LogitsNotFinite, Overloaded
-from service.main import create_app
-from service.routes.event_stream import EventStream
+from adavae.service.errors import LogitsNotFinite, Overloaded
+from adavae.service.main import create_app
+from adavae.service.routes.event_stream import EventStream
 from tests.unit.service.http_client import client_of, until
 from tests.unit.service.stub_latent_service import StubLatentService, stub_settings
 

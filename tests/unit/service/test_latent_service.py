@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.errors import AdapterSetMismatch, AdapterSetNotFound
-from model.latent_ops import Interpolation
-from model.pretrained import load_backbone
-from model.sampling import Decoding, Strategy
-from model.text_model import TextModel
-from service.commands.loading import open_store
-from service.errors import EngineStopped, InvalidRequest
-from service.latent_service import LatentService
-from service.metrics import Metrics
-from service.results import DecodeResult, TextPiece
+from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound
+from adavae.model.latent_ops import Interpolation
+from adavae.model.pretrained import load_backbone
+from adavae.model.sampling import Decoding, Strategy
+from adavae.model.text_model import TextModel
+from adavae.service.commands.loading import open_store
+from adavae.service.errors import EngineStopped, InvalidRequest
+from adavae.service.latent_service import LatentService
+from adavae.service.metrics import Metrics
+from adavae.service.results import DecodeResult, TextPiece
 from tests.tiny_home import publish_tiny, tiny_settings
 from tests.tiny_text import NAMED
 

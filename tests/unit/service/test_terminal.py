@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from service.terminal import (
+from adavae.service.terminal import (
     Column,
     Output,
     ProgressBars,

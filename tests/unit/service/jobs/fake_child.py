@@ -12,11 +12,11 @@ import time
 from io import RawIOBase
 from pathlib import Path
 
-from service.jobs.attempt_files import attempt_directory
-from service.jobs.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
-from service.jobs.claims import Claim, Claims
-from service.jobs.job_errors import ClaimLost
-from service.jobs.job_store import JobStore
+from adavae.service.jobs.attempt_files import attempt_directory
+from adavae.service.jobs.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
+from adavae.service.jobs.claims import Claim, Claims
+from adavae.service.jobs.job_errors import ClaimLost
+from adavae.service.jobs.job_store import JobStore
 
 STEP_S = 0.02
 

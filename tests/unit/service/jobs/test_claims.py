@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from model.errors import StorageFull
-from service.jobs import wishes
-from service.jobs.claims import MAX_CRASHES, MAX_LOST_WORKERS, Claim, Claims
-from service.jobs.job import Job, JobError, JobStatus, Wish
-from service.jobs.job_errors import ClaimLost
-from service.jobs.job_store import JobRecord
+from adavae.model.errors import StorageFull
+from adavae.service.jobs import wishes
+from adavae.service.jobs.claims import MAX_CRASHES, MAX_LOST_WORKERS, Claim, Claims
+from adavae.service.jobs.job import Job, JobError, JobStatus, Wish
+from adavae.service.jobs.job_errors import ClaimLost
+from adavae.service.jobs.job_store import JobRecord
 from tests.unit.service.jobs.job_home import FIGURES, JobHome, home
 
 __all__ = ["home"]

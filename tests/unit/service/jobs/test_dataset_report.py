@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from model.errors import DatasetError
-from service.jobs import dataset_report
-from service.jobs.dataset_report import DatasetReport, report_on
+from adavae.model.errors import DatasetError
+from adavae.service.jobs import dataset_report
+from adavae.service.jobs.dataset_report import DatasetReport, report_on
 from tests.tiny_text import as_tsv, reviews
 
 MIB = 1024**2

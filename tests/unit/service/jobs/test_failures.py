@@ -4,7 +4,7 @@ import errno
 
 import pytest
 
-from model.errors import (
+from adavae.model.errors import (
     AdaVAEError,
     BackboneNotFound,
     CheckpointMismatch,
@@ -14,7 +14,7 @@ from model.errors import (
     StorageFull,
     TrainingDiverged,
 )
-from service.jobs.failures import failure_of, killed
+from adavae.service.jobs.failures import failure_of, killed
 
 
 @pytest.mark.parametrize(

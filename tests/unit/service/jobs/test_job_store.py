@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from model.errors import StorageFull
-from service.errors import Overloaded
-from service.jobs import job_store
-from service.jobs.job import Job, JobError, JobStatus, Wish
-from service.jobs.job_errors import JobBusy, JobConflict, JobDamaged, JobNotFound
-from service.jobs.job_store import JobStore, new_job_id
-from service.jobs.volume_lock import locked
+from adavae.model.errors import StorageFull
+from adavae.service.errors import Overloaded
+from adavae.service.jobs import job_store
+from adavae.service.jobs.job import Job, JobError, JobStatus, Wish
+from adavae.service.jobs.job_errors import JobBusy, JobConflict, JobDamaged, JobNotFound
+from adavae.service.jobs.job_store import JobStore, new_job_id
+from adavae.service.jobs.volume_lock import locked
 from tests.unit.service.jobs.job_home import JobHome, home, new_job
 
 __all__ = ["home"]

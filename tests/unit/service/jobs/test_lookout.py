@@ -2,10 +2,10 @@
 
 import os
 
-from service.jobs import wishes
-from service.jobs.claims import Claim
-from service.jobs.job import Job, JobError, JobStatus
-from service.jobs.lookout import Lookout, Waiting
+from adavae.service.jobs import wishes
+from adavae.service.jobs.claims import Claim
+from adavae.service.jobs.job import Job, JobError, JobStatus
+from adavae.service.jobs.lookout import Lookout, Waiting
 from tests.unit.service.jobs.job_home import JobHome, home
 
 __all__ = ["home"]

@@ -10,11 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
-from service.errors import ServiceError
-from service.jobs import wishes
-from service.jobs.child_process import ChildProcess
-from service.jobs.job import Job, JobStatus, Wish
-from service.jobs.supervisor import Outcome, Supervisor
+from adavae.service.errors import ServiceError
+from adavae.service.jobs import wishes
+from adavae.service.jobs.child_process import ChildProcess
+from adavae.service.jobs.job import Job, JobStatus, Wish
+from adavae.service.jobs.supervisor import Outcome, Supervisor
 from tests.unit.service.jobs.job_home import JobHome, home
 from tests.unit.service.jobs.running import DEADLINE_S, Files, supervisor, until
 

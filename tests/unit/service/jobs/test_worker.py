@@ -7,13 +7,13 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from service.jobs import wishes
-from service.jobs.claims import Claims
-from service.jobs.docket_queue import MEMORY, DocketQueue
-from service.jobs.job import Job, JobStatus
-from service.jobs.queue import Deliver
-from service.jobs.training_metrics import TrainingMetrics
-from service.jobs.worker import Worker
+from adavae.service.jobs import wishes
+from adavae.service.jobs.claims import Claims
+from adavae.service.jobs.docket_queue import MEMORY, DocketQueue
+from adavae.service.jobs.job import Job, JobStatus
+from adavae.service.jobs.queue import Deliver
+from adavae.service.jobs.training_metrics import TrainingMetrics
+from adavae.service.jobs.worker import Worker
 from tests.unit.service.jobs.job_home import JobHome, home
 from tests.unit.service.jobs.running import DEADLINE_S, Files, command, until
 
