@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from adavae.model import decoder, encoder
-from adavae.model.adapters import AdapterBank
 from adavae.model.backbone import Backbone
 from adavae.model.kv_cache import KVCache
-from adavae.model.posterior import Posterior
-from adavae.model.stacked import AdapterIndex
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.parts.posterior import Posterior
+from adavae.model.parts.stacked import AdapterIndex
 
 
 class AdaVAE(nn.Module):

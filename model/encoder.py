@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from adavae.model.adapters import AdapterBank
 from adavae.model.backbone import Backbone
 from adavae.model.kv_cache import MemoryStore
-from adavae.model.posterior import Posterior
-from adavae.model.stacked import AdapterIndex
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.parts.posterior import Posterior
+from adavae.model.parts.stacked import AdapterIndex
 
 
 def encode(

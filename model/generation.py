@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from adavae.model.errors import LogitsNotFinite
+from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.sampling import Decoding, Strategy, next_tokens, penalised
-from adavae.model.stacked import AdapterIndex
 
 FinishReason = Literal["stop", "length"]
 OnToken = Callable[[int, int], None]

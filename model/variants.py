@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 
-from adavae.model.adapters import AdapterBank
 from adavae.model.backbone import Backbone
 from adavae.model.config import (
     GPT2_124M,
@@ -17,6 +16,7 @@ from adavae.model.config import (
     LatentAggregation,
     LatentInfusion,
 )
+from adavae.model.parts.adapter_bank import AdapterBank
 
 
 @dataclass(frozen=True, slots=True)

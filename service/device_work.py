@@ -16,7 +16,7 @@ from torch import Tensor
 
 from adavae.model.adavae import AdaVAE, pad
 from adavae.model.errors import AdaVAEError
-from adavae.model.stacked import AdapterIndex
+from adavae.model.parts.stacked import AdapterIndex
 from adavae.service.decode_batch import DecodeBatch, DecodeRow, Outcome
 from adavae.service.metrics import Metrics
 from adavae.service.micro_batch import cut, run_bisecting

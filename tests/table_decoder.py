@@ -14,8 +14,8 @@ from torch import Tensor
 
 from adavae.model.drawing import uniform
 from adavae.model.generation import Generated
+from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.sampling import Decoding, Strategy
-from adavae.model.stacked import AdapterIndex
 
 EOS = 0
 Table = Callable[[float, int, tuple[int, ...]], Sequence[float]]

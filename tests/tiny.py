@@ -5,10 +5,8 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from adavae.model.adapters import AdapterBank
 from adavae.model.adavae import AdaVAE
 from adavae.model.backbone import Backbone
-from adavae.model.bank_shape import BankShape
 from adavae.model.config import (
     AdapterConfig,
     AdapterPlacement,
@@ -16,6 +14,8 @@ from adavae.model.config import (
     LatentAggregation,
     LatentInfusion,
 )
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.parts.bank_shape import BankShape
 
 _Module = TypeVar("_Module", bound=nn.Module)
 

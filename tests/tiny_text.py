@@ -8,9 +8,9 @@ from functools import cache
 import torch
 
 from adavae.model.adapter_set import AdapterSet, Manifest
-from adavae.model.adapters import AdapterBank
 from adavae.model.backbone import Backbone
 from adavae.model.config import AdapterConfig, BackboneConfig
+from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.pretrained import PretrainedBackbone
 from adavae.model.text_model import TextModel
 from adavae.model.tokenizer import Tokenizer

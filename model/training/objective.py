@@ -13,8 +13,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from adavae.model.adavae import AdaVAE
-from adavae.model.posterior import Posterior
-from adavae.model.stacked import AdapterIndex
+from adavae.model.parts.posterior import Posterior
+from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.training.cross_entropy import sliced_cross_entropy
 
 

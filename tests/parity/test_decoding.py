@@ -6,7 +6,7 @@ import torch
 from adavae.model.adavae import AdaVAE, pad
 from adavae.model.config import AdapterConfig
 from adavae.model.kv_cache import KVCache
-from adavae.model.stacked import AdapterIndex
+from adavae.model.parts.stacked import AdapterIndex
 from tests.tiny import TINY, VARIANTS, mixed_bank, tiny_backbone, tiny_vae
 
 ROWS = [[5, 6, 7], [8, 9, 10, 11, 12], [1, 2], [3, 3, 3, 3]]

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from adavae.model.adapters import AdapterBank
 from adavae.model.backbone import Backbone
-from adavae.model.bank_shape import BankShape
 from adavae.model.config import Activation, AdapterConfig, BackboneConfig
 from adavae.model.decoder import decode_step, plain_decode_step
 from adavae.model.kernel.backbone_kernel import BackboneKernel
 from adavae.model.kernel.library import Library
 from adavae.model.kernel.packing import PackedAdapterSet
 from adavae.model.kv_cache import KVCache
-from adavae.model.stacked import AdapterIndex
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.parts.bank_shape import BankShape
+from adavae.model.parts.stacked import AdapterIndex
 from tests.parity.compiled import RUNS, best_compiled, compiled_for
 from tests.tiny import TINY, VARIANTS
 

@@ -10,8 +10,8 @@ from torch import Tensor
 from adavae.model.config import AdapterConfig, BackboneConfig, LatentInfusion
 from adavae.model.kernel.latent_kernel import LatentKernel
 from adavae.model.kernel.library import Library
-from adavae.model.posterior import Posterior
-from adavae.model.stacked import AdapterIndex
+from adavae.model.parts.posterior import Posterior
+from adavae.model.parts.stacked import AdapterIndex
 from tests.parity.compiled import RUNS, best_compiled, compiled_for
 from tests.parity.test_kernel_decode import ODD, Model
 from tests.tiny import TINY, VARIANTS

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor
 
-from adavae.model.posterior import Posterior
+from adavae.model.parts.posterior import Posterior
 from adavae.model.training.measures import (
     accuracy,
     importance_weighted_nll,

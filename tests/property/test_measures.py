@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from adavae.model.posterior import Posterior
+from adavae.model.parts.posterior import Posterior
 from adavae.model.training.measures import (
     accuracy,
     active_units,

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adavae.model.adavae import AdaVAE, pad
-from adavae.model.stacked import AdapterIndex
+from adavae.model.parts.stacked import AdapterIndex
 from tests.tiny import TINY, VARIANTS, mixed_bank, tiny_backbone
 
 _TEXTS = st.lists(st.integers(1, TINY.vocab_size - 1), min_size=1, max_size=20)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from adavae.model.drawing import uniform
 from adavae.model.generation import generate
+from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.sampling import Decoding, Strategy, next_tokens, penalised
-from adavae.model.stacked import AdapterIndex
 from tests.table_decoder import (
     TableDecoder,
     latents,

@@ -26,8 +26,6 @@ from adavae.model.adapter_set import (
     read_manifest,
     write_adapter_set,
 )
-from adavae.model.adapters import AdapterBank
-from adavae.model.bank_shape import BankShape
 from adavae.model.config import AdapterConfig
 from adavae.model.errors import (
     AdapterSetMismatch,
@@ -38,6 +36,8 @@ from adavae.model.errors import (
     WeightsCorrupted,
 )
 from adavae.model.fitted_prior import FittedPrior
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.parts.bank_shape import BankShape
 from tests.tiny import PLAIN, PREFIXED, TINY, VARIANTS, trained_bank
 from tests.tiny_sets import (
     BACKBONE_DIGEST,

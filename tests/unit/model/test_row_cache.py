@@ -3,8 +3,8 @@
 import torch
 
 from adavae.model.adavae import AdaVAE
+from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.row_cache import RowCache
-from adavae.model.stacked import AdapterIndex
 from tests.tiny import TINY, mixed_bank, tiny_backbone
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from adavae.model.adavae import pad
 from adavae.model.generation import Generated
+from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.sampling import Decoding, Strategy
-from adavae.model.stacked import AdapterIndex
 from adavae.service.device_work import EncodedRow, EngineLimits
 from adavae.service.engine import Engine
 from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded

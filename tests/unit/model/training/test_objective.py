@@ -7,8 +7,8 @@ import torch
 from torch.nn import functional as F
 
 from adavae.model.adavae import pad
-from adavae.model.posterior import Posterior
-from adavae.model.stacked import AdapterIndex
+from adavae.model.parts.posterior import Posterior
+from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.training.objective import FreeBits, Objective, TextBatch, free_bits_kl, reconstruction_nll
 from tests.tiny import POOLED, TINY, tiny_vae
 

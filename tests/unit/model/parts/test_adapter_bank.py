@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from adavae.model.adapters import AdapterBank, BottleneckAdapter, adapter_shapes
 from adavae.model.adavae import AdaVAE, pad
-from adavae.model.bank_shape import BankShape
 from adavae.model.config import AdapterConfig
 from adavae.model.errors import AdapterSetMismatch, ConfigError
-from adavae.model.stacked import AdapterIndex, StackedLinear
+from adavae.model.parts.adapter_bank import AdapterBank, BottleneckAdapter, adapter_shapes
+from adavae.model.parts.bank_shape import BankShape
+from adavae.model.parts.stacked import AdapterIndex, StackedLinear
 from tests.tiny import PLAIN, POOLED, PREFIXED, TINY, VARIANTS, mixed_bank, tiny_backbone, trained_bank
 
 ROWS = [[5, 6, 7], [8, 9, 10, 11, 12], [1, 2]]

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from adavae.model.stacked import AdapterIndex, StackedLinear
+from adavae.model.parts.stacked import AdapterIndex, StackedLinear
 
 
 class ClassificationHead(nn.Module):

@@ -6,7 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from adavae.model.stacked import AdapterIndex, StackedLinear
+from adavae.model.parts.stacked import AdapterIndex, StackedLinear
 
 _LOGVAR_BOUNDS = (-12.0, 2.0)  # far outside what training settles on; one wild batch can no longer blow up the KL
 

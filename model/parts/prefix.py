@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from adavae.model.config import AdapterConfig, BackboneConfig
-from adavae.model.stacked import AdapterIndex
+from adavae.model.parts.stacked import AdapterIndex
 
 
 class PrefixMLP(nn.Module):

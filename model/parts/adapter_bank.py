@@ -12,18 +12,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adavae.model.bank_shape import BankShape
-from adavae.model.classifier import ClassificationHead
 from adavae.model.config import AdapterConfig, AdapterPlacement, BackboneConfig, LatentAggregation
 from adavae.model.errors import AdapterSetMismatch
 from adavae.model.kernel.latent_kernel import LatentKernel
 from adavae.model.kernel.packing import PackedAdapterSet
 from adavae.model.kv_cache import Memory
-from adavae.model.latent_attention import LatentAttention, Pooled
-from adavae.model.posterior import Posterior, PosteriorHeads
-from adavae.model.prefix import PrefixMLP, PrefixMLPs, PrefixTable
-from adavae.model.pseudo_self_attention import LatentMemory
-from adavae.model.stacked import AdapterIndex, StackedLinear
+from adavae.model.parts.bank_shape import BankShape
+from adavae.model.parts.classifier import ClassificationHead
+from adavae.model.parts.latent_attention import LatentAttention, Pooled
+from adavae.model.parts.posterior import Posterior, PosteriorHeads
+from adavae.model.parts.prefix import PrefixMLP, PrefixMLPs, PrefixTable
+from adavae.model.parts.pseudo_self_attention import LatentMemory
+from adavae.model.parts.stacked import AdapterIndex, StackedLinear
 
 
 class BottleneckAdapter(nn.Module):

@@ -6,7 +6,7 @@ They depend on z alone, so they are made once a row, before the first token.
 import torch
 from torch import Tensor, nn
 
-from adavae.model.stacked import AdapterIndex, StackedLinear
+from adavae.model.parts.stacked import AdapterIndex, StackedLinear
 
 
 class LatentMemory(nn.Module):

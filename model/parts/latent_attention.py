@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from adavae.model.stacked import AdapterIndex, StackedLinear
+from adavae.model.parts.stacked import AdapterIndex, StackedLinear
 
 
 class LatentAttention(nn.Module):
