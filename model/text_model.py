@@ -18,14 +18,14 @@ from adavae.model.adapter_set import AdapterSet, check_fits
 from adavae.model.adapter_store import AdapterStore
 from adavae.model.adavae import AdaVAE, pad
 from adavae.model.config import AdapterConfig
+from adavae.model.decoding.generation import generate
+from adavae.model.decoding.sampling import Decoding
 from adavae.model.errors import ConfigError, LatentShapeError, SequenceTooLong
 from adavae.model.fitted_prior import FittedPrior
-from adavae.model.generation import generate
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.pretrained import PretrainedBackbone
-from adavae.model.sampling import Decoding
 from adavae.model.tokenizer import Tokenizer
 
 _ENCODE_ROWS = 64  # texts in one forward pass; sorted by length, so that little of it is padding

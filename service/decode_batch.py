@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from adavae.model.adavae import AdaVAE
+from adavae.model.decoding.generation import BeamSearch, Generated
+from adavae.model.decoding.sampling import Decoding, Strategy, next_tokens
 from adavae.model.errors import LogitsNotFinite
-from adavae.model.generation import BeamSearch, Generated
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.row_cache import RowCache
-from adavae.model.sampling import Decoding, Strategy, next_tokens
 from adavae.service.micro_batch import run_bisecting
 from adavae.service.ticket import Ticket
 

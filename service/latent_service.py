@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 
 from adavae.model import latent_ops
+from adavae.model.decoding.generation import Generated
+from adavae.model.decoding.sampling import Decoding
 from adavae.model.errors import AdapterSetMismatch, AdaVAEError
-from adavae.model.generation import Generated
 from adavae.model.latent_ops import Interpolation
 from adavae.model.pretrained import PretrainedBackbone
-from adavae.model.sampling import Decoding
 from adavae.service.adapter_registry import AdapterRegistry, PinnedAdapter
 from adavae.service.commands.loading import load_pretrained, open_store
 from adavae.service.compute_threads import available_threads, use_threads

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adavae.model.drawing import uniform
-from adavae.model.generation import Generated
+from adavae.model.decoding.drawing import uniform
+from adavae.model.decoding.generation import Generated
+from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.model.parts.stacked import AdapterIndex
-from adavae.model.sampling import Decoding, Strategy
 
 EOS = 0
 Table = Callable[[float, int, tuple[int, ...]], Sequence[float]]

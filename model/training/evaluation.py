@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from adavae.model.adavae import pad
+from adavae.model.decoding.sampling import Decoding
 from adavae.model.errors import DatasetError
 from adavae.model.parts.posterior import Posterior
 from adavae.model.parts.stacked import AdapterIndex
-from adavae.model.sampling import Decoding
 from adavae.model.text_model import TextModel
 from adavae.model.training import measures
 from adavae.model.training.corpus import Dataset

@@ -19,7 +19,7 @@ from adavae.service.settings import load_settings
 from adavae.service.terminal import Output, Record, column, number
 
 if TYPE_CHECKING:
-    from adavae.model.sampling import Decoding
+    from adavae.model.decoding.sampling import Decoding
     from adavae.model.text_model import TextModel
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adavae.model.sampling import Decoding, Strategy
+from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.model.text_model import TextModel
 from adavae.service.device_work import EngineLimits
 from adavae.service.engine import Engine

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adavae.model.adavae import AdaVAE
-from adavae.model.sampling import Decoding, Strategy
+from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.service.decode_batch import DecodeRow
 from adavae.service.device_work import Call, DeviceWork, EncodeRow, EngineLimits, Work
 from adavae.service.metrics import Metrics

@@ -8,6 +8,7 @@ import torch
 
 from adavae.model.adapter_set import write_adapter_set
 from adavae.model.adapter_store import AdapterStore
+from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.model.errors import (
     AdapterSetMismatch,
     AdapterSetNotFound,
@@ -16,7 +17,6 @@ from adavae.model.errors import (
     SequenceTooLong,
 )
 from adavae.model.latent_ops import Interpolation
-from adavae.model.sampling import Decoding, Strategy
 from adavae.model.text_model import TextModel
 from tests.tiny import PLAIN, PREFIXED
 from tests.tiny_text import N_POSITIONS, NAMED, reviews, tiny_pretrained, tiny_set, tiny_text_model

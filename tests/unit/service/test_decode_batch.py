@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from adavae.model.adavae import AdaVAE
+from adavae.model.decoding.generation import Generated, generate
+from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.model.errors import LogitsNotFinite
-from adavae.model.generation import Generated, generate
 from adavae.model.parts.stacked import AdapterIndex
-from adavae.model.sampling import Decoding, Strategy
 from adavae.service.decode_batch import DecodeBatch, DecodeRow, Outcome
 from adavae.service.ticket import Ticket
 from tests.tiny import VARIANTS, mixed_bank, tiny_backbone

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from adavae.model.adavae import pad
-from adavae.model.generation import Generated
+from adavae.model.decoding.generation import Generated
+from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.model.parts.stacked import AdapterIndex
-from adavae.model.sampling import Decoding, Strategy
 from adavae.service.device_work import EncodedRow, EngineLimits
 from adavae.service.engine import Engine
 from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded

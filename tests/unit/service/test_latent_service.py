@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound
 from adavae.model.latent_ops import Interpolation
 from adavae.model.pretrained import load_backbone
-from adavae.model.sampling import Decoding, Strategy
 from adavae.model.text_model import TextModel
 from adavae.service.commands.loading import open_store
 from adavae.service.errors import EngineStopped, InvalidRequest

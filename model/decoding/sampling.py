@@ -10,7 +10,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from adavae.model.drawing import draw
+from adavae.model.decoding.drawing import draw
 from adavae.model.errors import ConfigError
 
 

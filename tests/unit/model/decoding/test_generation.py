@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from adavae.model.adavae import AdaVAE
+from adavae.model.decoding.generation import Generated, generate
+from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.model.errors import AdaVAEError, LogitsNotFinite
-from adavae.model.generation import Generated, generate
 from adavae.model.parts.stacked import AdapterIndex
-from adavae.model.sampling import Decoding, Strategy
 from tests.table_decoder import EOS, Table, TableDecoder, exhaustive_best, latents, random_table, slow_generate
 from tests.tiny import PLAIN, TINY, VARIANTS, mixed_bank, tiny_backbone, tiny_vae
 

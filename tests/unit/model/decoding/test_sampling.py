@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from adavae.model.drawing import uniform
+from adavae.model.decoding.drawing import uniform
+from adavae.model.decoding.sampling import Decoding, Strategy, next_tokens, penalised
 from adavae.model.errors import ConfigError
-from adavae.model.sampling import Decoding, Strategy, next_tokens, penalised
 from tests.table_decoder import slow_distribution
 
 LOGITS = [2.0, 1.5, -0.5, 1.4999, 0.0, -3.0, 0.7, 0.69]

@@ -9,9 +9,9 @@ from typing import Generic, Literal, Protocol, TypeVar
 import torch
 from torch import Tensor
 
+from adavae.model.decoding.sampling import Decoding, Strategy, next_tokens, penalised
 from adavae.model.errors import LogitsNotFinite
 from adavae.model.parts.stacked import AdapterIndex
-from adavae.model.sampling import Decoding, Strategy, next_tokens, penalised
 
 FinishReason = Literal["stop", "length"]
 OnToken = Callable[[int, int], None]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from adavae.model.sampling import Decoding
+    from adavae.model.decoding.sampling import Decoding
 
 _MASK_64 = (1 << 64) - 1
 _HEAD = 256  # the likeliest tokens, in which a nucleus is looked for first
