@@ -14,8 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adavae.model import latent_ops
-from adavae.model.adapter_set import AdapterSet, check_fits
-from adavae.model.adapter_store import AdapterStore
 from adavae.model.adavae import AdaVAE, pad
 from adavae.model.config import AdapterConfig
 from adavae.model.decoding.generation import generate
@@ -25,8 +23,10 @@ from adavae.model.fitted_prior import FittedPrior
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.stacked import AdapterIndex
-from adavae.model.pretrained import PretrainedBackbone
-from adavae.model.tokenizer import Tokenizer
+from adavae.model.storage.adapter_set import AdapterSet, check_fits
+from adavae.model.storage.adapter_store import AdapterStore
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.storage.tokenizer import Tokenizer
 
 _ENCODE_ROWS = 64  # texts in one forward pass; sorted by length, so that little of it is padding
 

@@ -16,10 +16,10 @@ from typing import Protocol
 
 import structlog
 
-from adavae.model.adapter_set import AdapterSet, Manifest, check_fits, read_adapter_set
-from adavae.model.adapter_store import AdapterStore
 from adavae.model.config import AdapterConfig
 from adavae.model.errors import AdapterSetNotFound, AdaVAEError, WeightsCorrupted
+from adavae.model.storage.adapter_set import AdapterSet, Manifest, check_fits, read_adapter_set
+from adavae.model.storage.adapter_store import AdapterStore
 from adavae.service.bank_slots import BankSlots, Place
 from adavae.service.compute_threads import alone
 from adavae.service.errors import ServiceError

@@ -21,7 +21,6 @@ import structlog
 import torch
 from numpy.typing import NDArray
 
-from adavae.model.adapter_set import AdapterSet
 from adavae.model.adavae import AdaVAE
 from adavae.model.config import AdapterConfig
 from adavae.model.decoding.generation import Generated
@@ -29,7 +28,8 @@ from adavae.model.decoding.sampling import Decoding
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.stacked import AdapterIndex
-from adavae.model.pretrained import PretrainedBackbone
+from adavae.model.storage.adapter_set import AdapterSet
+from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.compute_threads import alone, available_threads, use_threads
 from adavae.service.decode_batch import DecodeRow
 from adavae.service.device_work import Call, DeviceWork, Done, EncodedRow, EncodeRow, EngineLimits, Work

@@ -24,7 +24,7 @@ from adavae.model.decoding.generation import Generated
 from adavae.model.decoding.sampling import Decoding
 from adavae.model.errors import AdapterSetMismatch, AdaVAEError
 from adavae.model.latent_ops import Interpolation
-from adavae.model.pretrained import PretrainedBackbone
+from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapter_registry import AdapterRegistry, PinnedAdapter
 from adavae.service.commands.loading import load_pretrained, open_store
 from adavae.service.compute_threads import available_threads, use_threads

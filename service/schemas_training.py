@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from adavae.model.adapter_set import check_name
 from adavae.model.errors import ConfigError
+from adavae.model.storage.adapter_set import check_name
 from adavae.service.jobs.hyperparameters import Hyperparameters, PresetName
 from adavae.service.jobs.job import NewJob
 from adavae.service.schemas import Body, Reply, Whole

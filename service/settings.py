@@ -157,7 +157,7 @@ class Settings(BaseSettings):
 
     @property
     def backbone_source(self) -> str:
-        """What ``model.pretrained.load_backbone`` is given: a directory or a hub id."""
+        """What ``model.storage.pretrained.load_backbone`` is given: a directory or a hub id."""
         return str(self.weights / "backbone") if self.backbone == BUNDLED_BACKBONE else self.backbone
 
     @property

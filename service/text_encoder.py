@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from adavae.model.pretrained import PretrainedBackbone
+from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapter_registry import PinnedAdapter
 from adavae.service.encoding_cache import EncodingCache, encoding_key
 from adavae.service.engine import Engine, Room

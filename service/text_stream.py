@@ -4,7 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 
-from adavae.model.tokenizer import Tokenizer
+from adavae.model.storage.tokenizer import Tokenizer
 from adavae.service.results import TextPiece
 
 _INCOMPLETE = "\ufffd"  # what half a UTF-8 character decodes to

@@ -7,13 +7,13 @@ from functools import cache
 
 import torch
 
-from adavae.model.adapter_set import AdapterSet, Manifest
 from adavae.model.backbone import Backbone
 from adavae.model.config import AdapterConfig, BackboneConfig
 from adavae.model.parts.adapter_bank import AdapterBank
-from adavae.model.pretrained import PretrainedBackbone
+from adavae.model.storage.adapter_set import AdapterSet, Manifest
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.text_model import TextModel
-from adavae.model.tokenizer import Tokenizer
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.token_windows import train_tokenizer
 from tests.tiny import PLAIN, POOLED, PREFIXED, TINY

@@ -14,7 +14,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 from adavae.model.errors import DatasetError, SequenceTooLong
-from adavae.model.tokenizer import Tokenizer
+from adavae.model.storage.tokenizer import Tokenizer
 
 MAX_BYTES = 1024**3  # decompressed
 MAX_LABELS = 1000

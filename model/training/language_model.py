@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from adavae.model.adavae import pad
 from adavae.model.backbone import Backbone, causal_mask
 from adavae.model.errors import DatasetError, SequenceTooLong
-from adavae.model.pretrained import PretrainedBackbone
+from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.cross_entropy import sliced_cross_entropy
 
 _ROWS_AT_ONCE = 64

@@ -21,7 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from adavae.model.adavae import AdaVAE, pad
 from adavae.model.errors import CheckpointMismatch, TrainingDiverged, TrainingInterrupted
 from adavae.model.parts.adapter_bank import AdapterBank
-from adavae.model.pretrained import PretrainedBackbone
+from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.checkpoint import (
     Checkpoint,
     flatten_optimizer,

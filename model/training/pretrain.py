@@ -30,8 +30,8 @@ from adavae.model.errors import (
     TrainingDiverged,
     TrainingInterrupted,
 )
-from adavae.model.pretrained import PretrainedBackbone, load_backbone, save_backbone
-from adavae.model.tokenizer import Tokenizer
+from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone, save_backbone
+from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.training.checkpoint import (
     Checkpoint,
     flatten_optimizer,

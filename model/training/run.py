@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
-from adavae.model.adapter_set import (
+from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
+from adavae.model.fitted_prior import FittedPrior
+from adavae.model.storage.adapter_set import (
     AdapterSet,
     Publishing,
     check_fits,
@@ -19,10 +21,8 @@ from adavae.model.adapter_set import (
     read_adapter_set,
     write_adapter_set,
 )
-from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
-from adavae.model.fitted_prior import FittedPrior
-from adavae.model.model_card import model_card
-from adavae.model.pretrained import PretrainedBackbone
+from adavae.model.storage.model_card import model_card
+from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.text_model import TextModel
 from adavae.model.training.config import Preset, TrainingConfig
 from adavae.model.training.corpus import Batches, Dataset, read_dataset, split_validation, tokenize

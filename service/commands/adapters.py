@@ -13,7 +13,7 @@ from adavae.service.settings import load_settings
 from adavae.service.terminal import Column, Output, Record, column
 
 if TYPE_CHECKING:
-    from adavae.model.adapter_store import AdapterEntry
+    from adavae.model.storage.adapter_store import AdapterEntry
 
 ReferenceArgument = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="An installed adapter set.")]
 

@@ -8,14 +8,14 @@ from adavae.service.settings import Settings
 if TYPE_CHECKING:
     import torch
 
-    from adavae.model.adapter_store import AdapterStore
-    from adavae.model.pretrained import PretrainedBackbone
+    from adavae.model.storage.adapter_store import AdapterStore
+    from adavae.model.storage.pretrained import PretrainedBackbone
     from adavae.model.text_model import TextModel
 
 
 def open_store(settings: Settings) -> "AdapterStore":
     """The adapter sets that are installed: the user's own and the bundled ones."""
-    from adavae.model.adapter_store import AdapterStore
+    from adavae.model.storage.adapter_store import AdapterStore
 
     return AdapterStore(settings.own_adapters, bundled=(settings.bundled_adapters,))
 
@@ -33,7 +33,7 @@ def load_pretrained(settings: Settings, device: str | None) -> "PretrainedBackbo
     """
     import torch
 
-    from adavae.model.pretrained import load_backbone
+    from adavae.model.storage.pretrained import load_backbone
 
     where = prepare_device(settings, device)
     return load_backbone(settings.backbone_source, getattr(torch, settings.dtype), device=where)

@@ -17,7 +17,7 @@ from adavae.service.terminal import Output, Record, progress_display
 if TYPE_CHECKING:
     import torch
 
-    from adavae.model.pretrained import PretrainedBackbone
+    from adavae.model.storage.pretrained import PretrainedBackbone
     from adavae.model.training.pretrain import PretrainConfig, PretrainProgress
 
 _SHAPE = "Shape of a fresh backbone (a small GPT-2's if left out)"

@@ -22,8 +22,8 @@ from adavae.service.settings import Settings, load_settings
 from adavae.service.terminal import Output, ProgressDisplay, Record, progress_display, say
 
 if TYPE_CHECKING:
-    from adavae.model.adapter_set import AdapterSet
-    from adavae.model.pretrained import PretrainedBackbone
+    from adavae.model.storage.adapter_set import AdapterSet
+    from adavae.model.storage.pretrained import PretrainedBackbone
     from adavae.model.training.progress import Progress
     from adavae.model.training.run import TrainingRequest
 
@@ -93,7 +93,7 @@ def train(
 
 
 def _check_name(name: str) -> None:
-    from adavae.model.adapter_set import check_name
+    from adavae.model.storage.adapter_set import check_name
 
     with usage_errors():
         check_name(name)

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from adavae.model.storage import remove_leftovers, write_atomically
+from adavae.model.storage.atomic import remove_leftovers, write_atomically
 
 _CHECKPOINT = re.compile(r"step-(\d{9})\.safetensors")
 _CHECKPOINTS, _METRICS, _PROGRESS = "checkpoints", "metrics.jsonl", "progress.json"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from adavae.model.errors import AdaVAEError
-from adavae.model.storage import write_atomically
+from adavae.model.storage.atomic import write_atomically
 from adavae.service.jobs.attempt_files import Progress, attempt_directory, newest_step, write_progress
 from adavae.service.jobs.job import Job, JobError, JobStatus, Wish
 from adavae.service.jobs.job_errors import ClaimLost

@@ -24,7 +24,7 @@ from typing import Any, Protocol, TypeVar
 import structlog
 
 from adavae.model.errors import DatasetError, StorageFull
-from adavae.model.storage import publish_directory, write_atomically
+from adavae.model.storage.atomic import publish_directory, write_atomically
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.dataset_report import DatasetReport, report_on
 from adavae.service.jobs.job import StoredFile

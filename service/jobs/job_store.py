@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from adavae.model.storage import publish_directory, staging_directory, write_atomically
+from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
 from adavae.service.errors import Overloaded
 from adavae.service.jobs.attempt_files import attempt_directory, read_progress
 from adavae.service.jobs.endings import endings

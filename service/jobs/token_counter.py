@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adavae.model.config import BackboneConfig
-from adavae.model.tokenizer import Tokenizer
+from adavae.model.storage.tokenizer import Tokenizer
 from adavae.service.settings import Settings
 
 
@@ -22,13 +22,13 @@ class TokenCounter:
 
 
 def open_token_counter(settings: Settings) -> TokenCounter:
-    """Reads the backbone's tokenizer; raises as ``model.pretrained.load_backbone`` does.
+    """Reads the backbone's tokenizer; raises as ``model.storage.pretrained.load_backbone`` does.
 
     A backbone from the hub is loaded whole once: there is no other way to it.
     """
     directory = Path(settings.backbone_source)
     if not (directory / "config.json").is_file():
-        from adavae.model.pretrained import load_backbone
+        from adavae.model.storage.pretrained import load_backbone
 
         pretrained = load_backbone(settings.backbone_source)
         return TokenCounter(pretrained.tokenizer, pretrained.backbone.config.n_positions - 1)

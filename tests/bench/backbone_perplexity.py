@@ -8,7 +8,7 @@ import json
 import sys
 from pathlib import Path
 
-from adavae.model.pretrained import load_backbone
+from adavae.model.storage.pretrained import load_backbone
 from adavae.model.training.corpus import read_dataset
 from adavae.model.training.language_model import held_out_perplexity
 

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from adavae.model.errors import AdaVAEError
-from adavae.model.pretrained import load_backbone
+from adavae.model.storage.pretrained import load_backbone
 from adavae.model.training.run import TrainingRequest, train_adapter_set
 from adavae.service.jobs.job import Job, JobStatus
 from tests.integration.training_home import TrainingHome, read_metrics, training_config

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 
-from adavae.model.adapter_set import TENSORS, write_adapter_set
-from adavae.model.pretrained import load_backbone
+from adavae.model.storage.adapter_set import TENSORS, write_adapter_set
+from adavae.model.storage.pretrained import load_backbone
 from adavae.model.training.config import Preset
 from tests.bench.subjects import BUNDLED, NUM_SETS, random_set
 

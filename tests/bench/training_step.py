@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adavae.model.pretrained import load_backbone
+from adavae.model.storage.pretrained import load_backbone
 from adavae.model.training.config import Preset, preset_config
 from adavae.model.training.loop import TokenizedTexts, TrainingRun
 

@@ -9,9 +9,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from adavae.model.adapter_set import AdapterSet
 from adavae.model.decoding.sampling import Decoding
-from adavae.model.pretrained import PretrainedBackbone, load_backbone
+from adavae.model.storage.adapter_set import AdapterSet
+from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone
 from adavae.model.text_model import TextModel
 from adavae.service.latent_service import LatentService
 from adavae.service.metrics import Metrics

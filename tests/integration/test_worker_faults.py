@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from adavae.model.pretrained import load_backbone
+from adavae.model.storage.pretrained import load_backbone
 from adavae.model.training.run import TrainingRequest, train_adapter_set
 from adavae.service.jobs import wishes
 from adavae.service.jobs.job import Job, JobStatus

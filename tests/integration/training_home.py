@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adavae.model.adapter_set import read_adapter_set
+from adavae.model.storage.adapter_set import read_adapter_set
 from adavae.model.training.config import BetaSchedule, TrainingConfig
 from adavae.service.jobs.attempt_files import attempt_directory
 from adavae.service.jobs.backbone_description import BackboneDescription, describe_backbone

@@ -6,8 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from adavae.model.adapter_set import write_adapter_set
-from adavae.model.adapter_store import AdapterStore
 from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.model.errors import (
     AdapterSetMismatch,
@@ -17,6 +15,8 @@ from adavae.model.errors import (
     SequenceTooLong,
 )
 from adavae.model.latent_ops import Interpolation
+from adavae.model.storage.adapter_set import write_adapter_set
+from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.text_model import TextModel
 from tests.tiny import PLAIN, PREFIXED
 from tests.tiny_text import N_POSITIONS, NAMED, reviews, tiny_pretrained, tiny_set, tiny_text_model

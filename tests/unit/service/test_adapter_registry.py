@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from adavae.model.adapter_set import CARD, MANIFEST, TENSORS, AdapterSet, read_adapter_set, read_manifest
-from adavae.model.adapter_store import AdapterStore
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
+from adavae.model.storage.adapter_set import CARD, MANIFEST, TENSORS, AdapterSet, read_adapter_set, read_manifest
+from adavae.model.storage.adapter_store import AdapterStore
 from adavae.service import adapter_registry, installed_version
 from adavae.service.adapter_registry import AdapterRegistry, PinnedAdapter
 from adavae.service.errors import EngineStopped, Overloaded, ServiceError

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adavae.model.config import BackboneConfig
-from adavae.model.pretrained import save_backbone
+from adavae.model.storage.pretrained import save_backbone
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.pretrain import fresh_backbone
 from adavae.model.training.token_windows import train_tokenizer

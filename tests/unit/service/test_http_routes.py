@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
-from adavae.model.adapter_store import AdapterStore
+from adavae.model.storage.adapter_store import AdapterStore
 from adavae.service.main import create_app
 from adavae.service.schemas import DecodeBody
 from adavae.service.settings import Settings

@@ -12,7 +12,7 @@ import pytest
 from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound
 from adavae.model.latent_ops import Interpolation
-from adavae.model.pretrained import load_backbone
+from adavae.model.storage.pretrained import load_backbone
 from adavae.model.text_model import TextModel
 from adavae.service.commands.loading import open_store
 from adavae.service.errors import EngineStopped, InvalidRequest

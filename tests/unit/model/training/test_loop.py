@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adavae.model.errors import CheckpointMismatch, TrainingDiverged, TrainingInterrupted
-from adavae.model.pretrained import PretrainedBackbone
+from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.config import BetaSchedule, Precision, TrainingConfig
 from adavae.model.training.loop import TokenizedTexts, TrainingRun, train
 from adavae.model.training.progress import Progress

@@ -22,8 +22,8 @@ from adavae.model.errors import (
     TrainingDiverged,
     TrainingInterrupted,
 )
-from adavae.model.pretrained import PretrainedBackbone, load_backbone
-from adavae.model.tokenizer import END_OF_TEXT
+from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone
+from adavae.model.storage.tokenizer import END_OF_TEXT
 from adavae.model.training.config import Precision
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.language_model import held_out_perplexity, hidden_states

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from adavae.model.adapter_set import AdapterSet, Manifest, Publishing, publish_freely
 from adavae.model.errors import AdapterSetMismatch, ConfigError, TrainingDiverged
+from adavae.model.storage.adapter_set import AdapterSet, Manifest, Publishing, publish_freely
 from adavae.model.text_model import TextModel
 from adavae.model.training import run
 from adavae.model.training.config import TrainingConfig

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from adavae.model.errors import BackboneNotFound, ConfigError, WeightsCorrupted
-from adavae.model.pretrained import load_backbone, save_backbone
+from adavae.model.storage.pretrained import load_backbone, save_backbone
 from adavae.service.jobs.backbone_description import describe_backbone
 from adavae.service.settings import Settings
 from tests.tiny_text import tiny_pretrained

@@ -14,18 +14,6 @@ import pytest
 import torch
 from safetensors import torch as safetensors
 
-from adavae.model.adapter_set import (
-    CARD,
-    MANIFEST,
-    TENSORS,
-    FileEntry,
-    Manifest,
-    check_fits,
-    check_name,
-    read_adapter_set,
-    read_manifest,
-    write_adapter_set,
-)
 from adavae.model.config import AdapterConfig
 from adavae.model.errors import (
     AdapterSetMismatch,
@@ -38,6 +26,18 @@ from adavae.model.errors import (
 from adavae.model.fitted_prior import FittedPrior
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
+from adavae.model.storage.adapter_set import (
+    CARD,
+    MANIFEST,
+    TENSORS,
+    FileEntry,
+    Manifest,
+    check_fits,
+    check_name,
+    read_adapter_set,
+    read_manifest,
+    write_adapter_set,
+)
 from tests.tiny import PLAIN, PREFIXED, TINY, VARIANTS, trained_bank
 from tests.tiny_sets import (
     BACKBONE_DIGEST,

@@ -9,7 +9,7 @@ import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from adavae.model.errors import BackboneNotFound, WeightsCorrupted
-from adavae.model.tokenizer import END_OF_TEXT, Tokenizer
+from adavae.model.storage.tokenizer import END_OF_TEXT, Tokenizer
 
 TEXTS = ["the cat sees a tree", "Größe, 漢字 and 🦉!", "  two  spaces\tand\na line ", "", "a\u0301e\u200b"]
 

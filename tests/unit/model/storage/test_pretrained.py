@@ -12,12 +12,12 @@ import torch
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from adavae.model import storage
 from adavae.model.backbone import Backbone
 from adavae.model.config import BackboneConfig
 from adavae.model.errors import BackboneNotFound, ConfigError, StorageFull, WeightsCorrupted
-from adavae.model.pretrained import load_backbone, save_backbone
-from adavae.model.tokenizer import Tokenizer
+from adavae.model.storage import atomic as storage
+from adavae.model.storage.pretrained import load_backbone, save_backbone
+from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.pretrain import fresh_backbone
 from adavae.model.training.token_windows import train_tokenizer

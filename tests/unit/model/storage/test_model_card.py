@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from adavae.model.config import AdapterConfig
-from adavae.model.model_card import model_card
+from adavae.model.storage.model_card import model_card
 from adavae.model.training.config import Preset
 from tests.tiny import VARIANTS
 

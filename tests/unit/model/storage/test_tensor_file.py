@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from adavae.model.tensor_file import tensors_in
+from adavae.model.storage.tensor_file import tensors_in
 
 
 def tensors() -> dict[str, Tensor]:

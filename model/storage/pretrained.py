@@ -17,8 +17,8 @@ from torch import Tensor
 from adavae.model.backbone import Backbone
 from adavae.model.config import BackboneConfig
 from adavae.model.errors import BackboneNotFound, ConfigError, WeightsCorrupted
-from adavae.model.storage import write_atomically
-from adavae.model.tokenizer import Tokenizer
+from adavae.model.storage.atomic import write_atomically
+from adavae.model.storage.tokenizer import Tokenizer
 
 _WEIGHTS = "model.safetensors"
 _HUB_FILES = ["config.json", _WEIGHTS, "tokenizer.json", "vocab.json", "merges.txt"]

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from adavae.model.adapter_set import CARD, MANIFEST, MAX_TEXT_BYTES, TENSORS, read_adapter_set
-from adavae.model.adapter_store import AdapterStore
 from adavae.model.errors import (
     AdapterSetExists,
     AdapterSetMismatch,
@@ -20,6 +18,8 @@ from adavae.model.errors import (
     StorageFull,
     WeightsCorrupted,
 )
+from adavae.model.storage.adapter_set import CARD, MANIFEST, MAX_TEXT_BYTES, TENSORS, read_adapter_set
+from adavae.model.storage.adapter_store import AdapterStore
 from tests.tiny_sets import edit_manifest, forge_manifest, names_under, publish
 
 OLD, NEW, NEWEST = (f"2026-01-0{day}T00:00:00+00:00" for day in (1, 2, 3))

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from adavae.model.adapter_set import (
+from adavae.model.errors import AdapterSetExists, AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
+from adavae.model.storage.adapter_set import (
     CARD,
     MANIFEST,
     MAX_TENSOR_BYTES,
@@ -23,8 +24,7 @@ from adavae.model.adapter_set import (
     read_adapter_set,
     read_manifest,
 )
-from adavae.model.errors import AdapterSetExists, AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
-from adavae.model.storage import publish_directory, staging_directory, write_atomically
+from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
 
 _LIMITS = {TENSORS: MAX_TENSOR_BYTES, MANIFEST: MAX_TEXT_BYTES, CARD: MAX_TEXT_BYTES}
 _FILES = tuple(_LIMITS)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adavae.model.errors import AdapterSetExists, StorageFull
-from adavae.model.storage import publish_directory, remove_leftovers, staging_directory, write_atomically
+from adavae.model.storage.atomic import publish_directory, remove_leftovers, staging_directory, write_atomically
 
 
 def _write_that_fills_up(code: int) -> Callable[[int, memoryview], int]:
