@@ -19,7 +19,7 @@ from adavae.model.config import AdapterConfig
 from adavae.model.decoding.generation import generate
 from adavae.model.decoding.sampling import Decoding
 from adavae.model.errors import ConfigError, LatentShapeError, SequenceTooLong
-from adavae.model.fitted_prior import FittedPrior
+from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.stacked import AdapterIndex

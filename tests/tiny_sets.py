@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from adavae.model.config import AdapterConfig
-from adavae.model.fitted_prior import FittedPrior
+from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.storage.adapter_set import MANIFEST, write_adapter_set
 from tests.tiny import PLAIN
 

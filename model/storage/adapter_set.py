@@ -23,7 +23,7 @@ from torch import Tensor
 
 from adavae.model.config import AdapterConfig
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
-from adavae.model.fitted_prior import FittedPrior
+from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
 from adavae.model.storage.tensor_file import tensors_in
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
-from adavae.model.fitted_prior import FittedPrior
+from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.storage.adapter_set import (
     AdapterSet,
     Publishing,

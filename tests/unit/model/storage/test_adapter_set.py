@@ -23,7 +23,7 @@ from adavae.model.errors import (
     StorageFull,
     WeightsCorrupted,
 )
-from adavae.model.fitted_prior import FittedPrior
+from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.storage.adapter_set import (

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from adavae.model.errors import ConfigError
-from adavae.model.fitted_prior import FittedPrior
+from adavae.model.latent.fitted_prior import FittedPrior
 
 Z = 6
 
