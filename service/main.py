@@ -13,17 +13,24 @@ from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, Response
 
 from adavae.model.errors import AdaVAEError
-from adavae.service.access import Access, needs
-from adavae.service.api_keys import load_api_keys
-from adavae.service.body_limit import BodyLimit
-from adavae.service.documentation import DESCRIPTION, STREAMED, TAGS, WATCHED, documented_errors, documented_security
-from adavae.service.error_replies import add_error_replies
+from adavae.service.http.access import Access, needs
+from adavae.service.http.api_keys import load_api_keys
+from adavae.service.http.body_limit import BodyLimit
+from adavae.service.http.documentation import (
+    DESCRIPTION,
+    STREAMED,
+    TAGS,
+    WATCHED,
+    documented_errors,
+    documented_security,
+)
+from adavae.service.http.error_replies import add_error_replies
+from adavae.service.http.rate_limit import RateLimit
+from adavae.service.http.request_id import RequestId
+from adavae.service.http.request_log import RequestLog
 from adavae.service.jobs.protocol import TrainingOperations
 from adavae.service.latent_protocol import LatentOperations
 from adavae.service.metrics import Metrics
-from adavae.service.rate_limit import RateLimit
-from adavae.service.request_id import RequestId
-from adavae.service.request_log import RequestLog
 from adavae.service.routes.adapters import delete_adapter, get_adapter, list_adapters
 from adavae.service.routes.analogy import analogy
 from adavae.service.routes.classify import classify

@@ -76,8 +76,8 @@ def _resolved(settings: Settings) -> tuple[socket.AddressFamily, str]:
 
 
 def _refuse_open_door(settings: Settings, address: str) -> None:
-    from adavae.service.access import is_loopback
-    from adavae.service.api_keys import load_api_keys
+    from adavae.service.http.access import is_loopback
+    from adavae.service.http.api_keys import load_api_keys
 
     if not load_api_keys(settings) and not is_loopback(address):
         raise SettingsError(
@@ -87,7 +87,7 @@ def _refuse_open_door(settings: Settings, address: str) -> None:
 
 
 def _run(settings: Settings, listener: socket.socket) -> None:
-    from adavae.service.http_server import HttpServer, http_config
+    from adavae.service.http.http_server import HttpServer, http_config
     from adavae.service.jobs.training_service import TrainingService
     from adavae.service.latent_service import LatentService
     from adavae.service.log import set_up_log

@@ -6,7 +6,7 @@ from typing import Annotated
 from fastapi import Path, Query
 
 from adavae.service.errors import InvalidRequest, ServiceError
-from adavae.service.replies import JsonReply
+from adavae.service.http.replies import JsonReply
 from adavae.service.results import AdapterState
 from adavae.service.routes.dependencies import Latent
 from adavae.service.schemas import AdaptersQuery

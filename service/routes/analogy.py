@@ -2,7 +2,7 @@
 
 from fastapi import Request
 
-from adavae.service.replies import JsonReply
+from adavae.service.http.replies import JsonReply
 from adavae.service.routes.dependencies import Latent, Limits
 from adavae.service.routes.disconnect import unless_gone
 from adavae.service.routes.limits import check_samples, checked_decoding

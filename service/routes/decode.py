@@ -6,8 +6,8 @@ from dataclasses import replace
 from fastapi import Request, Response
 
 from adavae.model.decoding.sampling import Decoding
+from adavae.service.http.replies import JsonReply
 from adavae.service.latent_protocol import LatentOperations
-from adavae.service.replies import JsonReply
 from adavae.service.results import DecodeResult, TextPiece
 from adavae.service.routes.dependencies import Latent, Limits
 from adavae.service.routes.disconnect import unless_gone

@@ -9,7 +9,7 @@ from fastapi import Request
 from starlette.types import Receive
 
 from adavae.service.errors import ServiceError
-from adavae.service.request_log import STATUS_CLIENT_GONE
+from adavae.service.http.request_log import STATUS_CLIENT_GONE
 
 Result = TypeVar("Result")
 

@@ -6,7 +6,7 @@ import numpy as np
 from fastapi import Request
 from numpy.typing import NDArray
 
-from adavae.service.replies import JsonReply
+from adavae.service.http.replies import JsonReply
 from adavae.service.results import EncodedText, EncodeResult
 from adavae.service.routes.dependencies import Latent, Limits
 from adavae.service.routes.disconnect import unless_gone

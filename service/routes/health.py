@@ -4,7 +4,7 @@ from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from adavae.service.errors import ServiceError
-from adavae.service.replies import JsonReply
+from adavae.service.http.replies import JsonReply
 from adavae.service.routes.dependencies import AppMetrics, Latent
 
 

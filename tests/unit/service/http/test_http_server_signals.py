@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from adavae.service.http_server import HttpServer, http_config
+from adavae.service.http.http_server import HttpServer, http_config
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from adavae.service.access import is_loopback
-from adavae.service.api_keys import load_api_keys
+from adavae.service.http.access import is_loopback
+from adavae.service.http.api_keys import load_api_keys
 from adavae.service.main import create_app
 from adavae.service.settings import SettingsError
 from tests.unit.service.http_client import client_of

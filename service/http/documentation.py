@@ -70,7 +70,7 @@ def documented_errors(*statuses: int, has_keys: bool = False) -> dict[int | str,
 
 
 def documented_security(has_keys: bool) -> list[Depends]:
-    """The two ways to send a key, where there are keys; ``service.access`` does the checking."""
+    """The two ways to send a key, where there are keys; ``service.http.access`` does the checking."""
     if not has_keys:
         return []
     return [

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from adavae.service import http_server
 from adavae.service.commands.serve import open_listener
-from adavae.service.http_server import HttpServer, http_config
+from adavae.service.http import http_server
+from adavae.service.http.http_server import HttpServer, http_config
 from tests.unit.service.stub_latent_service import stub_settings
 
 NUM_CLIENTS = 20

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from adavae.model.errors import AdaVAEError
 from adavae.service.errors import InvalidRequest, ServiceError, service_error
-from adavae.service.replies import error_reply
+from adavae.service.http.replies import error_reply
 
 _LONGEST_SHOWN = 60
 _NO_OBJECT = {"model_type", "model_attributes_type", "dict_type"}

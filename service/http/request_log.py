@@ -9,11 +9,11 @@ import time
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from adavae.service.access import OPEN_PATHS
 from adavae.service.errors import ServiceError
+from adavae.service.http.access import OPEN_PATHS
+from adavae.service.http.replies import error_reply, internal_error
+from adavae.service.http.request_id import request_id_of
 from adavae.service.metrics import Metrics
-from adavae.service.replies import error_reply, internal_error
-from adavae.service.request_id import request_id_of
 
 UNMATCHED = "unmatched"
 STATUS_CLIENT_GONE = 499  # nobody reads it; the status that nginx made customary in logs

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adavae.service.errors import ServiceError
-from adavae.service.replies import error_reply
+from adavae.service.http.replies import error_reply
 
 _UPLOAD_PATH = "/v1/files"
 _FORM_BYTES = 64 * 1024  # what a form has around its file

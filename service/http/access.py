@@ -10,11 +10,11 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adavae.service import api_keys
-from adavae.service.api_keys import ApiKey, ApiKeys
 from adavae.service.errors import ServiceError
-from adavae.service.rate_limit import RateLimit
-from adavae.service.replies import error_reply
+from adavae.service.http import api_keys
+from adavae.service.http.api_keys import ApiKey, ApiKeys
+from adavae.service.http.rate_limit import RateLimit
+from adavae.service.http.replies import error_reply
 
 _PAGE = ("/docs", "/openapi.json", "/static/swagger-ui-bundle.js", "/static/swagger-ui.css", "/static/favicon.png")
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/version", *_PAGE})
