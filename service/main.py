@@ -57,7 +57,8 @@ from adavae.service.routes.fine_tuning import (
 from adavae.service.routes.health import get_metrics, get_version, healthz, readyz
 from adavae.service.routes.interpolate import interpolate
 from adavae.service.routes.static import docs, root, static
-from adavae.service.schemas import (
+from adavae.service.schemas.files import BINARY, UPLOAD_BODY, FileDeletedReply, FileListReply, FileReply
+from adavae.service.schemas.latent import (
     AdapterListReply,
     AdapterReply,
     AnalogyReply,
@@ -68,8 +69,7 @@ from adavae.service.schemas import (
     InterpolateReply,
     StatusReply,
 )
-from adavae.service.schemas_files import BINARY, UPLOAD_BODY, FileDeletedReply, FileListReply, FileReply
-from adavae.service.schemas_training import EventListReply, JobListReply, JobReply
+from adavae.service.schemas.training import EventListReply, JobListReply, JobReply
 from adavae.service.settings import Settings
 
 OnStarted = Callable[["asyncio.Task[None]"], None]

@@ -14,7 +14,7 @@ from adavae.service.jobs.job import StoredFile
 from adavae.service.jobs.upload import PURPOSE
 from adavae.service.routes.dependencies import Training
 from adavae.service.routes.upload_form import UploadForm
-from adavae.service.schemas_files import FilesQuery
+from adavae.service.schemas.files import FilesQuery
 
 FileIdInPath = Annotated[str, Path(description="The file's id.", max_length=200, examples=["file-" + "0" * 24])]
 

@@ -10,7 +10,7 @@ from adavae.model.errors import ConfigError
 from adavae.model.storage.adapter_set import check_name
 from adavae.service.jobs.hyperparameters import Hyperparameters, PresetName
 from adavae.service.jobs.job import NewJob
-from adavae.service.schemas import Body, Reply, Whole
+from adavae.service.schemas.latent import Body, Reply, Whole
 
 EVENT_ID = r"^ftevent-[0-9]{1,12}$"
 IDEMPOTENCY_KEY = r"^[!-~]+$"
