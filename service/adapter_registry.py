@@ -21,7 +21,7 @@ from adavae.model.errors import AdapterSetNotFound, AdaVAEError, WeightsCorrupte
 from adavae.model.storage.adapter_set import AdapterSet, Manifest, check_fits, read_adapter_set
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.service.bank_slots import BankSlots, Place
-from adavae.service.compute_threads import alone
+from adavae.service.engine.compute_threads import alone
 from adavae.service.errors import ServiceError
 from adavae.service.installed_version import REFUSALS, InstalledVersion, Problem, scan
 from adavae.service.results import AdapterState

@@ -27,10 +27,10 @@ from adavae.model.latent_ops import Interpolation
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapter_registry import AdapterRegistry, PinnedAdapter
 from adavae.service.commands.loading import load_pretrained, open_store
-from adavae.service.compute_threads import available_threads, use_threads
-from adavae.service.device_work import EngineLimits
 from adavae.service.encoding_cache import EncodingCache
-from adavae.service.engine import Engine, Room
+from adavae.service.engine.compute_threads import available_threads, use_threads
+from adavae.service.engine.engine import Engine, Room
+from adavae.service.engine.scheduler import EngineLimits
 from adavae.service.errors import EngineStopped, InvalidRequest
 from adavae.service.metrics import Metrics
 from adavae.service.open_cache import open_cache

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapter_registry import PinnedAdapter
 from adavae.service.encoding_cache import EncodingCache, encoding_key
-from adavae.service.engine import Engine, Room
+from adavae.service.engine.engine import Engine, Room
 from adavae.service.errors import InvalidRequest
 from adavae.service.metrics import Metrics
 from adavae.service.results import EncodedText, Encoding

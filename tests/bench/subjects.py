@@ -21,8 +21,8 @@ from adavae.model.storage.adapter_set import AdapterSet, Manifest
 from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone, save_backbone
 from adavae.model.text_model import TextModel
 from adavae.model.training.config import Preset, preset_config
-from adavae.service.device_work import EngineLimits
-from adavae.service.engine import Engine
+from adavae.service.engine.engine import Engine
+from adavae.service.engine.scheduler import EngineLimits
 from adavae.service.metrics import Metrics
 
 BUNDLED = Path(__file__).parents[2] / "weights" / "backbone"

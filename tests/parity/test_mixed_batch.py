@@ -8,8 +8,8 @@ import pytest
 
 from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.model.text_model import TextModel
-from adavae.service.device_work import EngineLimits
-from adavae.service.engine import Engine
+from adavae.service.engine.engine import Engine
+from adavae.service.engine.scheduler import EngineLimits
 from adavae.service.metrics import Metrics
 from tests.parity.compiled import best_compiled
 from tests.tiny import VARIANTS

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from adavae.model.adavae import AdaVAE
 from adavae.model.decoding.sampling import Decoding, Strategy
-from adavae.service.decode_batch import DecodeRow
-from adavae.service.device_work import Call, DeviceWork, EncodeRow, EngineLimits, Work
+from adavae.service.engine.decode_batch import DecodeRow
+from adavae.service.engine.scheduler import Call, DeviceWork, EncodeRow, EngineLimits, Work
+from adavae.service.engine.ticket import Ticket
 from adavae.service.metrics import Metrics
-from adavae.service.ticket import Ticket
 from tests.tiny import VARIANTS, mixed_bank, tiny_backbone
 
 _LIMITS = EngineLimits(encode_batch_tokens=12, decode_rows=5, max_tokens=4)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adavae.service.compute_threads import available_threads
+from adavae.service.engine.compute_threads import available_threads
 from adavae.service.settings import let_threads_wait_briefly
 
 
@@ -35,7 +35,7 @@ def test_a_thread_keeps_its_number_whatever_another_sets() -> None:
     """Of torch's two levels the process's is what the next new thread takes; a thread that has begun keeps its own."""
     program = """
 import threading, torch
-from adavae.service.compute_threads import alone, use_threads
+from adavae.service.engine.compute_threads import alone, use_threads
 use_threads(3)
 seen = []
 thread = threading.Thread(target=alone(lambda: seen.append(torch.get_num_threads())))

@@ -12,8 +12,8 @@ from adavae.model.decoding.generation import Generated, generate
 from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.model.errors import LogitsNotFinite
 from adavae.model.parts.stacked import AdapterIndex
-from adavae.service.decode_batch import DecodeBatch, DecodeRow, Outcome
-from adavae.service.ticket import Ticket
+from adavae.service.engine.decode_batch import DecodeBatch, DecodeRow, Outcome
+from adavae.service.engine.ticket import Ticket
 from tests.tiny import VARIANTS, mixed_bank, tiny_backbone
 
 DECODINGS = (

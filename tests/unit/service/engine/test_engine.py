@@ -14,8 +14,8 @@ from adavae.model.adavae import pad
 from adavae.model.decoding.generation import Generated
 from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.model.parts.stacked import AdapterIndex
-from adavae.service.device_work import EncodedRow, EngineLimits
-from adavae.service.engine import Engine
+from adavae.service.engine.engine import Engine
+from adavae.service.engine.scheduler import EncodedRow, EngineLimits
 from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
 from adavae.service.metrics import Metrics
 from tests.tiny import PLAIN, VARIANTS

@@ -17,8 +17,8 @@ from adavae.model.decoding.sampling import Decoding, Strategy, next_tokens
 from adavae.model.errors import LogitsNotFinite
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.row_cache import RowCache
-from adavae.service.micro_batch import run_bisecting
-from adavae.service.ticket import Ticket
+from adavae.service.engine.micro_batch import run_bisecting
+from adavae.service.engine.ticket import Ticket
 
 _MAX_BEAM_SEARCHES = 4  # side by side; each is a batch of its own
 

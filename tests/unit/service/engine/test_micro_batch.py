@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from adavae.service.micro_batch import cut, run_bisecting
+from adavae.service.engine.micro_batch import cut, run_bisecting
 
 
 @given(st.lists(st.integers(1, 300), max_size=80), st.integers(1, 1000))

@@ -30,12 +30,12 @@ from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.pretrained import PretrainedBackbone
-from adavae.service.compute_threads import alone, available_threads, use_threads
-from adavae.service.decode_batch import DecodeRow
-from adavae.service.device_work import Call, DeviceWork, Done, EncodedRow, EncodeRow, EngineLimits, Work
+from adavae.service.engine.compute_threads import alone, available_threads, use_threads
+from adavae.service.engine.decode_batch import DecodeRow
+from adavae.service.engine.scheduler import Call, DeviceWork, Done, EncodedRow, EncodeRow, EngineLimits, Work
+from adavae.service.engine.ticket import Ticket
 from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
 from adavae.service.metrics import Metrics
-from adavae.service.ticket import Ticket
 
 Result = TypeVar("Result")
 OnToken = Callable[[int, int], None]

@@ -17,10 +17,10 @@ from torch import Tensor
 from adavae.model.adavae import AdaVAE, pad
 from adavae.model.errors import AdaVAEError
 from adavae.model.parts.stacked import AdapterIndex
-from adavae.service.decode_batch import DecodeBatch, DecodeRow, Outcome
+from adavae.service.engine.decode_batch import DecodeBatch, DecodeRow, Outcome
+from adavae.service.engine.micro_batch import cut, run_bisecting
+from adavae.service.engine.ticket import Ticket
 from adavae.service.metrics import Metrics
-from adavae.service.micro_batch import cut, run_bisecting
-from adavae.service.ticket import Ticket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
