@@ -27,13 +27,14 @@ from adavae.model.latent_ops import Interpolation
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapter_registry import AdapterRegistry, PinnedAdapter
 from adavae.service.commands.loading import load_pretrained, open_store
-from adavae.service.encoding_cache import EncodingCache
+from adavae.service.encodings.cache import EncodingCache
+from adavae.service.encodings.open_cache import open_cache
+from adavae.service.encodings.text_encoder import TextEncoder
 from adavae.service.engine.compute_threads import available_threads, use_threads
 from adavae.service.engine.engine import Engine, Room
 from adavae.service.engine.scheduler import EngineLimits
 from adavae.service.errors import EngineStopped, InvalidRequest
 from adavae.service.metrics import Metrics
-from adavae.service.open_cache import open_cache
 from adavae.service.results import (
     AdapterRef,
     AdapterState,
@@ -47,7 +48,6 @@ from adavae.service.results import (
     TextPiece,
 )
 from adavae.service.settings import Settings
-from adavae.service.text_encoder import TextEncoder
 from adavae.service.text_stream import TextStream
 
 _log = structlog.get_logger("adavae.service")

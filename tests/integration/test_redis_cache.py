@@ -13,8 +13,8 @@ from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
 from adavae.model.errors import ConfigError
-from adavae.service.encoding_cache import encoding_key, pack
-from adavae.service.redis_cache import RedisCache
+from adavae.service.encodings.cache import encoding_key, pack
+from adavae.service.encodings.redis_cache import RedisCache
 from adavae.service.results import Encoding
 from tests.integration.redis_server import RedisServer, StartRedis, start_redis
 

@@ -2,7 +2,7 @@
 
 Redis may be absent, die, hang, restart, fill up or hold garbage at any time. What a request sees of that is a miss,
 after at most one bounded wait: the first failure turns Redis off (``skipped`` counts what was not tried), and a single
-background task asks until it answers again. Keys and values are ``service.encoding_cache``'s.
+background task asks until it answers again. Keys and values are ``service.encodings.cache``'s.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from redis.exceptions import AuthenticationError, InvalidResponse, NoPermissionE
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from adavae.model.errors import ConfigError
-from adavae.service.encoding_cache import KEY_PREFIX, CacheCounts, is_finite, pack, unpack
+from adavae.service.encodings.cache import KEY_PREFIX, CacheCounts, is_finite, pack, unpack
 from adavae.service.results import Encoding
 
 FIRST_PROBE_DELAY_S = 0.25

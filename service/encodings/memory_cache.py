@@ -6,7 +6,7 @@ import numpy as np
 from cachetools import LRUCache
 from numpy.typing import NDArray
 
-from adavae.service.encoding_cache import KEY_LENGTH, CacheCounts, is_finite, packed_size
+from adavae.service.encodings.cache import KEY_LENGTH, CacheCounts, is_finite, packed_size
 from adavae.service.results import Encoding
 
 # What CPython adds to an entry's bytes: two arrays, the key's header, three dictionaries' slots. Measured by a test.

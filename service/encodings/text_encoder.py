@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapter_registry import PinnedAdapter
-from adavae.service.encoding_cache import EncodingCache, encoding_key
+from adavae.service.encodings.cache import EncodingCache, encoding_key
+from adavae.service.encodings.single_flight import SingleFlight
 from adavae.service.engine.engine import Engine, Room
 from adavae.service.errors import InvalidRequest
 from adavae.service.metrics import Metrics
 from adavae.service.results import EncodedText, Encoding
-from adavae.service.single_flight import SingleFlight
 
 _INLINE_CHARACTERS = 20_000  # above it tokenizing leaves the event loop
 

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 import numpy as np
 import pytest
 
+from adavae.service.encodings.single_flight import SingleFlight
 from adavae.service.errors import EngineStopped
 from adavae.service.results import Encoding
-from adavae.service.single_flight import SingleFlight
 
 
 def _encoding(key: str) -> Encoding:

@@ -1,8 +1,8 @@
 """Which encoding cache the settings ask for: Redis, this process's memory, or none."""
 
-from adavae.service.encoding_cache import EncodingCache, NoCache
-from adavae.service.memory_cache import MemoryCache
-from adavae.service.redis_cache import RedisCache
+from adavae.service.encodings.cache import EncodingCache, NoCache
+from adavae.service.encodings.memory_cache import MemoryCache
+from adavae.service.encodings.redis_cache import RedisCache
 from adavae.service.settings import Settings
 
 

@@ -2,7 +2,7 @@
 
 A cache may forget and may fail, but it never raises and never gives a wrong encoding: a value carries a checksum over
 itself and over its key, so what was cut, altered or copied to another key reads as a miss. The backends are
-``service.memory_cache`` and ``service.redis_cache``.
+``service.encodings.memory_cache`` and ``service.encodings.redis_cache``.
 """
 
 import struct

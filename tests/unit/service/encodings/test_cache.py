@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from adavae.service.encoding_cache import KEY_LENGTH, NoCache, encoding_key, pack, packed_size, unpack
-from adavae.service.memory_cache import MemoryCache
+from adavae.service.encodings.cache import KEY_LENGTH, NoCache, encoding_key, pack, packed_size, unpack
+from adavae.service.encodings.memory_cache import MemoryCache
 from adavae.service.results import Encoding
 
 _PARTS = {
