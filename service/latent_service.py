@@ -25,7 +25,7 @@ from adavae.model.decoding.sampling import Decoding
 from adavae.model.errors import AdapterSetMismatch, AdaVAEError
 from adavae.model.latent_ops import Interpolation
 from adavae.model.storage.pretrained import PretrainedBackbone
-from adavae.service.adapter_registry import AdapterRegistry, PinnedAdapter
+from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
 from adavae.service.commands.loading import load_pretrained, open_store
 from adavae.service.encodings.cache import EncodingCache
 from adavae.service.encodings.open_cache import open_cache

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from adavae.model.storage.pretrained import PretrainedBackbone
-from adavae.service.adapter_registry import PinnedAdapter
+from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.encodings.cache import EncodingCache, encoding_key
 from adavae.service.encodings.single_flight import SingleFlight
 from adavae.service.engine.engine import Engine, Room

@@ -20,10 +20,10 @@ from adavae.model.config import AdapterConfig
 from adavae.model.errors import AdapterSetNotFound, AdaVAEError, WeightsCorrupted
 from adavae.model.storage.adapter_set import AdapterSet, Manifest, check_fits, read_adapter_set
 from adavae.model.storage.adapter_store import AdapterStore
-from adavae.service.bank_slots import BankSlots, Place
+from adavae.service.adapters.bank_slots import BankSlots, Place
+from adavae.service.adapters.installed_version import REFUSALS, InstalledVersion, Problem, scan
 from adavae.service.engine.compute_threads import alone
 from adavae.service.errors import ServiceError
-from adavae.service.installed_version import REFUSALS, InstalledVersion, Problem, scan
 from adavae.service.results import AdapterState
 
 _MANY_ARRIVALS = 64  # new names at once beyond which each is verified when it is first asked for, not before

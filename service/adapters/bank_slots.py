@@ -5,8 +5,8 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from adavae.service.adapters.installed_version import InstalledVersion
 from adavae.service.errors import Overloaded
-from adavae.service.installed_version import InstalledVersion
 
 
 @dataclass(eq=False, slots=True)

@@ -14,8 +14,9 @@ import pytest
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
 from adavae.model.storage.adapter_set import CARD, MANIFEST, TENSORS, AdapterSet, read_adapter_set, read_manifest
 from adavae.model.storage.adapter_store import AdapterStore
-from adavae.service import adapter_registry, installed_version
-from adavae.service.adapter_registry import AdapterRegistry, PinnedAdapter
+from adavae.service.adapters import installed_version
+from adavae.service.adapters import registry as adapter_registry
+from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
 from adavae.service.errors import EngineStopped, Overloaded, ServiceError
 from adavae.service.metrics import Metrics
 from adavae.service.results import AdapterState
