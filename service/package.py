@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from adavae.model.text_model import TextModel
-    from adavae.service.client import AdaVAEClient as Client
+    from adavae.service.client.latent import AdaVAEClient as Client
 
 __all__ = ["Client", "load"]
 
@@ -31,7 +31,7 @@ def load(*references: str, device: str | None = None) -> "TextModel":
 
 def __getattr__(name: str) -> object:
     if name == "Client":
-        from adavae.service.client import AdaVAEClient
+        from adavae.service.client.latent import AdaVAEClient
 
         return AdaVAEClient
     raise AttributeError(f"module 'adavae' has no attribute {name!r}: it has {', '.join(__all__)}")

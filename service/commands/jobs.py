@@ -13,7 +13,7 @@ from adavae.service.settings import load_settings
 from adavae.service.terminal import Column, Output, Record, say
 
 if TYPE_CHECKING:
-    from adavae.service.training_client import Change
+    from adavae.service.client.training import Change
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `adavae jobs list` shows it.")]
 

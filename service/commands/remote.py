@@ -14,8 +14,8 @@ from adavae.service.settings import Settings, SettingsError
 from adavae.service.terminal import ProgressDisplay, progress_display, say
 
 if TYPE_CHECKING:
-    from adavae.service.http_retries import AdaVAEServiceError
-    from adavae.service.training_client import TrainingClient
+    from adavae.service.client.retries import AdaVAEServiceError
+    from adavae.service.client.training import TrainingClient
 
 ServerOption = Annotated[
     str | None, typer.Option("--server", metavar="URL", help="The service; ADAVAE_SERVER_URL if left out.")
@@ -61,8 +61,8 @@ class RemoteService:
     @contextmanager
     def client(self) -> Iterator["TrainingClient"]:
         """A client whose errors are those of the command line: one line each."""
-        from adavae.service.http_retries import AdaVAEServiceError
-        from adavae.service.training_client import TrainingClient
+        from adavae.service.client.retries import AdaVAEServiceError
+        from adavae.service.client.training import TrainingClient
 
         try:
             with TrainingClient(self.url, api_key=self.api_key) as client:

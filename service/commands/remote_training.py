@@ -15,7 +15,7 @@ from adavae.service.commands.training_options import TrainingOptions
 from adavae.service.terminal import progress_display, say
 
 if TYPE_CHECKING:
-    from adavae.service.training_client import TrainingClient
+    from adavae.service.client.training import TrainingClient
 
 _SENT_AS = {"epochs": "n_epochs", "max_steps": "steps"}
 _SENT = {
@@ -80,7 +80,7 @@ def usage(service: RemoteService, adapter: str) -> str:
 
 def _create(client: "TrainingClient", paths: dict[str, Path], body: dict[str, Any]) -> dict[str, Any]:
     """Makes the job; where it is refused, what was uploaded for it goes again."""
-    from adavae.service.http_retries import AdaVAEServiceError
+    from adavae.service.client.retries import AdaVAEServiceError
 
     uploaded: dict[str, str] = {}
     try:

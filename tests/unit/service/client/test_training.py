@@ -10,9 +10,9 @@ import httpx2
 import pytest
 from structlog.testing import capture_logs
 
-from adavae.service.http_retries import AdaVAEServiceError
+from adavae.service.client.retries import AdaVAEServiceError
+from adavae.service.client.training import TrainingClient
 from adavae.service.jobs.job import JobStatus
-from adavae.service.training_client import TrainingClient
 from tests.integration.real_server import serving
 from tests.unit.service.stub_latent_service import StubLatentService
 from tests.unit.service.stub_training_service import JOB, StubTrainingService, finished_job

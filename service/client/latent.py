@@ -19,7 +19,7 @@ import httpx2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from adavae.service.http_retries import AdaVAEServiceError, Attempts, HttpClient, content_of, headers_of, refusal_of
+from adavae.service.client.retries import AdaVAEServiceError, Attempts, HttpClient, content_of, headers_of, refusal_of
 
 __all__ = [
     "AdaVAEClient",

@@ -15,7 +15,7 @@ import httpx2
 import numpy as np
 import pytest
 
-from adavae.service.client import (
+from adavae.service.client.latent import (
     Adapter,
     AdaVAEClient,
     AdaVAEServiceError,
@@ -336,7 +336,9 @@ def test_the_two_clients_take_the_same(client: Client) -> None:
 
 
 def test_the_client_needs_neither_torch_nor_the_service() -> None:
-    code = "import sys, adavae.service.client; print({'torch', 'fastapi', 'pydantic', 'redis'} & set(sys.modules))"
+    code = (
+        "import sys, adavae.service.client.latent; print({'torch', 'fastapi', 'pydantic', 'redis'} & set(sys.modules))"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "set()"
 

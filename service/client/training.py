@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import httpx2
 
-from adavae.service.http_retries import AdaVAEServiceError, Attempts, HttpClient, refusal_of
+from adavae.service.client.retries import AdaVAEServiceError, Attempts, HttpClient, refusal_of
 
 Change = Literal["cancel", "pause", "resume"]
 OnBytes = Callable[[int, int], None]
