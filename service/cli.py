@@ -21,12 +21,12 @@ from adavae.service.commands.health import health
 from adavae.service.commands.interpolate import interpolate
 from adavae.service.commands.pretrain import pretrain
 from adavae.service.commands.serve import serve
+from adavae.service.commands.terminal import say, say_error
 from adavae.service.commands.train import train
 from adavae.service.commands.variants import variants
 from adavae.service.commands.version import version
 from adavae.service.commands.worker import worker
 from adavae.service.settings import SettingsError, let_threads_wait_briefly
-from adavae.service.terminal import say, say_error
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2

@@ -26,7 +26,6 @@ from adavae.model.errors import AdapterSetMismatch, AdaVAEError
 from adavae.model.latent_ops import Interpolation
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
-from adavae.service.commands.loading import load_pretrained, open_store
 from adavae.service.encodings.cache import EncodingCache
 from adavae.service.encodings.open_cache import open_cache
 from adavae.service.encodings.text_encoder import TextEncoder
@@ -34,6 +33,7 @@ from adavae.service.engine.compute_threads import available_threads, use_threads
 from adavae.service.engine.engine import Engine, Room
 from adavae.service.engine.scheduler import EngineLimits
 from adavae.service.errors import EngineStopped, InvalidRequest
+from adavae.service.loading import load_pretrained, open_store
 from adavae.service.metrics import Metrics
 from adavae.service.results import (
     AdapterRef,

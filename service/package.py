@@ -22,7 +22,7 @@ def load(*references: str, device: str | None = None) -> "TextModel":
     Raises:
         AdaVAEError: A set or the backbone is missing, broken, or does not fit the other.
     """
-    from adavae.service.commands.loading import load_text_model
+    from adavae.service.loading import load_text_model
     from adavae.service.settings import load_settings
 
     settings = load_settings()

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adavae.model.errors import WeightsCorrupted
-from adavae.service.commands import loading
+from adavae.service import loading
 from adavae.service.commands.options import JsonOption
+from adavae.service.commands.terminal import Column, Output, Record, column
 from adavae.service.settings import load_settings
-from adavae.service.terminal import Column, Output, Record, column
 
 if TYPE_CHECKING:
     from adavae.model.storage.adapter_store import AdapterEntry

@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adavae.service.commands import loading
+from adavae.service import loading
 from adavae.service.commands.input import FileOption, TextsArgument, read_texts
 from adavae.service.commands.options import AdapterOption, DeviceOption, JsonOption, TruncateOption
+from adavae.service.commands.terminal import Column, Output, Record, column
 from adavae.service.settings import load_settings
-from adavae.service.terminal import Column, Output, Record, column
 
 if TYPE_CHECKING:
     from adavae.model.text_model import TextModel

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from adavae.service.commands import loading
+from adavae.service import loading
 from adavae.service.commands.input import read_vectors
 from adavae.service.commands.options import (
     AdapterOption,
@@ -15,8 +15,8 @@ from adavae.service.commands.options import (
     decoding_per_row,
     takes,
 )
+from adavae.service.commands.terminal import Output, Record, column, number
 from adavae.service.settings import load_settings
-from adavae.service.terminal import Output, Record, column, number
 
 if TYPE_CHECKING:
     from adavae.model.decoding.sampling import Decoding

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adavae.service.commands import loading
+from adavae.service import loading
 from adavae.service.commands.options import AdapterOption, DeviceOption, JsonOption, takes
+from adavae.service.commands.terminal import Output, progress_display
 from adavae.service.settings import load_settings
-from adavae.service.terminal import Output, progress_display
 
 if TYPE_CHECKING:
     from adavae.model.text_model import TextModel

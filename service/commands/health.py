@@ -8,7 +8,7 @@ from urllib.request import ProxyHandler, build_opener
 import typer
 
 from adavae.model.errors import AdaVAEError
-from adavae.service.terminal import Output
+from adavae.service.commands.terminal import Output
 
 
 class NotHealthy(AdaVAEError):

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from adavae.service.commands import loading
+from adavae.service import loading
 from adavae.service.commands.input import refuse_empty
 from adavae.service.commands.options import (
     AdapterOption,
@@ -14,8 +14,8 @@ from adavae.service.commands.options import (
     WithZOption,
     takes,
 )
+from adavae.service.commands.terminal import Output, Record, column, number
 from adavae.service.settings import load_settings
-from adavae.service.terminal import Output, Record, column, number
 
 if TYPE_CHECKING:
     from adavae.model.decoding.sampling import Decoding

@@ -9,8 +9,8 @@ import typer
 
 from adavae.service.commands.options import JsonOption
 from adavae.service.commands.remote import RemoteService, ServerOption, watch
+from adavae.service.commands.terminal import Column, Output, Record, say
 from adavae.service.settings import load_settings
-from adavae.service.terminal import Column, Output, Record, say
 
 if TYPE_CHECKING:
     from adavae.service.client.training import Change

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from adavae.model.errors import TrainingInterrupted
-from adavae.service.commands import checkpoints, loading
+from adavae.service import loading
+from adavae.service.commands import checkpoints
 from adavae.service.commands.checkpoints import RestartOption, ResumeOption
 from adavae.service.commands.interrupt import stop_on_signal
 from adavae.service.commands.options import DeviceOption, JsonOption, takes, usage_errors
+from adavae.service.commands.terminal import Output, Record, progress_display
 from adavae.service.settings import load_settings
-from adavae.service.terminal import Output, Record, progress_display
 
 if TYPE_CHECKING:
     import torch

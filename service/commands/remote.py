@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import typer
 
 from adavae.model.errors import AdaVAEError, TrainingInterrupted
+from adavae.service.commands.terminal import ProgressDisplay, progress_display, say
 from adavae.service.settings import Settings, SettingsError
-from adavae.service.terminal import ProgressDisplay, progress_display, say
 
 if TYPE_CHECKING:
     from adavae.service.client.retries import AdaVAEServiceError

@@ -11,8 +11,8 @@ import typer
 
 from adavae.model.errors import TrainingInterrupted
 from adavae.service.commands.remote import RemoteService, watch
+from adavae.service.commands.terminal import progress_display, say
 from adavae.service.commands.training_options import TrainingOptions
-from adavae.service.terminal import progress_display, say
 
 if TYPE_CHECKING:
     from adavae.service.client.training import TrainingClient

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adavae.model.errors import AdaVAEError
+from adavae.service.commands.terminal import say
 from adavae.service.settings import Settings, SettingsError, load_settings
-from adavae.service.terminal import say
 
 if TYPE_CHECKING:
     import uvicorn

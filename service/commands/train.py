@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from adavae.model.errors import TrainingInterrupted
-from adavae.service.commands import checkpoints, loading
+from adavae.service import loading
+from adavae.service.commands import checkpoints
 from adavae.service.commands.checkpoints import RestartOption, ResumeOption
 from adavae.service.commands.interrupt import stop_on_signal
 from adavae.service.commands.jobs import summary
 from adavae.service.commands.options import DeviceOption, JsonOption, takes, usage_errors
 from adavae.service.commands.remote import RemoteService
 from adavae.service.commands.remote_training import hyperparameters, refuse_local_only, train_remotely, usage
+from adavae.service.commands.terminal import Output, ProgressDisplay, Record, progress_display, say
 from adavae.service.commands.training_options import TrainingOptions
 from adavae.service.settings import Settings, load_settings
-from adavae.service.terminal import Output, ProgressDisplay, Record, progress_display, say
 
 if TYPE_CHECKING:
     from adavae.model.storage.adapter_set import AdapterSet

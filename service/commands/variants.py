@@ -3,8 +3,8 @@
 from dataclasses import asdict
 
 from adavae.service.commands.options import JsonOption
+from adavae.service.commands.terminal import Output, Record, column, number
 from adavae.service.settings import load_settings
-from adavae.service.terminal import Output, Record, column, number
 
 
 def variants(as_json: JsonOption = False) -> None:

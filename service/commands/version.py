@@ -4,8 +4,8 @@ import platform
 from importlib.metadata import version as installed_version
 
 from adavae.service.commands.options import JsonOption
+from adavae.service.commands.terminal import Output, Record
 from adavae.service.settings import load_settings
-from adavae.service.terminal import Output, Record
 
 
 def version(as_json: JsonOption = False) -> None:

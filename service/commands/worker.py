@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adavae.service.commands.serve import CannotListen
+from adavae.service.commands.terminal import say
 from adavae.service.settings import Settings, load_settings
-from adavae.service.terminal import say
 
 if TYPE_CHECKING:
     from adavae.service.jobs.backbone_description import BackboneDescription

@@ -92,7 +92,7 @@ def carry_out(order: Order, voice: Voice, should_stop: threading.Event) -> int:
 def _train(order: Order, settings: Settings, voice: Voice, should_stop: threading.Event) -> None:
     from adavae.model.training.checkpoint import latest_checkpoint
     from adavae.model.training.run import train_adapter_set
-    from adavae.service.commands.loading import load_pretrained
+    from adavae.service.loading import load_pretrained
 
     store = JobStore(settings.jobs)
     job, directory = store.get(order.job_id), store.directory(order.job_id)
@@ -130,7 +130,7 @@ def _train(order: Order, settings: Settings, voice: Voice, should_stop: threadin
 def _request(order: Order, job: Job, settings: Settings) -> "TrainingRequest":
     from adavae.model.training.config import TrainingConfig
     from adavae.model.training.run import TrainingRequest
-    from adavae.service.commands.loading import open_store
+    from adavae.service.loading import open_store
 
     config = TrainingConfig.from_dict(job.config)
     return TrainingRequest(

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from adavae.model.errors import AdapterSetNotFound, TrainingInterrupted
-from adavae.service.commands import loading
+from adavae.service import loading
 from tests.unit.service.conftest import RunCommand
 
 COMMANDS = ("encode", "decode", "interpolate", "analogy", "classify", "train", "evaluate", "adapters", "variants")

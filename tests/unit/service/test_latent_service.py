@@ -14,9 +14,9 @@ from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound
 from adavae.model.latent_ops import Interpolation
 from adavae.model.storage.pretrained import load_backbone
 from adavae.model.text_model import TextModel
-from adavae.service.commands.loading import open_store
 from adavae.service.errors import EngineStopped, InvalidRequest
 from adavae.service.latent_service import LatentService
+from adavae.service.loading import open_store
 from adavae.service.metrics import Metrics
 from adavae.service.results import DecodeResult, TextPiece
 from tests.tiny_home import publish_tiny, tiny_settings

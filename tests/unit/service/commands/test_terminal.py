@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
-from adavae.service.terminal import (
+from adavae.service.commands.terminal import (
     Column,
     Output,
     ProgressBars,

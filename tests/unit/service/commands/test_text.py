@@ -13,7 +13,7 @@ from torch import Tensor
 from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.model.latent_ops import Interpolation
 from adavae.model.text_model import Classified, Decoded, Encoded, InterpolationStep
-from adavae.service.commands import loading
+from adavae.service import loading
 from adavae.service.settings import Settings
 from tests.unit.service.conftest import Outcome, RunCommand
 

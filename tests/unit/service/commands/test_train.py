@@ -14,7 +14,7 @@ from adavae.model.errors import TrainingInterrupted
 from adavae.model.training import run as training_run
 from adavae.model.training.config import FreeBits, Preset, TrainingConfig, preset_config
 from adavae.model.training.run import TrainingRequest
-from adavae.service.commands import loading
+from adavae.service import loading
 from adavae.service.commands.interrupt import stop_on_signal
 from adavae.service.commands.training_options import TrainingOptions
 from tests.tiny import TINY
