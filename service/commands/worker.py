@@ -52,8 +52,8 @@ async def _work(
     settings: Settings, metrics: "TrainingMetrics", backbone: "BackboneDescription", *, is_once: bool
 ) -> None:
     from adavae.service.jobs.file_store import FileStore
-    from adavae.service.jobs.job_store import JobStore
     from adavae.service.jobs.queue import open_queue
+    from adavae.service.jobs.records.job_store import JobStore
     from adavae.service.jobs.worker import Worker
 
     queue = open_queue(settings)

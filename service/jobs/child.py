@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from adavae.model.errors import TrainingInterrupted
-from adavae.service.jobs.attempt_files import attempt_directory, inherit
 from adavae.service.jobs.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
-from adavae.service.jobs.claims import Claim, Claims
 from adavae.service.jobs.failures import failure_of
-from adavae.service.jobs.job import Job, JobError
-from adavae.service.jobs.job_errors import ClaimLost
-from adavae.service.jobs.job_store import JobStore
+from adavae.service.jobs.records.attempt_files import attempt_directory, inherit
+from adavae.service.jobs.records.claims import Claim, Claims
+from adavae.service.jobs.records.job import Job, JobError
+from adavae.service.jobs.records.job_errors import ClaimLost
+from adavae.service.jobs.records.job_store import JobStore
 from adavae.service.jobs.verdict import NotWorthPublishing, judge
 from adavae.service.settings import Settings, let_threads_wait_briefly
 

@@ -17,7 +17,7 @@ from adavae.model.errors import (
     TrainingDiverged,
     WeightsCorrupted,
 )
-from adavae.service.jobs.job import JobError
+from adavae.service.jobs.records.job import JobError
 from adavae.service.jobs.verdict import NotWorthPublishing
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

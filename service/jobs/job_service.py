@@ -14,15 +14,15 @@ from pydantic import ValidationError
 from adavae.model.config import BackboneConfig
 from adavae.model.errors import ConfigError, StorageFull
 from adavae.service.errors import InvalidRequest, ServiceError
-from adavae.service.jobs import wishes
 from adavae.service.jobs.backbone_description import BackboneDescription
-from adavae.service.jobs.event_log import event_number
 from adavae.service.jobs.hyperparameters import Hyperparameters
-from adavae.service.jobs.job import Job, JobEvent, JobStatus, NewJob, StoredFile
-from adavae.service.jobs.job_errors import JobDamaged
-from adavae.service.jobs.job_store import JobStore, new_job_id
 from adavae.service.jobs.protocol import FileOperations, Page
 from adavae.service.jobs.queue import JobQueue
+from adavae.service.jobs.records import wishes
+from adavae.service.jobs.records.event_log import event_number
+from adavae.service.jobs.records.job import Job, JobEvent, JobStatus, NewJob, StoredFile
+from adavae.service.jobs.records.job_errors import JobDamaged
+from adavae.service.jobs.records.job_store import JobStore, new_job_id
 from adavae.service.settings import Settings
 
 _POLL_S = 0.25

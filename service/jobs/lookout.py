@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from adavae.service.jobs.attempt_files import discard_checkpoints
-from adavae.service.jobs.claims import Claims, Lease
-from adavae.service.jobs.job import Job, JobStatus
+from adavae.service.jobs.records.attempt_files import discard_checkpoints
+from adavae.service.jobs.records.claims import Claims, Lease
+from adavae.service.jobs.records.job import Job, JobStatus
 
 
 @dataclass(frozen=True, slots=True)

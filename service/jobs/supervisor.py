@@ -17,10 +17,10 @@ import structlog
 from adavae.model.errors import AdaVAEError
 from adavae.service.jobs.child_process import COMMAND, ChildProcess
 from adavae.service.jobs.child_protocol import DONE, FAILED, SETTINGS, STOPPED, SUPERSEDED, Line, Order
-from adavae.service.jobs.claims import Claim, Claims
 from adavae.service.jobs.failures import Failure, killed
-from adavae.service.jobs.job import Job, JobError, JobStatus, Wish
-from adavae.service.jobs.job_errors import ClaimLost
+from adavae.service.jobs.records.claims import Claim, Claims
+from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
+from adavae.service.jobs.records.job_errors import ClaimLost
 from adavae.service.jobs.training_metrics import TrainingMetrics
 from adavae.service.settings import Settings
 

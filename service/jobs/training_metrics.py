@@ -5,7 +5,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
-from adavae.service.jobs.job import JobStatus
+from adavae.service.jobs.records.job import JobStatus
 
 _LOSSES = {
     "loss": "total",

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adavae.model.errors import AdaVAEError
-from adavae.service.jobs.job import JobError
+from adavae.service.jobs.records.job import JobError
 
 MIN_KL_NATS = 0.1
 """Below it z says next to nothing of a text: 0.1 nats tell apart 1.1 texts. Healthy sets have 5 to 100."""

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Header, Path, Query, Response
 
 from adavae.service.http.replies import JsonReply
-from adavae.service.jobs.job import JobEvent
+from adavae.service.jobs.records.job import JobEvent
 from adavae.service.routes.dependencies import Training
 from adavae.service.routes.event_stream import EventStream
 from adavae.service.routes.job_shapes import shape_event, shape_job

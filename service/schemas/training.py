@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 from adavae.model.errors import ConfigError
 from adavae.model.storage.adapter_set import check_name
 from adavae.service.jobs.hyperparameters import Hyperparameters, PresetName
-from adavae.service.jobs.job import NewJob
+from adavae.service.jobs.records.job import NewJob
 from adavae.service.schemas.latent import Body, Reply, Whole
 
 EVENT_ID = r"^ftevent-[0-9]{1,12}$"

@@ -16,13 +16,13 @@ from typing import Any
 
 from adavae.model.storage.adapter_set import read_adapter_set
 from adavae.model.training.config import BetaSchedule, TrainingConfig
-from adavae.service.jobs.attempt_files import attempt_directory
 from adavae.service.jobs.backbone_description import BackboneDescription, describe_backbone
-from adavae.service.jobs.claims import Claims
 from adavae.service.jobs.file_store import FileStore
-from adavae.service.jobs.job import Job, JobStatus
-from adavae.service.jobs.job_store import JobStore, new_job_id
 from adavae.service.jobs.queue import open_queue
+from adavae.service.jobs.records.attempt_files import attempt_directory
+from adavae.service.jobs.records.claims import Claims
+from adavae.service.jobs.records.job import Job, JobStatus
+from adavae.service.jobs.records.job_store import JobStore, new_job_id
 from adavae.service.settings import Settings
 from tests.tiny import PLAIN
 from tests.tiny_home import tiny_settings

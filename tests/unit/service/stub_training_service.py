@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.hyperparameters import Hyperparameters
-from adavae.service.jobs.job import Job, JobEvent, JobStatus, NewJob, StoredFile
 from adavae.service.jobs.protocol import Page
+from adavae.service.jobs.records.job import Job, JobEvent, JobStatus, NewJob, StoredFile
 from tests.tiny import TINY
 
 FILE, JOB = "file-" + "0" * 24, "ftjob-" + "0" * 24

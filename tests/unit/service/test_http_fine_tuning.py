@@ -13,8 +13,8 @@ from starlette.types import Message
 from structlog.testing import capture_logs
 
 from adavae.service.errors import Overloaded
-from adavae.service.jobs.job import JobStatus, NewJob
 from adavae.service.jobs.protocol import TrainingOperations
+from adavae.service.jobs.records.job import JobStatus, NewJob
 from adavae.service.main import create_app
 from tests.unit.service.http_client import client_of, until
 from tests.unit.service.stub_latent_service import StubLatentService, stub_settings

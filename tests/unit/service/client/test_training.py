@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from adavae.service.client.retries import AdaVAEServiceError
 from adavae.service.client.training import TrainingClient
-from adavae.service.jobs.job import JobStatus
+from adavae.service.jobs.records.job import JobStatus
 from tests.integration.real_server import serving
 from tests.unit.service.stub_latent_service import StubLatentService
 from tests.unit.service.stub_training_service import JOB, StubTrainingService, finished_job

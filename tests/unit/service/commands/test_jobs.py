@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from adavae.service.client.training import TrainingClient
 from adavae.service.commands import remote
 from adavae.service.commands.terminal import Output
-from adavae.service.jobs.job import Job, JobError, JobStatus, NewJob
+from adavae.service.jobs.records.job import Job, JobError, JobStatus, NewJob
 from tests.integration.real_server import serving
 from tests.unit.service.conftest import RunCommand
 from tests.unit.service.stub_latent_service import StubLatentService

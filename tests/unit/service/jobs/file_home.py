@@ -10,8 +10,8 @@ import pytest
 from starlette.testclient import TestClient
 
 from adavae.service.jobs.file_store import FileStore
-from adavae.service.jobs.job import StoredFile
 from adavae.service.jobs.protocol import JobOperations
+from adavae.service.jobs.records.job import StoredFile
 from adavae.service.jobs.token_counter import TokenCounter
 from adavae.service.main import create_app
 from adavae.service.settings import Settings

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from adavae.service.jobs import wishes
-from adavae.service.jobs.claims import Claims
 from adavae.service.jobs.docket_queue import MEMORY, DocketQueue
-from adavae.service.jobs.job import Job, JobStatus
 from adavae.service.jobs.queue import Deliver
+from adavae.service.jobs.records import wishes
+from adavae.service.jobs.records.claims import Claims
+from adavae.service.jobs.records.job import Job, JobStatus
 from adavae.service.jobs.training_metrics import TrainingMetrics
 from adavae.service.jobs.worker import Worker
 from tests.unit.service.jobs.job_home import JobHome, home

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from adavae.service.jobs.job import JobEvent
+from adavae.service.jobs.records.job import JobEvent
 
 _PREFIX = "ftevent-"
 _LONGEST_MESSAGE = 2000

@@ -19,10 +19,10 @@ from typing import Any, Literal
 
 from adavae.model.errors import AdaVAEError
 from adavae.model.storage.atomic import write_atomically
-from adavae.service.jobs.attempt_files import Progress, attempt_directory, newest_step, write_progress
-from adavae.service.jobs.job import Job, JobError, JobStatus, Wish
-from adavae.service.jobs.job_errors import ClaimLost
-from adavae.service.jobs.job_store import JobRecord, JobStore
+from adavae.service.jobs.records.attempt_files import Progress, attempt_directory, newest_step, write_progress
+from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
+from adavae.service.jobs.records.job_errors import ClaimLost
+from adavae.service.jobs.records.job_store import JobRecord, JobStore
 
 MAX_CRASHES = 3  # of the training process, without a newer checkpoint in between
 MAX_LOST_WORKERS = 10  # which died, froze or were killed, likewise

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from adavae.service.jobs.job_errors import JobBusy
+from adavae.service.jobs.records.job_errors import JobBusy
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.05
 

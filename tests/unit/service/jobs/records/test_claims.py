@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from adavae.model.errors import StorageFull
-from adavae.service.jobs import wishes
-from adavae.service.jobs.claims import MAX_CRASHES, MAX_LOST_WORKERS, Claim, Claims
-from adavae.service.jobs.job import Job, JobError, JobStatus, Wish
-from adavae.service.jobs.job_errors import ClaimLost
-from adavae.service.jobs.job_store import JobRecord
+from adavae.service.jobs.records import wishes
+from adavae.service.jobs.records.claims import MAX_CRASHES, MAX_LOST_WORKERS, Claim, Claims
+from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
+from adavae.service.jobs.records.job_errors import ClaimLost
+from adavae.service.jobs.records.job_store import JobRecord
 from tests.unit.service.jobs.job_home import FIGURES, JobHome, home
 
 __all__ = ["home"]

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from adavae.service.jobs.event_log import Level
-from adavae.service.jobs.job import Job, JobStatus
+from adavae.service.jobs.records.event_log import Level
+from adavae.service.jobs.records.job import Job, JobStatus
 
 
 @dataclass(frozen=True, slots=True)

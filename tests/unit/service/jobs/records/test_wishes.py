@@ -2,9 +2,9 @@
 
 import pytest
 
-from adavae.service.jobs import wishes
-from adavae.service.jobs.job import JobStatus, Wish
-from adavae.service.jobs.job_errors import JobConflict
+from adavae.service.jobs.records import wishes
+from adavae.service.jobs.records.job import JobStatus, Wish
+from adavae.service.jobs.records.job_errors import JobConflict
 from tests.unit.service.jobs.job_home import JobHome, home
 
 __all__ = ["home"]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from adavae.service.jobs.event_log import EventLog, EventReader, event_id, event_number
+from adavae.service.jobs.records.event_log import EventLog, EventReader, event_id, event_number
 
 
 @pytest.fixture

@@ -8,11 +8,11 @@ import pytest
 
 from adavae.model.errors import StorageFull
 from adavae.service.errors import Overloaded
-from adavae.service.jobs import job_store
-from adavae.service.jobs.job import Job, JobError, JobStatus, Wish
-from adavae.service.jobs.job_errors import JobBusy, JobConflict, JobDamaged, JobNotFound
-from adavae.service.jobs.job_store import JobStore, new_job_id
-from adavae.service.jobs.volume_lock import locked
+from adavae.service.jobs.records import job_store
+from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
+from adavae.service.jobs.records.job_errors import JobBusy, JobConflict, JobDamaged, JobNotFound
+from adavae.service.jobs.records.job_store import JobStore, new_job_id
+from adavae.service.jobs.records.volume_lock import locked
 from tests.unit.service.jobs.job_home import JobHome, home, new_job
 
 __all__ = ["home"]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adavae.service.jobs.attempt_files import discard_checkpoints, inherit, newest_step
+from adavae.service.jobs.records.attempt_files import discard_checkpoints, inherit, newest_step
 from tests.unit.service.jobs.job_home import JobHome, home
 
 __all__ = ["home"]

@@ -5,9 +5,9 @@ A job that nobody works on changes at once; a running one gets a wish, which its
 
 import time
 
-from adavae.service.jobs.job import Job, JobStatus, Wish
-from adavae.service.jobs.job_errors import JobConflict
-from adavae.service.jobs.job_store import JobStore
+from adavae.service.jobs.records.job import Job, JobStatus, Wish
+from adavae.service.jobs.records.job_errors import JobConflict
+from adavae.service.jobs.records.job_store import JobStore
 
 
 def cancel(store: JobStore, job_id: str) -> Job:

@@ -22,12 +22,12 @@ from typing import Any
 
 from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
 from adavae.service.errors import Overloaded
-from adavae.service.jobs.attempt_files import attempt_directory, read_progress
-from adavae.service.jobs.endings import endings
-from adavae.service.jobs.event_log import EventLog, EventReader, Kind, Level
-from adavae.service.jobs.job import Job, JobEvent, JobStatus
-from adavae.service.jobs.job_errors import JobConflict, JobDamaged, JobNotFound
-from adavae.service.jobs.volume_lock import locked
+from adavae.service.jobs.records.attempt_files import attempt_directory, read_progress
+from adavae.service.jobs.records.endings import endings
+from adavae.service.jobs.records.event_log import EventLog, EventReader, Kind, Level
+from adavae.service.jobs.records.job import Job, JobEvent, JobStatus
+from adavae.service.jobs.records.job_errors import JobConflict, JobDamaged, JobNotFound
+from adavae.service.jobs.records.volume_lock import locked
 
 _ID = re.compile(r"ftjob-[0-9a-f]{24}")
 _NEXT: Mapping[JobStatus, frozenset[JobStatus]] = {
