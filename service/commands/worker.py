@@ -51,7 +51,7 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
 async def _work(
     settings: Settings, metrics: "TrainingMetrics", backbone: "BackboneDescription", *, is_once: bool
 ) -> None:
-    from adavae.service.jobs.file_store import FileStore
+    from adavae.service.jobs.data.file_store import FileStore
     from adavae.service.jobs.queue import open_queue
     from adavae.service.jobs.records.job_store import JobStore
     from adavae.service.jobs.worker import Worker

@@ -15,7 +15,7 @@ import structlog
 from adavae.model.errors import AdaVAEError
 from adavae.service.errors import ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription, describe_backbone
-from adavae.service.jobs.file_store import FileStore
+from adavae.service.jobs.data.file_store import FileStore
 from adavae.service.jobs.job_service import JobService
 from adavae.service.jobs.lookout import Lookout
 from adavae.service.jobs.queue import open_queue

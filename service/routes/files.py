@@ -10,8 +10,8 @@ from starlette.requests import ClientDisconnect
 from adavae.service.errors import ServiceError
 from adavae.service.http.replies import JsonReply, error_reply
 from adavae.service.http.request_log import STATUS_CLIENT_GONE
+from adavae.service.jobs.data.upload import PURPOSE
 from adavae.service.jobs.records.job import StoredFile
-from adavae.service.jobs.upload import PURPOSE
 from adavae.service.routes.dependencies import Training
 from adavae.service.routes.upload_form import UploadForm
 from adavae.service.schemas.files import FilesQuery

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from adavae.service.jobs.file_store import FileStore
+from adavae.service.jobs.data.file_store import FileStore
+from adavae.service.jobs.data.token_counter import TokenCounter
 from adavae.service.jobs.protocol import JobOperations
 from adavae.service.jobs.records.job import StoredFile
-from adavae.service.jobs.token_counter import TokenCounter
 from adavae.service.main import create_app
 from adavae.service.settings import Settings
 from tests.tiny_text import tiny_tokenizer

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from adavae.model.errors import DatasetError
-from adavae.service.jobs import dataset_report
-from adavae.service.jobs.dataset_report import DatasetReport, report_on
+from adavae.service.jobs.data import dataset_report
+from adavae.service.jobs.data.dataset_report import DatasetReport, report_on
 from tests.tiny_text import as_tsv, reviews
 
 MIB = 1024**2

@@ -15,10 +15,10 @@ import pytest
 
 from adavae.model.errors import StorageFull
 from adavae.service.errors import ServiceError
-from adavae.service.jobs import file_store, upload
-from adavae.service.jobs.dataset_report import DatasetReport
-from adavae.service.jobs.file_store import FileStore
-from adavae.service.jobs.token_counter import TokenCounter, open_token_counter
+from adavae.service.jobs.data import file_store, upload
+from adavae.service.jobs.data.dataset_report import DatasetReport
+from adavae.service.jobs.data.file_store import FileStore
+from adavae.service.jobs.data.token_counter import TokenCounter, open_token_counter
 from tests.tiny_home import tiny_settings
 from tests.tiny_text import N_POSITIONS, tiny_tokenizer
 from tests.unit.service.http_client import until

@@ -26,12 +26,12 @@ import structlog
 from adavae.model.errors import DatasetError, StorageFull
 from adavae.model.storage.atomic import publish_directory, write_atomically
 from adavae.service.errors import InvalidRequest, ServiceError
-from adavae.service.jobs.dataset_report import DatasetReport, report_on
+from adavae.service.jobs.data.dataset_report import DatasetReport, report_on
+from adavae.service.jobs.data.token_counter import TokenCounter, open_token_counter
+from adavae.service.jobs.data.upload import PURPOSE, Upload, checked_name, ending_of
 from adavae.service.jobs.protocol import Page
 from adavae.service.jobs.records.job import StoredFile
 from adavae.service.jobs.records.volume_lock import locked
-from adavae.service.jobs.token_counter import TokenCounter, open_token_counter
-from adavae.service.jobs.upload import PURPOSE, Upload, checked_name, ending_of
 from adavae.service.settings import Settings
 
 _ID = re.compile(r"file-[0-9a-f]{24}")
