@@ -12,7 +12,7 @@ from adavae.service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from adavae.service.jobs.backbone_description import BackboneDescription
-    from adavae.service.jobs.training_metrics import TrainingMetrics
+    from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 
 OnceOption = Annotated[bool, typer.Option("--once", help="Work off the jobs that wait, then end.")]
 MetricsPortOption = Annotated[
@@ -29,7 +29,7 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
     from prometheus_client import CollectorRegistry, start_http_server
 
     from adavae.service.jobs.backbone_description import describe_backbone
-    from adavae.service.jobs.training_metrics import TrainingMetrics
+    from adavae.service.jobs.worker.training_metrics import TrainingMetrics
     from adavae.service.log import set_up_log
 
     settings = load_settings()
@@ -54,7 +54,7 @@ async def _work(
     from adavae.service.jobs.data.file_store import FileStore
     from adavae.service.jobs.queue import open_queue
     from adavae.service.jobs.records.job_store import JobStore
-    from adavae.service.jobs.worker import Worker
+    from adavae.service.jobs.worker.worker import Worker
 
     queue = open_queue(settings)
     worker = Worker(settings, FileStore(settings, JobStore(settings.jobs)), queue, metrics)

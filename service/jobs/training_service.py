@@ -17,12 +17,12 @@ from adavae.service.errors import ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription, describe_backbone
 from adavae.service.jobs.data.file_store import FileStore
 from adavae.service.jobs.job_service import JobService
-from adavae.service.jobs.lookout import Lookout
 from adavae.service.jobs.queue import open_queue
 from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job_store import JobStore
-from adavae.service.jobs.training_metrics import TrainingMetrics
-from adavae.service.jobs.worker import Worker
+from adavae.service.jobs.worker.lookout import Lookout
+from adavae.service.jobs.worker.training_metrics import TrainingMetrics
+from adavae.service.jobs.worker.worker import Worker
 from adavae.service.metrics import Metrics
 from adavae.service.settings import Settings
 

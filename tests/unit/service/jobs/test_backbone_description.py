@@ -54,6 +54,6 @@ def test_a_file_cut_short_is_told(settings: Settings) -> None:
 
 def test_a_worker_needs_no_torch() -> None:
     """It would cost a few hundred megabytes beside the process that trains."""
-    modules = "adavae.service.jobs.worker, adavae.service.jobs.backbone_description"
+    modules = "adavae.service.jobs.worker.worker, adavae.service.jobs.backbone_description"
     program = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

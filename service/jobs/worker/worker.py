@@ -13,13 +13,13 @@ from collections.abc import Sequence
 import structlog
 
 from adavae.model.errors import AdaVAEError
-from adavae.service.jobs.child_process import COMMAND
-from adavae.service.jobs.lookout import Lookout, View, Waiting
 from adavae.service.jobs.queue import JobQueue
 from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job_store import JobStore
-from adavae.service.jobs.supervisor import FilePaths, Outcome, Supervisor
-from adavae.service.jobs.training_metrics import TrainingMetrics
+from adavae.service.jobs.worker.child_process import COMMAND
+from adavae.service.jobs.worker.lookout import Lookout, View, Waiting
+from adavae.service.jobs.worker.supervisor import FilePaths, Outcome, Supervisor
+from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 from adavae.service.settings import Settings
 
 _LOOK_EVERY_S = 1.0

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from adavae.service.jobs.verdict import NotWorthPublishing, judge
+from adavae.service.jobs.worker.verdict import NotWorthPublishing, judge
 
 HEALTHY = {
     "rows": 200,

@@ -14,7 +14,7 @@ from adavae.model.errors import (
     StorageFull,
     TrainingDiverged,
 )
-from adavae.service.jobs.failures import failure_of, killed
+from adavae.service.jobs.worker.failures import failure_of, killed
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from adavae.service.errors import ServiceError
-from adavae.service.jobs.child_process import ChildProcess
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.job import Job, JobStatus, Wish
-from adavae.service.jobs.supervisor import Outcome, Supervisor
+from adavae.service.jobs.worker.child_process import ChildProcess
+from adavae.service.jobs.worker.supervisor import Outcome, Supervisor
 from tests.unit.service.jobs.job_home import JobHome, home
 from tests.unit.service.jobs.running import DEADLINE_S, Files, supervisor, until
 

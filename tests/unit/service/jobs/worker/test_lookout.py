@@ -2,10 +2,10 @@
 
 import os
 
-from adavae.service.jobs.lookout import Lookout, Waiting
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claim
 from adavae.service.jobs.records.job import Job, JobError, JobStatus
+from adavae.service.jobs.worker.lookout import Lookout, Waiting
 from tests.unit.service.jobs.job_home import JobHome, home
 
 __all__ = ["home"]

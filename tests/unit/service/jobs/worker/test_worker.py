@@ -12,8 +12,8 @@ from adavae.service.jobs.queue import Deliver
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job import Job, JobStatus
-from adavae.service.jobs.training_metrics import TrainingMetrics
-from adavae.service.jobs.worker import Worker
+from adavae.service.jobs.worker.training_metrics import TrainingMetrics
+from adavae.service.jobs.worker.worker import Worker
 from tests.unit.service.jobs.job_home import JobHome, home
 from tests.unit.service.jobs.running import DEADLINE_S, Files, command, until
 

@@ -1,4 +1,4 @@
-"""The training process of one attempt: ``python -m adavae.service.jobs.child``, which a worker talks to over pipes.
+"""The training process of one attempt: ``python -m adavae.service.jobs.worker.child``, which a worker talks to over pipes.
 
 It reads an order and commands from standard input, tells what happens on standard output, and ends the job itself when
 its set is in place, under the job's lock. When standard input closes the worker is gone, and the process ends at once.
@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from adavae.model.errors import TrainingInterrupted
-from adavae.service.jobs.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
-from adavae.service.jobs.failures import failure_of
 from adavae.service.jobs.records.attempt_files import attempt_directory, inherit
 from adavae.service.jobs.records.claims import Claim, Claims
 from adavae.service.jobs.records.job import Job, JobError
 from adavae.service.jobs.records.job_errors import ClaimLost
 from adavae.service.jobs.records.job_store import JobStore
-from adavae.service.jobs.verdict import NotWorthPublishing, judge
+from adavae.service.jobs.worker.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
+from adavae.service.jobs.worker.failures import failure_of
+from adavae.service.jobs.worker.verdict import NotWorthPublishing, judge
 from adavae.service.settings import Settings, let_threads_wait_briefly
 
 if TYPE_CHECKING:

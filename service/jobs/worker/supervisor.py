@@ -15,13 +15,13 @@ from typing import Any, Protocol
 import structlog
 
 from adavae.model.errors import AdaVAEError
-from adavae.service.jobs.child_process import COMMAND, ChildProcess
-from adavae.service.jobs.child_protocol import DONE, FAILED, SETTINGS, STOPPED, SUPERSEDED, Line, Order
-from adavae.service.jobs.failures import Failure, killed
 from adavae.service.jobs.records.claims import Claim, Claims
 from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import ClaimLost
-from adavae.service.jobs.training_metrics import TrainingMetrics
+from adavae.service.jobs.worker.child_process import COMMAND, ChildProcess
+from adavae.service.jobs.worker.child_protocol import DONE, FAILED, SETTINGS, STOPPED, SUPERSEDED, Line, Order
+from adavae.service.jobs.worker.failures import Failure, killed
+from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 from adavae.service.settings import Settings
 
 _POLL_S = 0.25

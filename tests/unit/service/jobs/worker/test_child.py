@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from adavae.model.training.checkpoint import latest_checkpoint
-from adavae.service.jobs.child import Voice, carry_out
-from adavae.service.jobs.child_process import COMMAND
-from adavae.service.jobs.child_protocol import DONE, FAILED, ORPHANED, STOPPED, SUPERSEDED, Line, Order
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claim
 from adavae.service.jobs.records.job import Job, JobStatus
+from adavae.service.jobs.worker.child import Voice, carry_out
+from adavae.service.jobs.worker.child_process import COMMAND
+from adavae.service.jobs.worker.child_protocol import DONE, FAILED, ORPHANED, STOPPED, SUPERSEDED, Line, Order
 from adavae.service.settings import environment_of_child
 from tests.integration.training_home import TrainingHome
 

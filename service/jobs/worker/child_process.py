@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Self
 
-from adavae.service.jobs.child_protocol import STOP, Line, Order
+from adavae.service.jobs.worker.child_protocol import STOP, Line, Order
 from adavae.service.settings import environment_of_child
 
-COMMAND = (sys.executable, "-m", "adavae.service.jobs.child")
+COMMAND = (sys.executable, "-m", "adavae.service.jobs.worker.child")
 _LONGEST_LINE = 1024**2
 _KEPT_LINES = 40
 

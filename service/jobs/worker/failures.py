@@ -18,7 +18,7 @@ from adavae.model.errors import (
     WeightsCorrupted,
 )
 from adavae.service.jobs.records.job import JobError
-from adavae.service.jobs.verdict import NotWorthPublishing
+from adavae.service.jobs.worker.verdict import NotWorthPublishing
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
