@@ -17,7 +17,7 @@ from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription
 from adavae.service.jobs.hyperparameters import Hyperparameters
 from adavae.service.jobs.protocol import FileOperations, Page
-from adavae.service.jobs.queue import JobQueue
+from adavae.service.jobs.queue.queue import JobQueue
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.event_log import event_number
 from adavae.service.jobs.records.job import Job, JobEvent, JobStatus, NewJob, StoredFile

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import structlog
 
 from adavae.model.errors import AdaVAEError
-from adavae.service.jobs.queue import JobQueue
+from adavae.service.jobs.queue.queue import JobQueue
 from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job_store import JobStore
 from adavae.service.jobs.worker.child_process import COMMAND

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from adavae.service.jobs.docket_queue import MEMORY, DocketQueue
-from adavae.service.jobs.queue import Deliver
+from adavae.service.jobs.queue.docket_queue import MEMORY, DocketQueue
+from adavae.service.jobs.queue.queue import Deliver
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job import Job, JobStatus

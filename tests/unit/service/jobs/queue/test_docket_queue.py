@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from adavae.service.jobs.docket_queue import MEMORY, DocketQueue
+from adavae.service.jobs.queue.docket_queue import MEMORY, DocketQueue
 from tests.unit.service.jobs.running import until
 
 NOWHERE = "redis://127.0.0.1:9/0"

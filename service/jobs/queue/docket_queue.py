@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import structlog
 from redis.exceptions import RedisError
 
-from adavae.service.jobs.queue import Deliver
+from adavae.service.jobs.queue.queue import Deliver
 
 if TYPE_CHECKING:
     from docket import Docket
