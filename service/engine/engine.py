@@ -1,8 +1,8 @@
 """The engine: sole owner of the model and of the one thread that touches the device.
 
-    encode, decode, classify  ->  bounded queue  ->  device thread: turn after turn  ->  the request's future
+    encode, decode, classify  ->  bounded queue  ->  device thread: step after step  ->  the request's future
 
-Nothing here waits for a batch to fill: a turn takes what is queued. If the device thread dies, every waiting request
+Nothing here waits for a batch to fill: a step takes what is queued. If the device thread dies, every waiting request
 is answered with EngineStopped at once and a new thread starts; a row that cannot be computed fails alone.
 """
 
@@ -32,7 +32,7 @@ from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.engine.compute_threads import alone, available_threads, use_threads
 from adavae.service.engine.decode_batch import DecodeRow
-from adavae.service.engine.scheduler import Call, DeviceWork, Done, EncodedRow, EncodeRow, EngineLimits, Work
+from adavae.service.engine.scheduler import Call, Done, EncodedRow, EncodeRow, EngineLimits, Scheduler, Work
 from adavae.service.engine.ticket import Ticket
 from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
 from adavae.service.metrics import Metrics
@@ -76,14 +76,14 @@ class Engine:
         shape = BankShape.covering(list(configs) or [AdapterConfig()], num_slots)
         self.vae = AdaVAE(pretrained.backbone, self._new_bank(shape))
         self.state = EngineState.STOPPED
-        self._work = DeviceWork(self.vae, limits, metrics)
+        self._scheduler = Scheduler(self.vae, limits, metrics)
         self._inbox: deque[Work] = deque()
         self._wake = threading.Condition()
         self._tickets: set[Ticket[Any]] = set()
         self._loading = asyncio.Lock()
         self._num_promised = 0
         self._num_deaths_in_a_row = 0
-        self._turn_began: float | None = None
+        self._step_began: float | None = None
         self._rows_per_s = 100.0
         self._thread: threading.Thread | None = None
         self._stopped = asyncio.Event()
@@ -98,8 +98,8 @@ class Engine:
 
     @property
     def num_waiting(self) -> int:
-        """Rows that no turn has taken up yet."""
-        return len(self._inbox) + self._work.num_waiting
+        """Rows that no step has taken up yet."""
+        return len(self._inbox) + self._scheduler.num_waiting
 
     @property
     def not_ready_reason(self) -> str | None:
@@ -108,7 +108,7 @@ class Engine:
             return f"the engine is {self.state}"
         if self._thread is None or not self._thread.is_alive():
             return "the engine's device thread is dead"
-        began = self._turn_began
+        began = self._step_began
         if began is not None and monotonic() - began > _STALLED_S:
             return f"the engine's device thread has been in one step for more than {_STALLED_S:g} s"
         return None
@@ -121,7 +121,7 @@ class Engine:
     def _start_thread(self) -> None:
         self.state = EngineState.RUNNING
         self._stopped.clear()
-        self._thread = threading.Thread(target=self._run, args=(self._work,), name="adavae-device", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(self._scheduler,), name="adavae-device", daemon=True)
         self._thread.start()
 
     async def stop(self, timeout_s: float = 30.0) -> None:
@@ -208,7 +208,7 @@ class Engine:
         return probabilities
 
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:
-        """Puts an adapter set into a slot that no row uses, beside the turns; grows the bank where it is too small.
+        """Puts an adapter set into a slot that no row uses, beside the steps; grows the bank where it is too small.
 
         Raises:
             AdapterSetMismatch: The set does not fit the backbone.
@@ -219,11 +219,11 @@ class Engine:
         async with self._loading:
             if not self.vae.bank.has_room_for(config):
                 await self._grow(config, slot)
-            await self._turn_over()
+            await self._step_over()
             await _to_its_end(asyncio.to_thread(alone(self.vae.bank.load), slot, config, adapter_set.tensors))
 
-    async def _turn_over(self) -> None:
-        """Waits for the turn that is on: rows that were given up meanwhile are in it to its end, with their slot."""
+    async def _step_over(self) -> None:
+        """Waits for the step that is on: rows that were given up meanwhile are in it to its end, with their slot."""
         await self.on_device(lambda: None, deadline_s=_STALLED_S)
 
     async def _grow(self, config: AdapterConfig, replaced: int) -> None:
@@ -244,7 +244,7 @@ class Engine:
 
     def _take_over(self, vae: AdaVAE) -> None:
         self.vae = vae
-        self._work.replace_bank(vae)
+        self._scheduler.replace_bank(vae)
 
     def _teller(self, on_token: OnToken | None, number: int) -> Callable[[int], None] | None:
         if on_token is None:
@@ -255,7 +255,7 @@ class Engine:
     async def on_device(
         self, run: Callable[[], Result], deadline_s: float, *, needs_empty_decode: bool = False
     ) -> Result:
-        """What ``run`` returns on the device thread, between two turns; raises as it does, or as ``encode``."""
+        """What ``run`` returns on the device thread, between two steps; raises as it does, or as ``encode``."""
         ticket: Ticket[Result] = self._ticket(1)
         return (await self._result(ticket, [Call(ticket, run, needs_empty_decode)], deadline_s))[0]
 
@@ -325,14 +325,14 @@ class Engine:
         self._rows_per_s += 0.1 * (len(work) / max(1e-3, monotonic() - began) - self._rows_per_s)
         return results
 
-    def _run(self, work: DeviceWork) -> None:
+    def _run(self, scheduler: Scheduler) -> None:
         """The device thread."""
         use_threads(self.limits.threads or available_threads())
         try:
-            while self._take_inbox(work):
-                self._turn_began = monotonic()
-                done = work.turn()
-                self._turn_began = None
+            while self._take_inbox(scheduler):
+                self._step_began = monotonic()
+                done = scheduler.step()
+                self._step_began = None
                 if done:
                     _threadsafe(self._loop, self._deliver, done)
         except BaseException as exc:
@@ -340,15 +340,15 @@ class Engine:
         else:
             _threadsafe(self._loop, self._stopped.set)
 
-    def _take_inbox(self, work: DeviceWork) -> bool:
-        """Moves what has come in to ``work``, waiting while there is nothing; False at the end."""
+    def _take_inbox(self, scheduler: Scheduler) -> bool:
+        """Moves what has come in to ``scheduler``, waiting while there is nothing; False at the end."""
         with self._wake:
-            while not self._inbox and not work.has_work:
+            while not self._inbox and not scheduler.has_work:
                 if self.state is EngineState.STOPPING:
                     return False
                 self._wake.wait()
             while self._inbox:
-                work.accept(self._inbox.popleft())
+                scheduler.accept(self._inbox.popleft())
         return True
 
     def _deliver(self, done: list[Done]) -> None:
@@ -358,7 +358,7 @@ class Engine:
 
     def _on_death(self, error: BaseException) -> None:
         """On the event loop, right after the device thread died."""
-        self._turn_began = None
+        self._step_began = None
         is_stopping = self.state is EngineState.STOPPING
         self.state = EngineState.STOPPED if is_stopping else EngineState.RESTARTING
         _log.error("device thread died", error=repr(error), exc_info=error)
@@ -376,7 +376,7 @@ class Engine:
         if self.state is not EngineState.RESTARTING:
             return
         self.metrics.engine_restarts_total.inc()
-        self._work = DeviceWork(self.vae, self.limits, self.metrics)
+        self._scheduler = Scheduler(self.vae, self.limits, self.metrics)
         self._start_thread()
         _log.info("device thread started again")
 

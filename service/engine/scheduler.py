@@ -1,4 +1,4 @@
-"""What the device thread does, turn by turn: one encode micro-batch, then one decode step, between them loads.
+"""What the device thread does, step by step: what is short, the oldest texts to encode, one token for every row.
 
 Synchronous; owns the model. Threads, futures and admission are the engine's business.
 """
@@ -78,8 +78,11 @@ Work = EncodeRow | DecodeRow | Call
 Done = tuple[Ticket[Any], int, Any]
 
 
-class DeviceWork:
-    """Queues and running rows of one device thread."""
+class Scheduler:
+    """Three queues (calls, rows to encode, rows to decode) and the rows that are running, of one device thread.
+
+    What is taken from a queue is answered in that step, or runs on; nothing is lost between the two.
+    """
 
     def __init__(self, vae: AdaVAE, limits: EngineLimits, metrics: Metrics) -> None:
         self.vae, self.limits, self.metrics = vae, limits, metrics
@@ -111,8 +114,8 @@ class DeviceWork:
                 self.calls.append(work)
 
     @torch.inference_mode()
-    def turn(self) -> list[Done]:
-        """Calls, one encode micro-batch, one decode step; returns what is done."""
+    def step(self) -> list[Done]:
+        """Calls, about one micro-batch of texts, one token for every running row; returns what is done."""
         done = self._run_calls()
         done += self._encode()
         self.batch.drop_abandoned()

@@ -133,7 +133,7 @@ async def test_closing_a_stream_frees_its_rows(tmp_path: Path) -> None:
         ) as stream:
             assert isinstance(await anext(stream), TextPiece)
         async with asyncio.timeout(10):
-            while len(service._engine._work.batch) or service._engine.num_waiting:
+            while len(service._engine._scheduler.batch) or service._engine.num_waiting:
                 await asyncio.sleep(0.001)
 
 

@@ -72,17 +72,17 @@ async def until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
 
 
 def on_the_device(engine: Engine) -> tuple[threading.Event, threading.Event]:
-    """Makes the next turn wait: (it has begun, let it go on)."""
+    """Makes the next step wait: (it has begun, let it go on)."""
     begun, go_on = threading.Event(), threading.Event()
-    turn = engine._work.turn
+    step = engine._scheduler.step
 
     def waiting() -> list[object]:
         begun.set()
         assert go_on.wait(20)
-        engine._work.turn = turn  # type: ignore[method-assign]
-        return turn()  # type: ignore[return-value]
+        engine._scheduler.step = step  # type: ignore[method-assign]
+        return step()  # type: ignore[return-value]
 
-    engine._work.turn = waiting  # type: ignore[method-assign,assignment]
+    engine._scheduler.step = waiting  # type: ignore[method-assign,assignment]
     return begun, go_on
 
 
@@ -143,7 +143,7 @@ async def test_a_client_that_went_away_frees_its_rows() -> None:
         go_on.set()
         assert len(await stayed) == 2
         assert engine.metrics.decode_steps_total._value.get() - steps_before <= 4  # none for the eight rows
-        await until(lambda: not len(engine._work.batch))
+        await until(lambda: not len(engine._scheduler.batch))
 
 
 @pytest.mark.asyncio
@@ -201,7 +201,7 @@ async def test_a_dead_device_thread_is_told_at_once_and_comes_back() -> None:
         def die() -> list[object]:
             raise SystemExit("planted")
 
-        engine._work.turn = die  # type: ignore[method-assign,assignment]
+        engine._scheduler.step = die  # type: ignore[method-assign,assignment]
         waiting: Sequence[asyncio.Future[object]] = [
             asyncio.ensure_future(engine.encode([[1]], [0], deadline_s=30)),
             asyncio.ensure_future(engine.decode(latents(2, 1), 1, [Decoding()] * 2, deadline_s=30)),
@@ -221,14 +221,14 @@ async def test_a_dead_device_thread_is_told_at_once_and_comes_back() -> None:
 @pytest.mark.asyncio
 async def test_one_poisonous_text_fails_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     async with running() as engine:
-        encode = engine._work.vae.encode
+        encode = engine._scheduler.vae.encode
 
         def failing(token_ids: torch.Tensor, mask: torch.Tensor, index: AdapterIndex) -> object:
             if bool((token_ids == 66).any()):
                 raise RuntimeError("planted")
             return encode(token_ids, mask, index)
 
-        monkeypatch.setattr(engine._work.vae, "encode", failing)
+        monkeypatch.setattr(engine._scheduler.vae, "encode", failing)
         rows = [[row + 1] * 4 for row in range(20)]
         rows[7] = [66] * 4
         answers = await asyncio.gather(
@@ -321,10 +321,10 @@ async def test_a_load_that_is_given_up_is_over_before_the_next_writes_to_its_slo
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("method", ["encode", "decode_step"])
-async def test_a_load_waits_for_rows_of_its_slot_that_were_given_up_in_the_turn_that_is_on(
+async def test_a_load_waits_for_rows_of_its_slot_that_were_given_up_in_the_step_that_is_on(
     method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody waits for them any more, but the device thread reads their set until the turn is over."""
+    """Nobody waits for them any more, but the device thread reads their set until the step is over."""
     inside, may_end, order = threading.Event(), threading.Event(), list[str]()
     async with running() as engine:
         vae, bank = engine.vae, engine.vae.bank
@@ -334,7 +334,7 @@ async def test_a_load_waits_for_rows_of_its_slot_that_were_given_up_in_the_turn_
             inside.set()
             may_end.wait(10.0)
             result = compute(*arguments)
-            order.append("the turn has read")
+            order.append("the step has read")
             return result
 
         def watched(*arguments: object) -> None:
@@ -354,4 +354,4 @@ async def test_a_load_waits_for_rows_of_its_slot_that_were_given_up_in_the_turn_
         assert order == []
         may_end.set()
         await loading
-    assert order == ["the turn has read", "the load writes"]
+    assert order == ["the step has read", "the load writes"]

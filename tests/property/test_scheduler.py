@@ -1,4 +1,4 @@
-"""Whatever is taken from a queue of the device thread is answered once, is running, or stands in the queue again."""
+"""Whatever is taken from a queue of the scheduler is answered once, is running, or stands in the queue again."""
 
 import asyncio
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from adavae.model.adavae import AdaVAE
 from adavae.model.decoding.sampling import Decoding, Strategy
 from adavae.service.engine.decode_batch import DecodeRow
-from adavae.service.engine.scheduler import Call, DeviceWork, EncodeRow, EngineLimits, Work
+from adavae.service.engine.scheduler import Call, EncodeRow, EngineLimits, Scheduler, Work
 from adavae.service.engine.ticket import Ticket
 from adavae.service.metrics import Metrics
 from tests.tiny import VARIANTS, mixed_bank, tiny_backbone
@@ -36,7 +36,7 @@ class Planned:
     slot: int
     fails: bool
     is_given_up: bool
-    turn: int  # before which it arrives
+    step: int  # before which it arrives
 
 
 _PLANS = st.lists(
@@ -46,7 +46,7 @@ _PLANS = st.lists(
         slot=st.integers(0, len(VARIANTS) - 1),
         fails=st.booleans(),
         is_given_up=st.sampled_from((False, False, False, True)),
-        turn=st.integers(0, 3),
+        step=st.integers(0, 3),
     ),
     min_size=1,
     max_size=14,
@@ -59,23 +59,23 @@ def test_every_row_is_answered_once_or_running_or_queued(plans: list[Planned]) -
     """A beam row that failed to join took the rows with it that were chosen before: their callers waited for ever."""
 
     async def run() -> None:
-        device = DeviceWork(_vae(), _LIMITS, Metrics())
+        scheduler = Scheduler(_vae(), _LIMITS, Metrics())
         pieces = [_piece(plan, number) for number, plan in enumerate(plans)]
         given_up = {number for number, plan in enumerate(plans) if plan.is_given_up and not _is_call(plan)}
         answers: dict[int, Any] = {}
-        for turn in range(100):
+        for step in range(100):
             for plan, piece in zip(plans, pieces, strict=True):
-                if plan.turn == turn:
-                    device.accept(piece)
-            for ticket, _, answer in device.turn():
+                if plan.step == step:
+                    scheduler.accept(piece)
+            for ticket, _, answer in scheduler.step():
                 number = next(number for number, piece in enumerate(pieces) if piece.ticket is ticket)
                 assert number not in answers
                 answers[number] = answer
-            arrived = {number for number, plan in enumerate(plans) if plan.turn <= turn}
-            inside = _numbers_inside(device, pieces)
+            arrived = {number for number, plan in enumerate(plans) if plan.step <= step}
+            inside = _numbers_inside(scheduler, pieces)
             assert len(inside) == len(set(inside)) and not set(inside) & answers.keys()
             assert arrived - given_up == (set(inside) | answers.keys()) - given_up
-        assert not device.has_work
+        assert not scheduler.has_work
         assert answers.keys() >= set(range(len(plans))) - given_up
         for number, answer in answers.items():
             assert isinstance(answer, Exception) is plans[number].fails, answer
@@ -107,8 +107,8 @@ def _failing() -> None:
     raise ValueError("planted")
 
 
-def _numbers_inside(device: DeviceWork, pieces: list[Work]) -> list[int]:
+def _numbers_inside(scheduler: Scheduler, pieces: list[Work]) -> list[int]:
     """Of the work that is queued or running."""
-    running = [*device.batch._rows, *(row for row, _ in device.batch._beams)]
-    inside: list[Work] = [*device.encoding, *device.decoding, *device.calls, *running]
+    running = [*scheduler.batch._rows, *(row for row, _ in scheduler.batch._beams)]
+    inside: list[Work] = [*scheduler.encoding, *scheduler.decoding, *scheduler.calls, *running]
     return [pieces.index(piece) for piece in inside]
