@@ -155,7 +155,7 @@ def _compiler(environ: Mapping[str, str]) -> str:
 
 
 def _start(compiler: str, march: str, target: Path) -> "subprocess.Popen[str]":
-    sources = [str(_HERE / source) for source in _SOURCES]
+    sources = [str(_HERE / "csrc" / source) for source in _SOURCES]
     command = [compiler, *_FLAGS, f"-march={march}", *sources, "-o", str(target)]
     return subprocess.Popen(
         command,
