@@ -6,8 +6,6 @@ Whatever befalls the queue, a job is at worst found a second later.
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from adavae.service.settings import Settings
-
 Deliver = Callable[[str], Awaitable[None]]
 """Works on the job of that id, if it needs work; never raises."""
 
@@ -30,11 +28,3 @@ class JobQueue(Protocol):
     async def close(self) -> None:
         """Lets go of everything; safe at any moment."""
         ...
-
-
-def open_queue(settings: Settings) -> JobQueue:
-    """The queue that the settings ask for, not connected to anything yet."""
-    from adavae.service.jobs.queue.docket_queue import MEMORY, DocketQueue
-
-    url = settings.redis_url.get_secret_value() if settings.redis_url is not None else MEMORY
-    return DocketQueue(url, lease_s=settings.lease_s)
