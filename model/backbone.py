@@ -170,7 +170,7 @@ class Backbone(nn.Module):
 
     def pack(self) -> None:
         """Prepares the compiled blocks, else every matrix for few rows; only for weights that stay as they are."""
-        self.kernel = BackboneKernel.of(self)
+        self.kernel = BackboneKernel.of(self.config, self.state_dict())
         for module in self.modules():
             if isinstance(module, Projection) and self.kernel is None:
                 module.pack()

@@ -48,7 +48,7 @@ class Model:
             for parameter in trained.parameters():
                 parameter.data.copy_((torch.randn(parameter.shape, generator=generator) * 0.2).half())
             self.bank.load(slot, own, trained.export())
-        self.kernel = BackboneKernel(self.backbone, compiled)
+        self.kernel = BackboneKernel(self.backbone.config, self.backbone.state_dict(), compiled)
 
     def cache(self, slots: list[int]) -> KVCache:
         """The cache of rows that have read nothing yet; a row's z depends on its slot and place alone."""
@@ -115,7 +115,7 @@ def test_any_number_of_rows(compiled: Library, num_rows: int) -> None:
 def test_weights_that_half_precision_cannot_hold_are_read_whole(compiled: Library) -> None:
     model = Model(compiled)
     model.backbone.blocks[0].mlp.c_fc.weight += 1e-6
-    model.kernel = BackboneKernel(model.backbone, compiled)
+    model.kernel = BackboneKernel(model.backbone.config, model.backbone.state_dict(), compiled)
     fields = model.kernel.fields.layers[0]
     assert not fields.c_fc.is_half and fields.c_attn.is_half
     check_against_plain(model, [0, 1, 2])
@@ -259,9 +259,9 @@ torch.set_num_threads(2)
 with torch.inference_mode():
     model, slots, (tokens, *_) = Model(compiled_for(sys.argv[1])), [0, 1], tokens_of(2)
     caches = [model.cache(slots) for _ in range(2)]
-    before, after = adavae.model.kernel.decode_step(tokens, caches[0], model.sets(slots)), None
+    before, after = model.kernel.decode_step(tokens, caches[0], model.sets(slots)), None
     child = os.fork()  # in which only the compiled step is safe to call: PyTorch's own threads do not survive it
-    after = adavae.model.kernel.decode_step(tokens, caches[1], model.sets(slots))
+    after = model.kernel.decode_step(tokens, caches[1], model.sets(slots))
     if not child:
         os._exit(int((before - after).abs().max() != 0))
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
