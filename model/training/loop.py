@@ -149,6 +149,16 @@ class TrainingRun:
         return {"muon": Muon(on_muon, lr=lr), "adamw": adamw} if on_muon else {"adamw": adamw}
 
     @property
+    def step(self) -> int:
+        """Steps taken."""
+        return self.state.step
+
+    @property
+    def validation_loss(self) -> float | None:
+        """The latest one, nats per token; None before the first."""
+        return self.state.validation_loss
+
+    @property
     def is_finished(self) -> bool:
         return self.state.step >= self.total_steps or self.stopped_early
 
