@@ -1,78 +1,30 @@
-"""The bottleneck adapters of a block, and AdapterBank: all trained parts of S adapter sets, stacked, picked per row.
+"""AdapterBank: all trained parts of S adapter sets, stacked, picked per row.
 
 Training uses a bank of one slot, serving a bank as wide as its largest set; a smaller set is padded with zeros, which
 changes nothing in its results.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adavae.model.config import AdapterConfig, AdapterPlacement, BackboneConfig, LatentAggregation
+from adavae.model.config import AdapterConfig, BackboneConfig, LatentAggregation
 from adavae.model.errors import AdapterSetMismatch
 from adavae.model.kernel.latent_kernel import LatentKernel
 from adavae.model.kernel.packing import PackedAdapterSet
 from adavae.model.kv_cache import Memory
 from adavae.model.parts.bank_shape import BankShape
+from adavae.model.parts.bottleneck import LayerAdapters, RowAdapters
 from adavae.model.parts.classifier import ClassificationHead
 from adavae.model.parts.latent_attention import LatentAttention, Pooled
 from adavae.model.parts.posterior import Posterior, PosteriorHeads
 from adavae.model.parts.prefix import PrefixMLP, PrefixMLPs, PrefixTable
 from adavae.model.parts.pseudo_self_attention import LatentMemory
-from adavae.model.parts.stacked import AdapterIndex, StackedLinear
-
-
-class BottleneckAdapter(nn.Module):
-    """Up(ReLU(Down(x))), C to A to C; Up starts at zero, so that an untrained adapter changes nothing."""
-
-    def __init__(self, num_slots: int, n_embd: int, adapter_size: int) -> None:
-        super().__init__()
-        self.down = StackedLinear(num_slots, n_embd, adapter_size)
-        self.up = StackedLinear(num_slots, adapter_size, n_embd)
-        nn.init.zeros_(self.up.weight)
-
-    def forward(self, x: Tensor, index: AdapterIndex) -> Tensor:
-        """(B, T, C) to (B, T, C); rows of one set are brought together once for both layers."""
-        narrow = torch.relu(self.down.of_sorted(index.sorted(x), index))
-        return index.unsorted(self.up.of_sorted(narrow, index))
-
-
-class LayerAdapters(nn.Module):
-    """The adapters beside one block, one for each placement that any set of the bank uses."""
-
-    def __init__(self, num_slots: int, n_embd: int, adapter_size: int, placements: Iterable[AdapterPlacement]) -> None:
-        super().__init__()
-        self.placed = nn.ModuleDict(
-            {str(placement): BottleneckAdapter(num_slots, n_embd, adapter_size) for placement in placements}
-        )
-
-    def add(self, placement: AdapterPlacement, x: Tensor, output: Tensor, scale: float, index: AdapterIndex) -> Tensor:
-        """``output + scale * adapter(x)``, or ``output`` where nothing stands at ``placement``."""
-        if placement not in self.placed:
-            return output
-        added: Tensor = self.placed[placement](x, index)
-        return output + (added if scale == 1.0 else scale * added)
-
-
-@dataclass(frozen=True, slots=True)
-class RowAdapters:
-    """One block's adapters bound to the rows of one batch; what ``Block.forward`` takes."""
-
-    layer: LayerAdapters
-    index: AdapterIndex
-    scale: float
-
-    def on_attention(self, x: Tensor, attended: Tensor) -> Tensor:
-        """The sequential adapter reads the attention's output, the parallel one the residual stream."""
-        attended = self.layer.add(AdapterPlacement.SEQUENTIAL_ATTENTION, attended, attended, self.scale, self.index)
-        return self.layer.add(AdapterPlacement.PARALLEL_ATTENTION, x, attended, self.scale, self.index)
-
-    def on_ffn(self, x: Tensor, transformed: Tensor) -> Tensor:
-        return self.layer.add(AdapterPlacement.PARALLEL_FFN, x, transformed, self.scale, self.index)
+from adavae.model.parts.stacked import AdapterIndex
 
 
 class AdapterBank(nn.Module):

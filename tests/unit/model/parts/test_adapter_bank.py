@@ -8,8 +8,9 @@ import torch
 from adavae.model.adavae import AdaVAE, pad
 from adavae.model.config import AdapterConfig
 from adavae.model.errors import AdapterSetMismatch, ConfigError
-from adavae.model.parts.adapter_bank import AdapterBank, BottleneckAdapter, adapter_shapes
+from adavae.model.parts.adapter_bank import AdapterBank, adapter_shapes
 from adavae.model.parts.bank_shape import BankShape
+from adavae.model.parts.bottleneck import BottleneckAdapter
 from adavae.model.parts.stacked import AdapterIndex, StackedLinear
 from tests.tiny import PLAIN, POOLED, PREFIXED, TINY, VARIANTS, mixed_bank, tiny_backbone, trained_bank
 
