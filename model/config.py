@@ -53,6 +53,13 @@ class LatentAggregation(StrEnum):
     POOLED = "pooled"
 
 
+class Interpolation(StrEnum):
+    """The way from one z to another: along the line, or along the arc (paper Section 3.4)."""
+
+    LINEAR = "linear"
+    SPHERICAL = "spherical"
+
+
 class LatentInfusion(StrEnum):
     """How z enters the decoder's attention (paper Section 2.3)."""
 

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from adavae.model import latent_ops
 from adavae.model.adavae import AdaVAE, pad
-from adavae.model.config import AdapterConfig
+from adavae.model.config import AdapterConfig, Interpolation
+from adavae.model.decoding.decoding import Decoding
 from adavae.model.decoding.generation import generate
-from adavae.model.decoding.sampling import Decoding
 from adavae.model.errors import ConfigError, LatentShapeError, SequenceTooLong
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.parts.adapter_bank import AdapterBank
@@ -207,7 +207,7 @@ class TextModel:
         steps: int,
         name: str,
         decoding: Decoding,
-        method: latent_ops.Interpolation = latent_ops.Interpolation.LINEAR,
+        method: Interpolation = Interpolation.LINEAR,
     ) -> list[InterpolationStep]:
         """``steps`` sentences from ``source`` to ``target``, ends included (paper Section 3.4, Table 5)."""
         ends = self.encode([source, target], name).mu

@@ -3,8 +3,8 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from adavae.model.decoding.sampling import Decoding
-from adavae.model.latent_ops import Interpolation
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding
 from adavae.service.results import (
     AdapterState,
     ClassifyResult,

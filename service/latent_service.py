@@ -20,10 +20,10 @@ import torch
 from numpy.typing import NDArray
 
 from adavae.model import latent_ops
-from adavae.model.decoding.generation import Generated
-from adavae.model.decoding.sampling import Decoding
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.decoding.step_decoder import Generated
 from adavae.model.errors import AdapterSetMismatch, AdaVAEError
-from adavae.model.latent_ops import Interpolation
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
 from adavae.service.encodings.cache import EncodingCache

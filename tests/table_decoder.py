@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.decoding.drawing import uniform
-from adavae.model.decoding.generation import Generated
-from adavae.model.decoding.sampling import Decoding, Strategy
+from adavae.model.decoding.step_decoder import Generated
 from adavae.model.parts.stacked import AdapterIndex
 
 EOS = 0

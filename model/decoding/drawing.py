@@ -5,15 +5,13 @@ which for a whole vocabulary takes longer than a decoding step. A row's randomne
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from adavae.model.decoding.sampling import Decoding
+from adavae.model.decoding.decoding import Decoding
 
 _MASK_64 = (1 << 64) - 1
 _HEAD = 256  # the likeliest tokens, in which a nucleus is looked for first
@@ -31,7 +29,7 @@ def _mixed(value: int) -> int:
     return value ^ (value >> 31)
 
 
-def draw(probabilities: Tensor, decodings: Sequence["Decoding"], steps: Sequence[int]) -> Tensor:
+def draw(probabilities: Tensor, decodings: Sequence[Decoding], steps: Sequence[int]) -> Tensor:
     """A token for every row.
 
     Args:
@@ -49,7 +47,7 @@ def draw(probabilities: Tensor, decodings: Sequence["Decoding"], steps: Sequence
     return torch.tensor([_draw_row(*row) for row in rows])
 
 
-def _draw_row(probabilities: NDArray[np.float32], decoding: "Decoding", number: float) -> int:
+def _draw_row(probabilities: NDArray[np.float32], decoding: Decoding, number: float) -> int:
     tokens = _kept_tokens(probabilities, decoding)
     kept = probabilities if tokens is None else probabilities[tokens]
     cumulative = kept.cumsum(dtype=np.float64)
@@ -59,7 +57,7 @@ def _draw_row(probabilities: NDArray[np.float32], decoding: "Decoding", number: 
     return place if tokens is None else int(tokens[place])
 
 
-def _kept_tokens(probabilities: NDArray[np.float32], decoding: "Decoding") -> NDArray[np.int64] | None:
+def _kept_tokens(probabilities: NDArray[np.float32], decoding: Decoding) -> NDArray[np.int64] | None:
     """The tokens that may be drawn, in the order of their ids; None for all of them."""
     V = len(probabilities)
     most = min(decoding.top_k or V, V)
@@ -88,7 +86,7 @@ def _nucleus(probabilities: NDArray[np.float32], top_p: float, most: int) -> tup
         size = min(8 * size, most)
 
 
-def draw_side_by_side(probabilities: Tensor, decodings: Sequence["Decoding"], numbers: Sequence[float]) -> Tensor:
+def draw_side_by_side(probabilities: Tensor, decodings: Sequence[Decoding], numbers: Sequence[float]) -> Tensor:
     """The same for all rows at once, without leaving the device; ``numbers`` in [0, 1) decide."""
     kept = probabilities.double() * _kept(probabilities, decodings)
     cumulative = kept.cumsum(-1)
@@ -98,7 +96,7 @@ def draw_side_by_side(probabilities: Tensor, decodings: Sequence["Decoding"], nu
     return torch.minimum(place, last)
 
 
-def _kept(probabilities: Tensor, decodings: Sequence["Decoding"]) -> Tensor:
+def _kept(probabilities: Tensor, decodings: Sequence[Decoding]) -> Tensor:
     """Which tokens may be drawn, (B, V), bool."""
     V, device = probabilities.shape[1], probabilities.device
     top_k = torch.tensor([min(decoding.top_k or V, V) for decoding in decodings], device=device).unsqueeze(1)

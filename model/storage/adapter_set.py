@@ -9,7 +9,6 @@ sets by name is for ``adapter_store``.
 import hashlib
 import json
 import os
-import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +23,7 @@ from torch import Tensor
 from adavae.model.config import AdapterConfig
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
 from adavae.model.latent.fitted_prior import FittedPrior
+from adavae.model.storage.adapter_name import check_name
 from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
 from adavae.model.storage.tensor_file import tensors_in
 
@@ -31,7 +31,6 @@ FORMAT_VERSION = 1
 TENSORS, MANIFEST, CARD = "adapter.safetensors", "manifest.json", "README.md"
 MAX_TENSOR_BYTES = 2 * 1024**3
 MAX_TEXT_BYTES = 4 * 1024**2
-_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _KINDS = {
     **dict.fromkeys(("name", "version", "backbone_digest", "tokenizer_digest", "created_at"), str),
     **dict.fromkeys(("config", "files", "shapes", "metrics", "training"), dict),
@@ -150,13 +149,6 @@ class AdapterSet:
 
     manifest: Manifest
     tensors: dict[str, Tensor]
-
-
-def check_name(name: str) -> str:
-    """``name``, where adapter sets may be called that; raises ConfigError otherwise."""
-    if not _NAME.fullmatch(name):
-        raise ConfigError("name", name, "must be 1 to 64 of a-z, 0-9, '.', '_', '-', and begin with a letter or digit")
-    return name
 
 
 def write_adapter_set(

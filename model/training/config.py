@@ -7,7 +7,6 @@ from typing import Any, Self
 
 from adavae.model.config import AdapterConfig, BackboneConfig
 from adavae.model.errors import ConfigError
-from adavae.model.training.objective import FreeBits
 
 
 class Preset(StrEnum):
@@ -16,6 +15,13 @@ class Preset(StrEnum):
     GENERATION = "generation"
     LANGUAGE_MODELLING = "language-modelling"
     CLASSIFICATION = "classification"
+
+
+class FreeBits(StrEnum):
+    """What the free-bits threshold lambda is compared with."""
+
+    PER_DIMENSION = "per_dimension"
+    WHOLE = "whole"
 
 
 class BetaSchedule(StrEnum):

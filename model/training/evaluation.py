@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from adavae.model.adavae import pad
-from adavae.model.decoding.sampling import Decoding
+from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import DatasetError
 from adavae.model.parts.posterior import Posterior
 from adavae.model.parts.stacked import AdapterIndex

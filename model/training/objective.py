@@ -6,7 +6,6 @@ dimension. That form is the default here, the other stays selectable.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -15,14 +14,8 @@ from torch.nn import functional as F
 from adavae.model.adavae import AdaVAE
 from adavae.model.parts.posterior import Posterior
 from adavae.model.parts.stacked import AdapterIndex
+from adavae.model.training.config import FreeBits
 from adavae.model.training.cross_entropy import sliced_cross_entropy
-
-
-class FreeBits(StrEnum):
-    """What the free-bits threshold lambda is compared with."""
-
-    PER_DIMENSION = "per_dimension"
-    WHOLE = "whole"
 
 
 @dataclass(frozen=True, slots=True)

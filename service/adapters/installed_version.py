@@ -9,7 +9,8 @@ from pathlib import Path
 from time import monotonic
 
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, AdaVAEError, ConfigError, WeightsCorrupted
-from adavae.model.storage.adapter_set import CARD, MANIFEST, TENSORS, Manifest, check_name, read_manifest
+from adavae.model.storage.adapter_name import check_name
+from adavae.model.storage.adapter_set import CARD, MANIFEST, TENSORS, Manifest, read_manifest
 
 REFUSALS = (AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted)
 """What is wrong with one version and with no other."""

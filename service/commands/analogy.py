@@ -19,7 +19,7 @@ from adavae.service.commands.terminal import Output, Record, column, number
 from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
-    from adavae.model.decoding.sampling import Decoding
+    from adavae.model.decoding.decoding import Decoding
     from adavae.model.text_model import TextModel
 
 

@@ -18,7 +18,7 @@ from adavae.service.commands.terminal import Output, Record, column, number
 from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
-    from adavae.model.decoding.sampling import Decoding
+    from adavae.model.decoding.decoding import Decoding
     from adavae.model.text_model import TextModel
 
 Method = Literal["linear", "spherical"]
@@ -56,7 +56,7 @@ def _interpolate(
     *,
     with_z: bool,
 ) -> list[Record]:
-    from adavae.model.latent_ops import Interpolation
+    from adavae.model.config import Interpolation
 
     records = []
     for index, step in enumerate(text_model.interpolate(*ends, steps, name, decoding, Interpolation(method))):

@@ -12,7 +12,7 @@ import typer
 from adavae.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from adavae.model.decoding.sampling import Decoding
+    from adavae.model.decoding.decoding import Decoding
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -49,7 +49,7 @@ class DecodingOptions:
         Raises:
             typer.BadParameter: A value is out of range, or has no effect with this strategy.
         """
-        from adavae.model.decoding.sampling import Decoding, Strategy
+        from adavae.model.decoding.decoding import Decoding, Strategy
 
         self._refuse_options_without_effect()
         with usage_errors():

@@ -94,7 +94,7 @@ def train(
 
 
 def _check_name(name: str) -> None:
-    from adavae.model.storage.adapter_set import check_name
+    from adavae.model.storage.adapter_name import check_name
 
     with usage_errors():
         check_name(name)

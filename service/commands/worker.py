@@ -52,7 +52,7 @@ async def _work(
     settings: Settings, metrics: "TrainingMetrics", backbone: "BackboneDescription", *, is_once: bool
 ) -> None:
     from adavae.service.jobs.data.file_store import FileStore
-    from adavae.service.jobs.queue.queue import open_queue
+    from adavae.service.jobs.queue.open_queue import open_queue
     from adavae.service.jobs.records.job_store import JobStore
     from adavae.service.jobs.worker.worker import Worker
 

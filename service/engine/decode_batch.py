@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from adavae.model.adavae import AdaVAE
-from adavae.model.decoding.generation import BeamSearch, Generated
-from adavae.model.decoding.sampling import Decoding, Strategy, next_tokens
+from adavae.model.decoding.beam_search import BeamSearch
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.decoding.sampling import next_tokens
+from adavae.model.decoding.step_decoder import Generated
 from adavae.model.errors import LogitsNotFinite
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.row_cache import RowCache

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from adavae.model.adavae import AdaVAE
 from adavae.model.config import AdapterConfig
-from adavae.model.decoding.generation import Generated
-from adavae.model.decoding.sampling import Decoding
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.decoding.step_decoder import Generated
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.stacked import AdapterIndex

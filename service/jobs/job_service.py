@@ -214,7 +214,7 @@ def _configured(
 
 
 def _refuse_name(name: str) -> None:
-    from adavae.model.storage.adapter_set import check_name
+    from adavae.model.storage.adapter_name import check_name
 
     try:
         check_name(name)

@@ -17,7 +17,7 @@ from adavae.service.errors import ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription, describe_backbone
 from adavae.service.jobs.data.file_store import FileStore
 from adavae.service.jobs.job_service import JobService
-from adavae.service.jobs.queue.queue import open_queue
+from adavae.service.jobs.queue.open_queue import open_queue
 from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job_store import JobStore
 from adavae.service.jobs.worker.lookout import Lookout

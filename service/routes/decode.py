@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from fastapi import Request, Response
 
-from adavae.model.decoding.sampling import Decoding
+from adavae.model.decoding.decoding import Decoding
 from adavae.service.http.replies import JsonReply
 from adavae.service.latent_protocol import LatentOperations
 from adavae.service.results import DecodeResult, TextPiece

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from adavae.model.decoding.sampling import Decoding
+from adavae.model.decoding.decoding import Decoding
 from adavae.service.errors import InvalidRequest
 from adavae.service.schemas.latent import DecodingBody
 from adavae.service.settings import Settings

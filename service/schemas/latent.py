@@ -10,8 +10,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, model_validator
 from pydantic_core import PydanticCustomError
 
-from adavae.model.decoding.sampling import Decoding, Strategy
-from adavae.model.latent_ops import Interpolation
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.service.errors import ErrorType
 
 _EXAMPLE_Z: list[JsonValue] = [round(0.8 - 0.05 * place, 2) for place in range(32)]

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from pydantic_core import PydanticCustomError
 
 from adavae.model.errors import ConfigError
-from adavae.model.storage.adapter_set import check_name
+from adavae.model.storage.adapter_name import check_name
 from adavae.service.jobs.hyperparameters import Hyperparameters, PresetName
 from adavae.service.jobs.records.job import NewJob
 from adavae.service.schemas.latent import Body, Reply, Whole

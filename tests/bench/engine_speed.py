@@ -6,7 +6,7 @@ from functools import partial
 import torch
 
 from adavae.model.adavae import pad
-from adavae.model.decoding.sampling import Decoding
+from adavae.model.decoding.decoding import Decoding
 from adavae.model.kernel.packing import PackedAdapterSet
 from adavae.model.kv_cache import KVCache, Memory
 from tests.bench.side_by_side import Figure, Way, compared, rates

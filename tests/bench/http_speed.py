@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from adavae.model.decoding.sampling import Decoding
+from adavae.model.decoding.decoding import Decoding
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.storage.pretrained import load_backbone
 from tests.bench.load import Answer, Body, Connection, closed_loop, open_loop, undisturbed, written

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from adavae.model.decoding.sampling import Decoding, Strategy
+from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.service.latent_service import LatentService
 from adavae.service.log import set_up_log
 from adavae.service.metrics import Metrics

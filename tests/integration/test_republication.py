@@ -9,7 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from adavae.model.decoding.sampling import Decoding
+from adavae.model.decoding.decoding import Decoding
 from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone
 from adavae.model.text_model import TextModel

@@ -18,7 +18,7 @@ from adavae.model.storage.adapter_set import read_adapter_set
 from adavae.model.training.config import BetaSchedule, TrainingConfig
 from adavae.service.jobs.backbone_description import BackboneDescription, describe_backbone
 from adavae.service.jobs.data.file_store import FileStore
-from adavae.service.jobs.queue.queue import open_queue
+from adavae.service.jobs.queue.open_queue import open_queue
 from adavae.service.jobs.records.attempt_files import attempt_directory
 from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job import Job, JobStatus

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.decoding.drawing import draw, draw_side_by_side, uniform
-from adavae.model.decoding.sampling import Decoding, Strategy
 
 NUM_ROWS, V = 64, 3000
 FILTERS = [

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from adavae.model.decoding.sampling import Decoding, Strategy
+from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.text_model import TextModel
 from adavae.service.engine.engine import Engine
 from adavae.service.engine.scheduler import EngineLimits

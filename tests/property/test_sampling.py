@@ -6,9 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.decoding.drawing import uniform
 from adavae.model.decoding.generation import generate
-from adavae.model.decoding.sampling import Decoding, Strategy, next_tokens, penalised
+from adavae.model.decoding.sampling import next_tokens, penalised
 from adavae.model.parts.stacked import AdapterIndex
 from tests.table_decoder import (
     TableDecoder,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adavae.model.adavae import AdaVAE
-from adavae.model.decoding.sampling import Decoding, Strategy
+from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.service.engine.decode_batch import DecodeRow
 from adavae.service.engine.scheduler import Call, EncodeRow, EngineLimits, Scheduler, Work
 from adavae.service.engine.ticket import Ticket

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from adavae.model.decoding.sampling import Decoding, Strategy
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.errors import (
     AdapterSetMismatch,
     AdapterSetNotFound,
@@ -14,7 +15,6 @@ from adavae.model.errors import (
     LatentShapeError,
     SequenceTooLong,
 )
-from adavae.model.latent_ops import Interpolation
 from adavae.model.storage.adapter_set import write_adapter_set
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.text_model import TextModel

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from adavae.model.decoding.sampling import Decoding
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound
-from adavae.model.latent_ops import Interpolation
 from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError
 from adavae.service.results import (
     AdapterRef,

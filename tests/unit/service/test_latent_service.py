@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from adavae.model.decoding.sampling import Decoding, Strategy
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound
-from adavae.model.latent_ops import Interpolation
 from adavae.model.storage.pretrained import load_backbone
 from adavae.model.text_model import TextModel
 from adavae.service.errors import EngineStopped, InvalidRequest

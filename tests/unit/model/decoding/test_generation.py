@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from adavae.model.adavae import AdaVAE
-from adavae.model.decoding.generation import Generated, generate
-from adavae.model.decoding.sampling import Decoding, Strategy
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.decoding.generation import generate
+from adavae.model.decoding.step_decoder import Generated
 from adavae.model.errors import AdaVAEError, LogitsNotFinite
 from adavae.model.parts.stacked import AdapterIndex
 from tests.table_decoder import EOS, Table, TableDecoder, exhaustive_best, latents, random_table, slow_generate

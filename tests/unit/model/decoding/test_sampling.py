@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.decoding.drawing import uniform
-from adavae.model.decoding.sampling import Decoding, Strategy, next_tokens, penalised
+from adavae.model.decoding.sampling import next_tokens, penalised
 from adavae.model.errors import ConfigError
 from tests.table_decoder import slow_distribution
 

@@ -26,6 +26,7 @@ from adavae.model.errors import (
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
+from adavae.model.storage.adapter_name import check_name
 from adavae.model.storage.adapter_set import (
     CARD,
     MANIFEST,
@@ -33,7 +34,6 @@ from adavae.model.storage.adapter_set import (
     FileEntry,
     Manifest,
     check_fits,
-    check_name,
     read_adapter_set,
     read_manifest,
     write_adapter_set,

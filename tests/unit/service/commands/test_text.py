@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from adavae.model.decoding.sampling import Decoding, Strategy
-from adavae.model.latent_ops import Interpolation
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.text_model import Classified, Decoded, Encoded, InterpolationStep
 from adavae.service import loading
 from adavae.service.settings import Settings

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from adavae.model.adavae import AdaVAE
-from adavae.model.decoding.generation import Generated, generate
-from adavae.model.decoding.sampling import Decoding, Strategy
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.decoding.generation import generate
+from adavae.model.decoding.step_decoder import Generated
 from adavae.model.errors import LogitsNotFinite
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.service.engine.decode_batch import DecodeBatch, DecodeRow, Outcome

@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from adavae.model.adavae import pad
-from adavae.model.decoding.generation import Generated
-from adavae.model.decoding.sampling import Decoding, Strategy
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.decoding.step_decoder import Generated
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.service.engine.engine import Engine
 from adavae.service.engine.scheduler import EncodedRow, EngineLimits
