@@ -19,10 +19,11 @@ _BUILD_HOOK = "model.kernel.build_hook"  # runs while the package is made, and i
 FLOORS = (
     ("model.errors", "model.config", "model.results"),
     ("model.decoding.decoding",),
-    ("model.storage.atomic", "model.storage.tensor_file"),
+    ("model.storage.atomic", "model.storage.tensor_file", "model.storage.adapter_name", "model.kv_cache"),
     ("model.kernel",),
-    ("model.parts", "model.kv_cache", "model.row_cache", "model.projection", "model.latent"),
+    ("model.parts", "model.row_cache", "model.projection", "model.latent"),
     ("model.backbone", "model.latent_ops"),
+    ("model.encoder", "model.decoder"),
     ("model.adavae", "model.decoding", "model.storage"),
     ("model.text_model", "model.variants"),
     ("model.training",),
@@ -127,6 +128,15 @@ def reached(start: str, edges: Iterable[Import], modules: Mapping[str, Path]) ->
         parents = {name.rsplit(".", up)[0] for up in range(1, name.count(".") + 1)}
         waiting += [*targets.get(name, ()), *(parents & modules.keys())]
     return seen
+
+
+def packages_reached(start: str, edges: Iterable[Import], modules: Mapping[str, Path]) -> set[str]:
+    """Top-level names of everything else that importing ``start`` imports: torch, fastapi, json."""
+    names: set[str] = set()
+    for name in reached(start, edges, modules):
+        tree = ast.parse(modules[name].read_text(encoding="utf-8"))
+        names |= {imported.split(".")[0] for imported in imported_names(run_on_import(tree))}
+    return names
 
 
 def circles(edges: Iterable[Import]) -> list[list[str]]:
