@@ -22,7 +22,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _HERE = Path(__file__).parent
-_SOURCES = ("decode_step.cpp", "encode.cpp", "latent.cpp", "program.cpp", "team.cpp")
+_SOURCES = ("decode_step.cpp", "encode.cpp", "latent.cpp", "layout.cpp", "program.cpp", "team.cpp")
 _FLAGS = (
     *("-std=c++20", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-fPIC", "-shared", "-pthread", "-static-libstdc++", "-static-libgcc"),
