@@ -2,7 +2,7 @@
 
 The blocks are our own because rows of one batch may use different adapter sets and because keys and values made from z
 stand in front of the text's. Where the weights come from is for ``pretrained``; what an adapter computes is for
-``adapters``.
+``parts.bottleneck``.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 class BlockAdapters(Protocol):
-    """What a block asks of the trained parts beside it; ``adapters.RowAdapters`` is the one implementation."""
+    """What a block asks of the trained parts beside it; ``parts.bottleneck.RowAdapters`` is the one implementation."""
 
     def on_attention(self, x: Tensor, attended: Tensor) -> Tensor:
         """The attention output as the residual stream receives it, (B, T, C)."""
