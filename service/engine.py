@@ -329,6 +329,7 @@ class Engine:
         """The device thread."""
         use_threads(self.limits.threads or available_threads())
         try:
+            work.prepare()
             while self._take_inbox(work):
                 self._turn_began = monotonic()
                 done = work.turn()

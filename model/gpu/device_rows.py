@@ -120,7 +120,7 @@ class DeviceRows:
         if self.device.type != "cuda":
             return _numbers(self._chosen[:num_rows])
         self._on_host[:num_rows].copy_(self._chosen[:num_rows], non_blocking=True)
-        is_there: torch.Event = torch.Event("cuda")
+        is_there: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
         is_there.record()
         is_there.synchronize()
         return _numbers(self._on_host[:num_rows])
@@ -162,7 +162,7 @@ class DeviceRows:
 
     def held(self) -> Tensor:
         """Keys and values that the active rows may attend to, zero elsewhere, (2, L, B, H, M + T_max, D)."""
-        rows, M = slice(0, self.num_rows), self._memory_mask.shape[1]
+        rows = slice(0, self.num_rows)
         positions = torch.arange(self.max_tokens, device=self.device)
         mask = torch.cat([self._memory_mask[rows], positions < self._lengths[rows].unsqueeze(1)], 1)
         held = torch.stack([self._keys[:, rows], self._values[:, rows]])

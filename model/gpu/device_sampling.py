@@ -81,9 +81,10 @@ def choose(kernels: Kernels, logits: Tensor, parameters: RowParameters, steps: T
     Returns:
         (B,), int64; NOT_FINITE where a row's logits have a NaN or +inf, or nothing but -inf.
     """
-    is_finite = logits.amax(-1).isfinite()
+    largest, likeliest = logits.max(-1)
+    is_finite = largest.isfinite()
     if choice is Choice.LIKELIEST:
-        return logits.argmax(-1).where(is_finite, NOT_FINITE)
+        return likeliest.where(is_finite, NOT_FINITE)
     temperature, top_p, penalty = parameters.numbers.unsqueeze(2).unbind(1)  # each (B, 1)
     top_k, seed, is_drawn = parameters.counts.unbind(1)
     weight = penalty.float()
