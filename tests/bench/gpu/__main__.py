@@ -29,7 +29,11 @@ from tests.bench.gpu import correctness, speed
 from tests.bench.gpu.budget import Budget
 from tests.bench.gpu.models import SMALL, WEIGHTS, Bundled, moved, random_rows, random_vae
 
-BUNDLED_SHAPE = BackboneConfig(vocab_size=12288, n_positions=256, n_embd=384, n_layer=6, n_head=6, n_inner=1536)
+SHAPES = {
+    "124m": GPT2_124M,
+    "bundled": BackboneConfig(vocab_size=12288, n_positions=256, n_embd=384, n_layer=6, n_head=6, n_inner=1536),
+    "small": SMALL,
+}
 _MANY = ("many sets", "many sets of twice the size")
 _LEAST_S = 2.0  # with less left a part is not begun
 
@@ -44,6 +48,7 @@ class Run:
     has_graphs: bool
     mixes: int
     rows: int
+    only: tuple[str, ...] = ()
     found: dict[str, Any] = field(default_factory=dict)
     models: dict[str, AdaVAE] = field(default_factory=dict)
 
@@ -53,6 +58,8 @@ class Run:
 
     def part(self, name: str, run: Callable[[], Any]) -> None:
         """Runs one part; what it returns, or how it failed, is written down."""
+        if self.only and not name.startswith(("floors", *self.only)):
+            return
         if self.budget.left_s < _LEAST_S:
             self.found[name] = {"skipped": "no time left"}
         else:
@@ -81,7 +88,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     return found
 
 
-def run_all(run: Run, seconds: float) -> None:
+def run_all(run: Run, seconds: float, shapes: Sequence[str]) -> None:
     """Every part, the most telling first; shares are of the whole time."""
     run.found["machine"] = machine(run.device) | {"kernels": type(run.kernels).__name__}
     run.part("kernels", lambda: _checked(correctness.kernel_checks(run.kernels, run.device)))
@@ -90,22 +97,24 @@ def run_all(run: Run, seconds: float) -> None:
     run.part("model", lambda: _checked(correctness.model_checks(bundled, run.kernels, run.device)))
     for dtype in correctness.DTYPES:
         own = moved(bundled.vae, dtype, run.device)
-        mixes = run.mixes if dtype == torch.bfloat16 else -(-run.mixes // 4)
+        share = 1.0 if dtype == torch.bfloat16 else 0.25  # what serves is tried the most
+        mixes, most_s = max(1, int(share * run.mixes)), 0.15 * share * seconds
         name = correctness.short(dtype)
-        run.part(f"graphs {name}", lambda own=own, mixes=mixes: _checked(_graphs(run, own, mixes)))  # type: ignore[misc]
+        run.part(
+            f"graphs {name}", lambda own=own, mixes=mixes, most_s=most_s: _checked(_graphs(run, own, mixes, most_s))
+        )  # type: ignore[misc]
         run.part(
             f"sampling {name}",
             lambda own=own: _checked(correctness.sampling_checks(own, run.kernels, has_graphs=run.has_graphs)),  # type: ignore[misc]
         )
     floors = run.found["floors"].get("result", {})
     rate, bandwidth = 1e12 * floors.get("bf16_tflops", 1.0), 1e9 * floors.get("copy_gb_per_s", 1.0)
-    shapes = {"124m": GPT2_124M, "bundled": BUNDLED_SHAPE}
-    if run.budget.is_smoke:
-        shapes = {"small": SMALL}
-    for shape, config in shapes.items():
-        weight = 1.0 if shape == "124m" else 0.5
-        _measure(run, shape, config, weight * seconds, rate, bandwidth)
-    for name, vae in run.models.items():  # last: a library that refuses to be captured may leave the device unusable
+    for number, shape in enumerate(shapes):
+        _measure(run, shape, SHAPES[shape], (1.0 if number == 0 else 0.5) * seconds, rate, bandwidth)
+    run.part("transformers", lambda: _checked(correctness.transformers_checks(bundled, run.device)))
+    for name, vae in [*run.models.items()][
+        :2
+    ]:  # last: a library that refuses to be captured may leave the device unusable
         run.part(f"adapter ways {name}", lambda vae=vae: _ways(run, vae, seconds))  # type: ignore[misc]
 
 
@@ -125,7 +134,7 @@ def _measure(run: Run, shape: str, config: BackboneConfig, seconds: float, rate:
         f"many sets {shape}",
         lambda: speed.many_sets(made(narrow), kernels, budget, 0.03 * seconds, bandwidth, has_graphs=has),
     )
-    if shape != "bundled":
+    if len(run.models) < 2:  # of the first shape alone
         run.part(
             f"sampling cost {shape}",
             lambda: speed.sampling(made(narrow), kernels, budget, 0.02 * seconds, has_graphs=has),
@@ -156,8 +165,8 @@ def _where(run: Run, vae: AdaVAE) -> Any:
     return speed.where_time_goes(ways, run.budget)
 
 
-def _graphs(run: Run, vae: AdaVAE, mixes: int) -> Iterator[correctness.Check]:
-    return correctness.graph_checks(vae, run.kernels, mixes, has_graphs=run.has_graphs)
+def _graphs(run: Run, vae: AdaVAE, mixes: int, most_s: float) -> Iterator[correctness.Check]:
+    return correctness.graph_checks(vae, run.kernels, mixes, has_graphs=run.has_graphs, most_s=most_s)
 
 
 def _bundled(run: Run) -> Bundled:
@@ -165,7 +174,7 @@ def _bundled(run: Run) -> Bundled:
         return Bundled.random(run.rows, SMALL)
     if not (WEIGHTS / "backbone" / "model.safetensors").is_file():
         run.found["machine"]["weights"] = "random: the bundled ones are not in this checkout"
-        return Bundled.random(run.rows, BUNDLED_SHAPE)
+        return Bundled.random(run.rows, SHAPES["bundled"])
     return Bundled.read(run.rows)
 
 
@@ -228,6 +237,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--mixes", type=int, default=200, help="Random batches of which graphs are tried against eager."
     )
     parser.add_argument("--rows", type=int, default=64, help="Texts of the correctness checks.")
+    parser.add_argument("--shapes", nargs="+", choices=list(SHAPES), default=["124m", "bundled"], help="To be timed.")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="PART", help="Parts whose names begin so; all by default."
+    )
     parser.add_argument("--smoke", action="store_true", help="Small sizes, one round: does every line run?")
     chosen = parser.parse_args(arguments)
     device = torch.device(chosen.device)
@@ -240,8 +253,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         has_graphs=device.type == "cuda" and not chosen.no_graphs,
         mixes=chosen.mixes,
         rows=chosen.rows,
+        only=tuple(chosen.only),
     )
-    run_all(run, chosen.seconds)
+    run_all(run, chosen.seconds, ["small"] if chosen.smoke else chosen.shapes)
     for line in summary(run.found):
         _write(line)
 
