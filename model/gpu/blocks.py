@@ -66,7 +66,7 @@ def block_deltas(
     attended = _added(kernels, adapters, AdapterPlacement.PARALLEL_ATTENTION, x, attended)
     x, normed = kernels.add_norm(x, attended, block.ln_2)
     if (only := _only_slot(adapters, x)) is not None:
-        return x, _uniform_ffn(block, activation, *only, adapters.scale, x, normed)
+        return x, uniform_ffn(block, activation, *only, adapters.scale, x, normed)
     transformed = feed_forward(normed, block.mlp, activation)
     return x, _added(kernels, adapters, AdapterPlacement.PARALLEL_FFN, x, transformed)
 
@@ -79,7 +79,7 @@ def _only_slot(adapters: BlockAdapters, x: Tensor) -> tuple[BottleneckAdapter, i
     return adapters.layer.placed[AdapterPlacement.PARALLEL_FFN], slot  # type: ignore[return-value]
 
 
-def _uniform_ffn(
+def uniform_ffn(
     block: Block,
     activation: Activation,
     adapter: BottleneckAdapter,

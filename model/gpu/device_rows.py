@@ -49,6 +49,7 @@ class DeviceRows:
         self._output_weight = _padded(vae.backbone.lm_head.weight)
         self._graphs: dict[_Step, torch.cuda.CUDAGraph | None] = {}
         self._pool: Any = None
+        self._is_read: Any = torch.cuda.Event() if self.device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self._on_host = torch.zeros(max_rows, dtype=torch.int64, pin_memory=self.device.type == "cuda")
 
     @property
@@ -120,9 +121,8 @@ class DeviceRows:
         if self.device.type != "cuda":
             return _numbers(self._chosen[:num_rows])
         self._on_host[:num_rows].copy_(self._chosen[:num_rows], non_blocking=True)
-        is_there: Any = torch.cuda.Event()  # type: ignore[no-untyped-call]
-        is_there.record()
-        is_there.synchronize()
+        self._is_read.record()
+        self._is_read.synchronize()
         return _numbers(self._on_host[:num_rows])
 
     def _bucket(self) -> int:

@@ -16,6 +16,7 @@ from model.adavae import AdaVAE, pad
 from model.config import AdapterConfig
 from model.drawing import uniform
 from model.generation import generate
+from model.gpu.blocks import uniform_ffn
 from model.gpu.device_rows import DeviceRows, buckets
 from model.gpu.device_sampling import NOT_FINITE, Choice, RowParameters, choose, uniform_of
 from model.gpu.kernels import Kernels, PlainKernels, kernels_for
@@ -122,6 +123,18 @@ def test_a_row_that_is_no_number_is_told_and_its_neighbours_go_on() -> None:
     assert tokens[1] == NOT_FINITE
     expected = generate(own, z[[0, 2]], AdapterIndex.of([0, 0]), [Decoding(max_tokens=1)] * 2)
     assert [(tokens[0],), (tokens[2],)] == [text.token_ids for text in expected]
+
+
+@torch.inference_mode()
+def test_one_set_beside_the_mlp_equals_mlp_and_adapter_apart() -> None:
+    """What a GPU does where all texts have one set; on a CPU nothing calls it."""
+    own = vae()
+    block, adapter = own.backbone.blocks[0], own.bank.encoder_adapters[0].placed["parallel_ffn"]  # type: ignore[index, union-attr]
+    x, normed = torch.randn(2, 9, TINY.n_embd, generator=torch.Generator().manual_seed(3))
+    apart = block.mlp(normed) + 0.5 * adapter(x, AdapterIndex.uniform(9))
+    together = uniform_ffn(block, TINY.activation, adapter, 0, 0.5, x, normed)  # type: ignore[arg-type]
+    assert (apart - block.mlp(normed)).abs().max() > 0.1
+    torch.testing.assert_close(together, apart, atol=1e-5, rtol=1e-5)
 
 
 @torch.inference_mode()
