@@ -4,6 +4,7 @@ A row's result is the same, bit for bit, whatever rows stand beside it: no progr
 interpreter runs them on a CPU, as the tests do (``TRITON_INTERPRET=1`` before this file is imported).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +17,21 @@ from model.gpu.layout import TILE_ROWS, PackedTexts, SlotTiles
 from model.stacked import StackedLinear
 
 _FEW_ROWS = 8  # up to here a launch has too few programs to fill the device, and narrower ones are taken
+
+
+@dataclass(frozen=True, slots=True)
+class RowBlocks:
+    """How ``linear_of_rows`` cuts a row's outputs into programs.
+
+    Attributes:
+        few: Outputs of a program where rows are few.
+        many: The same where they are many.
+        num_warps: Of a program.
+    """
+
+    few: int = 16
+    many: int = 32
+    num_warps: int = 4
 
 
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
@@ -203,6 +219,9 @@ def _draw(probabilities, top_k, top_p, numbers, drawn, V, BLOCK: tl.constexpr): 
 class TritonKernels(PlainKernels):
     """``Kernels`` for one GPU."""
 
+    def __init__(self, blocks: RowBlocks | None = None) -> None:
+        self.blocks = blocks or RowBlocks()
+
     def add_norm(self, x: Tensor, delta: Tensor | None, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
         N, C = x.shape
         normed = torch.empty_like(x)
@@ -241,13 +260,13 @@ class TritonKernels(PlainKernels):
     ) -> Tensor:
         B, IN = x.shape
         OUT = layer.out_features
-        block_out = min(triton.next_power_of_2(OUT), 16 if B <= _FEW_ROWS else 32)
+        block_out = min(triton.next_power_of_2(OUT), self.blocks.few if B <= _FEW_ROWS else self.blocks.many)
         output = x.new_empty(B, OUT)
         _launch(
             _linear_of_rows, (B, triton.cdiv(OUT, block_out)), x, layer.weight, _or(layer.bias, x), slots,
             _or(base, x), output, scale, *_strides(layer), IN=IN, OUT=OUT, HAS_BIAS=layer.bias is not None,
             IS_RELU=is_relu, HAS_BASE=base is not None, BLOCK_IN=min(128, triton.next_power_of_2(IN)),
-            BLOCK_OUT=block_out, num_warps=4,
+            BLOCK_OUT=block_out, num_warps=self.blocks.num_warps,
         )  # fmt: skip
         return output
 

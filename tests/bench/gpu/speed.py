@@ -162,6 +162,8 @@ def adapter_ways(vae: AdaVAE, kernels: Kernels, budget: Budget, share_s: float, 
             "kernel": _over_layers(vae, lambda down, up, x=x, rows=rows: _rows_by(kernels, x, down, up, rows)),
             "gather": _over_layers(vae, lambda down, up, x=x, rows=rows: _rows_by(PlainKernels(), x, down, up, rows)),
         }
+        for cut, own in _cuts(kernels).items():
+            ways[cut] = _over_layers(vae, lambda down, up, x=x, r=rows, own=own: _rows_by(own, x, down, up, r))
         if name == "rows_different":
             ways["bmm"] = _over_layers(vae, lambda down, up, x=x: _batched(x, down, up))
             ends = torch.arange(1, S + 1, dtype=torch.int32, device=budget.device)
@@ -179,6 +181,19 @@ def adapter_ways(vae: AdaVAE, kernels: Kernels, budget: Budget, share_s: float, 
     }
     figures[f"{each}_tokens_a_set"] = _each(budget, ways, share_s / 3, has_graphs)
     return figures
+
+
+def _cuts(kernels: Kernels) -> dict[str, Kernels]:
+    """Other ways to cut a row's product into programs, where that can be chosen."""
+    if type(kernels) is PlainKernels:
+        return {}
+    from model.gpu.triton_kernels import RowBlocks, TritonKernels
+
+    shapes = [(16, 4), (64, 4), (128, 8), (32, 8), (32, 2)]
+    return {
+        f"kernel of {outputs} outputs, {warps} warps": TritonKernels(RowBlocks(outputs, outputs, warps))
+        for outputs, warps in shapes
+    }
 
 
 def _each(budget: Budget, ways: dict[str, Way], share_s: float, has_graphs: bool) -> Figures:
