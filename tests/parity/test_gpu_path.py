@@ -19,9 +19,10 @@ from adavae.model.decoding.drawing import uniform
 from adavae.model.decoding.generation import generate
 from adavae.model.decoding.sampling import next_tokens
 from adavae.model.gpu.blocks import uniform_ffn
+from adavae.model.gpu.device_kernels import kernels_for
 from adavae.model.gpu.device_rows import DeviceRows, buckets
 from adavae.model.gpu.device_sampling import NOT_FINITE, Choice, RowParameters, choose, uniform_of
-from adavae.model.gpu.kernels import Kernels, PlainKernels, kernels_for
+from adavae.model.gpu.kernels import Kernels, PlainKernels
 from adavae.model.gpu.layout import TILE_ROWS, PackedTexts, SlotTiles
 from adavae.model.gpu.packed_encoder import encode_packed
 from adavae.model.parts.stacked import AdapterIndex

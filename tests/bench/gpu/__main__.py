@@ -22,7 +22,8 @@ import torch
 from adavae.model.adavae import AdaVAE
 from adavae.model.config import GPT2_124M, BackboneConfig
 from adavae.model.decoding.decoding import Decoding
-from adavae.model.gpu.kernels import Kernels, PlainKernels, kernels_for
+from adavae.model.gpu.device_kernels import kernels_for
+from adavae.model.gpu.kernels import Kernels, PlainKernels
 from adavae.model.gpu.layout import PackedTexts
 from adavae.model.gpu.packed_encoder import encode_hidden_packed
 from tests.bench.gpu import correctness, speed
