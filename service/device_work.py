@@ -16,8 +16,8 @@ from torch import Tensor
 
 from model.adavae import AdaVAE, pad
 from model.errors import AdaVAEError
+from model.gpu.device_kernels import kernels_for
 from model.gpu.device_rows import DeviceRows
-from model.gpu.kernels import kernels_for
 from model.gpu.packed_encoder import encode_packed
 from model.posterior import Posterior
 from model.stacked import AdapterIndex
@@ -197,11 +197,10 @@ class DeviceWork:
         return [EncodedRow(mu[row, :Z].copy(), logvar[row, :Z].copy()) for row, Z in enumerate(sizes)]
 
     def _posterior(self, rows: Sequence[Sequence[int]], slots: Sequence[int]) -> Posterior:
-        index = AdapterIndex.of(slots, self.device)
-        if self.kernels is not None and not self.vae.bank.has_encoder_prefix(index):
+        if self.kernels is not None and not self.vae.bank.has_encoder_prefix(AdapterIndex.of(slots)):
             return encode_packed(self.vae, self.kernels, rows, slots)
         token_ids, mask = pad(rows, self.vae.eos_token_id, self.device)
-        return self.vae.encode(token_ids, mask, index)
+        return self.vae.encode(token_ids, mask, AdapterIndex.of(slots, self.device))
 
     def _admit(self) -> list[Done]:
         if self.calls and self.calls[0].needs_empty_decode:

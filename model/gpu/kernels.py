@@ -5,7 +5,6 @@ A residual stream has one token a row here, (N, C): rows being decoded, or texts
 """
 
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Protocol
 
 import torch
@@ -146,12 +145,3 @@ def feed_forward(x: Tensor, mlp: MLP, activation: Activation, shift: Tensor | No
 def product(x: Tensor, layer: Projection) -> Tensor:
     """``layer`` of (N, in), without the ways that only a CPU has."""
     return F.linear(x, layer.weight, layer.bias)
-
-
-def kernels_for(device: torch.device) -> Kernels:
-    """Triton's on a GPU that has Triton, else PyTorch's."""
-    if device.type != "cuda" or find_spec("triton") is None:
-        return PlainKernels()
-    from model.gpu.triton_kernels import TritonKernels
-
-    return TritonKernels()

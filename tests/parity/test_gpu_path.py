@@ -17,9 +17,10 @@ from model.config import AdapterConfig
 from model.drawing import uniform
 from model.generation import generate
 from model.gpu.blocks import uniform_ffn
+from model.gpu.device_kernels import kernels_for
 from model.gpu.device_rows import DeviceRows, buckets
 from model.gpu.device_sampling import NOT_FINITE, Choice, RowParameters, choose, uniform_of
-from model.gpu.kernels import Kernels, PlainKernels, kernels_for
+from model.gpu.kernels import Kernels, PlainKernels
 from model.gpu.layout import TILE_ROWS, PackedTexts, SlotTiles
 from model.gpu.packed_encoder import encode_packed
 from model.sampling import Decoding, Strategy, next_tokens

@@ -21,7 +21,8 @@ import torch
 
 from model.adavae import AdaVAE
 from model.config import GPT2_124M, BackboneConfig
-from model.gpu.kernels import Kernels, PlainKernels, kernels_for
+from model.gpu.device_kernels import kernels_for
+from model.gpu.kernels import Kernels, PlainKernels
 from model.gpu.layout import PackedTexts
 from model.gpu.packed_encoder import encode_hidden_packed
 from model.sampling import Decoding
