@@ -9,7 +9,7 @@ from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.http.replies import JsonReply
 from adavae.service.results import AdapterState
 from adavae.service.routes.dependencies import Latent
-from adavae.service.schemas.latent import AdaptersQuery
+from adavae.service.schemas.adapters import AdaptersQuery
 
 NameInPath = Annotated[str, Path(description="`name` or `name@version`.", max_length=200, examples=["yelp"])]
 

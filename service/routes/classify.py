@@ -8,7 +8,7 @@ from adavae.service.routes.dependencies import Latent, Limits
 from adavae.service.routes.disconnect import unless_gone
 from adavae.service.routes.limits import check_texts
 from adavae.service.routes.shapes import shape_adapter
-from adavae.service.schemas.latent import ClassifyBody
+from adavae.service.schemas.classify import ClassifyBody
 
 
 async def classify(body: ClassifyBody, request: Request, latent: Latent, limits: Limits) -> JsonReply:

@@ -14,7 +14,7 @@ from adavae.service.routes.disconnect import unless_gone
 from adavae.service.routes.event_stream import EventStream
 from adavae.service.routes.limits import check_samples, checked_decoding
 from adavae.service.routes.shapes import shape_decoded, shape_decoded_list
-from adavae.service.schemas.latent import DecodeBody
+from adavae.service.schemas.decode import DecodeBody
 
 Item = TextPiece | DecodeResult
 

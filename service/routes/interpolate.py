@@ -8,7 +8,7 @@ from adavae.service.routes.dependencies import Latent, Limits
 from adavae.service.routes.disconnect import unless_gone
 from adavae.service.routes.limits import check_steps, checked_decoding
 from adavae.service.routes.shapes import shape_decoded, shape_decoded_list
-from adavae.service.schemas.latent import InterpolateBody
+from adavae.service.schemas.interpolate import InterpolateBody
 
 
 async def interpolate(body: InterpolateBody, request: Request, latent: Latent, limits: Limits) -> JsonReply:
