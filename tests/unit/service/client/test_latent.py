@@ -15,15 +15,11 @@ import httpx2
 import numpy as np
 import pytest
 
-from adavae.service.client.latent import (
-    Adapter,
-    AdaVAEClient,
-    AdaVAEServiceError,
-    AsyncAdaVAEClient,
-    Classified,
-    Piece,
-    Posterior,
-)
+from adavae.service.client.async_latent import AsyncAdaVAEClient
+from adavae.service.client.exchanges import Adapter, Classified, Posterior
+from adavae.service.client.latent import AdaVAEClient
+from adavae.service.client.retries import AdaVAEServiceError
+from adavae.service.client.stream_reading import Piece
 from adavae.service.latent_service import LatentService
 from adavae.service.main import create_app
 from adavae.service.metrics import Metrics
