@@ -8,11 +8,10 @@ import httpx2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adavae.model.results import Classified
 from adavae.service.client import exchanges
 from adavae.service.client.exchanges import (
-    Adapter,
     Call,
-    Classified,
     DecodingOptions,
     Exchange,
     Method,
@@ -20,7 +19,8 @@ from adavae.service.client.exchanges import (
     Result,
 )
 from adavae.service.client.retries import AdaVAEServiceError, Attempts, content_of, headers_of, refusal_of
-from adavae.service.client.stream_reading import Piece, StreamReading
+from adavae.service.client.stream_reading import StreamReading
+from adavae.service.results import AdapterState, TextPiece
 
 
 class AsyncAdaVAEClient:
@@ -69,7 +69,7 @@ class AsyncAdaVAEClient:
 
     async def decode_stream(
         self, z: ArrayLike, adapter: str | None = None, **decoding: Unpack[DecodingOptions]
-    ) -> AsyncGenerator[Piece, None]:
+    ) -> AsyncGenerator[TextPiece, None]:
         """As ``decode``, in one request and piece by piece; closing the generator frees the rows."""
         reading, attempts = StreamReading(), Attempts(self._max_retries)
         call = exchanges.decode_stream(z, adapter, decoding)
@@ -126,7 +126,7 @@ class AsyncAdaVAEClient:
         """Each text's label; otherwise as ``encode``."""
         return await self._run(exchanges.classify(texts, adapter, top_k=top_k, truncate=truncate))
 
-    async def adapters(self) -> list[Adapter]:
+    async def adapters(self) -> list[AdapterState]:
         """Every installed version of every adapter set."""
         return await self._run(exchanges.adapters())
 

@@ -12,6 +12,9 @@ from typing import Any, Literal, TypedDict, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adavae.model.results import Classified
+from adavae.service.results import AdapterState
+
 _MAX_TEXTS, _MAX_TEXT_BYTES, _MAX_ROWS = 256, 2 * 1024**2, 64  # of one request, as the service is set by default
 _LARGEST_SEED = 2**63 - 1
 
@@ -38,38 +41,6 @@ class Posterior:
 
     mu: NDArray[np.float32]
     logvar: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class Classified:
-    """A text's most probable label, and the probabilities of all that were asked for, highest first."""
-
-    label: str
-    scores: dict[str, float]
-
-
-@dataclass(frozen=True, slots=True)
-class Adapter:
-    """One installed version of an adapter set.
-
-    Attributes:
-        is_default: Whether requests that name no adapter set get this one.
-        is_current: Whether the name alone means this version.
-        problem: Why the service refuses it, or None.
-    """
-
-    name: str
-    version: str
-    latent_size: int | None
-    labels: tuple[str, ...]
-    metrics: dict[str, float]
-    is_default: bool
-    is_current: bool
-    problem: str | None
-
-    @property
-    def reference(self) -> str:
-        return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +109,8 @@ def classify(
     return [Classified(row["label"], {entry["label"]: entry["score"] for entry in row["scores"]}) for row in rows]
 
 
-def adapters() -> Exchange[list[Adapter]]:
-    found: list[Adapter] = []
+def adapters() -> Exchange[list[AdapterState]]:
+    found: list[AdapterState] = []
     params = {"limit": "1000"}
     while True:
         reply = yield Call("/adapters", params=params)
@@ -149,15 +120,20 @@ def adapters() -> Exchange[list[Adapter]]:
         params["after"] = found[-1].reference
 
 
-def _adapter(entry: dict[str, Any]) -> Adapter:
-    return Adapter(
+def _adapter(entry: dict[str, Any]) -> AdapterState:
+    return AdapterState(
         name=entry["name"],
         version=entry["version"],
         latent_size=entry["latent_size"],
         labels=tuple(entry["labels"]),
+        kind=entry["kind"],
         metrics=entry["metrics"],
+        backbone_digest=entry["backbone_digest"],
+        created_at=entry["created_at"],
+        is_bundled=entry["bundled"],
         is_default=entry["default"],
         is_current=entry["current"],
+        is_loaded=entry["loaded"],
         problem=entry["problem"],
     )
 

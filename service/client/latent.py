@@ -16,11 +16,10 @@ import httpx2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adavae.model.results import Classified
 from adavae.service.client import exchanges
 from adavae.service.client.exchanges import (
-    Adapter,
     Call,
-    Classified,
     DecodingOptions,
     Exchange,
     Method,
@@ -28,9 +27,18 @@ from adavae.service.client.exchanges import (
     Result,
 )
 from adavae.service.client.retries import AdaVAEServiceError, Attempts, HttpClient, refusal_of
-from adavae.service.client.stream_reading import Piece, StreamReading
+from adavae.service.client.stream_reading import StreamReading
+from adavae.service.results import AdapterState, TextPiece
 
-__all__ = ["AdaVAEClient", "AdaVAEServiceError", "Adapter", "Classified", "DecodingOptions", "Piece", "Posterior"]
+__all__ = [
+    "AdaVAEClient",
+    "AdaVAEServiceError",
+    "AdapterState",
+    "Classified",
+    "DecodingOptions",
+    "Posterior",
+    "TextPiece",
+]
 
 
 class AdaVAEClient(HttpClient):
@@ -62,7 +70,7 @@ class AdaVAEClient(HttpClient):
 
     def decode_stream(
         self, z: ArrayLike, adapter: str | None = None, **decoding: Unpack[DecodingOptions]
-    ) -> Generator[Piece, None, None]:
+    ) -> Generator[TextPiece, None, None]:
         """As ``decode``, in one request and piece by piece; closing the generator frees the rows."""
         reading, attempts = StreamReading(), Attempts(self._max_retries)
         call = exchanges.decode_stream(z, adapter, decoding)
@@ -118,7 +126,7 @@ class AdaVAEClient(HttpClient):
         """Each text's label; otherwise as ``encode``."""
         return self._run(exchanges.classify(texts, adapter, top_k=top_k, truncate=truncate))
 
-    def adapters(self) -> list[Adapter]:
+    def adapters(self) -> list[AdapterState]:
         """Every installed version of every adapter set."""
         return self._run(exchanges.adapters())
 

@@ -1,20 +1,12 @@
 """A stream of server-sent events, read into pieces of text."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 
 from adavae.service.client.retries import AdaVAEServiceError
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Text that row ``index`` of a stream grew by."""
-
-    index: int
-    text: str
+from adavae.service.results import TextPiece
 
 
 class StreamReading:
@@ -28,7 +20,7 @@ class StreamReading:
     def __init__(self) -> None:
         self.has_begun = self.is_done = False
 
-    def pieces(self, event: httpx2.ServerSentEvent) -> Iterator[Piece]:
+    def pieces(self, event: httpx2.ServerSentEvent) -> Iterator[TextPiece]:
         """What an event adds to the text; the whole reply at the end adds nothing."""
         if event.data == "[DONE]":
             self.is_done = True
@@ -40,7 +32,7 @@ class StreamReading:
             raise AdaVAEServiceError(0, error["code"], error["message"], error["param"])
         if "text" in content:
             self.has_begun = True
-            yield Piece(content["index"], content["text"])
+            yield TextPiece(content["index"], content["text"])
 
     def check_done(self) -> None:
         """Raises AdaVAEServiceError where the stream ended before the service said so."""

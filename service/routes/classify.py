@@ -36,8 +36,8 @@ def _reply(result: ClassifyResult, top_k: int | None) -> dict[str, object]:
 def _row(index: int, row: ClassifiedText, top_k: int | None) -> dict[str, object]:
     return {
         "index": index,
-        "label": row.scores[0][0],
-        "scores": [{"label": label, "score": score} for label, score in row.scores[:top_k]],
+        "label": row.classified.label,
+        "scores": [{"label": label, "score": score} for label, score in list(row.classified.scores.items())[:top_k]],
         "tokens": row.num_tokens,
         "cached": row.is_cached,
     }

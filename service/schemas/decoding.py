@@ -5,11 +5,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.decoding.decoding import ONLY_WITH, Decoding, Strategy
 from adavae.service.schemas.body import Body
 from adavae.service.schemas.reply import Reply
 
-_STRATEGY_OF = {"temperature": "sample", "top_k": "sample", "top_p": "sample", "num_beams": "beam"}
 _DEFAULT_MAX_TOKENS = 48
 
 
@@ -35,12 +34,12 @@ class DecodingBody(Body):
 
     @model_validator(mode="after")
     def _refuse_options_without_effect(self) -> Self:
-        for name, needed in _STRATEGY_OF.items():
+        for name, needed in ONLY_WITH.items():
             if needed != self.strategy and getattr(self, name) != type(self).model_fields[name].default:
                 raise PydanticCustomError(
                     "no_effect",
                     "has no effect with strategy {strategy}: set strategy to {needed}, or leave it out",
-                    {"field": name, "strategy": self.strategy, "needed": needed},
+                    {"field": name, "strategy": self.strategy, "needed": str(needed)},
                 )
         return self
 
