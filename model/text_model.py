@@ -6,11 +6,9 @@ rows of many requests is the engine's business.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from adavae.model import latent_ops
@@ -23,6 +21,7 @@ from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.stacked import AdapterIndex
+from adavae.model.results import Classified, DecodedText, InterpolationStep
 from adavae.model.storage.adapter_set import AdapterSet, check_fits
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.storage.pretrained import PretrainedBackbone
@@ -46,32 +45,6 @@ class Encoded:
     logvar: Tensor
     num_tokens: tuple[int, ...]
     is_truncated: tuple[bool, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """One decoded latent vector."""
-
-    text: str
-    num_tokens: int
-    finish_reason: Literal["stop", "length"]
-    z: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class InterpolationStep:
-    """One sentence on the way from source (tau 0) to target (tau 1)."""
-
-    tau: float
-    decoded: Decoded
-
-
-@dataclass(frozen=True, slots=True)
-class Classified:
-    """A text's most probable label, and every label's probability, highest first."""
-
-    label: str
-    scores: tuple[tuple[str, float], ...]
 
 
 class TextModel:
@@ -171,7 +144,7 @@ class TextModel:
         return Encoded(mu, logvar, tuple(map(len, rows)), is_truncated)
 
     @torch.inference_mode()
-    def decode(self, z: Tensor, name: str, decodings: Decoding | Sequence[Decoding]) -> list[Decoded]:
+    def decode(self, z: Tensor, name: str, decodings: Decoding | Sequence[Decoding]) -> list[DecodedText]:
         """One text per row of ``z``, (N, Z), all in one batch.
 
         Args:
@@ -196,7 +169,7 @@ class TextModel:
                 raise ConfigError("max_tokens", decoding.max_tokens, rule)
         generated = generate(self.vae, self.widened(z), self.index_of(name, len(z)), each)
         return [
-            Decoded(self.tokenizer.decode(list(row.token_ids)), len(row.token_ids), row.finish_reason, own.numpy())
+            DecodedText(self.tokenizer.decode(list(row.token_ids)), len(row.token_ids), row.finish_reason, own.numpy())
             for row, own in zip(generated, z.float().cpu(), strict=True)
         ]
 
@@ -217,7 +190,7 @@ class TextModel:
 
     def analogy(
         self, a: str, b: str, c: str, name: str, decoding: Decoding | Sequence[Decoding], scale: float = 1.0
-    ) -> list[Decoded]:
+    ) -> list[DecodedText]:
         """``c`` changed as ``a`` changes into ``b`` (paper Table 4); one answer per decoding, all from the same z."""
         each = [decoding] if isinstance(decoding, Decoding) else list(decoding)
         mu = self.encode([a, b, c], name).mu
@@ -244,7 +217,7 @@ class TextModel:
         if len(mu) == 0:
             return []
         logits = self.vae.classify(self.widened(mu), self.index_of(name, len(mu)))[:, : len(labels)]
-        return [_classified(row, labels) for row in logits.softmax(-1).tolist()]
+        return [Classified.of(labels, row) for row in logits.softmax(-1).tolist()]
 
     @property
     def device(self) -> torch.device:
@@ -259,8 +232,3 @@ class TextModel:
         wide = self.vae.backbone.wte.weight.new_zeros(len(z), self.vae.bank.shape.latent_size)
         wide[:, : z.shape[1]] = z
         return wide
-
-
-def _classified(probabilities: list[float], labels: tuple[str, ...]) -> Classified:
-    scores = sorted(zip(labels, probabilities, strict=True), key=lambda pair: -pair[1])
-    return Classified(label=scores[0][0], scores=tuple(scores))

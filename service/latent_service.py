@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import platform
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
@@ -24,6 +23,7 @@ from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.decoding.step_decoder import Generated
 from adavae.model.errors import AdapterSetMismatch, AdaVAEError
+from adavae.model.results import Classified, DecodedText, InterpolationStep
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
 from adavae.service.encodings.cache import EncodingCache
@@ -40,9 +40,7 @@ from adavae.service.results import (
     AdapterState,
     ClassifiedText,
     ClassifyResult,
-    DecodedText,
     DecodeResult,
-    EncodedText,
     EncodeResult,
     InterpolateResult,
     TextPiece,
@@ -207,7 +205,7 @@ class LatentService:
         async with self._pinned(adapter) as pinned:
             with self._engine.room_for(num) as room:
                 latents = _from_prior(num, pinned, decoding.seed)
-                rows = await self._decoded(latents, pinned, _seeded(decoding, num), room)
+                rows = await self._decoded(latents, pinned, decoding.for_rows(num), room)
             return DecodeResult(_ref(pinned), rows)
 
     async def decode_stream(
@@ -226,7 +224,7 @@ class LatentService:
         """As ``sample``, piece by piece; the last item is the whole result."""
         async with self._pinned(adapter) as pinned:
             latents = _from_prior(num, pinned, decoding.seed)
-            async with contextlib.aclosing(self._streamed(latents, pinned, _seeded(decoding, num))) as pieces:
+            async with contextlib.aclosing(self._streamed(latents, pinned, decoding.for_rows(num))) as pieces:
                 async for piece in pieces:
                     yield piece
 
@@ -248,7 +246,8 @@ class LatentService:
                 first, last = (torch.from_numpy(end.encoding.mu.copy()) for end in ends)
                 latents = latent_ops.interpolate(first, last, steps, method).numpy()
                 rows = await self._decoded(latents, pinned, [decoding] * steps, room)
-            return InterpolateResult(_ref(pinned), tuple(latent_ops.taus(steps).tolist()), rows)
+            way = zip(latent_ops.taus(steps).tolist(), rows, strict=True)
+            return InterpolateResult(_ref(pinned), tuple(InterpolationStep(tau, row) for tau, row in way))
 
     async def analogy(
         self, a: str, b: str, c: str, *, scale: float, samples: int, adapter: str | None, decoding: Decoding
@@ -261,7 +260,7 @@ class LatentService:
                 )
                 mu_a, mu_b, mu_c = (torch.from_numpy(row.encoding.mu.copy()) for row in encoded)
                 z = latent_ops.analogy(mu_a, mu_b, mu_c, scale).numpy()
-                rows = await self._decoded(np.stack([z] * samples), pinned, _seeded(decoding, samples), room)
+                rows = await self._decoded(np.stack([z] * samples), pinned, decoding.for_rows(samples), room)
             return DecodeResult(_ref(pinned), rows)
 
     async def classify(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> ClassifyResult:
@@ -277,8 +276,11 @@ class LatentService:
             encoded = await self._encoder.encode(texts, pinned, truncate=truncate)
             mu = np.stack([row.encoding.mu for row in encoded])
             probabilities = await self._engine.classify(mu, pinned.slot, deadline_s=self.settings.deadline_s)
-            rows = zip(encoded, probabilities.tolist(), strict=True)
-            return ClassifyResult(_ref(pinned), tuple(_classified(row, own, labels) for row, own in rows))
+            rows = tuple(
+                ClassifiedText(Classified.of(labels, scores), text.encoding.num_tokens, text.is_cached)
+                for text, scores in zip(encoded, probabilities.tolist(), strict=True)
+            )
+            return ClassifyResult(_ref(pinned), rows)
 
     def _no_head(self, pinned: PinnedAdapter) -> str:
         with_head = ", ".join(self._registry.names_with_labels()) or "none is installed"
@@ -356,11 +358,6 @@ def _ref(pinned: PinnedAdapter) -> AdapterRef:
     return AdapterRef(pinned.name, pinned.version)
 
 
-def _seeded(decoding: Decoding, num: int) -> list[Decoding]:
-    """The same decoding with seeds that count up, round the end of their range."""
-    return [replace(decoding, seed=(decoding.seed + number) % 2**63) for number in range(num)]
-
-
 def _from_prior(num: int, pinned: PinnedAdapter, seed: int) -> NDArray[np.float32]:
     latents: NDArray[np.float32] = pinned.manifest.prior.sample(num, seed).numpy()
     return latents
@@ -381,8 +378,3 @@ def _latents(z: Sequence[Sequence[float]], pinned: PinnedAdapter) -> NDArray[np.
     if not np.isfinite(latents).all():
         raise InvalidRequest("z holds numbers that are not finite in float32", param="z", code="invalid_z")
     return latents
-
-
-def _classified(row: EncodedText, probabilities: list[float], labels: Sequence[str]) -> ClassifiedText:
-    scores = sorted(zip(labels, probabilities, strict=True), key=lambda pair: -pair[1])
-    return ClassifiedText(tuple(scores), row.encoding.num_tokens, row.is_cached)
