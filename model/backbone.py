@@ -156,12 +156,17 @@ class Backbone(nn.Module):
         Returns:
             Next-token logits, (B, T, V).
         """
+        return self.logits(self.hidden_states(token_ids))
+
+    def hidden_states(self, token_ids: Tensor) -> Tensor:
+        """``forward`` short of its logits, (B, T) to (B, T, C)."""
         T = token_ids.shape[1]
         mask = causal_mask(T, device=token_ids.device)
         x = self.embed(token_ids, torch.arange(T, device=token_ids.device))
         for block in self.blocks:
             x = block(x, mask)
-        return self.logits(self.ln_f(x))
+        hidden: Tensor = self.ln_f(x)
+        return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Normalised hidden states, (..., C), to logits, (..., V)."""

@@ -10,12 +10,18 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, slots=True)
 class DecodedText:
-    """One decoded latent vector; z is (Z,), float32."""
+    """One decoded latent vector.
+
+    Attributes:
+        z: What was asked to be written, (Z,), float32.
+        typicality: Share of real texts at least as far from the middle as z; None where the set has no prior.
+    """
 
     text: str
     num_tokens: int
     finish_reason: Literal["stop", "length"]
     z: NDArray[np.float32]
+    typicality: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +29,14 @@ class InterpolationStep:
     """One sentence on the way from source (tau 0) to target (tau 1)."""
 
     tau: float
+    decoded: DecodedText
+
+
+@dataclass(frozen=True, slots=True)
+class TraverseStep:
+    """One sentence along a direction, ``at`` as many of its lengths from the text."""
+
+    at: float
     decoded: DecodedText
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from adavae.model.results import Classified, DecodedText, InterpolationStep
+from adavae.model.results import Classified, DecodedText, InterpolationStep, TraverseStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,20 @@ class DecodeResult:
 class InterpolateResult:
     adapter: AdapterRef
     rows: tuple[InterpolationStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VariationsResult:
+    """Different sentences near each text, in the texts' order."""
+
+    adapter: AdapterRef
+    rows: tuple[tuple[DecodedText, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TraverseResult:
+    adapter: AdapterRef
+    rows: tuple[TraverseStep, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,10 +145,12 @@ class AdapterSet:
     Attributes:
         manifest: What it says of itself.
         tensors: By name, without a slot axis; as they are stored, float16 mostly.
+        prior_tensors: Of the set's own prior, float32; None for a set without one.
     """
 
     manifest: Manifest
     tensors: dict[str, Tensor]
+    prior_tensors: dict[str, Tensor] | None = None
 
 
 def write_adapter_set(
