@@ -10,6 +10,7 @@ judged with it is for ``prior``; fitting one to a set's encodings is for ``train
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Self
 
 import torch
@@ -124,7 +125,8 @@ def flow_loss(
     is_left_out = torch.rand(N, generator=generator, device=z1.device) < label_dropout
     z_t = z0.lerp(z1, t.unsqueeze(1))
     v = network(z_t, t, label_ids.masked_fill(is_left_out, network.any_label))
-    return (v - (z1 - z0)).square().mean()
+    loss: Tensor = (v - (z1 - z0)).square().mean()
+    return loss
 
 
 def integrate(
@@ -144,7 +146,7 @@ def integrate(
         Standardised points at t = 1, (N, Z).
     """
     times = torch.linspace(start, 1.0, steps + 1).tolist()
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in pairwise(times):
         v = _guided(network, z, now, label_ids, guidance)
         ahead = z + (then - now) * v
         z = z + (then - now) / 2 * (v + _guided(network, ahead, then, label_ids, guidance))

@@ -1,8 +1,8 @@
 """Where real texts lie in z: drawing from there, leading back to it, and telling how far off a z is.
 
 Three views of one region, all fitted after training to the encodings of training texts (``training.prior_fitting``):
-the Gaussian N(mean, Cov(mu) + E[diag(exp(logvar))]) of the aggregated posterior q(z) = E_x q(z|x), the means of the labels, and
-a rectified flow (``flow``), which is what draws and refines.
+the Gaussian N(mean, Cov(mu) + E[diag(exp(logvar))]) of the aggregated posterior q(z) = E_x q(z|x), the means of the
+labels, and a rectified flow (``flow``), which is what draws and refines.
 """
 
 import math
@@ -87,7 +87,14 @@ class LatentPrior:
 
     @torch.no_grad()
     def refine(
-        self, z: Tensor, amount: float, *, seed: int = 0, noise: float = 0.0, label: int | None = None, guidance: float = 1.0
+        self,
+        z: Tensor,
+        amount: float,
+        *,
+        seed: int = 0,
+        noise: float = 0.0,
+        label: int | None = None,
+        guidance: float = 1.0,
     ) -> Tensor:
         """Leads z back to where texts lie: into the flow at t = 1 - ``amount``, then along it to t = 1.
 
@@ -120,11 +127,12 @@ class LatentPrior:
 
     def truncate(self, z: Tensor, truncation: float | Tensor) -> Tensor:
         """m + truncation (z - m): towards the mean; a number, or one a row, (N, 1)."""
-        return self.mean + truncation * (z - self.mean)
+        truncated: Tensor = self.mean + truncation * (z - self.mean)
+        return truncated
 
     def distance(self, z: Tensor) -> Tensor:
         """Mahalanobis distance of z, (N, Z), from the mean under q(z), (N,)."""
-        whitened = torch.linalg.solve_triangular(self._cholesky, (z - self.mean).double().T, upper=False)
+        whitened: Tensor = torch.linalg.solve_triangular(self._cholesky, (z - self.mean).double().T, upper=False)
         return whitened.square().sum(0).sqrt().float()
 
     def typicality(self, z: Tensor) -> Tensor:
@@ -169,7 +177,10 @@ class LatentPrior:
             if not (tensor.dtype.is_floating_point and bool(torch.isfinite(tensor).all())):
                 raise ConfigError(f"prior.{name}", "NaN or infinite", "must hold finite numbers")
         network = _network_of(flow, Z, K) if flow else None
-        return cls(**{name: tensor.float() for name, tensor in plain.items()}, network=network)
+        prior = cls(**{name: tensor.float() for name, tensor in plain.items()}, network=network)
+        if not bool(torch.isfinite(prior._cholesky).all()):
+            raise ConfigError("prior.covariance", "too large", "must be a covariance matrix")
+        return prior
 
     def _label_ids(self, label: int | None, num: int) -> Tensor:
         num_labels = len(self.label_means)
@@ -193,7 +204,12 @@ class LatentPrior:
         offsets = (self.label_means - self.mean).double()
         between = torch.einsum("k,ki,kj->ij", self.label_shares.double(), offsets, offsets)
         total = self.covariance.double() + between + torch.diag(self.posterior_variance.double())
-        return torch.linalg.cholesky(total + _SMALLEST_STD**2 * torch.eye(self.latent_size, dtype=torch.float64))
+        smallest = _SMALLEST_STD**2 * torch.eye(self.latent_size, dtype=torch.float64)
+        try:
+            triangle: Tensor = torch.linalg.cholesky(total + smallest)
+        except torch.linalg.LinAlgError as exc:
+            raise ConfigError("prior.covariance", "not positive", "must be a covariance matrix") from exc
+        return triangle
 
 
 def _network_of(tensors: Mapping[str, Tensor], latent_size: int, num_labels: int) -> VelocityNetwork:
@@ -217,7 +233,8 @@ def _network_of(tensors: Mapping[str, Tensor], latent_size: int, num_labels: int
 def _square_root(covariance: Tensor) -> Tensor:
     """Symmetric square root of a covariance, (Z, Z), also where it is singular."""
     values, vectors = torch.linalg.eigh(covariance.double())
-    return (vectors * values.clamp_min(0.0).sqrt() @ vectors.T).float()
+    root: Tensor = (vectors * values.clamp_min(0.0).sqrt() @ vectors.T).float()
+    return root
 
 
 def mahalanobis_quantiles(distances: Tensor) -> Tensor:

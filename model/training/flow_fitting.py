@@ -60,7 +60,9 @@ def fit_flow(
         if should_stop():
             break
         for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step - 1, steps, peak=learning_rate, warmup=min(_WARMUP_STEPS, steps // 3), kind="cosine")
+            group["lr"] = learning_rate_at(
+                step - 1, steps, peak=learning_rate, warmup=min(_WARMUP_STEPS, steps // 3), kind="cosine"
+            )
         rows = torch.randint(len(mu), (batch_size,), generator=generator, device=device)
         noise = torch.randn(batch_size, mu.shape[1], generator=generator, device=device)
         z1 = mu[rows] + POSTERIOR_SHARE * std[rows] * noise

@@ -1,11 +1,12 @@
 """Fits an adapter set's prior to the encodings of its training texts: moments, labels' means, and the flow."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from adavae.model.latent.flow import FlowConfig
+from adavae.model.latent.flow import FlowConfig, VelocityNetwork
 from adavae.model.latent.prior import LatentPrior, mahalanobis_quantiles
 from adavae.model.training.flow_fitting import fit_flow
 
@@ -47,7 +48,7 @@ def fit_prior(
     return with_network(gaussian, network.requires_grad_(False))
 
 
-def with_network(prior: LatentPrior, network: "torch.nn.Module") -> LatentPrior:
+def with_network(prior: LatentPrior, network: VelocityNetwork) -> LatentPrior:
     """The same prior with another flow."""
     tensors = {name: tensor for name, tensor in prior.to_tensors().items() if not name.startswith("flow.")}
     tensors |= {f"flow.{name}": tensor for name, tensor in network.state_dict().items()}
@@ -73,12 +74,4 @@ def _gaussian(mu: Tensor, logvar: Tensor, labels: Tensor | None, num_labels: int
         label_shares=counts / max(1.0, float(counts.sum())),
         distance_quantiles=torch.zeros(0),
     )
-    quantiles = mahalanobis_quantiles(prior.distance(mu))
-    return LatentPrior(
-        mean=prior.mean,
-        covariance=prior.covariance,
-        posterior_variance=prior.posterior_variance,
-        label_means=prior.label_means,
-        label_shares=prior.label_shares,
-        distance_quantiles=quantiles,
-    )
+    return replace(prior, distance_quantiles=mahalanobis_quantiles(prior.distance(mu)))
