@@ -99,7 +99,7 @@ class TextModel:
         """
         sets = [store.read(reference) for reference in references]
         for adapter_set in sets:
-            check_fits(adapter_set.manifest, pretrained.digest, pretrained.tokenizer.digest)
+            check_fits(adapter_set.manifest, pretrained.digests, pretrained.tokenizer.digest)
         return cls.of_sets(pretrained, dict(zip(references, sets, strict=True)))
 
     @classmethod

@@ -9,7 +9,7 @@ sets by name is for ``adapter_store``.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -258,16 +258,22 @@ def read_manifest(path: Path) -> Manifest:
     return manifest
 
 
-def check_fits(manifest: Manifest, backbone_digest: str, tokenizer_digest: str) -> None:
-    """Raises AdapterSetMismatch where the set was trained over another backbone or tokenizer."""
-    for what, own, given in (
-        ("backbone", manifest.backbone_digest, backbone_digest),
-        ("tokenizer", manifest.tokenizer_digest, tokenizer_digest),
+def check_fits(manifest: Manifest, backbone_digests: Sequence[str], tokenizer_digest: str) -> None:
+    """Raises AdapterSetMismatch where the set was trained over another backbone or tokenizer.
+
+    Args:
+        manifest: Of the set.
+        backbone_digests: What the backbone may be called, as ``PretrainedBackbone.digests`` says.
+        tokenizer_digest: Of the backbone's tokenizer.
+    """
+    for what, trained_over, accepted in (
+        ("backbone", manifest.backbone_digest, backbone_digests),
+        ("tokenizer", manifest.tokenizer_digest, (tokenizer_digest,)),
     ):
-        if own != given:
+        if trained_over not in accepted:
             raise AdapterSetMismatch(
-                f"{manifest.reference} was trained over another {what} ({own[:12]}, here is {given[:12]}): choose that "
-                f"{what}, or train the set again over this one"
+                f"{manifest.reference} was trained over another {what} ({trained_over[:12]}, here is "
+                f"{accepted[0][:12]}): choose that {what}, or train the set again over this one"
             )
 
 

@@ -187,7 +187,7 @@ def train_adapter_set(
 def _check_initial(initial: AdapterSet, config: TrainingConfig, pretrained: PretrainedBackbone) -> None:
     """Raises AdapterSetMismatch or ConfigError where the run cannot go on from ``initial``."""
     manifest = initial.manifest
-    check_fits(manifest, pretrained.digest, pretrained.tokenizer.digest)
+    check_fits(manifest, pretrained.digests, pretrained.tokenizer.digest)
     if manifest.config.prefix_length:
         rule = "has a prefix, whose MLP is dropped after training: a set without one can be gone on from"
         raise ConfigError("init_from", manifest.reference, rule)

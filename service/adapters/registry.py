@@ -90,7 +90,7 @@ class AdapterRegistry:
         bank: SlotLoader,
         *,
         default: str,
-        backbone_digest: str,
+        backbone_digests: Sequence[str],
         tokenizer_digest: str,
         refresh_s: float,
         counters: AdapterCounters,
@@ -102,7 +102,7 @@ class AdapterRegistry:
             store: Where adapter sets stand on disk.
             bank: Where they are loaded.
             default: ``name`` or ``name@version`` for requests that name none.
-            backbone_digest: Sets trained over another backbone are refused.
+            backbone_digests: Sets trained over another backbone are refused.
             tokenizer_digest: Sets trained with another tokenizer are refused.
             refresh_s: Seconds between looks at the disk.
             counters: Told of loads, evictions and versions that are refused.
@@ -110,7 +110,7 @@ class AdapterRegistry:
         """
         self._store, self._bank, self._counters = store, bank, counters
         self._default, self._refresh_s = default, refresh_s
-        self._backbone_digest, self._tokenizer_digest = backbone_digest, tokenizer_digest
+        self._backbone_digests, self._tokenizer_digest = backbone_digests, tokenizer_digest
         self._roots = [(store.root, False), *((root, True) for root in store.bundled)]
         self._versions: dict[str, InstalledVersion] = {}  # by directory
         self._by_name: dict[str, list[InstalledVersion]] = {}  # the best first
@@ -269,7 +269,7 @@ class AdapterRegistry:
             raise WeightsCorrupted(f"{version.path} cannot be read ({exc.strerror})") from exc
         if adapter_set.manifest != version.manifest:
             raise WeightsCorrupted(f"{version.path} was changed, it is no longer that version: install the set again")
-        check_fits(adapter_set.manifest, self._backbone_digest, self._tokenizer_digest)
+        check_fits(adapter_set.manifest, self._backbone_digests, self._tokenizer_digest)
         return adapter_set
 
     async def _examine(self, version: InstalledVersion) -> None:

@@ -391,13 +391,13 @@ def vars_of(entry: FileEntry) -> dict[str, Any]:
 
 def test_a_set_fits_the_backbone_and_tokenizer_it_was_trained_over(tmp_path: Path) -> None:
     manifest = read_manifest(publish(tmp_path))
-    check_fits(manifest, BACKBONE_DIGEST, TOKENIZER_DIGEST)
+    check_fits(manifest, [BACKBONE_DIGEST], TOKENIZER_DIGEST)
     with pytest.raises(
         AdapterSetMismatch, match=rf"{manifest.reference} was trained over another backbone .*bbbb.*cccc"
     ):
-        check_fits(manifest, "c" * 64, TOKENIZER_DIGEST)
+        check_fits(manifest, ["c" * 64], TOKENIZER_DIGEST)
     with pytest.raises(AdapterSetMismatch, match="another tokenizer"):
-        check_fits(manifest, BACKBONE_DIGEST, "c" * 64)
+        check_fits(manifest, [BACKBONE_DIGEST], "c" * 64)
 
 
 def test_a_manifest_for_another_backbone_cannot_be_passed_off_as_one_for_this(tmp_path: Path) -> None:
@@ -449,3 +449,10 @@ def test_a_set_is_prepared_where_it_is_told_to_be(tmp_path: Path) -> None:
     assert len(seen[0]) == 5
     assert all(name.startswith("run") for name in seen[0])
     assert len(seen) == 2
+
+
+def test_a_set_fits_a_backbone_by_its_former_digest_too(tmp_path: Path) -> None:
+    manifest = read_manifest(publish(tmp_path))
+    check_fits(manifest, ["c" * 64, BACKBONE_DIGEST], TOKENIZER_DIGEST)
+    with pytest.raises(AdapterSetMismatch, match="here is cccc"):
+        check_fits(manifest, ["c" * 64, "d" * 64], TOKENIZER_DIGEST)

@@ -61,7 +61,7 @@ class Home:
         self.registry = AdapterRegistry(
             AdapterStore(self.own, [self.bundled]),
             self.bank,
-            backbone_digest=BACKBONE_DIGEST,
+            backbone_digests=[BACKBONE_DIGEST],
             tokenizer_digest=TOKENIZER_DIGEST,
             counters=self.metrics,
             **fields,
