@@ -23,8 +23,9 @@ from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.stacked import AdapterIndex
-from adavae.model.storage.adapter_set import AdapterSet, check_fits
+from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.adapter_store import AdapterStore
+from adavae.model.storage.manifest import check_fits
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.storage.tokenizer import Tokenizer
 

@@ -15,12 +15,13 @@ from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.storage.adapter_set import (
     AdapterSet,
+    NewAdapterSet,
     Publishing,
-    check_fits,
     publish_freely,
     read_adapter_set,
     write_adapter_set,
 )
+from adavae.model.storage.manifest import check_fits
 from adavae.model.storage.model_card import model_card
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.text_model import TextModel
@@ -255,16 +256,18 @@ def _publish(
     )
     path = write_adapter_set(
         destination,
-        name=request.name,
-        config=request.config.adapter,
-        tensors=result.tensors,
-        backbone_digest=pretrained.digest,
-        tokenizer_digest=pretrained.tokenizer.digest,
-        metrics=metrics,
-        training=training,
-        created_at=created_at,
-        model_card=card,
-        fitted_prior=prior,
+        NewAdapterSet(
+            name=request.name,
+            config=request.config.adapter,
+            tensors=result.tensors,
+            backbone_digest=pretrained.digest,
+            tokenizer_digest=pretrained.tokenizer.digest,
+            metrics=metrics,
+            training=training,
+            created_at=created_at,
+            model_card=card,
+            fitted_prior=prior,
+        ),
         staging_parent=directory,
         publishing=publishing,
     )

@@ -28,7 +28,7 @@ from adavae.service.jobs.worker.verdict import NotWorthPublishing, judge
 from adavae.service.settings import Settings, let_threads_wait_briefly
 
 if TYPE_CHECKING:
-    from adavae.model.storage.adapter_set import Manifest
+    from adavae.model.storage.manifest import Manifest
     from adavae.model.training.progress import Progress
     from adavae.model.training.run import TrainingRequest
 

@@ -27,17 +27,8 @@ from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.storage.adapter_name import check_name
-from adavae.model.storage.adapter_set import (
-    CARD,
-    MANIFEST,
-    TENSORS,
-    FileEntry,
-    Manifest,
-    check_fits,
-    read_adapter_set,
-    read_manifest,
-    write_adapter_set,
-)
+from adavae.model.storage.adapter_set import NewAdapterSet, read_adapter_set, write_adapter_set
+from adavae.model.storage.manifest import CARD, MANIFEST, TENSORS, FileEntry, Manifest, check_fits, read_manifest
 from tests.tiny import PLAIN, PREFIXED, TINY, VARIANTS, trained_bank
 from tests.tiny_sets import (
     BACKBONE_DIGEST,
@@ -434,15 +425,17 @@ def test_a_set_is_prepared_where_it_is_told_to_be(tmp_path: Path) -> None:
     for _ in range(2):
         write_adapter_set(
             root,
-            name="demo",
-            config=PLAIN,
-            tensors=tiny_tensors(),
-            backbone_digest=BACKBONE_DIGEST,
-            tokenizer_digest=TOKENIZER_DIGEST,
-            metrics={},
-            training={},
-            created_at="2026-01-02T03:04:05+00:00",
-            model_card=CARD_TEXT,
+            NewAdapterSet(
+                name="demo",
+                config=PLAIN,
+                tensors=tiny_tensors(),
+                backbone_digest=BACKBONE_DIGEST,
+                tokenizer_digest=TOKENIZER_DIGEST,
+                metrics={},
+                training={},
+                created_at="2026-01-02T03:04:05+00:00",
+                model_card=CARD_TEXT,
+            ),
             staging_parent=elsewhere,
             publishing=publishing,
         )
