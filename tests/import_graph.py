@@ -25,6 +25,7 @@ FLOORS = (
     ("model.backbone", "model.latent_ops"),
     ("model.encoder", "model.decoder"),
     ("model.adavae", "model.decoding", "model.storage"),
+    ("model.gpu",),
     ("model.text_model", "model.variants"),
     ("model.training",),
     ("model",),

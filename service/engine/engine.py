@@ -329,6 +329,7 @@ class Engine:
         """The device thread."""
         use_threads(self.limits.threads or available_threads())
         try:
+            scheduler.prepare()
             while self._take_inbox(scheduler):
                 self._step_began = monotonic()
                 done = scheduler.step()
