@@ -195,7 +195,7 @@ class TextModel:
             if decoding.max_tokens > self.max_text_tokens:
                 rule = f"the backbone writes at most {self.max_text_tokens} tokens"
                 raise ConfigError("max_tokens", decoding.max_tokens, rule)
-        generated = generate(self.vae, self.widened(z), self.index_of(name, len(z)), each)
+        generated = generate(self.vae, self.vae.widened(z), self.index_of(name, len(z)), each)
         return [
             Decoded(self.tokenizer.decode(list(row.token_ids)), len(row.token_ids), row.finish_reason, own.numpy())
             for row, own in zip(generated, z.float().cpu(), strict=True)
@@ -244,7 +244,7 @@ class TextModel:
         labels = self.config_of(name).labels
         if len(mu) == 0:
             return []
-        logits = self.vae.classify(self.widened(mu), self.index_of(name, len(mu)))[:, : len(labels)]
+        logits = self.vae.classify(self.vae.widened(mu), self.index_of(name, len(mu)))[:, : len(labels)]
         return [_classified(row, labels) for row in logits.softmax(-1).tolist()]
 
     @property
@@ -254,12 +254,6 @@ class TextModel:
     def index_of(self, name: str, num_rows: int) -> AdapterIndex:
         """An index that gives every one of ``num_rows`` rows to one loaded set."""
         return AdapterIndex.of([self._slots[name]] * num_rows, self.device)
-
-    def widened(self, z: Tensor) -> Tensor:
-        """Latents of one set, (N, Z), as the bank takes them: its own width, the backbone's dtype and device."""
-        wide = self.vae.backbone.wte.weight.new_zeros(len(z), self.vae.bank.shape.latent_size)
-        wide[:, : z.shape[1]] = z
-        return wide
 
 
 def _classified(probabilities: list[float], labels: tuple[str, ...]) -> Classified:
