@@ -28,9 +28,10 @@ from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.results import Classified, DecodedText, InterpolationStep, TraverseStep
-from adavae.model.storage.adapter_set import AdapterSet, check_fits
+from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.storage.latent_space import space_of
+from adavae.model.storage.manifest import check_fits
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.storage.tokenizer import Tokenizer
 
@@ -79,7 +80,7 @@ class TextModel:
         """
         sets = [store.read(reference) for reference in references]
         for adapter_set in sets:
-            check_fits(adapter_set.manifest, pretrained.digest, pretrained.tokenizer.digest)
+            check_fits(adapter_set.manifest, pretrained.digests, pretrained.tokenizer.digest)
         return cls.of_sets(pretrained, dict(zip(references, sets, strict=True)))
 
     @classmethod
@@ -300,7 +301,7 @@ class TextModel:
             if decoding.max_tokens > self.max_text_tokens:
                 rule = f"the backbone writes at most {self.max_text_tokens} tokens"
                 raise ConfigError("max_tokens", decoding.max_tokens, rule)
-        generated = generate(self.vae, self.widened(z), self.index_of(name, len(z)), decodings)
+        generated = generate(self.vae, self.vae.widened(z), self.index_of(name, len(z)), decodings)
         return [
             DecodedText(self.tokenizer.decode(list(row.token_ids)), len(row.token_ids), row.finish_reason, own.numpy())
             for row, own in zip(generated, z.float().cpu(), strict=True)
@@ -331,7 +332,7 @@ class TextModel:
         labels = self.config_of(name).labels
         if len(mu) == 0:
             return []
-        logits = self.vae.classify(self.widened(mu), self.index_of(name, len(mu)))[:, : len(labels)]
+        logits = self.vae.classify(self.vae.widened(mu), self.index_of(name, len(mu)))[:, : len(labels)]
         return [Classified.of(labels, row) for row in logits.softmax(-1).tolist()]
 
     @property
@@ -341,9 +342,3 @@ class TextModel:
     def index_of(self, name: str, num_rows: int) -> AdapterIndex:
         """An index that gives every one of ``num_rows`` rows to one loaded set."""
         return AdapterIndex.of([self._slots[name]] * num_rows, self.device)
-
-    def widened(self, z: Tensor) -> Tensor:
-        """Latents of one set, (N, Z), as the bank takes them: its own width, the backbone's dtype and device."""
-        wide = self.vae.backbone.wte.weight.new_zeros(len(z), self.vae.bank.shape.latent_size)
-        wide[:, : z.shape[1]] = z
-        return wide

@@ -125,7 +125,7 @@ class LatentService:
             store,
             self._engine,
             default=settings.default_adapter,
-            backbone_digest=self._pretrained.digest,
+            backbone_digests=self._pretrained.digests,
             tokenizer_digest=self._pretrained.tokenizer.digest,
             refresh_s=settings.refresh_s,
             counters=self.metrics,
@@ -148,7 +148,7 @@ class LatentService:
         )
 
     def _fits(self, manifest: Any) -> bool:
-        return bool(manifest.backbone_digest == self._pretrained.digest)
+        return bool(manifest.backbone_digest in self._pretrained.digests)
 
     async def stop(self) -> None:
         """Finishes what runs, within ``settings.shutdown_s``; safe at any moment."""

@@ -23,7 +23,6 @@ FLOORS = (
     ("model.kernel",),
     ("model.parts", "model.row_cache", "model.projection", "model.latent"),
     ("model.backbone", "model.latent_ops"),
-    ("model.encoder", "model.decoder"),
     ("model.adavae", "model.decoding", "model.storage"),
     ("model.gpu",),
     ("model.likelihood", "model.operations"),

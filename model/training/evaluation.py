@@ -196,7 +196,7 @@ def _encode_and_reconstruct(
     for micro in _counted("encode", micros, num_rows, on_progress):
         posterior = text_model.vae.encode(micro.batch.token_ids, micro.batch.attention_mask, micro.index)
         own = Posterior(posterior.mu[:, :Z].float().cpu(), posterior.logvar[:, :Z].float().cpu())
-        z = text_model.widened(own.sample(generator))
+        z = text_model.vae.widened(own.sample(generator))
         mu[micro.rows], logvar[micro.rows] = own.mu, own.logvar
         nll[micro.rows] = reconstruction_nll(text_model.vae, micro.batch, z, micro.index).cpu()
     return Posterior(mu, logvar), nll
@@ -220,7 +220,7 @@ def _importance_weighted(
         terms: list[tuple[Tensor, Tensor, Tensor]] = []
         for _ in range(config.num_importance_samples):
             z = own.sample(generator)
-            nll = reconstruction_nll(text_model.vae, micro.batch, text_model.widened(z), micro.index).cpu()
+            nll = reconstruction_nll(text_model.vae, micro.batch, text_model.vae.widened(z), micro.index).cpu()
             prior = measures.log_normal(z, torch.zeros_like(z), torch.zeros_like(z))
             terms.append((-nll, prior, measures.log_normal(z, own.mu, own.logvar)))
         log_px, log_pz, log_qz = (torch.stack(term) for term in zip(*terms, strict=True))  # each (K, B)

@@ -15,12 +15,13 @@ from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.storage.adapter_set import (
     AdapterSet,
+    NewAdapterSet,
     Publishing,
-    check_fits,
     publish_freely,
     read_adapter_set,
     write_adapter_set,
 )
+from adavae.model.storage.manifest import check_fits
 from adavae.model.storage.model_card import model_card
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.text_model import TextModel
@@ -187,7 +188,7 @@ def train_adapter_set(
 def _check_initial(initial: AdapterSet, config: TrainingConfig, pretrained: PretrainedBackbone) -> None:
     """Raises AdapterSetMismatch or ConfigError where the run cannot go on from ``initial``."""
     manifest = initial.manifest
-    check_fits(manifest, pretrained.digest, pretrained.tokenizer.digest)
+    check_fits(manifest, pretrained.digests, pretrained.tokenizer.digest)
     if manifest.config.prefix_length:
         rule = "has a prefix, whose MLP is dropped after training: a set without one can be gone on from"
         raise ConfigError("init_from", manifest.reference, rule)
@@ -255,16 +256,18 @@ def _publish(
     )
     path = write_adapter_set(
         destination,
-        name=request.name,
-        config=request.config.adapter,
-        tensors=result.tensors,
-        backbone_digest=pretrained.digest,
-        tokenizer_digest=pretrained.tokenizer.digest,
-        metrics=metrics,
-        training=training,
-        created_at=created_at,
-        model_card=card,
-        fitted_prior=prior,
+        NewAdapterSet(
+            name=request.name,
+            config=request.config.adapter,
+            tensors=result.tensors,
+            backbone_digest=pretrained.digest,
+            tokenizer_digest=pretrained.tokenizer.digest,
+            metrics=metrics,
+            training=training,
+            created_at=created_at,
+            model_card=card,
+            fitted_prior=prior,
+        ),
         staging_parent=directory,
         publishing=publishing,
     )

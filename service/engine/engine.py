@@ -203,8 +203,7 @@ class Engine:
         return await self.on_device(lambda: self._label_probabilities(values, slot), deadline_s)
 
     def _label_probabilities(self, mu: torch.Tensor, slot: int) -> NDArray[np.float32]:
-        wide = self.vae.backbone.wte.weight.new_zeros(len(mu), self.vae.bank.shape.latent_size)
-        wide[:, : mu.shape[1]] = mu
+        wide = self.vae.widened(mu)
         logits = self.vae.classify(wide, AdapterIndex.of([slot] * len(mu), wide.device))
         labels = self.vae.bank.config_of(slot).labels
         probabilities: NDArray[np.float32] = logits[:, : len(labels)].float().softmax(-1).cpu().numpy()

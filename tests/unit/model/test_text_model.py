@@ -15,7 +15,7 @@ from adavae.model.errors import (
     LatentShapeError,
     SequenceTooLong,
 )
-from adavae.model.storage.adapter_set import write_adapter_set
+from adavae.model.storage.adapter_set import NewAdapterSet, write_adapter_set
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.text_model import TextModel
 from tests.tiny import PLAIN, PREFIXED
@@ -46,15 +46,17 @@ def _published(root: Path, name: str, *, backbone_digest: str | None = None) -> 
     pretrained = tiny_pretrained()
     write_adapter_set(
         root,
-        name=name,
-        config=PREFIXED,
-        tensors=tiny_set(PREFIXED).tensors,
-        backbone_digest=backbone_digest or pretrained.digest,
-        tokenizer_digest=pretrained.tokenizer.digest,
-        metrics={},
-        training={},
-        created_at="2026-01-02T03:04:05+00:00",
-        model_card="# card\n",
+        NewAdapterSet(
+            name=name,
+            config=PREFIXED,
+            tensors=tiny_set(PREFIXED).tensors,
+            backbone_digest=backbone_digest or pretrained.digest,
+            tokenizer_digest=pretrained.tokenizer.digest,
+            metrics={},
+            training={},
+            created_at="2026-01-02T03:04:05+00:00",
+            model_card="# card\n",
+        ),
     )
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from adavae.model.errors import AdapterSetMismatch, ConfigError, TrainingDiverged
-from adavae.model.storage.adapter_set import AdapterSet, Manifest, Publishing, publish_freely
+from adavae.model.storage.adapter_set import AdapterSet, Publishing, publish_freely
+from adavae.model.storage.manifest import Manifest
 from adavae.model.text_model import TextModel
 from adavae.model.training import run
 from adavae.model.training.config import TrainingConfig
