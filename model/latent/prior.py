@@ -179,7 +179,7 @@ class LatentPrior:
                 raise ConfigError(f"prior.{name}", "NaN or infinite", "must hold finite numbers")
         network = _network_of(flow, Z, K) if flow else None
         prior = cls(**{name: tensor.float() for name, tensor in plain.items()}, network=network)
-        assert prior._cholesky.ndim == 2  # a covariance that is none is refused here, not at the first request
+        prior.distance(prior.mean.unsqueeze(0))  # a covariance that is none is refused here, not at the first request
         return prior
 
     def _label_ids(self, label: int | None, num: int) -> Tensor:
@@ -208,7 +208,8 @@ class LatentPrior:
         triangle, failed_at = torch.linalg.cholesky_ex(total + smallest)
         if int(failed_at) or not bool(torch.isfinite(triangle).all()):
             raise ConfigError("prior.covariance", "not positive", "must be a covariance matrix")
-        return triangle
+        lower: Tensor = triangle
+        return lower
 
 
 def _network_of(tensors: Mapping[str, Tensor], latent_size: int, num_labels: int) -> VelocityNetwork:
