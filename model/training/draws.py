@@ -1,0 +1,110 @@
+"""Texts drawn from the prior: whether they are English, whether they differ, and whether they cover what people write."""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, pairwise
+
+from model.errors import DatasetError
+from model.training.fluency import Fluency, FluencyJudge
+from model.training.ngram_model import NgramModel, words_of
+from model.training.operations import Operations
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Draws beside as many real texts.
+
+    Attributes:
+        num_draws: How many.
+        fluency: Of the draws; its ``perplexity`` is the forward perplexity: a model of real texts reads draws.
+        real_perplexity: The same model on real texts.
+        distinct: Share of different texts.
+        distinct_2: Different pairs of neighbouring words over all such pairs.
+        real_distinct_2: The same of real texts.
+        copied: Share that are training texts to the word.
+        real_copied: The same of real texts: some sentences everybody writes.
+        reverse_perplexity: A model that learned from the draws reads real texts: high where draws miss what there is.
+        real_reverse_perplexity: The same model, had it learned from as many training texts.
+        examples: The first few draws.
+    """
+
+    num_draws: int
+    fluency: Fluency
+    real_perplexity: float
+    distinct: float
+    distinct_2: float
+    real_distinct_2: float
+    copied: float
+    real_copied: float
+    reverse_perplexity: float
+    real_reverse_perplexity: float
+    examples: tuple[str, ...]
+
+
+def measure_draws(
+    operations: Operations,
+    training_texts: Sequence[str],
+    real_texts: Sequence[str],
+    judge: FluencyJudge,
+    *,
+    num_draws: int = 2000,
+    seed: int = 0,
+    num_examples: int = 50,
+) -> Draws:
+    """Draws beside ``real_texts`` that nothing has learned from.
+
+    Args:
+        operations: What is measured.
+        training_texts: What the set may have learned from, and the judge has.
+        real_texts: Of the same kind, in an order that means nothing.
+        judge: Of ``training_texts``.
+        num_draws: How many.
+        seed: Of the draws.
+        num_examples: Draws to show, the first ones.
+
+    Raises:
+        DatasetError: Nothing is to be drawn, or there is nothing to compare with.
+    """
+    num = min(num_draws, len(training_texts), len(real_texts))
+    if num < 1:
+        raise DatasetError(
+            f"{num_draws} draws beside {len(training_texts)} training and {len(real_texts)} real texts: there must be "
+            "at least one of each"
+        )
+    drawn = operations.draw(num_draws, seed)
+    learned = random.Random(seed).sample(training_texts, num)
+    known = {_as_words(text) for text in training_texts}
+    vocabulary = judge.language_model.vocabulary
+    return Draws(
+        num_draws=len(drawn),
+        fluency=judge.measure(drawn),
+        real_perplexity=judge.language_model.perplexity(real_texts),
+        distinct=len(set(drawn)) / len(drawn),
+        distinct_2=distinct_2(drawn[:num]),
+        real_distinct_2=distinct_2(real_texts[:num]),
+        copied=_share_in(drawn, known),
+        real_copied=_share_in(real_texts, known),
+        reverse_perplexity=_reverse(drawn[:num], real_texts, vocabulary),
+        real_reverse_perplexity=_reverse(learned, real_texts, vocabulary),
+        examples=tuple(drawn[:num_examples]),
+    )
+
+
+def distinct_2(texts: Sequence[str]) -> float:
+    """Different pairs of neighbouring words over all of them (Li et al. 2016); 0 where no text has two words."""
+    pairs = list(chain.from_iterable(pairwise(words_of(text)) for text in texts))
+    return len(set(pairs)) / max(1, len(pairs))
+
+
+def _share_in(texts: Sequence[str], known: set[tuple[str, ...]]) -> float:
+    return sum(_as_words(text) in known for text in texts) / len(texts)
+
+
+def _as_words(text: str) -> tuple[str, ...]:
+    return tuple(words_of(text))
+
+
+def _reverse(texts: Sequence[str], real_texts: Sequence[str], vocabulary: Sequence[str]) -> float:
+    """Perplexity of real texts under a trigram model of ``texts``, every model over one vocabulary."""
+    return NgramModel.fit(texts, order=3, vocabulary=vocabulary).perplexity(real_texts)
