@@ -1,8 +1,8 @@
 """Analogies over many pairs of sentences: whether they move a label, keep the sentence, and leave it English.
 
 ``z_d = z_c + z_b - z_a`` with a of the label that c has and b of the other. One pair can be found for which this works,
-so pairs are drawn by seed and never chosen by what comes of them: half are minimal (b is the sentence of the other label
-nearest to a by TF-IDF cosine), half have nothing to do with each other. A held-out judge says what moved.
+so pairs are drawn by seed and never chosen by what comes of them: half are minimal (b is the sentence of the other
+label nearest to a by TF-IDF cosine), half have nothing to do with each other. A held-out judge says what moved.
 """
 
 from collections import Counter
@@ -40,13 +40,13 @@ class PairOutcome:
         pair: The two.
         moved: Share of outputs that the judge gives the target label.
         kept: Mean share of a sentence's words that are still there.
-        fluency_ratio: Median of the outputs' nats a word over those of real texts as long.
+        fluency: Of its outputs.
     """
 
     pair: Pair
     moved: float
     kept: float
-    fluency_ratio: float
+    fluency: Fluency
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,8 @@ class Direction:
 def summary(outcomes: Sequence[PairOutcome]) -> dict[str, float]:
     """Means over at least one pair, and the worst one by each figure alone."""
     moved, kept = [each.moved for each in outcomes], [each.kept for each in outcomes]
-    ratios = [each.fluency_ratio for each in outcomes]
+    ratios = [each.fluency.ratio for each in outcomes]
+    broken = [each.fluency.worse_by_slor for each in outcomes]
     return {
         "moved": sum(moved) / len(moved),
         "moved_worst": min(moved),
@@ -102,6 +103,8 @@ def summary(outcomes: Sequence[PairOutcome]) -> dict[str, float]:
         "kept_worst": min(kept),
         "fluency_ratio": sum(ratios) / len(ratios),
         "fluency_ratio_worst": max(ratios),
+        "worse_by_slor": sum(broken) / len(broken),
+        "worse_by_slor_worst": max(broken),
     }
 
 
@@ -186,7 +189,7 @@ def measure_direction(
                 pair=pair,
                 moved=Counter(attribute_judge.predict(own))[target] / len(own),
                 kept=_kept(sentences, own),
-                fluency_ratio=float(np.median(fluency_judge.ratios(own))),
+                fluency=fluency_judge.measure(own),
             )
             for pair, own in zip(pairs, outputs, strict=True)
         ),

@@ -114,7 +114,9 @@ def measure_probe(mu: Tensor, labels: Sequence[str], *, seed: int = 0) -> dict[s
     probe.fit(mu[learned].numpy(), [labels[row] for row in learned])
     predicted = [str(label) for label in probe.predict(mu[judged].numpy())]
     gold = [labels[row] for row in judged]
-    of_label = {name: [own == name for own, other in zip(predicted, gold, strict=True) if other == name] for name in names}
+    of_label = {
+        name: [own == name for own, other in zip(predicted, gold, strict=True) if other == name] for name in names
+    }
     return {
         "accuracy": measures.accuracy(predicted, gold),
         "majority": max(gold.count(name) for name in names) / len(gold),

@@ -1,8 +1,8 @@
 """A plain language model of words: interpolated modified Kneser-Ney (Chen and Goodman 1999), in numpy.
 
 It judges what the text model writes, so it shares nothing with it: no backbone, no tokenizer, no gradient. Our own,
-because KenLM comes only as C++ to be compiled and nltk's smoothing takes minutes where this takes seconds, and knows one
-discount instead of three. What its figures mean for texts is for ``fluency``.
+because KenLM comes only as C++ to be compiled, and nltk's smoothing takes minutes where this takes seconds and knows
+one discount instead of three. What its figures mean for texts is for ``fluency``.
 """
 
 import math
@@ -105,14 +105,6 @@ class NgramModel:
         nats = self._nats(corpus)
         starts = np.flatnonzero(corpus.place == 0)
         return [row[1:] for row in np.split(nats, starts[1:])] if len(texts) else []
-
-    def nats(self, texts: Sequence[str]) -> Floats:
-        """-log p of each text, its end included, (N,)."""
-        return np.array([row.sum() for row in self.word_nats(texts)])
-
-    def nats_per_word(self, texts: Sequence[str]) -> Floats:
-        """-log p of each text divided by its words, its end counted as one, (N,)."""
-        return np.array([row.mean() for row in self.word_nats(texts)])
 
     def perplexity(self, texts: Sequence[str]) -> float:
         """exp(nats of all texts / their words, ends included)."""

@@ -55,8 +55,8 @@ class AsServed:
     def decode(self, z: Tensor) -> list[str]:
         return [
             decoded.text
-            for rows in z.split(_ROWS)
-            for decoded in self._text_model.decode(rows, self._name, self._decoding)
+            for start in range(0, len(z), _ROWS)
+            for decoded in self._text_model.decode(z[start : start + _ROWS], self._name, self._decoding)
         ]
 
     def interpolate(self, pairs: Sequence[tuple[str, str]], steps: int) -> list[list[str]]:
