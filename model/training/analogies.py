@@ -6,7 +6,7 @@ label nearest to a by TF-IDF cosine), half have nothing to do with each other. A
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,11 +16,11 @@ from model.errors import DatasetError
 from model.training.corpus import Dataset
 from model.training.fluency import Fluency, FluencyJudge
 from model.training.operations import Operations
+from model.training.progress import OnDone, tell_no_one
 from model.training.transfer import AttributeJudge, select_short, word_overlap
 
 _CANDIDATES = 5000  # sentences of a label that pairs are drawn from at most
-
-OnPairs = Callable[[int, int], None]
+_MAX_LABELS = 6  # between which directions are measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +71,18 @@ class Direction:
     outcomes: tuple[PairOutcome, ...]
     examples: tuple[tuple[str, str, str, str], ...]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Means and worst over all pairs, means over the minimal and over the unrelated ones, and the worst pair."""
+    @property
+    def name(self) -> str:
+        return f"{self.source} -> {self.target}"
+
+    def figures(self) -> dict[str, Any]:
+        """Means and worst over all pairs, over the minimal ones and over the unrelated ones, and the worst pair."""
         halves = {
             "minimal": [each for each in self.outcomes if each.pair.is_minimal],
             "unrelated": [each for each in self.outcomes if not each.pair.is_minimal],
         }
         worst = min(self.outcomes, key=lambda outcome: outcome.moved)
         return {
-            "direction": f"{self.source} -> {self.target}",
             "pairs": len(self.outcomes),
             "sentences": self.num_sentences,
             **summary(self.outcomes),
@@ -87,7 +90,6 @@ class Direction:
             "fluency": asdict(self.fluency),
             **{name: summary(half) for name, half in halves.items() if half},
             "worst_pair": [worst.pair.a, worst.pair.b],
-            "examples": [list(example) for example in self.examples],
         }
 
 
@@ -109,8 +111,8 @@ def summary(outcomes: Sequence[PairOutcome]) -> dict[str, float]:
 
 
 def directions_of(labels: Sequence[str]) -> list[tuple[str, str]]:
-    """Both ways between two labels; of more, each to the next and the last to the first."""
-    names = sorted(set(labels))
+    """Both ways between two labels; of more, each to the next and the last to the first, the six commonest at most."""
+    names = sorted(name for name, _ in Counter(labels).most_common(_MAX_LABELS))
     return list(zip(names, names[1:] + names[:1], strict=True)) if len(names) > 1 else []
 
 
@@ -168,15 +170,14 @@ def measure_direction(
     *,
     source: str,
     target: str,
-    on_pair: OnPairs | None = None,
+    on_done: OnDone = tell_no_one,
     num_examples: int = 5,
 ) -> Direction:
     """Applies every pair to every sentence, of which there is at least one each."""
     outputs: list[list[str]] = []
     for done, pair in enumerate(pairs, start=1):
         outputs.append(operations.analogy(pair.a, pair.b, sentences))
-        if on_pair is not None:
-            on_pair(done, len(pairs))
+        on_done(done, len(pairs))
     reconstructions = operations.decode(operations.encode(sentences).mu)
     return Direction(
         source=source,

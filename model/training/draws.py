@@ -9,6 +9,9 @@ from model.errors import DatasetError
 from model.training.fluency import Fluency, FluencyJudge
 from model.training.ngram_model import NgramModel, words_of
 from model.training.operations import Operations
+from model.training.progress import OnDone, tell_no_one
+
+_TOGETHER = 250  # texts asked for at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ def measure_draws(
     num_draws: int = 2000,
     seed: int = 0,
     num_examples: int = 50,
+    on_done: OnDone = tell_no_one,
 ) -> Draws:
     """Draws beside ``real_texts`` that nothing has learned from.
 
@@ -65,6 +69,7 @@ def measure_draws(
         num_draws: How many.
         seed: Of the draws.
         num_examples: Draws to show, the first ones.
+        on_done: Told how many texts are drawn.
 
     Raises:
         DatasetError: Nothing is to be drawn, or there is nothing to compare with.
@@ -75,7 +80,10 @@ def measure_draws(
             f"{num_draws} draws beside {len(training_texts)} training and {len(real_texts)} real texts: there must be "
             "at least one of each"
         )
-    drawn = operations.draw(num_draws, seed)
+    drawn: list[str] = []
+    for start in range(0, num_draws, _TOGETHER):
+        drawn += operations.draw(min(_TOGETHER, num_draws - start), seed + start)
+        on_done(len(drawn), num_draws)
     learned = random.Random(seed).sample(training_texts, num)
     known = {_as_words(text) for text in training_texts}
     vocabulary = judge.language_model.vocabulary

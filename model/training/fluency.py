@@ -40,6 +40,9 @@ class Fluency:
         slor: Median SLOR, higher is better.
         real_slor: Of real texts.
         worse_by_slor: Share of texts with less SLOR than 95 % of real texts as long; 0.05 for real texts.
+        unknown: Share of words that the judge has never read, ends counted as words: real names, and words that are
+            none.
+        real_unknown: Of all the real texts.
         perplexity: exp(all nats / all words): the forward perplexity.
     """
 
@@ -50,6 +53,8 @@ class Fluency:
     slor: float
     real_slor: float
     worse_by_slor: float
+    unknown: float
+    real_unknown: float
     perplexity: float
 
 
@@ -61,11 +66,13 @@ class Judged:
         lengths: Words, ends included, (N,).
         nats: A word, (N,).
         slor: (N,).
+        unknown: Words never read, (N,).
     """
 
     lengths: NDArray[np.int64]
     nats: Floats
     slor: Floats
+    unknown: NDArray[np.int64]
 
 
 class FluencyJudge:
@@ -92,7 +99,8 @@ class FluencyJudge:
         rows = self.language_model.word_nats(texts)
         alone = np.array([row.mean() for row in self._words_alone.word_nats(texts)])
         nats = np.array([row.mean() for row in rows])
-        return Judged(np.array([len(row) for row in rows], dtype=np.int64), nats, alone - nats)
+        unknown = np.array([self.language_model.num_unknown(text) for text in texts], dtype=np.int64)
+        return Judged(np.array([len(row) for row in rows], dtype=np.int64), nats, alone - nats, unknown)
 
     def measure(self, texts: Sequence[str]) -> Fluency:
         """Of at least one text."""
@@ -109,6 +117,8 @@ class FluencyJudge:
             slor=float(np.median(own.slor)),
             real_slor=float(np.median(median_slor)),
             worse_by_slor=float((own.slor < least_slor).mean()),
+            unknown=float(own.unknown.sum() / own.lengths.sum()),
+            real_unknown=float(real.unknown.sum() / real.lengths.sum()),
             perplexity=float(np.exp(own.nats @ own.lengths / own.lengths.sum())),
         )
 

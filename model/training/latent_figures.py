@@ -6,9 +6,9 @@ in another form (spaces before punctuation, other case), which ought not to chan
 
 import random
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,6 +51,21 @@ class Units:
 
 
 @dataclass(frozen=True, slots=True)
+class Probe:
+    """What a line through mu knows of the labels.
+
+    Attributes:
+        accuracy: Of logistic regression on the half of the texts it did not learn from.
+        majority: The commonest label's share of them: the accuracy of knowing nothing.
+        recall: Share of each label's texts that it finds.
+    """
+
+    accuracy: float
+    majority: float
+    recall: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
 class Retrieval:
     """Whether a changed copy of a text lies nearest to that text, among all of them.
 
@@ -89,8 +104,8 @@ def measure_units(posterior: Posterior) -> Units:
     )
 
 
-def measure_probe(mu: Tensor, labels: Sequence[str], *, seed: int = 0) -> dict[str, Any] | None:
-    """Accuracy of logistic regression on mu, by label too: learned from one half of the texts, judged on the other.
+def measure_probe(mu: Tensor, labels: Sequence[str], *, seed: int = 0) -> Probe | None:
+    """Logistic regression on mu: learned from one half of the texts, judged on the other.
 
     Args:
         mu: (N, Z).
@@ -98,7 +113,7 @@ def measure_probe(mu: Tensor, labels: Sequence[str], *, seed: int = 0) -> dict[s
         seed: Of the halving.
 
     Returns:
-        ``accuracy``, ``recall`` by label and ``majority``, the commonest label's share; None where a half lacks labels.
+        None where there is nothing to tell apart, or nothing to judge on.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -114,14 +129,13 @@ def measure_probe(mu: Tensor, labels: Sequence[str], *, seed: int = 0) -> dict[s
     probe.fit(mu[learned].numpy(), [labels[row] for row in learned])
     predicted = [str(label) for label in probe.predict(mu[judged].numpy())]
     gold = [labels[row] for row in judged]
-    of_label = {
-        name: [own == name for own, other in zip(predicted, gold, strict=True) if other == name] for name in names
-    }
-    return {
-        "accuracy": measures.accuracy(predicted, gold),
-        "majority": max(gold.count(name) for name in names) / len(gold),
-        "recall": {name: sum(hits) / len(hits) for name, hits in of_label.items() if hits},
-    }
+    found = Counter(own for own, other in zip(predicted, gold, strict=True) if own == other)
+    there = Counter(gold)
+    return Probe(
+        accuracy=measures.accuracy(predicted, gold),
+        majority=max(there.values()) / len(gold),
+        recall={name: found[name] / there[name] for name in sorted(there)},
+    )
 
 
 def measure_retrieval(operations: Operations, texts: Sequence[str], mu: Tensor, change: Change) -> Retrieval | None:

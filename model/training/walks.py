@@ -12,8 +12,11 @@ from model.errors import DatasetError
 from model.training.fluency import Fluency, FluencyJudge
 from model.training.ngram_model import words_of
 from model.training.operations import Operations
+from model.training.progress import OnDone, tell_no_one
+from model.training.transfer import word_overlap
 
 STEPS = 11
+_TOGETHER = 20  # walks asked for at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class Walks:
         distinct_worst: The least of them.
         own_inner: Mean share of inner sentences that are neither end's.
         own_middle: Share of walks whose middle sentence is neither end's.
+        middle_from_source: Mean share of the middle's words that the first sentence has.
+        middle_from_target: The same of the last.
         smoothness: Mean of the distance between the ends over the sum of the distances between neighbours
             (interpolation smoothness, Zhang et al. 2024): 1 where no step is a detour.
         smoothness_worst: The least of them.
@@ -42,6 +47,8 @@ class Walks:
     distinct_worst: int
     own_inner: float
     own_middle: float
+    middle_from_source: float
+    middle_from_target: float
     smoothness: float
     smoothness_worst: float
     longest_step: float
@@ -71,9 +78,13 @@ def measure_walks(
     steps: int = STEPS,
     seed: int = 0,
     num_examples: int = 3,
+    on_done: OnDone = tell_no_one,
 ) -> Walks:
     """Walks between random pairs of ``texts``; raises as ``draw_pairs`` does."""
-    walks = operations.interpolate(draw_pairs(texts, num_walks, seed), steps)
+    pairs, walks = draw_pairs(texts, num_walks, seed), list[list[str]]()
+    for start in range(0, len(pairs), _TOGETHER):
+        walks += operations.interpolate(pairs[start : start + _TOGETHER], steps)
+        on_done(len(walks), len(pairs))
     inner = [text for walk in walks for text in walk[1:-1]]
     distinct = [len(set(walk)) for walk in walks]
     smoothness = [smoothness_of(walk) for walk in walks]
@@ -84,6 +95,8 @@ def measure_walks(
         distinct_worst=min(distinct),
         own_inner=_mean([own_share(walk) for walk in walks]),
         own_middle=_mean([walk[steps // 2] not in (walk[0], walk[-1]) for walk in walks]),
+        middle_from_source=_mean([word_overlap(walk[steps // 2], walk[0]) for walk in walks]),
+        middle_from_target=_mean([word_overlap(walk[steps // 2], walk[-1]) for walk in walks]),
         smoothness=_mean(smoothness),
         smoothness_worst=min(smoothness),
         longest_step=_mean([longest_step_of(walk) for walk in walks]),
