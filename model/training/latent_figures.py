@@ -21,7 +21,7 @@ _ACTIVE_KL = 0.01  # nats of a unit below which it says nothing
 _DROPPED = 0.2  # share of words a copy lacks
 _MIN_HALVED = 6  # words of a text whose half still says something
 
-_PUNCTUATION = re.compile(r"\s*(n't|'\w+|[.,!?;:()\"])")
+_PUNCTUATION = re.compile(r"(n't\b|'\w+|[.,!?;:()\"])")
 Change = Callable[[str], str]
 
 
@@ -148,7 +148,7 @@ def measure_retrieval(operations: Operations, texts: Sequence[str], mu: Tensor, 
         change: Gives the copy; a text it leaves as it is, or of which it leaves nothing, is not looked for.
 
     Returns:
-        None where it changes no text or there is nothing to confuse one with.
+        None where it changes no text, or there is nothing to confuse one with: one text, or all at one place.
     """
     copies = {row: change(text) for row, text in enumerate(texts)}
     rows = [row for row, copy in copies.items() if copy.strip() and copy != texts[row]]
@@ -158,8 +158,10 @@ def measure_retrieval(operations: Operations, texts: Sequence[str], mu: Tensor, 
     whole = mu.double()
     distances = torch.cdist(changed, whole)  # (M, N)
     own = distances[torch.arange(len(rows)), torch.tensor(rows)]  # (M,)
-    ranks = (distances < own[:, None]).sum(1) + 1
+    ranks = (distances <= own[:, None]).sum(1)  # of equally near texts the own one is the last
     typical = float(torch.pdist(whole).mean())
+    if typical == 0:
+        return None
     centre = whole.mean(0)
     cosines = torch.cosine_similarity(changed - centre, whole[rows] - centre, dim=1)
     return Retrieval(
@@ -187,7 +189,7 @@ def thinned(text: str) -> str:
 
 def spaced(text: str) -> str:
     """As treebanks and the paper print it: ``it 's nice , really .``"""
-    return _PUNCTUATION.sub(r" \1", text).strip()
+    return " ".join(_PUNCTUATION.sub(r" \1 ", text).split())
 
 
 def capitalised(text: str) -> str:
