@@ -66,7 +66,7 @@ def measure_draws(
         training_texts: What the set may have learned from, and the judge has.
         real_texts: Of the same kind, in an order that means nothing.
         judge: Of ``training_texts``.
-        num_draws: How many.
+        num_draws: How many, but no more than there are training texts.
         seed: Of the draws.
         num_examples: Draws to show, the first ones.
         on_done: Told how many texts are drawn.
@@ -74,11 +74,12 @@ def measure_draws(
     Raises:
         DatasetError: Nothing is to be drawn, or there is nothing to compare with.
     """
-    num = min(num_draws, len(training_texts), len(real_texts))
+    num_draws = min(num_draws, len(training_texts))
+    num = min(num_draws, len(real_texts))
     if num < 1:
         raise DatasetError(
-            f"{num_draws} draws beside {len(training_texts)} training and {len(real_texts)} real texts: there must be "
-            "at least one of each"
+            f"draws would stand beside {len(training_texts)} training and {len(real_texts)} real texts: ask for at "
+            "least one, and give at least one of each"
         )
     drawn: list[str] = []
     for start in range(0, num_draws, _TOGETHER):

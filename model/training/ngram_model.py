@@ -166,6 +166,8 @@ def _count(corpus: _Corpus, order: int, num_words: int) -> list[tuple[Ids, Ids, 
     shorter = history  # for every token, the number of the (n-1)-gram that ends there
     for number in range(order):
         is_there = history >= 0
+        if not is_there.any():  # every text is shorter
+            break
         all_keys = history[is_there] * num_words + corpus.words[is_there]
         keys, first, inverse, counts = np.unique(all_keys, return_index=True, return_inverse=True, return_counts=True)
         ends = np.full(len(corpus.words), _NO_GRAM)

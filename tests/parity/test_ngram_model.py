@@ -91,6 +91,14 @@ def test_every_word_has_the_probability_of_the_formula(order: int, num: int) -> 
         assert nats.tolist() == pytest.approx(slow.nats(text), rel=1e-9), text
 
 
+@pytest.mark.parametrize("texts", [[""], ["", "a"], ["a b", "b"]])
+def test_texts_shorter_than_the_order_are_learned_from_too(texts: list[str]) -> None:
+    """There is no n-gram of that order."""
+    fast, slow = NgramModel.fit(texts, order=5), SlowKneserNey(texts, 5)
+    for text, nats in zip([*texts, "b a"], fast.word_nats([*texts, "b a"]), strict=True):
+        assert nats.tolist() == pytest.approx(slow.nats(text), rel=1e-9)
+
+
 def test_the_larger_corpus_has_discounts_of_its_own() -> None:
     """Otherwise the comparison above would be of the fallback alone."""
     slow = SlowKneserNey(sentences(400, seed=3), 3)
