@@ -25,7 +25,7 @@ from model.training.walks import STEPS, measure_walks
 
 Figures = dict[str, Any]
 _MAX_CHARACTERS = 20_000_000  # of texts that the judges learn from
-_GIVE_TEXTS = "give those beside the texts to measure on"
+_GIVE_TEXTS = "give those beside the texts to measure on (--judge-data)"
 
 
 class Group(StrEnum):
@@ -129,7 +129,7 @@ def measure_latent_space(
             samples[group.value] = own.pop("samples")
         figures[group.value] = own
     told = {"judges": _told(judges, learned, held_out), **figures, "samples": samples, "left_out": left_out}
-    return {name: value for name, value in told.items() if value}
+    return {"seed": config.seed, **{name: value for name, value in told.items() if value}}
 
 
 @dataclass(frozen=True, slots=True)

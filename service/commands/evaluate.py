@@ -112,7 +112,7 @@ def evaluate(
     if learned is not None and transfer.pair is not None:
         figures |= _transfer(text_model, name, held_out, learned, transfer)
     output = Output.of(as_json)
-    output.write_object(figures if output.is_json else _without_samples(figures))
+    output.write_object(figures if output.is_json else _tabulated(figures))
 
 
 def _read(path: Path, *, limit: int | None = None, require_labels: bool) -> "Dataset":
@@ -163,10 +163,14 @@ def _evaluate(
     return figures
 
 
-def _without_samples(figures: Figures) -> Figures:
-    """What fits a table."""
-    space = {name: value for name, value in figures.get("latent_space", {}).items() if name != "samples"}
-    return {**figures, "latent_space": space} if space else figures
+def _tabulated(figures: Figures) -> Figures:
+    """What one reads: the latent space's main figures beside what they are measured against, and no samples."""
+    from model.latent_space_card import figure_rows
+
+    space = figures.get("latent_space", {})
+    paper = {name: value for name, value in figures.items() if name != "latent_space"}
+    missing = {f"{name}: not measured": why for name, why in space.get("left_out", {}).items()}
+    return {**paper, **figure_rows(space), **missing}
 
 
 def _transfer(

@@ -32,7 +32,7 @@ def test_a_real_model_gives_every_group_and_json(text_model: TextModel) -> None:
     operations = AsServed(text_model, "prefixed")
     figures = measure_latent_space(operations, HELD_OUT, LEARNED, QUICK, lambda *stage: told.append(stage))
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
-    assert figures.keys() == {"judges", *map(str, Group), "samples"}
+    assert figures.keys() == {"seed", "judges", *map(str, Group), "samples"}
     assert figures["walks"]["num_walks"] == 3
     assert figures["draws"]["num_draws"] == 8
     assert figures["analogies"]["no -> yes"]["pairs"] == figures["analogies"]["yes -> no"]["pairs"] == 4
