@@ -124,9 +124,20 @@ def draw_analogies(
     *,
     num_pairs: int = 20,
     num_sentences: int = 50,
+    certainty: float = 0.0,
     seed: int = 0,
 ) -> tuple[list[Pair], list[str]]:
     """Pairs and sentences c, short ones whose label the judge agrees with; no a is a c.
+
+    Args:
+        dataset: Labelled texts, in an order that means nothing.
+        judge: Who agrees.
+        source: The label to come from.
+        target: The label to reach.
+        num_pairs: Pairs at most.
+        num_sentences: Sentences c at most.
+        certainty: How sure the judge must be of a and of b; 0 takes every text it agrees with, tepid ones too.
+        seed: Of the choice.
 
     Raises:
         DatasetError: There are fewer than two sentences of ``source`` or none of ``target``.
@@ -138,18 +149,26 @@ def draw_analogies(
         )
         for label in (source, target)
     }
-    own, others = chosen[source], chosen[target]
-    if len(own) < 2:
+    firsts, others = (_certain(chosen[label], judge, label, certainty) for label in (source, target))
+    if len(chosen[source]) < 2 or not firsts or not others:
         raise DatasetError(
-            f"{dataset.source}: one short text of the label {source!r} that the judge agrees with is too few for "
-            "analogies: give at least two"
+            f"{dataset.source}: {len(firsts)} short texts of the label {source!r} and {len(others)} of {target!r} that "
+            "the judge agrees with are too few for analogies: give at least two and one"
         )
-    num_first = min(num_pairs, len(own) // 2)
-    firsts, sentences = own[:num_first], own[num_first : num_first + num_sentences]
+    firsts = firsts[: min(num_pairs, len(chosen[source]) // 2)]
+    num_first, taken = len(firsts), set(firsts)
+    sentences = [text for text in chosen[source] if text not in taken][:num_sentences]
     num_minimal = -(-num_first // 2)
     minimal = zip(firsts, nearest(firsts[:num_minimal], others), strict=False)
     unrelated = zip(firsts[num_minimal:], others * -(-num_first // len(others)), strict=False)
     return [*(Pair(a, b, True) for a, b in minimal), *(Pair(a, b, False) for a, b in unrelated)], sentences
+
+
+def _certain(texts: Sequence[str], judge: AttributeJudge, label: str, certainty: float) -> list[str]:
+    if not certainty:
+        return list(texts)
+    sure = judge.certainties(texts, label)
+    return [text for text, own in zip(texts, sure, strict=True) if own >= certainty]
 
 
 def nearest(texts: Sequence[str], candidates: Sequence[str]) -> list[str]:

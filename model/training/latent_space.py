@@ -49,6 +49,7 @@ class LatentSpaceConfig:
         num_draws: Texts drawn.
         num_pairs: Pairs (a, b) of analogies for each direction.
         num_sentences: Sentences c that every pair is applied to.
+        pair_certainty: How sure the judge must be of the labels of a and b; 0 takes tepid texts too.
         num_texts: Texts that a changed copy is looked for among, and that units and probe are measured on.
         num_samples: Draws to show; of walks and of each direction a tenth.
         seed: Of every random draw.
@@ -60,6 +61,7 @@ class LatentSpaceConfig:
     num_draws: int = 2000
     num_pairs: int = 20
     num_sentences: int = 50
+    pair_certainty: float = 0.0
     num_texts: int = 2000
     num_samples: int = 50
     seed: int = 0
@@ -202,6 +204,7 @@ def _analogies(run: _Run) -> Figures:
             target,
             num_pairs=run.config.num_pairs,
             num_sentences=run.config.num_sentences,
+            certainty=run.config.pair_certainty,
             seed=run.config.seed,
         )
         direction = measure_direction(

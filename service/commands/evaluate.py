@@ -53,6 +53,10 @@ class LatentSpaceOptions:
     draws: Annotated[int, typer.Option(min=1, help="Texts drawn.", rich_help_panel=_SPACE)] = 2000
     pairs: Annotated[int, typer.Option(min=1, help="Analogies: pairs a, b each way.", rich_help_panel=_SPACE)] = 20
     sentences: Annotated[int, typer.Option(min=1, help="Analogies: texts c a pair.", rich_help_panel=_SPACE)] = 50
+    pair_certainty: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Analogies: how sure the judge is of a and b.", rich_help_panel=_SPACE),
+    ] = 0.0
     samples: Annotated[int, typer.Option(min=1, help="Draws to show; fewer of the rest.", rich_help_panel=_SPACE)] = 50
 
 
@@ -153,6 +157,7 @@ def _evaluate(
         num_draws=space.draws,
         num_pairs=space.pairs,
         num_sentences=space.sentences,
+        pair_certainty=space.pair_certainty,
         num_samples=space.samples,
         seed=measure.seed,
     )

@@ -45,6 +45,28 @@ def test_pairs_and_sentences_have_the_labels_of_their_direction(attribute: Attri
     assert not {pair.a for pair in pairs} & set(sentences)
 
 
+def test_a_certain_judge_leaves_out_tepid_pairs_and_no_sentence_c(attribute: AttributeJudge) -> None:
+    plain, sure = (
+        draw_analogies(HELD_OUT, attribute, "no", "yes", num_pairs=8, num_sentences=500, certainty=certainty)
+        for certainty in (0.0, 0.98)
+    )
+    for pair in sure[0]:
+        assert attribute.certainties([pair.a], "no")[0] >= 0.98
+        assert attribute.certainties([pair.b], "yes")[0] >= 0.98
+    assert any(attribute.certainties([pair.a], "no")[0] < 0.98 for pair in plain[0])
+    assert any(attribute.certainties([text], "no")[0] < 0.98 for text in sure[1])
+    assert not {pair.a for pair in sure[0]} & set(sure[1])
+    with pytest.raises(DatasetError, match="too few"):
+        draw_analogies(HELD_OUT, attribute, "no", "yes", certainty=1.0)
+
+
+def test_certainties_are_what_the_verdict_follows(attribute: AttributeJudge) -> None:
+    texts = HELD_OUT.texts[:40]
+    sure = attribute.certainties(texts, "yes")
+    assert [("no", "yes")[own > 0.5] for own in sure] == attribute.predict(texts)
+    assert attribute.certainties([], "yes") == []
+
+
 def test_pairs_follow_the_seed(attribute: AttributeJudge) -> None:
     first, again, other = (draw_analogies(HELD_OUT, attribute, "no", "yes", seed=seed) for seed in (1, 1, 2))
     assert first == again
