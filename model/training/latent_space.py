@@ -75,10 +75,8 @@ class Judges:
     attribute: AttributeJudge | None
 
     @classmethod
-    def of(cls, learned: Dataset | None, held_out: Dataset) -> "Judges":
+    def of(cls, learned: Dataset, held_out: Dataset) -> "Judges":
         """Learns from ``learned``, which has nothing of ``held_out``."""
-        if learned is None:
-            return cls(None, None)
         learned = _bounded(learned)
         fluency = FluencyJudge.fit(learned.texts, held_out.texts)
         has_labels = len(learned.label_names) > 1 and len(held_out.label_names) > 1
@@ -112,9 +110,11 @@ def measure_latent_space(
         DatasetError: A group that was asked for by name cannot be measured on these data.
     """
     if judges is None:
-        on_stage("judges", 0, 1)
-        judges = Judges.of(learned, held_out)
-        on_stage("judges", 1, 1)
+        judges = Judges(None, None)
+        if learned is not None and _JUDGED.intersection(config.groups or Group):
+            on_stage("judges", 0, 1)
+            judges = Judges.of(learned, held_out)
+            on_stage("judges", 1, 1)
     run = _Run(operations, held_out, learned, judges, config, on_stage)
     figures: Figures = {}
     samples: Figures = {}
@@ -249,6 +249,7 @@ def _forms(run: _Run) -> Figures:
     return {name: asdict(own) for name, own in forms.items() if own is not None}
 
 
+_JUDGED = frozenset({Group.WALKS, Group.DRAWS, Group.ANALOGIES})
 _MEASURES: dict[Group, Callable[[_Run], Figures]] = {
     Group.WALKS: _walks,
     Group.DRAWS: _draws,

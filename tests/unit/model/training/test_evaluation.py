@@ -195,7 +195,6 @@ def test_progress_is_told_by_stage_up_to_the_end(plain: TextModel) -> None:
         "encode": (12, 12),
         "importance samples": (12, 12),
         "decode": (6, 6),
-        "judges": (1, 1),
         "forms": (5, 5),
     }
 
