@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from model.text_model import Encoded
+from adavae.model.text_model import Encoded
 
 
 def _jump(source: str, target: str, steps: int) -> list[str]:

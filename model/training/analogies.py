@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from model.errors import DatasetError
-from model.training.corpus import Dataset
-from model.training.fluency import Fluency, FluencyJudge
-from model.training.operations import Operations
-from model.training.progress import OnDone, tell_no_one
-from model.training.transfer import AttributeJudge, select_short, word_overlap
+from adavae.model.errors import DatasetError
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.fluency import Fluency, FluencyJudge
+from adavae.model.training.operations import Operations
+from adavae.model.training.progress import OnDone, tell_no_one
+from adavae.model.training.transfer import AttributeJudge, select_short, word_overlap
 
 _CANDIDATES = 5000  # sentences of a label that pairs are drawn from at most
 _MAX_LABELS = 6  # between which directions are measured

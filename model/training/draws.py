@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
-from model.errors import DatasetError
-from model.training.fluency import Fluency, FluencyJudge
-from model.training.ngram_model import NgramModel, words_of
-from model.training.operations import Operations
-from model.training.progress import OnDone, tell_no_one
+from adavae.model.errors import DatasetError
+from adavae.model.training.fluency import Fluency, FluencyJudge
+from adavae.model.training.ngram_model import NgramModel, words_of
+from adavae.model.training.operations import Operations
+from adavae.model.training.progress import OnDone, tell_no_one
 
 _TOGETHER = 250  # texts asked for at once
 

@@ -10,19 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.adavae import pad
-from model.errors import DatasetError
-from model.posterior import Posterior
-from model.sampling import Decoding
-from model.stacked import AdapterIndex
-from model.text_model import TextModel
-from model.training import measures
-from model.training.corpus import Dataset
-from model.training.latent_space import LatentSpaceConfig, measure_latent_space
-from model.training.objective import TextBatch, reconstruction_nll
-from model.training.operations import AsServed
-from model.training.progress import OnStage, tell_nobody
-from model.training.transfer import AttributeJudge, measure_transfer, select_short
+from adavae.model.adavae import pad
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.errors import DatasetError
+from adavae.model.parts.posterior import Posterior
+from adavae.model.parts.stacked import AdapterIndex
+from adavae.model.text_model import TextModel
+from adavae.model.training import measures
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.latent_space import LatentSpaceConfig, measure_latent_space
+from adavae.model.training.objective import TextBatch, reconstruction_nll
+from adavae.model.training.operations import AsServed
+from adavae.model.training.progress import OnStage, tell_nobody
+from adavae.model.training.transfer import AttributeJudge, measure_transfer, select_short
 
 _ROWS = 100  # texts in one forward pass
 

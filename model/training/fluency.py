@@ -18,8 +18,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import DatasetError
-from model.training.ngram_model import NgramModel
+from adavae.model.errors import DatasetError
+from adavae.model.training.ngram_model import NgramModel
 
 JUDGE_ORDER = 4  # a fifth word lowers the perplexity of Yelp's test sentences by 0.2 % only
 _LIKE_LENGTH = 200  # real texts that a text is compared with at least, those nearest in length

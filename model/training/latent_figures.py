@@ -13,9 +13,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.posterior import Posterior
-from model.training import measures
-from model.training.operations import Operations
+from adavae.model.parts.posterior import Posterior
+from adavae.model.training import measures
+from adavae.model.training.operations import Operations
 
 _ACTIVE_KL = 0.01  # nats of a unit below which it says nothing
 _DROPPED = 0.2  # share of words a copy lacks

@@ -11,17 +11,17 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import Any
 
-from model.errors import DatasetError
-from model.posterior import Posterior
-from model.training.analogies import Direction, directions_of, draw_analogies, measure_direction, summary
-from model.training.corpus import Dataset
-from model.training.draws import measure_draws
-from model.training.fluency import JUDGE_ORDER, FluencyJudge
-from model.training.latent_figures import COPIES, FORMS, measure_probe, measure_retrieval, measure_units
-from model.training.operations import Operations
-from model.training.progress import OnDone, OnStage, tell_nobody
-from model.training.transfer import AttributeJudge
-from model.training.walks import STEPS, measure_walks
+from adavae.model.errors import DatasetError
+from adavae.model.parts.posterior import Posterior
+from adavae.model.training.analogies import Direction, directions_of, draw_analogies, measure_direction, summary
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.draws import measure_draws
+from adavae.model.training.fluency import JUDGE_ORDER, FluencyJudge
+from adavae.model.training.latent_figures import COPIES, FORMS, measure_probe, measure_retrieval, measure_units
+from adavae.model.training.operations import Operations
+from adavae.model.training.progress import OnDone, OnStage, tell_nobody
+from adavae.model.training.transfer import AttributeJudge
+from adavae.model.training.walks import STEPS, measure_walks
 
 Figures = dict[str, Any]
 _MAX_CHARACTERS = 20_000_000  # of texts that the judges learn from

@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import ConfigError, DatasetError
+from adavae.model.errors import ConfigError, DatasetError
 
 _WORD = re.compile(r"\w+(?=n't)|n't|'\w+|\w+|[^\w\s]")
 _BEGIN, _END, _UNKNOWN = 0, 1, 2  # the first ids of every vocabulary

@@ -10,9 +10,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from model import latent_ops
-from model.sampling import Decoding
-from model.text_model import Encoded, TextModel
+from adavae.model import latent_ops
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.text_model import Encoded, TextModel
 
 _ROWS = 128  # latents decoded in one batch
 _LONGEST = 48  # tokens; the default of every request

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from model.errors import DatasetError
-from model.training.fluency import Fluency, FluencyJudge
-from model.training.ngram_model import words_of
-from model.training.operations import Operations
-from model.training.progress import OnDone, tell_no_one
-from model.training.transfer import word_overlap
+from adavae.model.errors import DatasetError
+from adavae.model.training.fluency import Fluency, FluencyJudge
+from adavae.model.training.ngram_model import words_of
+from adavae.model.training.operations import Operations
+from adavae.model.training.progress import OnDone, tell_no_one
+from adavae.model.training.transfer import word_overlap
 
 STEPS = 11
 _TOGETHER = 20  # walks asked for at once

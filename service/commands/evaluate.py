@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.commands import loading
-from service.commands.options import AdapterOption, DeviceOption, JsonOption, takes
-from service.settings import load_settings
-from service.terminal import Output, progress_display
+from adavae.service import loading
+from adavae.service.commands.options import AdapterOption, DeviceOption, JsonOption, takes
+from adavae.service.commands.terminal import Output, progress_display
+from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
-    from model.text_model import TextModel
-    from model.training.corpus import Dataset
+    from adavae.model.text_model import TextModel
+    from adavae.model.training.corpus import Dataset
 
 Figures = dict[str, Any]
 _SPACE = "What the latent space writes"
@@ -120,7 +120,7 @@ def evaluate(
 
 
 def _read(path: Path, *, limit: int | None = None, require_labels: bool) -> "Dataset":
-    from model.training.corpus import read_dataset
+    from adavae.model.training.corpus import read_dataset
 
     return read_dataset(path, limit=limit, require_labels=require_labels)
 
@@ -135,9 +135,9 @@ def _evaluate(
     space: LatentSpaceOptions,
     on_progress: Callable[[str, int, int], None],
 ) -> Figures:
-    from model.training import latent_space
-    from model.training.evaluation import EvaluationConfig, evaluate
-    from model.training.operations import AsServed
+    from adavae.model.training import latent_space
+    from adavae.model.training.evaluation import EvaluationConfig, evaluate
+    from adavae.model.training.operations import AsServed
 
     own = None if groups is None else tuple(latent_space.Group(group) for group in groups if group is not Group.PAPER)
     figures: Figures = {"adapter": text_model.reference_of(name), "data": held_out.source}
@@ -170,7 +170,7 @@ def _evaluate(
 
 def _tabulated(figures: Figures) -> Figures:
     """What one reads: the latent space's main figures beside what they are measured against, and no samples."""
-    from model.latent_space_card import figure_rows
+    from adavae.model.storage.latent_space_card import figure_rows
 
     space = figures.get("latent_space", {})
     paper = {name: value for name, value in figures.items() if name != "latent_space"}
@@ -181,7 +181,7 @@ def _tabulated(figures: Figures) -> Figures:
 def _transfer(
     text_model: "TextModel", name: str, held_out: "Dataset", learned: "Dataset", options: TransferOptions
 ) -> Figures:
-    from model.training.evaluation import evaluate_transfer
+    from adavae.model.training.evaluation import evaluate_transfer
 
     (source_label, target_label), pair = options.labels or ("", ""), options.pair or ("", "")
     return evaluate_transfer(

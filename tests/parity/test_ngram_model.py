@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from model.training.ngram_model import NgramModel, words_of
+from adavae.model.training.ngram_model import NgramModel, words_of
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from model.errors import DatasetError
-from model.training.analogies import Direction, directions_of, draw_analogies, measure_direction, nearest
-from model.training.corpus import Dataset
-from model.training.fluency import FluencyJudge
-from model.training.transfer import AttributeJudge
+from adavae.model.errors import DatasetError
+from adavae.model.training.analogies import Direction, directions_of, draw_analogies, measure_direction, nearest
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.fluency import FluencyJudge
+from adavae.model.training.transfer import AttributeJudge
 from tests.scripted_operations import ScriptedOperations
 from tests.tiny_text import reviews
 

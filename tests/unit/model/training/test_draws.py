@@ -2,9 +2,9 @@
 
 import pytest
 
-from model.errors import DatasetError
-from model.training.draws import Draws, distinct_2, measure_draws, told_apart
-from model.training.fluency import FluencyJudge
+from adavae.model.errors import DatasetError
+from adavae.model.training.draws import Draws, distinct_2, measure_draws, told_apart
+from adavae.model.training.fluency import FluencyJudge
 from tests.scripted_operations import ScriptedOperations
 from tests.tiny_text import reviews
 

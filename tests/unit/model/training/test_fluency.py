@@ -5,8 +5,8 @@ import random
 import numpy as np
 import pytest
 
-from model.errors import DatasetError
-from model.training.fluency import FluencyJudge
+from adavae.model.errors import DatasetError
+from adavae.model.training.fluency import FluencyJudge
 from tests.tiny_text import reviews
 
 LEARNED, REAL = reviews(2000, seed=1).texts, reviews(1000, seed=2).texts

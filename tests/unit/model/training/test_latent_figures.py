@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
-from model.posterior import Posterior
-from model.training.latent_figures import (
+from adavae.model.parts.posterior import Posterior
+from adavae.model.training.latent_figures import (
     FORMS,
     capitalised,
     halved,
@@ -16,7 +16,7 @@ from model.training.latent_figures import (
     spaced,
     thinned,
 )
-from model.training.ngram_model import words_of
+from adavae.model.training.ngram_model import words_of
 from tests.scripted_operations import ScriptedOperations
 
 

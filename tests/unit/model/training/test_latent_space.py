@@ -6,14 +6,14 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model import latent_ops
-from model.errors import DatasetError
-from model.sampling import Decoding
-from model.text_model import TextModel
-from model.training import latent_space
-from model.training.corpus import Dataset
-from model.training.latent_space import Group, Judges, LatentSpaceConfig, measure_latent_space
-from model.training.operations import AsServed
+from adavae.model import latent_ops
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.errors import DatasetError
+from adavae.model.text_model import TextModel
+from adavae.model.training import latent_space
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.latent_space import Group, Judges, LatentSpaceConfig, measure_latent_space
+from adavae.model.training.operations import AsServed
 from tests.scripted_operations import ScriptedOperations
 from tests.tiny import PREFIXED
 from tests.tiny_text import reviews, tiny_text_model

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from model.errors import ConfigError, DatasetError
-from model.training.ngram_model import NgramModel, words_of
+from adavae.model.errors import ConfigError, DatasetError
+from adavae.model.training.ngram_model import NgramModel, words_of
 
 TEXTS = ["the food was good .", "the food was bad", "a b c a b", "good food , the a", "the food is here", "the end ."]
 NEVER_READ = "zzz"

@@ -2,9 +2,9 @@
 
 import pytest
 
-from model.errors import DatasetError
-from model.training.fluency import FluencyJudge
-from model.training.walks import draw_pairs, edits, longest_step_of, measure_walks, own_share, smoothness_of
+from adavae.model.errors import DatasetError
+from adavae.model.training.fluency import FluencyJudge
+from adavae.model.training.walks import draw_pairs, edits, longest_step_of, measure_walks, own_share, smoothness_of
 from tests.scripted_operations import ScriptedOperations
 from tests.tiny_text import reviews
 
