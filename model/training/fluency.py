@@ -40,8 +40,7 @@ class Fluency:
         slor: Median SLOR, higher is better.
         real_slor: Of real texts.
         worse_by_slor: Share of texts with less SLOR than 95 % of real texts as long; 0.05 for real texts.
-        unknown: Share of words that the judge has never read, ends counted as words: real names, and words that are
-            none.
+        unknown: Share of texts with a word that the judge has never read: a rare name, or a word that is none.
         real_unknown: Of all the real texts.
         perplexity: exp(all nats / all words): the forward perplexity.
     """
@@ -117,8 +116,8 @@ class FluencyJudge:
             slor=float(np.median(own.slor)),
             real_slor=float(np.median(median_slor)),
             worse_by_slor=float((own.slor < least_slor).mean()),
-            unknown=float(own.unknown.sum() / own.lengths.sum()),
-            real_unknown=float(real.unknown.sum() / real.lengths.sum()),
+            unknown=float((own.unknown > 0).mean()),
+            real_unknown=float((real.unknown > 0).mean()),
             perplexity=float(np.exp(own.nats @ own.lengths / own.lengths.sum())),
         )
 

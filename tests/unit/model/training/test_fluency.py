@@ -54,8 +54,8 @@ def test_common_words_have_fewer_nats_and_no_more_slor_than_rare_ones() -> None:
 
 
 def test_words_nobody_reads_are_counted(judge: FluencyJudge) -> None:
-    fluency = judge.measure(["the food was adapore .", "the food was good ."])
-    assert fluency.unknown == pytest.approx(1 / 12)
+    fluency = judge.measure(["the adapore was adapore .", "the food was good ."])
+    assert fluency.unknown == 0.5
 
 
 def test_a_text_stands_beside_real_texts_of_its_own_length(judge: FluencyJudge) -> None:
