@@ -126,6 +126,10 @@ class TextModel:
         priors = {name: FittedPrior.standard(config.latent_size)}
         return cls(AdaVAE(pretrained.backbone, bank), pretrained.tokenizer, {name: 0}, {name: name}, priors)
 
+    def with_prior(self, name: str, prior: FittedPrior) -> Self:
+        """The same model, but that texts of one set are drawn from ``prior``."""
+        return type(self)(self.vae, self.tokenizer, self._slots, self._references, {**self._priors, name: prior})
+
     def reference_of(self, name: str) -> str:
         """``name@version`` of a loaded adapter set."""
         return self._references[name]
