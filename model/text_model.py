@@ -5,7 +5,7 @@ rows of many requests is the engine's business.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
@@ -19,6 +19,7 @@ from adavae.model.errors import ConfigError, LatentShapeError, SequenceTooLong
 from adavae.model.latent import defaults
 from adavae.model.latent.direction import Direction
 from adavae.model.latent.fitted_prior import FittedPrior
+from adavae.model.latent.prior import LatentPrior
 from adavae.model.latent.space import LatentSpace
 from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.likelihood import nats_per_token
@@ -35,6 +36,7 @@ from adavae.model.storage.manifest import check_fits
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.storage.tokenizer import Tokenizer
 
+_DECODE_ROWS = 256  # side by side, candidates counted
 _ENCODE_ROWS = 64  # texts in one forward pass; sorted by length, so that little of it is padding
 
 
@@ -107,6 +109,11 @@ class TextModel:
         space = LatentSpace(name, config.labels, FittedPrior.standard(config.latent_size))
         return cls(AdaVAE(pretrained.backbone, bank), pretrained.tokenizer, {name: 0}, {name: name}, {name: space})
 
+    def with_prior(self, name: str, fitted: FittedPrior, prior: LatentPrior | None = None) -> Self:
+        """The same model, but that the texts of one set lie where these say."""
+        space = replace(self._spaces[name], fitted=fitted, prior=prior)
+        return type(self)(self.vae, self.tokenizer, self._slots, self._references, {**self._spaces, name: space})
+
     def reference_of(self, name: str) -> str:
         """``name@version`` of a loaded adapter set."""
         return self._references[name]
@@ -154,7 +161,7 @@ class TextModel:
     def decode(
         self, z: Tensor, name: str, decodings: Decoding | Sequence[Decoding], steering: Steering = USUAL
     ) -> list[DecodedText]:
-        """One text per row of ``z``, (N, Z), all in one batch.
+        """One text per row of ``z``, (N, Z); no row depends on the others.
 
         Args:
             z: Latent vectors, (N, Z), float32.
@@ -173,7 +180,7 @@ class TextModel:
         if len(z) == 0:
             return []
         each = [decodings] * len(z) if isinstance(decodings, Decoding) else list(decodings)
-        return self._carried_out(writing.decode(self.space_of(name), z.float().cpu(), each, steering), name)
+        return self.carry_out(writing.decode(self.space_of(name), z.float().cpu(), each, steering), name)
 
     def sample(
         self,
@@ -189,7 +196,7 @@ class TextModel:
             ConfigError: A number out of range, or a label that the set does not have.
             AdapterSetMismatch: A label where the set has none, or no prior.
         """
-        return self._carried_out(writing.sample(self.space_of(name), num, decoding, draw, steering), name)
+        return self.carry_out(writing.sample(self.space_of(name), num, decoding, draw, steering), name)
 
     def interpolate(
         self,
@@ -205,7 +212,7 @@ class TextModel:
         plan = moves.interpolate(
             self.space_of(name), source, target, steps=steps, method=method, decoding=decoding, steering=steering
         )
-        return self._carried_out(plan, name)
+        return self.carry_out(plan, name)
 
     def analogy(
         self,
@@ -223,7 +230,7 @@ class TextModel:
         """
         each = [decoding] if isinstance(decoding, Decoding) else list(decoding)
         plan = moves.analogy(self.space_of(name), a, b, c, scale=scale, decodings=each, steering=steering)
-        return self._carried_out(plan, name)
+        return self.carry_out(plan, name)
 
     def variations(
         self,
@@ -244,7 +251,7 @@ class TextModel:
             steering=steering,
             params=[f"text {number}" for number in range(len(texts))],
         )
-        return self._carried_out(plan, name)
+        return self.carry_out(plan, name)
 
     def traverse(
         self,
@@ -260,7 +267,7 @@ class TextModel:
         plan = moves.traverse(
             self.space_of(name), text, direction, steps=steps, between=between, decoding=decoding, steering=steering
         )
-        return self._carried_out(plan, name)
+        return self.carry_out(plan, name)
 
     def space_of(self, name: str) -> LatentSpace:
         """What is known of where a loaded set's texts lie."""
@@ -270,21 +277,21 @@ class TextModel:
         """Draws from where the set's mu lie, (num, Z)."""
         return self.space_of(name).draw(num, seed)
 
-    def _carried_out(self, plan: Plan[Result], name: str) -> Result:
-        """The result of a plan, each of its steps done as it comes."""
+    def carry_out(self, plan: Plan[Result], name: str, *, truncate: bool = False) -> Result:
+        """The result of a plan for one set, each of its steps done as it comes; ``truncate`` as for ``encode``."""
         try:
             step = next(plan)
             while True:
-                step = plan.send(self._done(step, name))
+                step = plan.send(self._done(step, name, truncate=truncate))
         except StopIteration as stop:
             result: Result = stop.value
             return result
 
     @torch.inference_mode()
-    def _done(self, step: Step, name: str) -> object:
+    def _done(self, step: Step, name: str, *, truncate: bool) -> object:
         match step:
             case Encode(texts):
-                return self.encode(texts, name).mu
+                return self.encode(texts, name, truncate=truncate).mu
             case EncodeWritten(texts):
                 return self.encode(texts, name, truncate=True).mu
             case Decode(z, decodings):
@@ -296,15 +303,18 @@ class TextModel:
 
     @torch.inference_mode()
     def _decoded(self, z: Tensor, name: str, decodings: Sequence[Decoding]) -> list[DecodedText]:
-        """One text per row of ``z``, (N, Z), all in one batch."""
         for decoding in decodings:
             if decoding.max_tokens > self.max_text_tokens:
                 rule = f"the backbone writes at most {self.max_text_tokens} tokens"
                 raise ConfigError("max_tokens", decoding.max_tokens, rule)
-        generated = generate(self.vae, self.vae.widened(z), self.index_of(name, len(z)), decodings)
+        generated = []
+        for start in range(0, len(z), _DECODE_ROWS):
+            rows = slice(start, start + _DECODE_ROWS)
+            wide = self.vae.widened(z[rows])
+            generated += generate(self.vae, wide, self.index_of(name, len(wide)), decodings[rows])
         return [
             DecodedText(self.tokenizer.decode(list(row.token_ids)), len(row.token_ids), row.finish_reason, own.numpy())
-            for row, own in zip(generated, z.float().cpu(), strict=True)
+            for row, own in zip(generated, z, strict=True)
         ]
 
     def score(self, texts: Sequence[str]) -> Tensor:

@@ -75,7 +75,8 @@ class LatentPrior:
         """
         if num < 1:
             raise ConfigError("samples", num, "must be at least 1")
-        noise = torch.randn(num, self.latent_size, generator=torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.stack([torch.randn(self.latent_size, generator=generator) for _ in range(num)])
         labels = self._label_ids(label, num)
         if self.network is None:
             z = self._centre_of(labels) + noise @ _square_root(self.covariance).T
@@ -178,8 +179,7 @@ class LatentPrior:
                 raise ConfigError(f"prior.{name}", "NaN or infinite", "must hold finite numbers")
         network = _network_of(flow, Z, K) if flow else None
         prior = cls(**{name: tensor.float() for name, tensor in plain.items()}, network=network)
-        if not bool(torch.isfinite(prior._cholesky).all()):
-            raise ConfigError("prior.covariance", "too large", "must be a covariance matrix")
+        prior.distance(prior.mean.unsqueeze(0))  # a covariance that is none is refused here, not at the first request
         return prior
 
     def _label_ids(self, label: int | None, num: int) -> Tensor:
@@ -205,11 +205,11 @@ class LatentPrior:
         between = torch.einsum("k,ki,kj->ij", self.label_shares.double(), offsets, offsets)
         total = self.covariance.double() + between + torch.diag(self.posterior_variance.double())
         smallest = _SMALLEST_STD**2 * torch.eye(self.latent_size, dtype=torch.float64)
-        try:
-            triangle: Tensor = torch.linalg.cholesky(total + smallest)
-        except torch.linalg.LinAlgError as exc:
-            raise ConfigError("prior.covariance", "not positive", "must be a covariance matrix") from exc
-        return triangle
+        triangle, failed_at = torch.linalg.cholesky_ex(total + smallest)
+        if int(failed_at) or not bool(torch.isfinite(triangle).all()):
+            raise ConfigError("prior.covariance", "not positive", "must be a covariance matrix")
+        lower: Tensor = triangle
+        return lower
 
 
 def _network_of(tensors: Mapping[str, Tensor], latent_size: int, num_labels: int) -> VelocityNetwork:

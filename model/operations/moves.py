@@ -13,7 +13,7 @@ from adavae.model.errors import ConfigError
 from adavae.model.latent import defaults, directions
 from adavae.model.latent.direction import BetweenLabels, BetweenTexts, Dimension, Direction
 from adavae.model.latent.space import LatentSpace
-from adavae.model.latent.steering import Steering, check_scale
+from adavae.model.latent.steering import Settled, Steering, check_scale
 from adavae.model.operations.steps import Plan, computed, decoded, encoded
 from adavae.model.operations.writing import steered, typical, written
 from adavae.model.results import DecodedText, InterpolationStep, TraverseStep
@@ -35,15 +35,38 @@ def interpolate(
     steering: Steering,
 ) -> Plan[list[InterpolationStep]]:
     """``steps`` sentences from ``source`` to ``target``, ends included (paper Section 3.4, Table 5)."""
+    names = ["source", "target"]
+    ways = walks(
+        space, [(source, target)], steps=steps, method=method, decoding=decoding, steering=steering, params=names
+    )
+    (rows,) = yield from ways
+    return rows
+
+
+def walks(
+    space: LatentSpace,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    steps: int,
+    method: Interpolation,
+    decoding: Decoding,
+    steering: Steering,
+    params: Sequence[str],
+) -> Plan[list[list[InterpolationStep]]]:
+    """Many ways side by side, each as it would be gone alone; ``params`` is what each text is called in an error."""
     settled = space.settled(steering, defaults.WALK)
-    ends = yield from encoded([source, target], ["source", "target"])
-    way = latent_ops.interpolate(ends[0], ends[1], steps, method)
-    if settled.refine > 0.0:
-        way = yield from computed(partial(directions.denoised_walk, space, way, settled))
-    else:
-        way = directions.denoised_walk(space, way, settled)
-    rows = yield from written(space, way, [decoding] * steps, settled.candidates)
-    return [InterpolationStep(step / (steps - 1), row) for step, row in enumerate(rows)]
+    latent_ops.taus(steps)
+    ends = yield from encoded([text for pair in pairs for text in pair], params)
+    ways = [latent_ops.interpolate(ends[row], ends[row + 1], steps, method) for row in range(0, len(ends), 2)]
+    denoised = partial(_denoised, space, ways, settled)
+    z = (yield from computed(denoised)) if settled.refine > 0.0 else denoised()
+    rows = yield from written(space, z, [decoding] * len(z), settled.candidates)
+    each = [InterpolationStep(row % steps / (steps - 1), own) for row, own in enumerate(rows)]
+    return [each[start : start + steps] for start in range(0, len(each), steps)]
+
+
+def _denoised(space: LatentSpace, ways: Sequence[Tensor], settled: Settled) -> Tensor:
+    return torch.cat([directions.denoised_walk(space, way, settled) for way in ways])
 
 
 def analogy(
