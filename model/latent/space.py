@@ -69,6 +69,11 @@ class LatentSpace:
             return self.prior.posterior_variance.clamp_min(torch.finfo(torch.float32).tiny)
         return (1.0 - self.std.square()).clamp_min(_LEAST_VARIANCE)
 
+    def posterior_distance(self, z: Tensor, mu: Tensor) -> Tensor:
+        """mean_i (mu_i - z_i)^2 / E[exp(logvar_i)], (...,): how far a text's mu is from a wished z, (..., Z)."""
+        distance: Tensor = ((mu - z).square() / self.posterior_variance).mean(-1)
+        return distance
+
     def settled(self, steering: Steering, default: Settled) -> Settled:
         """What was asked for over what is usual; nothing is refined where nothing can be.
 
