@@ -12,6 +12,7 @@ from torch import Tensor
 
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.results import Classified, DecodedText, InterpolationStep
 from adavae.model.text_model import Encoded
 from adavae.service import loading
@@ -28,6 +29,8 @@ class FakeTextModel:
     references: list[str] = field(default_factory=list)
     device: str | None = None
     decodings: list[Decoding] = field(default_factory=list)
+    steering: Steering = USUAL
+    draw: Draw = ANY
     truncate: bool = False
 
     def load(self, settings: Settings, references: list[str], device: str | None = None) -> "FakeTextModel":
@@ -44,29 +47,46 @@ class FakeTextModel:
         mu = torch.tensor([[float(len(text)), -1.0] for text in texts])
         return Encoded(mu, torch.zeros_like(mu), tuple(len(text.split()) for text in texts), (False,) * len(texts))
 
-    def decode(self, z: Tensor, name: str, decodings: Sequence[Decoding]) -> list[DecodedText]:
+    def decode(
+        self, z: Tensor, name: str, decodings: Sequence[Decoding], steering: Steering = USUAL
+    ) -> list[DecodedText]:
         assert name in self.references
-        self.decodings = list(decodings)
+        self.decodings, self.steering = list(decodings), steering
         return [DecodedText(f"text {row[0]:.0f}", 2, "stop", row.numpy()) for row in z]
 
-    def sample_prior(self, num: int, name: str, seed: int) -> Tensor:
-        assert name in self.references
-        return torch.full((num, Z), float(seed))
+    def sample(self, num: int, name: str, decoding: Decoding, draw: Draw, steering: Steering) -> list[DecodedText]:
+        self.draw = draw
+        return self.decode(torch.full((num, Z), float(decoding.seed)), name, decoding.for_rows(num), steering)
 
     def interpolate(
-        self, source: str, target: str, steps: int, name: str, decoding: Decoding, method: Interpolation
+        self,
+        source: str,
+        target: str,
+        steps: int,
+        name: str,
+        decoding: Decoding,
+        method: Interpolation,
+        steering: Steering,
     ) -> list[InterpolationStep]:
         assert name in self.references
-        self.decodings = [decoding]
+        self.decodings, self.steering = [decoding], steering
         ends = f"{source}>{target} {method}"
         return [InterpolationStep(tau, DecodedText(ends, 2, "stop", np.zeros(Z, np.float32))) for tau in range(steps)]
 
     def analogy(
-        self, a: str, b: str, c: str, name: str, decoding: Sequence[Decoding], scale: float
+        self,
+        a: list[str],
+        b: list[str],
+        c: list[str],
+        name: str,
+        decoding: Sequence[Decoding],
+        scale: float,
+        steering: Steering,
     ) -> list[DecodedText]:
         assert name in self.references
-        self.decodings = list(decoding)
-        return [DecodedText(f"{a}:{b}::{c} {scale}", 2, "length", np.ones(Z, np.float32)) for _ in decoding]
+        self.decodings, self.steering = list(decoding), steering
+        changed = [f"{'+'.join(a)}:{'+'.join(b)}::{own} {scale}" for own in c for _ in decoding]
+        return [DecodedText(text, 2, "length", np.ones(Z, np.float32)) for text in changed]
 
     def classify(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> list[Classified]:
         assert name in self.references
