@@ -6,7 +6,7 @@ Every way in (HTTP, client, command line, library) and every measure reads these
 from adavae.model.latent.steering import Settled
 
 WALK = Settled(refine=0.4, truncation=0.0, candidates=1)
-ANALOGY = Settled(refine=0.2, truncation=1.0, candidates=1)
+ANALOGY = Settled(refine=0.2, truncation=1.0, candidates=1, focus=1.0)
 DRAW = Settled(refine=0.0, truncation=0.95, candidates=1)
 DECODE = Settled(refine=0.0, truncation=1.0, candidates=1)
 TRAVERSE = Settled(refine=0.0, truncation=1.0, candidates=1)
@@ -43,9 +43,6 @@ WALK_NOISE = 0.5
 
 WALK_ROUNDS = 3
 """Of looking for them, for the points that still repeat."""
-
-FOCUS = 1.0
-"""Share of an analogy's direction that is the change of label it shows, where it shows one."""
 
 LABEL_GAIN = 2.4
 """Such a change of label, in distances between the labels' means: greedy decoding crosses over well beyond them."""

@@ -5,7 +5,7 @@ refine nothing, and cannot tell how typical a z is.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NoReturn, Self
 
@@ -85,7 +85,7 @@ class LatentSpace:
             return chosen
         if steering.refine:
             self._refuse("refine")
-        return Settled(refine=0.0, truncation=chosen.truncation, candidates=chosen.candidates)
+        return replace(chosen, refine=0.0)
 
     def label_number(self, label: str, param: str = "label") -> int:
         """Of a label by its name.

@@ -79,7 +79,6 @@ def analogy(
     c: str | Sequence[str],
     *,
     scale: float | None,
-    focus: float | None = None,
     decodings: Sequence[Decoding],
     steering: Steering,
 ) -> Plan[list[DecodedText]]:
@@ -91,14 +90,12 @@ def analogy(
     settled = space.settled(steering, defaults.ANALOGY)
     factor = defaults.SCALE if scale is None else scale
     check_scale("scale", factor)
-    if focus is not None and not 0.0 <= focus <= 1.0:
-        raise ConfigError("focus", focus, "must be in [0, 1]")
     groups = {"a": _listed(a), "b": _listed(b), "c": _listed(c)}
     params = [name for own, given in zip("abc", (a, b, c), strict=True) for name in _params(own, given)]
     mu = yield from encoded([text for texts in groups.values() for text in texts], params)
     num_a, num_changed = len(groups["a"]), len(groups["a"]) + len(groups["b"])
     z_a, z_b = mu[:num_a].mean(0), mu[num_a:num_changed].mean(0)
-    z = mu[num_changed:] + factor * directions.changed(space, z_a, z_b, defaults.FOCUS if focus is None else focus)
+    z = mu[num_changed:] + factor * directions.changed(space, z_a, z_b, settled.focus)
     z = yield from steered(space, z, settled)
     each = z.repeat_interleave(len(decodings), dim=0)
     return (yield from written(space, each, list(decodings) * len(z), settled.candidates))

@@ -36,11 +36,13 @@ class DecodingOptions(TypedDict, total=False):
 
 
 class SteeringOptions(TypedDict, total=False):
-    """Where z is led before it is decoded, and of how many texts the best is taken; see ``Steering``."""
+    """Where z is led before it is decoded, and of how many texts the best is taken; see ``Steering``; ``focus`` is an
+    analogy's alone."""
 
     refine: float
     truncation: float
     candidates: int
+    focus: float
 
 
 class DrawOptions(SteeringOptions, total=False):

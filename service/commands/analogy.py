@@ -14,6 +14,7 @@ from adavae.service.commands.options import (
     CandidatesOption,
     DecodingOptions,
     DeviceOption,
+    FocusOption,
     JsonOption,
     RefineOption,
     TruncationOption,
@@ -56,6 +57,7 @@ def analogy(
     refine: RefineOption = None,
     truncation: TruncationOption = None,
     candidates: CandidatesOption = None,
+    focus: FocusOption = None,
     adapter: AdapterOption = None,
     with_z: WithZOption = False,
     device: DeviceOption = None,
@@ -66,7 +68,7 @@ def analogy(
     groups = _groups(texts, a_file, b_file, c_file)
     if samples > 1 and decoding.strategy != "sample":
         raise typer.BadParameter(f"--strategy {decoding.strategy} has one answer only: add --strategy sample")
-    chosen, steering = decoding.to_decoding(), steering_of(refine, truncation, candidates)
+    chosen, steering = decoding.to_decoding(), steering_of(refine, truncation, candidates, focus)
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
     records = _analogy(text_model, groups, scale, samples, name, chosen, steering, with_z=with_z)

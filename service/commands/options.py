@@ -83,6 +83,10 @@ DepthOption = Annotated[
     float | None,
     typer.Option("--truncation", help="0 to 1: draw the walk's middle in; the measured best if left out."),
 ]
+FocusOption = Annotated[
+    float | None,
+    typer.Option("--focus", help="0 takes b - a as it is, 1 the change of label in it; the measured best if left out."),
+]
 CandidatesOption = Annotated[
     int | None,
     typer.Option("--candidates", help="Texts written for each z, the best shown; the measured best if left out."),
@@ -90,11 +94,14 @@ CandidatesOption = Annotated[
 
 
 def steering_of(
-    refine: float | None = None, truncation: float | None = None, candidates: int | None = None
+    refine: float | None = None,
+    truncation: float | None = None,
+    candidates: int | None = None,
+    focus: float | None = None,
 ) -> Steering:
     """The model's own form; raises typer.BadParameter where a value is out of range."""
     with usage_errors():
-        return Steering(refine=refine, truncation=truncation, candidates=candidates)
+        return Steering(refine=refine, truncation=truncation, candidates=candidates, focus=focus)
 
 
 def takes(options_type: type, parameter: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

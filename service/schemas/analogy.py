@@ -8,7 +8,7 @@ from adavae.service.schemas.body import Body
 from adavae.service.schemas.decoding import DecodeUsage, DecodingBody
 from adavae.service.schemas.fields import AdapterName, IncludeZ, TextOrTexts
 from adavae.service.schemas.reply import ListReply
-from adavae.service.schemas.steering import Candidates, LatentRow, Refine, Truncation
+from adavae.service.schemas.steering import Candidates, Focus, LatentRow, Refine, Truncation
 
 
 class AnalogyBody(Body):
@@ -39,13 +39,14 @@ class AnalogyBody(Body):
     refine: Refine = None
     truncation: Truncation = None
     candidates: Candidates = None
+    focus: Focus = None
     adapter: AdapterName | None = None
     decoding: DecodingBody = DecodingBody()
     include: IncludeZ = Field(default=[])
 
     @property
     def steering(self) -> Steering:
-        return Steering(refine=self.refine, truncation=self.truncation, candidates=self.candidates)
+        return Steering(refine=self.refine, truncation=self.truncation, candidates=self.candidates, focus=self.focus)
 
 
 class AnalogyRow(LatentRow):

@@ -33,6 +33,15 @@ Depth = Annotated[
         "ends stay what they are. The measured best if left out.",
     ),
 ]
+Focus = Annotated[
+    float | None,
+    Field(
+        ge=0.0,
+        le=1.0,
+        description="0 takes b - a as it is; 1, where that crosses from one of the set's labels to another, the way "
+        "between these labels alone, so that more of c is kept.",
+    ),
+]
 Candidates = Annotated[
     int | None,
     Field(
