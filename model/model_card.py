@@ -19,6 +19,7 @@ _FIGURES = {
     "au": "active units",
     "ppl": "perplexity a word",
     "ppl_rows": "texts it was measured on",
+    "ppl_truncated": "of these cut to the context",
     "importance_samples": "importance samples",
     "rows": "texts",
     "decoded_rows": "texts decoded",

@@ -20,6 +20,7 @@ from model.training import measures
 from model.training.corpus import Dataset
 from model.training.interpolation import measure_interpolation
 from model.training.objective import TextBatch, reconstruction_nll
+from model.training.texts_read import TextsRead
 from model.training.transfer import AttributeJudge, measure_transfer, select_short
 
 _ROWS = 100  # texts in one forward pass
@@ -81,16 +82,16 @@ def evaluate(
     Returns:
         One JSON object: nats are per text, ``ppl`` is per whitespace word.
     """
-    micros, is_truncated = _micro_batches(text_model, name, dataset)
+    read = TextsRead.of(text_model, dataset.texts)
+    micros = _micro_batches(text_model, name, read)
     posterior, nll = _encode_and_reconstruct(text_model, micros, len(dataset.texts), config, on_progress)
     kl = posterior.kl_to_prior().sum(-1)
-    words = torch.tensor([len(text.split()) + 1 for text in dataset.texts])
     figures: dict[str, Any] = {
         "adapter": text_model.reference_of(name),
         "data": dataset.source,
         "data_digest": dataset.digest,
         "rows": len(dataset.texts),
-        "truncated": sum(is_truncated),
+        "truncated": sum(read.is_truncated),
         "neg_elbo": float((nll + kl).mean()),
         "reconstruction_nats": float(nll.mean()),
         "kl": float(kl.mean()),
@@ -100,10 +101,11 @@ def evaluate(
         "latent_size": text_model.config_of(name).latent_size,
     }
     if config.num_importance_samples:
-        first = dataset.rows(range(min(len(dataset.texts), config.max_importance_rows)), dataset.source)
+        first = read.rows(range(min(len(dataset.texts), config.max_importance_rows)))
         weighted = _importance_weighted(text_model, name, first, posterior, config, on_progress)
-        figures["ppl"] = float(measures.perplexity_per_word(weighted, words[: len(weighted)]))
+        figures["ppl"] = float(measures.perplexity_per_word(weighted, first.num_words))
         figures["ppl_rows"] = len(weighted)
+        figures["ppl_truncated"] = sum(first.is_truncated)
         figures["importance_samples"] = config.num_importance_samples
     if config.max_decoded:
         figures |= _reconstructions(text_model, name, dataset, posterior.mu, config, on_progress)
@@ -169,16 +171,16 @@ def evaluate_transfer(
     }
 
 
-def _micro_batches(text_model: TextModel, name: str, dataset: Dataset) -> tuple[list[_Micro], tuple[bool, ...]]:
-    """The dataset in batches of similar length."""
-    token_ids, is_truncated = text_model.token_ids(dataset.texts, truncate=True)
+def _micro_batches(text_model: TextModel, name: str, read: TextsRead) -> list[_Micro]:
+    """The texts in batches of similar length."""
+    token_ids = read.token_ids
     by_length = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
     micros = []
     for start in range(0, len(by_length), _ROWS):
         rows = by_length[start : start + _ROWS]
         ids, mask = pad([token_ids[row] for row in rows], text_model.tokenizer.eos_token_id, text_model.device)
         micros.append(_Micro(rows, TextBatch(ids, mask), text_model.index_of(name, len(rows))))
-    return micros, is_truncated
+    return micros
 
 
 @torch.inference_mode()
@@ -206,14 +208,14 @@ def _encode_and_reconstruct(
 def _importance_weighted(
     text_model: TextModel,
     name: str,
-    dataset: Dataset,
+    read: TextsRead,
     posterior: Posterior,
     config: EvaluationConfig,
     on_progress: OnStage,
 ) -> Tensor:
     """-log p(x) of each text by K importance samples, (N,), nats; ``posterior`` has at least these N rows."""
-    micros, _ = _micro_batches(text_model, name, dataset)
-    weighted = torch.empty(len(dataset.texts))
+    micros = _micro_batches(text_model, name, read)
+    weighted = torch.empty(len(read.token_ids))
     generator = _generator(config.seed + 1)
     for micro in _counted("importance samples", micros, len(weighted), on_progress):
         own = Posterior(posterior.mu[micro.rows], posterior.logvar[micro.rows])

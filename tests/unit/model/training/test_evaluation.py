@@ -180,6 +180,19 @@ def test_a_text_longer_than_the_context_is_cut_and_counted(plain: TextModel) -> 
     assert (figures["rows"], figures["truncated"]) == (3, 1)
 
 
+def test_perplexity_of_cut_texts_counts_the_words_that_were_read(plain: TextModel) -> None:
+    """The likelihood covered the cut text, the divisor all its words: long texts seemed to be predicted well."""
+    long = [f"{start} food was good and the staff was lovely . " * 20 for start in ("the", "our", "my", "this")]
+    token_ids, is_truncated = plain.token_ids(long, truncate=True)
+    cut = [plain.tokenizer.decode(row) for row in token_ids]
+    config = replace(ONLY_LIKELIHOOD, num_importance_samples=3)
+    figures = evaluate(plain, "plain", Dataset.of(long, None, "x"), config)
+    beforehand = evaluate(plain, "plain", Dataset.of(cut, None, "x"), config)
+    assert all(is_truncated)
+    assert figures["ppl"] == pytest.approx(beforehand["ppl"], rel=1e-5)
+    assert (figures["ppl_truncated"], beforehand["ppl_truncated"]) == (4, 0)
+
+
 def test_progress_is_told_by_stage_up_to_the_end(plain: TextModel) -> None:
     told: list[tuple[str, int, int]] = []
     evaluate(plain, "plain", reviews(12), QUICK, lambda *stage: told.append(stage))
