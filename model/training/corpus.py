@@ -143,6 +143,11 @@ def _parse_tsv(path: Path, text: str) -> Iterator[_Row]:
             f"{path}:{header_line}: the header must name the tab-separated columns label and text once each, it reads "
             f"{header[:80]!r}: add it; texts without labels go into a .txt file"
         )
+    if unknown := sorted(set(columns) - {"text", "label"}):
+        raise DatasetError(
+            f"{path}:{header_line}: has the columns {unknown}, only label and text are read: remove them, or join what "
+            "belongs to one text into its column text"
+        )
     text_column, label_column = columns.index("text"), columns.index("label")
     for number, line in lines:
         cells = line.split("\t")
