@@ -76,7 +76,8 @@ class TrainingConfig:
         patience: Validations without improvement after which the run stops early.
         checkpoint_every: Steps between checkpoints.
         init_from: ``name@version`` of the adapter set whose tensors the run begins with; None begins afresh.
-        is_full_fine_tuning: Train every weight of two backbones instead: a baseline that is never served.
+        is_full_fine_tuning: Steps train every weight of two backbones instead: what a step is timed against. There
+            is no such set to store, measure or serve, so that ``loop.train`` refuses it.
     """
 
     adapter: AdapterConfig = field(default_factory=AdapterConfig)

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from model.adapters import AdapterBank
 from model.adavae import AdaVAE, pad
-from model.errors import CheckpointMismatch, TrainingDiverged, TrainingInterrupted
+from model.errors import CheckpointMismatch, ConfigError, TrainingDiverged, TrainingInterrupted
 from model.pretrained import PretrainedBackbone
 from model.training.checkpoint import (
     Checkpoint,
@@ -321,7 +321,11 @@ def train(
         TrainingDiverged: The loss is no longer finite.
         TrainingInterrupted: ``should_stop`` said so.
         CheckpointMismatch: ``resume`` found the checkpoint of another run.
+        ConfigError: Full fine-tuning, whose result is two backbones and no adapter set.
     """
+    if config.is_full_fine_tuning:
+        rule = "is for timing single steps: an adapter set cannot hold the two tuned backbones; leave it out"
+        raise ConfigError("is_full_fine_tuning", True, rule)
     run = TrainingRun(config, pretrained, texts, validation, directory, initial)
     is_resumed = resume and run.resume()
     report = Report(run, directory / "metrics.jsonl", on_progress, is_resumed=is_resumed)

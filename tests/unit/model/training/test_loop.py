@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.errors import CheckpointMismatch, TrainingDiverged, TrainingInterrupted
+from model.errors import CheckpointMismatch, ConfigError, TrainingDiverged, TrainingInterrupted
 from model.pretrained import PretrainedBackbone
 from model.training.config import BetaSchedule, Precision, TrainingConfig
 from model.training.loop import TokenizedTexts, TrainingRun, train
@@ -137,6 +137,14 @@ def test_the_backbone_never_changes_but_in_full_fine_tuning(tmp_path: Path) -> N
         assert moved is is_full
     for name, tensor in pretrained.backbone.named_parameters():
         assert torch.equal(tensor, before[name])
+
+
+def test_full_fine_tuning_makes_no_adapter_set(tmp_path: Path) -> None:
+    """The tuned backbones were thrown away, and what was left was measured over the frozen one."""
+    config = replace(CONFIG, is_full_fine_tuning=True, max_steps=1)
+    with pytest.raises(ConfigError, match=r"is_full_fine_tuning is True: .*adapter set cannot hold"):
+        train(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_patience_ends_a_run_that_no_longer_improves(tmp_path: Path) -> None:
