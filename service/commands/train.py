@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -22,7 +23,7 @@ from service.settings import Settings, load_settings
 from service.terminal import Output, ProgressDisplay, Record, progress_display, say
 
 if TYPE_CHECKING:
-    from model.adapter_set import AdapterSet
+    from model.adapter_set import AdapterSet, Manifest
     from model.pretrained import PretrainedBackbone
     from model.training.progress import Progress
     from model.training.run import TrainingRequest
@@ -148,6 +149,12 @@ def _train(
     resume: bool,
 ) -> "AdapterSet":
     from model.training.run import train_adapter_set
+    from service.jobs.verdict import judge_head
+
+    @contextmanager
+    def publishing(manifest: "Manifest") -> Iterator[None]:
+        judge_head(manifest.metrics, manifest.config.labels)
+        yield
 
     try:
         with progress_display() as display, stop_on_signal() as should_stop:
@@ -160,6 +167,7 @@ def _train(
                 on_progress=_shown_on(display),
                 on_evaluation=_measuring_on(display, should_stop),
                 should_stop=should_stop,
+                publishing=publishing,
             )
     except TrainingInterrupted as exc:
         raise checkpoints.with_remedy(exc) from exc

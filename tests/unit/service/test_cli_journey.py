@@ -8,13 +8,15 @@ import pytest
 
 from model.config import BackboneConfig
 from model.pretrained import save_backbone
+from model.training import run as training_run
 from model.training.corpus import Dataset
 from model.training.pretrain import fresh_backbone
 from model.training.token_windows import train_tokenizer
 from tests.unit.service.conftest import Outcome, RunCommand
 
-_TEXTS = [f"the {noun} was {word} ." for noun in ("food", "place", "staff", "room") for word in ("good", "bad", "fine")]
-_LABELS = ["bad" if "bad" in text else "good" for text in _TEXTS]
+_NOUNS, _WORDS = ("food", "place", "staff", "room"), ("good", "bad", "fine", "vile")
+_TEXTS = [f"the {noun} was {word} ." for noun in _NOUNS for word in _WORDS]
+_LABELS = ["bad" if text.split()[3] in ("bad", "vile") else "good" for text in _TEXTS]
 _SIZES = {
     "latent-size": 4,
     "adapter-size": 4,
@@ -68,6 +70,17 @@ def test_a_trained_set_is_found_by_every_command(run_command: RunCommand, data: 
     assert [each["tau"] for each in walked] == [0.0, 0.25, 0.5, 0.75, 1.0]
     assert len(_records(run_command("analogy", *_TEXTS[:3], "--max-tokens", "5"))) == 1
     assert _records(run_command("classify", _TEXTS[0]))[0]["label"] in {"good", "bad"}
+
+
+def test_a_head_that_is_worse_than_the_commonest_label_is_not_installed(
+    run_command: RunCommand, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was published as a success."""
+    monkeypatch.setattr(training_run, "_majority_share", lambda _: 0.99)
+    outcome = run_command("train", str(data), "--name", "mine", "--validation", str(data), *_SMALL)
+    assert (outcome.exit_code, outcome.out) == (1, "")
+    assert "no better than always naming the commonest label" in outcome.err
+    assert _records(run_command("adapters", "list")) == []
 
 
 def test_evaluate_gives_one_object_with_every_figure(run_command: RunCommand, data: Path) -> None:

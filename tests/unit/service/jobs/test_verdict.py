@@ -62,7 +62,10 @@ def test_a_latent_without_active_units_has_collapsed_unless_there_are_too_few_te
         ({"accuracy": 0.5, "macro_f1": 0.5}, "head_at_chance"),
         ({"accuracy": 0.99, "macro_f1": 0.4975, "majority_share": 0.99}, "head_at_chance"),
         ({"accuracy": 0.99, "macro_f1": 0.7, "majority_share": 0.99}, None),
-        ({"accuracy": 0.0, "macro_f1": 0.0, "rows": 19}, None),
+        ({"accuracy": 0.0, "macro_f1": 0.0, "rows": 19}, "head_at_chance"),
+        ({"accuracy": 9 / 19, "macro_f1": 0.4, "rows": 19}, None),  # as low by chance in 50 runs of 100
+        ({"accuracy": 1 / 3, "macro_f1": 0.25, "rows": 6, "majority_share": 2 / 3}, None),  # in 10 of 100
+        ({"accuracy": 1 / 6, "macro_f1": 0.25, "rows": 6, "majority_share": 2 / 3}, "head_at_chance"),  # in 2 of 100
     ],
 )
 def test_a_head_has_to_beat_the_commonest_label(figures: dict[str, float], code: str | None) -> None:
