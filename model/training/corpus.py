@@ -15,10 +15,12 @@ from pathlib import Path
 
 from model.errors import DatasetError, SequenceTooLong
 from model.tokenizer import Tokenizer
+from model.training.token_rows import TokenRows
 
 MAX_BYTES = 1024**3  # decompressed
 MAX_LABELS = 1000
 MAX_LABEL_CHARACTERS = 100
+_TOKENIZED_TOGETHER = 2000  # texts
 _BOUNDARY_MARKS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
 
@@ -217,10 +219,15 @@ def _is_storable(text: str) -> bool:
         return False
 
 
-def split_validation(dataset: Dataset, fraction: float = 0.05, seed: int = 0) -> tuple[Dataset, Dataset]:
+def split_validation(dataset: Dataset, fraction: float | None = None, seed: int = 0) -> tuple[Dataset, Dataset]:
     """Training and validation texts, each label in both about as often; copies of one text never stand on both sides.
 
     At least one text goes to each side, at most about 2,000 to validation.
+
+    Args:
+        dataset: The texts.
+        fraction: Share of the texts that is held back; None is ``validation_share``.
+        seed: Of the draw.
 
     Raises:
         DatasetError: All texts are copies of one.
@@ -231,13 +238,18 @@ def split_validation(dataset: Dataset, fraction: float = 0.05, seed: int = 0) ->
     if len(groups) < 2:
         raise DatasetError(f"{dataset.source}: all texts are copies of one; at least two different ones are needed")
     ordered = _shuffled_by_label(dataset, list(groups.values()), seed)
-    share = min(fraction, 2000 / len(dataset.texts))
+    share = min(validation_share(len(dataset.texts)) if fraction is None else fraction, 2000 / len(dataset.texts))
     wanted = min(len(ordered) - 1, max(1, round(share * len(ordered))))
     # Evenly spaced groups of a list ordered by label hold each label in proportion.
     chosen = [ordered[(2 * number + 1) * len(ordered) // (2 * wanted)] for number in range(wanted)]
     held = {row for group in chosen for row in group}
     training = [row for row in range(len(dataset.texts)) if row not in held]
     return dataset.rows(training, dataset.source), dataset.rows(sorted(held), dataset.source)
+
+
+def validation_share(num_texts: int) -> float:
+    """A twentieth; of few texts more, until there are a hundred, but never more than a fifth."""
+    return max(0.05, min(0.2, 100 / num_texts))
 
 
 def _shuffled_by_label(dataset: Dataset, groups: list[list[int]], seed: int) -> list[list[int]]:
@@ -247,7 +259,7 @@ def _shuffled_by_label(dataset: Dataset, groups: list[list[int]], seed: int) -> 
     return groups if labels is None else sorted(groups, key=lambda group: labels[group[0]])
 
 
-def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncate: bool) -> tuple[list[list[int]], int]:
+def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncate: bool) -> tuple[TokenRows, int]:
     """Token ids of every text.
 
     Args:
@@ -263,18 +275,27 @@ def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncat
         SequenceTooLong: A text is longer, and ``truncate`` is not set.
         DatasetError: The tokenizer leaves nothing of a text.
     """
-    rows = tokenizer.encode_many(dataset.texts)
-    if [] in rows:
-        raise DatasetError(f"{dataset.source}:{dataset.line_of(rows.index([]))}: has no tokens: remove the line")
-    too_long = [number for number, row in enumerate(rows) if len(row) > max_tokens]
+    tokens, too_long, longest = TokenRows(), 0, (0, 0)
+    for number, row in enumerate(_encoded(dataset, tokenizer)):
+        if not row:
+            raise DatasetError(f"{dataset.source}:{dataset.line_of(number)}: has no tokens: remove the line")
+        if len(row) > max_tokens:
+            too_long, longest = too_long + 1, max(longest, (len(row), -number))
+        tokens.append(row[:max_tokens])
     if too_long and not truncate:
-        longest = max(too_long, key=lambda row: len(rows[row]))
+        length, number = longest
         raise SequenceTooLong(
-            f"{dataset.source}:{dataset.line_of(longest)}: has {len(rows[longest]):,} tokens, the limit is "
-            f"{max_tokens:,} (texts that are too long: {len(too_long):,}; this is the longest): shorten them, or allow "
+            f"{dataset.source}:{dataset.line_of(-number)}: has {length:,} tokens, the limit is "
+            f"{max_tokens:,} (texts that are too long: {too_long:,}; this is the longest): shorten them, or allow "
             "truncation (--truncate)"
         )
-    return [row[:max_tokens] for row in rows], len(too_long)
+    return tokens, too_long
+
+
+def _encoded(dataset: Dataset, tokenizer: Tokenizer) -> Iterator[list[int]]:
+    """Some texts at a time, because the tokenizer takes many times the memory of their tokens."""
+    for start in range(0, len(dataset.texts), _TOKENIZED_TOGETHER):
+        yield from tokenizer.encode_many(dataset.texts[start : start + _TOKENIZED_TOGETHER])
 
 
 class Batches:

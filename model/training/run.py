@@ -206,7 +206,7 @@ def _majority_share(dataset: Dataset) -> float:
 def trained_tokens(config: TrainingConfig, texts: TokenizedTexts, steps: int) -> int:
     """Target tokens of the first ``steps`` batches, each text's end included."""
     lengths = [len(row) + 1 for row in texts.token_ids]
-    batches = Batches(lengths, batch_size=config.batch_size, seed=config.seed)
+    batches = Batches(lengths, batch_size=config.batch_size_for(len(lengths)), seed=config.seed)
     num_epochs, rest = divmod(steps, batches.batches_per_epoch)
     begun = [row for step in range(steps - rest, steps) for row in batches.rows_at(step)]
     return num_epochs * sum(lengths) + sum(lengths[row] for row in begun)

@@ -111,14 +111,20 @@ class Hyperparameters(BaseModel):
         try:
             preset = preset_config(Preset(self.preset), backbone)
             adapter = replace(preset.adapter, **self._given("latent_size", "adapter_size"))
+            exact = self._exactly()
             own = self._given("batch_size", "free_bits", "beta", "word_dropout", "head_weight", "validations")
-            return replace(preset, adapter=adapter, seed=seed, **own, **self._length(), **self._rate(preset))
+            return replace(preset, adapter=adapter, seed=seed, **own, **exact, **self._length(), **self._rate(preset))
         except ConfigError as exc:
             param = f"hyperparameters.{_WIRE_NAMES.get(exc.field, exc.field)}"
             raise InvalidRequest(str(exc), param=param) from exc
 
     def _given(self, *names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def _exactly(self) -> dict[str, Any]:
+        """What was asked for is not stretched where texts are few."""
+        has_epochs = self.n_epochs is not None or self.epochs is not None
+        return ({"min_steps": 0} if has_epochs else {}) | ({"min_batches": 1} if self.batch_size is not None else {})
 
     def _length(self) -> dict[str, Any]:
         epochs = self.n_epochs if self.n_epochs is not None else self.epochs

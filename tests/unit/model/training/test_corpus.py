@@ -212,13 +212,23 @@ def test_two_texts_are_split_into_one_and_one() -> None:
     assert len(train.texts) == 1
 
 
+@pytest.mark.parametrize(
+    ("num_texts", "held"), [(2, 1), (10, 2), (30, 6), (100, 20), (300, 60), (1000, 100), (3000, 150), (50_000, 2000)]
+)
+def test_of_few_texts_a_larger_share_is_held_back(num_texts: int, held: int) -> None:
+    """A twentieth of 100 texts left five to judge a head by."""
+    dataset = Dataset.of([f"text {row}" for row in range(num_texts)], None, "file")
+    assert len(split_validation(dataset)[1].texts) == held
+
+
 def test_copies_of_one_text_cannot_be_split() -> None:
     with pytest.raises(DatasetError, match="copies of one"):
         split_validation(Dataset.of(["a", " A"], None, "file"), 0.5, seed=0)
 
 
 def test_token_ids_are_those_of_the_tokenizer() -> None:
-    assert tokenize(Dataset.of(["a bb", "ccc"], None, "file"), _Words(), 2, truncate=False) == ([[1, 2], [3]], 0)
+    tokens, num_cut = tokenize(Dataset.of(["a bb", "ccc"], None, "file"), _Words(), 2, truncate=False)
+    assert (list(tokens), num_cut) == ([[1, 2], [3]], 0)
 
 
 def test_a_text_that_is_too_long_is_named_by_the_line_of_its_file_even_after_a_split(tmp_path: Path) -> None:
@@ -226,7 +236,8 @@ def test_a_text_that_is_too_long_is_named_by_the_line_of_its_file_even_after_a_s
     dataset = read_dataset(path).rows([2, 3, 1], "a.txt")
     with pytest.raises(SequenceTooLong, match=r"a.txt:5: has 4 tokens, the limit is 2 \(.*too long: 2; .*--truncate"):
         tokenize(dataset, _Words(), 2, truncate=False)
-    assert tokenize(dataset, _Words(), 2, truncate=True) == ([[1, 1], [1, 1], [1, 1]], 2)
+    tokens, num_cut = tokenize(dataset, _Words(), 2, truncate=True)
+    assert (list(tokens), num_cut) == ([[1, 1], [1, 1], [1, 1]], 2)
 
 
 def test_a_text_without_tokens_is_refused() -> None:
