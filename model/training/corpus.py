@@ -48,8 +48,7 @@ class Dataset:
     ) -> "Dataset":
         own_lines = None if lines is None else tuple(lines)
         own_labels = None if labels is None else tuple(labels)
-        digest = hashlib.sha256(json.dumps([list(texts), own_labels], ensure_ascii=False).encode()).hexdigest()
-        return cls(tuple(texts), own_labels, digest, source, own_lines)
+        return cls(tuple(texts), own_labels, _digest(texts, own_labels), source, own_lines)
 
     def rows(self, chosen: Sequence[int], source: str) -> "Dataset":
         """The dataset made of some rows of this one."""
@@ -64,6 +63,21 @@ class Dataset:
     def label_names(self) -> tuple[str, ...]:
         """Every label once, sorted; empty without labels."""
         return tuple(sorted(set(self.labels))) if self.labels is not None else ()
+
+
+def _digest(texts: Sequence[str], labels: Sequence[str] | None) -> str:
+    """sha256 of ``[texts, labels]`` as JSON, made text by text so that the whole of it never stands in memory."""
+    digest = hashlib.sha256()
+    for number, column in enumerate((texts, labels)):
+        digest.update(b", " if number else b"[")
+        if column is None:
+            digest.update(b"null")
+            continue
+        for place, text in enumerate(column):
+            digest.update(((", " if place else "[") + json.dumps(text, ensure_ascii=False)).encode())
+        digest.update(b"]" if column else b"[]")
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,12 @@ from model.text_model import TextModel
 from model.training import measures
 from model.training.corpus import Dataset
 from model.training.interpolation import measure_interpolation
+from model.training.micro_batches import micro_batches
 from model.training.objective import TextBatch, reconstruction_nll
 from model.training.texts_read import TextsRead
 from model.training.transfer import AttributeJudge, measure_transfer, select_short
 
-_ROWS = 100  # texts in one forward pass
+_ROWS, _TOKENS = 100, 8192  # at most, in one forward pass
 
 OnStage = Callable[[str, int, int], None]
 """Told the stage of measuring, and how many texts of how many are done."""
@@ -173,13 +174,13 @@ def evaluate_transfer(
 
 def _micro_batches(text_model: TextModel, name: str, read: TextsRead) -> list[_Micro]:
     """The texts in batches of similar length."""
-    token_ids = read.token_ids
-    by_length = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
-    micros = []
-    for start in range(0, len(by_length), _ROWS):
-        rows = by_length[start : start + _ROWS]
-        ids, mask = pad([token_ids[row] for row in rows], text_model.tokenizer.eos_token_id, text_model.device)
-        micros.append(_Micro(rows, TextBatch(ids, mask), text_model.index_of(name, len(rows))))
+    token_ids, micros = read.token_ids, []
+    for group in micro_batches(range(len(token_ids)), [len(row) for row in token_ids], _TOKENS):
+        for start in range(0, len(group), _ROWS):
+            rows = group[start : start + _ROWS]
+            ids, mask = pad([token_ids[row] for row in rows], text_model.tokenizer.eos_token_id, text_model.device)
+            batch = TextBatch(ids, mask, lengths=tuple(len(token_ids[row]) for row in rows))
+            micros.append(_Micro(rows, batch, text_model.index_of(name, len(rows))))
     return micros
 
 

@@ -3,12 +3,12 @@
 Gradients add up over the micro-batches of a step, so that the bound changes no result but the order of random draws.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 _AS_LARGE_AS_ATTENTION = 512  # tokens at which a token's attention scores take the memory of its other activations
 
 
-def micro_batches(rows: Iterable[int], lengths: Sequence[int], max_tokens: int) -> list[list[int]]:
+def micro_batches(rows: Iterable[int], lengths: Sequence[int] | Mapping[int, int], max_tokens: int) -> list[list[int]]:
     """Groups of rows of similar length, the shortest first.
 
     Args:

@@ -28,9 +28,10 @@ from model.training.config import Preset, TrainingConfig
 from model.training.corpus import Batches, Dataset, read_dataset, split_validation, tokenize
 from model.training.evaluation import EvaluationConfig, OnStage, evaluate, tell_nobody
 from model.training.loop import TokenizedTexts, TrainingResult, train
+from model.training.micro_batches import micro_batches
 from model.training.progress import OnProgress
 
-_MAX_PRIOR_ROWS, _CHUNK_ROWS = 5000, 128
+_MAX_PRIOR_ROWS, _PRIOR_TOKENS = 5000, 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,17 +68,30 @@ class TrainingRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class DataOrigin:
+    """What is told of the training texts; of the texts themselves only the token ids are kept."""
+
+    source: str
+    rows: int
+    digest: str
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "DataOrigin":
+        return cls(dataset.source, len(dataset.texts), dataset.digest)
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedData:
     """Checked texts, ready to train on.
 
     Attributes:
-        training: Texts to learn from.
+        training: Where the texts to learn from come from.
         validation: Texts that are held back.
         labels: Names of the head's classes; empty for no head.
         num_truncated: Texts that were cut to the context.
     """
 
-    training: Dataset
+    training: DataOrigin
     validation: Dataset
     training_tokens: TokenizedTexts
     validation_tokens: TokenizedTexts
@@ -105,7 +119,7 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone) -> Prepare
     tokens, num_truncated = tokenize(training, pretrained.tokenizer, max_tokens, truncate=request.truncate)
     held_tokens, _ = tokenize(validation, pretrained.tokenizer, max_tokens, truncate=True)
     return PreparedData(
-        training,
+        DataOrigin.of(training),
         validation,
         TokenizedTexts.of(training, tokens, labels),
         TokenizedTexts.of(validation, held_tokens, labels),
@@ -170,7 +184,7 @@ def train_adapter_set(
         figures["data"] = request.source
     if "accuracy" in figures:
         figures["majority_share"] = _majority_share(data.validation)
-    prior = _fitted_prior(trained, request.name, data.training, seed=config.seed)
+    prior = _fitted_prior(trained, request.name, data.training_tokens, seed=config.seed)
     return _publish(
         request,
         pretrained,
@@ -212,12 +226,18 @@ def trained_tokens(config: TrainingConfig, texts: TokenizedTexts, steps: int) ->
     return num_epochs * sum(lengths) + sum(lengths[row] for row in begun)
 
 
-def _fitted_prior(trained: TextModel, name: str, training: Dataset, *, seed: int) -> FittedPrior:
+@torch.inference_mode()
+def _fitted_prior(trained: TextModel, name: str, texts: TokenizedTexts, *, seed: int) -> FittedPrior:
     """Fitted to ``mu`` of some thousand training texts."""
-    num = min(len(training.texts), _MAX_PRIOR_ROWS)
-    texts = random.Random(seed).sample(training.texts, num)
-    chunks = [texts[start : start + _CHUNK_ROWS] for start in range(0, num, _CHUNK_ROWS)]
-    return FittedPrior.of(torch.cat([trained.encode(chunk, name, truncate=True).mu for chunk in chunks]).cpu())
+    num = min(len(texts.token_ids), _MAX_PRIOR_ROWS)
+    rows = random.Random(seed).sample(range(len(texts.token_ids)), num)
+    lengths = {row: len(texts.token_ids[row]) for row in rows}
+    chunks = []
+    for chosen in micro_batches(rows, lengths, _PRIOR_TOKENS):
+        batch = texts.batch(chosen, trained.tokenizer.eos_token_id, trained.device)
+        index = trained.index_of(name, len(chosen))
+        chunks.append(trained.vae.encode(batch.token_ids, batch.attention_mask, index).mu.float().cpu())
+    return FittedPrior.of(torch.cat(chunks))
 
 
 def _publish(
@@ -240,7 +260,7 @@ def _publish(
         "command": request.command,
         "data": {
             "source": request.source or data.training.source,
-            "rows": len(data.training.texts),
+            "rows": data.training.rows,
             "digest": data.training.digest,
             "truncated": data.num_truncated,
         },

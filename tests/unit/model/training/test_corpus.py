@@ -1,5 +1,7 @@
 """Datasets: every fault with its place, splits without leaks, batches that resume exactly."""
 
+import hashlib
+import json
 import lzma
 from collections import Counter
 from collections.abc import Sequence
@@ -58,6 +60,14 @@ def test_texts_keep_quotes_and_may_be_very_long(tmp_path: Path) -> None:
     long = "x" * 200_000
     dataset = read_dataset(_written(tmp_path, "a.tsv", f'label\ttext\na\t"quoted\nb\t{long}\n'))
     assert dataset.texts == ('"quoted', long)
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels"), [(["a\u2603", 'b"'], None), (["a", "b"], ["x", "y"]), ([], []), (["a"], ["x"])]
+)
+def test_the_digest_is_that_of_the_whole_as_json(texts: list[str], labels: list[str] | None) -> None:
+    whole = json.dumps([texts, labels], ensure_ascii=False).encode()
+    assert Dataset.of(texts, labels, "file").digest == hashlib.sha256(whole).hexdigest()
 
 
 def test_the_digest_depends_on_texts_labels_and_order_alone() -> None:
