@@ -10,7 +10,7 @@ import lzma
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from model.errors import DatasetError, SequenceTooLong
@@ -87,13 +87,14 @@ class _Row:
     label: str | None
 
 
-def read_dataset(path: Path, *, require_labels: bool = False, limit: int | None = None) -> Dataset:
+def read_dataset(path: Path, *, require_labels: bool = False, limit: int | None = None, seed: int = 0) -> Dataset:
     """Reads ``.tsv`` (columns label and text), ``.jsonl`` ({text, label?}) or ``.txt`` (one text a line), also ``.xz``.
 
     Args:
         path: The file.
         require_labels: Refuse texts without labels, or with only one.
-        limit: Take only the first rows.
+        limit: Take only so many rows, drawn by the seed: files are often sorted.
+        seed: Of the draw.
 
     Raises:
         DatasetError: The file or a line of it cannot be used; nothing is skipped silently but blank lines.
@@ -102,10 +103,19 @@ def read_dataset(path: Path, *, require_labels: bool = False, limit: int | None 
     parse = _PARSERS.get(suffix)
     if parse is None:
         raise DatasetError(f"{path}: the ending must be one of {', '.join(_PARSERS)} (also with .xz)")
-    rows = list(islice(parse(path, _read_text(path)), limit))
+    rows = list(parse(path, _read_text(path)))
+    if limit is not None:
+        rows = [rows[place] for place in drawn_rows(len(rows), limit, seed)]
     _check_rows(path, rows, require_labels)
     labels = [row.label or "" for row in rows] if rows[0].label is not None else None
     return Dataset.of([row.text for row in rows], labels, path.name, [row.line for row in rows])
+
+
+def drawn_rows(num_rows: int, limit: int, seed: int) -> list[int]:
+    """``limit`` of ``num_rows`` places at random, ascending; all of them where there are no more."""
+    if num_rows <= limit:
+        return list(range(num_rows))
+    return sorted(random.Random(seed).sample(range(num_rows), limit))
 
 
 def _read_text(path: Path) -> str:

@@ -17,7 +17,7 @@ from model.sampling import Decoding
 from model.stacked import AdapterIndex
 from model.text_model import TextModel
 from model.training import measures
-from model.training.corpus import Dataset
+from model.training.corpus import Dataset, drawn_rows
 from model.training.interpolation import measure_interpolation
 from model.training.micro_batches import micro_batches
 from model.training.objective import TextBatch, reconstruction_nll
@@ -39,16 +39,17 @@ class EvaluationConfig:
     """What to measure, and how closely.
 
     Attributes:
-        num_importance_samples: K of the importance-weighted likelihood (the paper's measure asks for at least 100).
-        max_importance_rows: Texts the perplexity is measured on, the first ones.
-        max_decoded: Texts that are decoded again for BLEU and exact match; 0 for none.
+        num_importance_samples: K of the importance-weighted likelihood (the paper's measure asks for at least 100); 0
+            leaves the perplexity out.
+        max_importance_rows: Texts the perplexity is measured on at most, drawn by the seed.
+        max_decoded: Texts that are decoded again for BLEU and exact match at most, drawn by the seed; 0 for none.
         max_decoded_tokens: Longest reconstruction.
         num_interpolations: Pairs of texts between which the way is walked; 0 for none.
         seed: Of every random draw.
     """
 
     num_importance_samples: int = 100
-    max_importance_rows: int = 10_000
+    max_importance_rows: int = 500
     max_decoded: int = 10_000
     max_decoded_tokens: int = 96
     num_interpolations: int = 100
@@ -81,7 +82,7 @@ def evaluate(
         on_progress: Told the stage, and how many texts of how many are done.
 
     Returns:
-        One JSON object: nats are per text, ``ppl`` is per whitespace word.
+        One JSON object, its figures as ``measures`` defines them.
     """
     read = TextsRead.of(text_model, dataset.texts)
     micros = _micro_batches(text_model, name, read)
@@ -98,16 +99,12 @@ def evaluate(
         "kl": float(kl.mean()),
         "mi": float(measures.mutual_information(posterior.mu, posterior.logvar, _generator(config.seed))),
         "mi_ceiling": measures.mutual_information_ceiling(len(dataset.texts)),
+        "mi_gaussian": measures.mutual_information_gaussian(posterior.mu, posterior.logvar),
         "au": int(measures.active_units(posterior.mu)),
         "latent_size": text_model.config_of(name).latent_size,
     }
     if config.num_importance_samples:
-        first = read.rows(range(min(len(dataset.texts), config.max_importance_rows)))
-        weighted = _importance_weighted(text_model, name, first, posterior, config, on_progress)
-        figures["ppl"] = float(measures.perplexity_per_word(weighted, first.num_words))
-        figures["ppl_rows"] = len(weighted)
-        figures["ppl_truncated"] = sum(first.is_truncated)
-        figures["importance_samples"] = config.num_importance_samples
+        figures |= _perplexities(text_model, name, read, posterior, config, on_progress)
     if config.max_decoded:
         figures |= _reconstructions(text_model, name, dataset, posterior.mu, config, on_progress)
     if config.num_interpolations and len(dataset.texts) >= 2:
@@ -205,6 +202,28 @@ def _encode_and_reconstruct(
     return Posterior(mu, logvar), nll
 
 
+def _perplexities(
+    text_model: TextModel,
+    name: str,
+    read: TextsRead,
+    posterior: Posterior,
+    config: EvaluationConfig,
+    on_progress: OnStage,
+) -> dict[str, Any]:
+    """Perplexity per word and per token of some of the texts."""
+    chosen = drawn_rows(len(read.token_ids), config.max_importance_rows, config.seed)
+    own, num_samples = read.rows(chosen), config.num_importance_samples
+    of_own = Posterior(posterior.mu[chosen], posterior.logvar[chosen])
+    nll = _importance_weighted(text_model, name, own, of_own, config, on_progress)
+    return {
+        measures.perplexity_name("word", num_samples): measures.perplexity(nll, own.num_words),
+        measures.perplexity_name("token", num_samples): measures.perplexity(nll, own.num_tokens),
+        "ppl_rows": len(chosen),
+        "ppl_truncated": sum(own.is_truncated),
+        "importance_samples": num_samples,
+    }
+
+
 @torch.inference_mode()
 def _importance_weighted(
     text_model: TextModel,
@@ -214,7 +233,7 @@ def _importance_weighted(
     config: EvaluationConfig,
     on_progress: OnStage,
 ) -> Tensor:
-    """-log p(x) of each text by K importance samples, (N,), nats; ``posterior`` has at least these N rows."""
+    """-log p(x) of each text by K importance samples, (N,), nats; ``posterior`` is theirs."""
     micros = _micro_batches(text_model, name, read)
     weighted = torch.empty(len(read.token_ids))
     generator = _generator(config.seed + 1)
@@ -240,10 +259,11 @@ def _reconstructions(
     on_progress: OnStage,
 ) -> dict[str, Any]:
     """BLEU-4 and exact match of greedy decode(mu(x)) against x."""
-    references = list(dataset.texts[: config.max_decoded])
+    chosen = drawn_rows(len(dataset.texts), config.max_decoded, config.seed)
+    references = [dataset.texts[row] for row in chosen]
     longest = min(config.max_decoded_tokens, text_model.max_text_tokens)
     total = len(references)
-    outputs = _decode_all(text_model, name, mu[:total], Decoding(max_tokens=longest), on_progress)
+    outputs = _decode_all(text_model, name, mu[chosen], Decoding(max_tokens=longest), on_progress)
     return {
         "bleu4": measures.bleu4(outputs, references),
         "exact_match": measures.exact_match(outputs, references),

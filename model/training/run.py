@@ -44,7 +44,7 @@ class TrainingRequest:
         validation: Texts that are held back; None to split some off.
         config: The run's settings; its labels are taken from the data.
         truncate: Cut texts that are longer than the context instead of refusing them.
-        limit: Use only the first rows; None for all.
+        limit: Use only so many rows, drawn by the run's seed; None for all.
         initial: The set that the run goes on from, the one that ``config.init_from`` names; None to begin afresh.
         command: What the user typed, for the model card.
         source: What the training data is called there; its file's name if left out.
@@ -61,9 +61,7 @@ class TrainingRequest:
     command: str = ""
     source: str | None = None
     evaluation: EvaluationConfig = field(
-        default_factory=lambda: EvaluationConfig(
-            num_importance_samples=20, max_importance_rows=500, max_decoded=1000, num_interpolations=50
-        )
+        default_factory=lambda: EvaluationConfig(max_decoded=1000, num_interpolations=50)
     )
 
 
@@ -107,9 +105,10 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone) -> Prepare
         SequenceTooLong: A text is longer than the context and ``truncate`` is not set.
     """
     needs_labels = request.config.preset is Preset.CLASSIFICATION
-    training = read_dataset(request.data, require_labels=needs_labels, limit=request.limit)
+    seed = request.config.seed
+    training = read_dataset(request.data, require_labels=needs_labels, limit=request.limit, seed=seed)
     if request.validation is None:
-        training, validation = split_validation(training, seed=request.config.seed)
+        training, validation = split_validation(training, seed=seed)
     else:
         validation = read_dataset(request.validation, require_labels=training.labels is not None)
     labels = () if request.config.preset is Preset.LANGUAGE_MODELLING else training.label_names

@@ -23,6 +23,9 @@ class MeasureOptions:
     """How closely to measure."""
 
     importance_samples: Annotated[int, typer.Option(min=0, help="Per text, for the perplexity; 0 leaves it out.")] = 100
+    importance_rows: Annotated[
+        int, typer.Option(min=1, help="Texts that the perplexity is measured on at most, drawn by the seed.")
+    ] = 500
     decoded: Annotated[int, typer.Option(min=0, help="Texts decoded again for BLEU and exact match; 0 for none.")] = (
         10_000
     )
@@ -62,14 +65,16 @@ def evaluate(
     transfer: TransferOptions,
     data: Annotated[Path, typer.Option("--data", "-d", help="Texts: .tsv (label, text), .jsonl or .txt, also as .xz.")],
     adapter: AdapterOption = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=2, help="Measure on the first texts only.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=2, help="Measure on so many texts, drawn by the seed.")
+    ] = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Measure PPL, -ELBO, KL, MI, active units, reconstruction, accuracy where there are labels, transfer if asked."""
     settings = load_settings()
     name = adapter or settings.default_adapter
-    dataset = _read(data, limit=limit, require_labels=transfer.pair is not None)
+    dataset = _read(data, limit=limit, seed=measure.seed, require_labels=transfer.pair is not None)
     judge_data = None if transfer.judge_data is None else _read(transfer.judge_data, require_labels=True)
     text_model = loading.load_text_model(settings, [name], device)
     figures = _evaluate(text_model, name, dataset, measure)
@@ -78,10 +83,10 @@ def evaluate(
     Output.of(as_json).write_object(figures)
 
 
-def _read(path: Path, *, limit: int | None = None, require_labels: bool) -> "Dataset":
+def _read(path: Path, *, limit: int | None = None, seed: int = 0, require_labels: bool) -> "Dataset":
     from model.training.corpus import read_dataset
 
-    return read_dataset(path, limit=limit, require_labels=require_labels)
+    return read_dataset(path, limit=limit, seed=seed, require_labels=require_labels)
 
 
 def _evaluate(text_model: "TextModel", name: str, dataset: "Dataset", options: MeasureOptions) -> dict[str, Any]:
@@ -89,6 +94,7 @@ def _evaluate(text_model: "TextModel", name: str, dataset: "Dataset", options: M
 
     config = EvaluationConfig(
         num_importance_samples=options.importance_samples,
+        max_importance_rows=options.importance_rows,
         max_decoded=options.decoded,
         num_interpolations=options.interpolations,
         seed=options.seed,

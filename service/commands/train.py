@@ -48,7 +48,9 @@ def train(
     options: TrainingOptions,
     preset: PresetOption = "generation",
     validation: ValidationOption = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=2, help="Train on the first texts only.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=2, help="Train on so many texts, drawn by the seed.")
+    ] = None,
     init_from: Annotated[
         str | None,
         typer.Option("--init-from", metavar="NAME[@VERSION]", help="Go on from this set: its sizes, its tensors."),

@@ -10,8 +10,11 @@ from model.config import BackboneConfig
 from model.pretrained import save_backbone
 from model.training import run as training_run
 from model.training.corpus import Dataset
+from model.training.evaluation import EvaluationConfig
 from model.training.pretrain import fresh_backbone
+from model.training.run import TrainingRequest
 from model.training.token_windows import train_tokenizer
+from service.commands.evaluate import MeasureOptions
 from tests.unit.service.conftest import Outcome, RunCommand
 
 _NOUNS, _WORDS = ("food", "place", "staff", "room"), ("good", "bad", "fine", "vile")
@@ -85,10 +88,14 @@ def test_a_head_that_is_worse_than_the_commonest_label_is_not_installed(
 
 def test_evaluate_gives_one_object_with_every_figure(run_command: RunCommand, data: Path) -> None:
     run_command("train", str(data), "--name", "mine", "--validation", str(data), *_SMALL)
-    outcome = run_command("evaluate", "--data", str(data), "--importance-samples", "2", "--limit", "8")
+    outcome = run_command(
+        "evaluate", "--data", str(data), "--importance-samples", "2", "--limit", "8", "--importance-rows", "5"
+    )
     (figures,) = _records(outcome)
     wanted = {
-        "ppl",
+        "ppl_word_iw2",
+        "ppl_token_iw2",
+        "mi_gaussian",
         "neg_elbo",
         "reconstruction_nats",
         "kl",
@@ -100,9 +107,17 @@ def test_evaluate_gives_one_object_with_every_figure(run_command: RunCommand, da
         "macro_f1",
     }
     assert wanted <= set(figures)
-    assert (figures["rows"], figures["importance_samples"]) == (8, 2)
+    assert (figures["rows"], figures["ppl_rows"], figures["importance_samples"]) == (8, 5, 2)
     assert figures["adapter"].startswith("mine@")
-    assert "importance samples 8/8" in outcome.err
+    assert "importance samples 5/5" in outcome.err
+
+
+def test_cards_and_evaluate_measure_with_as_many_samples_on_as_many_texts() -> None:
+    """Cards had 20 samples and `evaluate` 100, under one name."""
+    options = MeasureOptions()
+    for config in (EvaluationConfig(), TrainingRequest.__dataclass_fields__["evaluation"].default_factory()):
+        assert config.num_importance_samples == options.importance_samples == 100
+        assert config.max_importance_rows == options.importance_rows
 
 
 def test_the_measure_of_transfer_needs_all_of_its_options(run_command: RunCommand, data: Path) -> None:

@@ -176,8 +176,18 @@ def test_more_than_a_thousand_labels_are_refused(tmp_path: Path) -> None:
         read_dataset(_written(tmp_path, "a.tsv", "label\ttext\n" + "".join(rows)))
 
 
-def test_a_limit_keeps_the_first_rows(tmp_path: Path) -> None:
-    assert read_dataset(_written(tmp_path, "a.txt", "a\n\nb\nc\n"), limit=2).texts == ("a", "b")
+def test_a_limit_draws_rows_by_the_seed(tmp_path: Path) -> None:
+    """The first rows of a file that is sorted by label have one label."""
+    rows = "".join(f"{label}\t{label} {row}\n" for label in "ab" for row in range(50))
+    path = _written(tmp_path, "a.tsv", "label\ttext\n" + rows)
+    first, again, other = (read_dataset(path, limit=20, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first.texts != other.texts
+    assert first.label_names == ("a", "b")
+    assert [first.line_of(row) for row in range(20)] == sorted(first.lines or ())
+    whole = read_dataset(path)
+    assert [whole.texts[line - 2] for line in first.lines or ()] == list(first.texts)
+    assert read_dataset(path, limit=1000).texts == whole.texts
 
 
 def _labelled(num_rows: int) -> Dataset:
