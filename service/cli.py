@@ -25,7 +25,7 @@ from service.commands.train import train
 from service.commands.variants import variants
 from service.commands.version import version
 from service.commands.worker import worker
-from service.settings import SettingsError, let_threads_wait_briefly
+from service.settings import SettingsError, keep_few_kernels, let_threads_wait_briefly
 from service.terminal import say, say_error
 
 EXIT_FAILURE = 1
@@ -54,6 +54,7 @@ def create_app() -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and ends the process with its exit code."""
     let_threads_wait_briefly()
+    keep_few_kernels()
     try:
         typer.main.get_command(create_app())(args=arguments, prog_name="adavae")
     except TrainingInterrupted as exc:

@@ -25,7 +25,7 @@ from service.jobs.job import Job, JobError
 from service.jobs.job_errors import ClaimLost
 from service.jobs.job_store import JobStore
 from service.jobs.verdict import NotWorthPublishing, judge
-from service.settings import Settings, let_threads_wait_briefly
+from service.settings import Settings, keep_few_kernels, let_threads_wait_briefly
 
 if TYPE_CHECKING:
     from model.adapter_set import Manifest
@@ -45,6 +45,7 @@ def main() -> None:
     threading.Thread(target=_obey, args=(commands, should_stop), daemon=True).start()
     os.nice(order.niceness)
     let_threads_wait_briefly()
+    keep_few_kernels()
     sys.exit(carry_out(order, voice, should_stop))
 
 
