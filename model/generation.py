@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from model.errors import LogitsNotFinite
-from model.sampling import Decoding, Strategy, next_tokens, penalised
+from model.sampling import Decoding, Strategy, end_held_off, next_tokens, penalised
 from model.stacked import AdapterIndex
 
 FinishReason = Literal["stop", "length"]
@@ -127,7 +127,9 @@ def _generate_plain(
     rows = list(range(len(decodings)))  # the rows still in the batch
     for step in range(longest):
         check_finite(logits, [numbers[row] for row in rows])
-        chosen = next_tokens(logits, [decodings[row] for row in rows], has_token, step)
+        own = [decodings[row] for row in rows]
+        logits = end_held_off(logits, own, [step] * len(rows), decoder.eos_token_id)
+        chosen = next_tokens(logits, own, has_token, step)
         going_on = []
         for place, (row, token_id) in enumerate(zip(rows, chosen.tolist(), strict=True)):
             if token_id == decoder.eos_token_id:
@@ -193,8 +195,10 @@ class BeamSearch(Generic[_Cache]):
         """Replaces the beams by their likeliest extensions; returns each one's parent."""
         penalty = replace(self.decoding, strategy=Strategy.GREEDY)
         has_token = _tokens_of(self._beams, self._logits)
-        log_probs = penalised(self._logits.float(), [penalty] * len(self._beams), has_token).log_softmax(-1)
-        eos_token_id = self.decoder.eos_token_id
+        eos_token_id, each = self.decoder.eos_token_id, [penalty] * len(self._beams)
+        logits = penalised(self._logits.float(), each, has_token)
+        steps = [len(beam.token_ids) for beam in self._beams]
+        log_probs = end_held_off(logits, each, steps, eos_token_id).log_softmax(-1)
         parents, self._beams = _extended(self._beams, log_probs, self.decoding.num_beams, eos_token_id, self._finished)
         return parents
 

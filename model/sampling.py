@@ -31,6 +31,7 @@ class Decoding:
         top_p: Draw among the likeliest tokens that together hold this probability; 1 is off.
         repetition_penalty: Divides positive and multiplies negative logits of tokens the row has already; 1 is off.
         max_tokens: Longest text, end-of-text not counted.
+        min_tokens: End-of-text is not chosen before so many tokens.
         num_beams: Texts kept at every step of a beam search.
         seed: Of every draw.
     """
@@ -41,6 +42,7 @@ class Decoding:
     top_p: float = 1.0
     repetition_penalty: float = 1.0
     max_tokens: int = 48
+    min_tokens: int = 0
     num_beams: int = 4
     seed: int = 0
 
@@ -53,6 +55,7 @@ class Decoding:
             "top_p": (0.01, 1.0),
             "repetition_penalty": (1.0, 10.0),
             "max_tokens": (1, 100_000),
+            "min_tokens": (0, self.max_tokens),
             "num_beams": (1, 16),
             "seed": (0, 2**63 - 1),
         }
@@ -89,6 +92,16 @@ def next_tokens(
     temperature = logits.new_tensor([decoding.temperature for decoding in own]).unsqueeze(1)
     chosen[rows] = draw((logits[rows] / temperature).softmax(-1), own, steps)
     return chosen
+
+
+def end_held_off(logits: Tensor, decodings: Sequence[Decoding], steps: Sequence[int], eos_token_id: int) -> Tensor:
+    """Logits that do not let a row end before its ``min_tokens``, (B, V); ``steps`` as in ``next_tokens``."""
+    rows = [row for row, decoding in enumerate(decodings) if steps[row] < decoding.min_tokens]
+    if not rows:
+        return logits
+    held = logits.clone()
+    held[rows, eos_token_id] = float("-inf")
+    return held
 
 
 def _likeliest(logits: Tensor) -> Tensor:

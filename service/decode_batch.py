@@ -15,7 +15,7 @@ from model.adavae import AdaVAE
 from model.errors import LogitsNotFinite
 from model.generation import BeamSearch, Generated
 from model.row_cache import RowCache
-from model.sampling import Decoding, Strategy, next_tokens
+from model.sampling import Decoding, Strategy, end_held_off, next_tokens
 from model.stacked import AdapterIndex
 from service.micro_batch import run_bisecting
 from service.ticket import Ticket
@@ -125,6 +125,7 @@ class DecodeBatch:
         failed = {id(row) for row, _ in outcomes}
         decodings = [row.decoding for row in self._rows]
         steps = [len(row.token_ids) for row in self._rows]
+        logits = end_held_off(logits, decodings, steps, self.vae.eos_token_id)
         chosen = next_tokens(logits, decodings, self._has_token(logits), steps).tolist()
         for row, token_id in zip(self._rows, chosen, strict=True):
             if id(row) in failed:

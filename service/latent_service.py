@@ -207,7 +207,7 @@ class LatentService:
         async with self._pinned(adapter) as pinned:
             with self._engine.room_for(num) as room:
                 latents = _from_prior(num, pinned, decoding.seed)
-                rows = await self._decoded(latents, pinned, _seeded(decoding, num), room)
+                rows = await self._decoded(latents, pinned, _of_draws(decoding, num), room)
             return DecodeResult(_ref(pinned), rows)
 
     async def decode_stream(
@@ -226,7 +226,7 @@ class LatentService:
         """As ``sample``, piece by piece; the last item is the whole result."""
         async with self._pinned(adapter) as pinned:
             latents = _from_prior(num, pinned, decoding.seed)
-            async with contextlib.aclosing(self._streamed(latents, pinned, _seeded(decoding, num))) as pieces:
+            async with contextlib.aclosing(self._streamed(latents, pinned, _of_draws(decoding, num))) as pieces:
                 async for piece in pieces:
                     yield piece
 
@@ -359,6 +359,11 @@ def _ref(pinned: PinnedAdapter) -> AdapterRef:
 def _seeded(decoding: Decoding, num: int) -> list[Decoding]:
     """The same decoding with seeds that count up, round the end of their range."""
     return [replace(decoding, seed=(decoding.seed + number) % 2**63) for number in range(num)]
+
+
+def _of_draws(decoding: Decoding, num: int) -> list[Decoding]:
+    """Seeds that count up, and a text in any case: what nobody gave a text for says at least a word."""
+    return _seeded(replace(decoding, min_tokens=1), num)
 
 
 def _from_prior(num: int, pinned: PinnedAdapter, seed: int) -> NDArray[np.float32]:
