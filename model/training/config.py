@@ -50,6 +50,8 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "max_gradient_norm": (1e-3, 1e3),
     "beta": (0.0, 100.0),
     "beta_cycles": (1, 1000),
+    "beta_zero_share": (0.0, 1.0),
+    "beta_rise_share": (0.0, 1.0),
     "free_bits": (0.0, 100.0),
     "head_weight": (0.0, 1000.0),
     "word_dropout": (0.0, 0.9),
@@ -80,6 +82,8 @@ class TrainingConfig:
         warmup_steps: Until the peak, at most a tenth of the run.
         max_gradient_norm: Gradients are clipped to this norm.
         beta: Largest weight of the KL.
+        beta_zero_share: Share of a cycle that beta stays at zero.
+        beta_rise_share: Share of a cycle in which it rises; for the rest it stays at ``beta``.
         free_bits: lambda, in nats (paper Eq. 4).
         head_weight: Weight of the head's cross-entropy beside a text's reconstruction.
         word_dropout: Share of the decoder's input tokens hidden from it while training.
@@ -108,6 +112,8 @@ class TrainingConfig:
     beta: float = 1.0
     beta_schedule: BetaSchedule = BetaSchedule.CYCLICAL
     beta_cycles: int = 4
+    beta_zero_share: float = 0.25
+    beta_rise_share: float = 0.25
     free_bits: float = 0.0
     free_bits_form: FreeBits = FreeBits.PER_DIMENSION
     head_weight: float = 1.0
@@ -126,6 +132,9 @@ class TrainingConfig:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(name, value, f"must be in [{low:g}, {high:g}]")
+        if self.beta_zero_share + self.beta_rise_share > 1:
+            rule = f"must be at most 1 together with beta_zero_share ({self.beta_zero_share:g})"
+            raise ConfigError("beta_rise_share", self.beta_rise_share, rule)
         if self.max_steps is not None and self.max_steps < 1:
             raise ConfigError("max_steps", self.max_steps, "must be at least 1")
         low, high = _MICRO_BATCH_LIMITS

@@ -221,7 +221,14 @@ class TrainingRun:
     def beta(self) -> float:
         if self.config.beta_schedule is BetaSchedule.CONSTANT:
             return self.config.beta
-        return beta_at(self.state.step, self.total_steps, cycles=self.config.beta_cycles, maximum=self.config.beta)
+        return beta_at(
+            self.state.step,
+            self.total_steps,
+            cycles=self.config.beta_cycles,
+            zero_share=self.config.beta_zero_share,
+            rise_share=self.config.beta_rise_share,
+            maximum=self.config.beta,
+        )
 
     @property
     def learning_rate(self) -> float:
@@ -298,7 +305,7 @@ class TrainingRun:
             return False
         checkpoint = load_checkpoint(path)
         same_data = checkpoint.state["data"] == [self.texts.digest, self.validation.digest]
-        if checkpoint.state["config"] != self.config.to_dict() or not same_data:
+        if TrainingConfig.from_dict(checkpoint.state["config"]) != self.config or not same_data:
             raise CheckpointMismatch(
                 f"{path} belongs to a run with other {'settings' if same_data else 'data'}: repeat the first command "
                 f"exactly, or start afresh under another name"

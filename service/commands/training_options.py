@@ -69,6 +69,12 @@ class TrainingOptions:
         Literal["cyclical", "constant"] | None, Option(help="How beta moves.", rich_help_panel=_OBJECTIVE)
     ] = None
     beta_cycles: Annotated[int | None, Option(help="Cycles of a cyclical beta.", rich_help_panel=_OBJECTIVE)] = None
+    beta_zero_share: Annotated[
+        float | None, Option(help="Share of a cycle with beta at zero.", rich_help_panel=_OBJECTIVE)
+    ] = None
+    beta_rise_share: Annotated[
+        float | None, Option(help="Share of a cycle in which beta rises.", rich_help_panel=_OBJECTIVE)
+    ] = None
     free_bits: Annotated[float | None, Option(help="lambda, in nats.", rich_help_panel=_OBJECTIVE)] = None
     free_bits_form: Annotated[
         Literal["per_dimension", "whole"] | None,

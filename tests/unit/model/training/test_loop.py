@@ -202,6 +202,17 @@ def test_the_best_step_is_chosen_by_what_the_run_is_asked_for(tmp_path: Path, pr
     assert kept[-1] == best
 
 
+def test_betas_shape_is_a_setting(tmp_path: Path) -> None:
+    config = replace(CONFIG, max_steps=20, beta=1.0, beta_cycles=1, beta_zero_share=0.5, beta_rise_share=0.25)
+    run = TrainingRun(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    betas = []
+    for run.state.step in (0, 9, 12, 15, 19):
+        betas.append(run.beta)
+    assert betas == pytest.approx([0.0, 0.0, 0.4, 1.0, 1.0])
+    with pytest.raises(ConfigError, match=r"beta_rise_share is 0\.6: must be at most 1 together"):
+        replace(config, beta_rise_share=0.6)
+
+
 def test_words_are_hidden_in_training_alone(tmp_path: Path) -> None:
     hidden, seen = (
         TrainingRun(replace(CONFIG, word_dropout=share), _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
