@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from model.errors import AdaVAEError
+from adavae.model.errors import AdaVAEError
 
 _KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 _KEPT_KERNELS = "64"  # more than one step of one shape has
@@ -159,7 +159,7 @@ class Settings(BaseSettings):
 
     @property
     def backbone_source(self) -> str:
-        """What ``model.pretrained.load_backbone`` is given: a directory or a hub id."""
+        """What ``model.storage.pretrained.load_backbone`` is given: a directory or a hub id."""
         return str(self.weights / "backbone") if self.backbone == BUNDLED_BACKBONE else self.backbone
 
     @property

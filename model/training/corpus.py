@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from model.errors import DatasetError, SequenceTooLong
-from model.tokenizer import Tokenizer
-from model.training.token_rows import TokenRows
+from adavae.model.errors import DatasetError, SequenceTooLong
+from adavae.model.storage.tokenizer import Tokenizer
+from adavae.model.training.token_rows import TokenRows
 
 MAX_BYTES = 1024**3  # decompressed
 MAX_LABELS = 1000

@@ -10,19 +10,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.adavae import pad
-from model.errors import DatasetError
-from model.posterior import Posterior
-from model.sampling import Decoding
-from model.stacked import AdapterIndex
-from model.text_model import TextModel
-from model.training import measures
-from model.training.corpus import Dataset, drawn_rows
-from model.training.interpolation import measure_interpolation
-from model.training.micro_batches import micro_batches
-from model.training.objective import TextBatch, reconstruction_nll
-from model.training.texts_read import TextsRead
-from model.training.transfer import AttributeJudge, measure_transfer, select_short
+from adavae.model.adavae import pad
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.errors import DatasetError
+from adavae.model.parts.posterior import Posterior
+from adavae.model.parts.stacked import AdapterIndex
+from adavae.model.text_model import TextModel
+from adavae.model.training import measures
+from adavae.model.training.corpus import Dataset, drawn_rows
+from adavae.model.training.interpolation import measure_interpolation
+from adavae.model.training.micro_batches import micro_batches
+from adavae.model.training.objective import TextBatch, reconstruction_nll
+from adavae.model.training.texts_read import TextsRead
+from adavae.model.training.transfer import AttributeJudge, measure_transfer, select_short
 
 _ROWS, _TOKENS = 100, 8192  # at most, in one forward pass
 

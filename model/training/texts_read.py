@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.text_model import TextModel
+from adavae.model.text_model import TextModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ come back, a language-modelling run for the bound on their likelihood. Words are
 from dataclasses import dataclass
 from enum import StrEnum
 
-from model.training.config import Preset
-from model.training.objective import Loss
+from adavae.model.training.config import Preset
+from adavae.model.training.objective import Loss
 
 
 class Criterion(StrEnum):

@@ -20,16 +20,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from model.errors import AdaVAEError
-from model.pretrained import PretrainedBackbone, load_backbone
-from model.text_model import TextModel
-from model.training.config import Preset, preset_config
-from model.training.corpus import Dataset, read_dataset
-from model.training.evaluation import EvaluationConfig
-from model.training.measures import accuracy
-from model.training.run import TrainingRequest, train_adapter_set
-from service.commands.loading import choose_device
-from service.jobs.verdict import judge_head
+from adavae.model.errors import AdaVAEError
+from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone
+from adavae.model.text_model import TextModel
+from adavae.model.training.config import Preset, preset_config
+from adavae.model.training.corpus import Dataset, read_dataset
+from adavae.model.training.evaluation import EvaluationConfig
+from adavae.model.training.measures import accuracy
+from adavae.model.training.run import TrainingRequest, train_adapter_set
+from adavae.service.jobs.worker.verdict import judge_head
+from adavae.service.loading import choose_device
 
 BACKBONE = Path(__file__).parents[2] / "weights" / "backbone"
 NO_FIGURES = EvaluationConfig(num_importance_samples=0, max_decoded=0, num_interpolations=0)

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from model.training.config import Preset
+from adavae.model.training.config import Preset
 
 
 def measure(data: Path, rows: int, steps: int, preset: str) -> dict[str, object]:

@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-from model.adavae import AdaVAE
-from model.errors import CheckpointMismatch, ConfigError, TrainingDiverged, TrainingInterrupted
-from model.pretrained import PretrainedBackbone
-from model.training.config import BetaSchedule, Precision, Preset, TrainingConfig
-from model.training.loop import TokenizedTexts, TrainingRun, train
-from model.training.objective import Loss, Objective, TextBatch
-from model.training.progress import Progress
-from model.training.validation import CRITERIA, Validation
+from adavae.model.adavae import AdaVAE
+from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingDiverged, TrainingInterrupted
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.training.config import BetaSchedule, Precision, Preset, TrainingConfig
+from adavae.model.training.loop import TokenizedTexts, TrainingRun, train
+from adavae.model.training.objective import Loss, Objective, TextBatch
+from adavae.model.training.progress import Progress
+from adavae.model.training.validation import CRITERIA, Validation
 from tests.tiny import PLAIN, PREFIXED, TINY, tiny_backbone
 
 CONFIG = TrainingConfig(

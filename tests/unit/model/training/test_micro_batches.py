@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.training.micro_batches import micro_batches
+from adavae.model.training.micro_batches import micro_batches
 
 
 @pytest.mark.parametrize("max_tokens", [64, 200, 5000])

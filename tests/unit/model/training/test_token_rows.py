@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.training.token_rows import TokenRows
+from adavae.model.training.token_rows import TokenRows
 
 ROWS = [[5, 6, 7], [], [8], [70_000, 9]]
 
