@@ -1,6 +1,6 @@
 """The encoder over packed texts: no token is padding, and texts of all adapter sets go through one product.
 
-A set with a prefix in its encoder is not for here: ``encoder.encode`` takes those.
+A set with a prefix in its encoder is not for here: ``AdaVAE.encode`` takes those.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from adavae.model.parts.stacked import AdapterIndex
 
 
 def encode_packed(vae: AdaVAE, kernels: Kernels, rows: Sequence[Sequence[int]], slots: Sequence[int]) -> Posterior:
-    """Token ids to q(z|x), as ``encoder.encode``.
+    """Token ids to q(z|x), as ``AdaVAE.encode``.
 
     Args:
         vae: The model; no set of ``slots`` has an encoder prefix.

@@ -123,10 +123,7 @@ class DecodeBatch:
 
     def _stacked(self, rows: Sequence[DecodeRow]) -> Tensor:
         """(B, Z) as wide as the bank; a smaller set's last dimensions are zero."""
-        z = self.vae.backbone.wte.weight.new_zeros(len(rows), self.vae.bank.shape.latent_size)
-        for place, row in enumerate(rows):
-            z[place, : len(row.z)] = row.z
-        return z
+        return torch.cat([self.vae.widened(row.z.unsqueeze(0)) for row in rows])
 
     def drop_abandoned(self) -> None:
         """Frees the places of rows that nobody waits for."""
