@@ -1,4 +1,4 @@
-"""Priors of tiny adapter sets: moments of made-up encodings, and a flow of random weights that moves what it is given."""
+"""Priors of tiny adapter sets: moments of made-up encodings, and a flow of random weights that moves what it gets."""
 
 from dataclasses import replace
 
