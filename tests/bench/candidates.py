@@ -1,7 +1,7 @@
 """What each option costs beside the plain request, at one server in this process: ratios of medians in one run.
 
-``python -m tests.bench.candidates [--adapter NAME] [--rounds N]``: rounds of all requests in turn, so that whatever else
-the machine does meets them alike.
+``python -m tests.bench.candidates [--adapter NAME] [--rounds N]``: rounds of all requests in turn, so that whatever
+else the machine does meets them alike.
 """
 
 import argparse
