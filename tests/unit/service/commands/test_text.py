@@ -273,7 +273,34 @@ def test_interpolate_wants_two_texts_and_two_steps(run_command: RunCommand, argu
 @pytest.mark.usefixtures("fake")
 def test_analogy_gives_its_answer(run_command: RunCommand) -> None:
     records = _records(run_command("analogy", "a", "b", "c", "--scale", "1.5", "--with-z"))
-    assert records == [{"index": 0, "text": "a:b::c 1.5", "z": [1.0, 1.0], "adapter": "yelp@0123456789ab"}]
+    own = {"index": 0, "c": 0, "text": "a:b::c 1.5", "tokens": 2, "finish_reason": "length", "z": [1.0, 1.0]}
+    assert records == [{**own, "typicality": None, "adapter": "yelp@0123456789ab"}]
+
+
+@pytest.mark.usefixtures("fake")
+def test_analogy_takes_several_texts_and_files_of_them(run_command: RunCommand, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("bad\nawful\n", encoding="utf-8")
+    records = _records(run_command("analogy", "--a-file", str(tmp_path / "a.txt"), "good", "c", "d"))
+    assert [record["text"] for record in records] == ["bad+awful:good::c 1.0", "bad+awful:good::d 1.0"]
+    for wrong in (["good"], ["a", "b"], ["a", "b", "c", "--c-file", str(tmp_path / "a.txt")]):
+        outcome = run_command("analogy", *wrong)
+        assert outcome.exit_code == 2, outcome.err
+
+
+def test_steering_reaches_the_model_and_is_checked(run_command: RunCommand, fake: FakeTextModel) -> None:
+    _records(run_command("interpolate", "a", "b", "--refine", "0.5", "--truncation", "0.25", "--candidates", "4"))
+    assert fake.steering == Steering(refine=0.5, truncation=0.25, candidates=4)
+    _records(run_command("decode", "-n", "2", "--label", "good", "--guidance", "2"))
+    assert (fake.draw, fake.steering) == (Draw(label="good", guidance=2.0), USUAL)
+    for wrong, said in (
+        (["interpolate", "a", "b", "--refine", "2"], "refine is 2.0"),
+        (["decode", "-n", "2", "--guidance", "2"], "no effect without a label"),
+        (["traverse", "a"], "give one direction"),
+        (["traverse", "a", "--from-label", "x", "--to-text", "y"], "give one direction"),
+    ):
+        outcome = run_command(*wrong)
+        assert outcome.exit_code == 2
+        assert said in " ".join(outcome.err.split())
 
 
 def test_analogy_draws_several_answers(run_command: RunCommand, fake: FakeTextModel) -> None:
