@@ -57,8 +57,8 @@ def model_card(
         "command": f"`{training['command']}`" if training["command"] else "not recorded",
         "made": created_at,
     }
-    figures = {title: _shown(metrics[key]) for key, title in _FIGURES.items() if metrics.get(key) is not None}
-    settings = {key.replace("_", " "): _shown(value) for key, value in config.to_dict().items()}
+    figures = {title: _as_text(metrics[key]) for key, title in _FIGURES.items() if metrics.get(key) is not None}
+    settings = {key.replace("_", " "): _as_text(value) for key, value in config.to_dict().items()}
     return (
         "\n\n".join(
             [
@@ -102,7 +102,7 @@ def _one_line(value: object) -> str:
     return re.sub(r"\s*[\r\n]\s*", " ", str(value))
 
 
-def _shown(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):

@@ -103,10 +103,10 @@ def restore_optimizer(
     Raises:
         CheckpointMismatch: It was taken from another kind of optimiser, or from other parameters.
     """
-    own = {"kind": type(optimizer).__name__, "shapes": _shapes(optimizer)}
-    if different := [name for name, value in own.items() if saved[name] != value]:
+    present = {"kind": type(optimizer).__name__, "shapes": _shapes(optimizer)}
+    if different := [name for name, value in present.items() if saved[name] != value]:
         raise CheckpointMismatch(
-            f"the checkpoint's optimiser ({saved['kind']}) differs from this run's ({own['kind']}) in its "
+            f"the checkpoint's optimiser ({saved['kind']}) differs from this run's ({present['kind']}) in its "
             f"{' and '.join(different)}: resume with the settings the run began with"
         )
     owners: dict[str, dict[str, Any]] = {owner: dict(entries) for owner, entries in saved["scalars"].items()}

@@ -71,7 +71,7 @@ class TrainingConfig:
         adapter: What is trained; its labels are filled in from the data.
         epochs: Passes over the training texts; fractions allowed.
         max_steps: Stops earlier than ``epochs`` would; None for no such bound.
-        learning_rate: Peak, AdamW.
+        learning_rate: Its peak, for Muon and AdamW alike.
         max_gradient_norm: Gradients are clipped to this norm.
         beta: Largest weight of the KL.
         free_bits: lambda, in nats (paper Eq. 4).

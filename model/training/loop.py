@@ -142,7 +142,7 @@ class TrainingRun:
         parameters = [parameter for parameter in self.vae.parameters() if parameter.requires_grad]
         return Optimizers(
             parameters,
-            [] if self.config.is_full_fine_tuning else [own for own in parameters if is_matrix(own)],
+            [] if self.config.is_full_fine_tuning else [parameter for parameter in parameters if is_matrix(parameter)],
             learning_rate=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
         )
