@@ -57,18 +57,14 @@ from adavae.service.routes.fine_tuning import (
 from adavae.service.routes.health import get_metrics, get_version, healthz, readyz
 from adavae.service.routes.interpolate import interpolate
 from adavae.service.routes.static import docs, root, static
+from adavae.service.schemas.adapters import AdapterListReply, AdapterReply, DeletedReply
+from adavae.service.schemas.analogy import AnalogyReply
+from adavae.service.schemas.classify import ClassifyReply
+from adavae.service.schemas.decode import DecodeReply
+from adavae.service.schemas.encode import EncodeReply
 from adavae.service.schemas.files import BINARY, UPLOAD_BODY, FileDeletedReply, FileListReply, FileReply
-from adavae.service.schemas.latent import (
-    AdapterListReply,
-    AdapterReply,
-    AnalogyReply,
-    ClassifyReply,
-    DecodeReply,
-    DeletedReply,
-    EncodeReply,
-    InterpolateReply,
-    StatusReply,
-)
+from adavae.service.schemas.interpolate import InterpolateReply
+from adavae.service.schemas.status import StatusReply
 from adavae.service.schemas.training import EventListReply, JobListReply, JobReply
 from adavae.service.settings import Settings
 

@@ -27,9 +27,10 @@ from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.text_model import TextModel
 from adavae.model.training.config import Preset, TrainingConfig
 from adavae.model.training.corpus import Batches, Dataset, read_dataset, split_validation, tokenize
-from adavae.model.training.evaluation import EvaluationConfig, OnStage, evaluate, tell_nobody
+from adavae.model.training.evaluation import EvaluationConfig, evaluate
+from adavae.model.training.latent_space import LatentSpaceConfig
 from adavae.model.training.loop import TokenizedTexts, TrainingResult, train
-from adavae.model.training.progress import OnProgress
+from adavae.model.training.progress import OnProgress, OnStage, tell_nobody
 
 _MAX_PRIOR_ROWS, _CHUNK_ROWS = 5000, 128
 
@@ -62,7 +63,12 @@ class TrainingRequest:
     source: str | None = None
     evaluation: EvaluationConfig = field(
         default_factory=lambda: EvaluationConfig(
-            num_importance_samples=20, max_importance_rows=500, max_decoded=1000, num_interpolations=50
+            num_importance_samples=20,
+            max_importance_rows=500,
+            max_decoded=1000,
+            latent_space=LatentSpaceConfig(
+                num_walks=40, num_draws=500, num_pairs=20, num_sentences=10, num_texts=1000, num_samples=30
+            ),
         )
     )
 
@@ -166,12 +172,13 @@ def train_adapter_set(
         )
     request = replace(request, config=config)
     trained = TextModel.of_tensors(pretrained, request.name, config.adapter, result.tensors)
-    figures = evaluate(trained, request.name, data.validation, request.evaluation, on_evaluation)
+    prior = _fitted_prior(trained, request.name, data.training, seed=config.seed)
+    trained = trained.with_prior(request.name, prior)
+    figures = evaluate(trained, request.name, data.validation, request.evaluation, on_evaluation, learned=data.training)
     if request.validation is None and request.source is not None:
         figures["data"] = request.source
     if "accuracy" in figures:
         figures["majority_share"] = _majority_share(data.validation)
-    prior = _fitted_prior(trained, request.name, data.training, seed=config.seed)
     return _publish(
         request,
         pretrained,

@@ -17,9 +17,11 @@ import structlog
 
 from adavae.model.config import AdapterConfig
 from adavae.model.errors import AdapterSetNotFound, AdaVAEError, WeightsCorrupted
+from adavae.model.latent.space import LatentSpace
 from adavae.model.storage.adapter_set import AdapterSet, read_adapter_set
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.storage.installed import REFUSALS, InstalledVersion, Problem, not_found, scan
+from adavae.model.storage.latent_space import space_of
 from adavae.model.storage.manifest import Manifest, check_fits
 from adavae.service.adapters.bank_slots import BankSlots, Place
 from adavae.service.engine.compute_threads import alone
@@ -65,6 +67,7 @@ class PinnedAdapter:
     Attributes:
         digest: Names the exact content: part of every cache key.
         slot: In the engine's bank.
+        space: Where its texts lie.
     """
 
     name: str
@@ -73,6 +76,7 @@ class PinnedAdapter:
     slot: int
     config: AdapterConfig
     manifest: Manifest
+    space: LatentSpace
 
     @property
     def reference(self) -> str:
@@ -111,7 +115,8 @@ class AdapterRegistry:
         self._backbone_digests, self._tokenizer_digest = backbone_digests, tokenizer_digest
         self._versions: dict[str, InstalledVersion] = {}  # by directory
         self._by_name: dict[str, list[InstalledVersion]] = {}  # the best first
-        self._slots = BankSlots(bank.num_slots, self._load, wait_s=wait_s, on_eviction=self._count_eviction)
+        self._slots = BankSlots(bank.num_slots, self._load, wait_s=wait_s, on_eviction=self._forget)
+        self._spaces: dict[str, LatentSpace] = {}  # of what is loaded, by digest
         self._refreshing = asyncio.Lock()
         self._refresher: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -246,17 +251,22 @@ class AdapterRegistry:
                 continue
             manifest = version.manifest
             assert manifest is not None  # what has none has a problem and is in no slot
-            adapter = PinnedAdapter(version.name, version.version, version.digest, slot, manifest.config, manifest)
+            space = self._spaces[version.digest]
+            adapter = PinnedAdapter(
+                version.name, version.version, version.digest, slot, manifest.config, manifest, space
+            )
             return place, adapter
 
     async def _load(self, slot: int, version: InstalledVersion) -> None:
         """Reads, verifies and loads; a version that does not pass is refused from now on."""
         try:
             adapter_set = await asyncio.to_thread(alone(self._read), version)
+            space = space_of(adapter_set)
             await self._bank.load(slot, adapter_set)
         except REFUSALS as exc:
             self._refuse(version, exc)
             raise
+        self._spaces[version.digest] = space
         self._counters.adapter_loads_total.inc()
 
     def _read(self, version: InstalledVersion) -> AdapterSet:
@@ -370,7 +380,8 @@ class AdapterRegistry:
             problem=version.public_problem,
         )
 
-    def _count_eviction(self, version: InstalledVersion) -> None:
+    def _forget(self, version: InstalledVersion) -> None:
+        del self._spaces[version.digest]
         self._counters.adapter_evictions_total.inc()
         _log.debug("adapter set evicted", adapter=version.reference)
 

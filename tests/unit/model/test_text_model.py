@@ -156,11 +156,11 @@ def test_class_probabilities_sum_to_one_and_the_highest_comes_first(mixed: TextM
     for name in ("prefixed", "pooled"):
         labels = NAMED[name].labels
         for verdict in mixed.classify(TEXTS, name):
-            probabilities = [probability for _, probability in verdict.scores]
-            assert {label for label, _ in verdict.scores} == set(labels)
+            probabilities = list(verdict.scores.values())
+            assert verdict.scores.keys() == set(labels)
             assert sum(probabilities) == pytest.approx(1.0, abs=1e-6)
             assert probabilities == sorted(probabilities, reverse=True)
-            assert verdict.label == verdict.scores[0][0]
+            assert verdict.label == next(iter(verdict.scores))
 
 
 def test_classifying_texts_is_classifying_their_encodings(mixed: TextModel) -> None:
