@@ -60,10 +60,8 @@ class AdaVAE(nn.Module):
 
         Arguments as for ``encode``; returns (B, T, C), of any value on padding.
         """
-        compiled = (
-            None if self.bank.has_encoder_prefix(index) else self.bank.compiled(self.encoder_backbone.kernel, index)
-        )
-        if compiled is not None:
+        kernel = None if self.bank.has_encoder_prefix(index) else self.encoder_backbone.kernel  # it knows no prefix
+        if (compiled := self.bank.compiled(kernel, index)) is not None:
             kernel, sets = compiled
             return kernel.encode_hidden(token_ids, attention_mask, sets)
         return self.plain_encode_hidden(token_ids, attention_mask, index)
@@ -134,8 +132,7 @@ class AdaVAE(nn.Module):
         Returns:
             Logits of the next token, (B, V).
         """
-        compiled = self.bank.compiled(self.backbone.kernel, index)
-        if compiled is not None:
+        if (compiled := self.bank.compiled(self.backbone.kernel, index)) is not None:
             kernel, sets = compiled
             return kernel.decode_step(token_ids, kv_cache, sets)
         return self.plain_decode_step(token_ids, kv_cache, index)

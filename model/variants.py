@@ -62,7 +62,7 @@ def paper_variants() -> list[Variant]:
 
 
 def num_backbone_parameters(config: BackboneConfig) -> int:
-    """Parameters of the frozen pair: one copy."""
+    """Parameters of the frozen backbone, which encoder and decoder share."""
     with torch.device("meta"):
         return Backbone(config).num_parameters
 

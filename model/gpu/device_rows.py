@@ -98,10 +98,10 @@ class DeviceRows:
 
     def _move(self, sources: Tensor, targets: Tensor) -> None:
         """Every source is behind the last row that stays, every target before it: none is both."""
-        for own in (self._keys, self._values):
-            own[:, targets] = own[:, sources]
-        for own in (self._memory_mask, self._lengths, self._slots, self._newest, self._is_active):
-            own[targets] = own[sources]
+        for tensor in (self._keys, self._values):
+            tensor[:, targets] = tensor[:, sources]
+        for tensor in (self._memory_mask, self._lengths, self._slots, self._newest, self._is_active):
+            tensor[targets] = tensor[sources]
         self._parameters.move(sources, targets)
 
     def step(self) -> list[int]:

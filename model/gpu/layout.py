@@ -76,8 +76,8 @@ class PackedTexts:
         numbers = np.stack([ids, where, text_of * width + where])
         token_ids, positions, places = queued(torch.from_numpy(numbers), device)
         spans, text = [], 0
-        for slot, own in groupby(slots):
-            stop = text + len(list(own))
+        for slot, group in groupby(slots):
+            stop = text + len(list(group))
             spans.append((slot, ends[text], ends[stop]))
             text = stop
         return cls(

@@ -62,10 +62,10 @@ def _cached_attention(  # type: ignore[no-untyped-def]
     row, head = tl.program_id(0), tl.program_id(1)
     d = tl.arange(0, BLOCK_D)
     is_d = d < D
-    own = qkv + row.to(tl.int64) * 3 * H * D + head * D
-    query = tl.load(own + d, mask=is_d, other=0.0).to(tl.float32)
-    key = tl.load(own + H * D + d, mask=is_d, other=0.0)
-    value = tl.load(own + 2 * H * D + d, mask=is_d, other=0.0)
+    row_qkv = qkv + row.to(tl.int64) * 3 * H * D + head * D
+    query = tl.load(row_qkv + d, mask=is_d, other=0.0).to(tl.float32)
+    key = tl.load(row_qkv + H * D + d, mask=is_d, other=0.0)
+    value = tl.load(row_qkv + 2 * H * D + d, mask=is_d, other=0.0)
     column = M + tl.load(lengths + row)
     place = (row.to(tl.int64) * H + head) * W * D
     tl.store(keys + place + column * D + d, key, mask=is_d)
@@ -102,13 +102,13 @@ def _linear_of_rows(  # type: ignore[no-untyped-def]
     slot = tl.load(slots + row).to(tl.int64)
     o = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     is_o = o < OUT
-    own = weight + slot * slot_stride + o[None, :] * out_stride
+    slot_weight = weight + slot * slot_stride + o[None, :] * out_stride
     products = tl.zeros((BLOCK_IN, BLOCK_OUT), tl.float32)
     for start in tl.static_range(0, IN, BLOCK_IN):
         i = start + tl.arange(0, BLOCK_IN)
         is_i = i < IN
         numbers = tl.load(x + row * IN + i, mask=is_i, other=0.0).to(tl.float32)
-        block = tl.load(own + i[:, None] * in_stride, mask=is_i[:, None] & is_o[None, :], other=0.0)
+        block = tl.load(slot_weight + i[:, None] * in_stride, mask=is_i[:, None] & is_o[None, :], other=0.0)
         products += numbers[:, None] * block.to(tl.float32)
     result = tl.sum(products, 0)
     if HAS_BIAS:
@@ -133,13 +133,13 @@ def _linear_of_tiles(  # type: ignore[no-untyped-def]
     is_row = rows < tl.load(tiles + 2 * tile_stride + tile)
     o = tl.program_id(1) * BLOCK_OUT + tl.arange(0, BLOCK_OUT)
     is_o = o < OUT
-    numbers, own = x + rows[:, None].to(tl.int64) * IN, weight + slot * slot_stride + o[None, :] * out_stride
+    numbers, slot_weight = x + rows[:, None].to(tl.int64) * IN, weight + slot * slot_stride + o[None, :] * out_stride
     result = tl.zeros((BLOCK_ROWS, BLOCK_OUT), tl.float32)
     for start in range(0, IN, BLOCK_IN):
         i = start + tl.arange(0, BLOCK_IN)
         is_i = i < IN
         left = tl.load(numbers + i[None, :], mask=is_row[:, None] & is_i[None, :], other=0.0)
-        right = tl.load(own + i[:, None] * in_stride, mask=is_i[:, None] & is_o[None, :], other=0.0)
+        right = tl.load(slot_weight + i[:, None] * in_stride, mask=is_i[:, None] & is_o[None, :], other=0.0)
         result = tl.dot(left, right, result, input_precision="ieee")
     if HAS_BIAS:
         result += tl.load(bias + slot * OUT + o, mask=is_o, other=0.0).to(tl.float32)[None, :]
@@ -156,7 +156,7 @@ def _linear_of_tiles(  # type: ignore[no-untyped-def]
 @triton.jit  # type: ignore[untyped-decorator, unused-ignore]
 def _draw(probabilities, top_k, top_p, numbers, drawn, V, BLOCK: tl.constexpr):  # type: ignore[no-untyped-def]
     row = tl.program_id(0).to(tl.int64)
-    own = probabilities + row * V
+    row_p = probabilities + row * V
     most, mass, number = tl.load(top_k + row), tl.load(top_p + row), tl.load(numbers + row)
     most = tl.where(most == 0, V, most)
     # A token is kept where fewer than ``most`` tokens are likelier and these hold less than ``mass``. Numbers that are
@@ -168,7 +168,7 @@ def _draw(probabilities, top_k, top_p, numbers, drawn, V, BLOCK: tl.constexpr): 
         count, held = tl.zeros((BLOCK,), tl.int32), tl.zeros((BLOCK,), tl.float64)
         for start in range(0, V, BLOCK):
             v = start + tl.arange(0, BLOCK)
-            p = tl.load(own + v, mask=v < V, other=0.0)
+            p = tl.load(row_p + v, mask=v < V, other=0.0)
             is_above = p.to(tl.int32, bitcast=True) > middle
             count += is_above.to(tl.int32)
             held += tl.where(is_above, p, 0.0).to(tl.float64)
@@ -178,7 +178,7 @@ def _draw(probabilities, top_k, top_p, numbers, drawn, V, BLOCK: tl.constexpr): 
     count, held = tl.zeros((BLOCK,), tl.int32), tl.zeros((BLOCK,), tl.float64)
     for start in range(0, V, BLOCK):
         v = start + tl.arange(0, BLOCK)
-        p = tl.load(own + v, mask=v < V, other=0.0)
+        p = tl.load(row_p + v, mask=v < V, other=0.0)
         is_above = p.to(tl.int32, bitcast=True) > high
         count += is_above.to(tl.int32)
         held += tl.where(is_above, p, 0.0).to(tl.float64)
@@ -191,7 +191,7 @@ def _draw(probabilities, top_k, top_p, numbers, drawn, V, BLOCK: tl.constexpr): 
     seen_ties, total = num_above * 0, above * 0.0
     for start in range(0, V, BLOCK):
         v = start + tl.arange(0, BLOCK)
-        p = tl.load(own + v, mask=v < V, other=0.0)
+        p = tl.load(row_p + v, mask=v < V, other=0.0)
         bits = p.to(tl.int32, bitcast=True)
         is_tie = ((bits == high) & (v < V)).to(tl.int32)
         rank = seen_ties + tl.cumsum(is_tie, 0) - is_tie
@@ -202,7 +202,7 @@ def _draw(probabilities, top_k, top_p, numbers, drawn, V, BLOCK: tl.constexpr): 
     seen_ties, place, last = num_above * 0, num_above * 0, num_above * 0
     for start in range(0, V, BLOCK):
         v = start + tl.arange(0, BLOCK)
-        p = tl.load(own + v, mask=v < V, other=0.0)
+        p = tl.load(row_p + v, mask=v < V, other=0.0)
         bits = p.to(tl.int32, bitcast=True)
         is_tie = ((bits == high) & (v < V)).to(tl.int32)
         rank = seen_ties + tl.cumsum(is_tie, 0) - is_tie
@@ -290,7 +290,7 @@ class TritonKernels(PlainKernels):
         B, V = probabilities.shape
         drawn = torch.empty(B, dtype=torch.int64, device=probabilities.device)
         block = min(4096, triton.next_power_of_2(V))
-        given = (own.contiguous() for own in (probabilities, top_k, top_p, numbers))
+        given = (tensor.contiguous() for tensor in (probabilities, top_k, top_p, numbers))
         _launch(_draw, (B,), *given, drawn, V, BLOCK=block, num_warps=8)
         return drawn
 

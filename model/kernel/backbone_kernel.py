@@ -88,7 +88,7 @@ class BackboneKernel:
             width=keys.shape[3],
             num_threads=torch.get_num_threads(),
             token_ids=token_ids.data_ptr(),
-            sets=pointers([own.decoder for own in sets]),
+            sets=pointers([adapter_set.decoder for adapter_set in sets]),
             lengths=kv_cache.lengths.data_ptr(),
             is_filled=kv_cache.is_filled.data_ptr(),
             is_filled_stride=kv_cache.is_filled.stride(0),
@@ -118,7 +118,7 @@ class BackboneKernel:
             num_threads=torch.get_num_threads(),
             token_ids=token_ids.data_ptr(),
             lengths=lengths.data_ptr(),
-            sets=pointers([own.encoder for own in sets]),
+            sets=pointers([adapter_set.encoder for adapter_set in sets]),
             hidden=hidden.data_ptr(),
             seconds=None if self.seconds is None else self.seconds.data_ptr(),
         )

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,8 +96,15 @@ class NotBuilt(Exception):
     """Why there is no compiled library."""
 
 
-def build(directory: Path, environ: Mapping[str, str] = os.environ, longest_s: float = _LONGEST_S) -> list[Path]:
+def build(
+    directory: Path,
+    environ: Mapping[str, str] = os.environ,
+    longest_s: float = _LONGEST_S,
+    more_flags: Sequence[str] = (),
+) -> list[Path]:
     """Compiles every variant into ``directory``; what was there before is replaced, or removed where that fails.
+
+    ``more_flags`` come after the usual ones, for a library that is not installed but examined.
 
     Raises:
         NotBuilt: No compiler, not the processor it is for, nowhere to write, or the compiler refuses or hangs.
@@ -107,15 +114,16 @@ def build(directory: Path, environ: Mapping[str, str] = os.environ, longest_s: f
         _remove(targets)
         if sys.platform != "linux" or platform.machine() != "x86_64":
             raise NotBuilt(f"the compiled step is for Linux on x86-64, this is {sys.platform} on {platform.machine()}")
-        _compile(_compiler(environ), targets, longest_s)
+        _compile([compiler_of(environ), *_FLAGS, *more_flags], targets, longest_s)
     except (OSError, NotBuilt) as exc:
         _remove(targets, missing_right_ok=True)
         raise NotBuilt(str(exc)) from exc
     return list(targets)
 
 
-def _compile(compiler: str, targets: Mapping[Path, str], longest_s: float) -> None:
-    runs = [_start(compiler, march, target) for target, march in targets.items()]
+def _compile(command: Sequence[str], targets: Mapping[Path, str], longest_s: float) -> None:
+    compiler = command[0]
+    runs = [_start(command, march, target) for target, march in targets.items()]
     try:
         for run in runs:
             output = run.communicate(timeout=longest_s)[0]
@@ -146,7 +154,8 @@ def _remove(targets: Mapping[Path, str], *, missing_right_ok: bool = False) -> N
                 raise
 
 
-def _compiler(environ: Mapping[str, str]) -> str:
+def compiler_of(environ: Mapping[str, str]) -> str:
+    """The C++ compiler of this machine; raises NotBuilt where there is none."""
     for name in (environ["CXX"],) if environ.get("CXX") else ("c++", "g++", "clang++"):
         found = shutil.which(name, path=environ.get("PATH"))
         if found is not None:
@@ -154,11 +163,10 @@ def _compiler(environ: Mapping[str, str]) -> str:
     raise NotBuilt("no C++ compiler was found (c++, g++ or clang++; CXX names another): install one and repeat")
 
 
-def _start(compiler: str, march: str, target: Path) -> "subprocess.Popen[str]":
+def _start(command: Sequence[str], march: str, target: Path) -> "subprocess.Popen[str]":
     sources = [str(_HERE / "csrc" / source) for source in _SOURCES]
-    command = [compiler, *_FLAGS, f"-march={march}", *sources, "-o", str(target)]
     return subprocess.Popen(
-        command,
+        [*command, f"-march={march}", *sources, "-o", str(target)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -47,7 +47,7 @@ class LatentKernel:
         task = PosteriorFields(
             num_rows=len(v_z),
             num_threads=torch.get_num_threads(),
-            sets=pointers([own.latent for own in sets]),
+            sets=pointers([adapter_set.latent for adapter_set in sets]),
             v_z=v_z.data_ptr(),
             v_z_width=v_z.shape[1],
             mu=mu.data_ptr(),
@@ -81,7 +81,7 @@ class LatentKernel:
         task = LatentMemoryFields(
             num_rows=len(z),
             num_threads=torch.get_num_threads(),
-            sets=pointers([own.latent for own in sets]),
+            sets=pointers([adapter_set.latent for adapter_set in sets]),
             z=z.data_ptr(),
             latent_size=z.shape[1],
             n_layer=n_layer,

@@ -245,6 +245,6 @@ def pointers(structures: Sequence[Structure]) -> ctypes.Array[Any]:
 
 def _function(function: Any, *fields: type[Structure]) -> Callable[..., int]:
     """Takes a pointer to each of ``fields``, returns an ``Outcome``."""
-    function.argtypes, function.restype = [POINTER(own) for own in fields], c_int32
+    function.argtypes, function.restype = [POINTER(structure) for structure in fields], c_int32
     typed: Callable[..., int] = function
     return typed

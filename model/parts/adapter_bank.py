@@ -221,9 +221,9 @@ class AdapterBank(nn.Module):
         columns: list[list[bool]] = []
         for slot in index.slots:
             config = self.config_of(slot)
-            own = [position < config.latent_positions for position in range(self.shape.latent_positions)]
-            psa = [config.latent_infusion.has_psa and has for has in own] * self.shape.has_psa
-            atm = [config.latent_infusion.has_atm and has for has in own] * self.shape.has_atm
+            is_there = [position < config.latent_positions for position in range(self.shape.latent_positions)]
+            psa = [config.latent_infusion.has_psa and has for has in is_there] * self.shape.has_psa
+            atm = [config.latent_infusion.has_atm and has for has in is_there] * self.shape.has_atm
             columns.append(psa + atm)
         return torch.tensor(columns, device=device)
 
@@ -285,10 +285,10 @@ class AdapterBank(nn.Module):
             if name not in tensors or tuple(target.shape) != shapes[name]:
                 target.zero_()
             if name in tensors:
-                own, scale = target[_corner(shapes[name])], self._load_scale(name, config)
-                own.copy_(tensors[name])
+                part, scale = target[_corner(shapes[name])], self._load_scale(name, config)
+                part.copy_(tensors[name])
                 if scale != 1.0:
-                    own *= scale
+                    part *= scale
         replaced, self._packed_sets[slot] = self._packed_sets[slot], None
         if self.latent_kernel is not None and packed is None:
             packed = PackedAdapterSet.of(config, tensors, self.backbone_config.n_layer, replaced)

@@ -95,8 +95,8 @@ def _filled(order: Sequence[int], spans: Sequence[tuple[int, int, int]], grid: t
     filled: list[int] = []
     rows = {slot: order[start:stop] for slot, start, stop in spans}
     for slot in range(grid[0], grid[1] + 1):
-        own = rows.get(slot, [])
-        filled += [*own, *[_GAP] * (_longest(spans) - len(own))]
+        places = rows.get(slot, [])
+        filled += [*places, *[_GAP] * (_longest(spans) - len(places))]
     return filled
 
 

@@ -60,8 +60,10 @@ def model_card(
         "command": f"`{training['command']}`" if training["command"] else "not recorded",
         "made": created_at,
     }
-    figures = {title: _shown(value) for key in _FIGURES for title, value in _titled(key, metrics) if value is not None}
-    settings = {key.replace("_", " "): _shown(value) for key, value in config.to_dict().items()}
+    figures = {
+        title: _as_text(value) for key in _FIGURES for title, value in _titled(key, metrics) if value is not None
+    }
+    settings = {key.replace("_", " "): _as_text(value) for key, value in config.to_dict().items()}
     return (
         "\n\n".join(
             [
@@ -133,7 +135,7 @@ def _one_line(value: object) -> str:
     return re.sub(r"\s*[\r\n]\s*", " ", str(value))
 
 
-def _shown(value: object) -> str:
+def _as_text(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, list):

@@ -93,7 +93,7 @@ def save_backbone(directory: Path, backbone: Backbone, tokenizer: Tokenizer) -> 
         StorageFull: The disk took no more; no file is left half-written.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    tensors = {_stored_name(name): _stored(name, tensor) for name, tensor in _own_tensors(backbone).items()}
+    tensors = {_stored_name(name): _as_stored(name, tensor) for name, tensor in _tensors_of(backbone).items()}
     write_atomically(directory / WEIGHTS, safetensors.save(tensors, metadata={"format": "pt"}))
     config = json.dumps(backbone.config.to_hugging_face(), indent=2, sort_keys=True) + "\n"
     write_atomically(directory / "tokenizer.json", tokenizer.content.encode())
@@ -129,10 +129,10 @@ def _check_tokenizer_fits(config: BackboneConfig, tokenizer: Tokenizer, director
 def _assemble(config: BackboneConfig, stored: Mapping[str, Tensor], path: Path) -> Backbone:
     with torch.device("meta"):
         backbone = Backbone(config)
-    tensors = _by_own_names(stored, path)
+    tensors = _renamed(stored, path)
     if config.tie_word_embeddings:
         tensors.pop(OUTPUT_EMBEDDING, None)
-    expected = {name: tuple(tensor.shape) for name, tensor in _own_tensors(backbone).items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in _tensors_of(backbone).items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if wrong := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
         name = wrong[0]
@@ -149,13 +149,13 @@ def _assemble(config: BackboneConfig, stored: Mapping[str, Tensor], path: Path) 
     return backbone
 
 
-def _by_own_names(stored: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+def _renamed(stored: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     """The weights by our names, matrices as (out, in)."""
     tensors: dict[str, Tensor] = {}
     for stored_name, tensor in stored.items():
         if is_buffer(stored_name):
             continue
-        name = _own_name(stored_name)
+        name = _name_here(stored_name)
         if name in tensors:
             raise WeightsCorrupted(f"{path} holds {name} twice, with and without 'transformer.': remove one of them")
         tensors[name] = tensor.T if name.endswith(_TRANSPOSED) else tensor
@@ -173,19 +173,19 @@ def _check_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
             raise WeightsCorrupted(f"{path}: {name} has values that are not finite: fetch the checkpoint again")
 
 
-def _own_tensors(backbone: Backbone) -> dict[str, Tensor]:
+def _tensors_of(backbone: Backbone) -> dict[str, Tensor]:
     """The backbone's tensors by our names, tied ones once."""
     return dict(backbone.named_parameters())
 
 
-def _own_name(stored: str) -> str:
+def _name_here(stored: str) -> str:
     name = canonical_name(stored).removeprefix("transformer.")
     return "blocks." + name.removeprefix("h.") if name.startswith("h.") else name
 
 
-def _stored_name(own: str) -> str:
-    return canonical_name("h." + own.removeprefix("blocks.") if own.startswith("blocks.") else own)
+def _stored_name(name: str) -> str:
+    return canonical_name("h." + name.removeprefix("blocks.") if name.startswith("blocks.") else name)
 
 
-def _stored(own: str, tensor: Tensor) -> Tensor:
-    return (tensor.T if own.endswith(_TRANSPOSED) else tensor).detach().to("cpu", torch.float16).contiguous()
+def _as_stored(name: str, tensor: Tensor) -> Tensor:
+    return (tensor.T if name.endswith(_TRANSPOSED) else tensor).detach().to("cpu", torch.float16).contiguous()

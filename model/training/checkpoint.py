@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,7 @@ from torch import Tensor
 
 from adavae.model.errors import CheckpointMismatch, WeightsCorrupted
 from adavae.model.storage.atomic import remove_leftovers, write_atomically
-
-_NAME = re.compile(r"^step-(\d{9})\.safetensors$")
+from adavae.model.training.checkpoint_name import checkpoint_name, step_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +42,7 @@ def save_checkpoint(directory: Path, step: int, checkpoint: Checkpoint, *, keep:
     directory.mkdir(parents=True, exist_ok=True)
     remove_leftovers(directory)
     content = safetensors.save(_separate(checkpoint.tensors), metadata={"state": json.dumps(checkpoint.state)})
-    path = directory / f"step-{step:09d}.safetensors"
+    path = directory / checkpoint_name(step)
     write_atomically(path, hashlib.sha256(content).digest() + content)
     paths = _newest_first(directory)
     position = paths.index(path)
@@ -105,10 +103,10 @@ def restore_optimizer(
     Raises:
         CheckpointMismatch: It was taken from another kind of optimiser, or from other parameters.
     """
-    own = {"kind": type(optimizer).__name__, "shapes": _shapes(optimizer)}
-    if different := [name for name, value in own.items() if saved[name] != value]:
+    present = {"kind": type(optimizer).__name__, "shapes": _shapes(optimizer)}
+    if different := [name for name, value in present.items() if saved[name] != value]:
         raise CheckpointMismatch(
-            f"the checkpoint's optimiser ({saved['kind']}) differs from this run's ({own['kind']}) in its "
+            f"the checkpoint's optimiser ({saved['kind']}) differs from this run's ({present['kind']}) in its "
             f"{' and '.join(different)}: resume with the settings the run began with"
         )
     owners: dict[str, dict[str, Any]] = {owner: dict(entries) for owner, entries in saved["scalars"].items()}
@@ -147,7 +145,7 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _newest_first(directory: Path) -> list[Path]:
     if not directory.is_dir():
         return []
-    return sorted((path for path in directory.iterdir() if _NAME.match(path.name)), reverse=True)
+    return sorted((path for path in directory.iterdir() if step_of(path.name) is not None), reverse=True)
 
 
 def _verified(path: Path) -> bytes:

@@ -84,7 +84,7 @@ class TrainingConfig:
             least).
         micro_batch_tokens: Tokens that go through the model at once, padding included, gradients adding up over a
             step: memory grows with it. None is 2,048 on a CPU, 32,768 on a GPU.
-        learning_rate: Peak, AdamW.
+        learning_rate: Its peak, for Muon and AdamW alike.
         warmup_steps: Until the peak, at most a tenth of the run.
         max_gradient_norm: Gradients are clipped to this norm.
         beta: Largest weight of the KL.

@@ -4,7 +4,7 @@
 
 A batch goes through the model in micro-batches whose gradients add up, so that memory is bounded by their size. A
 step's randomness comes from (seed, step) and its batch from (seed, epoch), so that a run that was killed and resumed
-takes exactly the steps an unbroken one takes. Reading data is for ``corpus``, publishing the result for ``publish``.
+takes exactly the steps an unbroken one takes. Reading data is for ``corpus``, publishing the result for ``run``.
 """
 
 import copy
@@ -20,22 +20,21 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adavae.model.adavae import AdaVAE, pad
-from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingDiverged, TrainingInterrupted
+from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingInterrupted
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.checkpoint import (
     Checkpoint,
-    flatten_optimizer,
     latest_checkpoint,
     load_checkpoint,
-    restore_optimizer,
     save_checkpoint,
 )
 from adavae.model.training.config import BetaSchedule, Precision, TrainingConfig
 from adavae.model.training.corpus import Batches, Dataset
 from adavae.model.training.micro_batches import micro_batches
-from adavae.model.training.muon import Muon, is_matrix
+from adavae.model.training.muon import is_matrix
 from adavae.model.training.objective import Loss, Objective, TextBatch
+from adavae.model.training.optimizers import Optimizers, diverged, under
 from adavae.model.training.progress import OnProgress, Report
 from adavae.model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
 from adavae.model.training.token_rows import TokenRows
@@ -148,15 +147,15 @@ class TrainingRun:
             backbone = copy.deepcopy(backbone).to(torch.bfloat16)
         return AdaVAE(backbone.requires_grad_(False), bank)
 
-    def _build_optimizers(self) -> dict[str, torch.optim.Optimizer]:
+    def _build_optimizers(self) -> Optimizers:
         """Muon for the adapter set's matrices, AdamW for everything else (and for all of a full fine-tuning)."""
         parameters = [parameter for parameter in self.vae.parameters() if parameter.requires_grad]
-        on_muon = [] if self.config.is_full_fine_tuning else [own for own in parameters if is_matrix(own)]
-        chosen = {id(parameter) for parameter in on_muon}
-        rest = [parameter for parameter in parameters if id(parameter) not in chosen]
-        lr, decay = self.config.learning_rate, self.config.weight_decay
-        adamw = torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=decay)
-        return {"muon": Muon(on_muon, lr=lr), "adamw": adamw} if on_muon else {"adamw": adamw}
+        return Optimizers(
+            parameters,
+            [] if self.config.is_full_fine_tuning else [parameter for parameter in parameters if is_matrix(parameter)],
+            learning_rate=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+        )
 
     @property
     def step(self) -> int:
@@ -197,9 +196,9 @@ class TrainingRun:
             Loss.together(parts), nn.utils.clip_grad_norm_(self.vae.parameters(), self.config.max_gradient_norm)
         )
         if not (loss.is_finite and norm < float("inf")):
-            raise TrainingDiverged(self._divergence_message())
-        for optimizer in self.optimizers.values():
-            optimizer.step()
+            config, checkpoints = self.config, self.directory / "checkpoints"
+            raise diverged(self.state.step + 1, self.total_steps, config.learning_rate, checkpoints)
+        self.optimizers.step()
         self.state.step += 1
         return loss, norm
 
@@ -251,9 +250,7 @@ class TrainingRun:
         )
 
     def _apply_schedules(self) -> None:
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = self.learning_rate
+        self.optimizers.set_learning_rate(self.learning_rate)
         stage = stage_at(self.state.step, self.total_steps, self.config.stage_one_share)
         is_joined = stage is Stage.ALL
         for name, parameter in self.vae.bank.named_parameters():
@@ -288,10 +285,8 @@ class TrainingRun:
     def save(self) -> None:
         """Writes a checkpoint from which ``resume`` goes on exactly."""
         tensors = {f"vae.{name}": tensor for name, tensor in self._trained().items()}
-        optimizer_states: dict[str, Any] = {}
-        for kind, optimizer in self.optimizers.items():
-            own, optimizer_states[kind] = flatten_optimizer(optimizer)
-            tensors |= {f"{kind}.{name}": tensor for name, tensor in own.items()}
+        optimizer_tensors, optimizer_states = self.optimizers.save()
+        tensors |= optimizer_tensors
         tensors |= {f"best.{name}": tensor for name, tensor in self.state.best.items()}
         state = {
             "config": self.config.to_dict(),
@@ -321,24 +316,15 @@ class TrainingRun:
                 f"exactly, or start afresh under another name"
             )
         trained = self._trained()
-        for name, tensor in _under(checkpoint.tensors, "vae.").items():
+        for name, tensor in under(checkpoint.tensors, "vae.").items():
             trained[name].data.copy_(tensor)
-        for kind, optimizer in self.optimizers.items():
-            restore_optimizer(optimizer, _under(checkpoint.tensors, f"{kind}."), checkpoint.state["optimizers"][kind])
-        self.state = _RunState(**checkpoint.state["run"], best=_under(checkpoint.tensors, "best."))
+        self.optimizers.restore(checkpoint)
+        self.state = _RunState(**checkpoint.state["run"], best=under(checkpoint.tensors, "best."))
         return True
 
     def _trained(self) -> dict[str, Tensor]:
         part: nn.Module = self.vae if self.config.is_full_fine_tuning else self.vae.bank
         return dict(part.named_parameters())
-
-    def _divergence_message(self) -> str:
-        path = latest_checkpoint(self.directory / "checkpoints")
-        kept = f"the last good checkpoint is {path}" if path else "there was no checkpoint yet"
-        return (
-            f"training diverged at step {self.state.step + 1} of {self.total_steps}: the loss or its gradient is not "
-            f"finite; {kept}. Lower the learning rate (it was {self.config.learning_rate:g}) and start again"
-        )
 
 
 def train(
@@ -425,7 +411,3 @@ def _attention_backends(device: torch.device) -> list[SDPBackend]:
     if device.type == "cpu":
         return [SDPBackend.MATH]
     return [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -27,24 +27,21 @@ from adavae.model.errors import (
     CheckpointMismatch,
     ConfigError,
     DatasetError,
-    TrainingDiverged,
     TrainingInterrupted,
 )
 from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone, save_backbone
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.training.checkpoint import (
     Checkpoint,
-    flatten_optimizer,
     latest_checkpoint,
     load_checkpoint,
-    restore_optimizer,
     save_checkpoint,
 )
 from adavae.model.training.config import Precision
 from adavae.model.training.corpus import Dataset, read_dataset
 from adavae.model.training.language_model import attention_on, next_token_loss
 from adavae.model.training.loop import uses_bfloat16
-from adavae.model.training.muon import Muon
+from adavae.model.training.optimizers import Optimizers, diverged, under
 from adavae.model.training.schedule import learning_rate_at
 from adavae.model.training.token_windows import WindowStream, token_stream, train_tokenizer
 
@@ -196,9 +193,8 @@ class PretrainRun:
         norm = float(nn.utils.clip_grad_norm_(self.backbone.parameters(), self.config.max_gradient_norm))
         value = float(loss.detach())
         if not (math.isfinite(value) and math.isfinite(norm)):
-            raise TrainingDiverged(self._divergence_message())
-        for optimizer in self.optimizers.values():
-            optimizer.step()
+            raise diverged(self.step + 1, self.total_steps, self.config.learning_rate, self.directory)
+        self.optimizers.step()
         self.step += 1
         return value, windows[:, 1:].numel()
 
@@ -218,9 +214,7 @@ class PretrainRun:
             warmup=min(self.config.warmup_steps, self.total_steps // 3),
             kind="linear",
         )
-        for optimizer in self.optimizers.values():
-            for group in optimizer.param_groups:
-                group["lr"] = learning_rate
+        self.optimizers.set_learning_rate(learning_rate)
 
     def _precision(self) -> AbstractContextManager[Any]:
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.autocast else nullcontext()
@@ -230,10 +224,8 @@ class PretrainRun:
         tensors: dict[str, Tensor] = {
             f"backbone.{name}": parameter for name, parameter in self.backbone.named_parameters()
         }
-        optimizer_states: dict[str, Any] = {}
-        for kind, optimizer in self.optimizers.items():
-            own, optimizer_states[kind] = flatten_optimizer(optimizer)
-            tensors |= {f"{kind}.{name}": tensor for name, tensor in own.items()}
+        optimizer_tensors, optimizer_states = self.optimizers.save()
+        tensors |= optimizer_tensors
         state = {
             "config": asdict(self.config),
             "origin": self.origin,
@@ -246,19 +238,10 @@ class PretrainRun:
     def restore(self, checkpoint: Checkpoint) -> None:
         """Goes on from a checkpoint of this very run."""
         parameters = dict(self.backbone.named_parameters())
-        for name, tensor in _under(checkpoint.tensors, "backbone.").items():
+        for name, tensor in under(checkpoint.tensors, "backbone.").items():
             parameters[name].data.copy_(tensor)
-        for kind, optimizer in self.optimizers.items():
-            restore_optimizer(optimizer, _under(checkpoint.tensors, f"{kind}."), checkpoint.state["optimizers"][kind])
+        self.optimizers.restore(checkpoint)
         self.step = checkpoint.state["step"]
-
-    def _divergence_message(self) -> str:
-        path = latest_checkpoint(self.directory)
-        kept = f"the last good checkpoint is {path}" if path else "there was no checkpoint yet"
-        return (
-            f"pretraining diverged at step {self.step + 1} of {self.total_steps}: the loss or its gradient is not "
-            f"finite; {kept}. Lower the learning rate (it was {self.config.learning_rate:g}) and start again"
-        )
 
 
 def pretrain(
@@ -409,15 +392,8 @@ def _starting_point(
     return fresh_backbone(replace(shape, vocab_size=tokenizer.vocab_size), config.seed), tokenizer
 
 
-def _build_optimizers(backbone: Backbone, learning_rate: float) -> dict[str, torch.optim.Optimizer]:
+def _build_optimizers(backbone: Backbone, learning_rate: float) -> Optimizers:
     """Muon for the blocks' matrices, AdamW for embeddings, norms and biases."""
-    parameters = list(backbone.named_parameters())
-    matrices = [parameter for name, parameter in parameters if name.startswith("blocks.") and parameter.ndim == 2]
-    chosen = {id(parameter) for parameter in matrices}
-    rest = [parameter for _, parameter in parameters if id(parameter) not in chosen]
-    adamw = torch.optim.AdamW(rest, lr=learning_rate, betas=(0.9, 0.98), weight_decay=0.0)
-    return {"muon": Muon(matrices, lr=learning_rate), "adamw": adamw}
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    named = list(backbone.named_parameters())
+    matrices = [parameter for name, parameter in named if name.startswith("blocks.") and parameter.ndim == 2]
+    return Optimizers([parameter for _, parameter in named], matrices, learning_rate=learning_rate)

@@ -190,11 +190,7 @@ def train_adapter_set(
     trained = TextModel.of_tensors(pretrained, request.name, config.adapter, result.tensors)
     prior = _fitted_prior(trained, request.name, data.training_tokens, seed=config.seed)
     trained = trained.with_prior(request.name, prior)
-    figures = evaluate(trained, request.name, data.validation, request.evaluation, on_evaluation, learned=data.learned)
-    if request.validation is None and request.source is not None:
-        figures["data"] = request.source
-    if "accuracy" in figures:
-        figures["majority_share"] = _majority_share(data.validation)
+    figures = _measured(trained, request, data, on_evaluation)
     return _publish(
         request,
         pretrained,
@@ -206,6 +202,18 @@ def train_adapter_set(
         destination=destination,
         publishing=publishing,
     )
+
+
+def _measured(
+    trained: TextModel, request: TrainingRequest, data: PreparedData, on_evaluation: OnStage
+) -> dict[str, Any]:
+    """The set's figures on the validation texts."""
+    figures = evaluate(trained, request.name, data.validation, request.evaluation, on_evaluation, learned=data.learned)
+    if request.validation is None and request.source is not None:
+        figures["data"] = request.source
+    if "accuracy" in figures:
+        figures["majority_share"] = _majority_share(data.validation)
+    return figures
 
 
 def _check_initial(initial: AdapterSet, config: TrainingConfig, pretrained: PretrainedBackbone) -> None:

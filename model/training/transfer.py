@@ -94,17 +94,17 @@ def select_short(
     """
     if len(labels) != len(texts):
         raise DatasetError(f"{len(texts)} texts have {len(labels)} labels: give a dataset with a label for each text")
-    own = [
+    candidates = [
         text
         for text, given in zip(texts, labels, strict=True)
         if given == label and _MIN_WORDS <= len(text.split()) <= max_words
     ]
-    random.Random(seed).shuffle(own)
-    agreed = [text for text, judged in zip(own, judge.predict(own), strict=True) if judged == label]
+    random.Random(seed).shuffle(candidates)
+    agreed = [text for text, judged in zip(candidates, judge.predict(candidates), strict=True) if judged == label]
     if not agreed:
         raise DatasetError(
-            f"of {len(own)} texts of {_MIN_WORDS} to {max_words} words with the label {label!r} the judge gives none "
-            f"that label: give other data or one of the labels {sorted(set(labels))}"
+            f"of {len(candidates)} texts of {_MIN_WORDS} to {max_words} words with the label {label!r} the judge gives "
+            f"none that label: give other data or one of the labels {sorted(set(labels))}"
         )
     return agreed[:limit]
 

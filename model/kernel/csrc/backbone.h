@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "matrix.h"
+#include "outcome.h"
 #include "row_ops.h"
 
 namespace adavae {
@@ -53,7 +54,5 @@ struct AdapterSet {
     float scale;
     int32_t num_layers;  // whose rows go through so many blocks
 };
-
-enum class Outcome : int32_t { kDone = 0, kTokenOutOfRange = 1, kTooLong = 2, kNoMemory = 3 };
 
 }  // namespace adavae

@@ -1,7 +1,6 @@
 #include "decode_step.h"
 
 #include <algorithm>
-#include <new>
 #include <vector>
 
 #include "program.h"
@@ -15,11 +14,11 @@ class DecodeProgram : Program {
         : Program(backbone, groups_of(step.sets, order), step.num_rows), step_(step), order_(order) {
         for (int layer = 0; layer < backbone.n_layer; ++layer) add_layer(layer, step.num_rows);
         add_norm(backbone.ln_f, step.num_rows);
-        phases_.push_back(product(backbone.lm_head, normed_, step.num_rows,
-                                  [this](int row, int column, const float* sums, int count) {
+        phases_.push_back(phase_of({product_of(backbone.lm_head, normed_.row(0), C_, 0, step.num_rows,
+                                               [this](int row, int column, const float* sums, int count) {
             std::copy(sums, sums + count,
                       step_.logits + static_cast<int64_t>(order_[row]) * backbone_.vocab_size + column);
-        }, [](int, int, int) {}));
+        })}));
     }
 
     void run() {
@@ -62,8 +61,8 @@ class DecodeProgram : Program {
             const float* query = qkv_.row(row) + head * D_;
             std::copy(query + C_, query + C_ + D_, keys + static_cast<int64_t>(position) * D_);
             std::copy(query + 2 * C_, query + 2 * C_ + D_, values + static_cast<int64_t>(position) * D_);
-            attend(query, keys, values, step_.is_filled + own * step_.is_filled_stride, position + 1, D_,
-                   scores.data(), attended_.row(row) + head * D_);
+            attend(query, keys, values, step_.is_filled + own * step_.is_filled_stride, position + 1, D_, scores.data(),
+                   attended_.row(row) + head * D_);
         }
     }
 
@@ -86,11 +85,8 @@ Outcome checked(const Backbone& backbone, const Step& step) {
 adavae::Outcome adavae_decode_step(const adavae::Backbone* backbone, const adavae::Step* step) {
     const adavae::Outcome outcome = adavae::checked(*backbone, *step);
     if (outcome != adavae::Outcome::kDone) return outcome;
-    try {
+    return adavae::outcome_of([&] {
         const std::vector<int> order = adavae::sorted_rows(step->sets, step->num_rows);
         adavae::DecodeProgram(*backbone, *step, order).run();
-    } catch (const std::bad_alloc&) {
-        return adavae::Outcome::kNoMemory;
-    }
-    return adavae::Outcome::kDone;
+    });
 }

@@ -1,7 +1,6 @@
 #include "encode.h"
 
 #include <algorithm>
-#include <new>
 #include <vector>
 
 #include "program.h"
@@ -45,7 +44,8 @@ class EncodeProgram : Program {
   public:
     EncodeProgram(const Backbone& backbone, const Texts& texts, const std::vector<Span>& spans)
         : Program(backbone, groups_of(texts, spans), spans.back().first + spans.back().length),
-          texts_(texts), spans_(spans) {
+          texts_(texts),
+          spans_(spans) {
         add_begin();
         for (int layer = 0; layer < groups_.front().set->num_layers; ++layer) {
             int num_rows = 0;
@@ -64,7 +64,8 @@ class EncodeProgram : Program {
             const Span& span = spans_[number];
             for (int t = 0; t < span.length; ++t) {
                 const int64_t token = texts_.token_ids[static_cast<int64_t>(span.text) * texts_.width + t];
-                const float *word = backbone_.wte + token * C_, *position = backbone_.wpe + static_cast<int64_t>(t) * C_;
+                const float *word = backbone_.wte + token * C_,
+                            *position = backbone_.wpe + static_cast<int64_t>(t) * C_;
                 float* x = x_.row(span.first + t);
                 for (int c = 0; c < C_; ++c) x[c] = word[c] + position[c];
             }
@@ -94,8 +95,8 @@ class EncodeProgram : Program {
         const int T = span.length, width = 3 * C_;
         const float* queries = qkv_.row(span.first) + head * D_;
         thread_local std::vector<float> keys, values, scores;
-        in_panels(queries + C_, T, D_, 1, width, keys);                // K^T: (D, T)
-        in_panels(queries + 2 * C_, D_, T, width, 1, values);          // V: (T, D)
+        in_panels(queries + C_, T, D_, 1, width, keys);        // K^T: (D, T)
+        in_panels(queries + 2 * C_, D_, T, width, 1, values);  // V: (T, D)
         scores.resize(static_cast<size_t>(T) * T);
         const Matrix key_matrix{keys.data(), nullptr, D_, T, 0}, value_matrix{values.data(), nullptr, T, D_, 0};
         for (int panel = 0; panel < key_matrix.num_panels(); ++panel)
@@ -145,11 +146,8 @@ Outcome checked(const Backbone& backbone, const Texts& texts) {
 adavae::Outcome adavae_encode(const adavae::Backbone* backbone, const adavae::Texts* texts) {
     const adavae::Outcome outcome = adavae::checked(*backbone, *texts);
     if (outcome != adavae::Outcome::kDone || texts->num_texts == 0) return outcome;
-    try {
+    return adavae::outcome_of([&] {
         const std::vector<adavae::Span> spans = adavae::sorted_texts(*texts);
         adavae::EncodeProgram(*backbone, *texts, spans).run();
-    } catch (const std::bad_alloc&) {
-        return adavae::Outcome::kNoMemory;
-    }
-    return adavae::Outcome::kDone;
+    });
 }

@@ -15,7 +15,10 @@ namespace adavae {
 
 struct Lanes {
     static constexpr int kWidth = 16;
-    static constexpr int kMaxRows = 12;  // 2 registers of sums a row, of 32
+    // Rows at once. Each has 2 registers of sums, 24 of the 32; 2 hold weights and 1 the row's number. A multiply-add
+    // takes 4 cycles and 2 begin in each, so that from 8 independent sums on both units are busy; more rows than that
+    // share the cost of loading a panel's row and of widening it from float16.
+    static constexpr int kMaxRows = 12;
 
     __m512 value;
 
@@ -33,7 +36,9 @@ struct Lanes {
 
 struct Lanes {
     static constexpr int kWidth = 8;
-    static constexpr int kMaxRows = 6;  // 2 registers of sums a row, of 16
+    // Likewise of 16 registers: 12 of sums, 2 of weights, 1 of the row's number; 12 sums keep two units busy up to a
+    // latency of 6 cycles.
+    static constexpr int kMaxRows = 6;
 
     __m256 value;
 
@@ -56,7 +61,7 @@ inline float exponential(float x) {
     x = x > 88.0f ? 88.0f : x;
     constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: adding and taking it away rounds to a whole number
     const float n = (x * 1.44269504f + kRounder) - kRounder;
-    float r = std::fma(n, -0.693359375f, x);     // ln 2 in two parts, the first exact in few bits
+    float r = std::fma(n, -0.693359375f, x);  // ln 2 in two parts, the first exact in few bits
     r = std::fma(n, 2.12194440e-4f, r);
     float series = 1.0f / 5040;
     series = std::fma(series, r, 1.0f / 720);

@@ -1,13 +1,11 @@
 #include "latent.h"
 
 #include <algorithm>
-#include <functional>
-#include <new>
 #include <utility>
 #include <vector>
 
 #include "groups.h"
-#include "team.h"
+#include "product.h"
 
 namespace adavae {
 namespace {
@@ -22,55 +20,32 @@ std::vector<float> gathered(const float* rows, int64_t width, const std::vector<
     return gathered;
 }
 
-// One product of a phase: matrix times `num_rows` rows, each row's outputs given to `take`.
-struct Part {
-    const Matrix* matrix;
-    const float* x;
-    int64_t x_stride;
-    int num_rows;
-    std::function<void(int row, int column, const float* sums, int count)> take;
-};
-
-// All parts at once, in chunks of one panel and some rows.
-Phase phase_of(std::vector<Part> parts) {
-    struct Chunk {
-        int part, panel, first, last;
-    };
-    std::vector<Chunk> chunks;
-    for (int part = 0; part < static_cast<int>(parts.size()); ++part)
-        for (int panel = 0; panel < parts[part].matrix->num_panels(); ++panel)
-            for (int first = 0; first < parts[part].num_rows; first += kRowsAChunk)
-                chunks.push_back({part, panel, first, std::min(parts[part].num_rows, first + kRowsAChunk)});
-    const int num_chunks = static_cast<int>(chunks.size());
-    return {Kind::kProduct, num_chunks, [parts = std::move(parts), chunks = std::move(chunks)](int number) {
-        const Chunk& chunk = chunks[number];
-        const Part& part = parts[chunk.part];
-        multiply_panel(*part.matrix, chunk.panel, part.x, part.x_stride, chunk.first, chunk.last, part.take);
-    }};
-}
-
 void compute(const Posteriors& task) {
     const std::vector<int> rows_in_order = sorted_rows(task.sets, task.num_rows);
     const std::vector<float> v_z = gathered(task.v_z, task.v_z_width, rows_in_order);
-    std::vector<Part> parts;
+    std::vector<Product> products;
     for (const Rows& rows : groups_of(task.sets, rows_in_order)) {
         const float* own = v_z.data() + rows.first * task.v_z_width;
         const int* order = rows_in_order.data() + rows.first;
         for (const auto& [matrix, output] : {std::pair{&rows.set->mu, task.mu}, {&rows.set->logvar, task.logvar}})
-            parts.push_back({matrix, own, task.v_z_width, rows.count(),
-                             [=, &task, output = output](int row, int column, const float* sums, int count) {
+            products.push_back(
+                product_of(*matrix, own, task.v_z_width, 0, rows.count(),
+                           [=, &task, output = output](int row, int column, const float* sums, int count) {
                 std::copy_n(sums, count, output + order[row] * task.latent_size + column);
-            }});
+            }));
     }
-    Team::shared().run({phase_of(std::move(parts))}, task.num_threads, nullptr);
+    Team::shared().run({phase_of(std::move(products))}, task.num_threads, nullptr);
 }
 
 // z to the positions' vectors, then these to each layer's keys and values.
 class MemoryProgram {
   public:
     explicit MemoryProgram(const LatentMemory& task)
-        : task_(task), C_(task.n_embd), order_(sorted_rows(task.sets, task.num_rows)),
-          groups_(groups_of(task.sets, order_)), z_(gathered(task.z, task.latent_size, order_)) {
+        : task_(task),
+          C_(task.n_embd),
+          order_(sorted_rows(task.sets, task.num_rows)),
+          groups_(groups_of(task.sets, order_)),
+          z_(gathered(task.z, task.latent_size, order_)) {
         size_t num_vectors = 0;
         for (const Rows& rows : groups_) {
             first_vectors_.push_back(num_vectors);
@@ -81,7 +56,7 @@ class MemoryProgram {
 
     void run() {
         for (int row = 0; row < task_.num_rows; ++row) clear_missing(row);
-        std::vector<Part> projections, infusions;
+        std::vector<Product> projections, infusions;
         for (size_t group = 0; group < groups_.size(); ++group) {
             const Rows& rows = groups_[group];
             float* vectors = vectors_.data() + first_vectors_[group] * C_;  // (rows, positions, C)
@@ -110,26 +85,26 @@ class MemoryProgram {
         }
     }
 
-    Part projection(const Rows& rows, float* vectors) const {
+    Product projection(const Rows& rows, float* vectors) const {
         const int64_t width = static_cast<int64_t>(rows.set->positions) * C_;
-        return {&rows.set->projection, z_.data() + rows.first * task_.latent_size, task_.latent_size, rows.count(),
-                [=](int row, int column, const float* sums, int count) {
+        return product_of(rows.set->projection, z_.data() + rows.first * task_.latent_size, task_.latent_size, 0,
+                          rows.count(), [=](int row, int column, const float* sums, int count) {
             std::copy_n(sums, count, vectors + row * width + column);
-        }};
+        });
     }
 
     // A vector's outputs, `times` times one after the other, become the key and value of its position.
-    Part infusion(const Rows& rows, const float* vectors, const Matrix& matrix, int layer, int first_position,
-                  int times) const {
+    Product infusion(const Rows& rows, const float* vectors, const Matrix& matrix, int layer, int first_position,
+                     int times) const {
         const int positions = rows.set->positions;
         const int* order = order_.data() + rows.first;
         float* layer_output = task_.keys_values + static_cast<int64_t>(layer) * task_.num_rows * row_width();
-        return {&matrix, vectors, C_, rows.count() * positions,
-                [=, this](int vector, int column, const float* sums, int count) {
+        return product_of(matrix, vectors, C_, 0, rows.count() * positions,
+                          [=, this](int vector, int column, const float* sums, int count) {
             float* output = layer_output + order[vector / positions] * row_width() +
                             (first_position + vector % positions) * 2 * C_ + column;
             for (int time = 0; time < times; ++time) std::copy_n(sums, count, output + time * C_);
-        }};
+        });
     }
 
     int64_t row_width() const { return static_cast<int64_t>(task_.num_positions) * 2 * C_; }
@@ -143,23 +118,15 @@ class MemoryProgram {
     std::vector<float> vectors_;
 };
 
-template <typename Compute>
-Outcome done(int num_rows, Compute compute) {
-    try {
-        if (num_rows > 0) compute();
-    } catch (const std::bad_alloc&) {
-        return Outcome::kNoMemory;
-    }
-    return Outcome::kDone;
-}
-
 }  // namespace
 }  // namespace adavae
 
 adavae::Outcome adavae_posteriors(const adavae::Posteriors* task) {
-    return adavae::done(task->num_rows, [&] { adavae::compute(*task); });
+    if (task->num_rows == 0) return adavae::Outcome::kDone;
+    return adavae::outcome_of([&] { adavae::compute(*task); });
 }
 
 adavae::Outcome adavae_latent_memory(const adavae::LatentMemory* task) {
-    return adavae::done(task->num_rows, [&] { adavae::MemoryProgram(*task).run(); });
+    if (task->num_rows == 0) return adavae::Outcome::kDone;
+    return adavae::outcome_of([&] { adavae::MemoryProgram(*task).run(); });
 }

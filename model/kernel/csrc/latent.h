@@ -8,11 +8,11 @@ namespace adavae {
 
 // One adapter set's layers, of its own size. Laid out as `LatentSetFields` in library.py.
 struct LatentSet {
-    Matrix mu;            // v_z to Z
-    Matrix logvar;        // v_z to Z
-    Matrix projection;    // Z to positions * C
-    const Matrix* psa;    // of each layer, C to 2 C: a key and a value; or null
-    const Matrix* atm;    // of each layer, C to C: one vector for both; or null
+    Matrix mu;          // v_z to Z
+    Matrix logvar;      // v_z to Z
+    Matrix projection;  // Z to positions * C
+    const Matrix* psa;  // of each layer, C to 2 C: a key and a value; or null
+    const Matrix* atm;  // of each layer, C to C: one vector for both; or null
     int32_t positions;
 };
 
@@ -45,4 +45,5 @@ struct LatentMemory {
 }  // namespace adavae
 
 extern "C" __attribute__((visibility("default"))) adavae::Outcome adavae_posteriors(const adavae::Posteriors* task);
-extern "C" __attribute__((visibility("default"))) adavae::Outcome adavae_latent_memory(const adavae::LatentMemory* task);
+extern "C" __attribute__((visibility("default"))) adavae::Outcome adavae_latent_memory(
+    const adavae::LatentMemory* task);

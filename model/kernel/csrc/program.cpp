@@ -4,12 +4,6 @@
 
 namespace adavae {
 
-namespace {
-
-void nothing(int, int, int) {}
-
-}  // namespace
-
 Program::Program(const Backbone& backbone, std::vector<Group> groups, int num_rows)
     : backbone_(backbone), C_(backbone.n_embd), D_(backbone.n_embd / backbone.n_head), groups_(std::move(groups)) {
     int bottleneck = 1;
@@ -26,36 +20,35 @@ Program::Program(const Backbone& backbone, std::vector<Group> groups, int num_ro
 void Program::add_layer(int number, int num_rows) {
     const Layer& layer = backbone_.layers[number];
     add_norm(layer.ln_1, num_rows);
-    Phase project = product(layer.c_attn, normed_, num_rows, [this](int row, int column, const float* sums, int count) {
+    std::vector<Product> project{product_of(layer.c_attn, normed_.row(0), C_, 0, num_rows,
+                                            [this](int row, int column, const float* sums, int count) {
         std::copy(sums, sums + count, qkv_.row(row) + column);
-    }, nothing);
+    })};
     add_down(project, number, Placement::kParallelAttention, x_, num_rows);
-    phases_.push_back(std::move(project));
+    phases_.push_back(phase_of(std::move(project)));
     add_attention(number, num_rows);
-    phases_.push_back(product(layer.attn_proj, attended_, num_rows,
-                              [this](int row, int column, const float* sums, int count) {
+    Product leave = product_of(layer.attn_proj, attended_.row(0), C_, 0, num_rows,
+                               [this](int row, int column, const float* sums, int count) {
         if (is_sequential(row)) {  // its adapter comes before the sum
             std::copy(sums, sums + count, projected_.row(row) + column);
         } else {
             add(sums, count, x_.row(row) + column);
         }
-    }, [this, number](int panel, int first, int last) {
-        add_up(panel, first, last, number, Placement::kParallelAttention);
-    }));
+    });
+    phases_.push_back(phase_of({with_up(std::move(leave), number, Placement::kParallelAttention)}));
     add_sequential_adapters(number, num_rows);
 
     add_norm(layer.ln_2, num_rows);
-    Phase widen = product(layer.c_fc, normed_, num_rows, [this](int row, int column, const float* sums, int count) {
+    std::vector<Product> widen{product_of(layer.c_fc, normed_.row(0), C_, 0, num_rows,
+                                          [this](int row, int column, const float* sums, int count) {
         activate(backbone_.activation, sums, count, inner_.row(row) + column);
-    }, nothing);
+    })};
     add_down(widen, number, Placement::kParallelFfn, x_, num_rows);
-    phases_.push_back(std::move(widen));
-    phases_.push_back(product(layer.mlp_proj, inner_, num_rows,
-                              [this](int row, int column, const float* sums, int count) {
-        add(sums, count, x_.row(row) + column);
-    }, [this, number](int panel, int first, int last) {
-        add_up(panel, first, last, number, Placement::kParallelFfn);
-    }));
+    phases_.push_back(phase_of(std::move(widen)));
+    Product shrink = product_of(
+        layer.mlp_proj, inner_.row(0), inner_.width(), 0, num_rows,
+        [this](int row, int column, const float* sums, int count) { add(sums, count, x_.row(row) + column); });
+    phases_.push_back(phase_of({with_up(std::move(shrink), number, Placement::kParallelFfn)}));
 }
 
 bool Program::is_sequential(int row) const {
@@ -74,29 +67,24 @@ void Program::add_norm(const Norm& norm, int num_rows) {
     }});
 }
 
-// ReLU(Down(input)) of every set with this placement, as further chunks of `main`.
-void Program::add_down(Phase& main, int layer, Placement placement, Buffer& input, int num_rows) {
-    std::vector<Phase> parts;
-    std::vector<int> ends{main.num_chunks};
+// ReLU(Down(input)) of every set with this placement, beside the phase's other products.
+void Program::add_down(std::vector<Product>& products, int layer, Placement placement, Buffer& input, int num_rows) {
     for (const Group& group : groups_) {
         if (!has(group, placement) || group.first >= num_rows) continue;
-        const Matrix& down = group.set->adapters[layer].down;
-        const int num_panels = down.num_panels(), num_blocks = (group.last - group.first + kRowsAChunk - 1) / kRowsAChunk;
-        parts.push_back({Kind::kProduct, num_panels * num_blocks, [this, &down, &group, &input, num_panels](int chunk) {
-            const int first = group.first + chunk / num_panels * kRowsAChunk;
-            multiply_panel(down, chunk % num_panels, input.row(0), C_, first, std::min(group.last, first + kRowsAChunk),
-                           [this](int row, int column, const float* sums, int count) {
-                activate(Activation::kRelu, sums, count, narrow_.row(row) + column);
-            });
-        }});
-        ends.push_back(ends.back() + parts.back().num_chunks);
+        products.push_back(product_of(group.set->adapters[layer].down, input.row(0), C_, group.first, group.last,
+                                      [this](int row, int column, const float* sums, int count) {
+            activate(Activation::kRelu, sums, count, narrow_.row(row) + column);
+        }));
     }
-    if (parts.empty()) return;
-    parts.insert(parts.begin(), std::move(main));
-    main = {Kind::kProduct, ends.back(), [parts = std::move(parts), ends](int chunk) {
-        const auto part = std::upper_bound(ends.begin(), ends.end(), chunk) - ends.begin();
-        parts[part].run(part == 0 ? chunk : chunk - ends[part - 1]);
-    }};
+}
+
+// The product, and then scale * Up(narrow) of every set with this placement on the same columns and rows.
+Product Program::with_up(Product product, int layer, Placement placement) {
+    auto run = [this, layer, placement, main = std::move(product.run)](int panel, int first, int last) {
+        main(panel, first, last);
+        add_up(panel, first, last, layer, placement);
+    };
+    return {product.num_panels, product.first, product.last, std::move(run)};
 }
 
 // x += scale * Up(narrow), 32 columns of rows [first, last), for every set with this placement.
@@ -114,10 +102,10 @@ void Program::add_up(int panel, int first, int last, int layer, Placement placem
 
 // x += attended + scale * Up(ReLU(Down(attended))), where a set reads the attention's output.
 void Program::add_sequential_adapters(int layer, int num_rows) {
-    Phase down{Kind::kProduct, 0, [](int) {}};
+    std::vector<Product> down;
     add_down(down, layer, Placement::kSequentialAttention, projected_, num_rows);
-    if (down.num_chunks == 0) return;
-    phases_.push_back(std::move(down));
+    if (down.empty()) return;
+    phases_.push_back(phase_of(std::move(down)));
     phases_.push_back({Kind::kProduct, (C_ + kPanel - 1) / kPanel, [this, layer, num_rows](int panel) {
         add_up(panel, 0, num_rows, layer, Placement::kSequentialAttention);
         const int column = panel * kPanel, count = std::min(kPanel, C_ - column);

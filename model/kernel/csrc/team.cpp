@@ -17,9 +17,15 @@ constexpr uint64_t kRunMask = (1u << 24) - 1;
 uint64_t word(uint64_t run, uint64_t num_chunks, uint64_t count) {
     return (run << (2 * kCountBits)) | (num_chunks << kCountBits) | count;
 }
-uint64_t run_of(uint64_t word) { return word >> (2 * kCountBits); }
-uint64_t chunks_of(uint64_t word) { return (word >> kCountBits) & kCountMask; }
-uint64_t count_of(uint64_t word) { return word & kCountMask; }
+uint64_t run_of(uint64_t word) {
+    return word >> (2 * kCountBits);
+}
+uint64_t chunks_of(uint64_t word) {
+    return (word >> kCountBits) & kCountMask;
+}
+uint64_t count_of(uint64_t word) {
+    return word & kCountMask;
+}
 
 // Adds what passes between two calls of `take` to the kind that it names.
 class Clock {

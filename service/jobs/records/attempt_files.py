@@ -10,7 +10,6 @@ An attempt writes into no other's directory, so that one which goes on after it 
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -18,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from adavae.model.storage.atomic import remove_leftovers, write_atomically
+from adavae.model.training.checkpoint_name import step_of
 
-_CHECKPOINT = re.compile(r"step-(\d{9})\.safetensors")
 _CHECKPOINTS, _METRICS, _PROGRESS = "checkpoints", "metrics.jsonl", "progress.json"
 
 
@@ -112,9 +111,9 @@ def _checkpoints(job_directory: Path) -> Iterator[tuple[Path, Path]]:
     for directory in _attempts(job_directory):
         checkpoints = directory / _CHECKPOINTS
         if checkpoints.is_dir():
-            yield from ((directory, path) for path in checkpoints.iterdir() if _CHECKPOINT.fullmatch(path.name))
+            yield from ((directory, path) for path in checkpoints.iterdir() if step_of(path.name) is not None)
 
 
 def _step(path: Path) -> int:
-    match = _CHECKPOINT.fullmatch(path.name)
-    return int(match[1]) if match else -1
+    step = step_of(path.name)
+    return -1 if step is None else step

@@ -92,6 +92,7 @@ def carry_out(order: Order, voice: Voice, should_stop: threading.Event) -> int:
 
 def _train(order: Order, settings: Settings, voice: Voice, should_stop: threading.Event) -> None:
     from adavae.model.training.checkpoint import latest_checkpoint
+    from adavae.model.training.checkpoint_name import step_of
     from adavae.model.training.run import train_adapter_set
     from adavae.service.loading import load_pretrained
 
@@ -101,7 +102,7 @@ def _train(order: Order, settings: Settings, voice: Voice, should_stop: threadin
     pretrained = load_pretrained(settings, None)
     _refuse_other_backbone(job, pretrained.digests)
     checkpoint = inherit(directory, order.attempt, latest_checkpoint)
-    voice.say("started", step=int(checkpoint.stem.removeprefix("step-")) if checkpoint is not None else 0)
+    voice.say("started", step=step_of(checkpoint.name) if checkpoint is not None else 0)
 
     @contextmanager
     def publishing(manifest: "Manifest") -> Iterator[None]:

@@ -1,0 +1,83 @@
+"""The two optimizers of a run as one: Muon for matrices, AdamW for everything else, at one learning rate."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adavae.model.errors import TrainingDiverged
+from adavae.model.training.checkpoint import Checkpoint, flatten_optimizer, latest_checkpoint, restore_optimizer
+from adavae.model.training.muon import Muon
+
+_BETAS = (0.9, 0.98)
+
+
+class Optimizers:
+    """What updates a run's parameters.
+
+    Attributes:
+        parameters: All of them.
+        by_kind: ``adamw``, and ``muon`` where there are matrices for it; the names stand in checkpoints.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[nn.Parameter],
+        matrices: Collection[nn.Parameter],
+        *,
+        learning_rate: float,
+        weight_decay: float = 0.0,
+    ) -> None:
+        """``matrices`` are those of ``parameters`` that Muon updates, (..., rows, columns); AdamW does the rest."""
+        chosen = {id(parameter) for parameter in matrices}
+        rest = [parameter for parameter in parameters if id(parameter) not in chosen]
+        self.parameters = list(parameters)
+        self.by_kind: dict[str, torch.optim.Optimizer] = {}
+        if matrices:
+            self.by_kind["muon"] = Muon(matrices, lr=learning_rate)
+        self.by_kind["adamw"] = torch.optim.AdamW(rest, lr=learning_rate, betas=_BETAS, weight_decay=weight_decay)
+
+    def set_learning_rate(self, learning_rate: float) -> None:
+        for optimizer in self.by_kind.values():
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+
+    def step(self) -> None:
+        """Updates every parameter that has a gradient."""
+        for optimizer in self.by_kind.values():
+            optimizer.step()
+
+    def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Their state: tensors, not copies, and the JSON that belongs to them; see ``flatten_optimizer``."""
+        tensors: dict[str, Tensor] = {}
+        states: dict[str, Any] = {}
+        for kind, optimizer in self.by_kind.items():
+            of_kind, states[kind] = flatten_optimizer(optimizer)
+            tensors |= {f"{kind}.{name}": tensor for name, tensor in of_kind.items()}
+        return tensors, states
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Puts back what ``save`` gave, its JSON under ``optimizers``.
+
+        Raises:
+            CheckpointMismatch: It was taken from optimizers of another kind, or of other parameters.
+        """
+        for kind, optimizer in self.by_kind.items():
+            restore_optimizer(optimizer, under(checkpoint.tensors, f"{kind}."), checkpoint.state["optimizers"][kind])
+
+
+def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose name begins with ``prefix``, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def diverged(step: int, total_steps: int, learning_rate: float, checkpoints: Path) -> TrainingDiverged:
+    """The error of a step whose loss or gradient is not finite: which step, what is kept, what helps."""
+    path = latest_checkpoint(checkpoints)
+    kept = f"the last good checkpoint is {path}" if path else "there was no checkpoint yet"
+    return TrainingDiverged(
+        f"training diverged at step {step} of {total_steps}: the loss or its gradient is not finite; {kept}. Lower the "
+        f"learning rate (it was {learning_rate:g}) and start again"
+    )

@@ -1,0 +1,98 @@
+"""The engine of this checkout against that of another one, in one run: ``python -m tests.bench.two_checkouts OTHER``.
+
+Each has a process of its own, which does the engine's work when it is told to; the two take turns in short rounds, so
+that what disturbs the one disturbs the other. The other checkout is a git worktree with its kernel compiled.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+_CHILD = """
+import json, sys, time
+from tests.bench.engine_speed import decoded, encoded
+from tests.bench.subjects import NUM_SETS, EngineLimits, Subject, running_engine
+subject = Subject.of(sys.argv[1])
+rows = subject.texts(64)
+with running_engine(subject, EngineLimits(threads=int(sys.argv[2]))) as running:
+    ways = {
+        "decode, 1 row": lambda: decoded(running, subject, [0]),
+        "decode, 11 rows": lambda: decoded(running, subject, [0] * 11),
+        "decode, 32 rows": lambda: decoded(running, subject, [0] * 32),
+        "decode, 8 rows of 8 sets": lambda: decoded(running, subject, range(NUM_SETS)),
+        "encode, 64 texts": lambda: encoded(running, rows, [0] * len(rows)),
+        "encode, 8 texts of 8 sets": lambda: encoded(running, rows[:NUM_SETS], range(NUM_SETS)),
+    }
+    print(json.dumps(list(ways)), flush=True)
+    for line in sys.stdin:
+        way = ways[json.loads(line)]
+        started, cpu_started = time.perf_counter(), time.process_time()
+        way()
+        print(json.dumps([time.perf_counter() - started, time.process_time() - cpu_started]), flush=True)
+"""
+
+
+class Checkout:
+    """A checkout's engine, in a process of its own."""
+
+    def __init__(self, path: Path, shape: str, threads: int) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", _CHILD, shape, str(threads)],
+            cwd=path,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.ways: list[str] = json.loads(self._line())
+
+    def seconds(self, way: str) -> tuple[float, float]:
+        """That one piece of work takes: on the clock, and of all processors."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(way) + "\n")
+        self._process.stdin.flush()
+        wall, cpu = json.loads(self._line())
+        return float(wall), float(cpu)
+
+    def close(self) -> None:
+        self._process.communicate()
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+
+def _ratios(here: tuple[float, float], there: tuple[float, float]) -> tuple[float, float]:
+    return there[0] / here[0], there[1] / here[1]
+
+
+def _spread(ratios: Sequence[float]) -> str:
+    low, median, high = statistics.quantiles(ratios, n=4)
+    return f"{median:.3f} (quartiles {low:.3f} to {high:.3f})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("other", type=Path)
+    parser.add_argument("--shape", choices=("bundled", "124m"), default="bundled")
+    parser.add_argument("--rounds", type=int, default=41, help="Of which the first one, before these, warms up.")
+    parser.add_argument("--threads", type=int, default=2, help="One, where others use the machine too.")
+    options = parser.parse_args()
+    ours, theirs = (Checkout(path, options.shape, options.threads) for path in (Path.cwd(), options.other))
+    for way in ours.ways:
+        here, there = [], []
+        for number in range(options.rounds + 1):
+            for checkout in (ours, theirs) if number % 2 else (theirs, ours):
+                (here if checkout is ours else there).append(checkout.seconds(way))
+        walls, cpus = zip(*(_ratios(one, two) for one, two in zip(here[1:], there[1:], strict=True)), strict=True)
+        sys.stdout.write(f"{way:26} speed over the other's: {_spread(walls)}; by processor time {_spread(cpus)}\n")
+        sys.stdout.flush()
+    ours.close()
+    theirs.close()
+
+
+if __name__ == "__main__":
+    main()
