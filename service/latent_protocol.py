@@ -5,7 +5,16 @@ from typing import Protocol
 
 from model.latent_ops import Interpolation
 from model.sampling import Decoding
-from service.results import AdapterState, ClassifyResult, DecodeResult, EncodeResult, InterpolateResult, TextPiece
+from service.results import (
+    AdapterState,
+    ClassifyResult,
+    DecodeResult,
+    EncodeResult,
+    InterpolateResult,
+    MapMethod,
+    MapResult,
+    TextPiece,
+)
 
 
 class LatentOperations(Protocol):
@@ -64,8 +73,28 @@ class LatentOperations(Protocol):
         """Every label's probability for each text."""
         ...
 
+    async def map_texts(
+        self,
+        texts: Sequence[str],
+        *,
+        labels: Sequence[str] | None,
+        method: MapMethod,
+        adapter: str | None,
+        truncate: bool,
+    ) -> MapResult:
+        """Each text as a point of a plane; ``labels`` has one a text."""
+        ...
+
     def adapters(self) -> list[AdapterState]:
         """Every installed version of every adapter set."""
+        ...
+
+    async def adapter_card(self, name: str) -> str:
+        """The model card of ``name`` or ``name@version``, Markdown."""
+        ...
+
+    async def adapter_archive(self, name: str) -> bytes:
+        """``name`` or ``name@version`` as one ``.tar.gz``, verified, as ``adavae adapters import`` takes it."""
         ...
 
     async def delete_adapter(self, name: str) -> list[AdapterState]:

@@ -16,14 +16,25 @@ from model.errors import AdaVAEError
 from service.access import Access, needs
 from service.api_keys import load_api_keys
 from service.body_limit import BodyLimit
-from service.documentation import DESCRIPTION, STREAMED, TAGS, WATCHED, documented_errors, documented_security
+from service.documentation import (
+    ARCHIVE,
+    CARD,
+    DESCRIPTION,
+    STREAMED,
+    TAGS,
+    WATCHED,
+    documented_errors,
+    documented_security,
+)
 from service.error_replies import add_error_replies
+from service.http.page import page, page_file
 from service.jobs.protocol import TrainingOperations
 from service.latent_protocol import LatentOperations
 from service.metrics import Metrics
 from service.rate_limit import RateLimit
 from service.request_id import RequestId
 from service.request_log import RequestLog
+from service.routes.adapter_files import get_archive, get_card
 from service.routes.adapters import delete_adapter, get_adapter, list_adapters
 from service.routes.analogy import analogy
 from service.routes.classify import classify
@@ -49,7 +60,9 @@ from service.routes.fine_tuning import (
 )
 from service.routes.health import get_metrics, get_version, healthz, readyz
 from service.routes.interpolate import interpolate
-from service.routes.static import docs, root, static
+from service.routes.key import KeyReply, get_key
+from service.routes.map import map_texts
+from service.routes.static import docs, static
 from service.schemas import (
     AdapterListReply,
     AdapterReply,
@@ -62,6 +75,7 @@ from service.schemas import (
     StatusReply,
 )
 from service.schemas_files import BINARY, UPLOAD_BODY, FileDeletedReply, FileListReply, FileReply
+from service.schemas_map import MapReply
 from service.schemas_training import EventListReply, JobListReply, JobReply
 from service.settings import Settings
 
@@ -123,6 +137,7 @@ def _operations(*, has_keys: bool) -> APIRouter:
     router.post("/decode", tags=["texts"], responses=STREAMED, response_model=DecodeReply)(decode)
     router.post("/interpolate", tags=["latent space"], response_model=InterpolateReply)(interpolate)
     router.post("/analogy", tags=["latent space"], response_model=AnalogyReply)(analogy)
+    router.post("/map", tags=["latent space"], response_model=MapReply)(map_texts)
     router.post("/classify", tags=["texts"], responses=documented_errors(409), response_model=ClassifyReply)(classify)
     return router
 
@@ -134,6 +149,9 @@ def _adapters(*, has_keys: bool) -> APIRouter:
     router = APIRouter(tags=["adapter sets"], dependencies=documented_security(has_keys), responses=errors)
     router.get("/adapters", dependencies=infer, response_model=AdapterListReply)(list_adapters)
     router.get("/adapters/{name}", dependencies=infer, responses=missing, response_model=AdapterReply)(get_adapter)
+    router.get("/adapters/{name}/card", dependencies=infer, responses=CARD | missing, response_class=Response)(get_card)
+    archive = ARCHIVE | missing
+    router.get("/adapters/{name}/archive", dependencies=admin, responses=archive, response_class=Response)(get_archive)
     router.delete("/adapters/{name}", dependencies=admin, responses=kept, response_model=DeletedReply)(delete_adapter)
     return router
 
@@ -181,10 +199,12 @@ def _health(*, has_keys: bool) -> APIRouter:
     router = APIRouter(tags=["health"])
     router.get("/healthz", response_model=StatusReply)(healthz)
     router.get("/readyz", responses=documented_errors(503), response_model=StatusReply)(readyz)
+    router.get("/key", dependencies=keyed, responses=errors, response_model=KeyReply)(get_key)
     router.get("/metrics", dependencies=keyed, responses=errors, response_class=PlainTextResponse)(get_metrics)
     router.get("/version", response_model=dict[str, str])(get_version)
     router.get("/docs", include_in_schema=False)(docs)
-    router.get("/", include_in_schema=False)(root)
+    router.get("/", include_in_schema=False)(page)
+    router.get("/page/{name:path}", include_in_schema=False)(page_file)
     router.get("/static/{name}", include_in_schema=False)(static)
     return router
 

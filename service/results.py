@@ -6,6 +6,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from model.latent.projections import Neighbours, Plane, Separation
+
+MapMethod = Literal["pca", "tsne"]
+
 
 @dataclass(frozen=True, slots=True)
 class AdapterRef:
@@ -126,3 +130,26 @@ class AdapterState:
     is_current: bool
     is_loaded: bool
     problem: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MapPoints:
+    """Encodings on a plane.
+
+    Attributes:
+        points: (N, 2), float32.
+        plane: The way back to z; None where the method has none.
+        separation: How well labels come apart; None without labels, or with too few rows of them.
+    """
+
+    points: NDArray[np.float32]
+    plane: Plane | None
+    neighbours: Neighbours
+    separation: Separation | None
+
+
+@dataclass(frozen=True, slots=True)
+class MapResult:
+    adapter: AdapterRef
+    rows: tuple[EncodedText, ...]
+    drawn: MapPoints

@@ -1,0 +1,154 @@
+"""Encodings as points of a plane, and what stands out among them: neighbours, and whether labels come apart.
+
+Pure functions over mu, (N, Z). Who may ask for how many rows, and in which thread this runs, is the service's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from model.errors import ConfigError
+
+MIN_ROWS = 3
+_CHUNK_ROWS = 512  # of the distances that are in memory at once
+_TSNE_COMPONENTS, _PERPLEXITY, _TSNE_ITERATIONS = 50, 30.0, 500
+_FOLDS = 5
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """The two directions in which rows differ most; ``mean + points @ basis`` leads back, to the plane.
+
+    Attributes:
+        points: (N, 2), float32.
+        mean: (Z,), float32.
+        basis: Orthonormal rows, (2, Z), float32; a row of zeros where z has no second dimension.
+        explained: Share of the variance along each of the two.
+    """
+
+    points: Floats
+    mean: Floats
+    basis: Floats
+    explained: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """For each row the nearest other one and how far away it is; both (N,)."""
+
+    nearest: NDArray[np.int64]
+    distance: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Separation:
+    """How well a linear classifier on z tells the labels of rows it has not seen.
+
+    Attributes:
+        accuracy: Over five folds.
+        majority: Accuracy of always saying the most frequent label.
+        rows: Rows with labels that have enough of them.
+    """
+
+    accuracy: float
+    majority: float
+    rows: int
+
+
+def principal_plane(mu: Floats) -> Plane:
+    """Principal components: mu is centred, and projected on the first two eigenvectors of its covariance.
+
+    Args:
+        mu: (N, Z), float32.
+
+    Raises:
+        ConfigError: Fewer than three rows.
+    """
+    _check_rows(mu)
+    mean = mu.mean(axis=0, dtype=np.float64)
+    centred = mu - mean  # (N, Z), float64
+    variances, vectors = np.linalg.eigh(centred.T @ centred)
+    basis = np.zeros((2, mu.shape[1]))
+    for place, column in enumerate(vectors.T[::-1][:2]):
+        basis[place] = column * np.sign(column[np.argmax(np.abs(column))])  # else the sign is chance
+    total = max(float(variances.sum()), np.finfo(np.float64).tiny)
+    first, second = ([*variances[::-1], 0.0])[:2]
+    return Plane(
+        (centred @ basis.T).astype(np.float32),
+        mean.astype(np.float32),
+        basis.astype(np.float32),
+        (max(float(first), 0.0) / total, max(float(second), 0.0) / total),
+    )
+
+
+def tsne(mu: Floats) -> Floats:
+    """t-SNE (van der Maaten and Hinton 2008) of the first 50 principal components, (N, 2); the same each time.
+
+    Raises:
+        ConfigError: Fewer than three rows.
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+
+    _check_rows(mu)
+    num_components = min(_TSNE_COMPONENTS, *mu.shape)
+    reduced = PCA(num_components, svd_solver="covariance_eigh").fit_transform(mu.astype(np.float64))
+    has_spread = bool(np.ptp(reduced[:, 0]) > 0)
+    points: Floats = TSNE(
+        perplexity=min(_PERPLEXITY, (len(mu) - 1) / 3),
+        max_iter=_TSNE_ITERATIONS,
+        init="pca" if num_components > 1 and has_spread else "random",
+        random_state=0,
+        n_jobs=1,
+    ).fit_transform(reduced)
+    return points.astype(np.float32)
+
+
+def neighbours(mu: Floats) -> Neighbours:
+    """The nearest other row of each, by Euclidean distance; of several the first.
+
+    Args:
+        mu: (N, Z), float32, N > 1.
+    """
+    squared = np.square(mu).sum(axis=1)  # (N,)
+    nearest = np.empty(len(mu), dtype=np.int64)
+    for start in range(0, len(mu), _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        away = squared - 2 * mu[rows] @ mu.T  # (rows, N), without what is the same for a whole row
+        away[np.arange(len(away)), np.arange(start, start + len(away))] = np.inf
+        nearest[rows] = away.argmin(axis=1)
+    distance = np.linalg.norm(mu - mu[nearest], axis=1)  # exact where the rows are equal
+    return Neighbours(nearest, distance.astype(np.float32))
+
+
+def separation(mu: Floats, labels: Sequence[str]) -> Separation | None:
+    """Accuracy of ridge regression on the labels, each row judged by a classifier that has not seen it.
+
+    Args:
+        mu: (N, Z), float32.
+        labels: N of them; those with fewer than five rows are left out.
+
+    Returns:
+        None where fewer than two labels have five rows.
+    """
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    names, codes, counts = np.unique(np.asarray(labels, dtype=object), return_inverse=True, return_counts=True)
+    is_kept = (counts >= _FOLDS)[codes]
+    kept = codes[is_kept]
+    if len(names[counts >= _FOLDS]) < 2:
+        return None
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
+    predicted = cross_val_predict(RidgeClassifier(), mu[is_kept], kept, cv=folds)
+    majority = float(np.bincount(kept).max() / len(kept))
+    return Separation(float(np.mean(predicted == kept)), majority, len(kept))
+
+
+def _check_rows(mu: Floats) -> None:
+    if len(mu) < MIN_ROWS:
+        raise ConfigError("texts", len(mu), f"a plane needs at least {MIN_ROWS} texts: give more")
