@@ -1,0 +1,1 @@
+export function mount(root) { root.append("soon"); return { end() {} }; }
