@@ -26,6 +26,8 @@ _KINDS = {
     ".woff2": "font/woff2",
 }
 _STORED_COMPRESSED = ".gz"
+_ASKED_AGAIN = "no-cache"  # and mostly answered with 304: after an upgrade the page is never half the old one
+_KEPT, _NEVER_CHANGE = "public, max-age=86400", frozenset({".svg", ".woff2"})
 _POLICY = "; ".join(
     [
         "default-src 'none'",
@@ -38,7 +40,6 @@ _HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
     "cross-origin-opener-policy": "same-origin",
-    "cache-control": "no-cache",  # asked for again each time, and answered with 304: an upgrade is never half a page
     "vary": "accept-encoding",
 }
 
@@ -76,7 +77,7 @@ def _reply(name: str, if_none_match: str, accept_encoding: str) -> Response:
     file = _loaded().get(name)
     if file is None:
         raise ServiceError(404, "not_found", f"the page has no file {name[:100]!r}: open / to see it", param="name")
-    headers = _HEADERS | {"etag": file.etag}
+    headers = _HEADERS | {"etag": file.etag, "cache-control": _KEPT if Path(name).suffix in _NEVER_CHANGE else _ASKED_AGAIN}
     if file.etag in if_none_match:
         return Response(status_code=304, headers=headers)
     if file.compressed is not None and "gzip" in accept_encoding:

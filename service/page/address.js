@@ -13,13 +13,34 @@ export function addressOf(panel, values = {}) {
   return `#/${panel}${query ? `?${query}` : ""}`;
 }
 
-/** Writes the state down without a new entry in the history. */
+const SETTLED_MS = 200; // browsers refuse hundreds of changes in a row, as a slider makes them
+let waiting = null;
+let timer = 0;
+
+/** Writes the state down without a new entry in the history, once it has settled. */
 export function replaceAddress(panel, values) {
-  const address = addressOf(panel, values);
-  if (address !== location.hash) history.replaceState(null, "", address);
+  waiting = addressOf(panel, values);
+  clearTimeout(timer);
+  timer = setTimeout(settle, SETTLED_MS);
 }
+
+/** Writes down what waits: before the address is copied, or left. */
+export function settle() {
+  clearTimeout(timer);
+  if (waiting !== null && waiting !== location.hash) history.replaceState(null, "", waiting);
+  waiting = null;
+}
+
+/** Drops what waits: the panel that wrote it is gone. */
+export function forget() {
+  clearTimeout(timer);
+  waiting = null;
+}
+
+window.addEventListener("pagehide", settle);
 
 /** Goes to a panel, with a new entry in the history. */
 export function go(panel, values) {
+  settle();
   location.hash = addressOf(panel, values);
 }

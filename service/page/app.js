@@ -1,6 +1,6 @@
 // START READING HERE: the panels, which of them the address asks for, and what all of them share.
 
-import { readAddress } from "./address.js";
+import { forget, readAddress, settle } from "./address.js";
 import { ApiError, call } from "./api.js";
 import { h } from "./dom.js";
 import { has, loadFeatures } from "./features.js";
@@ -30,6 +30,7 @@ async function show() {
   const number = (numShown += 1);
   const isOther = shown.id !== null && shown.id !== panel.id;
   shown.end();
+  forget();
   sets.choose(values.set ?? "", { quiet: true });
   showNav(panel.id);
   document.title = `${panel.title} · adavae`;
@@ -82,6 +83,7 @@ async function showVersion() {
 }
 
 window.addEventListener("hashchange", show);
+document.addEventListener("click", settle, { capture: true }); // a link leaves the state that it leaves behind
 window.addEventListener("scopes-known", () => showNav(shown.id ?? "walk"));
 window.addEventListener("sets-loaded", () => showNav(shown.id ?? "walk"));
 window.addEventListener("key-given", () => begin());

@@ -177,7 +177,7 @@ function jobList() {
     list.replaceChildren(
       data.length
         ? h("ul", {}, data.map((job) =>
-            h("li", {}, h("a", { href: `#/train?job=${job.id}` }, h("strong", {}, job.suffix), pill(job.status), h("span", { class: "muted" }, `${job.hyperparameters.preset} · ${(job.report?.training?.rows ?? job.report?.rows ?? "").toLocaleString("en")} ${job.report?.rows ? "texts · " : ""}${when(job.created_at)}`)))))
+            h("li", {}, h("a", { href: `#/train?job=${job.id}` }, h("strong", {}, job.suffix), pill(job.status), h("span", { class: "muted" }, `${job.hyperparameters.preset} · ${textsOf(job)}${when(job.created_at)}`)))))
         : h("p", { class: "muted" }, "None yet."),
     );
   }
@@ -276,7 +276,8 @@ function jobView(id) {
   function progress(figure) {
     bar.value = figure.step / figure.total_steps;
     const left = job && OPEN.includes(job.status) && figure.step < figure.total_steps ? ` · about ${duration(figure.eta_s)} left` : "";
-    figures.textContent = `step ${figure.step.toLocaleString("en")} of ${figure.total_steps.toLocaleString("en")} · ${Math.round(figure.tokens_per_s).toLocaleString("en")} tokens a second${left}`;
+    const stage = figure.stage && figure.stage !== "training" && job?.status === "running" ? `${figure.stage} · ` : "";
+    figures.textContent = `${stage}step ${figure.step.toLocaleString("en")} of ${figure.total_steps.toLocaleString("en")} · ${Math.round(figure.tokens_per_s).toLocaleString("en")} tokens a second${left}`;
   }
 
   function show() {
@@ -309,6 +310,12 @@ function jobView(id) {
       h("p", {}, h("a", { class: "button main", href: `#/walk?set=${encodeURIComponent(job.suffix)}` }, "Open in the walk"), " ", h("a", { class: "button", href: `#/map?set=${encodeURIComponent(job.suffix)}` }, "Draw a map")),
     );
   }
+}
+
+/** How many texts a job trains on, where its report says so. */
+function textsOf(job) {
+  const rows = job.report?.training_file?.rows;
+  return rows === undefined ? "" : `${rows.toLocaleString("en")} texts · `;
 }
 
 const NAMES = { accuracy: "accuracy", bleu4: "BLEU-4", exact_match: "exact", neg_elbo: "−ELBO", kl: "KL", mi: "MI", au: "active units", ppl: "perplexity" };

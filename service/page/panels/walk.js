@@ -7,11 +7,9 @@ import { examplesFor } from "../examples.js";
 import { actionBar } from "../parts/actions.js";
 import { DECODING, SAMPLING_SPECS, decodingBody, decodingSpecs } from "../parts/decoding.js";
 import { addressValues, fieldFor, stateOf } from "../parts/fields.js";
-import { marked } from "../parts/marked.js";
 import { runner } from "../parts/runner.js";
-import { trail } from "../parts/trail.js";
+import { stageOf } from "../parts/stage.js";
 import * as sets from "../sets.js";
-import { numChanged } from "../words.js";
 
 const PAUSE_MS = 180; // after the last key; a request takes about a tenth of a second
 const MOST_STEPS = 64;
@@ -22,20 +20,10 @@ export function mount(root, values) {
   state.steps = Math.min(MOST_STEPS, Math.max(2, Math.round(state.steps)));
   let rows = [];
   let request = null;
+  let touched = Boolean(values.source);
 
   const outlet = h("div", { class: "outlet" });
-  const sentence = h("p", { class: "hero-sentence", "aria-live": "polite" }, "\u00a0");
-  const where = h("p", { class: "where muted" }, "\u00a0");
-  const ticks = h("div", { class: "ticks", "aria-hidden": "true" });
-  const slider = h("input", {
-    type: "range", class: "hero-slider", min: 0, max: state.steps - 1, step: 1, "aria-label": "Place between the two sentences",
-    oninput: () => select(Number(slider.value)),
-  });
-  const list = trail((index) => {
-    select(index);
-    slider.focus();
-  });
-  const stage = h("div", { class: "stage" }, sentence, h("div", { class: "track" }, ticks, slider), where);
+  const { stage, list, show, say } = stageOf({ label: "Place between the two sentences", onSelect });
   const options = h("div", { class: "fields" });
   const chips = h("div", { class: "chips", role: "group", "aria-label": "Examples" });
   const more = h("button", { type: "button", class: "quiet", onclick: moreSteps }, "More steps");
@@ -54,7 +42,7 @@ export function mount(root, values) {
     stage,
     h("div", { class: "under-stage" }, options, actionBar({ text: () => rows.map((row) => row.text).join("\n"), request: () => request })),
     h("div", { class: "trail-head" }, h("h2", {}, "Every step"), more),
-    list.element,
+    list,
   );
   showOptions();
   window.addEventListener("set-chosen", onSet);
@@ -86,8 +74,7 @@ export function mount(root, values) {
 
   async function onSet() {
     await showExamples();
-    const isExample = ![...chips.children].some((chip) => chip.title === `${state.source} → ${state.target}`) && !touched;
-    if (isExample && chips.firstElementChild) chips.firstElementChild.click();
+    if (!touched && chips.firstElementChild) chips.firstElementChild.click();
     else soon.now();
   }
 
@@ -137,7 +124,7 @@ export function mount(root, values) {
     saveAddress();
     if (!from || !to) {
       rows = [];
-      sentence.replaceChildren(h("span", { class: "muted" }, "Write two sentences."));
+      say(h("span", { class: "muted" }, "Write two sentences."));
       return;
     }
     const body = { source: from, target: to, steps: state.steps, ...decodingBody(state, "/interpolate") };
@@ -147,38 +134,14 @@ export function mount(root, values) {
     const reply = await call("POST", "/interpolate", { body, signal });
     rows = reply.data;
     root.dataset.made = `${reply.adapter.name}@${reply.adapter.version}`;
-    show();
-  }
-
-  function show() {
-    slider.max = rows.length - 1;
     if (state.at < 0 || state.at >= rows.length) state.at = Math.floor(rows.length / 2);
-    list.show(rows.map((row) => ({ place: row.tau.toFixed(2), text: row.text })));
-    ticks.replaceChildren(...rows.map((row, index) => h("i", { class: index && row.text !== rows[index - 1].text ? "is-new" : "" })));
     more.disabled = rows.length >= MOST_STEPS;
-    select(state.at);
+    show(rows.map((row, index) => ({ place: `τ ${row.tau.toFixed(2)}`, text: row.text, said: index ? null : "the first sentence, as the set gives it back" })), state.at);
   }
 
-  function select(index) {
-    if (!rows[index]) return;
+  function onSelect(index) {
     state.at = index;
-    slider.value = index;
-    slider.style.setProperty("--at", String(index / (rows.length - 1)));
-    const row = rows[index];
-    const before = index ? rows[index - 1].text : null;
-    sentence.replaceChildren(...(before === row.text ? [row.text] : marked(before, row.text)));
-    slider.setAttribute("aria-valuetext", `${row.tau.toFixed(2)}: ${row.text}`);
-    where.textContent = said(index, before);
-    list.select(index);
     saveAddress();
-  }
-
-  function said(index, before) {
-    const place = `τ ${rows[index].tau.toFixed(2)} · step ${index + 1} of ${rows.length}`;
-    if (before === null) return `${place} · the first sentence, as the set gives it back`;
-    const number = numChanged(before, rows[index].text);
-    if (!number) return before === rows[index].text ? `${place} · as the step before` : `${place} · shorter than the step before`;
-    return `${place} · ${number} ${number === 1 ? "word" : "words"} new`;
   }
 
   function saveAddress() {
@@ -186,4 +149,3 @@ export function mount(root, values) {
   }
 }
 
-let touched = false;

@@ -1,5 +1,6 @@
 // The row of a panel that hands its state on: the text, the address, the request as a command and as a program.
 
+import { settle } from "../address.js";
 import { asCurl, asPython } from "../code.js";
 import { copy, h } from "../dom.js";
 
@@ -11,10 +12,15 @@ export function actionBar({ text = null, request, link = true }) {
     "div",
     { class: "actions" },
     text && h("button", { type: "button", class: "quiet", onclick: () => copy(text(), "Text copied") }, "Copy"),
-    link && h("button", { type: "button", class: "quiet", onclick: () => copy(location.href, "Link copied") }, "Link"),
+    link && h("button", { type: "button", class: "quiet", onclick: copyLink }, "Link"),
     code("as curl", asCurl),
     code("as Python", asPython),
   );
+}
+
+function copyLink() {
+  settle();
+  copy(location.href, "Link copied");
 }
 
 function showCode(name, content) {

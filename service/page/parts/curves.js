@@ -60,8 +60,8 @@ function option(lines, steps, last, { soft, line: rule, labels, accent }) {
   return {
     animation: false,
     grid: { left: 42, right: 10, top: 12, bottom: 24 },
-    xAxis: { type: "value", min: 0, max: last, axisLabel: { ...label, hideOverlap: true }, axisLine: { lineStyle: { color: rule } }, axisTick: { show: false }, splitLine: { show: false } },
-    yAxis: { type: "value", scale: true, splitNumber: 3, axisLabel: label, splitLine: { lineStyle: { color: rule } } },
+    xAxis: { type: "value", min: 0, max: last, axisLabel: { ...label, hideOverlap: true, show: steps.length > 0 }, axisLine: { lineStyle: { color: rule } }, axisTick: { show: false }, splitLine: { show: false } },
+    yAxis: { type: "value", scale: true, axisLine: { show: false }, axisTick: { show: false }, splitNumber: 3, axisLabel: label, splitLine: { lineStyle: { color: rule } } },
     tooltip: { trigger: "axis", renderMode: "richText", valueFormatter: (value) => Number(value).toPrecision(4) },
     series: lines.map(([key, name], place) => ({
       name, type: "line", showSymbol: steps.length < 3, symbolSize: 5, data: steps.filter((figures) => figures[key] !== null && figures[key] !== undefined).map((figures) => [figures.step, figures[key]]),
