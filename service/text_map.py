@@ -1,4 +1,4 @@
-"""Encodings to a map, in a thread of its own and one map at a time, so that a large one never takes the engine's cores."""
+"""Encodings to a map, in a thread of its own and one map at a time: a large one takes one core and never the engine."""
 
 import asyncio
 from collections.abc import Sequence

@@ -14,6 +14,7 @@ from model.errors import ConfigError
 MIN_ROWS = 3
 _CHUNK_ROWS = 512  # of the distances that are in memory at once
 _TSNE_COMPONENTS, _PERPLEXITY, _TSNE_ITERATIONS = 50, 30.0, 500
+_TSNE_SPREAD = 1e-4  # of the points it begins with, as its authors advise
 _FOLDS = 5
 _RIDGE = 0.1  # times the mean variance
 
@@ -72,17 +73,16 @@ def principal_plane(mu: Floats) -> Plane:
     _check_rows(mu)
     mean = mu.mean(axis=0, dtype=np.float64)
     centred = mu - mean  # (N, Z), float64
-    variances, vectors = np.linalg.eigh(centred.T @ centred)
+    axes, variances = _principal_axes(centred)
     basis = np.zeros((2, mu.shape[1]))
-    for place, column in enumerate(vectors.T[::-1][:2]):
-        basis[place] = column * np.sign(column[np.argmax(np.abs(column))])  # else the sign is chance
+    basis[: len(axes)] = axes[:2]
     total = max(float(variances.sum()), np.finfo(np.float64).tiny)
-    first, second = ([*variances[::-1], 0.0])[:2]
+    first, second = ([*variances, 0.0])[:2]
     return Plane(
         (centred @ basis.T).astype(np.float32),
         mean.astype(np.float32),
         basis.astype(np.float32),
-        (max(float(first), 0.0) / total, max(float(second), 0.0) / total),
+        (float(first) / total, float(second) / total),
     )
 
 
@@ -92,17 +92,17 @@ def tsne(mu: Floats) -> Floats:
     Raises:
         ConfigError: Fewer than three rows.
     """
-    from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
 
     _check_rows(mu)
-    num_components = min(_TSNE_COMPONENTS, *mu.shape)
-    reduced = PCA(num_components, svd_solver="covariance_eigh").fit_transform(mu.astype(np.float64))
-    has_spread = bool(np.ptp(reduced[:, 0]) > 0)
+    centred = mu - mu.mean(axis=0, dtype=np.float64)
+    axes, variances = _principal_axes(centred)
+    reduced = centred @ axes[:_TSNE_COMPONENTS].T  # (N, up to 50)
+    has_plane = len(variances) > 1 and variances[1] > 0
     points: Floats = TSNE(
         perplexity=min(_PERPLEXITY, (len(mu) - 1) / 3),
         max_iter=_TSNE_ITERATIONS,
-        init="pca" if num_components > 1 and has_spread else "random",
+        init=(reduced[:, :2] / reduced[:, 0].std() * _TSNE_SPREAD).astype(np.float32) if has_plane else "random",
         random_state=0,
         n_jobs=1,
     ).fit_transform(reduced)
@@ -151,6 +151,15 @@ def separation(mu: Floats, labels: Sequence[str]) -> Separation | None:
     return Separation(float(np.mean(predicted == kept)), majority, len(kept))
 
 
+def _principal_axes(centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Unit vectors as rows, (Z, Z), the one of the largest variance first, and the sums of squares along them, (Z,)."""
+    squares, vectors = np.linalg.eigh(centred.T @ centred)
+    axes: NDArray[np.float64] = vectors.T[::-1]
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
+    axes = axes * np.sign(largest)  # else the sign is chance
+    return axes, np.maximum(squares[::-1], 0.0)
+
+
 def _stratified_folds(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     """A fold for each row, (N,): every label is dealt out over the folds in turn, in an order of chance."""
     order = np.random.default_rng(0).permutation(len(codes))
@@ -160,7 +169,9 @@ def _stratified_folds(codes: NDArray[np.int64]) -> NDArray[np.int64]:
     return folds
 
 
-def _ridge_scores(z: NDArray[np.float64], targets: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+def _ridge_scores(
+    z: NDArray[np.float64], targets: NDArray[np.float64], others: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Least squares from z, (N, Z), to targets, (N, labels), with a penalty on the weights; applied to ``others``."""
     middle, level = z.mean(axis=0), targets.mean(axis=0)
     centred = z - middle

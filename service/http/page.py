@@ -46,7 +46,7 @@ _HEADERS = {
 
 @dataclass(frozen=True, slots=True)
 class PageFile:
-    """One file as it is sent; ``compressed`` is gzip's form of ``content``, or None where that is compressed already."""
+    """One file as it is sent; ``compressed`` is gzip's form of ``content``, None where that is no smaller."""
 
     content: bytes
     compressed: bytes | None
@@ -54,7 +54,9 @@ class PageFile:
     etag: str
 
 
-async def page(if_none_match: Annotated[str, Header()] = "", accept_encoding: Annotated[str, Header()] = "") -> Response:
+async def page(
+    if_none_match: Annotated[str, Header()] = "", accept_encoding: Annotated[str, Header()] = ""
+) -> Response:
     """The playground."""
     return _reply(_INDEX, if_none_match, accept_encoding)
 
@@ -77,7 +79,10 @@ def _reply(name: str, if_none_match: str, accept_encoding: str) -> Response:
     file = _loaded().get(name)
     if file is None:
         raise ServiceError(404, "not_found", f"the page has no file {name[:100]!r}: open / to see it", param="name")
-    headers = _HEADERS | {"etag": file.etag, "cache-control": _KEPT if Path(name).suffix in _NEVER_CHANGE else _ASKED_AGAIN}
+    headers = _HEADERS | {
+        "etag": file.etag,
+        "cache-control": _KEPT if Path(name).suffix in _NEVER_CHANGE else _ASKED_AGAIN,
+    }
     if file.etag in if_none_match:
         return Response(status_code=304, headers=headers)
     if file.compressed is not None and "gzip" in accept_encoding:

@@ -31,7 +31,9 @@ async def map_texts(body: MapBody, request: Request, latent: Latent, limits: Lim
 
 def _reply(result: MapResult, body: MapBody) -> dict[str, object]:
     drawn, plane, parting = result.drawn, result.drawn.plane, result.drawn.separation
-    rows = zip(drawn.points.tolist(), drawn.neighbours.nearest.tolist(), drawn.neighbours.distance.tolist(), strict=True)
+    rows = zip(
+        drawn.points.tolist(), drawn.neighbours.nearest.tolist(), drawn.neighbours.distance.tolist(), strict=True
+    )
     data = [
         {"index": index, "x": x, "y": y, "nearest": nearest, "distance": distance}
         | ({"label": body.labels[index]} if body.labels is not None else {})

@@ -1,4 +1,4 @@
-"""One browser and two services for all tests here: the bundled sets, and a tiny installation where training is quick."""
+"""One browser and two services for all tests here: the bundled sets, and tiny weights, where training is quick."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -8,6 +8,7 @@ import pytest
 
 from tests.browser.chromium import chromium
 from tests.integration.served import served
+from tests.tiny_text import reviews
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -29,7 +30,7 @@ def browser() -> "Iterator[Browser]":
 def bundled(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:  # noqa: ARG001
     """The URL of a service over the bundled sets."""
     variables = {"ADAVAE_WEIGHTS": str(_WEIGHTS), "ADAVAE_DEFAULT_ADAPTER": "yelp"}
-    variables |= {"ADAVAE_DECODE_ROWS": "64", "ADAVAE_MAX_TOKENS": "48", "ADAVAE_TRAINING": "off"}
+    variables |= {"ADAVAE_DECODE_ROWS": "64", "ADAVAE_MAX_TOKENS": "48"}
     with served(tmp_path_factory.mktemp("bundled"), **variables) as server:
         yield server.url()
 
@@ -39,6 +40,16 @@ def tiny(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterat
     """The URL of a service over tiny weights, which trains in seconds."""
     with served(tmp_path_factory.mktemp("tiny"), ADAVAE_DECODE_ROWS="8") as server:
         yield server.url()
+
+
+@pytest.fixture(scope="session")
+def spreadsheet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A table as spreadsheets save it: quoted cells, another column, a name with a blank."""
+    path = tmp_path_factory.mktemp("table") / "My Reviews.csv"
+    texts = reviews(80)
+    rows = [f'"{text}",{label},2026' for text, label in zip(texts.texts, texts.labels or (), strict=True)]
+    path.write_text("\r\n".join(["Comment,Verdict,Year", *rows]) + "\r\n", encoding="utf-8")
+    yield path
 
 
 @pytest.fixture

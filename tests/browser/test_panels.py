@@ -13,7 +13,7 @@ from tests.browser.conftest import OpenVisit
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import FloatRect, Locator, Page, expect
 
 COMPLAINT, PRAISE = "the food was terrible and the staff was rude.", "great place, we will be back!"
 LABELLED = "label\ttext\n" + "".join(
@@ -40,7 +40,29 @@ def sentences(page: Page) -> list[str]:
 
 def given(page: Page, name: str, content: str) -> None:
     """A file through the panel's chooser."""
-    page.locator("input[type=file]").set_input_files([{"name": name, "mimeType": "text/plain", "buffer": content.encode()}])
+    page.locator("input[type=file]").set_input_files(
+        [{"name": name, "mimeType": "text/plain", "buffer": content.encode()}]
+    )
+
+
+def place_of_map(page: Page) -> FloatRect:
+    """Where the map is on the screen, all of it."""
+    canvas = page.locator(".map-canvas")
+    canvas.evaluate("element => element.scrollIntoView({ block: 'center' })")
+    box = canvas.bounding_box()
+    assert box is not None
+    return box
+
+
+def lasso_everything(page: Page) -> None:
+    page.locator(".map-tools").get_by_text("Lasso", exact=True).click()
+    box = place_of_map(page)
+    left, top, right, bottom = box["x"] + 5, box["y"] + 5, box["x"] + box["width"] - 5, box["y"] + box["height"] - 5
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom)):
+        page.mouse.move(x, y, steps=3)
+    page.mouse.up()
 
 
 def saved(page: Page, button: Locator) -> bytes:
@@ -115,7 +137,9 @@ def test_code_does_what_the_page_did(bundled: str, open_visit: OpenVisit) -> Non
     expect(page.locator(".trail li")).to_have_count(9)
     wanted = sentences(page)
     curl = subprocess.run(["bash", "-c", code_of(page, "as curl")], capture_output=True, text=True, check=True)
-    python = subprocess.run([sys.executable, "-c", code_of(page, "as Python")], capture_output=True, text=True, check=True)
+    python = subprocess.run(
+        [sys.executable, "-c", code_of(page, "as Python")], capture_output=True, text=True, check=True
+    )
     for done in (curl, python):
         assert [row["text"] for row in json.loads(done.stdout)["data"]] == wanted
 
@@ -138,8 +162,7 @@ def test_a_map_is_drawn_and_any_point_of_it_is_written(bundled: str, open_visit:
     expect(page.locator("[data-drawn='pca 24']")).to_be_visible()
     expect(page.locator(".legend-item")).to_have_count(2)
     expect(page.locator(".map-facts")).to_contain_text("the plane shows")
-    box = page.locator(".map-canvas").bounding_box()
-    assert box is not None
+    box = place_of_map(page)
     with page.expect_request("**/decode") as sent:
         page.mouse.click(box["x"] + 20, box["y"] + 20)
     z = sent.value.post_data_json["z"][0]
@@ -155,21 +178,14 @@ def test_a_line_on_the_map_is_a_walk_and_a_lasso_a_list(bundled: str, open_visit
     page = open_visit(bundled).open("#/map")
     given(page, "mine.tsv", LABELLED)
     expect(page.locator("[data-drawn='pca 24']")).to_be_visible()
-    box = page.locator(".map-canvas").bounding_box()
-    assert box is not None
     page.locator(".map-tools").get_by_text("Walk", exact=True).click()
+    box = place_of_map(page)
     page.mouse.move(box["x"] + 80, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] - 80, box["y"] + box["height"] / 2, steps=4)
     page.mouse.up()
     expect(page.locator(".map-side .trail li")).to_have_count(9)
-    page.locator(".map-tools").get_by_text("Lasso", exact=True).click()
-    corners = [(5, 5), (box["width"] - 5, 5), (box["width"] - 5, box["height"] - 5), (5, box["height"] - 5)]
-    page.mouse.move(box["x"] + corners[0][0], box["y"] + corners[0][1])
-    page.mouse.down()
-    for x, y in corners[1:]:
-        page.mouse.move(box["x"] + x, box["y"] + y, steps=3)
-    page.mouse.up()
+    lasso_everything(page)
     expect(page.locator(".near.listed li")).to_have_count(24)
     expect(page.locator(".map-side h3").first).to_contain_text("12 bad, 12 good")
 
@@ -184,8 +200,7 @@ def test_a_map_is_taken_away_as_picture_and_table(bundled: str, open_visit: Open
     assert {row["label"] for row in rows} == {"good", "bad"}
     page.get_by_text("t-SNE").click()
     expect(page.locator("[data-drawn='tsne 24']")).to_be_visible()
-    box = page.locator(".map-canvas").bounding_box()
-    assert box is not None
+    box = place_of_map(page)
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(page.locator(".map-side .hero-sentence")).not_to_be_empty()
 
@@ -208,7 +223,7 @@ def test_a_text_is_classified_and_a_file_comes_back_as_a_table(bundled: str, ope
     expect(page.locator(".bar-row").first).to_contain_text("negative")
     page.get_by_label("Text", exact=True).fill("the food was great and the staff was friendly.")
     expect(page.locator(".bar-row").first).to_contain_text("positive")
-    given(page, "mine.csv", "comment,stars\ngreat food!,5\n\"bad food, bad service\",1\n")
+    given(page, "mine.csv", 'comment,stars\ngreat food!,5\n"bad food, bad service",1\n')
     expect(page.locator("tbody tr")).to_have_count(2)
     rows = list(csv.DictReader(io.StringIO(saved(page, page.get_by_role("button", name="Download CSV")).decode())))
     assert [row["label"] for row in rows] == ["positive", "negative"]
