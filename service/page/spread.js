@@ -3,7 +3,8 @@
 import { call } from "./api.js";
 
 const ROWS = 64; // a request
-const SEEDS = [1, 65];
+const MOST_REQUESTS = 4;
+const MEASURED = 128; // texts
 const kept = new Map();
 
 /**
@@ -17,27 +18,32 @@ export async function directions(set, signal) {
 }
 
 async function measured(set, signal) {
-  const texts = await written(set, signal);
+  const texts = await written(set, MEASURED, signal);
+  if (texts.length < 2) throw new Error(`${set.name} hardly writes sentences of its own: choose a direction between two of yours.`);
   const encoded = await call("POST", "/encode", { body: { texts, adapter: set.id, truncate: true }, signal });
   const mus = encoded.data.map((row) => row.mu);
   const mean = meanOf(mus);
   const deviation = mean.map((middle, axis) => Math.sqrt(mus.reduce((sum, mu) => sum + (mu[axis] - middle) ** 2, 0) / mus.length));
   const order = deviation.map((_, axis) => axis).sort((a, b) => deviation[b] - deviation[a]);
-  const labels = set.labels.length > 1 ? await labelled(set, texts, signal) : [];
+  const labels = set.labels.length > 1 ? await labelsOf(set, texts, signal) : [];
   return { deviation, order, between: (from, to) => difference(mus, labels, from, to) };
 }
 
-async function written(set, signal) {
+/** Different sentences that the set itself writes, `number` of them or what there is; fragments are left out. */
+export async function written(set, number, signal) {
   const texts = new Set();
-  for (const seed of SEEDS) {
-    const body = { samples: ROWS, adapter: set.id, decoding: { strategy: "sample", temperature: 0.7, seed } };
+  for (let seed = 1; texts.size < number && seed < MOST_REQUESTS * ROWS; seed += ROWS) {
+    const body = { samples: ROWS, adapter: set.id, decoding: { seed } };
     const reply = await call("POST", "/decode", { body, signal });
-    for (const { text } of reply.data) if (text.trim()) texts.add(text);
+    for (const row of reply.data) if (row.finish_reason === "stop" && isSentence(row.text)) texts.add(row.text.trim());
   }
-  return [...texts];
+  return [...texts].slice(0, number);
 }
 
-async function labelled(set, texts, signal) {
+const isSentence = (text) => (text.match(/\p{L}+/gu) ?? []).length >= 3;
+
+/** What the set's head takes each text for. */
+export async function labelsOf(set, texts, signal) {
   const reply = await call("POST", "/classify", { body: { texts, adapter: set.id, top_k: 1, truncate: true }, signal });
   return reply.data.map((row) => row.label);
 }

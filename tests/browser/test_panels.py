@@ -54,6 +54,12 @@ def place_of_map(page: Page) -> FloatRect:
     return box
 
 
+def drawn(page: Page, what: str) -> None:
+    """Waits for a map, and for the sentence of its middle."""
+    expect(page.locator(f"[data-drawn='{what}']")).to_be_visible()
+    expect(page.locator(".map-side .hero-sentence")).to_be_visible()
+
+
 def lasso_everything(page: Page) -> None:
     page.locator(".map-tools").get_by_text("Lasso", exact=True).click()
     box = place_of_map(page)
@@ -159,7 +165,7 @@ def test_a_map_is_drawn_and_any_point_of_it_is_written(bundled: str, open_visit:
     page = open_visit(bundled).open("#/map")
     expect(page.locator("[data-drawn^='pca']")).to_be_visible()
     given(page, "mine.tsv", LABELLED)
-    expect(page.locator("[data-drawn='pca 24']")).to_be_visible()
+    drawn(page, "pca 24")
     expect(page.locator(".legend-item")).to_have_count(2)
     expect(page.locator(".map-facts")).to_contain_text("the plane shows")
     box = place_of_map(page)
@@ -177,7 +183,7 @@ def test_a_map_is_drawn_and_any_point_of_it_is_written(bundled: str, open_visit:
 def test_a_line_on_the_map_is_a_walk_and_a_lasso_a_list(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open("#/map")
     given(page, "mine.tsv", LABELLED)
-    expect(page.locator("[data-drawn='pca 24']")).to_be_visible()
+    drawn(page, "pca 24")
     page.locator(".map-tools").get_by_text("Walk", exact=True).click()
     box = place_of_map(page)
     page.mouse.move(box["x"] + 80, box["y"] + box["height"] / 2)
@@ -193,13 +199,13 @@ def test_a_line_on_the_map_is_a_walk_and_a_lasso_a_list(bundled: str, open_visit
 def test_a_map_is_taken_away_as_picture_and_table(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open("#/map")
     given(page, "mine.tsv", LABELLED)
-    expect(page.locator("[data-drawn='pca 24']")).to_be_visible()
+    drawn(page, "pca 24")
     assert saved(page, page.get_by_role("button", name="PNG")).startswith(b"\x89PNG")
     rows = list(csv.DictReader(io.StringIO(saved(page, page.get_by_role("button", name="CSV").first).decode())))
     assert len(rows) == 24
     assert {row["label"] for row in rows} == {"good", "bad"}
     page.get_by_text("t-SNE").click()
-    expect(page.locator("[data-drawn='tsne 24']")).to_be_visible()
+    drawn(page, "tsne 24")
     box = place_of_map(page)
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(page.locator(".map-side .hero-sentence")).not_to_be_empty()

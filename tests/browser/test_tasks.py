@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import OpenVisit
-from tests.browser.test_panels import LABELLED, given, lasso_everything, saved, sentences
+from tests.browser.test_panels import LABELLED, drawn, given, lasso_everything, saved, sentences
 from tests.browser.test_training import begin
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
@@ -44,7 +44,7 @@ def test_find_duplicates_in_a_file(bundled: str, open_visit: OpenVisit) -> None:
         "my room was so dirty.",
     ]
     given(page, "texts.txt", "\n".join(texts))
-    expect(page.locator("[data-drawn='pca 6']")).to_be_visible()
+    drawn(page, "pca 6")
     page.get_by_role("button", name="Closest pairs").click()
     pairs = page.locator(".pairs li")
     expect(pairs.first).to_contain_text("the same")
@@ -75,7 +75,7 @@ def test_see_whether_two_classes_separate(bundled: str, open_visit: OpenVisit) -
     """Drop a file with labels: colours on the map, and a number that says how well a linear classifier tells them."""
     page = open_visit(bundled).open("#/map")
     given(page, "labelled.tsv", LABELLED)
-    expect(page.locator("[data-drawn='pca 24']")).to_be_visible()
+    drawn(page, "pca 24")
     expect(page.locator(".map-facts")).to_contain_text("tells the labels with 100 % (always the commonest: 50 %)")
     page.get_by_role("checkbox", name="bad").uncheck()
     lasso_everything(page)

@@ -3,7 +3,6 @@
 import { replaceAddress } from "../address.js";
 import { call } from "../api.js";
 import { copy, download, h } from "../dom.js";
-import { field } from "../features.js";
 import { actionBar } from "../parts/actions.js";
 import { acceptDrops, columnChoice, dropZone } from "../parts/drop.js";
 import { fieldFor, stateOf } from "../parts/fields.js";
@@ -13,6 +12,7 @@ import { scatter } from "../parts/scatter.js";
 import { trail } from "../parts/trail.js";
 import { besideText, blended, nearest, onPlane, weightsAround } from "../plane.js";
 import * as sets from "../sets.js";
+import { labelsOf, written } from "../spread.js";
 import { TextTable, guess, readPasted, readTable, toCsv } from "../tables.js";
 import { colours } from "../charts.js";
 
@@ -151,7 +151,7 @@ export function mount(root, values) {
     root.dataset.drawn = `${map.method} ${map.points.length}`;
     showLegend(names);
     facts.textContent = said(all, rows.length);
-    hint();
+    pick(middle(map.points), null);
   }
 
   function said(all, shown) {
@@ -327,31 +327,23 @@ export function mount(root, values) {
 
   /** Texts that the set itself writes, coloured by its own head where it has one. */
   async function drawn(signal) {
-    const texts = [];
-    for (let seed = 1; texts.length < DRAWN; seed += 64) {
-      const body = { samples: 64, decoding: { strategy: "sample", temperature: 0.7, seed } };
-      if (field("/decode", "truncation")) body.truncation = 0.9;
-      if (sets.reference()) body.adapter = sets.reference();
-      facts.textContent = `The set writes ${DRAWN} sentences to draw a map of…`;
-      const reply = await call("POST", "/decode", { body, signal });
-      texts.push(...reply.data.map((row) => row.text.trim()).filter(Boolean));
-      if (seed > 4 * 64) break;
-    }
-    const labels = sets.current()?.labels.length ? await classified(texts, signal) : texts.map(() => "");
-    return Object.assign(new TextTable("Drawn by the set", texts.map((text, index) => ({ text, label: labels[index] }))), { set: sets.current()?.id });
-  }
-
-  async function classified(texts, signal) {
-    const body = { texts, top_k: 1, truncate: true };
-    if (sets.reference()) body.adapter = sets.reference();
-    const reply = await call("POST", "/classify", { body, signal });
-    return reply.data.map((row) => row.label);
+    const set = sets.current();
+    if (!set) throw new Error(`No adapter set ${sets.reference()} is installed: choose another one.`);
+    facts.textContent = `The set writes ${DRAWN} sentences to draw a map of…`;
+    const texts = await written(set, DRAWN, signal);
+    const labels = set.labels.length ? await labelsOf(set, texts, signal) : [];
+    return Object.assign(new TextTable("Written by the set", texts.map((text, index) => ({ text, label: labels[index] ?? "" }))), { set: set.id });
   }
 }
 
 const percent = (share) => `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
 
 const owned = (table) => Object.assign(table, { isOwn: true });
+
+/** The middle of all points, where mostly there is no text: what is shown there was never written by anybody. */
+function middle(points) {
+  return [0, 1].map((axis) => points.reduce((sum, point) => sum + point[axis], 0) / points.length);
+}
 
 /** Different labels, the most frequent first. */
 function commonest(labels) {

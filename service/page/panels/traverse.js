@@ -73,7 +73,7 @@ export function mount(root, values) {
   function showKinds() {
     const labels = sets.current()?.labels ?? [];
     if (state.kind === "labels" && labels.length < 2) state.kind = "dimension";
-    const choices = [["dimension", "A dimension"], ...(labels.length > 1 ? [["labels", "Label to label"]] : []), ["texts", "Sentence to sentence"]];
+    const choices = [["dimension", "Dimension"], ...(labels.length > 1 ? [["labels", "Label to label"]] : []), ["texts", "Text to text"]];
     const spec = { name: "kind", label: "Direction", kind: "segments", values: choices };
     kinds.replaceChildren(fieldFor(spec, state, () => {
       state.at = -1;

@@ -6,6 +6,8 @@ import { isInside } from "../plane.js";
 
 const HOVER_PX = 14;
 const MOVED_PX = 4;
+const FEW = 50; // points; of more, a few strays do not decide what is seen at first
+const STRAY = 0.04;
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
 
 /**
@@ -52,8 +54,8 @@ export async function scatter({ onPick, onLine, onLasso }) {
     hidden = new Set();
     overlay = { mark: null, line: null, lasso: null };
     cross = null;
-    whole = fitted(map.points);
-    reset();
+    whole = fitted(map.points, 0);
+    look(fitted(map.points, map.points.length >= FEW ? STRAY : 0));
   }
 
   function hide(names) {
@@ -62,19 +64,20 @@ export async function scatter({ onPick, onLine, onLasso }) {
   }
 
   function reset() {
-    window_ = { x: [...whole.x], y: [...whole.y] };
+    look(whole);
+  }
+
+  function look({ x, y }) {
+    window_ = { x: [...x], y: [...y] };
     draw();
   }
 
-  /** The smallest window with equal units that holds all points, with room around them. */
-  function fitted(points) {
+  /** The smallest window with equal units that holds all points but a share of strays, with room around them. */
+  function fitted(points, strays) {
     const range = (axis) => {
-      let [low, high] = [Infinity, -Infinity];
-      for (const point of points) {
-        low = Math.min(low, point[axis]);
-        high = Math.max(high, point[axis]);
-      }
-      return low <= high ? [low, high] : [0, 1];
+      const sorted = points.map((point) => point[axis]).sort((a, b) => a - b);
+      const left = Math.floor((sorted.length * strays) / 2);
+      return sorted.length ? [sorted[left], sorted[sorted.length - 1 - left]] : [0, 1];
     };
     const [x, y] = [range(0), range(1)];
     const unit = Math.max((x[1] - x[0]) / Math.max(1, box.clientWidth), (y[1] - y[0]) / Math.max(1, box.clientHeight), 1e-9) * 1.12;
