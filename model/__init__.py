@@ -1,1 +1,1 @@
-"""AdaVAE itself: a frozen GPT-2 pair, the parts trained beside it, and their training. Start reading in ``adavae``."""
+"""AdaVAE itself: one frozen GPT-2 used twice, what is trained beside it, its training. Start reading in ``adavae``."""

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from model import decoder, encoder
-from model.adapters import AdapterBank
-from model.backbone import Backbone
-from model.kv_cache import KVCache
-from model.posterior import Posterior
-from model.stacked import AdapterIndex
+from adavae.model import decoder, encoder
+from adavae.model.backbone import Backbone
+from adavae.model.kv_cache import KVCache
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.parts.posterior import Posterior
+from adavae.model.parts.stacked import AdapterIndex
 
 
 class AdaVAE(nn.Module):

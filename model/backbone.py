@@ -2,7 +2,7 @@
 
 The blocks are our own because rows of one batch may use different adapter sets and because keys and values made from z
 stand in front of the text's. Where the weights come from is for ``pretrained``; what an adapter computes is for
-``adapters``.
+``parts.bottleneck``.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from model.config import Activation, BackboneConfig
-from model.kernel.backbone_kernel import BackboneKernel
-from model.projection import Projection
+from adavae.model.config import Activation, BackboneConfig
+from adavae.model.kernel.backbone_kernel import BackboneKernel
+from adavae.model.projection import Projection
 
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     Activation.GELU_NEW: lambda x: F.gelu(x, approximate="tanh"),
@@ -25,7 +25,7 @@ _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 class BlockAdapters(Protocol):
-    """What a block asks of the trained parts beside it; ``adapters.RowAdapters`` is the one implementation."""
+    """What a block asks of the trained parts beside it; ``parts.bottleneck.RowAdapters`` is the one implementation."""
 
     def on_attention(self, x: Tensor, attended: Tensor) -> Tensor:
         """The attention output as the residual stream receives it, (B, T, C)."""
@@ -170,7 +170,7 @@ class Backbone(nn.Module):
 
     def pack(self) -> None:
         """Prepares the compiled blocks, else every matrix for few rows; only for weights that stay as they are."""
-        self.kernel = BackboneKernel.of(self)
+        self.kernel = BackboneKernel.of(self.config, self.state_dict())
         for module in self.modules():
             if isinstance(module, Projection) and self.kernel is None:
                 module.pack()

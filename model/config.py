@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Self
 
-from model.errors import ConfigError
+from adavae.model.errors import ConfigError
 
 
 def _require(is_met: bool, field: str, value: object, rule: str) -> None:
@@ -51,6 +51,13 @@ class LatentAggregation(StrEnum):
 
     LATENT_ATTENTION = "latent_attention"
     POOLED = "pooled"
+
+
+class Interpolation(StrEnum):
+    """The way from one z to another: along the line, or along the arc (paper Section 3.4)."""
+
+    LINEAR = "linear"
+    SPHERICAL = "spherical"
 
 
 class LatentInfusion(StrEnum):

@@ -6,10 +6,10 @@
 import torch
 from torch import Tensor
 
-from model.adapters import AdapterBank
-from model.backbone import Backbone, causal_mask
-from model.kv_cache import KVCache, MemoryStore
-from model.stacked import AdapterIndex
+from adavae.model.backbone import Backbone, causal_mask
+from adavae.model.kv_cache import KVCache, MemoryStore
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.parts.stacked import AdapterIndex
 
 
 def hidden_states(backbone: Backbone, bank: AdapterBank, token_ids: Tensor, z: Tensor, index: AdapterIndex) -> Tensor:

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor
 
-from model.adapters import AdapterBank
-from model.backbone import Backbone
-from model.kv_cache import MemoryStore
-from model.posterior import Posterior
-from model.stacked import AdapterIndex
+from adavae.model.backbone import Backbone
+from adavae.model.kv_cache import MemoryStore
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.parts.posterior import Posterior
+from adavae.model.parts.stacked import AdapterIndex
 
 
 def encode(

@@ -1,18 +1,12 @@
 """Walking and calculating in the latent space (paper Section 3.4). Pure functions over z."""
 
-from enum import StrEnum
-
 import torch
 from torch import Tensor
 
-from model.errors import ConfigError, LatentShapeError
+from adavae.model.config import Interpolation
+from adavae.model.errors import ConfigError, LatentShapeError
 
 _NEARLY_PARALLEL = 1e-4  # radians; below it the sphere's arc is a line
-
-
-class Interpolation(StrEnum):
-    LINEAR = "linear"
-    SPHERICAL = "spherical"
 
 
 def taus(steps: int) -> Tensor:

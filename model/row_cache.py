@@ -9,8 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from model.config import BackboneConfig
-from model.kv_cache import KVCache, Memory
+from adavae.model.config import BackboneConfig
+from adavae.model.kv_cache import KVCache, Memory
 
 
 class RowCache:

@@ -13,20 +13,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model import latent_ops
-from model.adapter_set import AdapterSet, check_fits
-from model.adapter_store import AdapterStore
-from model.adapters import AdapterBank
-from model.adavae import AdaVAE, pad
-from model.bank_shape import BankShape
-from model.config import AdapterConfig
-from model.errors import ConfigError, LatentShapeError, SequenceTooLong
-from model.fitted_prior import FittedPrior
-from model.generation import generate
-from model.pretrained import PretrainedBackbone
-from model.sampling import Decoding
-from model.stacked import AdapterIndex
-from model.tokenizer import Tokenizer
+from adavae.model import latent_ops
+from adavae.model.adavae import AdaVAE, pad
+from adavae.model.config import AdapterConfig, Interpolation
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.decoding.generation import generate
+from adavae.model.errors import ConfigError, LatentShapeError, SequenceTooLong
+from adavae.model.latent.fitted_prior import FittedPrior
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.parts.bank_shape import BankShape
+from adavae.model.parts.stacked import AdapterIndex
+from adavae.model.storage.adapter_set import AdapterSet, check_fits
+from adavae.model.storage.adapter_store import AdapterStore
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.storage.tokenizer import Tokenizer
 
 _ENCODE_ROWS = 64  # texts in one forward pass; sorted by length, so that little of it is padding
 
@@ -207,7 +207,7 @@ class TextModel:
         steps: int,
         name: str,
         decoding: Decoding,
-        method: latent_ops.Interpolation = latent_ops.Interpolation.LINEAR,
+        method: Interpolation = Interpolation.LINEAR,
     ) -> list[InterpolationStep]:
         """``steps`` sentences from ``source`` to ``target``, ends included (paper Section 3.4, Table 5)."""
         ends = self.encode([source, target], name).mu

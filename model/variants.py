@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from model.adapters import AdapterBank
-from model.backbone import Backbone
-from model.config import (
+from adavae.model.backbone import Backbone
+from adavae.model.config import (
     GPT2_124M,
     AdapterConfig,
     AdapterPlacement,
@@ -17,6 +16,7 @@ from model.config import (
     LatentAggregation,
     LatentInfusion,
 )
+from adavae.model.parts.adapter_bank import AdapterBank
 
 
 @dataclass(frozen=True, slots=True)

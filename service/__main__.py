@@ -1,5 +1,5 @@
-"""``python -m service``: the same as ``adavae``."""
+"""``python -m adavae.service``: the same as ``adavae``."""
 
-from service.cli import main
+from adavae.service.cli import main
 
 main()

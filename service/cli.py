@@ -9,24 +9,24 @@ from collections.abc import Sequence
 
 import typer
 
-from model.errors import AdaVAEError, TrainingInterrupted
-from service.commands import adapters, jobs
-from service.commands.analogy import analogy
-from service.commands.bench import bench
-from service.commands.classify import classify
-from service.commands.decode import decode
-from service.commands.encode import encode
-from service.commands.evaluate import evaluate
-from service.commands.health import health
-from service.commands.interpolate import interpolate
-from service.commands.pretrain import pretrain
-from service.commands.serve import serve
-from service.commands.train import train
-from service.commands.variants import variants
-from service.commands.version import version
-from service.commands.worker import worker
-from service.settings import SettingsError, let_threads_wait_briefly
-from service.terminal import say, say_error
+from adavae.model.errors import AdaVAEError, TrainingInterrupted
+from adavae.service.commands import adapters, jobs
+from adavae.service.commands.analogy import analogy
+from adavae.service.commands.bench import bench
+from adavae.service.commands.classify import classify
+from adavae.service.commands.decode import decode
+from adavae.service.commands.encode import encode
+from adavae.service.commands.evaluate import evaluate
+from adavae.service.commands.health import health
+from adavae.service.commands.interpolate import interpolate
+from adavae.service.commands.pretrain import pretrain
+from adavae.service.commands.serve import serve
+from adavae.service.commands.terminal import say, say_error
+from adavae.service.commands.train import train
+from adavae.service.commands.variants import variants
+from adavae.service.commands.version import version
+from adavae.service.commands.worker import worker
+from adavae.service.settings import SettingsError, let_threads_wait_briefly
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2

@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from model.errors import (
+from adavae.model.errors import (
     AdapterSetMismatch,
     AdapterSetNotFound,
     AdaVAEError,

@@ -3,9 +3,9 @@
 from collections.abc import AsyncGenerator, Sequence
 from typing import Protocol
 
-from model.latent_ops import Interpolation
-from model.sampling import Decoding
-from service.results import (
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding
+from adavae.service.results import (
     AdapterState,
     ClassifyResult,
     DecodeResult,

@@ -19,22 +19,24 @@ import structlog
 import torch
 from numpy.typing import NDArray
 
-from model import latent_ops
-from model.errors import AdapterSetMismatch, AdaVAEError
-from model.generation import Generated
-from model.latent_ops import Interpolation
-from model.pretrained import PretrainedBackbone
-from model.sampling import Decoding
-from service.adapter_registry import AdapterRegistry, PinnedAdapter
-from service.commands.loading import load_pretrained, open_store
-from service.compute_threads import available_threads, use_threads
-from service.device_work import EngineLimits
-from service.encoding_cache import EncodingCache
-from service.engine import Engine, Room
-from service.errors import EngineStopped, InvalidRequest
-from service.metrics import Metrics
-from service.open_cache import open_cache
-from service.results import (
+from adavae.model import latent_ops
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.decoding.step_decoder import Generated
+from adavae.model.errors import AdapterSetMismatch, AdaVAEError
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
+from adavae.service.encodings.cache import EncodingCache
+from adavae.service.encodings.open_cache import open_cache
+from adavae.service.encodings.text_encoder import TextEncoder
+from adavae.service.encodings.text_map import Cartographer
+from adavae.service.engine.compute_threads import available_threads, use_threads
+from adavae.service.engine.engine import Engine, Room
+from adavae.service.engine.scheduler import EngineLimits
+from adavae.service.errors import EngineStopped, InvalidRequest
+from adavae.service.loading import load_pretrained, open_store
+from adavae.service.metrics import Metrics
+from adavae.service.results import (
     AdapterRef,
     AdapterState,
     ClassifiedText,
@@ -48,10 +50,8 @@ from service.results import (
     MapResult,
     TextPiece,
 )
-from service.settings import Settings
-from service.text_encoder import TextEncoder
-from service.text_map import Cartographer
-from service.text_stream import TextStream
+from adavae.service.settings import Settings
+from adavae.service.text_stream import TextStream
 
 _log = structlog.get_logger("adavae.service")
 

@@ -10,7 +10,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import Processor
 
-from service.settings import Settings
+from adavae.service.settings import Settings
 
 _DECLINED = ("Unsupported upgrade request", "No supported WebSocket library")
 

@@ -12,11 +12,11 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, Response
 
-from model.errors import AdaVAEError
-from service.access import Access, needs
-from service.api_keys import load_api_keys
-from service.body_limit import BodyLimit
-from service.documentation import (
+from adavae.model.errors import AdaVAEError
+from adavae.service.http.access import Access, needs
+from adavae.service.http.api_keys import load_api_keys
+from adavae.service.http.body_limit import BodyLimit
+from adavae.service.http.documentation import (
     ARCHIVE,
     CARD,
     DESCRIPTION,
@@ -26,22 +26,22 @@ from service.documentation import (
     documented_errors,
     documented_security,
 )
-from service.error_replies import add_error_replies
-from service.http.page import page, page_file
-from service.jobs.protocol import TrainingOperations
-from service.latent_protocol import LatentOperations
-from service.metrics import Metrics
-from service.rate_limit import RateLimit
-from service.request_id import RequestId
-from service.request_log import RequestLog
-from service.routes.adapter_files import get_archive, get_card
-from service.routes.adapters import delete_adapter, get_adapter, list_adapters
-from service.routes.analogy import analogy
-from service.routes.classify import classify
-from service.routes.decode import decode
-from service.routes.dependencies import require_json
-from service.routes.encode import encode
-from service.routes.files import (
+from adavae.service.http.error_replies import add_error_replies
+from adavae.service.http.page import page, page_file
+from adavae.service.http.rate_limit import RateLimit
+from adavae.service.http.request_id import RequestId
+from adavae.service.http.request_log import RequestLog
+from adavae.service.jobs.protocol import TrainingOperations
+from adavae.service.latent_protocol import LatentOperations
+from adavae.service.metrics import Metrics
+from adavae.service.routes.adapter_files import get_archive, get_card
+from adavae.service.routes.adapters import delete_adapter, get_adapter, list_adapters
+from adavae.service.routes.analogy import analogy
+from adavae.service.routes.classify import classify
+from adavae.service.routes.decode import decode
+from adavae.service.routes.dependencies import require_json
+from adavae.service.routes.encode import encode
+from adavae.service.routes.files import (
     create_file,
     delete_file,
     get_file,
@@ -49,7 +49,7 @@ from service.routes.files import (
     list_files,
     refuse_other_sites,
 )
-from service.routes.fine_tuning import (
+from adavae.service.routes.fine_tuning import (
     cancel_job,
     create_job,
     get_job,
@@ -58,12 +58,13 @@ from service.routes.fine_tuning import (
     pause_job,
     resume_job,
 )
-from service.routes.health import get_metrics, get_version, healthz, readyz
-from service.routes.interpolate import interpolate
-from service.routes.key import KeyReply, get_key
-from service.routes.map import map_texts
-from service.routes.static import docs, static
-from service.schemas import (
+from adavae.service.routes.health import get_metrics, get_version, healthz, readyz
+from adavae.service.routes.interpolate import interpolate
+from adavae.service.routes.key import KeyReply, get_key
+from adavae.service.routes.map import map_texts
+from adavae.service.routes.static import docs, static
+from adavae.service.schemas.files import BINARY, UPLOAD_BODY, FileDeletedReply, FileListReply, FileReply
+from adavae.service.schemas.latent import (
     AdapterListReply,
     AdapterReply,
     AnalogyReply,
@@ -74,10 +75,9 @@ from service.schemas import (
     InterpolateReply,
     StatusReply,
 )
-from service.schemas_files import BINARY, UPLOAD_BODY, FileDeletedReply, FileListReply, FileReply
-from service.schemas_map import MapReply
-from service.schemas_training import EventListReply, JobListReply, JobReply
-from service.settings import Settings
+from adavae.service.schemas.map import MapReply
+from adavae.service.schemas.training import EventListReply, JobListReply, JobReply
+from adavae.service.settings import Settings
 
 OnStarted = Callable[["asyncio.Task[None]"], None]
 _log = structlog.get_logger("adavae.app")

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from model.latent.projections import Neighbours, Plane, Separation
+from adavae.model.latent.projections import Neighbours, Plane, Separation
 
 MapMethod = Literal["pca", "tsne"]
 

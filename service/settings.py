@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from model.errors import AdaVAEError
+from adavae.model.errors import AdaVAEError
 
 _SPINS = "10000"  # some ten microseconds, which is more than from one operation to the next
 PREFIX = "ADAVAE_"
@@ -158,7 +158,7 @@ class Settings(BaseSettings):
 
     @property
     def backbone_source(self) -> str:
-        """What ``model.pretrained.load_backbone`` is given: a directory or a hub id."""
+        """What ``model.storage.pretrained.load_backbone`` is given: a directory or a hub id."""
         return str(self.weights / "backbone") if self.backbone == BUNDLED_BACKBONE else self.backbone
 
     @property

@@ -1,11 +1,11 @@
-"""The README's table of settings, made from the settings themselves: ``python -m service.settings_table``."""
+"""The README's table of settings, made from the settings themselves: ``python -m adavae.service.settings_table``."""
 
 import sys
 
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from service.settings import PREFIX, Settings
+from adavae.service.settings import PREFIX, Settings
 
 _DEFAULTS = {"weights": "inside the package", "data": "`~/.local/share/adavae`"}
 

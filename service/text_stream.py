@@ -4,8 +4,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 
-from model.tokenizer import Tokenizer
-from service.results import TextPiece
+from adavae.model.storage.tokenizer import Tokenizer
+from adavae.service.results import TextPiece
 
 _INCOMPLETE = "\ufffd"  # what half a UTF-8 character decodes to
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from model.drawing import uniform
-from model.generation import Generated
-from model.sampling import Decoding, Strategy
-from model.stacked import AdapterIndex
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.decoding.drawing import uniform
+from adavae.model.decoding.step_decoder import Generated
+from adavae.model.parts.stacked import AdapterIndex
 
 EOS = 0
 Table = Callable[[float, int, tuple[int, ...]], Sequence[float]]

@@ -5,17 +5,17 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from model.adapters import AdapterBank
-from model.adavae import AdaVAE
-from model.backbone import Backbone
-from model.bank_shape import BankShape
-from model.config import (
+from adavae.model.adavae import AdaVAE
+from adavae.model.backbone import Backbone
+from adavae.model.config import (
     AdapterConfig,
     AdapterPlacement,
     BackboneConfig,
     LatentAggregation,
     LatentInfusion,
 )
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.parts.bank_shape import BankShape
 
 _Module = TypeVar("_Module", bound=nn.Module)
 

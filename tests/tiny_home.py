@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from model.adapter_set import write_adapter_set
-from model.config import AdapterConfig
-from model.pretrained import load_backbone, save_backbone
-from service.settings import Settings
+from adavae.model.config import AdapterConfig
+from adavae.model.storage.adapter_set import write_adapter_set
+from adavae.model.storage.pretrained import load_backbone, save_backbone
+from adavae.service.settings import Settings
 from tests.tiny_text import NAMED, tiny_pretrained, tiny_set
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.adapter_set import MANIFEST, write_adapter_set
-from model.config import AdapterConfig
-from model.fitted_prior import FittedPrior
+from adavae.model.config import AdapterConfig
+from adavae.model.latent.fitted_prior import FittedPrior
+from adavae.model.storage.adapter_set import MANIFEST, write_adapter_set
 from tests.tiny import PLAIN
 
 BACKBONE_DIGEST, TOKENIZER_DIGEST = "b" * 64, "7" * 64

@@ -7,15 +7,15 @@ from functools import cache
 
 import torch
 
-from model.adapter_set import AdapterSet, Manifest
-from model.adapters import AdapterBank
-from model.backbone import Backbone
-from model.config import AdapterConfig, BackboneConfig
-from model.pretrained import PretrainedBackbone
-from model.text_model import TextModel
-from model.tokenizer import Tokenizer
-from model.training.corpus import Dataset
-from model.training.token_windows import train_tokenizer
+from adavae.model.backbone import Backbone
+from adavae.model.config import AdapterConfig, BackboneConfig
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.storage.adapter_set import AdapterSet, Manifest
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.storage.tokenizer import Tokenizer
+from adavae.model.text_model import TextModel
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.token_windows import train_tokenizer
 from tests.tiny import PLAIN, POOLED, PREFIXED, TINY
 
 NAMED = {"plain": PLAIN, "prefixed": PREFIXED, "pooled": POOLED}

@@ -6,14 +6,14 @@ A row's logits and a text's hidden states are the same, bit for bit, whatever st
 """
 
 import ctypes
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Optional, cast
+from collections.abc import Mapping, Sequence
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from model.config import Activation
-from model.kernel.library import (
+from adavae.model.config import Activation, BackboneConfig
+from adavae.model.kernel.library import (
     BackboneFields,
     LayerFields,
     Library,
@@ -23,11 +23,8 @@ from model.kernel.library import (
     library,
     pointers,
 )
-from model.kernel.packing import KeptTensors, PackedAdapterSet
-from model.kv_cache import KVCache
-
-if TYPE_CHECKING:
-    from model.backbone import Backbone, Block
+from adavae.model.kernel.packing import KeptTensors, PackedAdapterSet
+from adavae.model.kv_cache import KVCache
 
 _ACTIVATIONS = {Activation.GELU_NEW: 0, Activation.GELU_TANH: 0, Activation.GELU: 1, Activation.RELU: 2}
 
@@ -39,18 +36,18 @@ class BackboneKernel:
         seconds: Where each of ``library.KINDS`` has its time added, (3,), float64; None for who does not measure.
     """
 
-    def __init__(self, backbone: "Backbone", compiled: Library) -> None:
-        """``backbone`` is a ``Backbone`` in float32 on a CPU whose weights stay as they are."""
-        config = backbone.config
+    def __init__(self, config: BackboneConfig, weights: Mapping[str, Tensor], compiled: Library) -> None:
+        """``weights`` are a backbone's by name, in float32 on a CPU; they stay as they are."""
         kept = KeptTensors()
         self._layers = (LayerFields * config.n_layer)()
-        for fields, block in zip(self._layers, cast("list[Block]", backbone.blocks), strict=True):
-            fields.ln_1 = kept.norm(block.ln_1.weight, block.ln_1.bias)
-            fields.ln_2 = kept.norm(block.ln_2.weight, block.ln_2.bias)
-            fields.c_attn = kept.matrix(block.attn.c_attn.weight, block.attn.c_attn.bias)
-            fields.attn_proj = kept.matrix(block.attn.c_proj.weight, block.attn.c_proj.bias)
-            fields.c_fc = kept.matrix(block.mlp.c_fc.weight, block.mlp.c_fc.bias)
-            fields.mlp_proj = kept.matrix(block.mlp.c_proj.weight, block.mlp.c_proj.bias)
+        for layer, fields in enumerate(self._layers):
+            of_block = f"blocks.{layer}"
+            fields.ln_1 = kept.norm(*_both(weights, f"{of_block}.ln_1"))
+            fields.ln_2 = kept.norm(*_both(weights, f"{of_block}.ln_2"))
+            fields.c_attn = kept.matrix(*_both(weights, f"{of_block}.attn.c_attn"))
+            fields.attn_proj = kept.matrix(*_both(weights, f"{of_block}.attn.c_proj"))
+            fields.c_fc = kept.matrix(*_both(weights, f"{of_block}.mlp.c_fc"))
+            fields.mlp_proj = kept.matrix(*_both(weights, f"{of_block}.mlp.c_proj"))
         self.fields = BackboneFields(
             n_layer=config.n_layer,
             n_head=config.n_head,
@@ -60,23 +57,23 @@ class BackboneKernel:
             n_positions=config.n_positions,
             activation=_ACTIVATIONS[config.activation],
             epsilon=config.layer_norm_epsilon,
-            wte=kept.address(backbone.wte.weight.detach()),
-            wpe=kept.address(backbone.wpe.weight.detach()),
-            ln_f=kept.norm(backbone.ln_f.weight, backbone.ln_f.bias),
+            wte=kept.address(weights["wte.weight"]),
+            wpe=kept.address(weights["wpe.weight"]),
+            ln_f=kept.norm(*_both(weights, "ln_f")),
             layers=self._layers,
-            lm_head=kept.matrix(backbone.lm_head.weight, None),
+            lm_head=kept.matrix(weights["lm_head.weight"], None),
         )
         self._kept, self.library = kept, compiled
         self.seconds: Tensor | None = None
         self._vocab_size = config.vocab_size
 
     @classmethod
-    def of(cls, backbone: "Backbone") -> Optional["BackboneKernel"]:
+    def of(cls, config: BackboneConfig, weights: Mapping[str, Tensor]) -> Self | None:
         """The kernel of a backbone, or None where there is no compiled library or it is not for these weights."""
-        compiled, weight = library(), backbone.wte.weight
+        compiled, weight = library(), weights["wte.weight"]
         if compiled is None or weight.dtype != torch.float32 or weight.device.type != "cpu":
             return None
-        return cls(backbone, compiled)
+        return cls(config, weights, compiled)
 
     def decode_step(self, token_ids: Tensor, kv_cache: KVCache, sets: Sequence[PackedAdapterSet]) -> Tensor:
         """As ``decoder.decode_step``; ``sets`` are those of the rows.
@@ -129,6 +126,11 @@ class BackboneKernel:
         )
         _check(self.library.encode(ctypes.byref(self.fields), ctypes.byref(texts)))
         return hidden
+
+
+def _both(weights: Mapping[str, Tensor], layer: str) -> tuple[Tensor, Tensor]:
+    """A layer's weight and bias."""
+    return weights[f"{layer}.weight"], weights[f"{layer}.bias"]
 
 
 def _check(returned: int) -> None:

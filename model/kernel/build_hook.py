@@ -1,4 +1,7 @@
-"""Compiles the blocks and the layers around z while adavae is being installed: a hook of hatchling, the build backend.
+"""What is made while adavae is being installed: the compiled library, and one root for both packages.
+
+A hook of hatchling, the build backend. Installed, everything lies under ``adavae``: a wheel has ``model`` and
+``service`` there as files; an editable install has ``build/editable`` on the path, where they are links.
 
 Without a C++ compiler, or on another processor than x86-64, the package is installed all the same and computes
 through PyTorch. ``python model/kernel/build_hook.py`` compiles again after a change.
@@ -7,9 +10,11 @@ through PyTorch. ``python model/kernel/build_hook.py`` compiles again after a ch
 import os
 import platform
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +22,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _HERE = Path(__file__).parent
-_SOURCES = ("decode_step.cpp", "encode.cpp", "latent.cpp", "program.cpp", "team.cpp")
+_SOURCES = ("decode_step.cpp", "encode.cpp", "latent.cpp", "layout.cpp", "program.cpp", "team.cpp")
 _FLAGS = (
     *("-std=c++20", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-fPIC", "-shared", "-pthread", "-static-libstdc++", "-static-libgcc"),
@@ -25,49 +30,120 @@ _FLAGS = (
     *("-Wall", "-Wextra", "-Wno-maybe-uninitialized"),  # which gcc 12 finds in its own header
 )
 _MARCH = {"avx512": "x86-64-v4", "avx2": "x86-64-v3"}
+_LONGEST_S = 600.0  # that compiling may take; it takes some ten seconds
+
+_ROOT_FILES = {"service/package.py": "__init__.py", "service/py.typed": "py.typed"}  # of ``adavae``
+_LINKS = {**_ROOT_FILES, "model": "model", "service": "service"}
+_EDITABLE = "build/editable"  # on the path of an editable install: see dev-mode-dirs in pyproject.toml
 
 
-class KernelBuildHook(BuildHookInterface[Any]):
-    """Puts the compiled library into the wheel, which then is for this system alone."""
+class BuildHook(BuildHookInterface[Any]):
+    """Puts the root's own files and the compiled library into the wheel, which then is for this system alone."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        del version
         if self.target_name != "wheel":
             return
+        root = Path(self.root)
+        self._made = Path(tempfile.mkdtemp(prefix="adavae-build-"))
+        if version == "editable":
+            build_data["force_include_editable"] = link_root(root, self._made)
+            self._compile_into(_HERE)
+            return
+        build_data["force_include"] |= {str(root / source): f"adavae/{name}" for source, name in _ROOT_FILES.items()}
+        built = self._compile_into(self._made)
+        if built:
+            build_data["force_include"] |= {str(path): f"adavae/model/kernel/{path.name}" for path in built}
+            build_data["pure_python"] = False
+            build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        del version, build_data, artifact_path
+        if self.target_name == "wheel":
+            shutil.rmtree(self._made, ignore_errors=True)
+
+    def _compile_into(self, directory: Path) -> list[Path]:
         try:
-            built = build(_HERE)
+            return build(directory)
         except NotBuilt as exc:
             self.app.display_warning(f"adavae: decoding goes through PyTorch, at a third of the speed: {exc}")
-            return
-        build_data["artifacts"] += [f"/{path.relative_to(self.root).as_posix()}" for path in built]
-        build_data["pure_python"] = False
-        build_data["tag"] = f"py3-none-{sysconfig.get_platform().replace('-', '_').replace('.', '_')}"
+            return []
+
+
+def link_root(root: Path, made: Path) -> dict[str, str]:
+    """Makes ``adavae`` of an editable install: links, so that type checkers and editors follow it too.
+
+    Returns:
+        What to put into site-packages beside the path to the links: nothing, or, where the checkout cannot be written,
+        an ``adavae`` of its own that finds the checkout at run time.
+    """
+    home = root / _EDITABLE / "adavae"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        for source, name in _LINKS.items():
+            link, target = home / name, os.path.relpath(root / source, home)
+            if not link.is_symlink() or os.readlink(link) != target:
+                link.unlink(missing_ok=True)
+                link.symlink_to(target)
+    except OSError:
+        package = made / "__init__.py"
+        source = (root / "service" / "package.py").read_text(encoding="utf-8")
+        package.write_text(f"{source}\n__path__.append({str(root)!r})\n", encoding="utf-8")
+        return {str(package): "adavae/__init__.py"}
+    return {}
 
 
 class NotBuilt(Exception):
     """Why there is no compiled library."""
 
 
-def build(directory: Path, environ: Mapping[str, str] = os.environ) -> list[Path]:
+def build(directory: Path, environ: Mapping[str, str] = os.environ, longest_s: float = _LONGEST_S) -> list[Path]:
     """Compiles every variant into ``directory``; what was there before is replaced, or removed where that fails.
 
     Raises:
-        NotBuilt: No compiler, not the processor it is for, or the compiler refuses.
+        NotBuilt: No compiler, not the processor it is for, nowhere to write, or the compiler refuses or hangs.
     """
     targets = {directory / f"kernel_{name}.so": march for name, march in _MARCH.items()}
-    for target in targets:
-        target.unlink(missing_ok=True)
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        raise NotBuilt(f"the compiled step is for Linux on x86-64, this is {sys.platform} on {platform.machine()}")
-    compiler = _compiler(environ)
-    runs = {target: _start(compiler, march, target) for target, march in targets.items()}
-    outputs = {target: run.communicate()[0] for target, run in runs.items()}
-    for target, run in runs.items():
-        if run.returncode:
-            for built in targets:
-                built.unlink(missing_ok=True)
-            raise NotBuilt(f"{compiler} failed:\n{outputs[target][-2000:]}")
+    try:
+        _remove(targets)
+        if sys.platform != "linux" or platform.machine() != "x86_64":
+            raise NotBuilt(f"the compiled step is for Linux on x86-64, this is {sys.platform} on {platform.machine()}")
+        _compile(_compiler(environ), targets, longest_s)
+    except (OSError, NotBuilt) as exc:
+        _remove(targets, missing_right_ok=True)
+        raise NotBuilt(str(exc)) from exc
     return list(targets)
+
+
+def _compile(compiler: str, targets: Mapping[Path, str], longest_s: float) -> None:
+    runs = [_start(compiler, march, target) for target, march in targets.items()]
+    try:
+        for run in runs:
+            output = run.communicate(timeout=longest_s)[0]
+            if run.returncode:
+                raise NotBuilt(f"{compiler} failed:\n{output[-2000:]}")
+    except subprocess.TimeoutExpired:
+        raise NotBuilt(f"{compiler} was given up after {longest_s:g} s") from None
+    finally:
+        for run in runs:
+            _end(run)
+
+
+def _end(run: "subprocess.Popen[str]") -> None:
+    """Ends a compiler that still runs, with the processes it has started."""
+    if run.poll() is None:
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+    if run.stdout is not None:
+        run.stdout.close()
+
+
+def _remove(targets: Mapping[Path, str], *, missing_right_ok: bool = False) -> None:
+    for target in targets:
+        try:
+            target.unlink(missing_ok=True)
+        except OSError:
+            if not missing_right_ok:
+                raise
 
 
 def _compiler(environ: Mapping[str, str]) -> str:
@@ -79,9 +155,16 @@ def _compiler(environ: Mapping[str, str]) -> str:
 
 
 def _start(compiler: str, march: str, target: Path) -> "subprocess.Popen[str]":
-    sources = [str(_HERE / source) for source in _SOURCES]
+    sources = [str(_HERE / "csrc" / source) for source in _SOURCES]
     command = [compiler, *_FLAGS, f"-march={march}", *sources, "-o", str(target)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from model.kernel.library import LatentMemoryFields, Library, Outcome, PosteriorFields, library, pointers
-from model.kernel.packing import PackedAdapterSet
+from adavae.model.kernel.library import LatentMemoryFields, Library, Outcome, PosteriorFields, library, pointers
+from adavae.model.kernel.packing import PackedAdapterSet
 
 
 class LatentKernel:

@@ -1,6 +1,7 @@
 """The compiled library and its structures, each laid out as its namesake in the headers."""
 
 import ctypes
+import logging
 from collections.abc import Callable, Sequence
 from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch
 
 PANEL = 32  # columns that lie together
 
+_log = logging.getLogger("adavae.kernel")
 _FIELDS = list[tuple[str, Any]]
 _VARIANTS = {"AVX512": ("avx512", "avx2"), "AVX2": ("avx2",)}  # by what torch finds that the processor can do
 
@@ -182,12 +184,29 @@ def library() -> Library | None:
 
 
 def variant(instructions: str) -> Library | None:
-    """One variant; None where it was not built, or not for this system."""
+    """One variant; None where it was not built, or is not for this system or this version, which is logged."""
     path = Path(__file__).with_name(f"kernel_{instructions}.so")
-    try:
-        loaded = ctypes.CDLL(str(path))
-    except OSError:
+    if not path.is_file():
         return None
+    try:
+        return opened(path, instructions)
+    except (OSError, AttributeError) as exc:
+        _log.warning("%s is left alone, PyTorch computes instead: %s (install adavae again)", path, exc)
+        return None
+
+
+def opened(path: Path, instructions: str) -> Library:
+    """The library in one file.
+
+    Raises:
+        OSError: It is none for this system, or was made from other headers.
+        AttributeError: It lacks a function.
+    """
+    loaded = ctypes.CDLL(str(path))
+    layout = loaded.adavae_layout
+    layout.argtypes, layout.restype = [], c_int64
+    if layout() != _layout():
+        raise OSError("it was compiled for another version of adavae")
     return Library(
         instructions,
         _function(loaded.adavae_decode_step, BackboneFields, StepFields),
@@ -195,6 +214,14 @@ def variant(instructions: str) -> Library | None:
         _function(loaded.adavae_posteriors, PosteriorFields),
         _function(loaded.adavae_latent_memory, LatentMemoryFields),
     )
+
+
+def _layout() -> int:
+    """Sizes of the structures that are passed, as ``layout.cpp`` puts them into one number."""
+    number = 0
+    for structure in (BackboneFields, AdapterSetFields, LatentSetFields, StepFields, TextsFields, PosteriorFields):
+        number = 1000 * number + ctypes.sizeof(structure)
+    return number
 
 
 def pointers(structures: Sequence[Structure]) -> ctypes.Array[Any]:

@@ -12,8 +12,15 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from model.config import AdapterConfig, AdapterPlacement
-from model.kernel.library import PANEL, AdapterFields, AdapterSetFields, LatentSetFields, MatrixFields, NormFields
+from adavae.model.config import AdapterConfig, AdapterPlacement
+from adavae.model.kernel.library import (
+    PANEL,
+    AdapterFields,
+    AdapterSetFields,
+    LatentSetFields,
+    MatrixFields,
+    NormFields,
+)
 
 _PLACEMENTS = {
     AdapterPlacement.PARALLEL_FFN: 0,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import ConfigError
+from adavae.model.errors import ConfigError
 
 MIN_ROWS = 3
 _CHUNK_ROWS = 512  # of the distances that are in memory at once

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
 
-from model.errors import CheckpointMismatch, WeightsCorrupted
-from model.storage import remove_leftovers, write_atomically
+from adavae.model.errors import CheckpointMismatch, WeightsCorrupted
+from adavae.model.storage.atomic import remove_leftovers, write_atomically
 
 _NAME = re.compile(r"^step-(\d{9})\.safetensors$")
 

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from model.config import AdapterConfig, BackboneConfig
-from model.errors import ConfigError
-from model.training.objective import FreeBits
+from adavae.model.config import AdapterConfig, BackboneConfig
+from adavae.model.errors import ConfigError
 
 
 class Preset(StrEnum):
@@ -16,6 +15,13 @@ class Preset(StrEnum):
     GENERATION = "generation"
     LANGUAGE_MODELLING = "language-modelling"
     CLASSIFICATION = "classification"
+
+
+class FreeBits(StrEnum):
+    """What the free-bits threshold lambda is compared with."""
+
+    PER_DIMENSION = "per_dimension"
+    WHOLE = "whole"
 
 
 class BetaSchedule(StrEnum):

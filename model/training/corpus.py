@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from itertools import islice, pairwise
 from pathlib import Path
 
-from model.errors import DatasetError, SequenceTooLong
-from model.tokenizer import Tokenizer
+from adavae.model.errors import DatasetError, SequenceTooLong
+from adavae.model.storage.tokenizer import Tokenizer
 
 MAX_BYTES = 1024**3  # decompressed
 MAX_LABELS = 1000

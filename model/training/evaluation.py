@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from model.adavae import pad
-from model.errors import DatasetError
-from model.posterior import Posterior
-from model.sampling import Decoding
-from model.stacked import AdapterIndex
-from model.text_model import TextModel
-from model.training import measures
-from model.training.corpus import Dataset
-from model.training.interpolation import measure_interpolation
-from model.training.objective import TextBatch, reconstruction_nll
-from model.training.transfer import AttributeJudge, measure_transfer, select_short
+from adavae.model.adavae import pad
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.errors import DatasetError
+from adavae.model.parts.posterior import Posterior
+from adavae.model.parts.stacked import AdapterIndex
+from adavae.model.text_model import TextModel
+from adavae.model.training import measures
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.interpolation import measure_interpolation
+from adavae.model.training.objective import TextBatch, reconstruction_nll
+from adavae.model.training.transfer import AttributeJudge, measure_transfer, select_short
 
 _ROWS = 100  # texts in one forward pass
 

@@ -4,9 +4,9 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from model.sampling import Decoding
-from model.text_model import TextModel
-from model.training.transfer import word_overlap
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.text_model import TextModel
+from adavae.model.training.transfer import word_overlap
 
 STEPS = 11
 

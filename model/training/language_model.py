@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from model.adavae import pad
-from model.backbone import Backbone, causal_mask
-from model.errors import DatasetError, SequenceTooLong
-from model.pretrained import PretrainedBackbone
-from model.training.cross_entropy import sliced_cross_entropy
+from adavae.model.adavae import pad
+from adavae.model.backbone import Backbone, causal_mask
+from adavae.model.errors import DatasetError, SequenceTooLong
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.training.cross_entropy import sliced_cross_entropy
 
 _ROWS_AT_ONCE = 64
 

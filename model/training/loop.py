@@ -18,11 +18,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from model.adapters import AdapterBank
-from model.adavae import AdaVAE, pad
-from model.errors import CheckpointMismatch, TrainingDiverged, TrainingInterrupted
-from model.pretrained import PretrainedBackbone
-from model.training.checkpoint import (
+from adavae.model.adavae import AdaVAE, pad
+from adavae.model.errors import CheckpointMismatch, TrainingDiverged, TrainingInterrupted
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.training.checkpoint import (
     Checkpoint,
     flatten_optimizer,
     latest_checkpoint,
@@ -30,12 +30,12 @@ from model.training.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from model.training.config import BetaSchedule, Precision, TrainingConfig
-from model.training.corpus import Batches, Dataset
-from model.training.muon import Muon, is_matrix
-from model.training.objective import Loss, Objective, TextBatch
-from model.training.progress import OnProgress, Report
-from model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
+from adavae.model.training.config import BetaSchedule, Precision, TrainingConfig
+from adavae.model.training.corpus import Batches, Dataset
+from adavae.model.training.muon import Muon, is_matrix
+from adavae.model.training.objective import Loss, Objective, TextBatch
+from adavae.model.training.progress import OnProgress, Report
+from adavae.model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +147,16 @@ class TrainingRun:
         lr, decay = self.config.learning_rate, self.config.weight_decay
         adamw = torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=decay)
         return {"muon": Muon(on_muon, lr=lr), "adamw": adamw} if on_muon else {"adamw": adamw}
+
+    @property
+    def step(self) -> int:
+        """Steps taken."""
+        return self.state.step
+
+    @property
+    def validation_loss(self) -> float | None:
+        """The latest one, nats per token; None before the first."""
+        return self.state.validation_loss
 
     @property
     def is_finished(self) -> bool:

@@ -6,23 +6,16 @@ dimension. That form is the default here, the other stays selectable.
 """
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.adavae import AdaVAE
-from model.posterior import Posterior
-from model.stacked import AdapterIndex
-from model.training.cross_entropy import sliced_cross_entropy
-
-
-class FreeBits(StrEnum):
-    """What the free-bits threshold lambda is compared with."""
-
-    PER_DIMENSION = "per_dimension"
-    WHOLE = "whole"
+from adavae.model.adavae import AdaVAE
+from adavae.model.parts.posterior import Posterior
+from adavae.model.parts.stacked import AdapterIndex
+from adavae.model.training.config import FreeBits
+from adavae.model.training.cross_entropy import sliced_cross_entropy
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,18 +21,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model.backbone import Backbone
-from model.config import BackboneConfig
-from model.errors import (
+from adavae.model.backbone import Backbone
+from adavae.model.config import BackboneConfig
+from adavae.model.errors import (
     CheckpointMismatch,
     ConfigError,
     DatasetError,
     TrainingDiverged,
     TrainingInterrupted,
 )
-from model.pretrained import PretrainedBackbone, load_backbone, save_backbone
-from model.tokenizer import Tokenizer
-from model.training.checkpoint import (
+from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone, save_backbone
+from adavae.model.storage.tokenizer import Tokenizer
+from adavae.model.training.checkpoint import (
     Checkpoint,
     flatten_optimizer,
     latest_checkpoint,
@@ -40,13 +40,13 @@ from model.training.checkpoint import (
     restore_optimizer,
     save_checkpoint,
 )
-from model.training.config import Precision
-from model.training.corpus import Dataset, read_dataset
-from model.training.language_model import attention_on, next_token_loss
-from model.training.loop import uses_bfloat16
-from model.training.muon import Muon
-from model.training.schedule import learning_rate_at
-from model.training.token_windows import WindowStream, token_stream, train_tokenizer
+from adavae.model.training.config import Precision
+from adavae.model.training.corpus import Dataset, read_dataset
+from adavae.model.training.language_model import attention_on, next_token_loss
+from adavae.model.training.loop import uses_bfloat16
+from adavae.model.training.muon import Muon
+from adavae.model.training.schedule import learning_rate_at
+from adavae.model.training.token_windows import WindowStream, token_stream, train_tokenizer
 
 SMALL_GPT2 = BackboneConfig(vocab_size=12_288, n_positions=256, n_embd=384, n_layer=6, n_head=6, n_inner=1536)
 

@@ -5,12 +5,9 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from model.training.objective import Loss
-
-if TYPE_CHECKING:
-    from model.training.loop import TrainingRun
+from adavae.model.training.objective import Loss
 
 _LOG_EVERY = 10
 
@@ -49,20 +46,42 @@ class Progress:
 OnProgress = Callable[[Progress], None]
 
 
+class Reported(Protocol):
+    """What a report asks of the run that it is about."""
+
+    @property
+    def step(self) -> int: ...
+
+    @property
+    def total_steps(self) -> int: ...
+
+    @property
+    def beta(self) -> float: ...
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    @property
+    def validation_loss(self) -> float | None: ...
+
+    @property
+    def is_finished(self) -> bool: ...
+
+
 class Report:
     """Averages steps into ``Progress`` for the caller, and into one line of ``metrics.jsonl``."""
 
-    def __init__(self, run: "TrainingRun", path: Path, on_progress: OnProgress | None, *, is_resumed: bool) -> None:
+    def __init__(self, run: Reported, path: Path, on_progress: OnProgress | None, *, is_resumed: bool) -> None:
         self.run, self.path, self.on_progress = run, path, on_progress
         self.losses: list[Loss] = []
         self.started = time.perf_counter()
         path.parent.mkdir(parents=True, exist_ok=True)
-        kept = _lines_up_to(path, run.state.step) if is_resumed and path.exists() else []
+        kept = _lines_up_to(path, run.step) if is_resumed and path.exists() else []
         path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
     def add(self, loss: Loss, norm: float) -> None:
         self.losses.append(loss)
-        step = self.run.state.step
+        step = self.run.step
         if step % _LOG_EVERY and not self.run.is_finished:
             return
         progress = self._progress(step)
@@ -86,7 +105,7 @@ class Report:
             learning_rate=run.learning_rate,
             tokens_per_s=sum(loss.num_tokens for loss in losses) / elapsed,
             eta_s=(run.total_steps - step) * elapsed / len(losses),
-            validation_loss=run.state.validation_loss,
+            validation_loss=run.validation_loss,
         )
 
 

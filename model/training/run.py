@@ -11,7 +11,9 @@ from typing import Any
 
 import torch
 
-from model.adapter_set import (
+from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
+from adavae.model.latent.fitted_prior import FittedPrior
+from adavae.model.storage.adapter_set import (
     AdapterSet,
     Publishing,
     check_fits,
@@ -19,16 +21,14 @@ from model.adapter_set import (
     read_adapter_set,
     write_adapter_set,
 )
-from model.errors import ConfigError, DatasetError, TrainingDiverged
-from model.fitted_prior import FittedPrior
-from model.model_card import model_card
-from model.pretrained import PretrainedBackbone
-from model.text_model import TextModel
-from model.training.config import Preset, TrainingConfig
-from model.training.corpus import Batches, Dataset, read_dataset, split_validation, tokenize
-from model.training.evaluation import EvaluationConfig, OnStage, evaluate, tell_nobody
-from model.training.loop import TokenizedTexts, TrainingResult, train
-from model.training.progress import OnProgress
+from adavae.model.storage.model_card import model_card
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.text_model import TextModel
+from adavae.model.training.config import Preset, TrainingConfig
+from adavae.model.training.corpus import Batches, Dataset, read_dataset, split_validation, tokenize
+from adavae.model.training.evaluation import EvaluationConfig, OnStage, evaluate, tell_nobody
+from adavae.model.training.loop import TokenizedTexts, TrainingResult, train
+from adavae.model.training.progress import OnProgress
 
 _MAX_PRIOR_ROWS, _CHUNK_ROWS = 5000, 128
 

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
-from model.tokenizer import END_OF_TEXT, Tokenizer
-from model.training.corpus import Dataset
+from adavae.model.storage.tokenizer import END_OF_TEXT, Tokenizer
+from adavae.model.training.corpus import Dataset
 
 _TEXTS_AT_ONCE = 20_000  # tokenised together, so that lists of Python integers stay small
 

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from model.errors import DatasetError
-from model.training.measures import accuracy
+from adavae.model.errors import DatasetError
+from adavae.model.training.measures import accuracy
 
 _MIN_WORDS = 3
 

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from model.errors import WeightsCorrupted
-from service.commands import loading
-from service.commands.options import JsonOption
-from service.settings import load_settings
-from service.terminal import Column, Output, Record, column
+from adavae.model.errors import WeightsCorrupted
+from adavae.service import loading
+from adavae.service.commands.options import JsonOption
+from adavae.service.commands.terminal import Column, Output, Record, column
+from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
-    from model.adapter_store import AdapterEntry
+    from adavae.model.storage.adapter_store import AdapterEntry
 
 ReferenceArgument = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="An installed adapter set.")]
 

@@ -1,12 +1,14 @@
 """``adavae bench``: speed, side by side with its peers; the measuring itself is in the checkout's ``tests/bench``."""
 
 import importlib.util
+import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from model.errors import AdaVAEError
-from service.commands.options import JsonOption
+from adavae.model.errors import AdaVAEError
+from adavae.service.commands.options import JsonOption
 
 
 class NoCheckout(AdaVAEError):
@@ -25,11 +27,14 @@ def bench(
 
     Every figure is a ratio measured in one run. Takes some minutes; the machine should have nothing else to do.
     """
-    if importlib.util.find_spec("tests") is None or importlib.util.find_spec("transformers") is None:
+    checkout = Path(__file__).resolve().parents[2]
+    is_there = (checkout / "tests" / "bench" / "report.py").is_file()
+    if not is_there or importlib.util.find_spec("transformers") is None:
         raise NoCheckout(
             "the benchmarks need a checkout of the project with its development dependencies: "
-            "pip install -e '.[dev]' there, and run adavae bench in its folder"
+            "pip install -e '.[dev]' there, and run that adavae bench"
         )
-    from tests.bench.report import main
-
-    main(["--shape", shape, "--rounds", str(rounds), *(["--only", only] if only else []), *["--json"] * as_json])
+    sys.path.insert(0, str(checkout))
+    importlib.import_module("tests.bench.report").main(
+        ["--shape", shape, "--rounds", str(rounds), *(["--only", only] if only else []), *["--json"] * as_json]
+    )

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from model.errors import CheckpointMismatch, TrainingInterrupted
+from adavae.model.errors import CheckpointMismatch, TrainingInterrupted
 
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")]
 RestartOption = Annotated[bool, typer.Option("--restart", help="Throw an interrupted run's checkpoint away.")]

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands import loading
-from service.commands.input import FileOption, TextsArgument, read_texts
-from service.commands.options import AdapterOption, DeviceOption, JsonOption, TruncateOption
-from service.settings import load_settings
-from service.terminal import Column, Output, Record, column
+from adavae.service import loading
+from adavae.service.commands.input import FileOption, TextsArgument, read_texts
+from adavae.service.commands.options import AdapterOption, DeviceOption, JsonOption, TruncateOption
+from adavae.service.commands.terminal import Column, Output, Record, column
+from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
-    from model.text_model import TextModel
+    from adavae.model.text_model import TextModel
 
 
 def classify(

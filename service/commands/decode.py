@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands import loading
-from service.commands.input import read_vectors
-from service.commands.options import (
+from adavae.service import loading
+from adavae.service.commands.input import read_vectors
+from adavae.service.commands.options import (
     AdapterOption,
     DecodingOptions,
     DeviceOption,
@@ -15,12 +15,12 @@ from service.commands.options import (
     decoding_per_row,
     takes,
 )
-from service.settings import load_settings
-from service.terminal import Output, Record, column, number
+from adavae.service.commands.terminal import Output, Record, column, number
+from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
-    from model.sampling import Decoding
-    from model.text_model import TextModel
+    from adavae.model.decoding.decoding import Decoding
+    from adavae.model.text_model import TextModel
 
 
 @takes(DecodingOptions, "decoding")

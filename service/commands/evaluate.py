@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.commands import loading
-from service.commands.options import AdapterOption, DeviceOption, JsonOption, takes
-from service.settings import load_settings
-from service.terminal import Output, progress_display
+from adavae.service import loading
+from adavae.service.commands.options import AdapterOption, DeviceOption, JsonOption, takes
+from adavae.service.commands.terminal import Output, progress_display
+from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
-    from model.text_model import TextModel
-    from model.training.corpus import Dataset
+    from adavae.model.text_model import TextModel
+    from adavae.model.training.corpus import Dataset
 
 _TRANSFER = "Transfer: does an analogy move the label and keep the words?"
 
@@ -79,13 +79,13 @@ def evaluate(
 
 
 def _read(path: Path, *, limit: int | None = None, require_labels: bool) -> "Dataset":
-    from model.training.corpus import read_dataset
+    from adavae.model.training.corpus import read_dataset
 
     return read_dataset(path, limit=limit, require_labels=require_labels)
 
 
 def _evaluate(text_model: "TextModel", name: str, dataset: "Dataset", options: MeasureOptions) -> dict[str, Any]:
-    from model.training.evaluation import EvaluationConfig, evaluate
+    from adavae.model.training.evaluation import EvaluationConfig, evaluate
 
     config = EvaluationConfig(
         num_importance_samples=options.importance_samples,
@@ -100,7 +100,7 @@ def _evaluate(text_model: "TextModel", name: str, dataset: "Dataset", options: M
 def _transfer(
     text_model: "TextModel", name: str, dataset: "Dataset", judge_data: "Dataset", options: TransferOptions
 ) -> dict[str, Any]:
-    from model.training.evaluation import evaluate_transfer
+    from adavae.model.training.evaluation import evaluate_transfer
 
     (source_label, target_label), pair = options.labels or ("", ""), options.pair or ("", "")
     return evaluate_transfer(

@@ -7,8 +7,8 @@ from urllib.request import ProxyHandler, build_opener
 
 import typer
 
-from model.errors import AdaVAEError
-from service.terminal import Output
+from adavae.model.errors import AdaVAEError
+from adavae.service.commands.terminal import Output
 
 
 class NotHealthy(AdaVAEError):

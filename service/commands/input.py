@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from model.errors import DatasetError
+from adavae.model.errors import DatasetError
 
 TextsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; '-' reads one a line from standard input.")

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from service.commands import loading
-from service.commands.input import refuse_empty
-from service.commands.options import (
+from adavae.service import loading
+from adavae.service.commands.input import refuse_empty
+from adavae.service.commands.options import (
     AdapterOption,
     DecodingOptions,
     DeviceOption,
@@ -14,12 +14,12 @@ from service.commands.options import (
     WithZOption,
     takes,
 )
-from service.settings import load_settings
-from service.terminal import Output, Record, column, number
+from adavae.service.commands.terminal import Output, Record, column, number
+from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
-    from model.sampling import Decoding
-    from model.text_model import TextModel
+    from adavae.model.decoding.decoding import Decoding
+    from adavae.model.text_model import TextModel
 
 Method = Literal["linear", "spherical"]
 
@@ -56,7 +56,7 @@ def _interpolate(
     *,
     with_z: bool,
 ) -> list[Record]:
-    from model.latent_ops import Interpolation
+    from adavae.model.config import Interpolation
 
     records = []
     for index, step in enumerate(text_model.interpolate(*ends, steps, name, decoding, Interpolation(method))):

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from service.commands.options import JsonOption
-from service.commands.remote import RemoteService, ServerOption, watch
-from service.settings import load_settings
-from service.terminal import Column, Output, Record, say
+from adavae.service.commands.options import JsonOption
+from adavae.service.commands.remote import RemoteService, ServerOption, watch
+from adavae.service.commands.terminal import Column, Output, Record, say
+from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
-    from service.training_client import Change
+    from adavae.service.client.training import Change
 
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `adavae jobs list` shows it.")]
 

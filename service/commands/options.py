@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from model.errors import ConfigError
+from adavae.model.errors import ConfigError
 
 if TYPE_CHECKING:
-    from model.sampling import Decoding
+    from adavae.model.decoding.decoding import Decoding
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -49,7 +49,7 @@ class DecodingOptions:
         Raises:
             typer.BadParameter: A value is out of range, or has no effect with this strategy.
         """
-        from model.sampling import Decoding, Strategy
+        from adavae.model.decoding.decoding import Decoding, Strategy
 
         self._refuse_options_without_effect()
         with usage_errors():

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from model.errors import TrainingInterrupted
-from service.commands import checkpoints, loading
-from service.commands.checkpoints import RestartOption, ResumeOption
-from service.commands.interrupt import stop_on_signal
-from service.commands.options import DeviceOption, JsonOption, takes, usage_errors
-from service.settings import load_settings
-from service.terminal import Output, Record, progress_display
+from adavae.model.errors import TrainingInterrupted
+from adavae.service import loading
+from adavae.service.commands import checkpoints
+from adavae.service.commands.checkpoints import RestartOption, ResumeOption
+from adavae.service.commands.interrupt import stop_on_signal
+from adavae.service.commands.options import DeviceOption, JsonOption, takes, usage_errors
+from adavae.service.commands.terminal import Output, Record, progress_display
+from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
     import torch
 
-    from model.pretrained import PretrainedBackbone
-    from model.training.pretrain import PretrainConfig, PretrainProgress
+    from adavae.model.storage.pretrained import PretrainedBackbone
+    from adavae.model.training.pretrain import PretrainConfig, PretrainProgress
 
 _SHAPE = "Shape of a fresh backbone (a small GPT-2's if left out)"
 _RUN = "Run (sensible values if left out)"
@@ -97,8 +98,8 @@ def pretrain(
 
 
 def _config(options: PretrainOptions, shape: ShapeOptions) -> "PretrainConfig":
-    from model.training.config import Precision
-    from model.training.pretrain import SMALL_GPT2, PretrainConfig
+    from adavae.model.training.config import Precision
+    from adavae.model.training.pretrain import SMALL_GPT2, PretrainConfig
 
     values, sizes = _given(options), _given(shape)
     if "precision" in values:
@@ -116,7 +117,7 @@ def _given(options: PretrainOptions | ShapeOptions) -> dict[str, Any]:
 
 
 def _read_texts(path: Path) -> tuple[str, ...]:
-    from model.training.corpus import read_dataset
+    from adavae.model.training.corpus import read_dataset
 
     return read_dataset(path).texts
 
@@ -130,7 +131,7 @@ def _pretrain(
     *,
     resume: bool,
 ) -> "PretrainedBackbone":
-    from model.training.pretrain import pretrain as run
+    from adavae.model.training.pretrain import pretrain as run
 
     try:
         with progress_display() as display, stop_on_signal() as should_stop:
@@ -154,7 +155,7 @@ def _pretrain(
 
 
 def _record(pretrained: "PretrainedBackbone", output: Path, texts: tuple[str, ...] | None) -> Record:
-    from model.training.language_model import held_out_perplexity
+    from adavae.model.training.language_model import held_out_perplexity
 
     record: Record = {
         "path": str(output),

@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 
 import typer
 
-from model.errors import AdaVAEError, TrainingInterrupted
-from service.settings import Settings, SettingsError
-from service.terminal import ProgressDisplay, progress_display, say
+from adavae.model.errors import AdaVAEError, TrainingInterrupted
+from adavae.service.commands.terminal import ProgressDisplay, progress_display, say
+from adavae.service.settings import Settings, SettingsError
 
 if TYPE_CHECKING:
-    from service.http_retries import AdaVAEServiceError
-    from service.training_client import TrainingClient
+    from adavae.service.client.retries import AdaVAEServiceError
+    from adavae.service.client.training import TrainingClient
 
 ServerOption = Annotated[
     str | None, typer.Option("--server", metavar="URL", help="The service; ADAVAE_SERVER_URL if left out.")
@@ -61,8 +61,8 @@ class RemoteService:
     @contextmanager
     def client(self) -> Iterator["TrainingClient"]:
         """A client whose errors are those of the command line: one line each."""
-        from service.http_retries import AdaVAEServiceError
-        from service.training_client import TrainingClient
+        from adavae.service.client.retries import AdaVAEServiceError
+        from adavae.service.client.training import TrainingClient
 
         try:
             with TrainingClient(self.url, api_key=self.api_key) as client:

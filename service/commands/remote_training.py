@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from model.errors import TrainingInterrupted
-from service.commands.remote import RemoteService, watch
-from service.commands.training_options import TrainingOptions
-from service.terminal import progress_display, say
+from adavae.model.errors import TrainingInterrupted
+from adavae.service.commands.remote import RemoteService, watch
+from adavae.service.commands.terminal import progress_display, say
+from adavae.service.commands.training_options import TrainingOptions
 
 if TYPE_CHECKING:
-    from service.training_client import TrainingClient
+    from adavae.service.client.training import TrainingClient
 
 _SENT_AS = {"epochs": "n_epochs", "max_steps": "steps"}
 _SENT = {
@@ -80,7 +80,7 @@ def usage(service: RemoteService, adapter: str) -> str:
 
 def _create(client: "TrainingClient", paths: dict[str, Path], body: dict[str, Any]) -> dict[str, Any]:
     """Makes the job; where it is refused, what was uploaded for it goes again."""
-    from service.http_retries import AdaVAEServiceError
+    from adavae.service.client.retries import AdaVAEServiceError
 
     uploaded: dict[str, str] = {}
     try:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from model.errors import AdaVAEError
-from service.settings import Settings, SettingsError, load_settings
-from service.terminal import say
+from adavae.model.errors import AdaVAEError
+from adavae.service.commands.terminal import say
+from adavae.service.settings import Settings, SettingsError, load_settings
 
 if TYPE_CHECKING:
     import uvicorn
@@ -76,8 +76,8 @@ def _resolved(settings: Settings) -> tuple[socket.AddressFamily, str]:
 
 
 def _refuse_open_door(settings: Settings, address: str) -> None:
-    from service.access import is_loopback
-    from service.api_keys import load_api_keys
+    from adavae.service.http.access import is_loopback
+    from adavae.service.http.api_keys import load_api_keys
 
     if not load_api_keys(settings) and not is_loopback(address):
         raise SettingsError(
@@ -87,12 +87,12 @@ def _refuse_open_door(settings: Settings, address: str) -> None:
 
 
 def _run(settings: Settings, listener: socket.socket) -> None:
-    from service.http_server import HttpServer, http_config
-    from service.jobs.training_service import TrainingService
-    from service.latent_service import LatentService
-    from service.log import set_up_log
-    from service.main import create_app
-    from service.metrics import Metrics
+    from adavae.service.http.http_server import HttpServer, http_config
+    from adavae.service.jobs.training_service import TrainingService
+    from adavae.service.latent_service import LatentService
+    from adavae.service.log import set_up_log
+    from adavae.service.main import create_app
+    from adavae.service.metrics import Metrics
 
     set_up_log(settings)
     metrics = Metrics()

@@ -9,23 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from model.errors import TrainingInterrupted
-from service.commands import checkpoints, loading
-from service.commands.checkpoints import RestartOption, ResumeOption
-from service.commands.interrupt import stop_on_signal
-from service.commands.jobs import summary
-from service.commands.options import DeviceOption, JsonOption, takes, usage_errors
-from service.commands.remote import RemoteService
-from service.commands.remote_training import hyperparameters, refuse_local_only, train_remotely, usage
-from service.commands.training_options import TrainingOptions
-from service.settings import Settings, load_settings
-from service.terminal import Output, ProgressDisplay, Record, progress_display, say
+from adavae.model.errors import TrainingInterrupted
+from adavae.service import loading
+from adavae.service.commands import checkpoints
+from adavae.service.commands.checkpoints import RestartOption, ResumeOption
+from adavae.service.commands.interrupt import stop_on_signal
+from adavae.service.commands.jobs import summary
+from adavae.service.commands.options import DeviceOption, JsonOption, takes, usage_errors
+from adavae.service.commands.remote import RemoteService
+from adavae.service.commands.remote_training import hyperparameters, refuse_local_only, train_remotely, usage
+from adavae.service.commands.terminal import Output, ProgressDisplay, Record, progress_display, say
+from adavae.service.commands.training_options import TrainingOptions
+from adavae.service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from model.adapter_set import AdapterSet
-    from model.pretrained import PretrainedBackbone
-    from model.training.progress import Progress
-    from model.training.run import TrainingRequest
+    from adavae.model.storage.adapter_set import AdapterSet
+    from adavae.model.storage.pretrained import PretrainedBackbone
+    from adavae.model.training.progress import Progress
+    from adavae.model.training.run import TrainingRequest
 
 DataArgument = Annotated[
     Path, typer.Argument(help="Texts: .tsv (label, text), .jsonl or .txt, each also as .xz.", show_default=False)
@@ -93,7 +94,7 @@ def train(
 
 
 def _check_name(name: str) -> None:
-    from model.adapter_set import check_name
+    from adavae.model.storage.adapter_name import check_name
 
     with usage_errors():
         check_name(name)
@@ -115,8 +116,8 @@ def _request(
     *,
     truncate: bool,
 ) -> "TrainingRequest":
-    from model.training.config import Preset, preset_config
-    from model.training.run import TrainingRequest
+    from adavae.model.training.config import Preset, preset_config
+    from adavae.model.training.run import TrainingRequest
 
     config = preset_config(Preset(preset), pretrained.backbone.config)
     if initial is not None:
@@ -147,7 +148,7 @@ def _train(
     *,
     resume: bool,
 ) -> "AdapterSet":
-    from model.training.run import train_adapter_set
+    from adavae.model.training.run import train_adapter_set
 
     try:
         with progress_display() as display, stop_on_signal() as should_stop:

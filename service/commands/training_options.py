@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from typer import Option
 
-from model.config import AdapterConfig, AdapterPlacement, LatentAggregation, LatentInfusion
-from service.commands.options import usage_errors
+from adavae.model.config import AdapterConfig, AdapterPlacement, LatentAggregation, LatentInfusion
+from adavae.service.commands.options import usage_errors
 
 if TYPE_CHECKING:
-    from model.training.config import TrainingConfig
+    from adavae.model.training.config import TrainingConfig
 
 _RUN = "Run (the preset's value if left out)"
 _LATENT = "What is trained (the preset's value if left out)"
@@ -101,7 +101,7 @@ class TrainingOptions:
         Raises:
             typer.BadParameter: A value is out of range.
         """
-        from model.training.config import TrainingConfig
+        from adavae.model.training.config import TrainingConfig
 
         values: dict[str, Any] = preset.to_dict()
         of_adapter = {field.name for field in fields(AdapterConfig)}

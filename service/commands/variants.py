@@ -2,9 +2,9 @@
 
 from dataclasses import asdict
 
-from service.commands.options import JsonOption
-from service.settings import load_settings
-from service.terminal import Output, Record, column, number
+from adavae.service.commands.options import JsonOption
+from adavae.service.commands.terminal import Output, Record, column, number
+from adavae.service.settings import load_settings
 
 
 def variants(as_json: JsonOption = False) -> None:
@@ -20,6 +20,6 @@ def variants(as_json: JsonOption = False) -> None:
 
 
 def _variants() -> list[Record]:
-    from model.variants import paper_variants
+    from adavae.model.variants import paper_variants
 
     return [asdict(variant) for variant in paper_variants()]

@@ -3,9 +3,9 @@
 import platform
 from importlib.metadata import version as installed_version
 
-from service.commands.options import JsonOption
-from service.settings import load_settings
-from service.terminal import Output, Record
+from adavae.service.commands.options import JsonOption
+from adavae.service.commands.terminal import Output, Record
+from adavae.service.settings import load_settings
 
 
 def version(as_json: JsonOption = False) -> None:

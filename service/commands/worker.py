@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.commands.serve import CannotListen
-from service.settings import Settings, load_settings
-from service.terminal import say
+from adavae.service.commands.serve import CannotListen
+from adavae.service.commands.terminal import say
+from adavae.service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from service.jobs.backbone_description import BackboneDescription
-    from service.jobs.training_metrics import TrainingMetrics
+    from adavae.service.jobs.backbone_description import BackboneDescription
+    from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 
 OnceOption = Annotated[bool, typer.Option("--once", help="Work off the jobs that wait, then end.")]
 MetricsPortOption = Annotated[
@@ -28,9 +28,9 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
     """
     from prometheus_client import CollectorRegistry, start_http_server
 
-    from service.jobs.backbone_description import describe_backbone
-    from service.jobs.training_metrics import TrainingMetrics
-    from service.log import set_up_log
+    from adavae.service.jobs.backbone_description import describe_backbone
+    from adavae.service.jobs.worker.training_metrics import TrainingMetrics
+    from adavae.service.log import set_up_log
 
     settings = load_settings()
     set_up_log(settings)
@@ -51,10 +51,10 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
 async def _work(
     settings: Settings, metrics: "TrainingMetrics", backbone: "BackboneDescription", *, is_once: bool
 ) -> None:
-    from service.jobs.file_store import FileStore
-    from service.jobs.job_store import JobStore
-    from service.jobs.queue import open_queue
-    from service.jobs.worker import Worker
+    from adavae.service.jobs.data.file_store import FileStore
+    from adavae.service.jobs.queue.open_queue import open_queue
+    from adavae.service.jobs.records.job_store import JobStore
+    from adavae.service.jobs.worker.worker import Worker
 
     queue = open_queue(settings)
     worker = Worker(settings, FileStore(settings, JobStore(settings.jobs)), queue, metrics)

@@ -1,1 +1,1 @@
-"""What lies between the wire and the routes."""
+"""Around every request: who may send it, how often, how large, under what id; and what a reply looks like."""

@@ -13,7 +13,7 @@ from typing import Annotated
 from fastapi import Header
 from starlette.responses import Response
 
-from service.errors import ServiceError
+from adavae.service.errors import ServiceError
 
 PAGE_PREFIX = "/page/"
 _FOLDER = Path(__file__).resolve().parents[1] / "page"

@@ -5,9 +5,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from model.config import BackboneConfig
-from model.errors import BackboneNotFound, WeightsCorrupted
-from service.settings import Settings
+from adavae.model.config import BackboneConfig
+from adavae.model.errors import BackboneNotFound, WeightsCorrupted
+from adavae.service.settings import Settings
 
 _DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "U8": "uint8", "BOOL": "bool"}
 _CHUNK_BYTES = 1024**2
@@ -16,7 +16,7 @@ _LONGEST_HEADER = 100 * 1024**2
 
 @dataclass(frozen=True, slots=True)
 class BackboneDescription:
-    """A checkpoint as ``model.pretrained.load_backbone`` would load it."""
+    """A checkpoint as ``model.storage.pretrained.load_backbone`` would load it."""
 
     config: BackboneConfig
     digest: str
@@ -48,14 +48,14 @@ def describe_backbone(settings: Settings) -> BackboneDescription:
 
 def _loaded(settings: Settings) -> BackboneDescription:
     """From the hub: fetched and loaded once, as there is no other way to it."""
-    from model.pretrained import load_backbone
+    from adavae.model.storage.pretrained import load_backbone
 
     pretrained = load_backbone(settings.backbone_source)
     return BackboneDescription(pretrained.backbone.config, pretrained.digest)
 
 
 def _digest(config: BackboneConfig, path: Path) -> str:
-    """The digest that ``model.pretrained`` gives, over the file instead of over tensors."""
+    """The digest that ``model.storage.pretrained`` gives, over the file instead of over tensors."""
     digest = hashlib.sha256(json.dumps(config.to_hugging_face(), sort_keys=True).encode())
     with path.open("rb") as file:
         header_size = int.from_bytes(file.read(8), "little")

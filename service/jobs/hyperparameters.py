@@ -11,10 +11,10 @@ from typing import Annotated, Any, Literal, NoReturn, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from model.config import BackboneConfig
-from model.errors import ConfigError
-from model.training.config import Preset, TrainingConfig, preset_config
-from service.errors import InvalidRequest
+from adavae.model.config import BackboneConfig
+from adavae.model.errors import ConfigError
+from adavae.model.training.config import Preset, TrainingConfig, preset_config
+from adavae.service.errors import InvalidRequest
 
 PresetName = Literal["generation", "language-modelling", "classification"]
 

@@ -11,19 +11,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from model.config import BackboneConfig
-from model.errors import ConfigError, StorageFull
-from service.errors import InvalidRequest, ServiceError
-from service.jobs import wishes
-from service.jobs.backbone_description import BackboneDescription
-from service.jobs.event_log import event_number
-from service.jobs.hyperparameters import Hyperparameters
-from service.jobs.job import Job, JobEvent, JobStatus, NewJob, StoredFile
-from service.jobs.job_errors import JobDamaged
-from service.jobs.job_store import JobStore, new_job_id
-from service.jobs.protocol import FileOperations, Page
-from service.jobs.queue import JobQueue
-from service.settings import Settings
+from adavae.model.config import BackboneConfig
+from adavae.model.errors import ConfigError, StorageFull
+from adavae.service.errors import InvalidRequest, ServiceError
+from adavae.service.jobs.backbone_description import BackboneDescription
+from adavae.service.jobs.hyperparameters import Hyperparameters
+from adavae.service.jobs.protocol import FileOperations, Page
+from adavae.service.jobs.queue.queue import JobQueue
+from adavae.service.jobs.records import wishes
+from adavae.service.jobs.records.event_log import event_number
+from adavae.service.jobs.records.job import Job, JobEvent, JobStatus, NewJob, StoredFile
+from adavae.service.jobs.records.job_errors import JobDamaged
+from adavae.service.jobs.records.job_store import JobStore, new_job_id
+from adavae.service.settings import Settings
 
 _POLL_S = 0.25
 
@@ -214,7 +214,7 @@ def _configured(
 
 
 def _refuse_name(name: str) -> None:
-    from model.adapter_set import check_name
+    from adavae.model.storage.adapter_name import check_name
 
     try:
         check_name(name)

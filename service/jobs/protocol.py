@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from service.jobs.job import Job, JobEvent, NewJob, StoredFile
+from adavae.service.jobs.records.job import Job, JobEvent, NewJob, StoredFile
 
 Item = TypeVar("Item")
 

@@ -12,19 +12,19 @@ from typing import Literal
 
 import structlog
 
-from model.errors import AdaVAEError
-from service.errors import ServiceError
-from service.jobs.backbone_description import BackboneDescription, describe_backbone
-from service.jobs.claims import Claims
-from service.jobs.file_store import FileStore
-from service.jobs.job_service import JobService
-from service.jobs.job_store import JobStore
-from service.jobs.lookout import Lookout
-from service.jobs.queue import open_queue
-from service.jobs.training_metrics import TrainingMetrics
-from service.jobs.worker import Worker
-from service.metrics import Metrics
-from service.settings import Settings
+from adavae.model.errors import AdaVAEError
+from adavae.service.errors import ServiceError
+from adavae.service.jobs.backbone_description import BackboneDescription, describe_backbone
+from adavae.service.jobs.data.file_store import FileStore
+from adavae.service.jobs.job_service import JobService
+from adavae.service.jobs.queue.open_queue import open_queue
+from adavae.service.jobs.records.claims import Claims
+from adavae.service.jobs.records.job_store import JobStore
+from adavae.service.jobs.worker.lookout import Lookout
+from adavae.service.jobs.worker.training_metrics import TrainingMetrics
+from adavae.service.jobs.worker.worker import Worker
+from adavae.service.metrics import Metrics
+from adavae.service.settings import Settings
 
 Mode = Literal["embedded", "queued", "off"]
 

@@ -2,8 +2,8 @@
 
 from fastapi import Response
 
-from service.routes.adapters import NameInPath
-from service.routes.dependencies import Latent
+from adavae.service.routes.adapters import NameInPath
+from adavae.service.routes.dependencies import Latent
 
 _AS_IT_IS = {"x-content-type-options": "nosniff"}
 

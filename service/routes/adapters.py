@@ -5,11 +5,11 @@ from typing import Annotated
 
 from fastapi import Path, Query
 
-from service.errors import InvalidRequest, ServiceError
-from service.replies import JsonReply
-from service.results import AdapterState
-from service.routes.dependencies import Latent
-from service.schemas import AdaptersQuery
+from adavae.service.errors import InvalidRequest, ServiceError
+from adavae.service.http.replies import JsonReply
+from adavae.service.results import AdapterState
+from adavae.service.routes.dependencies import Latent
+from adavae.service.schemas.latent import AdaptersQuery
 
 NameInPath = Annotated[str, Path(description="`name` or `name@version`.", max_length=200, examples=["yelp"])]
 

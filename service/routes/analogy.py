@@ -2,12 +2,12 @@
 
 from fastapi import Request
 
-from service.replies import JsonReply
-from service.routes.dependencies import Latent, Limits
-from service.routes.disconnect import unless_gone
-from service.routes.limits import check_samples, checked_decoding
-from service.routes.shapes import shape_decoded, shape_decoded_list
-from service.schemas import AnalogyBody
+from adavae.service.http.replies import JsonReply
+from adavae.service.routes.dependencies import Latent, Limits
+from adavae.service.routes.disconnect import unless_gone
+from adavae.service.routes.limits import check_samples, checked_decoding
+from adavae.service.routes.shapes import shape_decoded, shape_decoded_list
+from adavae.service.schemas.latent import AnalogyBody
 
 
 async def analogy(body: AnalogyBody, request: Request, latent: Latent, limits: Limits) -> JsonReply:

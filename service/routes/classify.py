@@ -2,13 +2,13 @@
 
 from fastapi import Request
 
-from service.replies import JsonReply
-from service.results import ClassifiedText, ClassifyResult
-from service.routes.dependencies import Latent, Limits
-from service.routes.disconnect import unless_gone
-from service.routes.limits import check_texts
-from service.routes.shapes import shape_adapter
-from service.schemas import ClassifyBody
+from adavae.service.http.replies import JsonReply
+from adavae.service.results import ClassifiedText, ClassifyResult
+from adavae.service.routes.dependencies import Latent, Limits
+from adavae.service.routes.disconnect import unless_gone
+from adavae.service.routes.limits import check_texts
+from adavae.service.routes.shapes import shape_adapter
+from adavae.service.schemas.latent import ClassifyBody
 
 
 async def classify(body: ClassifyBody, request: Request, latent: Latent, limits: Limits) -> JsonReply:

@@ -5,16 +5,16 @@ from dataclasses import replace
 
 from fastapi import Request, Response
 
-from model.sampling import Decoding
-from service.latent_protocol import LatentOperations
-from service.replies import JsonReply
-from service.results import DecodeResult, TextPiece
-from service.routes.dependencies import Latent, Limits
-from service.routes.disconnect import unless_gone
-from service.routes.event_stream import EventStream
-from service.routes.limits import check_samples, checked_decoding
-from service.routes.shapes import shape_decoded, shape_decoded_list
-from service.schemas import DecodeBody
+from adavae.model.decoding.decoding import Decoding
+from adavae.service.http.replies import JsonReply
+from adavae.service.latent_protocol import LatentOperations
+from adavae.service.results import DecodeResult, TextPiece
+from adavae.service.routes.dependencies import Latent, Limits
+from adavae.service.routes.disconnect import unless_gone
+from adavae.service.routes.event_stream import EventStream
+from adavae.service.routes.limits import check_samples, checked_decoding
+from adavae.service.routes.shapes import shape_decoded, shape_decoded_list
+from adavae.service.schemas.latent import DecodeBody
 
 Item = TextPiece | DecodeResult
 

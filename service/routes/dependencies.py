@@ -7,11 +7,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from service.errors import ServiceError
-from service.jobs.protocol import TrainingOperations
-from service.latent_protocol import LatentOperations
-from service.metrics import Metrics
-from service.settings import Settings
+from adavae.service.errors import ServiceError
+from adavae.service.jobs.protocol import TrainingOperations
+from adavae.service.latent_protocol import LatentOperations
+from adavae.service.metrics import Metrics
+from adavae.service.settings import Settings
 
 
 async def _latent(request: Request) -> LatentOperations:

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from fastapi import Request
 from starlette.types import Receive
 
-from service.errors import ServiceError
-from service.request_log import STATUS_CLIENT_GONE
+from adavae.service.errors import ServiceError
+from adavae.service.http.request_log import STATUS_CLIENT_GONE
 
 Result = TypeVar("Result")
 

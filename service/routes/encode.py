@@ -6,13 +6,13 @@ import numpy as np
 from fastapi import Request
 from numpy.typing import NDArray
 
-from service.replies import JsonReply
-from service.results import EncodedText, EncodeResult
-from service.routes.dependencies import Latent, Limits
-from service.routes.disconnect import unless_gone
-from service.routes.limits import check_texts
-from service.routes.shapes import shape_adapter
-from service.schemas import EncodeBody
+from adavae.service.http.replies import JsonReply
+from adavae.service.results import EncodedText, EncodeResult
+from adavae.service.routes.dependencies import Latent, Limits
+from adavae.service.routes.disconnect import unless_gone
+from adavae.service.routes.limits import check_texts
+from adavae.service.routes.shapes import shape_adapter
+from adavae.service.schemas.latent import EncodeBody
 
 
 async def encode(body: EncodeBody, request: Request, latent: Latent, limits: Limits) -> JsonReply:

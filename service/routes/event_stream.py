@@ -10,10 +10,10 @@ import structlog
 from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from model.errors import AdaVAEError
-from service.errors import service_error
-from service.replies import error_body, internal_error, to_json
-from service.request_id import request_id_of
+from adavae.model.errors import AdaVAEError
+from adavae.service.errors import service_error
+from adavae.service.http.replies import error_body, internal_error, to_json
+from adavae.service.http.request_id import request_id_of
 
 KEEPALIVE_S = 10.0
 DONE = b"data: [DONE]\n\n"

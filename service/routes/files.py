@@ -7,14 +7,14 @@ from urllib.parse import quote
 from fastapi import Path, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
-from service.errors import ServiceError
-from service.jobs.job import StoredFile
-from service.jobs.upload import PURPOSE
-from service.replies import JsonReply, error_reply
-from service.request_log import STATUS_CLIENT_GONE
-from service.routes.dependencies import Training
-from service.routes.upload_form import UploadForm
-from service.schemas_files import FilesQuery
+from adavae.service.errors import ServiceError
+from adavae.service.http.replies import JsonReply, error_reply
+from adavae.service.http.request_log import STATUS_CLIENT_GONE
+from adavae.service.jobs.data.upload import PURPOSE
+from adavae.service.jobs.records.job import StoredFile
+from adavae.service.routes.dependencies import Training
+from adavae.service.routes.upload_form import UploadForm
+from adavae.service.schemas.files import FilesQuery
 
 FileIdInPath = Annotated[str, Path(description="The file's id.", max_length=200, examples=["file-" + "0" * 24])]
 

@@ -6,12 +6,12 @@ from typing import Annotated
 
 from fastapi import Header, Path, Query, Response
 
-from service.jobs.job import JobEvent
-from service.replies import JsonReply
-from service.routes.dependencies import Training
-from service.routes.event_stream import EventStream
-from service.routes.job_shapes import shape_event, shape_job
-from service.schemas_training import EVENT_ID, IDEMPOTENCY_KEY, EventsQuery, JobBody, JobsQuery
+from adavae.service.http.replies import JsonReply
+from adavae.service.jobs.records.job import JobEvent
+from adavae.service.routes.dependencies import Training
+from adavae.service.routes.event_stream import EventStream
+from adavae.service.routes.job_shapes import shape_event, shape_job
+from adavae.service.schemas.training import EVENT_ID, IDEMPOTENCY_KEY, EventsQuery, JobBody, JobsQuery
 
 JobIdInPath = Annotated[str, Path(description="The job's id.", max_length=200, examples=["ftjob-" + "0" * 24])]
 IdempotencyKey = Annotated[

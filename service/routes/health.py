@@ -3,9 +3,9 @@
 from fastapi import Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from service.errors import ServiceError
-from service.replies import JsonReply
-from service.routes.dependencies import AppMetrics, Latent
+from adavae.service.errors import ServiceError
+from adavae.service.http.replies import JsonReply
+from adavae.service.routes.dependencies import AppMetrics, Latent
 
 
 async def healthz() -> JsonReply:

@@ -2,13 +2,13 @@
 
 from fastapi import Request
 
-from service.replies import JsonReply
-from service.results import InterpolateResult
-from service.routes.dependencies import Latent, Limits
-from service.routes.disconnect import unless_gone
-from service.routes.limits import check_steps, checked_decoding
-from service.routes.shapes import shape_decoded, shape_decoded_list
-from service.schemas import InterpolateBody
+from adavae.service.http.replies import JsonReply
+from adavae.service.results import InterpolateResult
+from adavae.service.routes.dependencies import Latent, Limits
+from adavae.service.routes.disconnect import unless_gone
+from adavae.service.routes.limits import check_steps, checked_decoding
+from adavae.service.routes.shapes import shape_decoded, shape_decoded_list
+from adavae.service.schemas.latent import InterpolateBody
 
 
 async def interpolate(body: InterpolateBody, request: Request, latent: Latent, limits: Limits) -> JsonReply:

@@ -2,8 +2,8 @@
 
 from dataclasses import asdict
 
-from service.jobs.hyperparameters import effective_hyperparameters
-from service.jobs.job import Job, JobEvent
+from adavae.service.jobs.hyperparameters import effective_hyperparameters
+from adavae.service.jobs.records.job import Job, JobEvent
 
 _ORGANIZATION = "adavae"  # OpenAI's shape has one; there is only this one here
 

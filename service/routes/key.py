@@ -4,9 +4,9 @@ from typing import Literal
 
 from fastapi import Request
 
-from service.api_keys import SCOPES, ApiKey
-from service.replies import JsonReply
-from service.schemas import Reply
+from adavae.service.http.api_keys import SCOPES, ApiKey
+from adavae.service.http.replies import JsonReply
+from adavae.service.schemas.latent import Reply
 
 
 class KeyReply(Reply):

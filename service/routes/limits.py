@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from model.sampling import Decoding
-from service.errors import InvalidRequest
-from service.schemas import DecodingBody
-from service.settings import Settings
+from adavae.model.decoding.decoding import Decoding
+from adavae.service.errors import InvalidRequest
+from adavae.service.schemas.latent import DecodingBody
+from adavae.service.settings import Settings
 
 
 def check_texts(texts: Sequence[str], settings: Settings) -> None:

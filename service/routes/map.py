@@ -2,13 +2,13 @@
 
 from fastapi import Request
 
-from service.errors import InvalidRequest
-from service.replies import JsonReply
-from service.results import MapResult
-from service.routes.dependencies import Latent, Limits
-from service.routes.disconnect import unless_gone
-from service.routes.shapes import shape_adapter
-from service.schemas_map import MapBody
+from adavae.service.errors import InvalidRequest
+from adavae.service.http.replies import JsonReply
+from adavae.service.results import MapResult
+from adavae.service.routes.dependencies import Latent, Limits
+from adavae.service.routes.disconnect import unless_gone
+from adavae.service.routes.shapes import shape_adapter
+from adavae.service.schemas.map import MapBody
 
 
 async def map_texts(body: MapBody, request: Request, latent: Latent, limits: Limits) -> JsonReply:

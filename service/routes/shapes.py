@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from service.results import AdapterRef, DecodedText
+from adavae.service.results import AdapterRef, DecodedText
 
 
 def shape_adapter(adapter: AdapterRef) -> dict[str, str]:

@@ -8,7 +8,7 @@ from fastapi import Header
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.responses import HTMLResponse, Response
 
-from service.errors import ServiceError
+from adavae.service.errors import ServiceError
 
 _FILES = {
     "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
@@ -34,7 +34,7 @@ async def static(name: str, accept_encoding: Annotated[str, Header()] = "") -> R
     kind = _FILES.get(name)
     if kind is None:
         raise ServiceError(404, "not_found", f"there is no file {name!r} here; /docs is the page", param="name")
-    folder = files("service") / "static"
+    folder = files("adavae.service") / "static"
     if name.endswith(".png"):
         return Response((folder / name).read_bytes(), media_type=kind, headers=_CACHED)
     content = (folder / f"{name}.gz").read_bytes()

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from service.errors import InvalidRequest, ServiceError
+from adavae.service.errors import InvalidRequest, ServiceError
 
 _MAX_HEADER_BYTES = 8192
 _MAX_FIELD_BYTES = 100

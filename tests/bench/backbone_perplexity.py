@@ -8,9 +8,9 @@ import json
 import sys
 from pathlib import Path
 
-from model.pretrained import load_backbone
-from model.training.corpus import read_dataset
-from model.training.language_model import held_out_perplexity
+from adavae.model.storage.pretrained import load_backbone
+from adavae.model.training.corpus import read_dataset
+from adavae.model.training.language_model import held_out_perplexity
 
 
 def main() -> None:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from model.drawing import draw, draw_side_by_side, uniform
-from model.sampling import Decoding, Strategy
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.decoding.drawing import draw, draw_side_by_side, uniform
 
 _ROUNDS = 11
 _FILTERS: dict[str, dict[str, float]] = {"none": {}, "top_p 0.9": {"top_p": 0.9}, "top_k 40": {"top_k": 40}}

@@ -3,10 +3,10 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from model.errors import AdaVAEError
-from model.pretrained import load_backbone
-from model.training.run import TrainingRequest, train_adapter_set
-from service.jobs.job import Job, JobStatus
+from adavae.model.errors import AdaVAEError
+from adavae.model.storage.pretrained import load_backbone
+from adavae.model.training.run import TrainingRequest, train_adapter_set
+from adavae.service.jobs.records.job import Job, JobStatus
 from tests.integration.training_home import TrainingHome, read_metrics, training_config
 
 _ENDS = ("The job has succeeded", "The job is cancelled", "The job has failed")

@@ -5,10 +5,10 @@ from functools import partial
 
 import torch
 
-from model.adavae import pad
-from model.kernel.packing import PackedAdapterSet
-from model.kv_cache import KVCache, Memory
-from model.sampling import Decoding
+from adavae.model.adavae import pad
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.kernel.packing import PackedAdapterSet
+from adavae.model.kv_cache import KVCache, Memory
 from tests.bench.side_by_side import Figure, Way, compared, rates
 from tests.bench.subjects import DEADLINE_S, NUM_SETS, RunningEngine, Subject, as_tensor, running_engine
 

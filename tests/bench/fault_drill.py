@@ -24,10 +24,10 @@ from pathlib import Path
 
 import torch
 
-from service.jobs import wishes
-from service.jobs.attempt_files import attempt_directory, newest_step
-from service.jobs.job import Job, JobStatus
-from service.jobs.job_errors import JobConflict
+from adavae.service.jobs.records import wishes
+from adavae.service.jobs.records.attempt_files import attempt_directory, newest_step
+from adavae.service.jobs.records.job import Job, JobStatus
+from adavae.service.jobs.records.job_errors import JobConflict
 from tests.bench.drill_verdict import violations
 from tests.integration.redis_server import RedisServer
 from tests.integration.training_home import TrainingHome, WorkerProcess, fill_disk_of

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from model.adavae import pad
-from model.kernel.backbone_kernel import BackboneKernel
-from model.kernel.library import KINDS
+from adavae.model.adavae import pad
+from adavae.model.kernel.backbone_kernel import BackboneKernel
+from adavae.model.kernel.library import KINDS
 from tests.bench.subjects import ShapeName, Subject
 
 _NUM_STEPS = 24

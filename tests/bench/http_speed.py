@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from model.adapter_store import AdapterStore
-from model.pretrained import load_backbone
-from model.sampling import Decoding
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.storage.adapter_store import AdapterStore
+from adavae.model.storage.pretrained import load_backbone
 from tests.bench.load import Answer, Body, Connection, closed_loop, open_loop, undisturbed, written
 from tests.bench.served import publish_random_sets, served
 from tests.bench.side_by_side import Figure, percentile

@@ -15,10 +15,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from model.sampling import Decoding, Strategy
-from service.latent_service import LatentService
-from service.log import set_up_log
-from service.metrics import Metrics
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.service.latent_service import LatentService
+from adavae.service.log import set_up_log
+from adavae.service.metrics import Metrics
 from tests.tiny_home import publish_tiny, tiny_settings
 from tests.tiny_text import NAMED
 

@@ -1,6 +1,8 @@
-"""How fast the playground is in a real browser: first paint, a walk after a key, panning a large map; reports, asserts none.
+"""How fast the playground is in a real browser: first paint, a walk after a key, panning a map of 2,000 points.
 
-    python -m tests.bench.page_speed
+Reports, asserts none:
+
+python -m tests.bench.page_speed
 """
 
 import json
@@ -12,7 +14,7 @@ from typing import Any
 
 from playwright.sync_api import Browser, Page
 
-from service.http.page import page_files
+from adavae.service.http.page import page_files
 from tests.bench.served import served
 from tests.browser.chromium import chromium
 
@@ -36,8 +38,10 @@ _PAN = """async (frames) => {
   const box = document.querySelector(".map-canvas");
   const canvas = box.querySelector("canvas");
   const place = box.getBoundingClientRect();
-  const at = (frame) => ({ clientX: place.x + 300 + 150 * Math.sin(frame / 20), clientY: place.y + 250 + 90 * Math.cos(frame / 15),
-    bubbles: true, cancelable: true, button: 0, buttons: 1 });
+  const at = (frame) => ({
+    clientX: place.x + 300 + 150 * Math.sin(frame / 20), clientY: place.y + 250 + 90 * Math.cos(frame / 15),
+    bubbles: true, cancelable: true, button: 0, buttons: 1,
+  });
   const took = [];
   canvas.dispatchEvent(new MouseEvent("mousedown", at(0)));
   let last = performance.now();
@@ -96,7 +100,7 @@ def _keys(browser: Browser, origin: str) -> list[float]:
 def _frames(browser: Browser, origin: str) -> list[float]:
     """Texts of chance: what is drawn costs the same, whatever it says."""
     draw = random.Random(0)
-    words = "the a food staff room service was is great bad cold slow friendly clean never again we love".split()
+    words = ["the", "a", "food", "staff", "room", "service", "was", "is", "great", "bad", "cold", "slow", "never"]
     texts = [f"{draw.choice('ab')}\t{' '.join(draw.choices(words, k=8))}" for _ in range(_POINTS)]
     page = _fresh(browser)
     page.goto(f"{origin}/#/map")

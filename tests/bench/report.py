@@ -10,8 +10,8 @@ from dataclasses import asdict
 
 import torch
 
-from service.compute_threads import available_threads, use_threads
-from service.settings import let_threads_wait_briefly
+from adavae.service.engine.compute_threads import available_threads, use_threads
+from adavae.service.settings import let_threads_wait_briefly
 from tests.bench.side_by_side import Figure
 
 GROUPS = ("engine", "http")

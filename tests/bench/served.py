@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 
-from model.adapter_set import TENSORS, write_adapter_set
-from model.pretrained import load_backbone
-from model.training.config import Preset
+from adavae.model.storage.adapter_set import TENSORS, write_adapter_set
+from adavae.model.storage.pretrained import load_backbone
+from adavae.model.training.config import Preset
 from tests.bench.subjects import BUNDLED, NUM_SETS, random_set
 
 
@@ -44,7 +44,7 @@ def served(data: Path, **settings: str) -> Iterator[Server]:
         **{f"ADAVAE_{name.upper()}": value for name, value in settings.items()},
     }
     began = time.perf_counter()
-    command = [sys.executable, "-m", "service", "serve"]
+    command = [sys.executable, "-m", "adavae.service", "serve"]
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
     lines: Queue[str] = Queue()
     assert process.stderr is not None

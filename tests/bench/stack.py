@@ -7,7 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from service.terminal import Output
+from adavae.service.commands.terminal import Output
 from tests.compose_file import FORMS
 from tests.e2e.compose_stack import KEY, Stack, running_stack
 from tests.e2e.load import connect

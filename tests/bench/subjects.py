@@ -14,16 +14,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from model.adapter_set import AdapterSet, Manifest
-from model.adapters import AdapterBank
-from model.backbone import Backbone
-from model.config import BackboneConfig
-from model.pretrained import PretrainedBackbone, load_backbone, save_backbone
-from model.text_model import TextModel
-from model.training.config import Preset, preset_config
-from service.device_work import EngineLimits
-from service.engine import Engine
-from service.metrics import Metrics
+from adavae.model.backbone import Backbone
+from adavae.model.config import BackboneConfig
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.storage.adapter_set import AdapterSet, Manifest
+from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone, save_backbone
+from adavae.model.text_model import TextModel
+from adavae.model.training.config import Preset, preset_config
+from adavae.service.engine.engine import Engine
+from adavae.service.engine.scheduler import EngineLimits
+from adavae.service.metrics import Metrics
 
 BUNDLED = Path(__file__).parents[2] / "weights" / "backbone"
 NUM_SETS = 8

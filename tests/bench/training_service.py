@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx2
 
-from service.training_client import TrainingClient
+from adavae.service.client.training import TrainingClient
 from tests.bench.http_speed import HOST, sentence
 from tests.bench.load import Connection
 from tests.bench.served import served

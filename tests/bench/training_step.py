@@ -15,9 +15,9 @@ from pathlib import Path
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from model.pretrained import load_backbone
-from model.training.config import Preset, preset_config
-from model.training.loop import TokenizedTexts, TrainingRun
+from adavae.model.storage.pretrained import load_backbone
+from adavae.model.training.config import Preset, preset_config
+from adavae.model.training.loop import TokenizedTexts, TrainingRun
 
 BACKBONE = Path(__file__).parents[2] / "weights" / "backbone"
 STEPS_A_ROUND = 3

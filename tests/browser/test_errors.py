@@ -14,7 +14,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed (
 
 from playwright.sync_api import Page, expect
 
-from service.errors import EngineStopped, Overloaded, ServiceError
+from adavae.service.errors import EngineStopped, Overloaded, ServiceError
 
 KEYS = "all:infer,train,admin reader:infer"
 

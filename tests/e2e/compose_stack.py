@@ -235,7 +235,7 @@ class Stack:
         _made(directory)
         address, port = self._addresses[service][place], self._ports[_PORTS["redis"]]
         lines = {
-            "adavae": f'exec {sys.executable} -m service "$@"',
+            "adavae": f'exec {sys.executable} -m adavae.service "$@"',
             "redis-server": f'exec {shutil.which("redis-server")} "$@" --bind {address} --port {port}',
             "redis-cli": f'exec {shutil.which("redis-cli")} -h {address} -p {port} "$@"',
         }

@@ -7,10 +7,10 @@ from typing import Any
 
 import uvicorn
 
-from service.commands.serve import open_listener
-from service.http_server import http_config
-from service.jobs.protocol import TrainingOperations
-from service.main import create_app
+from adavae.service.commands.serve import open_listener
+from adavae.service.http.http_server import http_config
+from adavae.service.jobs.protocol import TrainingOperations
+from adavae.service.main import create_app
 from tests.unit.service.stub_latent_service import StubLatentService, stub_settings
 
 

@@ -24,7 +24,7 @@ class Served:
         own = {"ADAVAE_WEIGHTS": str(settings.weights), "ADAVAE_DATA": str(settings.data), "ADAVAE_THREADS": "1"}
         own |= {"ADAVAE_DEFAULT_ADAPTER": "prefixed", "ADAVAE_MAX_TOKENS": "16", "ADAVAE_DECODE_ROWS": "1"}
         own |= {"ADAVAE_TRAINING_THREADS": "1"}
-        command = [sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", "0", *options]
+        command = [sys.executable, "-m", "adavae.service", "serve", "--port", "0", *options]
         self.process = subprocess.Popen(
             command, cwd=_ROOT, env=environment | own | variables, stderr=subprocess.PIPE, text=True
         )

@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import (
     unsupported_method,
 )
 
-from service.main import create_app
+from adavae.service.main import create_app
 from tests.integration.real_server import serving
 from tests.unit.service.stub_latent_service import StubLatentService, stub_settings
 from tests.unit.service.stub_training_service import FILE, JOB, StubTrainingService

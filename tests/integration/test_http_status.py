@@ -13,8 +13,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from model.errors import AdapterSetMismatch, LogitsNotFinite
-from service.errors import DeadlineExceeded, EngineStopped, Overloaded, ServiceError
+from adavae.model.errors import AdapterSetMismatch, LogitsNotFinite
+from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded, ServiceError
 from tests.integration.real_server import serving
 from tests.integration.served import Served
 from tests.tiny_text import as_tsv, reviews

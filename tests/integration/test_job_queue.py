@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.asyncio import Redis
 
-from service.jobs.docket_queue import DocketQueue
+from adavae.service.jobs.queue.docket_queue import DocketQueue
 from tests.integration.redis_server import RedisServer, StartRedis, start_redis
 
 __all__ = ["start_redis"]

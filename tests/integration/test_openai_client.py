@@ -11,7 +11,7 @@ import openai
 import pytest
 from openai.types.fine_tuning import FineTuningJob
 
-from service.errors import Overloaded, ServiceError
+from adavae.service.errors import Overloaded, ServiceError
 from tests.integration.real_server import serving
 from tests.integration.served import served
 from tests.tiny_text import as_tsv, reviews

@@ -12,10 +12,10 @@ import pytest
 from redis.asyncio import Redis
 from structlog.testing import capture_logs
 
-from model.errors import ConfigError
-from service.encoding_cache import encoding_key, pack
-from service.redis_cache import RedisCache
-from service.results import Encoding
+from adavae.model.errors import ConfigError
+from adavae.service.encodings.cache import encoding_key, pack
+from adavae.service.encodings.redis_cache import RedisCache
+from adavae.service.results import Encoding
 from tests.integration.redis_server import RedisServer, StartRedis, start_redis
 
 __all__ = ["start_redis"]

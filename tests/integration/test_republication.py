@@ -9,12 +9,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from model.adapter_set import AdapterSet
-from model.pretrained import PretrainedBackbone, load_backbone
-from model.sampling import Decoding
-from model.text_model import TextModel
-from service.latent_service import LatentService
-from service.metrics import Metrics
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.storage.adapter_set import AdapterSet
+from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone
+from adavae.model.text_model import TextModel
+from adavae.service.latent_service import LatentService
+from adavae.service.metrics import Metrics
 from tests.tiny_home import publish_tiny, tiny_settings
 from tests.tiny_text import NAMED, tiny_set
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from pydantic import SecretStr
 from redis.asyncio import Redis
 
-from service.latent_service import LatentService
-from service.metrics import Metrics
+from adavae.service.latent_service import LatentService
+from adavae.service.metrics import Metrics
 from tests.integration.redis_server import RedisServer, StartRedis
 from tests.integration.redis_server import start_redis as start_redis
 from tests.tiny_home import tiny_settings

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from model.pretrained import load_backbone
-from model.training.run import TrainingRequest, train_adapter_set
-from service.jobs import wishes
-from service.jobs.job import Job, JobStatus
-from service.jobs.volume_lock import locked
+from adavae.model.storage.pretrained import load_backbone
+from adavae.model.training.run import TrainingRequest, train_adapter_set
+from adavae.service.jobs.records import wishes
+from adavae.service.jobs.records.job import Job, JobStatus
+from adavae.service.jobs.records.volume_lock import locked
 from tests.integration.redis_server import StartRedis, start_redis
 from tests.integration.training_home import TrainingHome, fill_disk_of, read_metrics, training_config
 

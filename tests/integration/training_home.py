@@ -14,16 +14,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from model.adapter_set import read_adapter_set
-from model.training.config import BetaSchedule, TrainingConfig
-from service.jobs.attempt_files import attempt_directory
-from service.jobs.backbone_description import BackboneDescription, describe_backbone
-from service.jobs.claims import Claims
-from service.jobs.file_store import FileStore
-from service.jobs.job import Job, JobStatus
-from service.jobs.job_store import JobStore, new_job_id
-from service.jobs.queue import open_queue
-from service.settings import Settings
+from adavae.model.storage.adapter_set import read_adapter_set
+from adavae.model.training.config import BetaSchedule, TrainingConfig
+from adavae.service.jobs.backbone_description import BackboneDescription, describe_backbone
+from adavae.service.jobs.data.file_store import FileStore
+from adavae.service.jobs.queue.open_queue import open_queue
+from adavae.service.jobs.records.attempt_files import attempt_directory
+from adavae.service.jobs.records.claims import Claims
+from adavae.service.jobs.records.job import Job, JobStatus
+from adavae.service.jobs.records.job_store import JobStore, new_job_id
+from adavae.service.settings import Settings
 from tests.tiny import PLAIN
 from tests.tiny_home import tiny_settings
 from tests.tiny_text import as_tsv, reviews
@@ -122,7 +122,7 @@ class WorkerProcess:
         self._log = settings.data / f"worker-{time.monotonic_ns()}.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "service", "worker"],
+                [sys.executable, "-m", "adavae.service", "worker"],
                 env=environment | {"PYTHONPATH": str(_REPOSITORY)},
                 stdout=subprocess.DEVNULL,
                 stderr=log,

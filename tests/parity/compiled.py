@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model.kernel.library import Library, library, variant
+from adavae.model.kernel.library import Library, library, variant
 
 RUNS = {"avx512": {"AVX512"}, "avx2": {"AVX512", "AVX2"}}  # by what torch finds that the processor can do
 _HINT = "nothing is compiled here: python model/kernel/build_hook.py does, given g++ on x86-64 Linux"

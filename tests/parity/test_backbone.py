@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.backbone import Backbone
-from model.config import Activation, BackboneConfig
-from model.pretrained import load_backbone, save_backbone
-from model.tokenizer import Tokenizer
-from model.training.corpus import Dataset
-from model.training.pretrain import fresh_backbone
-from model.training.token_windows import train_tokenizer
+from adavae.model.backbone import Backbone
+from adavae.model.config import Activation, BackboneConfig
+from adavae.model.storage.pretrained import load_backbone, save_backbone
+from adavae.model.storage.tokenizer import Tokenizer
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.pretrain import fresh_backbone
+from adavae.model.training.token_windows import train_tokenizer
 
 transformers = pytest.importorskip("transformers")
 

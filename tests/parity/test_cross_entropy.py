@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from model.training.cross_entropy import sliced_cross_entropy
+from adavae.model.training.cross_entropy import sliced_cross_entropy
 
 N, C, V = 23, 8, 61
 SLICES = [1, 7, 23, 512]

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from model.adavae import AdaVAE, pad
-from model.config import AdapterConfig
-from model.kv_cache import KVCache
-from model.stacked import AdapterIndex
+from adavae.model.adavae import AdaVAE, pad
+from adavae.model.config import AdapterConfig
+from adavae.model.kv_cache import KVCache
+from adavae.model.parts.stacked import AdapterIndex
 from tests.tiny import TINY, VARIANTS, mixed_bank, tiny_backbone, tiny_vae
 
 ROWS = [[5, 6, 7], [8, 9, 10, 11, 12], [1, 2], [3, 3, 3, 3]]

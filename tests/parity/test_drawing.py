@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from model.drawing import draw, draw_side_by_side, uniform
-from model.sampling import Decoding, Strategy
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.decoding.drawing import draw, draw_side_by_side, uniform
 
 NUM_ROWS, V = 64, 3000
 FILTERS = [
@@ -46,7 +46,7 @@ def test_both_ways_draw_the_same_tokens(kind: str, filters: dict[str, float]) ->
 @pytest.mark.parametrize("number", [0.0, 1.0 - 2**-53])
 def test_the_ends_of_the_unit_interval_draw_possible_tokens(number: float, monkeypatch: pytest.MonkeyPatch) -> None:
     probabilities = torch.tensor([[0.0, 0.25, 0.0, 0.75 * (1 + 2**-23), 0.0]])
-    monkeypatch.setattr("model.drawing.uniform", lambda *_: number)
+    monkeypatch.setattr("adavae.model.decoding.drawing.uniform", lambda *_: number)
     own = [decoding(0, {})]
     expected = 1 if number == 0.0 else 3
     assert draw(probabilities, own, [0]).tolist() == [expected]

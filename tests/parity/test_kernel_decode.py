@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.adapters import AdapterBank
-from model.backbone import Backbone
-from model.bank_shape import BankShape
-from model.config import Activation, AdapterConfig, BackboneConfig
-from model.decoder import decode_step, plain_decode_step
-from model.kernel.backbone_kernel import BackboneKernel
-from model.kernel.library import Library
-from model.kernel.packing import PackedAdapterSet
-from model.kv_cache import KVCache
-from model.stacked import AdapterIndex
+from adavae.model.backbone import Backbone
+from adavae.model.config import Activation, AdapterConfig, BackboneConfig
+from adavae.model.decoder import decode_step, plain_decode_step
+from adavae.model.kernel.backbone_kernel import BackboneKernel
+from adavae.model.kernel.library import Library
+from adavae.model.kernel.packing import PackedAdapterSet
+from adavae.model.kv_cache import KVCache
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.parts.bank_shape import BankShape
+from adavae.model.parts.stacked import AdapterIndex
 from tests.parity.compiled import RUNS, best_compiled, compiled_for
 from tests.tiny import TINY, VARIANTS
 
@@ -48,7 +48,7 @@ class Model:
             for parameter in trained.parameters():
                 parameter.data.copy_((torch.randn(parameter.shape, generator=generator) * 0.2).half())
             self.bank.load(slot, own, trained.export())
-        self.kernel = BackboneKernel(self.backbone, compiled)
+        self.kernel = BackboneKernel(self.backbone.config, self.backbone.state_dict(), compiled)
 
     def cache(self, slots: list[int]) -> KVCache:
         """The cache of rows that have read nothing yet; a row's z depends on its slot and place alone."""
@@ -115,7 +115,7 @@ def test_any_number_of_rows(compiled: Library, num_rows: int) -> None:
 def test_weights_that_half_precision_cannot_hold_are_read_whole(compiled: Library) -> None:
     model = Model(compiled)
     model.backbone.blocks[0].mlp.c_fc.weight += 1e-6
-    model.kernel = BackboneKernel(model.backbone, compiled)
+    model.kernel = BackboneKernel(model.backbone.config, model.backbone.state_dict(), compiled)
     fields = model.kernel.fields.layers[0]
     assert not fields.c_fc.is_half and fields.c_attn.is_half
     check_against_plain(model, [0, 1, 2])

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.adavae import pad
-from model.config import Activation, BackboneConfig
-from model.encoder import encode, plain_encode_hidden
-from model.kernel.library import KINDS, Library
-from model.kernel.packing import PackedAdapterSet
-from model.stacked import AdapterIndex
+from adavae.model.adavae import pad
+from adavae.model.config import Activation, BackboneConfig
+from adavae.model.encoder import encode, plain_encode_hidden
+from adavae.model.kernel.library import KINDS, Library
+from adavae.model.kernel.packing import PackedAdapterSet
+from adavae.model.parts.stacked import AdapterIndex
 from tests.parity.compiled import RUNS, best_compiled, compiled_for
 from tests.parity.test_kernel_decode import ODD, Model
 from tests.tiny import PREFIXED, TINY, VARIANTS

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.config import AdapterConfig, BackboneConfig, LatentInfusion
-from model.kernel.latent_kernel import LatentKernel
-from model.kernel.library import Library
-from model.posterior import Posterior
-from model.stacked import AdapterIndex
+from adavae.model.config import AdapterConfig, BackboneConfig, LatentInfusion
+from adavae.model.kernel.latent_kernel import LatentKernel
+from adavae.model.kernel.library import Library
+from adavae.model.parts.posterior import Posterior
+from adavae.model.parts.stacked import AdapterIndex
 from tests.parity.compiled import RUNS, best_compiled, compiled_for
 from tests.parity.test_kernel_decode import ODD, Model
 from tests.tiny import TINY, VARIANTS

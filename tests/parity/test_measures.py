@@ -8,8 +8,8 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor
 
-from model.posterior import Posterior
-from model.training.measures import (
+from adavae.model.parts.posterior import Posterior
+from adavae.model.training.measures import (
     accuracy,
     importance_weighted_nll,
     log_normal,

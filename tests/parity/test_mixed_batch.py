@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from model.sampling import Decoding, Strategy
-from model.text_model import TextModel
-from service.device_work import EngineLimits
-from service.engine import Engine
-from service.metrics import Metrics
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.text_model import TextModel
+from adavae.service.engine.engine import Engine
+from adavae.service.engine.scheduler import EngineLimits
+from adavae.service.metrics import Metrics
 from tests.parity.compiled import best_compiled
 from tests.tiny import VARIANTS
 from tests.tiny_text import NAMED, tiny_pretrained, tiny_set

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from model.projection import Projection
+from adavae.model.projection import Projection
 
 
 def projection(*, is_exact: bool = True, has_bias: bool = True) -> Projection:

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.adapter_set import CARD, MANIFEST, TENSORS, read_adapter_set
-from model.config import AdapterConfig, AdapterPlacement, LatentAggregation, LatentInfusion
-from model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
+from adavae.model.config import AdapterConfig, AdapterPlacement, LatentAggregation, LatentInfusion
+from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
+from adavae.model.storage.adapter_set import CARD, MANIFEST, TENSORS, read_adapter_set
 from tests.tiny_sets import publish
 
 _FILES = (TENSORS, MANIFEST, CARD)

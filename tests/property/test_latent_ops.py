@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.latent_ops import Interpolation, analogy, interpolate, taus
+from adavae.model.config import Interpolation
+from adavae.model.latent_ops import analogy, interpolate, taus
 
 _LONGEST = 2.0**60
 _NUMBERS = st.floats(-_LONGEST, _LONGEST, width=32) | st.floats(-3, 3, width=32) | st.sampled_from([0.0, 1.0, -1.0])

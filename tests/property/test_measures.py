@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from model.posterior import Posterior
-from model.training.measures import (
+from adavae.model.parts.posterior import Posterior
+from adavae.model.training.measures import (
     accuracy,
     active_units,
     bleu4,
@@ -19,7 +19,7 @@ from model.training.measures import (
     mutual_information_ceiling,
     perplexity_per_word,
 )
-from model.training.transfer import word_overlap
+from adavae.model.training.transfer import word_overlap
 
 _LABELS = ["a", "b", "c"]
 _PAIRS = st.lists(st.tuples(st.sampled_from(_LABELS), st.sampled_from(_LABELS)), min_size=1, max_size=30)

@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.adavae import AdaVAE, pad
-from model.stacked import AdapterIndex
+from adavae.model.adavae import AdaVAE, pad
+from adavae.model.parts.stacked import AdapterIndex
 from tests.tiny import TINY, VARIANTS, mixed_bank, tiny_backbone
 
 _TEXTS = st.lists(st.integers(1, TINY.vocab_size - 1), min_size=1, max_size=20)

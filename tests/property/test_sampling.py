@@ -6,10 +6,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from model.drawing import uniform
-from model.generation import generate
-from model.sampling import Decoding, Strategy, next_tokens, penalised
-from model.stacked import AdapterIndex
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.decoding.drawing import uniform
+from adavae.model.decoding.generation import generate
+from adavae.model.decoding.sampling import next_tokens, penalised
+from adavae.model.parts.stacked import AdapterIndex
 from tests.table_decoder import (
     TableDecoder,
     latents,

@@ -1,41 +1,38 @@
-"""Nothing points back: the model knows nothing of the program around it, and only the settings read the environment."""
+"""Nothing points back: what each room may import, by itself and through others, and who reads the environment."""
 
 import ast
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import import_graph
+from tests.import_graph import imported_names, run_on_import
 
 _ROOT = Path(__file__).resolve().parents[2]
 _BUILD_HOOK = _ROOT / "model" / "kernel" / "build_hook.py"  # runs while the package is made, and is no part of it
 _MODEL_FILES = sorted(path for path in (_ROOT / "model").rglob("*.py") if path != _BUILD_HOOK)
 _SERVICE_FILES = sorted((_ROOT / "service").rglob("*.py"))
 _COMMAND_FILES = [_ROOT / "service" / "cli.py", *(_ROOT / "service" / "commands").rglob("*.py")]
+_ALL_FILES = [*_MODEL_FILES, *_SERVICE_FILES, *sorted((_ROOT / "tests").rglob("*.py"))]
 _NOT_FOR_MODEL = {"service", "fastapi", "starlette", "redis", "pydantic", "pydantic_settings", "typer", "rich"}
 _ONLY_INSIDE_FUNCTIONS = {"torch", "transformers", "numpy", "sklearn", "sacrebleu", "huggingface_hub", "tokenizers"}
 _ENVIRONMENT = {"environ", "getenv", "environb", "putenv"}
 
 
+_MODULES = import_graph.files()
+_EDGES = import_graph.imports(_MODULES)
+_PROTOCOLS = ("service.latent_protocol", "service.jobs.protocol", "service.results")
+
+
+def _within(*packages: str) -> list[str]:
+    return [name for name in _MODULES if name.startswith(tuple(f"{package}." for package in packages))]
+
+
 def _imported(nodes: Iterator[ast.AST]) -> set[str]:
-    """First parts of the names of every module that ``nodes`` import."""
-    names: set[str] = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            names |= {alias.name.split(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names.add(node.module.split(".")[0])
-    return names
-
-
-def _run_on_import(node: ast.AST) -> Iterator[ast.AST]:
-    """Every node that is executed when the file is imported; what is for type checkers alone is left out."""
-    for child in ast.iter_child_nodes(node):
-        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-            continue
-        if isinstance(child, ast.If) and isinstance(child.test, ast.Name) and child.test.id == "TYPE_CHECKING":
-            continue
-        yield child
-        yield from _run_on_import(child)
+    """First parts of the names of every module that ``nodes`` import; of our own, the package."""
+    return {name.removeprefix("adavae.").split(".")[0] for name in imported_names(nodes)}
 
 
 def _reads_environment(tree: ast.AST) -> bool:
@@ -78,9 +75,53 @@ def test_only_the_settings_read_the_environment(path: Path) -> None:
 
 @pytest.mark.parametrize("path", _COMMAND_FILES, ids=_name)
 def test_the_command_line_starts_without_torch(path: Path) -> None:
-    assert not _imported(_run_on_import(_parse(path))) & _ONLY_INSIDE_FUNCTIONS
+    assert not _imported(run_on_import(_parse(path))) & _ONLY_INSIDE_FUNCTIONS
+
+
+@pytest.mark.parametrize("name", [*_within("service.routes", "service.schemas"), *_PROTOCOLS])
+def test_routes_and_wire_types_need_neither_torch_nor_redis_nor_whoever_they_import(name: str) -> None:
+    assert not import_graph.packages_reached(name, _EDGES, _MODULES) & {"torch", "redis", "docket", "transformers"}
+
+
+@pytest.mark.parametrize("name", _within("service.client"))
+def test_the_client_needs_httpx2_and_numpy_only(name: str) -> None:
+    reached = import_graph.packages_reached(name, _EDGES, _MODULES) - {"adavae"}
+    assert {own for own in reached if own not in sys.stdlib_module_names} <= {"httpx2", "numpy"}
+
+
+def test_importing_adavae_imports_nothing_else() -> None:
+    assert import_graph.packages_reached("service.package", _EDGES, _MODULES) == {"typing"}
+
+
+def test_only_the_command_line_imports_commands() -> None:
+    importing = {edge.source for edge in _EDGES if edge.target.startswith("service.commands")}
+    assert {name for name in importing if not name.startswith("service.commands")} == {"service.cli"}
+
+
+def test_nothing_points_back() -> None:
+    assert import_graph.backward(_EDGES) == []
+
+
+def test_no_files_import_each_other_in_a_circle() -> None:
+    assert import_graph.circles(_EDGES) == []
+
+
+def test_a_circle_and_an_arrow_back_would_be_found() -> None:
+    planted = import_graph.Import("model.errors", "service.main", False)
+    assert import_graph.backward([*_EDGES, planted]) == [planted]
+    (circle,) = import_graph.circles([*_EDGES, planted])
+    assert {"model.errors", "service.main"} <= set(circle)
+    assert "torch" in import_graph.packages_reached("model.adavae", _EDGES, _MODULES)
+
+
+@pytest.mark.parametrize("path", _ALL_FILES, ids=_name)
+def test_everything_is_imported_from_the_one_root(path: Path) -> None:
+    """In a folder that has a model.py of its own, ``import model`` would be that."""
+    assert not {"model", "service"} & {name.split(".")[0] for name in imported_names(ast.walk(_parse(path)))}
 
 
 def test_there_are_files_to_check() -> None:
     assert _MODEL_FILES
     assert _SERVICE_FILES
+    assert len(_within("service.routes")) > 10
+    assert len(_within("service.client")) == 3

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from service.settings_table import settings_table
+from adavae.service.settings_table import settings_table
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_table_of_settings_is_the_settings() -> None:
-    assert settings_table() in README, "paste what `python -m service.settings_table` prints into the README"
+    assert settings_table() in README, "paste what `python -m adavae.service.settings_table` prints into the README"
 
 
 def test_every_file_of_the_code_is_in_the_tree() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from service.settings import PREFIX, Settings
+from adavae.service.settings import PREFIX, Settings
 from tests.compose_file import FORMS, REPOSITORY, num_bytes, read_compose, seconds
 from tests.dockerfile import read_stages
 

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from model.config import AdapterConfig, BackboneConfig
-from model.errors import ConfigError
-from model.training.config import Preset, TrainingConfig, preset_config
-from model.variants import num_backbone_parameters, num_trained_parameters
+from adavae.model.config import AdapterConfig, BackboneConfig
+from adavae.model.errors import ConfigError
+from adavae.model.training.config import Preset, TrainingConfig, preset_config
+from adavae.model.variants import num_backbone_parameters, num_trained_parameters
 from tests.tiny import TINY, VARIANTS
 
 SMALL = BackboneConfig(vocab_size=12288, n_positions=256, n_embd=384, n_layer=6, n_head=6, n_inner=1536)

@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from model.errors import ConfigError, LatentShapeError
-from model.latent_ops import Interpolation, analogy, interpolate, taus
+from adavae.model.config import Interpolation
+from adavae.model.errors import ConfigError, LatentShapeError
+from adavae.model.latent_ops import analogy, interpolate, taus
 
 METHODS = list(Interpolation)
 Z = 6

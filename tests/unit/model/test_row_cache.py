@@ -2,9 +2,9 @@
 
 import torch
 
-from model.adavae import AdaVAE
-from model.row_cache import RowCache
-from model.stacked import AdapterIndex
+from adavae.model.adavae import AdaVAE
+from adavae.model.parts.stacked import AdapterIndex
+from adavae.model.row_cache import RowCache
 from tests.tiny import TINY, mixed_bank, tiny_backbone
 
 

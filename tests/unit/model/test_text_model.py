@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from model.adapter_set import write_adapter_set
-from model.adapter_store import AdapterStore
-from model.errors import (
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.errors import (
     AdapterSetMismatch,
     AdapterSetNotFound,
     ConfigError,
     LatentShapeError,
     SequenceTooLong,
 )
-from model.latent_ops import Interpolation
-from model.sampling import Decoding, Strategy
-from model.text_model import TextModel
+from adavae.model.storage.adapter_set import write_adapter_set
+from adavae.model.storage.adapter_store import AdapterStore
+from adavae.model.text_model import TextModel
 from tests.tiny import PLAIN, PREFIXED
 from tests.tiny_text import N_POSITIONS, NAMED, reviews, tiny_pretrained, tiny_set, tiny_text_model
 

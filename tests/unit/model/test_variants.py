@@ -2,7 +2,7 @@
 
 import pytest
 
-from model.variants import paper_variants
+from adavae.model.variants import paper_variants
 
 
 @pytest.mark.parametrize(

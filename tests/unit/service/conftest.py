@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.cli import main
-from service.settings import Settings
+from adavae.service.cli import main
+from adavae.service.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from service.jobs.protocol import TrainingOperations
-from service.main import create_app
+from adavae.service.jobs.protocol import TrainingOperations
+from adavae.service.main import create_app
 from tests.unit.service.stub_latent_service import StubLatentService, stub_settings
 
 

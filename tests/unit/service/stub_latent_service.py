@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from model.errors import AdapterSetMismatch, AdapterSetNotFound
-from model.latent.projections import neighbours, principal_plane
-from model.latent_ops import Interpolation
-from model.sampling import Decoding
-from service.errors import EngineStopped, InvalidRequest, ServiceError
-from service.results import (
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound
+from adavae.model.latent.projections import neighbours, principal_plane
+from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError
+from adavae.service.results import (
     AdapterRef,
     AdapterState,
     ClassifiedText,
@@ -31,7 +31,7 @@ from service.results import (
     MapResult,
     TextPiece,
 )
-from service.settings import Settings
+from adavae.service.settings import Settings
 
 Z = 32
 LONGEST_TEXT = 1000  # characters, in place of tokens

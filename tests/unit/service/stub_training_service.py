@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from service.errors import InvalidRequest, ServiceError
-from service.jobs.hyperparameters import Hyperparameters
-from service.jobs.job import Job, JobEvent, JobStatus, NewJob, StoredFile
-from service.jobs.protocol import Page
+from adavae.service.errors import InvalidRequest, ServiceError
+from adavae.service.jobs.hyperparameters import Hyperparameters
+from adavae.service.jobs.protocol import Page
+from adavae.service.jobs.records.job import Job, JobEvent, JobStatus, NewJob, StoredFile
 from tests.tiny import TINY
 
 FILE, JOB = "file-" + "0" * 24, "ftjob-" + "0" * 24

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from model.errors import AdapterSetNotFound, TrainingInterrupted
-from service.commands import loading
+from adavae.model.errors import AdapterSetNotFound, TrainingInterrupted
+from adavae.service import loading
 from tests.unit.service.conftest import RunCommand
 
 COMMANDS = ("encode", "decode", "interpolate", "analogy", "classify", "train", "evaluate", "adapters", "variants")
@@ -27,7 +27,7 @@ def test_every_command_explains_itself(run_command: RunCommand, command: str) ->
 
 
 def test_help_comes_without_loading_torch() -> None:
-    program = "import sys, service.cli; service.cli.create_app(); sys.exit('torch' in sys.modules)"
+    program = "import sys, adavae.service.cli; adavae.service.cli.create_app(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 

@@ -9,16 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model.errors import AdapterSetMismatch, AdapterSetNotFound
-from model.latent_ops import Interpolation
-from model.pretrained import load_backbone
-from model.sampling import Decoding, Strategy
-from model.text_model import TextModel
-from service.commands.loading import open_store
-from service.errors import EngineStopped, InvalidRequest
-from service.latent_service import LatentService
-from service.metrics import Metrics
-from service.results import DecodeResult, TextPiece
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound
+from adavae.model.storage.pretrained import load_backbone
+from adavae.model.text_model import TextModel
+from adavae.service.errors import EngineStopped, InvalidRequest
+from adavae.service.latent_service import LatentService
+from adavae.service.loading import open_store
+from adavae.service.metrics import Metrics
+from adavae.service.results import DecodeResult, TextPiece
 from tests.tiny_home import publish_tiny, tiny_settings
 from tests.tiny_text import NAMED
 
@@ -133,7 +133,7 @@ async def test_closing_a_stream_frees_its_rows(tmp_path: Path) -> None:
         ) as stream:
             assert isinstance(await anext(stream), TextPiece)
         async with asyncio.timeout(10):
-            while len(service._engine._work.batch) or service._engine.num_waiting:
+            while len(service._engine._scheduler.batch) or service._engine.num_waiting:
                 await asyncio.sleep(0.001)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from service.settings import Settings, SettingsError, environment_of_child, load_settings
+from adavae.service.settings import Settings, SettingsError, environment_of_child, load_settings
 
 
 @pytest.fixture(autouse=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from service.compute_threads import available_threads
-from service.settings import let_threads_wait_briefly
+from adavae.service.engine.compute_threads import available_threads
+from adavae.service.settings import let_threads_wait_briefly
 
 
 def test_waiting_threads_spin_briefly_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,7 +27,7 @@ def test_waiting_threads_spin_briefly_unless_the_environment_says_otherwise(monk
 
 def test_the_command_line_does_not_import_torch_before_a_command_runs() -> None:
     """OpenMP reads the policy when torch is imported; the commands' start would be slow too."""
-    program = "import sys, service.cli; sys.exit('torch' in sys.modules)"
+    program = "import sys, adavae.service.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
@@ -35,7 +35,7 @@ def test_a_thread_keeps_its_number_whatever_another_sets() -> None:
     """Of torch's two levels the process's is what the next new thread takes; a thread that has begun keeps its own."""
     program = """
 import threading, torch
-from service.compute_threads import alone, use_threads
+from adavae.service.engine.compute_threads import alone, use_threads
 use_threads(3)
 seen = []
 thread = threading.Thread(target=alone(lambda: seen.append(torch.get_num_threads())))

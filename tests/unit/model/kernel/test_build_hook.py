@@ -1,14 +1,16 @@
 """Compiling at installation, and installing where nothing can be compiled."""
 
+import os
 import platform
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
-from model.kernel.build_hook import NotBuilt, build
+from adavae.model.kernel.build_hook import NotBuilt, build, link_root
 from tests.compose_file import REPOSITORY
 
 NAMES = ["kernel_avx2.so", "kernel_avx512.so"]
@@ -21,12 +23,12 @@ def compiled_into(directory: Path) -> list[str]:
 
 @pytest.mark.skipif(not IS_FOR_THIS_SYSTEM or not shutil.which("c++"), reason="needs a C++ compiler on x86-64 Linux")
 def test_every_variant_is_compiled_without_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("model.kernel.build_hook._FLAGS", [*own_flags(), "-Werror"])
+    monkeypatch.setattr("adavae.model.kernel.build_hook._FLAGS", [*own_flags(), "-Werror"])
     assert sorted(path.name for path in build(tmp_path)) == NAMES == compiled_into(tmp_path)
 
 
 def own_flags() -> tuple[str, ...]:
-    from model.kernel import build_hook
+    from adavae.model.kernel import build_hook
 
     return build_hook._FLAGS
 
@@ -47,6 +49,67 @@ def test_a_compiler_that_fails_is_quoted_and_nothing_stale_is_left(tmp_path: Pat
     with pytest.raises(NotBuilt, match="no such architecture"):
         build(tmp_path, {"CXX": str(compiler)})
     assert compiled_into(tmp_path) == []
+
+
+@pytest.mark.skipif(not IS_FOR_THIS_SYSTEM, reason="is for x86-64 Linux")
+def test_a_compiler_that_hangs_is_given_up_with_all_that_it_started(tmp_path: Path) -> None:
+    compiler = tmp_path / "hanging"
+    compiler.write_text(f"#!/bin/sh\nsleep 600 &\necho $! >> {tmp_path}/started\nwait\n")
+    compiler.chmod(0o755)
+    with pytest.raises(NotBuilt, match=r"given up after 0\.5 s"):
+        build(tmp_path, {"CXX": str(compiler), "PATH": os.environ["PATH"]}, longest_s=0.5)
+    for process in (tmp_path / "started").read_text().split():
+        assert not _runs(process)
+
+
+def _runs(process: str) -> bool:
+    try:
+        return Path("/proc", process, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.skipif(not IS_FOR_THIS_SYSTEM or not shutil.which("c++"), reason="needs a C++ compiler on x86-64 Linux")
+def test_a_place_that_cannot_be_written_is_no_failure_of_the_installation(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotBuilt, match="Not a directory"):
+        build(tmp_path / "file")
+
+
+def test_an_editable_install_has_links_to_the_checkout(tmp_path: Path) -> None:
+    checkout = _checkout(tmp_path)
+    assert link_root(checkout, tmp_path) == {}
+    assert link_root(checkout, tmp_path) == {}, "again, over the links that are there"
+    assert _imported_from(checkout / "build" / "editable") == str(checkout / "model" / "place.py")
+    shutil.move(checkout, tmp_path / "moved")
+    assert _imported_from(tmp_path / "moved" / "build" / "editable") == str(tmp_path / "moved" / "model" / "place.py")
+
+
+def test_an_editable_install_of_a_checkout_that_cannot_be_written_finds_it_at_run_time(tmp_path: Path) -> None:
+    checkout = _checkout(tmp_path)
+    (checkout / "build").touch()  # where the links would be
+    ((package, name),) = link_root(checkout, tmp_path).items()
+    site = tmp_path / "site"
+    (site / "adavae").mkdir(parents=True)
+    shutil.copyfile(package, site / name)
+    assert _imported_from(site) == str(checkout / "model" / "place.py")
+
+
+def _checkout(home: Path) -> Path:
+    checkout = home / "checkout"
+    for name, content in {"model/place.py": "", "service/package.py": "", "service/py.typed": ""}.items():
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text(content)
+    return checkout
+
+
+def _imported_from(path: Path) -> str:
+    """The real file that a new interpreter with ``path`` in front imports."""
+    program = (
+        f"import sys; sys.path.insert(0, {str(path)!r}); import adavae.model.place as place; print(place.__file__)"
+    )
+    done = subprocess.run([sys.executable, "-Ic", program], capture_output=True, text=True, check=True)
+    return os.path.realpath(done.stdout.strip())
 
 
 def test_the_wheel_is_made_without_a_compiler_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

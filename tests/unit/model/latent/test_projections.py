@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from model.errors import ConfigError
-from model.latent.projections import neighbours, principal_plane, separation, tsne
+from adavae.model.errors import ConfigError
+from adavae.model.latent.projections import neighbours, principal_plane, separation, tsne
 
 N, Z = 60, 16
 

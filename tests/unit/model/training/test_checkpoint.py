@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.errors import CheckpointMismatch, StorageFull, WeightsCorrupted
-from model.training.checkpoint import (
+from adavae.model.errors import CheckpointMismatch, StorageFull, WeightsCorrupted
+from adavae.model.training.checkpoint import (
     Checkpoint,
     flatten_optimizer,
     latest_checkpoint,

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from model.errors import DatasetError, SequenceTooLong
-from model.training.corpus import Batches, Dataset, read_dataset, split_validation, tokenize
+from adavae.model.errors import DatasetError, SequenceTooLong
+from adavae.model.training.corpus import Batches, Dataset, read_dataset, split_validation, tokenize
 
 TSV = "label\ttext\ngood\tnice place.\nbad\tawful place.\n"
 
@@ -138,7 +138,7 @@ def test_a_broken_archive_is_refused(tmp_path: Path, content: bytes) -> None:
 def test_a_small_archive_of_a_huge_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = _written(tmp_path, "a.txt.xz", "line\n" * 10_000)
     assert path.stat().st_size < 1000
-    monkeypatch.setattr("model.training.corpus.MAX_BYTES", 1000)
+    monkeypatch.setattr("adavae.model.training.corpus.MAX_BYTES", 1000)
     with pytest.raises(DatasetError, match="more than 1,000 bytes"):
         read_dataset(path)
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model.config import AdapterConfig, LatentInfusion
-from model.errors import DatasetError
-from model.text_model import TextModel
-from model.training import evaluation, measures
-from model.training.corpus import Dataset
-from model.training.evaluation import EvaluationConfig, evaluate, evaluate_transfer
-from model.training.measures import accuracy, macro_f1
+from adavae.model.config import AdapterConfig, LatentInfusion
+from adavae.model.errors import DatasetError
+from adavae.model.text_model import TextModel
+from adavae.model.training import evaluation, measures
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.evaluation import EvaluationConfig, evaluate, evaluate_transfer
+from adavae.model.training.measures import accuracy, macro_f1
 from tests.tiny import PLAIN, POOLED, PREFIXED
 from tests.tiny_text import NAMED, reviews, tiny_text_model
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.errors import CheckpointMismatch, TrainingDiverged, TrainingInterrupted
-from model.pretrained import PretrainedBackbone
-from model.training.config import BetaSchedule, Precision, TrainingConfig
-from model.training.loop import TokenizedTexts, TrainingRun, train
-from model.training.progress import Progress
+from adavae.model.errors import CheckpointMismatch, TrainingDiverged, TrainingInterrupted
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.training.config import BetaSchedule, Precision, TrainingConfig
+from adavae.model.training.loop import TokenizedTexts, TrainingRun, train
+from adavae.model.training.progress import Progress
 from tests.tiny import PLAIN, PREFIXED, TINY, tiny_backbone
 
 CONFIG = TrainingConfig(

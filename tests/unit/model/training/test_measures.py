@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from model.training.measures import (
+from adavae.model.training.measures import (
     accuracy,
     active_units,
     bleu4,

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from model.training.checkpoint import flatten_optimizer, restore_optimizer
-from model.training.muon import Muon, is_matrix, orthogonalise
+from adavae.model.training.checkpoint import flatten_optimizer, restore_optimizer
+from adavae.model.training.muon import Muon, is_matrix, orthogonalise
 
 
 def _matrix(*shape: int, seed: int = 0) -> Tensor:

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from model.adavae import pad
-from model.posterior import Posterior
-from model.stacked import AdapterIndex
-from model.training.objective import FreeBits, Objective, TextBatch, free_bits_kl, reconstruction_nll
+from adavae.model.adavae import pad
+from adavae.model.parts.posterior import Posterior
+from adavae.model.parts.stacked import AdapterIndex
+from adavae.model.training.config import FreeBits
+from adavae.model.training.objective import Objective, TextBatch, free_bits_kl, reconstruction_nll
 from tests.tiny import POOLED, TINY, tiny_vae
 
 ROWS = [[5, 6, 7], [8, 9, 10, 11, 12]]

@@ -13,8 +13,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from model.config import BackboneConfig
-from model.errors import (
+from adavae.model.config import BackboneConfig
+from adavae.model.errors import (
     CheckpointMismatch,
     ConfigError,
     DatasetError,
@@ -22,18 +22,18 @@ from model.errors import (
     TrainingDiverged,
     TrainingInterrupted,
 )
-from model.pretrained import PretrainedBackbone, load_backbone
-from model.tokenizer import END_OF_TEXT
-from model.training.config import Precision
-from model.training.corpus import Dataset
-from model.training.language_model import held_out_perplexity, hidden_states
-from model.training.pretrain import (
+from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone
+from adavae.model.storage.tokenizer import END_OF_TEXT
+from adavae.model.training.config import Precision
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.language_model import held_out_perplexity, hidden_states
+from adavae.model.training.pretrain import (
     PretrainConfig,
     PretrainProgress,
     fresh_backbone,
     pretrain,
 )
-from model.training.token_windows import WindowStream, token_stream, train_tokenizer
+from adavae.model.training.token_windows import WindowStream, token_stream, train_tokenizer
 
 SHAPE = BackboneConfig(vocab_size=300, n_positions=32, n_embd=32, n_layer=2, n_head=2, n_inner=64)
 CONFIG = PretrainConfig(
@@ -173,7 +173,7 @@ def test_bfloat16_learns_as_float32_does_and_resumes_exactly(source: Path, tmp_p
 def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from model.training import pretrain as module
+    from adavae.model.training import pretrain as module
 
     computed, steps = module.next_token_loss, iter(range(100))
 

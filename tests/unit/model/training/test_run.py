@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from model.adapter_set import AdapterSet, Manifest, Publishing, publish_freely
-from model.errors import AdapterSetMismatch, ConfigError, TrainingDiverged
-from model.text_model import TextModel
-from model.training import run
-from model.training.config import TrainingConfig
-from model.training.corpus import Batches
-from model.training.evaluation import EvaluationConfig
-from model.training.loop import TokenizedTexts, TrainingResult
-from model.training.run import TrainingRequest, train_adapter_set, trained_tokens
+from adavae.model.errors import AdapterSetMismatch, ConfigError, TrainingDiverged
+from adavae.model.storage.adapter_set import AdapterSet, Manifest, Publishing, publish_freely
+from adavae.model.text_model import TextModel
+from adavae.model.training import run
+from adavae.model.training.config import TrainingConfig
+from adavae.model.training.corpus import Batches
+from adavae.model.training.evaluation import EvaluationConfig
+from adavae.model.training.loop import TokenizedTexts, TrainingResult
+from adavae.model.training.run import TrainingRequest, train_adapter_set, trained_tokens
 from tests.tiny import PLAIN, PREFIXED
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 

@@ -4,7 +4,7 @@ from typing import Literal
 
 import pytest
 
-from model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
+from adavae.model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
 
 Kind = Literal["cosine", "linear", "constant"]
 

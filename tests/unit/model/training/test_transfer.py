@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from model.errors import DatasetError
-from model.training.transfer import AttributeJudge, measure_transfer, select_short, word_overlap
+from adavae.model.errors import DatasetError
+from adavae.model.training.transfer import AttributeJudge, measure_transfer, select_short, word_overlap
 
 _SUBJECTS = ("the food", "the staff", "this place", "my room", "our waiter", "the pizza")
 _VERDICTS = {

@@ -12,11 +12,11 @@ import time
 from io import RawIOBase
 from pathlib import Path
 
-from service.jobs.attempt_files import attempt_directory
-from service.jobs.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
-from service.jobs.claims import Claim, Claims
-from service.jobs.job_errors import ClaimLost
-from service.jobs.job_store import JobStore
+from adavae.service.jobs.records.attempt_files import attempt_directory
+from adavae.service.jobs.records.claims import Claim, Claims
+from adavae.service.jobs.records.job_errors import ClaimLost
+from adavae.service.jobs.records.job_store import JobStore
+from adavae.service.jobs.worker.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
 
 STEP_S = 0.02
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from service.jobs.file_store import FileStore
-from service.jobs.job import StoredFile
-from service.jobs.protocol import JobOperations
-from service.jobs.token_counter import TokenCounter
-from service.main import create_app
-from service.settings import Settings
+from adavae.service.jobs.data.file_store import FileStore
+from adavae.service.jobs.data.token_counter import TokenCounter
+from adavae.service.jobs.protocol import JobOperations
+from adavae.service.jobs.records.job import StoredFile
+from adavae.service.main import create_app
+from adavae.service.settings import Settings
 from tests.tiny_text import tiny_tokenizer
 from tests.unit.service.stub_latent_service import StubLatentService, stub_settings
 

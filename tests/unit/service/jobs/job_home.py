@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from service.jobs.attempt_files import attempt_directory
-from service.jobs.claims import Claim, Claims
-from service.jobs.job import Job, JobStatus
-from service.jobs.job_store import JobStore, new_job_id
-from service.settings import Settings
+from adavae.service.jobs.records.attempt_files import attempt_directory
+from adavae.service.jobs.records.claims import Claim, Claims
+from adavae.service.jobs.records.job import Job, JobStatus
+from adavae.service.jobs.records.job_store import JobStore, new_job_id
+from adavae.service.settings import Settings
 
 FIGURES = {"step": 10, "total_steps": 100, "loss": 2.5, "tokens_per_s": 1e3, "eta_s": 9.0, "beta": 0.5}
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from service.jobs.supervisor import Supervisor
-from service.jobs.training_metrics import TrainingMetrics
+from adavae.service.jobs.worker.supervisor import Supervisor
+from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 from tests.unit.service.jobs import fake_child
 from tests.unit.service.jobs.job_home import JobHome
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from model.errors import BackboneNotFound, ConfigError, WeightsCorrupted
-from model.pretrained import load_backbone, save_backbone
-from service.jobs.backbone_description import describe_backbone
-from service.settings import Settings
+from adavae.model.errors import BackboneNotFound, ConfigError, WeightsCorrupted
+from adavae.model.storage.pretrained import load_backbone, save_backbone
+from adavae.service.jobs.backbone_description import describe_backbone
+from adavae.service.settings import Settings
 from tests.tiny_text import tiny_pretrained
 
 
@@ -54,5 +54,6 @@ def test_a_file_cut_short_is_told(settings: Settings) -> None:
 
 def test_a_worker_needs_no_torch() -> None:
     """It would cost a few hundred megabytes beside the process that trains."""
-    program = "import sys, service.jobs.worker, service.jobs.backbone_description; sys.exit('torch' in sys.modules)"
+    modules = "adavae.service.jobs.worker.worker, adavae.service.jobs.backbone_description"
+    program = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from model.training.config import Preset, TrainingConfig, preset_config
-from service.errors import InvalidRequest
-from service.jobs.hyperparameters import Hyperparameters, effective_hyperparameters
+from adavae.model.training.config import Preset, TrainingConfig, preset_config
+from adavae.service.errors import InvalidRequest
+from adavae.service.jobs.hyperparameters import Hyperparameters, effective_hyperparameters
 from tests.tiny import TINY
 
 _AUTO = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}

@@ -7,14 +7,14 @@ from typing import Any, ClassVar, cast
 
 import pytest
 
-from model.errors import StorageFull
-from model.training.config import TrainingConfig
-from service.errors import InvalidRequest, Overloaded, ServiceError
-from service.jobs.backbone_description import BackboneDescription
-from service.jobs.job import Job, JobError, JobStatus, NewJob, StoredFile
-from service.jobs.job_errors import JobConflict, JobNotFound
-from service.jobs.job_service import JobService
-from service.jobs.protocol import FileOperations, Page
+from adavae.model.errors import StorageFull
+from adavae.model.training.config import TrainingConfig
+from adavae.service.errors import InvalidRequest, Overloaded, ServiceError
+from adavae.service.jobs.backbone_description import BackboneDescription
+from adavae.service.jobs.job_service import JobService
+from adavae.service.jobs.protocol import FileOperations, Page
+from adavae.service.jobs.records.job import Job, JobError, JobStatus, NewJob, StoredFile
+from adavae.service.jobs.records.job_errors import JobConflict, JobNotFound
 from tests.tiny import TINY
 from tests.unit.service.jobs.job_home import FIGURES, JobHome, home
 from tests.unit.service.jobs.running import DEADLINE_S, until

@@ -1,0 +1,1 @@
+"""From logits to texts: how tokens are chosen, drawn and searched for."""

@@ -1,0 +1,56 @@
+"""How the tokens of one row are chosen: strategy and parameters, checked. A leaf without torch."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from adavae.model.errors import ConfigError
+
+
+class Strategy(StrEnum):
+    GREEDY = "greedy"
+    SAMPLE = "sample"
+    BEAM = "beam"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decoding:
+    """How one row's tokens are chosen.
+
+    Attributes:
+        strategy: Greedy takes the likeliest token, sample draws one, beam keeps ``num_beams`` texts.
+        temperature: Divides the logits before drawing.
+        top_k: Draw among the k likeliest tokens; 0 is off.
+        top_p: Draw among the likeliest tokens that together hold this probability; 1 is off.
+        repetition_penalty: Divides positive and multiplies negative logits of tokens the row has already; 1 is off.
+        max_tokens: Longest text, end-of-text not counted.
+        num_beams: Texts kept at every step of a beam search.
+        seed: Of every draw.
+    """
+
+    strategy: Strategy = Strategy.GREEDY
+    temperature: float = 1.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    max_tokens: int = 48
+    num_beams: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.strategy, Strategy):
+            raise ConfigError("strategy", self.strategy, f"must be one of {list(map(str, Strategy))}, as a Strategy")
+        rules = {
+            "temperature": (0.01, 10.0),
+            "top_k": (0, 1_000_000),
+            "top_p": (0.01, 1.0),
+            "repetition_penalty": (1.0, 10.0),
+            "max_tokens": (1, 100_000),
+            "num_beams": (1, 16),
+            "seed": (0, 2**63 - 1),
+        }
+        for name, (low, high) in rules.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(name, value, f"must be in [{low:g}, {high:g}]")
+            if isinstance(low, int) and not isinstance(value, int):
+                raise ConfigError(name, value, "must be a whole number")

@@ -1,0 +1,61 @@
+"""Where an adapter set's mu lie: the Gaussian that new texts are drawn from.
+
+A small beta holds the posterior to N(0, I) only loosely, and what the decoder has learned to read lies elsewhere. It
+reads draws from a Gaussian that is fitted to mu after training as sentences, draws from N(0, I) hardly (ex-post density
+estimation: Ghosh et al., "From Variational to Deterministic Autoencoders", ICLR 2020).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from adavae.model.errors import ConfigError
+
+_DIGITS = 4  # a ten-thousandth of the prior's standard deviation
+
+
+@dataclass(frozen=True, slots=True)
+class FittedPrior:
+    """A diagonal Gaussian over z.
+
+    Attributes:
+        mean: Of each dimension, Z numbers.
+        std: Standard deviation of each dimension, Z numbers.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def of(cls, mu: Tensor) -> Self:
+        """Fitted to the means of the training texts' posteriors, (N, Z) with N of at least 2."""
+        mean, std = mu.double().mean(dim=0), mu.double().std(dim=0)
+        return cls(*(tuple(round(value, _DIGITS) for value in values.tolist()) for values in (mean, std)))
+
+    @classmethod
+    def standard(cls, latent_size: int) -> Self:
+        """N(0, I), the prior that the KL is measured against."""
+        return cls((0.0,) * latent_size, (1.0,) * latent_size)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], latent_size: int) -> Self:
+        """From JSON; raises ConfigError where it is no Gaussian over Z = ``latent_size`` dimensions."""
+        prior = cls(tuple(map(float, values["mean"])), tuple(map(float, values["std"])))
+        is_finite = bool(torch.isfinite(torch.tensor([*prior.mean, *prior.std])).all())
+        if not (len(prior.mean) == len(prior.std) == latent_size and is_finite and min(prior.std) >= 0):
+            raise ConfigError("fitted_prior", values, f"must be {latent_size} finite means and deviations")
+        return prior
+
+    def sample(self, num: int, seed: int) -> Tensor:
+        """``num`` draws, (num, Z), float32; the same seed gives the same.
+
+        Raises:
+            ConfigError: ``num`` is below 1.
+        """
+        if num < 1:
+            raise ConfigError("samples", num, "must be at least 1")
+        epsilon = torch.randn(num, len(self.mean), generator=torch.Generator().manual_seed(seed))
+        return torch.tensor(self.mean) + torch.tensor(self.std) * epsilon

@@ -1,0 +1,1 @@
+"""What lies on disk: checkpoints, tokenizers and adapter sets, written at once or not at all."""

@@ -1,0 +1,120 @@
+"""Crash-safe writing: a file or a directory is there whole or not at all, also when the disk is full."""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from adavae.model.errors import AdapterSetExists, StorageFull
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_TEMPORARY, _STAGING = ".writing-", ".staging-"
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replaces ``path`` by ``content``, durably; on any failure the old file stays as it was.
+
+    Raises:
+        StorageFull: The disk took no more.
+    """
+    temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
+    with _full_disk_reported(path, len(content)):
+        try:
+            _write_and_sync(temporary, content)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync(path.parent)
+
+
+@contextmanager
+def staging_directory(parent: Path) -> Iterator[Path]:
+    """A private directory on ``parent``'s disk, removed at the end unless it was published.
+
+    Raises:
+        StorageFull: Something written inside the ``with`` found no room.
+    """
+    staging = parent / f"{_STAGING}{secrets.token_hex(8)}"
+    with _full_disk_reported(parent, None):
+        parent.mkdir(parents=True, exist_ok=True)
+        try:
+            staging.mkdir()
+            yield staging
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+
+def publish_directory(staging: Path, destination: Path) -> None:
+    """Renames a finished directory into place, durably and at once.
+
+    Raises:
+        AdapterSetExists: ``destination`` is there already.
+        StorageFull: The disk took no more.
+    """
+    _refuse_existing(destination)
+    with _full_disk_reported(destination, sum(path.stat().st_size for path in staging.rglob("*"))):
+        for path in (*staging.rglob("*"), staging):
+            _sync(path)
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.rename(staging, destination)
+        except OSError:
+            _refuse_existing(destination)  # made since the check above
+            raise
+        finally:
+            with suppress(OSError):
+                destination.parent.rmdir()  # only goes where it is empty: nothing was published
+        _sync(destination.parent)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Removes what a killed process left half-written; only for a ``directory`` with a single writer."""
+    for path in directory.glob(f"{_TEMPORARY}*"):
+        path.unlink(missing_ok=True)
+    for path in directory.glob(f"{_STAGING}*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _write_and_sync(path: Path, content: bytes) -> None:
+    """A new file with the rights that the umask leaves, so that other users can read what is published."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        remaining = memoryview(content)
+        while remaining:
+            remaining = remaining[os.write(descriptor, remaining) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or a directory's list of names, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _refuse_existing(destination: Path) -> None:
+    if os.path.lexists(destination):
+        raise AdapterSetExists(f"{destination} is there already: delete it first, or use another name")
+
+
+@contextmanager
+def _full_disk_reported(path: Path, num_bytes: int | None) -> Iterator[None]:
+    """Turns "no space left" and "quota exceeded" into StorageFull; other errors pass."""
+    try:
+        yield
+    except OSError as exc:
+        if exc.errno not in _FULL:
+            raise
+        existing = next(folder for folder in path.absolute().parents if folder.is_dir())
+        needed = "more bytes than there are" if num_bytes is None else f"{num_bytes:,} bytes"
+        raise StorageFull(
+            f"{path} needs {needed} and the disk has {shutil.disk_usage(existing).free:,} free ({exc.strerror}): make "
+            f"room and repeat; nothing half-written was left"
+        ) from exc

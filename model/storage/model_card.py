@@ -1,0 +1,110 @@
+"""The model card of an adapter set: what it is, what it was made from and how it measured, in Markdown, from facts."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from adavae.model.config import AdapterConfig
+
+_FIGURES = {
+    "accuracy": "accuracy",
+    "macro_f1": "macro-F1",
+    "bleu4": "reconstruction BLEU-4",
+    "exact_match": "exact match",
+    "neg_elbo": "-ELBO, nats a text",
+    "reconstruction_nats": "reconstruction, nats a text",
+    "kl": "KL, nats a text",
+    "mi": "mutual information, nats",
+    "mi_ceiling": "its ceiling, ln N",
+    "au": "active units",
+    "ppl": "perplexity a word",
+    "ppl_rows": "texts it was measured on",
+    "importance_samples": "importance samples",
+    "rows": "texts",
+    "decoded_rows": "texts decoded",
+    "truncated": "texts cut to the context",
+}
+
+_USES = {
+    "generation": "Reconstruction, interpolation and analogy of single sentences like those it was trained on.",
+    "language-modelling": "Measuring: perplexity, ELBO and mutual information of a latent-variable language model.",
+    "classification": "Classifying single sentences like those it was trained on; its latent also decodes.",
+}
+
+
+def model_card(
+    *,
+    name: str,
+    config: AdapterConfig,
+    metrics: Mapping[str, Any],
+    training: Mapping[str, Any],
+    created_at: str,
+) -> str:
+    """One set's card.
+
+    Args:
+        name: Of the set.
+        config: What it consists of.
+        metrics: As ``evaluation.evaluate`` gives them.
+        training: ``preset``, ``command``, ``data`` (source, rows, digest, truncated), ``steps``, ``duration_s``.
+        created_at: ISO 8601, UTC.
+    """
+    data = training["data"]
+    facts = {
+        "preset": training["preset"],
+        "trained on": f"{data['source']}, {data['rows']:,} texts (sha256 {data['digest'][:12]})",
+        "steps": f"{training['steps']:,} in {training['duration_s'] / 60:.0f} minutes",
+        "command": f"`{training['command']}`" if training["command"] else "not recorded",
+        "made": created_at,
+    }
+    figures = {title: _shown(metrics[key]) for key, title in _FIGURES.items() if metrics.get(key) is not None}
+    settings = {key.replace("_", " "): _shown(value) for key, value in config.to_dict().items()}
+    return (
+        "\n\n".join(
+            [
+                f"# {name}",
+                _OPENING,
+                _section("How it was made", _table(facts)),
+                _section(f"Measured on {_one_line(metrics.get('data') or 'held-back texts')}", _table(figures)),
+                _section("What it consists of", _table(settings)),
+                _section("Use", f'```sh\nadavae interpolate "one sentence." "another one." --adapter {name}\n```'),
+                _section("Intended use", _USES.get(str(training["preset"]), "")),
+                _section("Limits", _LIMITS),
+            ]
+        )
+        + "\n"
+    )
+
+
+_OPENING = "An adapter set of adavae: trained parts that make a text VAE of a frozen GPT-2 (AdaVAE, Tu et al. 2022)."
+
+_LIMITS = (
+    "It knows the kind of text it was trained on and little else; other texts come back altered. It repeats what its\n"
+    "training texts say, prejudice included, and states nothing true on purpose. Labels are those of its data."
+)
+
+
+def _section(title: str, body: str) -> str:
+    return f"## {title}\n\n{body}"
+
+
+def _table(rows: Mapping[str, object]) -> str:
+    lines = [f"| {title} | {_cell(value)} |" for title, value in rows.items()]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _cell(value: object) -> str:
+    """A bar would end the cell, and so would one behind an escaped backslash."""
+    return re.sub(r"(\\*)\|", r"\1\1\\|", _one_line(value))
+
+
+def _one_line(value: object) -> str:
+    return re.sub(r"\s*[\r\n]\s*", " ", str(value))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return str(value)

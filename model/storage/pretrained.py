@@ -1,0 +1,225 @@
+"""A frozen backbone from disk or from the hub, in the Hugging Face layout: config.json, model.safetensors, tokenizer.
+
+safetensors and JSON only. A fault in what is found is told in terms of the file that has it.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+from torch import Tensor
+
+from adavae.model.backbone import Backbone
+from adavae.model.config import BackboneConfig
+from adavae.model.errors import BackboneNotFound, ConfigError, WeightsCorrupted
+from adavae.model.storage.atomic import write_atomically
+from adavae.model.storage.tokenizer import Tokenizer
+
+_WEIGHTS = "model.safetensors"
+_HUB_FILES = ["config.json", _WEIGHTS, "tokenizer.json", "vocab.json", "merges.txt"]
+_TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # GPT-2's Conv1D keeps (in, out)
+_NOT_WEIGHTS = (".attn.bias", ".attn.masked_bias")  # causal masks that old checkpoints carry
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class PretrainedBackbone:
+    """A loaded checkpoint.
+
+    Attributes:
+        backbone: Frozen, in evaluation mode.
+        tokenizer: What it was trained with.
+        digest: sha256 over the shape and every tensor as stored.
+        source: Where it came from.
+    """
+
+    backbone: Backbone
+    tokenizer: Tokenizer
+    digest: str
+    source: str
+
+
+def load_backbone(
+    source: str | Path, dtype: torch.dtype = torch.float32, *, device: torch.device | None = None
+) -> PretrainedBackbone:
+    """Reads a checkpoint of the GPT-2 family.
+
+    Args:
+        source: A directory in the Hugging Face layout, or a hub id such as ``gpt2``.
+        dtype: What the weights are held in.
+        device: Where they are held; the CPU by default.
+
+    Raises:
+        BackboneNotFound: No such checkpoint, or no network to fetch it with.
+        ConfigError: It is not of the GPT-2 family.
+        WeightsCorrupted: A file is damaged, tensors are missing, left over, of the wrong shape or not finite, or the
+            tokenizer is another model's.
+    """
+    directory = _directory_of(source)
+    config = _read_config(directory / "config.json")
+    tokenizer = Tokenizer.from_directory(directory)
+    _check_tokenizer_fits(config, tokenizer, directory)
+    stored = _read_tensors(directory)
+    backbone = _assemble(config, stored, directory / _WEIGHTS)
+    backbone = backbone.to(device=device, dtype=dtype).requires_grad_(False).eval()
+    backbone.pack()
+    return PretrainedBackbone(backbone, tokenizer, _digest(config, stored), str(source))
+
+
+def save_backbone(directory: Path, backbone: Backbone, tokenizer: Tokenizer) -> None:
+    """Writes a checkpoint that ``load_backbone`` and transformers read, in float16.
+
+    Raises:
+        StorageFull: The disk took no more; no file is left half-written.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    tensors = {_stored_name(name): _stored(name, tensor) for name, tensor in _own_tensors(backbone).items()}
+    write_atomically(directory / _WEIGHTS, safetensors.save(tensors, metadata={"format": "pt"}))
+    config = json.dumps(backbone.config.to_hugging_face(), indent=2, sort_keys=True) + "\n"
+    write_atomically(directory / "tokenizer.json", tokenizer.content.encode())
+    write_atomically(directory / "config.json", config.encode())
+
+
+def _directory_of(source: str | Path) -> Path:
+    path = Path(source)
+    if path.is_dir():
+        return path
+    text = str(source)
+    if path.is_absolute() or text.startswith(".") or text.count("/") > 1:
+        raise BackboneNotFound(f"there is no directory {text}: name one with config.json and {_WEIGHTS}, or a hub id")
+    return _fetch(text)
+
+
+def _fetch(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as exc:
+        raise BackboneNotFound(
+            f"{hub_id} is no directory here and could not be fetched from the hub ({type(exc).__name__}): check the "
+            "name and the network, or name a directory"
+        ) from exc
+
+
+def _read_config(path: Path) -> BackboneConfig:
+    if not path.is_file():
+        raise BackboneNotFound(f"{path.parent} has no config.json: it is no checkpoint in the Hugging Face layout")
+    try:
+        content = json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as exc:
+        raise WeightsCorrupted(f"{path} is not JSON ({exc}): fetch the checkpoint again") from exc
+    if not isinstance(content, dict):
+        raise ConfigError("config.json", type(content).__name__, "must be a JSON object")
+    return BackboneConfig.from_hugging_face(content)
+
+
+def _read_tensors(directory: Path) -> dict[str, Tensor]:
+    path = directory / _WEIGHTS
+    if not path.is_file():
+        has_pickle = (directory / "pytorch_model.bin").is_file()
+        remedy = (
+            "convert pytorch_model.bin to safetensors first"
+            if has_pickle
+            else "fetch it, or convert it to one safetensors file"
+        )
+        raise BackboneNotFound(f"{directory} has no {_WEIGHTS}: {remedy}")
+    try:
+        return safetensors.load(path.read_bytes())
+    except SafetensorError as exc:
+        raise WeightsCorrupted(f"{path} is damaged ({exc}): fetch the checkpoint again") from exc
+
+
+def _check_tokenizer_fits(config: BackboneConfig, tokenizer: Tokenizer, directory: Path) -> None:
+    if tokenizer.vocab_size > config.vocab_size:
+        raise WeightsCorrupted(
+            f"{directory}: the tokenizer has token ids below {tokenizer.vocab_size}, the model below "
+            f"{config.vocab_size}: they do not belong together"
+        )
+    if tokenizer.eos_token_id != config.eos_token_id:
+        raise WeightsCorrupted(
+            f"{directory}: end-of-text is token {tokenizer.eos_token_id} in the tokenizer and {config.eos_token_id} in "
+            "config.json (eos_token_id): they do not belong together"
+        )
+
+
+def _assemble(config: BackboneConfig, stored: Mapping[str, Tensor], path: Path) -> Backbone:
+    with torch.device("meta"):
+        backbone = Backbone(config)
+    tensors = _by_own_names(stored, path)
+    if config.tie_word_embeddings:
+        tensors.pop("lm_head.weight", None)
+    expected = {name: tuple(tensor.shape) for name, tensor in _own_tensors(backbone).items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if wrong := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
+        name = wrong[0]
+        raise WeightsCorrupted(
+            f"{path}: {len(wrong)} tensors do not fit config.json, the first is {name} "
+            f"(expected {expected.get(name)}, found {found.get(name)}): the files do not belong together"
+        )
+    _check_numbers(tensors, path)
+    # Transposed ones stay as they are stored, (in, out): a CPU multiplies a few rows by them up to twice as fast.
+    whole = {name: tensor if name.endswith(_TRANSPOSED) else tensor.contiguous() for name, tensor in tensors.items()}
+    backbone.load_state_dict(whole, strict=False, assign=True)
+    if config.tie_word_embeddings:
+        backbone.lm_head.weight = backbone.wte.weight
+    return backbone
+
+
+def _by_own_names(stored: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
+    """The weights by our names, matrices as (out, in)."""
+    tensors: dict[str, Tensor] = {}
+    for stored_name, tensor in stored.items():
+        if stored_name.endswith(_NOT_WEIGHTS):
+            continue
+        name = _own_name(stored_name)
+        if name in tensors:
+            raise WeightsCorrupted(f"{path} holds {name} twice, with and without 'transformer.': remove one of them")
+        tensors[name] = tensor.T if name.endswith(_TRANSPOSED) else tensor
+    return tensors
+
+
+def _check_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
+    for name, tensor in tensors.items():
+        if tensor.dtype not in _DTYPES:
+            raise WeightsCorrupted(
+                f"{path}: {name} is stored as {tensor.dtype}: quantised weights are not read, fetch the checkpoint in "
+                "half or whole precision"
+            )
+        if not tensor.isfinite().all():
+            raise WeightsCorrupted(f"{path}: {name} has values that are not finite: fetch the checkpoint again")
+
+
+def _own_tensors(backbone: Backbone) -> dict[str, Tensor]:
+    """The backbone's tensors by our names, tied ones once."""
+    return dict(backbone.named_parameters())
+
+
+def _own_name(stored: str) -> str:
+    name = stored.removeprefix("transformer.")
+    return "blocks." + name.removeprefix("h.") if name.startswith("h.") else name
+
+
+def _stored_name(own: str) -> str:
+    if own == "lm_head.weight":
+        return own
+    return "transformer." + ("h." + own.removeprefix("blocks.") if own.startswith("blocks.") else own)
+
+
+def _stored(own: str, tensor: Tensor) -> Tensor:
+    return (tensor.T if own.endswith(_TRANSPOSED) else tensor).detach().to("cpu", torch.float16).contiguous()
+
+
+def _digest(config: BackboneConfig, stored: Mapping[str, Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(config.to_hugging_face(), sort_keys=True).encode())
+    for name in sorted(stored):
+        tensor = stored[name].contiguous()
+        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,432 @@
+"""Which adapter sets there are, which version a name means, and which slot of the engine's bank each stands in.
+
+    scan (every ``refresh_s``) -> verify new versions -> a name moves on -> acquire: load into a slot, pin, release
+
+A version is served only after every byte of it was checked; where that fails the one before goes on serving. A request
+keeps the version it acquired to its end.
+"""
+
+import asyncio
+import contextlib
+import difflib
+import math
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from adavae.model.config import AdapterConfig
+from adavae.model.errors import AdapterSetNotFound, AdaVAEError, WeightsCorrupted
+from adavae.model.storage.adapter_set import AdapterSet, Manifest, check_fits, read_adapter_set
+from adavae.model.storage.adapter_store import AdapterStore
+from adavae.service.adapters.bank_slots import BankSlots, Place
+from adavae.service.adapters.installed_version import REFUSALS, InstalledVersion, Problem, scan
+from adavae.service.engine.compute_threads import alone
+from adavae.service.errors import ServiceError
+from adavae.service.results import AdapterState
+
+_MANY_ARRIVALS = 64  # new names at once beyond which each is verified when it is first asked for, not before
+_PAUSE_S = 0.1  # between looks that unknown names ask for
+_NAMES_SHOWN = 20
+_LONGEST_NAME = 64
+
+_log = structlog.get_logger("adavae.adapters")
+
+
+class SlotLoader(Protocol):
+    """What the registry asks of the engine."""
+
+    @property
+    def num_slots(self) -> int: ...
+
+    async def load(self, slot: int, adapter_set: AdapterSet) -> None:
+        """Puts a set into a slot that no row uses; raises AdapterSetMismatch where it does not fit."""
+        ...
+
+
+class Counter(Protocol):
+    def inc(self, amount: float = 1) -> None: ...
+
+
+class AdapterCounters(Protocol):
+    """What the registry counts; ``service.metrics.Metrics`` has them."""
+
+    @property
+    def adapter_loads_total(self) -> Counter: ...
+    @property
+    def adapter_evictions_total(self) -> Counter: ...
+    @property
+    def adapter_failures_total(self) -> Counter: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedAdapter:
+    """One version of an adapter set, in a slot that stays its own while it is pinned.
+
+    Attributes:
+        digest: Names the exact content: part of every cache key.
+        slot: In the engine's bank.
+    """
+
+    name: str
+    version: str
+    digest: str
+    slot: int
+    config: AdapterConfig
+    manifest: Manifest
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+class AdapterRegistry:
+    """The adapter sets that are installed and those that are loaded; used from one event loop."""
+
+    def __init__(
+        self,
+        store: AdapterStore,
+        bank: SlotLoader,
+        *,
+        default: str,
+        backbone_digest: str,
+        tokenizer_digest: str,
+        refresh_s: float,
+        counters: AdapterCounters,
+        wait_s: float = 5.0,
+    ) -> None:
+        """Reads nothing yet: ``start`` does.
+
+        Args:
+            store: Where adapter sets stand on disk.
+            bank: Where they are loaded.
+            default: ``name`` or ``name@version`` for requests that name none.
+            backbone_digest: Sets trained over another backbone are refused.
+            tokenizer_digest: Sets trained with another tokenizer are refused.
+            refresh_s: Seconds between looks at the disk.
+            counters: Told of loads, evictions and versions that are refused.
+            wait_s: Seconds that a request waits for a slot when all are pinned.
+        """
+        self._store, self._bank, self._counters = store, bank, counters
+        self._default, self._refresh_s = default, refresh_s
+        self._backbone_digest, self._tokenizer_digest = backbone_digest, tokenizer_digest
+        self._roots = [(store.root, False), *((root, True) for root in store.bundled)]
+        self._versions: dict[str, InstalledVersion] = {}  # by directory
+        self._by_name: dict[str, list[InstalledVersion]] = {}  # the best first
+        self._slots = BankSlots(bank.num_slots, self._load, wait_s=wait_s, on_eviction=self._count_eviction)
+        self._refreshing = asyncio.Lock()
+        self._refresher: asyncio.Task[None] | None = None
+        self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def store(self) -> AdapterStore:
+        """Where adapter sets stand on disk."""
+        return self._store
+
+    async def start(self) -> None:
+        """Finds and verifies what is installed; damaged sets are listed with their problem and raise nothing."""
+        await self.refresh()
+        self._refresher = asyncio.create_task(self._refresh_forever(), name="adapter registry: refresh")
+
+    async def stop(self) -> None:
+        """Looks at the disk no more; what is pinned stays until it is released."""
+        looking = {task for task in (self._refresher, self._looking) if task is not None}
+        for task in looking:
+            task.cancel()
+        if looking:
+            await asyncio.wait(looking)
+        await self._slots.stop()
+
+    @contextlib.asynccontextmanager
+    async def acquire(self, reference: str | None) -> AsyncIterator[PinnedAdapter]:
+        """The version that ``reference`` means now, loaded and kept in its slot until the ``with`` ends.
+
+        Raises:
+            AdapterSetNotFound: No such set; the message names what comes close and what there is.
+            AdapterSetMismatch: None of its versions fits the backbone.
+            WeightsCorrupted: None of its versions is whole.
+            Overloaded: All slots stayed in use.
+        """
+        place, pinned = await self._pinned(reference or self._default)
+        try:
+            yield pinned
+        finally:
+            self._slots.unpin(place)
+
+    def states(self) -> list[AdapterState]:
+        """Every installed version, by name, the best first."""
+        return [state for name in sorted(self._by_name) for state in self._states(_each_once(self._by_name[name]))]
+
+    def names_with_labels(self) -> list[str]:
+        """Names whose current version can classify."""
+        serving = [self._serving(versions) for versions in self._by_name.values()]
+        return sorted(own.name for own in serving if own and own.manifest and own.manifest.config.labels)
+
+    async def refresh(self) -> None:
+        """Looks at the disk now; what was published, changed or deleted before the call has taken effect after it.
+
+        Raises:
+            OSError: The disk cannot be read; everything stays as it was.
+        """
+        async with self._refreshing:
+            known = {path: own for path, own in self._versions.items() if not (own.problem and own.problem.is_due)}
+            found = await asyncio.to_thread(scan, self._roots, known)
+            for path in self._versions.keys() - found.keys():
+                self._unlist(self._versions[path])
+            arrivals = [version for path, version in found.items() if self._versions.get(path) is not version]
+            is_many = len(arrivals) > _MANY_ARRIVALS
+            later = {version for version in arrivals if is_many and self._can_be_checked_later(version)}
+            for version in later:
+                self._list(version)
+            for version in arrivals:
+                if version not in later:
+                    await self._examine(version)
+
+    async def _look_again(self) -> None:
+        """Looks at the disk, once for all who ask in the meantime, however many unknown names there are."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_after_a_pause(), name="adapter registry: look again")
+        with contextlib.suppress(OSError):
+            await asyncio.shield(self._looking)
+
+    async def _look_after_a_pause(self) -> None:
+        await asyncio.sleep(_PAUSE_S)
+        await self.refresh()
+
+    async def delete(self, reference: str) -> list[AdapterState]:
+        """Removes ``name@version``, or every version of ``name`` but the bundled ones; what uses them finishes.
+
+        Returns:
+            What was there.
+
+        Raises:
+            AdapterSetNotFound: No such set.
+            ServiceError: 409: it is bundled, or requests that name no adapter set would be left without one.
+        """
+        async with self._refreshing:
+            chosen = [version for version in self._fitting(reference) if not version.is_bundled]
+            self._check_deletable(reference, chosen)
+            states = self._states(chosen)
+            for version in chosen:
+                await self._delete_from_disk(version)
+        await self.refresh()
+        return states
+
+    def _check_deletable(self, reference: str, chosen: Sequence[InstalledVersion]) -> None:
+        if not chosen:
+            message = f"{reference} is bundled with adavae and cannot be deleted: only own adapter sets can"
+            raise ServiceError(409, "adapter_bundled", message, param="adapter")
+        serving_default = [own for own in self._versions_of(self._default) if own.problem is None]
+        if serving_default and all(own in chosen for own in serving_default):
+            raise ServiceError(
+                409,
+                "adapter_is_default",
+                f"{reference} serves requests that name no adapter set and nothing else is called {self._default}: set "
+                "ADAVAE_DEFAULT_ADAPTER to another one first",
+                param="adapter",
+            )
+
+    async def _delete_from_disk(self, version: InstalledVersion) -> None:
+        try:
+            await asyncio.to_thread(self._store.delete, version.reference)
+        except FileNotFoundError:
+            _log.info("adapter set deleted by others", adapter=version.reference)
+        except OSError as exc:
+            message = f"{version.reference} cannot be deleted ({exc.strerror}): look at the rights of the data volume"
+            raise ServiceError(409, "adapter_not_deletable", message, param="adapter") from exc
+        else:
+            _log.info("adapter set deleted", adapter=version.reference)
+
+    async def _pinned(self, reference: str) -> tuple[Place, PinnedAdapter]:
+        """Pins the best version that can be loaded; each that cannot is refused on the way."""
+        if not self._versions_of(reference):
+            await self._look_again()  # it may have been published since the last look
+        while True:
+            version = self._resolve(reference)
+            place = self._slots.pin(version)
+            try:
+                slot = await place.ready()
+            except BaseException as exc:
+                self._slots.unpin(place)
+                if not isinstance(exc, REFUSALS):
+                    raise
+                continue
+            manifest = version.manifest
+            assert manifest is not None  # what has none has a problem and is in no slot
+            adapter = PinnedAdapter(version.name, version.version, version.digest, slot, manifest.config, manifest)
+            return place, adapter
+
+    async def _load(self, slot: int, version: InstalledVersion) -> None:
+        """Reads, verifies and loads; a version that does not pass is refused from now on."""
+        try:
+            adapter_set = await asyncio.to_thread(alone(self._read), version)
+            await self._bank.load(slot, adapter_set)
+        except REFUSALS as exc:
+            self._refuse(version, exc)
+            raise
+        self._counters.adapter_loads_total.inc()
+
+    def _read(self, version: InstalledVersion) -> AdapterSet:
+        try:
+            adapter_set = read_adapter_set(version.path)
+        except OSError as exc:
+            raise WeightsCorrupted(f"{version.path} cannot be read ({exc.strerror})") from exc
+        if adapter_set.manifest != version.manifest:
+            raise WeightsCorrupted(f"{version.path} was changed, it is no longer that version: install the set again")
+        check_fits(adapter_set.manifest, self._backbone_digest, self._tokenizer_digest)
+        return adapter_set
+
+    async def _examine(self, version: InstalledVersion) -> None:
+        """Verifies a version that is new or has changed, then lists it: until then the name means what it meant."""
+        if version.problem is None:
+            try:
+                await asyncio.to_thread(alone(self._read), version)
+            except REFUSALS as exc:
+                version.problem = Problem.of(exc, version.path.parents[1])
+        if version.problem is None:
+            self._list(version)
+            _log.info("adapter set found", adapter=version.reference)
+        elif not version.has_changed():  # else it is being copied or deleted, and the next look decides
+            self._list_refused(version)
+
+    def _refuse(self, version: InstalledVersion, error: AdaVAEError) -> None:
+        """A listed version turns out not to be usable; where its files have changed since, the next look counts it."""
+        if self._versions.get(str(version.path)) is not version:
+            return
+        if isinstance(error, AdapterSetNotFound):
+            self._unlist(version)
+            return
+        version.problem = Problem.of(error, version.path.parents[1])
+        if not version.has_changed():
+            self._list_refused(version)
+
+    def _list_refused(self, version: InstalledVersion) -> None:
+        """Lists a version with its problem, counted once for as long as its files do not change."""
+        assert version.problem is not None
+        former = self._versions.get(str(version.path))
+        is_known = former is not None and former is not version and former.problem and former.stamp == version.stamp
+        self._list(version)
+        if not is_known:
+            self._counters.adapter_failures_total.inc()
+            _log.warning("adapter set refused", adapter=version.reference, problem=version.problem.message)
+
+    def _can_be_checked_later(self, version: InstalledVersion) -> bool:
+        """Whether nothing else of that name can serve meanwhile, so that listing it at once takes nothing away."""
+        return version.problem is None and version.name not in self._by_name
+
+    def _list(self, version: InstalledVersion) -> None:
+        former = self._versions.get(str(version.path))
+        others = [own for own in self._by_name.get(version.name, []) if own is not former and own is not version]
+        self._versions[str(version.path)] = version
+        self._by_name[version.name] = sorted([version, *others], key=lambda own: own.rank, reverse=True)
+
+    def _unlist(self, version: InstalledVersion) -> None:
+        if self._versions.get(str(version.path)) is not version:
+            return
+        del self._versions[str(version.path)]
+        self._by_name[version.name].remove(version)
+        if not self._by_name[version.name]:
+            del self._by_name[version.name]
+
+    def _resolve(self, reference: str) -> InstalledVersion:
+        fitting = self._fitting(reference)
+        version = self._serving(fitting)
+        if version is None:
+            problem = fitting[0].problem
+            assert problem is not None  # or it would serve
+            raise problem.kind(f"{fitting[0].reference} cannot be used: {problem.message}")
+        return version
+
+    def _serving(self, versions: Sequence[InstalledVersion]) -> InstalledVersion | None:
+        """The best one that is whole; where none is, one that was loaded before its files were damaged."""
+        whole = next((own for own in versions if own.problem is None), None)
+        return whole or next((own for own in versions if self._slots.holds(own.digest)), None)
+
+    def _versions_of(self, reference: str) -> list[InstalledVersion]:
+        """What ``reference`` can mean, the best first; may be nothing."""
+        name, _, version = reference.partition("@")
+        return [own for own in self._by_name.get(name, []) if not version or own.version == version]
+
+    def _fitting(self, reference: str) -> list[InstalledVersion]:
+        fitting = self._versions_of(reference)
+        if not fitting:
+            raise AdapterSetNotFound(_not_found(reference, self._by_name))
+        return fitting
+
+    def _states(self, versions: Sequence[InstalledVersion]) -> list[AdapterState]:
+        default = self._serving(self._versions_of(self._default))
+        current = {own.name: self._serving(self._versions_of(own.name)) for own in versions}
+        return [self._state(own, is_default=own is default, is_current=own is current[own.name]) for own in versions]
+
+    def _state(self, version: InstalledVersion, *, is_default: bool, is_current: bool) -> AdapterState:
+        manifest = version.manifest
+        preset = manifest.training.get("preset") if manifest else None
+        return AdapterState(
+            name=version.name,
+            version=version.version,
+            latent_size=manifest.config.latent_size if manifest else None,
+            labels=tuple(manifest.config.labels) if manifest else (),
+            kind=preset if isinstance(preset, str) else None,
+            metrics=_numbers(manifest.metrics) if manifest else {},
+            backbone_digest=manifest.backbone_digest if manifest else None,
+            created_at=manifest.created_at if manifest else None,
+            is_bundled=version.is_bundled,
+            is_default=is_default,
+            is_current=is_current,
+            is_loaded=self._slots.holds(version.digest),
+            problem=version.problem.message if version.problem else None,
+        )
+
+    def _count_eviction(self, version: InstalledVersion) -> None:
+        self._counters.adapter_evictions_total.inc()
+        _log.debug("adapter set evicted", adapter=version.reference)
+
+    async def _refresh_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._refresh_s)
+            try:
+                await self.refresh()
+            except Exception as exc:  # the loop is an edge: whatever one look met, the next one is made
+                _log.error("looking for adapter sets failed", error=repr(exc), exc_info=exc)
+
+
+def _each_once(versions: Sequence[InstalledVersion]) -> list[InstalledVersion]:
+    """An own copy of a bundled version stands for both, unless only the bundled one is whole."""
+    once: dict[str, InstalledVersion] = {}
+    for own in versions:
+        other = once.get(own.version)
+        if other is None or (other.problem and not own.problem):
+            once[own.version] = own
+    return list(once.values())
+
+
+def _not_found(reference: str, installed: Mapping[str, Sequence[InstalledVersion]]) -> str:
+    """Names what was asked for, what comes close to it, and what there is."""
+    name, _, version = reference.partition("@")
+    if name in installed:
+        versions = [own.version for own in installed[name]]
+        return f"{name} has no version {_shown(version)}; installed: {_listed(versions)}"
+    if not installed:
+        return f"there is no adapter set {_shown(reference)}: none is installed; train one with 'adavae train'"
+    close = difflib.get_close_matches(name, installed, n=1) if len(name) <= _LONGEST_NAME else []
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    return f"there is no adapter set {_shown(reference)}{meant}; installed: {_listed(sorted(installed))}"
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 2 * _LONGEST_NAME else f"{text[: 2 * _LONGEST_NAME]}...")
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _numbers(metrics: Mapping[str, object]) -> dict[str, float]:
+    """The figures among a manifest's metrics; notes and nested ones are left out."""
+    return {
+        name: float(value)
+        for name, value in metrics.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    }

@@ -1,0 +1,147 @@
+"""A Python client of training as a service: files, jobs and their events, as the service's JSON.
+
+What may be repeated without harm is repeated as in ``client``; a job is made once, however often the request is sent.
+"""
+
+import uuid
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Literal, cast
+from urllib.parse import quote
+
+import httpx2
+
+from adavae.service.client.retries import AdaVAEServiceError, Attempts, HttpClient, refusal_of
+
+Change = Literal["cancel", "pause", "resume"]
+OnBytes = Callable[[int, int], None]
+OnLost = Callable[[Exception], None]
+_JOBS = "/v1/fine_tuning/jobs"
+_PAGE = 100
+_CHECK_S = 600.0  # an upload is answered after all of it has been checked, one upload at a time
+_RECONNECTS = 10  # about a minute: a service that is started anew is back by then
+
+
+class TrainingClient(HttpClient):
+    """Files and jobs; its key needs the scope ``train``. Every method raises AdaVAEServiceError."""
+
+    def upload(self, path: Path, on_bytes: OnBytes = lambda _done, _total: None) -> dict[str, Any]:
+        """Sends a file of texts, read as it is sent; ``on_bytes`` is told how much of how much.
+
+        Raises:
+            OSError: The file cannot be read.
+        """
+        patience = httpx2.Timeout(self._timeout_s, read=max(self._timeout_s, _CHECK_S))
+        with path.open("rb") as file:
+            total = path.stat().st_size
+
+            def send() -> httpx2.Response:
+                counted = cast(BinaryIO, _Counted(file, lambda done: on_bytes(done, total)))
+                form = {"file": (path.name, counted, "application/octet-stream")}
+                return self._http.post("/v1/files", data={"purpose": "fine-tune"}, files=form, timeout=patience)
+
+            stored: dict[str, Any] = self._answer(send)
+            return stored
+
+    def delete_file(self, file_id: str) -> None:
+        """Deletes an upload that no unfinished job needs."""
+        self._answer(lambda: self._http.delete(f"/v1/files/{_quoted(file_id)}"))
+
+    def create(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Makes a job."""
+        once = {"idempotency-key": uuid.uuid4().hex}
+        job: dict[str, Any] = self._answer(lambda: self._http.post(_JOBS, json=body, headers=once))
+        return job
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """One job as it stands."""
+        job: dict[str, Any] = self._answer(lambda: self._http.get(f"{_JOBS}/{_quoted(job_id)}"))
+        return job
+
+    def jobs(self) -> Iterator[dict[str, Any]]:
+        """Every job, newest first, page by page."""
+        params: dict[str, str | int] = {"limit": _PAGE}
+        while True:
+            page = self._answer(lambda: self._http.get(_JOBS, params=params))
+            yield from page["data"]
+            if not page["has_more"]:
+                return
+            params["after"] = page["data"][-1]["id"]
+
+    def change(self, job_id: str, change: Change) -> dict[str, Any]:
+        """Tells a job to end, to wait, or to go on."""
+        job: dict[str, Any] = self._answer(lambda: self._http.post(f"{_JOBS}/{_quoted(job_id)}/{change}"))
+        return job
+
+    def events(self, job_id: str, on_lost: OnLost = lambda _: None) -> Generator[dict[str, Any], None, None]:
+        """A job's history from its beginning and as it happens, until it is finished; goes on where it broke off.
+
+        Args:
+            job_id: Which job.
+            on_lost: Told why, once for every time that the connection is lost after it had begun.
+        """
+        last: str | None = None
+        is_lost = False
+        attempts = Attempts(self._max_retries)
+        while True:
+            try:
+                for event in self._stream(job_id, last):
+                    if last is None or is_lost:
+                        attempts, is_lost = Attempts(max(self._max_retries, _RECONNECTS)), False
+                    last = str(event["id"])
+                    yield event
+                return
+            except (httpx2.TransportError, AdaVAEServiceError) as exc:
+                pause_s = attempts.pause_s(exc)
+                if last is not None and not is_lost:
+                    on_lost(exc)
+                is_lost = True
+                self._pause(pause_s)
+
+    def _stream(self, job_id: str, last: str | None) -> Iterator[dict[str, Any]]:
+        headers = {"last-event-id": last} if last is not None else {}
+        url = f"{_JOBS}/{_quoted(job_id)}/events"
+        with self._http.stream("GET", url, params={"stream": "true"}, headers=headers) as response:
+            if not response.is_success:
+                response.read()
+                raise refusal_of(response)
+            for event in httpx2.EventSource(response):
+                if event.data == "[DONE]":
+                    return
+                content = cast(dict[str, Any], event.json())
+                if event.event == "error":
+                    error = content["error"]
+                    raise AdaVAEServiceError(503, error["code"], error["message"], error["param"])
+                yield content
+        raise httpx2.RemoteProtocolError("the stream ended before the job did", request=response.request)
+
+
+class _Counted:
+    """A file that tells how much of it was read."""
+
+    def __init__(self, file: BinaryIO, on_read: Callable[[int], None]) -> None:
+        self._file, self._on_read = file, on_read
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._file.read(size)
+        if piece:
+            self._on_read(self._file.tell())
+        return piece
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+    def __iter__(self) -> Iterator[bytes]:
+        while piece := self.read(65536):
+            yield piece
+
+
+def _quoted(job_id: str) -> str:
+    """An id as one segment of a path, whatever was typed."""
+    return quote(job_id, safe="")

@@ -1,0 +1,140 @@
+"""Texts to encodings: from the cache where it has them, from the engine where not."""
+
+import asyncio
+from collections.abc import Sequence
+
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.service.adapters.registry import PinnedAdapter
+from adavae.service.encodings.cache import EncodingCache, encoding_key
+from adavae.service.encodings.single_flight import SingleFlight
+from adavae.service.engine.engine import Engine, Room
+from adavae.service.errors import InvalidRequest
+from adavae.service.metrics import Metrics
+from adavae.service.results import EncodedText, Encoding
+
+_INLINE_CHARACTERS = 20_000  # above it tokenizing leaves the event loop
+
+
+class TextEncoder:
+    """Encodes texts of many requests and adapter sets; used from one event loop."""
+
+    def __init__(
+        self,
+        pretrained: PretrainedBackbone,
+        engine: Engine,
+        cache: EncodingCache,
+        metrics: Metrics,
+        *,
+        max_tokens: int,
+        deadline_s: float,
+    ) -> None:
+        """``max_tokens`` is the longest text that is read; after ``deadline_s`` a request is given up."""
+        self._backbone = f"{pretrained.digest}/{pretrained.backbone.wte.weight.dtype}"
+        self._tokenizer = pretrained.tokenizer
+        self._engine, self._cache, self._metrics = engine, cache, metrics
+        self._max_tokens, self._deadline_s = max_tokens, deadline_s
+        self._single_flight = SingleFlight()
+        self._num_cache_errors = 0
+
+    async def encode(
+        self,
+        texts: Sequence[str],
+        pinned: PinnedAdapter,
+        *,
+        truncate: bool,
+        params: Sequence[str] | None = None,
+        room: Room | None = None,
+    ) -> tuple[EncodedText, ...]:
+        """The posterior of each text; identical texts in the air are encoded once.
+
+        Args:
+            texts: At least one.
+            pinned: Their adapter set.
+            truncate: Whether a text that is too long is cut, or refused.
+            params: What each text is called in an error; ``texts[0]`` and so on if left out.
+            room: That of the request, which was admitted with it.
+
+        Raises:
+            InvalidRequest: A text is empty, or too long.
+            ServiceError: Overloaded, not ready, or too late.
+        """
+        for number, text in enumerate(texts):
+            if not text:
+                raise InvalidRequest("the text is empty: give at least one character", param=_param(number, params))
+        keys = [self._key(text, pinned, truncate=truncate) for text in texts]
+        cached = await self._looked_up(keys)
+        missing = {key: text for key, text, found in zip(keys, texts, cached, strict=True) if found is None}
+        numbers = {text: number for number, text in reversed(list(enumerate(texts)))}
+
+        async def compute(own: list[str]) -> list[Encoding]:
+            chosen = [missing[key] for key in own]
+            names = [_param(numbers[text], params) for text in chosen]
+            encodings = await self._computed(chosen, pinned, truncate=truncate, params=names, room=room)
+            await self._cache.put_many(dict(zip(own, encodings, strict=True)))
+            return encodings
+
+        computed: dict[str, Encoding] = {}
+        if missing:
+            order = list(missing)
+            computed = dict(zip(order, await self._single_flight.gather(order, compute), strict=True))
+        return tuple(
+            EncodedText(found, is_cached=True) if found is not None else EncodedText(computed[key], is_cached=False)
+            for key, found in zip(keys, cached, strict=True)
+        )
+
+    async def _looked_up(self, keys: Sequence[str]) -> list[Encoding | None]:
+        """One look-up for the whole request, counted."""
+        cached = await self._cache.get_many(keys)
+        num_hits = sum(found is not None for found in cached)
+        self._metrics.cache_hits_total.inc(num_hits)
+        self._metrics.cache_misses_total.inc(len(keys) - num_hits)
+        num_errors = self._cache.counts.errors
+        self._metrics.cache_errors_total.inc(num_errors - self._num_cache_errors)
+        self._num_cache_errors = num_errors
+        return cached
+
+    def _key(self, text: str, pinned: PinnedAdapter, *, truncate: bool) -> str:
+        return encoding_key(
+            backbone_digest=self._backbone,
+            adapter_digest=pinned.digest,
+            max_tokens=self._max_tokens,
+            is_truncating=truncate,
+            text=text,
+        )
+
+    async def _computed(
+        self,
+        texts: Sequence[str],
+        pinned: PinnedAdapter,
+        *,
+        truncate: bool,
+        params: Sequence[str],
+        room: Room | None,
+    ) -> list[Encoding]:
+        if room is None:  # the engine looks again: others may have come while a long text is tokenized
+            self._engine.check_room(len(texts))
+        rows = await self._token_ids(texts)
+        limit = self._max_tokens
+        for row, param in zip(rows, params, strict=True):
+            if len(row) > limit and not truncate:
+                raise InvalidRequest(
+                    f"the text has {len(row)} tokens, the limit is {limit}: shorten it, or set truncate to true",
+                    param=param,
+                    code="text_too_long",
+                )
+        cut = [row[:limit] for row in rows]
+        deadline_s = self._deadline_s
+        encoded = await self._engine.encode(cut, [pinned.slot] * len(cut), deadline_s=deadline_s, room=room)
+        return [
+            Encoding(own.mu, own.logvar, len(row), is_truncated=len(whole) > limit)
+            for own, row, whole in zip(encoded, cut, rows, strict=True)
+        ]
+
+    async def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        if sum(map(len, texts)) <= _INLINE_CHARACTERS:
+            return self._tokenizer.encode_many(texts)
+        return await asyncio.to_thread(self._tokenizer.encode_many, texts)
+
+
+def _param(number: int, params: Sequence[str] | None) -> str:
+    return params[number] if params is not None else f"texts[{number}]"

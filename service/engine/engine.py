@@ -1,0 +1,406 @@
+"""The engine: sole owner of the model and of the one thread that touches the device.
+
+    encode, decode, classify  ->  bounded queue  ->  device thread: step after step  ->  the request's future
+
+Nothing here waits for a batch to fill: a step takes what is queued. If the device thread dies, every waiting request
+is answered with EngineStopped at once and a new thread starts; a row that cannot be computed fails alone.
+"""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
+from time import monotonic
+from typing import Any, TypeVar
+
+import numpy as np
+import structlog
+import torch
+from numpy.typing import NDArray
+
+from adavae.model.adavae import AdaVAE
+from adavae.model.config import AdapterConfig
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.decoding.step_decoder import Generated
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.parts.bank_shape import BankShape
+from adavae.model.parts.stacked import AdapterIndex
+from adavae.model.storage.adapter_set import AdapterSet
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.service.engine.compute_threads import alone, available_threads, use_threads
+from adavae.service.engine.decode_batch import DecodeRow
+from adavae.service.engine.scheduler import Call, Done, EncodedRow, EncodeRow, EngineLimits, Scheduler, Work
+from adavae.service.engine.ticket import Ticket
+from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
+from adavae.service.metrics import Metrics
+
+Result = TypeVar("Result")
+OnToken = Callable[[int, int], None]
+
+_RESTART_DELAYS_S = (0.1, 0.5, 1.0, 2.0, 5.0)
+_STALLED_S = 60.0
+_log = structlog.get_logger("adavae.engine")
+
+
+class EngineState(StrEnum):
+    STOPPED = "stopped"
+    RUNNING = "running"
+    RESTARTING = "restarting"
+    STOPPING = "stopping"
+
+
+@dataclass(eq=False, slots=True)
+class Room:
+    """A promise of the queue: this many rows will be taken."""
+
+    num_rows: int
+
+
+class Engine:
+    """Encodes, decodes and classifies rows of many requests and adapter sets; used from one event loop."""
+
+    def __init__(
+        self,
+        pretrained: PretrainedBackbone,
+        configs: Iterable[AdapterConfig],
+        *,
+        num_slots: int,
+        limits: EngineLimits,
+        metrics: Metrics,
+    ) -> None:
+        """Builds the bank with room for every one of ``configs``; it grows when a larger set is loaded."""
+        self.pretrained, self.limits, self.metrics = pretrained, limits, metrics
+        shape = BankShape.covering(list(configs) or [AdapterConfig()], num_slots)
+        self.vae = AdaVAE(pretrained.backbone, self._new_bank(shape))
+        self.state = EngineState.STOPPED
+        self._scheduler = Scheduler(self.vae, limits, metrics)
+        self._inbox: deque[Work] = deque()
+        self._wake = threading.Condition()
+        self._tickets: set[Ticket[Any]] = set()
+        self._loading = asyncio.Lock()
+        self._num_promised = 0
+        self._num_deaths_in_a_row = 0
+        self._step_began: float | None = None
+        self._rows_per_s = 100.0
+        self._thread: threading.Thread | None = None
+        self._stopped = asyncio.Event()
+
+    def _new_bank(self, shape: BankShape) -> AdapterBank:
+        backbone = self.pretrained.backbone
+        return AdapterBank.for_serving(backbone.config, shape, like=backbone.wte.weight)
+
+    @property
+    def num_slots(self) -> int:
+        return self.vae.bank.shape.num_slots
+
+    @property
+    def num_waiting(self) -> int:
+        """Rows that no step has taken up yet."""
+        return len(self._inbox) + self._scheduler.num_waiting
+
+    @property
+    def not_ready_reason(self) -> str | None:
+        """Why nothing can be computed right now, or None."""
+        if self.state is not EngineState.RUNNING:
+            return f"the engine is {self.state}"
+        if self._thread is None or not self._thread.is_alive():
+            return "the engine's device thread is dead"
+        began = self._step_began
+        if began is not None and monotonic() - began > _STALLED_S:
+            return f"the engine's device thread has been in one step for more than {_STALLED_S:g} s"
+        return None
+
+    async def start(self) -> None:
+        """Starts the device thread."""
+        self._loop = asyncio.get_running_loop()
+        self._start_thread()
+
+    def _start_thread(self) -> None:
+        self.state = EngineState.RUNNING
+        self._stopped.clear()
+        self._thread = threading.Thread(target=self._run, args=(self._scheduler,), name="adavae-device", daemon=True)
+        self._thread.start()
+
+    async def stop(self, timeout_s: float = 30.0) -> None:
+        """Finishes what is queued and running, within ``timeout_s``, and ends the thread."""
+        if self.state in (EngineState.STOPPED, EngineState.STOPPING):
+            return
+        was_running = self.state is EngineState.RUNNING
+        with self._wake:
+            self.state = EngineState.STOPPING
+            self._wake.notify()
+        if was_running:
+            try:
+                await asyncio.wait_for(self._stopped.wait(), timeout_s)
+            except TimeoutError:
+                _log.warning("rows given up at shutdown", num_rows=len(self._tickets))
+        self._fail_all(EngineStopped("the server is shutting down: try another one"))
+        self.state = EngineState.STOPPED
+
+    async def encode(
+        self, rows: Sequence[Sequence[int]], slots: Sequence[int], *, deadline_s: float, room: Room | None = None
+    ) -> list[EncodedRow]:
+        """Posterior of each row.
+
+        Args:
+            rows: Token ids of each text, none empty.
+            slots: Adapter set of each row.
+            deadline_s: After which the request is given up.
+            room: That of the request, which was admitted with it; None asks for some now.
+
+        Raises:
+            Overloaded: The queue is full; nothing was queued.
+            EngineStopped: The device thread is not running, or died on the way.
+            DeadlineExceeded: Too late; the rows are freed.
+        """
+        if room is None:
+            self.check_room(len(rows))
+        ticket: Ticket[EncodedRow] = self._ticket(len(rows))
+        work = [EncodeRow(ticket, number, row, slots[number]) for number, row in enumerate(rows)]
+        return await self._result(ticket, work, deadline_s)
+
+    async def decode(
+        self,
+        z: NDArray[np.float32],
+        slot: int,
+        decodings: Sequence[Decoding],
+        *,
+        deadline_s: float,
+        on_token: OnToken | None = None,
+        room: Room | None = None,
+    ) -> list[Generated]:
+        """A text for each row of ``z``, (N, Z); raises as ``encode`` does.
+
+        Args:
+            z: Latent vectors, finite, of the adapter set's size.
+            slot: Their adapter set.
+            decodings: One a row.
+            deadline_s: After which the request is given up.
+            on_token: Told of every token, row and token id, on the event loop.
+            room: As for ``encode``; these rows take it up.
+        """
+        if room is None:
+            self.check_room(len(z))
+        else:
+            self._release(room)
+        ticket: Ticket[Generated] = self._ticket(len(z))
+        latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
+        work = [
+            DecodeRow(ticket, number, latents[number], slot, decodings[number], self._teller(on_token, number))
+            for number in range(len(z))
+        ]
+        return await self._result(ticket, work, deadline_s)
+
+    async def classify(self, mu: NDArray[np.float32], slot: int, *, deadline_s: float) -> NDArray[np.float32]:
+        """Label probabilities, (N, labels), from mu, (N, Z); raises as ``encode`` does."""
+        values = torch.from_numpy(np.ascontiguousarray(mu, dtype=np.float32))
+        return await self.on_device(lambda: self._label_probabilities(values, slot), deadline_s)
+
+    def _label_probabilities(self, mu: torch.Tensor, slot: int) -> NDArray[np.float32]:
+        wide = self.vae.backbone.wte.weight.new_zeros(len(mu), self.vae.bank.shape.latent_size)
+        wide[:, : mu.shape[1]] = mu
+        logits = self.vae.classify(wide, AdapterIndex.of([slot] * len(mu), wide.device))
+        labels = self.vae.bank.config_of(slot).labels
+        probabilities: NDArray[np.float32] = logits[:, : len(labels)].float().softmax(-1).cpu().numpy()
+        return probabilities
+
+    async def load(self, slot: int, adapter_set: AdapterSet) -> None:
+        """Puts an adapter set into a slot that no row uses, beside the steps; grows the bank where it is too small.
+
+        Raises:
+            AdapterSetMismatch: The set does not fit the backbone.
+            EngineStopped: The device thread is not running, or died on the way.
+        """
+        config = adapter_set.manifest.config
+        config.check_fits(self.pretrained.backbone.config)
+        async with self._loading:
+            if not self.vae.bank.has_room_for(config):
+                await self._grow(config, slot)
+            await self._step_over()
+            await _to_its_end(asyncio.to_thread(alone(self.vae.bank.load), slot, config, adapter_set.tensors))
+
+    async def _step_over(self) -> None:
+        """Waits for the step that is on: rows that were given up meanwhile are in it to its end, with their slot."""
+        await self.on_device(lambda: None, deadline_s=_STALLED_S)
+
+    async def _grow(self, config: AdapterConfig, replaced: int) -> None:
+        """Builds a larger bank beside the serving one; decoding drains before it takes over."""
+        old = self.vae.bank
+        kept = [slot for slot, own in enumerate(old.configs) if own is not None and slot != replaced]
+        shape = BankShape.covering([config], self.num_slots).union(old.shape)
+        bank = await asyncio.to_thread(alone(self._moved), old, kept, shape)
+        vae = AdaVAE(self.pretrained.backbone, bank)
+        await self.on_device(lambda: self._take_over(vae), deadline_s=120.0, needs_empty_decode=True)
+        _log.info("bank grown", latent_size=shape.latent_size, adapter_size=shape.adapter_size)
+
+    def _moved(self, old: AdapterBank, kept: Sequence[int], shape: BankShape) -> AdapterBank:
+        bank = self._new_bank(shape)
+        for slot in kept:
+            old.move(slot, bank)
+        return bank
+
+    def _take_over(self, vae: AdaVAE) -> None:
+        self.vae = vae
+        self._scheduler.replace_bank(vae)
+
+    def _teller(self, on_token: OnToken | None, number: int) -> Callable[[int], None] | None:
+        if on_token is None:
+            return None
+        loop = self._loop
+        return lambda token_id: _threadsafe(loop, on_token, number, token_id)
+
+    async def on_device(
+        self, run: Callable[[], Result], deadline_s: float, *, needs_empty_decode: bool = False
+    ) -> Result:
+        """What ``run`` returns on the device thread, between two steps; raises as it does, or as ``encode``."""
+        ticket: Ticket[Result] = self._ticket(1)
+        return (await self._result(ticket, [Call(ticket, run, needs_empty_decode)], deadline_s))[0]
+
+    @contextmanager
+    def room_for(self, num_rows: int) -> Iterator[Room]:
+        """Admits rows that follow later in a request, so that it is refused before its first part is computed.
+
+        Raises:
+            Overloaded: The queue is full.
+            EngineStopped: The device thread is not running.
+        """
+        self.check_room(num_rows)
+        room = Room(num_rows)
+        self._num_promised += num_rows
+        try:
+            yield room
+        finally:
+            self._release(room)
+
+    def _release(self, room: Room) -> None:
+        self._num_promised -= room.num_rows
+        room.num_rows = 0
+
+    def _ticket(self, num_rows: int) -> Ticket[Any]:
+        self._check_ready()
+        return Ticket(num_rows)
+
+    def _check_ready(self) -> None:
+        reason = self.not_ready_reason
+        if reason is not None:
+            raise EngineStopped(f"{reason}: try again in a moment")
+
+    def check_room(self, num_rows: int) -> None:
+        """Refuses a request of so many rows before anything is done for it.
+
+        Raises:
+            Overloaded: The queue is full.
+            EngineStopped: The device thread is not running.
+        """
+        self._check_ready()
+        waiting, limit = self.num_waiting + self._num_promised, self.limits.max_queued_rows
+        if waiting + num_rows > limit:
+            raise Overloaded(
+                f"{waiting} rows are waiting and the request has {num_rows}; the queue takes {limit} "
+                "(ADAVAE_MAX_QUEUED_ROWS): try again later, or with fewer rows",
+                retry_after_s=min(30, 1 + int(waiting / self._rows_per_s)),
+            )
+
+    async def _result(self, ticket: Ticket[Result], work: Sequence[Work], deadline_s: float) -> list[Result]:
+        if not work:
+            return []
+        self._tickets.add(ticket)
+        with self._wake:
+            self._inbox.extend(work)
+            self._wake.notify()
+        self.metrics.queue_rows.set(self.num_waiting)
+        began = monotonic()
+        try:
+            async with asyncio.timeout(deadline_s):
+                results = await ticket.future
+        except TimeoutError:
+            raise DeadlineExceeded(deadline_s) from None
+        finally:
+            ticket.is_abandoned = True
+            self._tickets.discard(ticket)
+            self.metrics.queue_rows.set(self.num_waiting)
+        self._rows_per_s += 0.1 * (len(work) / max(1e-3, monotonic() - began) - self._rows_per_s)
+        return results
+
+    def _run(self, scheduler: Scheduler) -> None:
+        """The device thread."""
+        use_threads(self.limits.threads or available_threads())
+        try:
+            while self._take_inbox(scheduler):
+                self._step_began = monotonic()
+                done = scheduler.step()
+                self._step_began = None
+                if done:
+                    _threadsafe(self._loop, self._deliver, done)
+        except BaseException as exc:
+            _threadsafe(self._loop, self._on_death, exc)
+        else:
+            _threadsafe(self._loop, self._stopped.set)
+
+    def _take_inbox(self, scheduler: Scheduler) -> bool:
+        """Moves what has come in to ``scheduler``, waiting while there is nothing; False at the end."""
+        with self._wake:
+            while not self._inbox and not scheduler.has_work:
+                if self.state is EngineState.STOPPING:
+                    return False
+                self._wake.wait()
+            while self._inbox:
+                scheduler.accept(self._inbox.popleft())
+        return True
+
+    def _deliver(self, done: list[Done]) -> None:
+        self._num_deaths_in_a_row = 0
+        for ticket, number, result in done:
+            ticket.put(number, result)
+
+    def _on_death(self, error: BaseException) -> None:
+        """On the event loop, right after the device thread died."""
+        self._step_began = None
+        is_stopping = self.state is EngineState.STOPPING
+        self.state = EngineState.STOPPED if is_stopping else EngineState.RESTARTING
+        _log.error("device thread died", error=repr(error), exc_info=error)
+        with self._wake:
+            self._inbox.clear()
+        self._fail_all(EngineStopped("the engine failed while it worked on this request and starts again: try again"))
+        if is_stopping:
+            self._stopped.set()
+            return
+        delay_s = _RESTART_DELAYS_S[min(self._num_deaths_in_a_row, len(_RESTART_DELAYS_S) - 1)]
+        self._num_deaths_in_a_row += 1
+        self._loop.call_later(delay_s, self._restart)
+
+    def _restart(self) -> None:
+        if self.state is not EngineState.RESTARTING:
+            return
+        self.metrics.engine_restarts_total.inc()
+        self._scheduler = Scheduler(self.vae, self.limits, self.metrics)
+        self._start_thread()
+        _log.info("device thread started again")
+
+    def _fail_all(self, error: EngineStopped) -> None:
+        for ticket in list(self._tickets):
+            ticket.fail(error)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Waits for ``work``, however often the caller is cancelled: two loads must never write to one slot at once."""
+    task, is_cancelled = asyncio.ensure_future(work), False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            is_cancelled = True
+    error = task.exception()
+    if is_cancelled:
+        raise asyncio.CancelledError
+    if error is not None:
+        raise error
+
+
+def _threadsafe(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:
+    """Calls ``function`` on the event loop; a loop that has closed already has nobody left to tell."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(function, *arguments)

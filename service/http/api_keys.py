@@ -1,0 +1,114 @@
+"""API keys and what each may do. Kept as SHA-256 from the start on, compared in constant time, never logged."""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from starlette.datastructures import Headers
+
+from adavae.service.errors import ServiceError
+from adavae.service.settings import Settings, SettingsError
+
+Scope = Literal["infer", "train", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+_HOW_TO_SEND = "send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """One key's hash and scopes."""
+
+    digest: bytes
+    scopes: frozenset[Scope]
+
+    @property
+    def client_id(self) -> str:
+        """Tells clients apart without telling the key."""
+        return f"key:{self.digest.hex()[:16]}"
+
+
+class ApiKeys:
+    """All keys of this server; none means that everyone who reaches it may do everything."""
+
+    def __init__(self, keys: Iterable[ApiKey]) -> None:
+        self._keys = tuple(keys)
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def authenticate(self, headers: Headers) -> ApiKey:
+        """The key that a request carries.
+
+        Raises:
+            ServiceError: 401, it carries none or an unknown one.
+        """
+        sent = _sent(headers)
+        if sent is None:
+            raise ServiceError(401, "missing_api_key", f"this server wants an API key: {_HOW_TO_SEND}")
+        digest = hashlib.sha256(sent).digest()
+        found = None
+        for key in self._keys:  # all of them, always: how long it takes tells nothing
+            if hmac.compare_digest(digest, key.digest):
+                found = key
+        if found is None:
+            raise ServiceError(401, "wrong_api_key", f"the API key is not one of this server's: {_HOW_TO_SEND}")
+        return found
+
+
+def load_api_keys(settings: Settings) -> ApiKeys:
+    """Keys from ``ADAVAE_API_KEYS`` and from the file.
+
+    Raises:
+        SettingsError: The file cannot be read, a source holds no key, or a scope does not exist. Names no key.
+    """
+    scopes: dict[bytes, frozenset[Scope]] = {}
+    for source, text in _sources(settings):
+        entries = [entry for entry in re.split(r"[\s;]+", text) if entry]
+        if not entries:
+            raise SettingsError(f"{source} holds no key: put 'KEY:infer,train,admin' there, or unset it")
+        for number, entry in enumerate(entries, start=1):
+            digest, own = _parsed(entry, f"key {number} of {source}")
+            scopes[digest] = scopes.get(digest, frozenset()) | own
+    return ApiKeys(ApiKey(digest, own) for digest, own in scopes.items())
+
+
+def _sources(settings: Settings) -> Iterable[tuple[str, str]]:
+    if inline := settings.api_keys.get_secret_value():
+        yield "ADAVAE_API_KEYS", inline
+    if settings.api_keys_file is not None:
+        yield f"ADAVAE_API_KEYS_FILE ({settings.api_keys_file})", _read(settings.api_keys_file)
+
+
+def _read(path: Path) -> str:
+    """The file without its comment lines."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"ADAVAE_API_KEYS_FILE ({path}) cannot be read: {type(exc).__name__}") from exc
+    return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+
+
+def _parsed(entry: str, where: str) -> tuple[bytes, frozenset[Scope]]:
+    key, colon, named = entry.rpartition(":")
+    if not colon:
+        key, named = entry, "infer"
+    if not key:
+        raise SettingsError(f"{where} is empty: write it as KEY:infer,train,admin")
+    own = frozenset(scope for scope in SCOPES if scope in named.split(","))
+    if len(own) != len(set(named.split(","))):
+        raise SettingsError(f"{where} has scopes that do not exist: the scopes are {', '.join(SCOPES)}")
+    return hashlib.sha256(key.encode()).digest(), own
+
+
+def _sent(headers: Headers) -> bytes | None:
+    """The key's bytes as they came."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token.strip():
+        return token.strip().encode("latin-1")
+    own = headers.get("x-api-key", "").strip()
+    return own.encode("latin-1") if own else None

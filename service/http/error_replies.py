@@ -1,0 +1,97 @@
+"""From an exception to its reply: errors of the service and the model, of validation, and of the framework."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from adavae.model.errors import AdaVAEError
+from adavae.service.errors import InvalidRequest, ServiceError, service_error
+from adavae.service.http.replies import error_reply
+
+_LONGEST_SHOWN = 60
+_NO_OBJECT = {"model_type", "model_attributes_type", "dict_type"}
+_CODES = {404: "route_not_found", 405: "method_not_allowed", 413: "body_too_large"}
+
+
+def add_error_replies(app: FastAPI) -> None:
+    """Every kind of error that a route may raise; what is none of them is ``RequestLog``'s."""
+    app.add_exception_handler(AdaVAEError, _reply_to_own)
+    app.add_exception_handler(RequestValidationError, _reply_to_invalid)
+    app.add_exception_handler(HTTPException, _reply_to_http)
+
+
+async def _reply_to_own(_request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, AdaVAEError)
+    return error_reply(service_error(exc))
+
+
+async def _reply_to_invalid(_request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, RequestValidationError)
+    return error_reply(_invalid(exc.errors()[0]))
+
+
+async def _reply_to_http(request: Request, exc: Exception) -> Response:
+    assert isinstance(exc, HTTPException)
+    headers = dict(exc.headers or {})
+    if exc.status_code == 405:
+        headers = {"allow": _allowed(request)}
+    return error_reply(_http_error(request, exc), headers)
+
+
+def _http_error(request: Request, exc: HTTPException) -> ServiceError:
+    status = exc.status_code
+    if status == 400:
+        return ServiceError(
+            400, "malformed_json", "the body cannot be read as JSON: send UTF-8, not compressed, and not nested deeply"
+        )
+    named = f"{request.method[:20]} {request.url.path[:100]}"
+    messages = {
+        404: f"there is no route {named}: GET /docs shows those there are",
+        405: f"{named}: this route takes {_allowed(request)}",
+    }
+    return ServiceError(status, _CODES.get(status, "http_error"), messages.get(status, str(exc.detail)))
+
+
+def _allowed(request: Request) -> str:
+    """Every method of the path; the framework names those of one of its routes only."""
+    path = getattr(request.scope.get("route"), "path", "")
+    return ", ".join(method.upper() for method in request.app.openapi()["paths"].get(path, ("get",)))
+
+
+def _invalid(first: dict[str, Any]) -> ServiceError:
+    """The first thing that is wrong: a client corrects one at a time."""
+    kind, where = first["type"], first["loc"][1:]
+    if kind == "json_invalid":
+        reason = f"{first['ctx']['error']} at character {where[0]}"
+        return ServiceError(400, "malformed_json", f"the body is no JSON: {reason[:200]}")
+    context = first.get("ctx", {})
+    field = _path([*where, context["field"]] if "field" in context else where)
+    reason = "must be a JSON object" if kind in _NO_OBJECT else _lower_first(first["msg"]) + _shown(first)
+    return InvalidRequest(f"{field or 'the body'}: {reason}", param=field or None, code=_code(kind))
+
+
+def _code(kind: str) -> str:
+    return {"missing": "missing_field", "unknown_field": "unknown_field"}.get(kind, "invalid_value")
+
+
+def _path(places: Sequence[int | str]) -> str:
+    """("decoding", "top_p") as decoding.top_p, ("z", 0, 3) as z[0][3]."""
+    return "".join(f"[{place}]" if isinstance(place, int) else f".{place}" for place in places).lstrip(".")
+
+
+def _shown(error: dict[str, Any]) -> str:
+    """The value, where it is short and no text of a user's."""
+    value = error.get("input")
+    if isinstance(value, bool | int | float) and error["type"] != "missing":
+        shown = repr(value) if not isinstance(value, int) or abs(value) < 10**_LONGEST_SHOWN else "a huge number"
+        return f", not {shown}"
+    return ""
+
+
+def _lower_first(text: str) -> str:
+    return text[:1].lower() + text[1:]

@@ -1,0 +1,231 @@
+"""What is in an upload, found out before it is accepted: what cannot be trained on is refused, what is odd is told.
+
+Reading takes several times the memory of the texts. Bytes, lines and the longest line are therefore bounded first, in a
+stream: a file that decompresses to more than that is never read whole.
+"""
+
+import lzma
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import IO, Any
+
+from adavae.model.errors import DatasetError
+from adavae.model.training.corpus import Dataset, read_dataset
+
+CountTokens = Callable[[Sequence[str]], list[int]]
+
+MAX_LINES = 2_000_000
+MAX_LINE_BYTES = 1024**2
+_MEASURED_ROWS = 20_000
+_CHUNK_ROWS, _CHUNK_CHARACTERS = 1000, 2_000_000
+_FEW_ROWS, _FEW_PER_LABEL, _NAMED_LABELS = 100, 5, 5
+_XZ = b"\xfd7zXZ\0"
+_PACKED = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "compressed with gzip",
+    b"BZh": "compressed with bzip2",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+    _XZ: "compressed with xz and not named .xz",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenLengths:
+    """How many tokens texts have, over ``measured_rows`` of them: all, or of very many the longest and some others."""
+
+    measured_rows: int
+    median: int
+    p90: int
+    p99: int
+    longest: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetReport:
+    """What was found.
+
+    Attributes:
+        rows: Texts.
+        blank_lines: Lines between them that were passed over.
+        labels: How many rows carry each label; empty without labels.
+        exact_duplicates: Rows whose text an earlier row has.
+        normalised_duplicates: The same where case and spacing do not count; includes the exact ones.
+        conflicting_texts: Texts, normalised, that carry more than one label.
+        tokens: Lengths of the rows.
+        max_tokens: What the backbone's context leaves for a text.
+        rows_over_max_tokens: Rows that are longer.
+        warnings: What of this is worth a second look, in plain words.
+    """
+
+    rows: int
+    blank_lines: int
+    labels: Mapping[str, int]
+    exact_duplicates: int
+    normalised_duplicates: int
+    conflicting_texts: int
+    tokens: TokenLengths
+    max_tokens: int
+    rows_over_max_tokens: int
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types."""
+        return {**asdict(self), "warnings": list(self.warnings)}
+
+
+def report_on(path: Path, *, count_tokens: CountTokens, max_tokens: int, max_bytes: int) -> DatasetReport:
+    """Checks a data file from end to end.
+
+    Args:
+        path: The file; its ending says how it is read.
+        count_tokens: The number of tokens of each text.
+        max_tokens: What the backbone's context leaves for a text.
+        max_bytes: How large the file may be, decompressed.
+
+    Raises:
+        DatasetError: It cannot be trained on.
+    """
+    _refuse_packed(path)
+    _refuse_too_large(path, max_bytes)
+    dataset = read_dataset(path)
+    labels = Counter(dataset.labels or ())
+    _refuse_single_label(path, labels)
+    groups = _labels_by_text(dataset)
+    if len(groups) < 2:
+        raise DatasetError(f"{path}: all {len(dataset.texts):,} texts are copies of one: add texts that differ from it")
+    counts = _counted(path, dataset, count_tokens, max_tokens)
+    report = DatasetReport(
+        rows=len(dataset.texts),
+        blank_lines=dataset.line_of(len(dataset.texts) - 1) - len(dataset.texts) - _num_header_lines(path),
+        labels=dict(sorted(labels.items())),
+        exact_duplicates=len(dataset.texts) - len(set(dataset.texts)),
+        normalised_duplicates=len(dataset.texts) - len(groups),
+        conflicting_texts=sum(len(own) > 1 for own in groups.values()),
+        tokens=_lengths(counts),
+        max_tokens=max_tokens,
+        rows_over_max_tokens=sum(count > max_tokens for count in counts),
+    )
+    return replace(report, warnings=tuple(_warnings(report)))
+
+
+def _refuse_packed(path: Path) -> None:
+    """Names the usual mistakes, which would otherwise be told as broken text."""
+    with path.open("rb") as file:
+        start = file.read(8)
+    if path.suffix == ".xz":
+        if not start.startswith(_XZ):
+            raise DatasetError(f"{path}: is not compressed with xz: compress it, or take .xz off its name")
+        return
+    for mark, what in _PACKED.items():
+        if start.startswith(mark):
+            raise DatasetError(f"{path}: is {what}: unpack it, or send it as text compressed with xz, named .xz")
+
+
+def _refuse_too_large(path: Path, max_bytes: int) -> None:
+    """Reads the file once, a line at a time."""
+    num_bytes = 0
+    try:
+        with _opened(path) as file:
+            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
+                num_bytes += len(line)
+                if num_bytes > max_bytes:
+                    raise DatasetError(
+                        f"{path}: holds more than {max_bytes:,} bytes (ADAVAE_MAX_UPLOAD_BYTES): split it"
+                    )
+                if len(line) > MAX_LINE_BYTES:
+                    raise DatasetError(
+                        f"{path}:{number}: is longer than {MAX_LINE_BYTES:,} bytes: one text is one line"
+                    )
+                if number > MAX_LINES:
+                    raise DatasetError(f"{path}: has more than {MAX_LINES:,} lines: split it")
+    except (lzma.LZMAError, EOFError) as exc:
+        raise DatasetError(f"{path}: cannot be decompressed ({exc}): compress it again with xz") from exc
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return lzma.open(path, format=lzma.FORMAT_XZ) if path.suffix == ".xz" else path.open("rb")
+
+
+def _num_header_lines(path: Path) -> int:
+    return int(".tsv" in path.suffixes)
+
+
+def _refuse_single_label(path: Path, labels: Mapping[str, int]) -> None:
+    if len(labels) == 1:
+        (name,) = labels
+        raise DatasetError(
+            f"{path}: every text has the label {name!r}, and labels train a head, which needs at least 2: add texts of "
+            "another label, or leave the labels out"
+        )
+
+
+def _labels_by_text(dataset: Dataset) -> dict[str, set[str]]:
+    """The labels that each text has, where case and spacing do not make another text; empty sets without labels."""
+    found: dict[str, set[str]] = {}
+    for row, text in enumerate(dataset.texts):
+        own = found.setdefault(" ".join(text.lower().split()), set())
+        if dataset.labels is not None:
+            own.add(dataset.labels[row])
+    return found
+
+
+def _counted(path: Path, dataset: Dataset, count_tokens: CountTokens, max_tokens: int) -> list[int]:
+    """Numbers of tokens, ascending: of every row that may have too many, and of others up to some thousands.
+
+    A token is at least one byte, so that a text of few bytes fits without being counted.
+    """
+    every = max(1, len(dataset.texts) // _MEASURED_ROWS)
+    chosen = [row for row, text in enumerate(dataset.texts) if row % every == 0 or len(text.encode()) > max_tokens]
+    counts: list[int] = []
+    for rows in _chunks(chosen, dataset.texts):
+        own = count_tokens([dataset.texts[row] for row in rows])
+        if 0 in own:
+            raise DatasetError(f"{path}:{dataset.line_of(rows[own.index(0)])}: has no tokens: remove the line")
+        counts += own
+    return sorted(counts)
+
+
+def _chunks(rows: Sequence[int], texts: Sequence[str]) -> Iterator[list[int]]:
+    """Rows in groups of bounded length, because tokens take many times the memory of their text."""
+    chunk: list[int] = []
+    num_characters = 0
+    for row in rows:
+        chunk.append(row)
+        num_characters += len(texts[row])
+        if len(chunk) == _CHUNK_ROWS or num_characters > _CHUNK_CHARACTERS:
+            yield chunk
+            chunk, num_characters = [], 0
+    if chunk:
+        yield chunk
+
+
+def _lengths(counts: Sequence[int]) -> TokenLengths:
+    def at(share: float) -> int:
+        return counts[min(len(counts) - 1, int(share * len(counts)))]
+
+    return TokenLengths(measured_rows=len(counts), median=at(0.5), p90=at(0.9), p99=at(0.99), longest=counts[-1])
+
+
+def _warnings(report: DatasetReport) -> Iterator[str]:
+    if report.rows < _FEW_ROWS:
+        yield f"there are only {report.rows} texts: a set that is any good takes hundreds, better thousands"
+    if report.blank_lines:
+        yield f"blank lines that were passed over: {report.blank_lines:,}"
+    if report.exact_duplicates:
+        yield f"rows that repeat an earlier one: {report.exact_duplicates:,}; each copy counts in training"
+    if (nearly := report.normalised_duplicates - report.exact_duplicates) > 0:
+        yield f"rows that differ from an earlier one in case or spacing only: {nearly:,}"
+    if report.conflicting_texts:
+        yield f"texts that stand there with different labels: {report.conflicting_texts:,}; a head cannot learn these"
+    rare = {name: count for name, count in report.labels.items() if count < _FEW_PER_LABEL}
+    if rare:
+        named = ", ".join(f"{name!r} ({count})" for name, count in list(rare.items())[:_NAMED_LABELS])
+        yield f"labels with fewer than {_FEW_PER_LABEL} texts: {len(rare)}, as {named}; a head hardly learns these"
+    if report.rows_over_max_tokens:
+        yield (
+            f"rows with more than {report.max_tokens:,} tokens, which is what the backbone takes: "
+            f"{report.rows_over_max_tokens:,} of {report.rows:,}, the longest has {report.tokens.longest:,}; training "
+            "uses their beginning only"
+        )

@@ -1,0 +1,74 @@
+"""An upload as it comes in: its name, judged before anything is read, and its bytes, counted and written in blocks."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from adavae.service.errors import InvalidRequest, ServiceError
+
+PURPOSE = "fine-tune"
+MAX_NAME_CHARACTERS = 255
+
+_ENDING = re.compile(r"\.(jsonl|tsv|txt)(\.xz)?\Z")
+_BLOCK_BYTES = 1024**2
+
+
+def checked_name(filename: str) -> str:
+    """The name of the client's file without its folders.
+
+    Raises:
+        InvalidRequest: It is empty, too long, cannot be shown, or does not say what kind of data this is.
+    """
+    name = re.split(r"[/\\]", filename)[-1]
+    problem = None
+    if not 1 <= len(name) <= MAX_NAME_CHARACTERS:
+        problem = f"the file's name has {len(name)} characters, must have 1 to {MAX_NAME_CHARACTERS}: rename it"
+    elif not name.isprintable():
+        problem = f"the file's name is {name[:100]!r}, with characters that cannot be shown: rename it"
+    elif not ending_of(name):
+        problem = (
+            f"the file's name is {name[:100]!r}, must end in .jsonl, .tsv or .txt, also with .xz: the ending says how "
+            "the file is read"
+        )
+    if problem is not None:
+        raise InvalidRequest(problem, param="file", code="invalid_filename")
+    return name
+
+
+def ending_of(name: str) -> str:
+    """The ending that the content is stored and read with; empty where ``name`` has another."""
+    found = _ENDING.search(name.lower())
+    return found[0] if found else ""
+
+
+class Upload:
+    """Collects pieces into blocks that are worth a write; counts and digests them."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        self._path, self._max_bytes = path, max_bytes
+        self._block = bytearray()
+        self.num_bytes, self.digest = 0, hashlib.sha256()
+
+    def take(self, piece: bytes) -> None:
+        """Raises ServiceError (413) where there are too many bytes by now."""
+        self._block += piece
+        self.num_bytes += len(piece)
+        if self.num_bytes > self._max_bytes:
+            raise ServiceError(
+                413,
+                "file_too_large",
+                f"the file has more than {self._max_bytes} bytes, which is the limit (ADAVAE_MAX_UPLOAD_BYTES): split "
+                "it, or compress it with xz",
+                param="file",
+            )
+
+    @property
+    def has_block(self) -> bool:
+        return len(self._block) >= _BLOCK_BYTES
+
+    def write(self) -> None:
+        """Writes what was taken since the last time; waits for the disk."""
+        with self._path.open("ab") as file:
+            file.write(self._block)
+        self.digest.update(self._block)
+        self._block.clear()

@@ -1,0 +1,120 @@
+"""The files of one attempt: its own directory, begun with the newest checkpoint of those before it.
+
+    attempts/<n>/checkpoints/     hard links to what attempt n-1 had last, then its own
+    attempts/<n>/metrics.jsonl    a copy, then its own lines
+    attempts/<n>/lease.json       who works on it; its time of change is the last sign of life
+    attempts/<n>/progress.json    the newest figures
+
+An attempt writes into no other's directory, so that one which goes on after it lost its job disturbs nobody.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from adavae.model.storage.atomic import remove_leftovers, write_atomically
+
+_CHECKPOINT = re.compile(r"step-(\d{9})\.safetensors")
+_CHECKPOINTS, _METRICS, _PROGRESS = "checkpoints", "metrics.jsonl", "progress.json"
+
+
+def attempt_directory(job_directory: Path, attempt: int) -> Path:
+    return job_directory / "attempts" / str(attempt)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a worker last said of its attempt; ``estimated_finish`` in seconds since 1970."""
+
+    figures: Mapping[str, Any]
+    estimated_finish: int
+
+
+def write_progress(directory: Path, progress: Progress) -> None:
+    """Replaces an attempt's figures; they need not survive a power cut, so nobody waits for the disk."""
+    temporary = directory / ".writing-progress"
+    temporary.write_text(json.dumps(asdict(progress)), encoding="utf-8")
+    temporary.replace(directory / _PROGRESS)
+
+
+def read_progress(directory: Path) -> Progress | None:
+    """None before the first figures."""
+    try:
+        return Progress(**json.loads((directory / _PROGRESS).read_bytes()))
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+
+
+def newest_step(job_directory: Path) -> int:
+    """How far any attempt's checkpoints go, by their names; -1 where there is none."""
+    return max((_step(path) for _, path in _checkpoints(job_directory)), default=-1)
+
+
+def inherit(job_directory: Path, attempt: int, newest_whole: Callable[[Path], Path | None]) -> Path | None:
+    """Begins an attempt's directory with the newest whole checkpoint of those before it, and its metrics.
+
+    Of attempts before that, the checkpoints go.
+
+    Args:
+        job_directory: Of the job.
+        attempt: The number of the new one.
+        newest_whole: Finds the newest undamaged checkpoint in a directory of them.
+
+    Returns:
+        The checkpoint that the attempt goes on from; None where there is none.
+    """
+    own = attempt_directory(job_directory, attempt)
+    own.mkdir(parents=True, exist_ok=True)
+    for earlier in range(attempt - 1, 0, -1):
+        directory = attempt_directory(job_directory, earlier)
+        checkpoint = newest_whole(directory / _CHECKPOINTS)
+        if checkpoint is None:
+            continue
+        if (directory / _METRICS).is_file():
+            write_atomically(own / _METRICS, (directory / _METRICS).read_bytes())
+        (own / _CHECKPOINTS).mkdir(exist_ok=True)
+        _link(checkpoint, own / _CHECKPOINTS / checkpoint.name)
+        for older in range(earlier - 1, 0, -1):
+            shutil.rmtree(attempt_directory(job_directory, older) / _CHECKPOINTS, ignore_errors=True)
+        return checkpoint
+    return None
+
+
+def discard_checkpoints(job_directory: Path) -> None:
+    """Makes room when a job is finished: its attempts keep their metrics only."""
+    remove_leftovers(job_directory)
+    for directory in _attempts(job_directory):
+        remove_leftovers(directory)
+        shutil.rmtree(directory / _CHECKPOINTS, ignore_errors=True)
+
+
+def _link(source: Path, destination: Path) -> None:
+    """A second name for a file that is never changed in place; a copy where the disk has no hard links."""
+    try:
+        os.link(source, destination)
+    except FileExistsError:
+        return
+    except OSError:
+        write_atomically(destination, source.read_bytes())
+
+
+def _attempts(job_directory: Path) -> list[Path]:
+    directory = job_directory / "attempts"
+    return [path for path in directory.iterdir() if path.is_dir()] if directory.is_dir() else []
+
+
+def _checkpoints(job_directory: Path) -> Iterator[tuple[Path, Path]]:
+    for directory in _attempts(job_directory):
+        checkpoints = directory / _CHECKPOINTS
+        if checkpoints.is_dir():
+            yield from ((directory, path) for path in checkpoints.iterdir() if _CHECKPOINT.fullmatch(path.name))
+
+
+def _step(path: Path) -> int:
+    match = _CHECKPOINT.fullmatch(path.name)
+    return int(match[1]) if match else -1

@@ -1,0 +1,294 @@
+"""Who works on a job: claims, leases, and changes that only the newest claim may make.
+
+    queued --claim--> running --succeeded | failed | cancelled | paused | handed back (queued)
+    running, without a sign of life for ``lease_s`` --claim--> running, with the next attempt number
+
+The attempt number is the fencing token: it is checked under the job's lock at every change of the record, publication
+included, so that a worker which was frozen and goes on later changes nothing. What workers do all the time (signs of
+life, figures) goes into their attempt's own files, without the lock: frozen, they should not be holding it.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from adavae.model.errors import AdaVAEError
+from adavae.model.storage.atomic import write_atomically
+from adavae.service.jobs.records.attempt_files import Progress, attempt_directory, newest_step, write_progress
+from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
+from adavae.service.jobs.records.job_errors import ClaimLost
+from adavae.service.jobs.records.job_store import JobRecord, JobStore
+
+MAX_CRASHES = 3  # of the training process, without a newer checkpoint in between
+MAX_LOST_WORKERS = 10  # which died, froze or were killed, likewise
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to work on a job until somebody takes it over.
+
+    Attributes:
+        attempt: The fencing token.
+        directory: What this attempt writes into.
+    """
+
+    job_id: str
+    attempt: int
+    worker: str
+    directory: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """A running job's last sign of life; whoever sees the same one for ``lease_s`` may take the job over."""
+
+    attempt: int
+    renewed_ns: int
+
+
+class Claims:
+    """Every change that workers make to jobs."""
+
+    def __init__(self, store: JobStore, adapters: Path) -> None:
+        """``adapters`` is where sets are published."""
+        self.store, self._adapters = store, adapters
+
+    def claim(self, job_id: str, worker: str, *, abandoned: Lease | None = None) -> Claim | None:
+        """Takes a job up.
+
+        Args:
+            job_id: Of a queued job, or of a running one whose worker seems to be gone.
+            worker: Who takes it.
+            abandoned: The lease that has not been renewed; for a running job.
+
+        Returns:
+            None where somebody else was faster, where the lease was renewed after all, or where the job needed an end
+            and no more work: its set was in place already, it was to be cancelled, or it has failed too often.
+        """
+        with self.store.changing(job_id) as record:
+            if abandoned is not None and not self._settled(record, abandoned):
+                return None
+            if record.job.status is not (JobStatus.QUEUED if abandoned is None else JobStatus.RUNNING):
+                return None
+            return _begun(record, worker)
+
+    def settle(self, job_id: str, abandoned: Lease) -> None:
+        """Ends an abandoned job that needs no more work; any other stays as it is."""
+        with self.store.changing(job_id) as record:
+            if _is_due(record.job):
+                self._settled(record, abandoned, counts=False)
+
+    def lease(self, job: Job) -> Lease:
+        """The last sign of life of a running job."""
+        path = attempt_directory(self.store.directory(job.id), job.attempt) / "lease.json"
+        try:
+            return Lease(job.attempt, path.stat().st_mtime_ns)
+        except FileNotFoundError:
+            return Lease(job.attempt, 0)
+
+    def renew(self, claim: Claim) -> Job:
+        """Gives a sign of life, and looks at the job; raises ClaimLost. Needs neither lock nor room on the disk."""
+        os.utime(claim.directory / "lease.json")
+        return self._checked(claim, self.store.get(claim.job_id))
+
+    def report(self, claim: Claim, message: str) -> None:
+        """Tells something of the attempt; raises ClaimLost."""
+        record = JobRecord(self._checked(claim, self.store.get(claim.job_id)), self.store.directory(claim.job_id))
+        record.tell(message)
+
+    def report_progress(self, claim: Claim, figures: Mapping[str, Any], *, is_event: bool) -> None:
+        """Leaves the newest figures beside the record, and in the history where they are an event; raises ClaimLost.
+
+        Without the lock: what is written is the attempt's own, and readers pass over what comes too late.
+        """
+        record = JobRecord(self._checked(claim, self.store.get(claim.job_id)), self.store.directory(claim.job_id))
+        write_progress(claim.directory, Progress(figures, int(time.time() + figures.get("eta_s", 0))))
+        if is_event:
+            _tell_progress(record, figures)
+
+    @contextmanager
+    def publishing(
+        self, claim: Claim, version: str, *, last_progress: Mapping[str, Any] | None = None
+    ) -> Iterator[None]:
+        """Holds the job while its adapter set is put in place, and ends it as succeeded.
+
+        A crash inside is decided by whoever takes the job up next: by whether the set is in place.
+
+        Raises:
+            ClaimLost: Somebody else has the job, or its user has asked to cancel or pause it.
+        """
+        with self._own(claim) as record:
+            if record.job.wish is not None:
+                raise ClaimLost(f"{claim.job_id} is not published: its user has asked to {record.job.wish} it")
+            if last_progress is not None and _is_newer(last_progress, record.job.progress):
+                _tell_progress(record, last_progress)
+                record.save(progress=last_progress)
+            record.save(publishing=version)
+            try:
+                yield
+            except BaseException:
+                if not self._is_in_place(record.job):
+                    with suppress(AdaVAEError, OSError):
+                        record.save(publishing=None)
+                raise
+            self._succeed(record)
+
+    def fail(self, claim: Claim, error: JobError) -> None:
+        """Ends the job; raises ClaimLost."""
+        with self._own(claim) as record:
+            if not _wish_fulfilled(record):
+                _failed(record, error)
+
+    def stopped(self, claim: Claim) -> Job:
+        """The training process has ended as it was asked to: cancelled, paused, or handed back to the queue.
+
+        Raises:
+            ClaimLost: Somebody else has the job.
+        """
+        with self._own(claim) as record:
+            if not _wish_fulfilled(record):
+                record.tell("The worker has stopped: the job is queued again and goes on from its checkpoint")
+                record.save(status=JobStatus.QUEUED)
+            return record.job
+
+    def crashed(self, claim: Claim, error: JobError) -> Job:
+        """The training process has ended as it should not: queued again, or failed after ``MAX_CRASHES``.
+
+        Raises:
+            ClaimLost: Somebody else has the job.
+        """
+        with self._own(claim) as record:
+            if _wish_fulfilled(record):
+                return record.job
+            num_crashes = _count(record.directory, "crashes")
+            if num_crashes >= MAX_CRASHES:
+                _failed(record, error)
+            else:
+                setback = f"Attempt {claim.attempt} failed ({num_crashes} of {MAX_CRASHES} without progress)"
+                record.tell(f"{setback}: {error.message}", level="warn", data={"code": error.code})
+                record.save(status=JobStatus.QUEUED)
+            return record.job
+
+    @contextmanager
+    def _own(self, claim: Claim) -> Iterator[JobRecord]:
+        """The record, if the claim is still the newest and its set not in place yet; raises ClaimLost."""
+        with self.store.changing(claim.job_id) as record:
+            job = record.job
+            if job.status is JobStatus.RUNNING and self._is_in_place(job):
+                job = self._succeed(record)
+            self._checked(claim, job)
+            yield record
+
+    def _checked(self, claim: Claim, job: Job) -> Job:
+        """The job, if it is the claim's; raises ClaimLost."""
+        if job.attempt != claim.attempt or job.status is not JobStatus.RUNNING:
+            raise ClaimLost(
+                f"attempt {claim.attempt} of {job.id} counts no more: the job is {job.status} in attempt {job.attempt}"
+            )
+        return job
+
+    def _settled(self, record: JobRecord, abandoned: Lease, *, counts: bool = True) -> bool:
+        """Whether an abandoned job still needs work, after giving it the end that its worker could not."""
+        job = record.job
+        if job.status is not JobStatus.RUNNING or self.lease(job) != abandoned:
+            return False
+        if self._is_in_place(job):
+            self._succeed(record)
+            return False
+        if _wish_fulfilled(record):
+            return False
+        if counts and _count(record.directory, "lost_workers") >= MAX_LOST_WORKERS:
+            message = (
+                f"{MAX_LOST_WORKERS} workers in a row died while training this job, none got on: as happens when the "
+                "machine has too little memory for it; choose a smaller batch_size"
+            )
+            _failed(record, JobError(code="worker_lost", message=message))
+            return False
+        return True
+
+    def _is_in_place(self, job: Job) -> bool:
+        """Whether the set that was being published when somebody last had the job's lock is there."""
+        return job.publishing is not None and self._manifest_path(job).is_file()
+
+    def _succeed(self, record: JobRecord) -> Job:
+        job = record.job
+        manifest = json.loads(self._manifest_path(job).read_bytes())
+        adapter = f"{job.adapter_name}@{job.publishing}"
+        return record.save(
+            status=JobStatus.SUCCEEDED,
+            finished_at=int(time.time()),
+            estimated_finish=None,
+            wish=None,
+            adapter=adapter,
+            metrics=manifest["metrics"],
+            trained_tokens=manifest["training"].get("trained_tokens"),
+        )
+
+    def _manifest_path(self, job: Job) -> Path:
+        return self._adapters / job.adapter_name / str(job.publishing) / "manifest.json"
+
+
+def _begun(record: JobRecord, worker: str) -> Claim:
+    """The next attempt: its lease is there before the record names it, and its history begins after that."""
+    job, number = record.job, record.job.attempt + 1
+    directory = attempt_directory(record.directory, number)
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(directory / "lease.json", json.dumps({"attempt": number, "worker": worker}).encode())
+    record.save(
+        status=JobStatus.RUNNING, attempt=number, publishing=None, started_at=job.started_at or int(time.time())
+    )
+    record.tell(f"Attempt {number} begins", data={"attempt": number})
+    return Claim(job.id, number, worker, directory)
+
+
+def _is_due(job: Job) -> bool:
+    """Whether an abandoned job may need an end rather than work."""
+    return job.wish is not None or job.publishing is not None
+
+
+def _wish_fulfilled(record: JobRecord) -> bool:
+    """Does what the user has asked for, now that nobody works on the job; False where that is nothing."""
+    if record.job.wish is Wish.CANCEL:
+        record.save(status=JobStatus.CANCELLED, wish=None, finished_at=int(time.time()), estimated_finish=None)
+    elif record.job.wish is Wish.PAUSE:
+        record.tell("The job is paused; its checkpoint is kept")
+        record.save(status=JobStatus.PAUSED, wish=None, estimated_finish=None)
+    else:
+        return False
+    return True
+
+
+def _failed(record: JobRecord, error: JobError) -> None:
+    record.save(status=JobStatus.FAILED, error=error, finished_at=int(time.time()), estimated_finish=None)
+
+
+def _tell_progress(record: JobRecord, figures: Mapping[str, Any]) -> None:
+    message = f"Step {figures['step']}/{figures['total_steps']}: {_shown(figures)}"
+    record.tell(message, kind="metrics", data=figures)
+
+
+def _shown(figures: Mapping[str, Any]) -> str:
+    names = {"loss": "training loss", "validation_loss": "validation loss"}
+    return ", ".join(f"{title}={figures[key]:.3f}" for key, title in names.items() if figures.get(key) is not None)
+
+
+def _is_newer(figures: Mapping[str, Any], known: Mapping[str, Any] | None) -> bool:
+    return known is None or bool(known["step"] < figures["step"])
+
+
+def _count(job_directory: Path, what: Literal["crashes", "lost_workers"]) -> int:
+    """One more of ``what`` since the newest checkpoint became newer; kept beside the record."""
+    path, step = job_directory / "setbacks.json", newest_step(job_directory)
+    try:
+        known = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        known = {}
+    counts: dict[str, int] = known if known.get("step") == step else {"step": step}
+    counts[what] = counts.get(what, 0) + 1
+    write_atomically(path, json.dumps(counts).encode())
+    return counts[what]

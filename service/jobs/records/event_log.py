@@ -1,0 +1,143 @@
+"""A job's history: one JSON object a line, appended by anybody at any time, told in order to whoever reads.
+
+Nobody holds a lock for an append, or a worker that is frozen in the middle of one would stop its job for good. So an
+event's number is its place in the file, a line that a crash or a full disk tore off is passed over, and so is what an
+attempt says after a later one has begun, or after the job's end.
+"""
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from adavae.service.jobs.records.job import JobEvent
+
+_PREFIX = "ftevent-"
+_LONGEST_MESSAGE = 2000
+
+Level = Literal["info", "warn", "error"]
+Kind = Literal["message", "metrics"]
+
+
+class EventLog:
+    """The history of one job."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def append(
+        self,
+        level: Level,
+        message: str,
+        *,
+        attempt: int = 0,
+        kind: Kind = "message",
+        data: Mapping[str, Any] | None = None,
+        ending: int | None = None,
+    ) -> None:
+        """Adds an event.
+
+        Args:
+            level: How bad it is.
+            message: For people; what is longer than 2,000 characters is cut.
+            attempt: Whose event it is.
+            kind: Messages are on the disk when this returns, metrics soon after.
+            data: What the message is about, or the figures.
+            ending: Which of the job's last events this is, from 0.
+
+        Raises:
+            OSError: The disk took no more.
+        """
+        event = {
+            "created_at": int(time.time()),
+            "level": level,
+            "type": kind,
+            "message": message[:_LONGEST_MESSAGE],
+            "data": data or {},
+        }
+        about = {"attempt": attempt} if ending is None else {"attempt": attempt, "ending": ending}
+        line = (json.dumps({**about, "event": event}) + "\n").encode()
+        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        try:
+            _write_line(descriptor, line)
+            if kind == "message":
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def events(self) -> list[JobEvent]:
+        """All of it, oldest first."""
+        return EventReader(self._path).read()
+
+
+@dataclass(slots=True)
+class EventReader:
+    """Reads a history from its beginning, and later what has come since."""
+
+    path: Path
+    _position: int = field(default=0, init=False)
+    _number: int = field(default=0, init=False)
+    _attempt: int = field(default=0, init=False)
+    _num_endings: int = field(default=0, init=False)
+
+    @property
+    def num_endings(self) -> int:
+        """How many of the job's last events it has told."""
+        return self._num_endings
+
+    def read(self) -> list[JobEvent]:
+        """Every event since the last call, oldest first."""
+        try:
+            file = self.path.open("rb")
+        except FileNotFoundError:
+            return []
+        with closing(file):
+            file.seek(self._position)
+            content = file.read()
+        whole = content[: content.rfind(b"\n") + 1]
+        self._position += len(whole)
+        return [event for line in whole.splitlines() if (event := self._told(line)) is not None]
+
+    def end(self, level: Level, message: str, data: Mapping[str, Any], created_at: int) -> JobEvent:
+        """The next of the job's last events, where a crash kept it out of the file."""
+        self._number, self._num_endings = self._number + 1, self._num_endings + 1
+        return JobEvent(
+            id=event_id(self._number), created_at=created_at, level=level, type="message", message=message, data=data
+        )
+
+    def _told(self, line: bytes) -> JobEvent | None:
+        """The event of a line; None for a torn one, and for one that comes too late to count."""
+        try:
+            values = json.loads(line)
+            attempt, ending = int(values["attempt"]), values.get("ending")
+            event = JobEvent(id=event_id(self._number + 1), **values["event"])
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return None
+        if attempt < self._attempt or (self._num_endings if ending is None else ending != self._num_endings):
+            return None
+        self._number, self._attempt = self._number + 1, attempt
+        self._num_endings += ending is not None
+        return event
+
+
+def event_id(number: int) -> str:
+    return f"{_PREFIX}{number:09d}"
+
+
+def event_number(event: str) -> int | None:
+    """The number in an event's id; None where it is no such id."""
+    digits = event.removeprefix(_PREFIX)
+    return int(digits) if event.startswith(_PREFIX) and digits.isascii() and digits.isdigit() else None
+
+
+def _write_line(descriptor: int, line: bytes) -> None:
+    """In one write, which no other's comes between; on a line of its own, whatever was torn off before it."""
+    size = os.fstat(descriptor).st_size
+    if size and os.pread(descriptor, 1, size - 1) != b"\n":
+        line = b"\n" + line
+    if (written := os.write(descriptor, line)) < len(line):
+        os.write(descriptor, line[written:])  # where the disk is full this raises

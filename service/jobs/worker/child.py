@@ -1,0 +1,184 @@
+"""The training process of one attempt: ``python -m adavae.service.jobs.worker.child``; a worker talks to it over pipes.
+
+It reads an order and commands from standard input, tells what happens on standard output, and ends the job itself when
+its set is in place, under the job's lock. When standard input closes the worker is gone, and the process ends at once.
+"""
+
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from io import RawIOBase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from adavae.model.errors import TrainingInterrupted
+from adavae.service.jobs.records.attempt_files import attempt_directory, inherit
+from adavae.service.jobs.records.claims import Claim, Claims
+from adavae.service.jobs.records.job import Job, JobError
+from adavae.service.jobs.records.job_errors import ClaimLost
+from adavae.service.jobs.records.job_store import JobStore
+from adavae.service.jobs.worker.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
+from adavae.service.jobs.worker.failures import failure_of
+from adavae.service.jobs.worker.verdict import NotWorthPublishing, judge
+from adavae.service.settings import Settings, let_threads_wait_briefly
+
+if TYPE_CHECKING:
+    from adavae.model.storage.adapter_set import Manifest
+    from adavae.model.training.progress import Progress
+    from adavae.model.training.run import TrainingRequest
+
+
+def main() -> None:
+    """Carries out one order and ends the process with one of the codes of ``child_protocol``."""
+    voice = Voice(_private_stdout())
+    commands = os.fdopen(os.dup(0), "rb", buffering=0)  # without a buffer there is no lock to be held at exit
+    line = commands.readline()
+    if not line:
+        sys.exit(ORPHANED)
+    order, should_stop = Order.from_line(line), threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: should_stop.set())
+    threading.Thread(target=_obey, args=(commands, should_stop), daemon=True).start()
+    os.nice(order.niceness)
+    let_threads_wait_briefly()
+    sys.exit(carry_out(order, voice, should_stop))
+
+
+class Voice:
+    """What the worker hears; the last figures are kept, for they may have to go into the record with the set."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.last_progress: dict[str, Any] | None = None
+
+    def say(self, kind: str, **values: Any) -> None:
+        try:
+            self._stream.write(Line(kind, values).encode())
+            self._stream.flush()
+        except BrokenPipeError:
+            os._exit(ORPHANED)
+
+    def on_progress(self, progress: "Progress") -> None:
+        self.last_progress = {"stage": "training", **asdict(progress)}
+        self.say("progress", **self.last_progress)
+
+
+def carry_out(order: Order, voice: Voice, should_stop: threading.Event) -> int:
+    """Trains, and tells why not where that fails: the one place that every error ends in.
+
+    Returns:
+        The exit code.
+    """
+    settings = Settings(**order.settings)
+    try:
+        _train(order, settings, voice, should_stop)
+    except TrainingInterrupted:
+        return STOPPED
+    except ClaimLost:
+        return STOPPED if should_stop.is_set() else SUPERSEDED
+    except Exception as exc:
+        failure = failure_of(exc, _not_for_clients(order, settings))
+        if failure.error.code == "internal_error":  # without its message, which could hold texts
+            sys.stderr.write("".join(traceback.format_tb(exc.__traceback__)) + f"{type(exc).__name__}\n")
+        voice.say("failure", **asdict(failure.error), is_final=failure.is_final)
+        return FAILED
+    return DONE
+
+
+def _train(order: Order, settings: Settings, voice: Voice, should_stop: threading.Event) -> None:
+    from adavae.model.training.checkpoint import latest_checkpoint
+    from adavae.model.training.run import train_adapter_set
+    from adavae.service.loading import load_pretrained
+
+    store = JobStore(settings.jobs)
+    job, directory = store.get(order.job_id), store.directory(order.job_id)
+    claim = Claim(order.job_id, order.attempt, order.worker, attempt_directory(directory, order.attempt))
+    pretrained = load_pretrained(settings, None)
+    _refuse_other_backbone(job, pretrained.digest)
+    checkpoint = inherit(directory, order.attempt, latest_checkpoint)
+    voice.say("started", step=int(checkpoint.stem.removeprefix("step-")) if checkpoint is not None else 0)
+
+    @contextmanager
+    def publishing(manifest: "Manifest") -> Iterator[None]:
+        judge(manifest.metrics, manifest.config.labels)
+        claims = Claims(store, settings.own_adapters)
+        with claims.publishing(claim, manifest.version, last_progress=voice.last_progress):
+            yield
+
+    def on_evaluation(stage: str, done: int, total: int) -> None:
+        voice.say("measuring", stage=stage, done=done, total=total)
+        if should_stop.is_set():
+            raise TrainingInterrupted("stopped while measuring the trained set; checkpoint kept")
+
+    train_adapter_set(
+        _request(order, job, settings),
+        pretrained,
+        directory=claim.directory,
+        destination=settings.own_adapters,
+        resume=True,
+        on_progress=voice.on_progress,
+        on_evaluation=on_evaluation,
+        should_stop=should_stop.is_set,
+        publishing=publishing,
+    )
+
+
+def _request(order: Order, job: Job, settings: Settings) -> "TrainingRequest":
+    from adavae.model.training.config import TrainingConfig
+    from adavae.model.training.run import TrainingRequest
+    from adavae.service.loading import open_store
+
+    config = TrainingConfig.from_dict(job.config)
+    return TrainingRequest(
+        name=job.adapter_name,
+        data=Path(order.training_file),
+        validation=Path(order.validation_file) if order.validation_file is not None else None,
+        config=config,
+        truncate=True,
+        initial=open_store(settings).read(config.init_from) if config.init_from is not None else None,
+        command=f"fine-tuning job {job.id}",
+        source=job.report.get("training_file", {}).get("filename"),
+    )
+
+
+def _refuse_other_backbone(job: Job, digest: str) -> None:
+    if job.backbone_digest != digest:
+        message = (
+            f"the job is for backbone {job.backbone_digest[:12]}, the worker has {digest[:12]}: give worker and "
+            "service the same ADAVAE_BACKBONE and create the job again"
+        )
+        raise NotWorthPublishing(JobError(code="backbone_mismatch", message=message, param="model"))
+
+
+def _not_for_clients(order: Order, settings: Settings) -> dict[str, str]:
+    """Places on this machine, and what stands for them in a message."""
+    held_back = {order.validation_file: "validation_file"} if order.validation_file is not None else {}
+    return {
+        order.training_file: "training_file",
+        **held_back,
+        settings.backbone_source: "the backbone",
+        f"{settings.data}{os.sep}": "",
+        f"{settings.weights}{os.sep}": "",
+    }
+
+
+def _private_stdout() -> BinaryIO:
+    """Standard output for our lines alone: what libraries print goes to standard error."""
+    own = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return own
+
+
+def _obey(commands: RawIOBase, should_stop: threading.Event) -> None:
+    for command in commands:
+        if command == STOP:
+            should_stop.set()
+    os._exit(ORPHANED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""What went wrong in a training process: a code and a message for the job's owner, and whether trying again helps."""
+
+import errno
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from adavae.model.errors import (
+    AdapterSetMismatch,
+    AdapterSetNotFound,
+    AdaVAEError,
+    BackboneNotFound,
+    CheckpointMismatch,
+    ConfigError,
+    DatasetError,
+    SequenceTooLong,
+    StorageFull,
+    TrainingDiverged,
+    WeightsCorrupted,
+)
+from adavae.service.jobs.records.job import JobError
+from adavae.service.jobs.worker.verdict import NotWorthPublishing
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an attempt ended.
+
+    Attributes:
+        is_final: The next attempt would end the same way.
+    """
+
+    error: JobError
+    is_final: bool
+
+
+_TABLE: Mapping[type[AdaVAEError], tuple[str, str | None, bool]] = {
+    DatasetError: ("invalid_training_file", "training_file", True),
+    SequenceTooLong: ("invalid_training_file", "training_file", True),
+    ConfigError: ("invalid_hyperparameters", "hyperparameters", True),
+    AdapterSetMismatch: ("adapter_mismatch", "hyperparameters", True),
+    AdapterSetNotFound: ("adapter_not_found", "hyperparameters", True),
+    TrainingDiverged: ("training_diverged", "hyperparameters.learning_rate", True),
+    CheckpointMismatch: ("checkpoint_mismatch", None, True),
+    BackboneNotFound: ("backbone_unavailable", "model", False),
+    WeightsCorrupted: ("backbone_unavailable", "model", False),
+    StorageFull: ("storage_full", None, False),
+}
+
+
+def failure_of(error: Exception, hidden: Mapping[str, str]) -> Failure:
+    """What an exception means for the job.
+
+    Args:
+        error: Ended the attempt.
+        hidden: What must not be shown, such as the server's directories, and what stands for it.
+    """
+    if isinstance(error, NotWorthPublishing):
+        return Failure(error.error, is_final=True)
+    for kind, (code, param, is_final) in _TABLE.items():
+        if isinstance(error, kind):
+            return Failure(JobError(code=code, message=_without(str(error), hidden), param=param), is_final)
+    if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
+        return Failure(out_of_memory("memory ran out"), is_final=False)
+    if isinstance(error, OSError) and error.errno in _FULL:
+        message = f"the disk took no more ({error.strerror}): make room on the volume"
+        return Failure(JobError(code="storage_full", message=message), is_final=False)
+    message = f"the training process failed ({type(error).__name__}): the worker's log says where"
+    return Failure(JobError(code="internal_error", message=message), is_final=False)
+
+
+def out_of_memory(what: str) -> JobError:
+    message = f"{what}: choose a smaller batch_size, shorter texts, or a machine with more memory"
+    return JobError(code="out_of_memory", message=message, param="hyperparameters.batch_size")
+
+
+def killed(signal_number: int) -> JobError:
+    """The process was ended by a signal that was not ours."""
+    if signal_number == 9:
+        return out_of_memory("the training process was killed (signal 9), as happens when memory runs out")
+    message = f"the training process was ended by signal {signal_number}: the worker's log says more"
+    return JobError(code="process_killed", message=message)
+
+
+def _without(message: str, hidden: Mapping[str, str]) -> str:
+    for text, replacement in hidden.items():
+        message = message.replace(text, replacement)
+    return message

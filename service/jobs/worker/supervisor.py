@@ -1,0 +1,272 @@
+"""One attempt at a job, from its claim to its end: a training process started, watched, listened to, and judged.
+
+child's lines -> history and record      every ``lease_s`` / 4 -> lease renewed
+a wish to cancel -> child killed         a wish to pause, or the worker stops -> child told to stop
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from adavae.model.errors import AdaVAEError
+from adavae.service.jobs.records.claims import Claim, Claims
+from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
+from adavae.service.jobs.records.job_errors import ClaimLost
+from adavae.service.jobs.worker.child_process import COMMAND, ChildProcess
+from adavae.service.jobs.worker.child_protocol import DONE, FAILED, SETTINGS, STOPPED, SUPERSEDED, Line, Order
+from adavae.service.jobs.worker.failures import Failure, killed
+from adavae.service.jobs.worker.training_metrics import TrainingMetrics
+from adavae.service.settings import Settings
+
+_POLL_S = 0.25
+_RECORD_EVERY_S = 1.0  # of measuring, which tells more often than anybody reads
+_log = structlog.get_logger("adavae.jobs")
+
+
+class FilePaths(Protocol):
+    """Where uploaded data is: ``FileStore`` knows."""
+
+    def path_of(self, file_id: str) -> Path: ...
+
+
+class Outcome(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    PAUSED = "paused"
+    HANDED_BACK = "handed_back"
+    CRASHED = "crashed"
+    SUPERSEDED = "superseded"
+
+
+class Supervisor:
+    """Runs attempts, one at a time."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        claims: Claims,
+        files: FilePaths,
+        metrics: TrainingMetrics,
+        *,
+        niceness: int = 0,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._settings, self._claims, self._files, self._metrics = settings, claims, files, metrics
+        self._niceness, self._command = niceness, command
+
+    async def run(self, claim: Claim, stopping: asyncio.Event) -> Outcome:
+        """Works on a claimed job until it ends, is taken away, or ``stopping`` is set and its process has stopped."""
+        log = _log.bind(job=claim.job_id, attempt=claim.attempt)
+        log.info("attempt_begins")
+        try:
+            outcome = await self._attempt(claim, stopping)
+        except ClaimLost as exc:
+            log.warning("attempt_superseded", reason=str(exc))
+            outcome = Outcome.SUPERSEDED
+        self._metrics.attempts_total.labels(outcome=str(outcome)).inc()
+        self._metrics.set_idle()
+        log.info("attempt_ended", outcome=str(outcome))
+        return outcome
+
+    async def _attempt(self, claim: Claim, stopping: asyncio.Event) -> Outcome:
+        job = await asyncio.to_thread(self._claims.store.get, claim.job_id)
+        try:
+            child = await ChildProcess.start(await asyncio.to_thread(self._order, claim, job), self._command)
+        except (AdaVAEError, OSError) as exc:
+            return await self._ended_early(claim, exc)
+        attempt = _Attempt(claim, self._claims, child, self._metrics, self._settings, job.progress)
+        try:
+            code = await attempt.accompany(stopping)
+        except ClaimLost:
+            code = SUPERSEDED
+        finally:
+            child.kill()
+            await child.wait()
+        if code and child.complaints:
+            _log.info("training_process_said", job=job.id, exit_code=code, lines=child.complaints)
+        return await asyncio.to_thread(self._conclude, claim, attempt, code)
+
+    def _order(self, claim: Claim, job: Job) -> Order:
+        settings = self._settings.model_dump(mode="json", include=set(SETTINGS))
+        held_back = job.validation_file
+        return Order(
+            job_id=job.id,
+            attempt=claim.attempt,
+            worker=claim.worker,
+            settings={**settings, "threads": self._settings.training_threads},
+            training_file=str(self._files.path_of(job.training_file)),
+            validation_file=str(self._files.path_of(held_back)) if held_back is not None else None,
+            niceness=self._niceness,
+        )
+
+    async def _ended_early(self, claim: Claim, error: Exception) -> Outcome:
+        """There was not even a process: its data is gone, or the machine gives no more processes."""
+        reason = JobError(code="cannot_start", message=f"the training process could not be started: {error}")
+        if isinstance(error, AdaVAEError):
+            await asyncio.to_thread(self._claims.fail, claim, reason)
+            return Outcome.FAILED
+        return await asyncio.to_thread(self._crashed, claim, reason)
+
+    def _conclude(self, claim: Claim, attempt: "_Attempt", code: int) -> Outcome:
+        """The end that an exit code means; raises ClaimLost."""
+        job = self._claims.store.get(claim.job_id)
+        if job.status is JobStatus.SUCCEEDED and job.attempt == claim.attempt:
+            return Outcome.SUCCEEDED
+        if attempt.is_stopping or code in (STOPPED, SUPERSEDED):
+            return _outcome(self._claims.stopped(claim))
+        if code == FAILED and attempt.failure is not None:
+            if attempt.failure.is_final:
+                self._claims.fail(claim, attempt.failure.error)
+                return Outcome.FAILED
+            return self._crashed(claim, attempt.failure.error)
+        return self._crashed(claim, _unexplained(code))
+
+    def _crashed(self, claim: Claim, reason: JobError) -> Outcome:
+        job = self._claims.crashed(claim, reason)
+        return Outcome.CRASHED if job.status is JobStatus.QUEUED else _outcome(job)
+
+
+class _Attempt:
+    """What has been seen of a running process so far."""
+
+    def __init__(
+        self,
+        claim: Claim,
+        claims: Claims,
+        child: ChildProcess,
+        metrics: TrainingMetrics,
+        settings: Settings,
+        figures: Mapping[str, Any] | None,
+    ) -> None:
+        """``figures`` are those of the attempt before, if there was one."""
+        self._claim, self._claims, self._child, self._metrics = claim, claims, child, metrics
+        self._renew_every_s, self._patience_s = settings.lease_s / 4, settings.shutdown_s
+        self._step = 0
+        self._figures = figures
+        self._recorded_at = 0.0
+        self.failure: Failure | None = None
+        self.is_stopping = False
+
+    async def accompany(self, stopping: asyncio.Event) -> int:
+        """Until the process has ended.
+
+        Returns:
+            Its exit code.
+
+        Raises:
+            ClaimLost: The job belongs to somebody else, or has ended.
+        """
+        watching = asyncio.create_task(self._watch(stopping))
+        ending = asyncio.create_task(self._listen())
+        try:
+            await asyncio.wait((watching, ending), return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():
+                self._child.kill()
+                watching.result()
+            return await ending
+        finally:
+            for task in (watching, ending):
+                task.cancel()
+            await asyncio.gather(watching, ending, return_exceptions=True)
+
+    async def _watch(self, stopping: asyncio.Event) -> None:
+        """Ends where the process is to be killed: cancelled, too slow to stop, or raising ClaimLost."""
+        renewed_at, asked_at = time.monotonic(), float("inf")
+        while time.monotonic() - asked_at < self._patience_s:
+            await asyncio.sleep(_POLL_S)
+            is_due = time.monotonic() - renewed_at >= self._renew_every_s
+            job = await asyncio.to_thread(self._look, renews=is_due)
+            renewed_at = time.monotonic() if is_due else renewed_at
+            if job is None:
+                continue
+            if job.wish is Wish.CANCEL:
+                break
+            if (job.wish is Wish.PAUSE or stopping.is_set()) and not self.is_stopping:
+                self.is_stopping, asked_at = True, time.monotonic()
+                self._child.stop()
+        self.is_stopping = True
+
+    def _look(self, *, renews: bool) -> Job | None:
+        """The record as it stands; None where volume or lock are not to be had just now, which is no reason to end."""
+        try:
+            job = self._claims.renew(self._claim) if renews else self._claims.store.get(self._claim.job_id)
+        except ClaimLost:
+            raise
+        except (AdaVAEError, OSError) as exc:
+            _log.warning("job_not_reached", job=self._claim.job_id, reason=str(exc))
+            return None
+        if job.attempt != self._claim.attempt:
+            raise ClaimLost(f"{job.id} was taken over: it is in attempt {job.attempt}")
+        return job
+
+    async def _listen(self) -> int:
+        """To the end; gives the exit code."""
+        async for line in self._child.lines():
+            with contextlib.suppress(ClaimLost):  # whoever watches finds out, too
+                await asyncio.to_thread(self._heard, line)
+        return await self._child.wait()
+
+    def _heard(self, line: Line) -> None:
+        try:
+            match line.kind:
+                case "started":
+                    self._on_started(line.values["step"])
+                case "progress":
+                    self._on_progress(line.values)
+                case "measuring":
+                    self._on_measuring(line.values)
+                case "failure":
+                    values = dict(line.values)
+                    is_final = values.pop("is_final")
+                    self.failure = Failure(JobError(**values), is_final)
+        except ClaimLost:
+            raise
+        except (AdaVAEError, OSError) as exc:
+            _log.warning("progress_not_recorded", job=self._claim.job_id, reason=str(exc))
+
+    def _on_started(self, step: int) -> None:
+        self._step = step
+        if step:
+            self._claims.report(self._claim, f"Training goes on from step {step}")
+
+    def _on_progress(self, figures: Mapping[str, Any]) -> None:
+        step = figures["step"]
+        self._metrics.set_progress(figures, num_steps=step - self._step)
+        self._step, self._figures = step, figures
+        self._claims.report_progress(self._claim, figures, is_event=True)
+
+    def _on_measuring(self, values: Mapping[str, Any]) -> None:
+        """Into the record; into the history once, when it begins."""
+        if self._figures is None or self._figures["stage"] == "training":
+            self._claims.report(self._claim, "The training is finished; the set is measured on the validation texts")
+        known = self._figures or {"step": 0, "total_steps": 0}
+        self._figures = {**known, "stage": f"measuring: {values['stage']}", "eta_s": 0.0, **_share(values)}
+        if time.monotonic() - self._recorded_at >= _RECORD_EVERY_S:
+            self._recorded_at = time.monotonic()
+            self._claims.report_progress(self._claim, self._figures, is_event=False)
+
+
+def _share(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {"measured": values["done"], "to_measure": values["total"]}
+
+
+def _outcome(job: Job) -> Outcome:
+    if job.status is JobStatus.QUEUED:
+        return Outcome.HANDED_BACK
+    return Outcome(str(job.status))
+
+
+def _unexplained(code: int) -> JobError:
+    if code < 0:
+        return killed(-code)
+    what = "published nothing" if code == DONE else f"ended with exit code {code}"
+    return JobError(code="internal_error", message=f"the training process {what}: the worker's log says more")

@@ -1,0 +1,70 @@
+"""From settings to a loaded model: the one place where commands open weights."""
+
+from typing import TYPE_CHECKING, Literal
+
+from adavae.model.errors import ConfigError
+from adavae.service.settings import Settings
+
+if TYPE_CHECKING:
+    import torch
+
+    from adavae.model.storage.adapter_store import AdapterStore
+    from adavae.model.storage.pretrained import PretrainedBackbone
+    from adavae.model.text_model import TextModel
+
+
+def open_store(settings: Settings) -> "AdapterStore":
+    """The adapter sets that are installed: the user's own and the bundled ones."""
+    from adavae.model.storage.adapter_store import AdapterStore
+
+    return AdapterStore(settings.own_adapters, bundled=(settings.bundled_adapters,))
+
+
+def load_pretrained(settings: Settings, device: str | None) -> "PretrainedBackbone":
+    """The configured backbone, on its device.
+
+    Args:
+        settings: Say where it is, its dtype, and how many threads compute.
+        device: ``auto``, ``cpu`` or ``cuda`` in place of the setting.
+
+    Raises:
+        BackboneNotFound: There is no checkpoint.
+        ConfigError: No GPU where one was asked for.
+    """
+    import torch
+
+    from adavae.model.storage.pretrained import load_backbone
+
+    where = prepare_device(settings, device)
+    return load_backbone(settings.backbone_source, getattr(torch, settings.dtype), device=where)
+
+
+def load_text_model(settings: Settings, references: list[str], device: str | None = None) -> "TextModel":
+    """The model over the configured backbone with these adapter sets; raises as ``TextModel.load`` does."""
+    from adavae.model.text_model import TextModel
+
+    return TextModel.load(load_pretrained(settings, device), open_store(settings), references)
+
+
+def prepare_device(settings: Settings, device: str | None = None) -> "torch.device":
+    """Where to compute, with as many threads as the settings say; raises as ``choose_device`` does."""
+    import torch
+
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    return choose_device(device or settings.device)
+
+
+def choose_device(name: str) -> "torch.device":
+    """``auto`` is the GPU where there is one.
+
+    Raises:
+        ConfigError: No GPU where one was asked for.
+    """
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    if name == "cuda" and not has_gpu:
+        raise ConfigError("device", name, "this machine has no GPU that torch can use: take cpu or auto")
+    kind: Literal["cuda", "cpu"] = "cuda" if has_gpu and name != "cpu" else "cpu"
+    return torch.device(kind)

@@ -1,0 +1,1 @@
+"""Wire types: requests as they are checked, replies as they are documented."""

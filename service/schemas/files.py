@@ -1,0 +1,101 @@
+"""What /v1/files takes and gives, in OpenAI's shapes and with what was found in the data beside them."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from adavae.service.schemas.latent import Reply
+
+Purpose = Literal["fine-tune"]
+
+UPLOAD_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "purpose"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "file": {
+                            "type": "string",
+                            "format": "binary",
+                            "description": "`.jsonl` with `text` and perhaps `label` in every line, `.tsv` with the "
+                            "columns label and text, or `.txt`, one text a line; also with `.xz`. At most "
+                            "ADAVAE_MAX_UPLOAD_BYTES.",
+                        },
+                        "purpose": {"type": "string", "enum": ["fine-tune"]},
+                    },
+                }
+            }
+        },
+    }
+}
+
+BINARY: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "The upload as it came.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class FilesQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(default=100, ge=1, le=10_000, description="Entries at most.")
+    after: Annotated[str, Field(max_length=200)] | None = Field(
+        default=None, description="Go on behind this file: the last one of the page before."
+    )
+    order: Literal["asc", "desc"] = Field(default="desc", description="Newest first, or oldest first.")
+    purpose: Purpose | None = Field(default=None, description="There is one purpose only.")
+
+
+class TokenLengthsReply(Reply):
+    measured_rows: int = Field(description="Rows that were counted; all but for very large files.")
+    median: int
+    p90: int
+    p99: int
+    longest: int
+
+
+class DatasetReportReply(Reply):
+    rows: int
+    blank_lines: int = Field(description="Lines between texts that were passed over.")
+    labels: dict[str, int]
+    exact_duplicates: int = Field(description="Rows whose text an earlier row has.")
+    normalised_duplicates: int = Field(description="The same where case and spacing do not count.")
+    conflicting_texts: int = Field(description="Texts that carry more than one label.")
+    tokens: TokenLengthsReply
+    max_tokens: int = Field(description="What the backbone's context leaves for a text.")
+    rows_over_max_tokens: int = Field(description="Rows that are longer; training uses their beginning only.")
+    warnings: list[str] = Field(description="What is worth a second look.")
+
+
+class FileReply(Reply):
+    object: Literal["file"] = "file"
+    id: str
+    bytes: int
+    created_at: int = Field(description="Seconds since 1970.")
+    filename: str
+    purpose: Purpose
+    status: Literal["processed"] = Field(description="A file that is there has been checked.")
+    rows: int = Field(description="Texts in it.")
+    labels: dict[str, int] = Field(description="How many rows carry each label; empty without labels.")
+    sha256: str
+    report: DatasetReportReply
+
+
+class FileListReply(Reply):
+    object: Literal["list"] = "list"
+    data: list[FileReply]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None
+
+
+class FileDeletedReply(Reply):
+    object: Literal["file"] = "file"
+    id: str
+    deleted: Literal[True] = True

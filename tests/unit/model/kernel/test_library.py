@@ -1,0 +1,66 @@
+"""A compiled library that is not ours, or not of this version, is left alone."""
+
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+
+from adavae.model.kernel import library
+from adavae.model.kernel.library import opened, variant
+from tests.parity.compiled import best_compiled
+
+
+@pytest.fixture
+def built() -> Path:
+    """The library that serves here, found before anything is changed."""
+    return Path(library.__file__).with_name(f"kernel_{best_compiled().instructions}.so")
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the variant "avx2" is looked for."""
+    monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
+    return tmp_path / "kernel_avx2.so"
+
+
+def test_what_was_not_built_is_no_news(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert not place.exists()
+    assert variant("avx2") is None
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("content", [b"", b"\x7fELF of another system", b"no library at all"])
+def test_a_file_that_is_no_library_is_left_alone_with_a_line_in_the_log(
+    content: bytes, place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.write_bytes(content)
+    with caplog.at_level(logging.WARNING):
+        assert variant("avx2") is None
+    assert "PyTorch computes instead" in caplog.text
+
+
+def test_a_library_of_somebody_else_is_left_alone(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    math = next((path for path in map(Path, _mapped()) if path.name.startswith("libm.so")), None)
+    if math is None:
+        pytest.skip("no shared libm here")
+    shutil.copyfile(math, place)
+    assert variant("avx2") is None
+    assert "adavae_layout" in caplog.text
+
+
+def test_a_library_made_from_other_headers_is_left_alone(
+    built: Path, place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its structures would be read as something else: wrong numbers, or a crash."""
+    shutil.copyfile(built, place)
+    assert opened(place, "avx2").instructions == "avx2"
+    monkeypatch.setattr(library, "_layout", lambda: 7)
+    assert variant("avx2") is None
+    assert "another version of adavae" in caplog.text
+
+
+def _mapped() -> set[str]:
+    """Shared libraries of this process."""
+    maps = Path("/proc/self/maps")
+    return {line.split()[-1] for line in maps.read_text().splitlines() if ".so" in line} if maps.exists() else set()

@@ -1,0 +1,386 @@
+"""Both clients against a service that says what it is told to say, and against the real one."""
+
+import asyncio
+import base64
+import inspect
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import numpy as np
+import pytest
+
+from adavae.service.client.latent import (
+    Adapter,
+    AdaVAEClient,
+    AdaVAEServiceError,
+    AsyncAdaVAEClient,
+    Classified,
+    Piece,
+    Posterior,
+)
+from adavae.service.latent_service import LatentService
+from adavae.service.main import create_app
+from adavae.service.metrics import Metrics
+from tests.tiny_home import tiny_settings
+
+Handler = Callable[[httpx2.Request], httpx2.Response]
+BASE_URL = "http://adavae.test"
+ADAPTER = {"name": "yelp", "version": "abc"}
+
+
+@dataclass
+class Client:
+    """One of the two clients, asked in the same way; remembers how long it waited between tries."""
+
+    is_async: bool
+    pauses: list[float] = field(default_factory=list)
+
+    def ask(self, handler: Handler, method: str, *args: Any, max_retries: int = 4, **kwargs: Any) -> Any:
+        transport = httpx2.MockTransport(handler)
+        options: dict[str, Any] = {"api_key": "secret", "max_retries": max_retries}
+        if self.is_async:
+            waiting = AsyncAdaVAEClient(BASE_URL, transport=transport, **options)
+            return asyncio.run(self._ask(waiting, method, args, kwargs))
+        with AdaVAEClient(BASE_URL, transport=transport, **options) as client:
+            client._pause = self.pauses.append
+            answer = getattr(client, method)(*args, **kwargs)
+            return list(answer) if inspect.isgenerator(answer) else answer
+
+    async def _ask(self, client: AsyncAdaVAEClient, method: str, args: Any, kwargs: Any) -> Any:
+        async def pause(seconds: float) -> None:
+            self.pauses.append(seconds)
+
+        client._pause = pause  # type: ignore[assignment]
+        async with client:
+            answer = getattr(client, method)(*args, **kwargs)
+            return [item async for item in answer] if inspect.isasyncgen(answer) else await answer
+
+
+@pytest.fixture(params=["sync", "async"])
+def client(request: pytest.FixtureRequest) -> Client:
+    return Client(request.param == "async")
+
+
+@dataclass
+class Service:
+    """Encodes a text as its length and its first character, and keeps the requests."""
+
+    bodies: list[dict[str, Any]] = field(default_factory=list)
+
+    def __call__(self, request: httpx2.Request) -> httpx2.Response:
+        body = json.loads(request.content)
+        self.bodies.append(body)
+        rows = getattr(self, request.url.path.strip("/"))(body)
+        data = [{"index": index} | row for index, row in enumerate(rows)]
+        data.reverse()  # the index counts, not the place
+        return httpx2.Response(200, json={"object": "list", "data": data, "adapter": ADAPTER})
+
+    def encode(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for text in body["texts"]:
+            mu = np.array([len(text), ord(text[0])], dtype="<f4")
+            yield {"mu": packed(mu)} | ({"logvar": packed(-mu)} if "include" in body else {})
+
+    def decode(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        seed = body["decoding"].get("seed", 0)
+        for index, row in enumerate(body.get("z") or [[0]] * body["samples"]):
+            yield {"text": f"{row[0]:g} with {seed + index}"}
+
+    def interpolate(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield from ({"text": f"{body['source']} {body['method']} {step}"} for step in range(body["steps"]))
+
+    def analogy(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        yield from ({"text": f"{body['scale']:g} {number}"} for number in range(body["samples"]))
+
+    def classify(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        scores = [{"label": "good", "score": 0.75}, {"label": "bad", "score": 0.25}]
+        for text in body["texts"]:
+            yield {"label": f"good {text}", "scores": scores[: body.get("top_k")]}
+
+
+def packed(vector: np.ndarray[Any, Any]) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+
+
+def refusal(status: int, code: str = "overloaded", **headers: str) -> httpx2.Response:
+    named = {name.replace("_", "-"): value for name, value in headers.items()} | {"x-request-id": "r-1"}
+    error = {"message": "too much", "type": "overloaded", "param": "texts", "code": code}
+    return httpx2.Response(status, json={"error": error}, headers=named)
+
+
+def failing(*failures: httpx2.Response | Exception) -> tuple[Handler, list[httpx2.Request]]:
+    """Answers with the failures in turn, then as the service does."""
+    seen: list[httpx2.Request] = []
+    service = Service()
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request)
+        if len(seen) > len(failures):
+            return service(request)
+        failure = failures[len(seen) - 1]
+        if isinstance(failure, Exception):
+            raise failure
+        return failure
+
+    return answer, seen
+
+
+def events(*data: str, error: str | None = None) -> httpx2.Response:
+    content = ": keepalive\n\n" + "".join(f"data: {own}\n\n" for own in data)
+    content += f"event: error\ndata: {error}\n\n" if error else ""
+    return httpx2.Response(200, content=content.encode(), headers={"content-type": "text/event-stream"})
+
+
+def test_encodings_are_float32_in_the_order_of_the_texts(client: Client) -> None:
+    service = Service()
+    mu = client.ask(service, "encode", ["ab", "c"], "yelp", normalize=True, truncate=True)
+    assert mu.dtype == np.float32
+    np.testing.assert_array_equal(mu, [[2, ord("a")], [1, ord("c")]])
+    assert mu.flags.writeable
+    assert service.bodies == [
+        {
+            "texts": ["ab", "c"],
+            "adapter": "yelp",
+            "encoding_format": "base64",
+            "normalize": True,
+            "truncate": True,
+        }
+    ]
+    assert client.ask(service, "encode", "one text").shape == (1, 2)
+    assert "adapter" not in service.bodies[-1]
+
+
+def test_a_posterior_has_its_variance_too(client: Client) -> None:
+    posterior = client.ask(Service(), "posterior", ["ab", "c"])
+    assert isinstance(posterior, Posterior)
+    np.testing.assert_array_equal(posterior.logvar, -posterior.mu)
+
+
+def test_many_texts_go_in_several_requests_to_one_version(client: Client) -> None:
+    service = Service()
+    texts = [chr(ord("a") + number % 26) * (number % 7 + 1) for number in range(600)]
+    mu = client.ask(service, "encode", texts, "yelp")
+    assert [len(body["texts"]) for body in service.bodies] == [256, 256, 88]
+    assert [body["adapter"] for body in service.bodies] == ["yelp", "yelp@abc", "yelp@abc"]
+    np.testing.assert_array_equal(mu, [[len(text), ord(text[0])] for text in texts])
+    long = Service()
+    client.ask(long, "encode", ["\u2603" * 400_000] * 3)
+    assert [len(body["texts"]) for body in long.bodies] == [1, 1, 1]
+
+
+def test_rows_are_decoded_in_several_requests_as_in_one(client: Client) -> None:
+    service = Service()
+    z = np.arange(150, dtype=np.float64).reshape(150, 1)
+    texts = client.ask(service, "decode", z, "yelp", strategy="sample", seed=7)
+    assert texts == [f"{row} with {7 + row}" for row in range(150)]
+    assert [len(body["z"]) for body in service.bodies] == [64, 64, 22]
+    assert service.bodies[0]["decoding"] == {"strategy": "sample", "seed": 7}
+    assert client.ask(service, "decode", [1.5]) == ["1.5 with 0"]
+    assert service.bodies[-1]["decoding"] == {}
+
+
+@pytest.mark.parametrize(("z", "message"), [([[np.nan]], "finite"), (np.zeros((1, 1, 1)), r"\(1, 1, 1\)")])
+def test_what_is_no_latent_vector_is_not_sent(client: Client, z: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        client.ask(Service(), "decode", z)
+
+
+def test_every_operation_says_what_was_asked(client: Client) -> None:
+    service = Service()
+    assert client.ask(service, "sample", 2, seed=3) == ["0 with 3", "0 with 4"]
+    assert client.ask(service, "interpolate", "a", "b", 3, "spherical", max_tokens=9) == [
+        "a spherical 0",
+        "a spherical 1",
+        "a spherical 2",
+    ]
+    assert service.bodies[-1]["decoding"] == {"max_tokens": 9}
+    assert client.ask(service, "analogy", "a", "b", "c", 1.5, 2, "yelp") == ["1.5 0", "1.5 1"]
+    assert client.ask(service, "classify", ["x"]) == [Classified("good x", {"good": 0.75, "bad": 0.25})]
+    assert client.ask(service, "classify", "x", top_k=1)[0].scores == {"good": 0.75}
+
+
+def test_the_adapter_sets_come_page_by_page(client: Client) -> None:
+    names = ["a", "b", "c"]
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        after = request.url.params.get("after")
+        place = names.index(after.partition("@")[0]) + 1 if after else 0
+        entry = {"name": names[place], "version": "1", "latent_size": 4, "labels": ["x"], "metrics": {"au": 4.0}}
+        entry |= {"default": place == 0, "current": True, "problem": None, "something": "new"}
+        return httpx2.Response(200, json={"data": [entry], "has_more": place < 2})
+
+    found = client.ask(answer, "adapters")
+    assert [own.reference for own in found] == ["a@1", "b@1", "c@1"]
+    assert found[0] == Adapter("a", "1", 4, ("x",), {"au": 4.0}, is_default=True, is_current=True, problem=None)
+
+
+def test_the_key_is_sent_as_a_bearer_token(client: Client) -> None:
+    answer, seen = failing()
+    client.ask(answer, "encode", "x")
+    assert seen[0].headers["authorization"] == "Bearer secret"
+
+
+def test_what_fails_for_the_moment_is_tried_again(client: Client) -> None:
+    answer, seen = failing(
+        httpx2.ConnectError("refused"),
+        refusal(429, retry_after="2"),
+        httpx2.ReadTimeout("silence"),
+        refusal(503, retry_after="86400"),
+    )
+    assert client.ask(answer, "encode", "x").shape == (1, 2)
+    assert len(seen) == 5
+    first, second, third, fourth = client.pauses
+    assert 0 <= first <= 0.25
+    assert 2 <= second <= 2.5
+    assert 0 <= third <= 1
+    assert 30 <= fourth <= 32
+
+
+def test_pauses_grow_and_stay_bounded(client: Client) -> None:
+    answer, seen = failing(*[refusal(503)] * 200)
+    with pytest.raises(AdaVAEServiceError):
+        client.ask(answer, "encode", "x", max_retries=100)
+    assert len(seen) == 101
+    assert max(client.pauses) <= 30
+    assert max(client.pauses[20:]) > max(client.pauses[:3])
+    assert len(set(client.pauses)) > 90
+
+
+def test_what_keeps_failing_is_told_with_everything_the_service_said(client: Client) -> None:
+    answer, seen = failing(*[refusal(429, retry_after="1")] * 9)
+    with pytest.raises(AdaVAEServiceError, match="too much") as failed:
+        client.ask(answer, "encode", "x", max_retries=2)
+    error = failed.value
+    assert (error.status, error.code, error.message) == (429, "overloaded", "too much")
+    assert (error.param, error.request_id, error.retry_after_s) == ("texts", "r-1", 1.0)
+    assert len(seen) == 3
+
+
+def test_a_service_that_is_not_there_is_named(client: Client) -> None:
+    answer, _ = failing(*[httpx2.ConnectError("refused")] * 9)
+    with pytest.raises(AdaVAEServiceError, match=r"adavae\.test.*refused") as failed:
+        client.ask(answer, "encode", "x", max_retries=1)
+    assert (failed.value.status, failed.value.code) == (0, "no_answer")
+    assert isinstance(failed.value.__cause__, httpx2.ConnectError)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 413, 415, 422, 500, 504])
+def test_other_refusals_are_final(client: Client, status: int) -> None:
+    answer, seen = failing(refusal(status, "reason", retry_after="1"))
+    with pytest.raises(AdaVAEServiceError) as failed:
+        client.ask(answer, "encode", "x")
+    assert failed.value.status == status
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("content", [b"<html>Bad gateway</html>", b"[]", b'{"error": "no"}', b'{"error": {}}'])
+def test_replies_that_are_not_the_services_are_errors_all_the_same(client: Client, content: bytes) -> None:
+    with pytest.raises(AdaVAEServiceError, match="Bad Gateway") as failed:
+        client.ask(failing(httpx2.Response(502, content=content))[0], "encode", "x")
+    assert failed.value.code == "http_error"
+    with pytest.raises(AdaVAEServiceError, match="is it the service"):
+        client.ask(failing(httpx2.Response(200, content=b"<html>"))[0], "encode", "x")
+    odd = refusal(429, retry_after="Wed, 21 Oct 2026 07:28:00 GMT")
+    assert client.ask(failing(odd)[0], "encode", "x").shape == (1, 2)
+
+
+def test_a_stream_gives_pieces_and_ends_with_the_whole(client: Client) -> None:
+    bodies: list[dict[str, Any]] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        bodies.append(json.loads(request.content))
+        if len(bodies) == 1:
+            return refusal(429)
+        pieces = ['{"index":0,"text":"na\u00efve"}', '{"index":1,"text":" \\n "}']
+        return events(*pieces, '{"object":"list","data":[]}', "[DONE]")
+
+    assert client.ask(answer, "decode_stream", [[1.0], [2.0]], seed=5) == [Piece(0, "na\u00efve"), Piece(1, " \n ")]
+    assert bodies[0] == bodies[1] == {"z": [[1.0], [2.0]], "decoding": {"seed": 5}, "stream": True}
+    assert len(client.pauses) == 1
+
+
+def test_a_stream_that_fails_or_breaks_off_says_so_and_is_not_begun_again(client: Client) -> None:
+    detail = json.dumps({"error": {"message": "too late", "type": "timeout", "param": None, "code": "deadline"}})
+    num_requests = 0
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        nonlocal num_requests
+        num_requests += 1
+        text = json.loads(request.content)["z"][0][0]
+        return events('{"index":0,"text":"a"}', error=detail if text else None)
+
+    with pytest.raises(AdaVAEServiceError, match="too late") as failed:
+        client.ask(answer, "decode_stream", [1.0])
+    assert failed.value.code == "deadline"
+    with pytest.raises(AdaVAEServiceError, match="ended before"):
+        client.ask(answer, "decode_stream", [0.0])
+    with pytest.raises(AdaVAEServiceError) as failed:
+        client.ask(lambda _: refusal(422, "invalid_z"), "decode_stream", [0.0])
+    assert failed.value.code == "invalid_z"
+    assert num_requests == 2
+    assert client.pauses == []
+
+
+def test_the_two_clients_take_the_same(client: Client) -> None:
+    if client.is_async:
+        return
+    for name, method in inspect.getmembers(AdaVAEClient, inspect.isfunction):
+        if not name.startswith("_"):
+            own, other = inspect.signature(method), inspect.signature(getattr(AsyncAdaVAEClient, name))
+            assert own.parameters == other.parameters
+
+
+def test_the_client_needs_neither_torch_nor_the_service() -> None:
+    code = (
+        "import sys, adavae.service.client.latent; print({'torch', 'fastapi', 'pydantic', 'redis'} & set(sys.modules))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.strip() == "set()"
+
+
+@pytest.mark.asyncio
+async def test_the_real_service_understands_and_is_understood(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path)
+    metrics = Metrics()
+    service = LatentService(settings, metrics)
+    await service.start()
+    transport = httpx2.ASGITransport(create_app(settings, service, metrics))
+    try:
+        async with AsyncAdaVAEClient("http://127.0.0.1", transport=transport, max_retries=0) as client:
+            texts = ["the food was great 7 .", "my room was awful"] * 130
+            mu = await client.encode(texts, "plain")
+            expected = (await service.encode(texts[:2], adapter="plain", truncate=False)).rows
+            np.testing.assert_array_equal(mu, np.stack([row.encoding.mu for row in expected] * 130))
+            lengths = np.linalg.norm(await client.encode(texts[:2], "plain", normalize=True), axis=1)
+            np.testing.assert_allclose(lengths, 1, atol=1e-6)
+            posterior = await client.posterior(texts[:2], "plain")
+            np.testing.assert_array_equal(posterior.logvar, np.stack([row.encoding.logvar for row in expected]))
+            chosen: dict[str, Any] = {"strategy": "sample", "seed": 3, "max_tokens": 6}
+            written = await client.decode(mu[:70], "plain", **chosen)
+            streamed = [""] * 3
+            async for piece in client.decode_stream(mu[:3], "plain", **chosen):
+                streamed[piece.index] += piece.text
+            assert streamed == written[:3]
+            assert await client.decode(mu[64:70], "plain", **(chosen | {"seed": 3 + 64})) == written[64:]
+            assert len(await client.sample(2, max_tokens=4)) == 2
+            assert len(await client.interpolate(texts[0], texts[1], 4, "spherical", max_tokens=4)) == 4
+            assert len(await client.analogy(texts[0], texts[1], "fine", 0.5, 2, max_tokens=4)) == 2
+            classified = await client.classify(texts[:2], "prefixed")
+            assert next(iter(classified[0].scores)) == classified[0].label
+            found = await client.adapters()
+            assert {own.name for own in found} == {state.name for state in service.adapters()}
+            assert [own.name for own in found if own.is_default] == ["prefixed"]
+            with pytest.raises(AdaVAEServiceError) as failed:
+                await client.encode("x", "plian")
+            assert (failed.value.status, failed.value.code) == (404, "adapter_not_found")
+            assert failed.value.request_id
+            with pytest.raises(AdaVAEServiceError) as failed:
+                await client.encode([])
+            assert failed.value.status == 422
+    finally:
+        await service.stop()

@@ -1,0 +1,151 @@
+"""The whole way on a tiny backbone: train, list, use, measure, move elsewhere; nothing is replaced by a fake."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adavae.model.config import BackboneConfig
+from adavae.model.storage.pretrained import save_backbone
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.pretrain import fresh_backbone
+from adavae.model.training.token_windows import train_tokenizer
+from tests.unit.service.conftest import Outcome, RunCommand
+
+_TEXTS = [f"the {noun} was {word} ." for noun in ("food", "place", "staff", "room") for word in ("good", "bad", "fine")]
+_LABELS = ["bad" if "bad" in text else "good" for text in _TEXTS]
+_SIZES = {
+    "latent-size": 4,
+    "adapter-size": 4,
+    "latent-heads": 1,
+    "latent-positions": 1,
+    "batch-size": 4,
+    "max-steps": 3,
+}
+_SMALL = [f"--{name}={value}" for name, value in _SIZES.items()]
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("backbone")
+    tokenizer = train_tokenizer([Dataset.of(_TEXTS, None, "texts.txt")], 300)
+    config = BackboneConfig(vocab_size=tokenizer.vocab_size, n_positions=32, n_embd=32, n_layer=2, n_head=2, n_inner=64)
+    save_backbone(directory, fresh_backbone(config, seed=0), tokenizer)
+    return directory
+
+
+@pytest.fixture
+def data(tmp_path: Path, backbone: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A labelled file, in a world whose only backbone is the tiny one and where nothing is installed."""
+    monkeypatch.setenv("ADAVAE_BACKBONE", str(backbone))
+    monkeypatch.setenv("ADAVAE_WEIGHTS", str(tmp_path / "weights"))
+    monkeypatch.setenv("ADAVAE_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("ADAVAE_DEFAULT_ADAPTER", "mine")
+    file = tmp_path / "texts.tsv"
+    rows = [f"{label}\t{text}\n" for label, text in zip(_LABELS, _TEXTS, strict=True)]
+    file.write_text("label\ttext\n" + "".join(rows), encoding="utf-8")
+    return file
+
+
+def _records(outcome: Outcome) -> list[dict[str, Any]]:
+    assert outcome.exit_code == 0, outcome.err
+    return [json.loads(line) for line in outcome.out.splitlines()]
+
+
+def test_a_trained_set_is_found_by_every_command(run_command: RunCommand, data: Path) -> None:
+    trained = _records(run_command("train", str(data), "--name", "mine", "--validation", str(data), *_SMALL))[0]
+    reference = trained["adapter"]
+    assert trained["labels"] == ["bad", "good"]
+    assert [f"{each['name']}@{each['version']}" for each in _records(run_command("adapters", "list"))] == [reference]
+    assert _records(run_command("adapters", "show", "mine"))[0]["path"] == trained["path"]
+
+    encoded = run_command("encode", *_TEXTS[:2])
+    decoded = _records(run_command("decode", "--max-tokens", "5", stdin=encoded.out))
+    assert [each["adapter"] for each in decoded] == [reference] * 2
+    assert len(_records(run_command("decode", "--samples", "3", "--strategy", "sample", "--max-tokens", "5"))) == 3
+    walked = _records(run_command("interpolate", _TEXTS[0], _TEXTS[1], "--steps", "5", "--max-tokens", "5"))
+    assert [each["tau"] for each in walked] == [0.0, 0.25, 0.5, 0.75, 1.0]
+    assert len(_records(run_command("analogy", *_TEXTS[:3], "--max-tokens", "5"))) == 1
+    assert _records(run_command("classify", _TEXTS[0]))[0]["label"] in {"good", "bad"}
+
+
+def test_evaluate_gives_one_object_with_every_figure(run_command: RunCommand, data: Path) -> None:
+    run_command("train", str(data), "--name", "mine", "--validation", str(data), *_SMALL)
+    outcome = run_command("evaluate", "--data", str(data), "--importance-samples", "2", "--limit", "8")
+    (figures,) = _records(outcome)
+    wanted = {
+        "ppl",
+        "neg_elbo",
+        "reconstruction_nats",
+        "kl",
+        "mi",
+        "au",
+        "bleu4",
+        "exact_match",
+        "accuracy",
+        "macro_f1",
+    }
+    assert wanted <= set(figures)
+    assert (figures["rows"], figures["importance_samples"]) == (8, 2)
+    assert figures["adapter"].startswith("mine@")
+    assert "importance samples 8/8" in outcome.err
+
+
+def test_the_measure_of_transfer_needs_all_of_its_options(run_command: RunCommand, data: Path) -> None:
+    outcome = run_command("evaluate", "--data", str(data), "--pair", "a", "b")
+    assert outcome.exit_code == 2
+    assert "--judge-data" in outcome.err
+
+
+def test_a_set_moves_to_another_machine(run_command: RunCommand, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_command("train", str(data), "--name", "mine", "--validation", str(data), *_SMALL)
+    archive = data.parent / "mine.tar.gz"
+    reference = _records(run_command("adapters", "export", "mine", str(archive)))[0]["adapter"]
+    monkeypatch.setenv("ADAVAE_DATA", str(data.parent / "elsewhere"))
+    assert run_command("encode", _TEXTS[0]).exit_code == 1
+    assert _records(run_command("adapters", "import", str(archive)))[0]["adapter"] == reference
+    assert _records(run_command("encode", _TEXTS[0]))[0]["adapter"] == reference
+
+
+def test_a_flipped_byte_is_found(run_command: RunCommand, data: Path) -> None:
+    trained = _records(run_command("train", str(data), "--name", "mine", "--validation", str(data), *_SMALL))[0]
+    tensors = Path(trained["path"]) / "adapter.safetensors"
+    content = bytearray(tensors.read_bytes())
+    content[-1] ^= 1
+    tensors.write_bytes(content)
+    verified = run_command("adapters", "verify")
+    assert verified.exit_code == 1
+    assert json.loads(verified.out)["is_whole"] is False
+    used = run_command("encode", _TEXTS[0])
+    assert (used.exit_code, used.out) == (1, "")
+    assert "adapter.safetensors" in used.err
+
+
+def test_a_broken_line_stops_training_before_it_starts(run_command: RunCommand, data: Path) -> None:
+    data.write_text(data.read_text(encoding="utf-8") + "no label here\n", encoding="utf-8")
+    outcome = run_command("train", str(data), "--name", "mine")
+    assert (outcome.exit_code, outcome.out) == (1, "")
+    assert f"{data}:{len(_TEXTS) + 2}:" in outcome.err
+
+
+def test_an_unknown_set_is_answered_with_what_there_is(run_command: RunCommand, data: Path) -> None:
+    run_command("train", str(data), "--name", "mine", "--validation", str(data), *_SMALL)
+    outcome = run_command("encode", _TEXTS[0], "--adapter", "mien")
+    assert outcome.exit_code == 1
+    assert "mine" in outcome.err
+
+
+def test_a_pretrained_backbone_can_be_used(
+    run_command: RunCommand, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    texts, output = tmp_path / "plain.txt", tmp_path / "fresh"
+    texts.write_text("\n".join(_TEXTS * 3), encoding="utf-8")
+    shape = ["--n-layer", "1", "--n-embd", "16", "--n-head", "2", "--n-positions", "32", "--vocab-size", "280"]
+    options = ["--window", "8", "--long-window", "16", "--batch-size", "2", "--max-steps", "2"]
+    record = _records(
+        run_command("pretrain", str(texts), "--output", str(output), "--held-out", str(texts), *shape, *options)
+    )[0]
+    assert record["perplexity_per_word"] > 1.0
+    monkeypatch.setenv("ADAVAE_BACKBONE", str(output))
+    assert run_command("train", str(data), "--name", "mine", "--validation", str(data), *_SMALL).exit_code == 0

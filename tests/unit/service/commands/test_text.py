@@ -1,0 +1,278 @@
+"""Commands over a model that was replaced by a recording one: parsing, JSON, and what reaches the model."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.text_model import Classified, Decoded, Encoded, InterpolationStep
+from adavae.service import loading
+from adavae.service.settings import Settings
+from tests.unit.service.conftest import Outcome, RunCommand
+
+Z = 2
+
+
+@dataclass
+class FakeTextModel:
+    """Answers with what it was asked."""
+
+    references: list[str] = field(default_factory=list)
+    device: str | None = None
+    decodings: list[Decoding] = field(default_factory=list)
+    truncate: bool = False
+
+    def load(self, settings: Settings, references: list[str], device: str | None = None) -> "FakeTextModel":
+        assert isinstance(settings, Settings)
+        self.references, self.device = references, device
+        return self
+
+    def reference_of(self, name: str) -> str:
+        return name if "@" in name else f"{name}@0123456789ab"
+
+    def encode(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> Encoded:
+        assert name in self.references
+        self.truncate = truncate
+        mu = torch.tensor([[float(len(text)), -1.0] for text in texts])
+        return Encoded(mu, torch.zeros_like(mu), tuple(len(text.split()) for text in texts), (False,) * len(texts))
+
+    def decode(self, z: Tensor, name: str, decodings: Sequence[Decoding]) -> list[Decoded]:
+        assert name in self.references
+        self.decodings = list(decodings)
+        return [Decoded(f"text {row[0]:.0f}", 2, "stop", row.numpy()) for row in z]
+
+    def sample_prior(self, num: int, name: str, seed: int) -> Tensor:
+        assert name in self.references
+        return torch.full((num, Z), float(seed))
+
+    def interpolate(
+        self, source: str, target: str, steps: int, name: str, decoding: Decoding, method: Interpolation
+    ) -> list[InterpolationStep]:
+        assert name in self.references
+        self.decodings = [decoding]
+        ends = f"{source}>{target} {method}"
+        return [InterpolationStep(tau, Decoded(ends, 2, "stop", np.zeros(Z, np.float32))) for tau in range(steps)]
+
+    def analogy(self, a: str, b: str, c: str, name: str, decoding: Sequence[Decoding], scale: float) -> list[Decoded]:
+        assert name in self.references
+        self.decodings = list(decoding)
+        return [Decoded(f"{a}:{b}::{c} {scale}", 2, "length", np.ones(Z, np.float32)) for _ in decoding]
+
+    def classify(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> list[Classified]:
+        assert name in self.references
+        self.truncate = truncate
+        return [Classified("good", (("good", 0.75), ("bad", 0.25))) for _ in texts]
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeTextModel:
+    text_model = FakeTextModel()
+    monkeypatch.setattr(loading, "load_text_model", text_model.load)
+    return text_model
+
+
+def _records(outcome: Outcome) -> list[dict[str, object]]:
+    assert (outcome.exit_code, outcome.err) == (0, "")
+    return [json.loads(line) for line in outcome.out.splitlines()]
+
+
+def test_encode_gives_one_object_per_text(run_command: RunCommand, fake: FakeTextModel) -> None:
+    records = _records(run_command("encode", "a text", "étude", "--adapter", "sst2", "--device", "cpu"))
+    assert records[0] == {
+        "index": 0,
+        "text": "a text",
+        "mu": [6.0, -1.0],
+        "tokens": 2,
+        "truncated": False,
+        "adapter": "sst2@0123456789ab",
+    }
+    assert records[1]["text"] == "étude"
+    assert (fake.references, fake.device, fake.truncate) == (["sst2"], "cpu", False)
+
+
+def test_the_configured_adapter_set_serves_where_none_is_named(
+    run_command: RunCommand, fake: FakeTextModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADAVAE_DEFAULT_ADAPTER", "trec")
+    run_command("encode", "a text")
+    assert fake.references == ["trec"]
+
+
+def test_encode_gives_the_variance_on_request(run_command: RunCommand, fake: FakeTextModel) -> None:
+    record = _records(run_command("encode", "a text", "--with-logvar", "--truncate"))[0]
+    assert record["logvar"] == [0.0, 0.0]
+    assert fake.truncate
+
+
+@pytest.mark.usefixtures("fake")
+def test_encode_reads_lines_from_standard_input(run_command: RunCommand) -> None:
+    records = _records(run_command("encode", "-", stdin="first line\r\nsecond line\n"))
+    assert [record["text"] for record in records] == ["first line", "second line"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_encode_reads_lines_from_a_file(run_command: RunCommand, tmp_path: Path) -> None:
+    file = tmp_path / "texts.txt"
+    file.write_text("one\ntwo\n", encoding="utf-8")
+    assert [record["text"] for record in _records(run_command("encode", "--file", str(file)))] == ["one", "two"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_an_empty_line_is_reported_with_its_number(run_command: RunCommand, tmp_path: Path) -> None:
+    file = tmp_path / "texts.txt"
+    file.write_text("one\n\ntwo\n", encoding="utf-8")
+    outcome = run_command("encode", "--file", str(file))
+    assert (outcome.exit_code, outcome.out) == (1, "")
+    assert outcome.err == f"error: {file}, line 2: the line is empty\n"
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_file_that_is_not_utf8_is_refused(run_command: RunCommand, tmp_path: Path) -> None:
+    file = tmp_path / "texts.txt"
+    file.write_bytes(b"caf\xe9\n")
+    outcome = run_command("encode", "--file", str(file))
+    assert outcome.exit_code == 1
+    assert "not UTF-8" in outcome.err
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(
+    "arguments", [(), ("a text", "--file", __file__), ("",), ("fine", "  "), ("--file", "/nowhere")]
+)
+def test_encode_without_one_source_of_texts_is_wrong_usage(run_command: RunCommand, arguments: tuple[str, ...]) -> None:
+    outcome = run_command("encode", *arguments)
+    assert (outcome.exit_code, outcome.out) == (2, "")
+
+
+def test_decode_draws_from_the_prior(run_command: RunCommand, fake: FakeTextModel) -> None:
+    records = _records(run_command("decode", "--samples", "2", "--seed", "7"))
+    assert [record["text"] for record in records] == ["text 7", "text 7"]
+    assert records[0] == {
+        "index": 0,
+        "text": "text 7",
+        "tokens": 2,
+        "finish_reason": "stop",
+        "adapter": "yelp@0123456789ab",
+    }
+    assert [decoding.seed for decoding in fake.decodings] == [7, 8]
+
+
+@pytest.mark.usefixtures("fake")
+def test_decode_reads_what_encode_writes(run_command: RunCommand) -> None:
+    encoded = run_command("encode", "a text", "another").out
+    records = _records(run_command("decode", "--with-z", stdin=encoded))
+    assert [record["z"] for record in records] == [[6.0, -1.0], [7.0, -1.0]]
+
+
+@pytest.mark.usefixtures("fake")
+def test_decode_reads_bare_arrays(run_command: RunCommand) -> None:
+    records = _records(run_command("decode", stdin="[3, 4.5]\n\n[5, 0]\n"))
+    assert [record["text"] for record in records] == ["text 3", "text 5"]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("stdin", ["", "[1, 2]\n[1]\n", "[1, 2", '{"x": [1]}', "[]", '["a"]', "[true]", "3"])
+def test_a_line_without_a_vector_is_a_failure(run_command: RunCommand, stdin: str) -> None:
+    outcome = run_command("decode", stdin=stdin)
+    assert (outcome.exit_code, outcome.out) == (1, "")
+    assert outcome.err.startswith("error: ")
+    assert outcome.err.count("\n") == 1
+
+
+def test_every_decoding_option_reaches_the_model(run_command: RunCommand, fake: FakeTextModel) -> None:
+    options = (
+        "--strategy sample --temperature 0.7 --top-k 5 --top-p 0.9 --repetition-penalty 1.2 --max-tokens 9 --seed 3"
+    )
+    run_command("interpolate", "a", "b", *options.split())
+    assert fake.decodings == [
+        Decoding(
+            strategy=Strategy.SAMPLE,
+            temperature=0.7,
+            top_k=5,
+            top_p=0.9,
+            repetition_penalty=1.2,
+            max_tokens=9,
+            seed=3,
+        )
+    ]
+
+
+def test_beams_reach_the_model(run_command: RunCommand, fake: FakeTextModel) -> None:
+    run_command("interpolate", "a", "b", "--strategy", "beam", "--num-beams", "3")
+    assert fake.decodings == [Decoding(strategy=Strategy.BEAM, num_beams=3)]
+
+
+def test_the_defaults_are_the_models_own(run_command: RunCommand, fake: FakeTextModel) -> None:
+    run_command("interpolate", "a", "b")
+    assert fake.decodings == [Decoding()]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ("--temperature 0.7", "--temperature has no effect with --strategy greedy: add --strategy sample"),
+        ("--strategy sample --num-beams 3", "--num-beams has no effect with --strategy sample: add --strategy beam"),
+        ("--strategy sample --top-p 1.5", "top_p is 1.5"),
+        ("--max-tokens 0", "max_tokens is 0"),
+        ("--seed -1", "seed is -1"),
+        ("--strategy best", "best"),
+    ],
+)
+def test_a_decoding_that_cannot_be_is_wrong_usage(run_command: RunCommand, options: str, reason: str) -> None:
+    outcome = run_command("interpolate", "a", "b", *options.split())
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert reason in outcome.err
+
+
+@pytest.mark.usefixtures("fake")
+def test_interpolate_gives_tau_and_text(run_command: RunCommand) -> None:
+    records = _records(run_command("interpolate", "one", "two", "--steps", "3", "--method", "spherical"))
+    assert [record["tau"] for record in records] == [0, 1, 2]
+    assert records[0]["text"] == "one>two spherical"
+    assert "z" not in records[0]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("arguments", [("one",), ("one", "two", "--steps", "1"), ("one", " ")])
+def test_interpolate_wants_two_texts_and_two_steps(run_command: RunCommand, arguments: tuple[str, ...]) -> None:
+    assert run_command("interpolate", *arguments).exit_code == 2
+
+
+@pytest.mark.usefixtures("fake")
+def test_analogy_gives_its_answer(run_command: RunCommand) -> None:
+    records = _records(run_command("analogy", "a", "b", "c", "--scale", "1.5", "--with-z"))
+    assert records == [{"index": 0, "text": "a:b::c 1.5", "z": [1.0, 1.0], "adapter": "yelp@0123456789ab"}]
+
+
+def test_analogy_draws_several_answers(run_command: RunCommand, fake: FakeTextModel) -> None:
+    records = _records(run_command("analogy", "a", "b", "c", "--samples", "3", "--strategy", "sample"))
+    assert len(records) == 3
+    assert [decoding.seed for decoding in fake.decodings] == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("fake")
+def test_several_greedy_answers_would_be_the_same_one(run_command: RunCommand) -> None:
+    outcome = run_command("analogy", "a", "b", "c", "--samples", "3")
+    assert outcome.exit_code == 2
+    assert "--strategy sample" in outcome.err
+
+
+@pytest.mark.usefixtures("fake")
+def test_classify_gives_labels_and_scores(run_command: RunCommand) -> None:
+    record = _records(run_command("classify", "nice"))[0]
+    assert record["label"] == "good"
+    assert record["scores"] == [{"label": "good", "score": 0.75}, {"label": "bad", "score": 0.25}]
+
+
+@pytest.mark.usefixtures("fake")
+def test_classify_gives_the_first_labels_on_request(run_command: RunCommand) -> None:
+    record = _records(run_command("classify", "nice", "--top-k", "1"))[0]
+    assert record["scores"] == [{"label": "good", "score": 0.75}]

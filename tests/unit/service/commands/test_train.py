@@ -1,0 +1,129 @@
+"""``adavae train``: what its options become, and what happens to the checkpoints of interrupted runs."""
+
+import os
+import signal
+from dataclasses import fields
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from adavae.model.config import AdapterConfig, AdapterPlacement
+from adavae.model.errors import TrainingInterrupted
+from adavae.model.training import run as training_run
+from adavae.model.training.config import FreeBits, Preset, TrainingConfig, preset_config
+from adavae.model.training.run import TrainingRequest
+from adavae.service import loading
+from adavae.service.commands.interrupt import stop_on_signal
+from adavae.service.commands.training_options import TrainingOptions
+from tests.tiny import TINY
+from tests.unit.service.conftest import RunCommand
+
+_NOT_OPTIONS = {"adapter", "preset", "init_from", "is_full_fine_tuning", "labels"}
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[TrainingRequest]:
+    """What reached training, which stops at once and leaves a checkpoint."""
+    asked: list[TrainingRequest] = []
+
+    def interrupt(request: TrainingRequest, _: object, *, directory: Path, **__: Any) -> None:
+        asked.append(request)
+        checkpoint = directory / "checkpoints" / "step-1"
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_text("", encoding="utf-8")
+        raise TrainingInterrupted("stopped after step 1 of 9; checkpoint kept")
+
+    pretrained = SimpleNamespace(backbone=SimpleNamespace(config=TINY))
+    monkeypatch.setattr(loading, "load_pretrained", lambda *_: pretrained)
+    monkeypatch.setattr(training_run, "train_adapter_set", interrupt)
+    return asked
+
+
+def test_every_setting_of_a_run_is_an_option() -> None:
+    settings = {field.name for kind in (TrainingConfig, AdapterConfig) for field in fields(kind)}
+    assert {field.name for field in fields(TrainingOptions)} == settings - _NOT_OPTIONS
+
+
+def test_options_replace_the_presets_settings() -> None:
+    preset = preset_config(Preset.GENERATION, TINY)
+    options = TrainingOptions(
+        epochs=2.0, free_bits_form="whole", adapter_placement=AdapterPlacement.PARALLEL_ATTENTION, latent_size=7
+    )
+    config = options.applied_to(preset)
+    assert (config.epochs, config.free_bits_form, config.adapter.latent_size) == (2.0, FreeBits.WHOLE, 7)
+    assert config.adapter.adapter_placement is AdapterPlacement.PARALLEL_ATTENTION
+    assert config.beta == preset.beta
+
+
+def test_no_options_leave_the_preset_as_it_is() -> None:
+    preset = preset_config(Preset.LANGUAGE_MODELLING, TINY)
+    assert TrainingOptions().applied_to(preset) == preset
+
+
+def test_a_run_is_asked_for_as_typed(run_command: RunCommand, requests: list[TrainingRequest]) -> None:
+    run_command(
+        "train", "my texts.tsv", "--name", "mine", "--preset", "classification", "--epochs", "2", "--limit", "9"
+    )
+    request = requests[0]
+    assert (request.name, request.data, request.validation, request.limit) == ("mine", Path("my texts.tsv"), None, 9)
+    assert (request.config.preset, request.config.epochs) == (Preset.CLASSIFICATION, 2.0)
+    assert request.command == "adavae train 'my texts.tsv' --name mine --preset classification --epochs 2 --limit 9"
+
+
+@pytest.mark.usefixtures("requests")
+def test_ctrl_c_says_how_to_go_on(run_command: RunCommand) -> None:
+    outcome = run_command("train", "texts.txt", "--name", "mine")
+    assert (outcome.exit_code, outcome.out) == (130, "")
+    assert outcome.err == ("stopped after step 1 of 9; checkpoint kept; run the same command with --resume to go on\n")
+
+
+def test_an_interrupted_run_is_not_overwritten_unasked(
+    run_command: RunCommand, requests: list[TrainingRequest]
+) -> None:
+    run_command("train", "texts.txt", "--name", "mine")
+    outcome = run_command("train", "texts.txt", "--name", "mine")
+    assert outcome.exit_code == 1
+    assert "--resume" in outcome.err
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize("option", ["--resume", "--restart"])
+def test_an_interrupted_run_goes_on_or_is_thrown_away(
+    run_command: RunCommand, requests: list[TrainingRequest], option: str
+) -> None:
+    run_command("train", "texts.txt", "--name", "mine")
+    run_command("train", "texts.txt", "--name", "mine", option)
+    assert [request.command for request in requests] == ["adavae train texts.txt --name mine"] * 2
+
+
+@pytest.mark.usefixtures("requests")
+def test_there_has_to_be_something_to_resume(run_command: RunCommand) -> None:
+    outcome = run_command("train", "texts.txt", "--name", "mine", "--resume")
+    assert outcome.exit_code == 1
+    assert "no checkpoint" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["--name Mine", "--name ../x", "--name a --resume --restart", "--name a --epochs 0", "--preset x --name a", ""],
+)
+def test_wrong_usage_starts_nothing(run_command: RunCommand, requests: list[TrainingRequest], options: str) -> None:
+    assert run_command("train", "texts.txt", *options.split()).exit_code == 2
+    assert requests == []
+
+
+def test_the_first_signal_asks_and_the_second_one_stops() -> None:
+    with pytest.raises(KeyboardInterrupt), stop_on_signal() as should_stop:
+        assert not should_stop()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert should_stop()
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_handlers_are_given_back() -> None:
+    before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
+    with stop_on_signal():
+        assert signal.getsignal(signal.SIGINT) != before[0]
+    assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before

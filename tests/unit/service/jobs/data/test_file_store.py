@@ -1,0 +1,431 @@
+"""Stored files: there whole and checked, or not at all, whatever is sent and whatever fails."""
+
+import asyncio
+import errno
+import hashlib
+import json
+import lzma
+import os
+import threading
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adavae.model.errors import StorageFull
+from adavae.service.errors import ServiceError
+from adavae.service.jobs.data import file_store, upload
+from adavae.service.jobs.data.dataset_report import DatasetReport
+from adavae.service.jobs.data.file_store import FileStore
+from adavae.service.jobs.data.token_counter import TokenCounter, open_token_counter
+from tests.tiny_home import tiny_settings
+from tests.tiny_text import N_POSITIONS, tiny_tokenizer
+from tests.unit.service.http_client import until
+from tests.unit.service.jobs.file_home import (
+    LABELLED,
+    MAX_TOKENS,
+    TEXTS,
+    FileHome,
+    count_with_tiny_tokenizer,
+    home,
+    in_pieces,
+)
+
+__all__ = ["home"]
+pytestmark = pytest.mark.asyncio
+
+NO_IDS = ["", "file-0", "../files", "..", ".lock", "/etc/passwd", "file-" + "0" * 24, "file-" + "G" * 24, "file-\0"]
+
+
+async def refused(home: FileHome, status: int, content: bytes = TEXTS, name: str = "texts.txt") -> ServiceError:
+    """Sends what must not be taken; nothing may be left of it."""
+    before = home.left
+    with pytest.raises(ServiceError) as caught:
+        await home.stored(content, name)
+    assert caught.value.status == status, caught.value
+    assert home.left == before
+    return caught.value
+
+
+async def test_an_upload_is_stored_as_it_came_with_what_was_found(home: FileHome) -> None:
+    stored = await home.stored(LABELLED, "reviews.jsonl")
+    assert (stored.filename, stored.purpose) == ("reviews.jsonl", "fine-tune")
+    assert stored.num_bytes == len(LABELLED)
+    assert stored.sha256 == hashlib.sha256(LABELLED).hexdigest()
+    assert (stored.num_rows, stored.labels) == (2, {"no": 1, "yes": 1})
+    assert stored.report["max_tokens"] == MAX_TOKENS
+    assert stored.report["warnings"][0].startswith("there are only 2 texts")
+    assert await home.store.get(stored.id) == stored
+    assert await home.store.content(stored.id) == LABELLED
+    assert home.store.path_of(stored.id) == home.settings.files / stored.id / "content.jsonl"
+    assert home.left == [stored.id]
+
+
+async def test_another_process_finds_the_same_files(home: FileHome) -> None:
+    stored = await home.stored()
+    other = FileStore(home.settings, home.users, count_with_tiny_tokenizer)
+    assert await other.get(stored.id) == stored
+    assert (await other.list(limit=10, after=None)).items == [stored]
+
+
+async def test_large_uploads_are_written_in_blocks(home: FileHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "_BLOCK_BYTES", 100)
+    content = b"".join(b"text number %d\n" % number for number in range(200))
+    stored = await home.store.create("a.txt", "fine-tune", in_pieces(content, 33))
+    assert await home.store.content(stored.id) == content
+    assert stored.sha256 == hashlib.sha256(content).hexdigest()
+
+
+async def test_compressed_files_keep_their_ending(home: FileHome) -> None:
+    content = lzma.compress(LABELLED)
+    stored = await home.stored(content, "Reviews.JSONL.xz")
+    assert home.store.path_of(stored.id).name == "content.jsonl.xz"
+    assert stored.num_rows == 2
+    assert await home.store.content(stored.id) == content
+
+
+@pytest.mark.parametrize(
+    ("filename", "shown"),
+    [
+        ("../../etc/texts.txt", "texts.txt"),
+        ("/abs/olute/texts.txt", "texts.txt"),
+        ("..\\..\\windows\\texts.txt", "texts.txt"),
+        ("naïve — 文.txt", "naïve — 文.txt"),
+        ("'; rm -rf ~ #.txt", "'; rm -rf ~ #.txt"),
+        ("x" * 251 + ".txt", "x" * 251 + ".txt"),
+    ],
+)
+async def test_a_clients_name_is_shown_and_never_part_of_a_path(home: FileHome, filename: str, shown: str) -> None:
+    stored = await home.stored(name=filename)
+    assert stored.filename == shown
+    assert home.left == [stored.id]
+    written = sorted(path.name for path in (home.settings.files / stored.id).iterdir())
+    assert written == ["content.txt", "file.json"]
+
+
+@pytest.mark.parametrize(
+    ("filename", "told"),
+    [
+        ("", "has 0 characters"),
+        ("folder/", "has 0 characters"),
+        ("..", "must end in .jsonl, .tsv or .txt"),
+        ("a.txt/..", "must end in"),
+        ("a.csv", "must end in"),
+        ("a.txt.gz", "must end in"),
+        ("txt", "must end in"),
+        ("a.txt\n", "cannot be shown"),
+        ("a\0.txt", "cannot be shown"),
+        ("a\x1b[2J.txt", "cannot be shown"),
+        ("a\u202etxt.txt", "cannot be shown"),
+        ("a\ud800.txt", "cannot be shown"),
+        ("x" * 296 + ".txt", "has 300 characters, must have 1 to 255"),
+    ],
+)
+async def test_a_name_that_is_none_is_refused_before_anything_is_read(home: FileHome, filename: str, told: str) -> None:
+    async def unread() -> AsyncIterator[bytes]:
+        raise AssertionError("must not be read")
+        yield b""
+
+    with pytest.raises(ServiceError, match=told) as caught:
+        await home.store.create(filename, "fine-tune", unread())
+    assert (caught.value.status, caught.value.code, caught.value.param) == (422, "invalid_filename", "file")
+    assert home.left == []
+
+
+async def test_another_purpose_is_refused(home: FileHome) -> None:
+    with pytest.raises(ServiceError, match="purpose is 'batch', must be 'fine-tune'"):
+        await home.store.create("a.txt", "batch", in_pieces(TEXTS))
+
+
+async def test_an_empty_file_is_refused(home: FileHome) -> None:
+    assert "texts.txt is empty: send at least 2 texts" in (await refused(home, 422, b"")).message
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b'{"text": "a"}\n{"text": "b"\n', "mine.jsonl:2: is not JSON"),
+        (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "mine.jsonl:1: is not UTF-8"),
+        ("a\nb\n".encode("utf-16"), "mine.jsonl: is UTF-16"),
+        (b'{"text": "a"}\n', "mine.jsonl: has 1 texts"),
+    ],
+)
+async def test_a_fault_in_the_data_is_told_by_the_clients_name_and_line(
+    home: FileHome, content: bytes, told: str
+) -> None:
+    error = await refused(home, 422, content, "folder/mine.jsonl")
+    assert error.message.startswith(told)
+    assert (error.code, error.param) == ("invalid_data", "file")
+    assert str(home.settings.data) not in error.message
+
+
+async def test_more_bytes_than_allowed_are_refused_while_they_come(tmp_path: Path) -> None:
+    home = FileHome(tmp_path, max_upload_bytes=2000)
+    num_sent = 0
+
+    async def endless() -> AsyncIterator[bytes]:
+        nonlocal num_sent
+        while True:
+            num_sent += 100
+            yield b"a" * 100
+
+    with pytest.raises(ServiceError, match=r"more than 2000 bytes.*ADAVAE_MAX_UPLOAD_BYTES") as caught:
+        await home.store.create("a.txt", "fine-tune", endless())
+    assert (caught.value.status, num_sent) == (413, 2100)
+    assert home.left == []
+
+
+async def test_a_file_of_exactly_the_limit_is_taken(tmp_path: Path) -> None:
+    content = (b"one\n" * 500).replace(b"one", b"two", 1)
+    home = FileHome(tmp_path, max_upload_bytes=len(content))
+    assert (await home.stored(content)).num_bytes == 2000
+    await refused(home, 413, content + b"\n")
+
+
+async def test_the_limit_counts_for_what_is_decompressed_too(tmp_path: Path) -> None:
+    home = FileHome(tmp_path, max_upload_bytes=100_000)
+    bomb = lzma.compress(b"some text\n" * 100_000)
+    assert len(bomb) < 1000
+    assert "bomb.txt.xz: holds more than 100,000 bytes" in (await refused(home, 422, bomb, "bomb.txt.xz")).message
+
+
+async def test_nothing_is_left_of_an_upload_that_breaks_off(home: FileHome) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield TEXTS
+        assert len(home.left) == 1
+        assert home.left[0].startswith(".staging-")
+        raise ConnectionResetError("gone")
+
+    with pytest.raises(ConnectionResetError):
+        await home.store.create("a.txt", "fine-tune", broken())
+    assert home.left == []
+
+
+async def test_an_upload_is_not_to_be_seen_before_it_is_whole(home: FileHome) -> None:
+    async def watched() -> AsyncIterator[bytes]:
+        yield TEXTS
+        assert (await home.store.list(limit=10, after=None)).items == []
+
+    stored = await home.store.create("a.txt", "fine-tune", watched())
+    assert (await home.store.list(limit=10, after=None)).items == [stored]
+
+
+async def test_nothing_is_left_of_an_upload_that_is_cancelled_while_it_comes(home: FileHome) -> None:
+    never = asyncio.Event()
+
+    async def stuck() -> AsyncIterator[bytes]:
+        yield TEXTS
+        await never.wait()
+
+    storing = asyncio.create_task(home.store.create("a.txt", "fine-tune", stuck()))
+    await until(lambda: len(home.left) == 1)
+    storing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await storing
+    assert home.left == []
+
+
+async def test_nothing_is_left_of_an_upload_that_is_cancelled_while_it_is_checked(
+    home: FileHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checking, go_on = threading.Event(), threading.Event()
+
+    def slow(path: Path, **fields: Any) -> DatasetReport:
+        checking.set()
+        assert go_on.wait(10)
+        assert path.is_file(), "its directory was removed under a thread that still reads it"
+        return real(path, **fields)
+
+    real = file_store.report_on
+    monkeypatch.setattr(file_store, "report_on", slow)
+    storing = asyncio.create_task(home.stored())
+    await until(checking.is_set)
+    storing.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await storing
+    assert home.left == []
+
+
+async def test_files_are_checked_one_at_a_time(home: FileHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    num_running, most = 0, 0
+    lock, real = threading.Lock(), file_store.report_on
+
+    def counted(path: Path, **fields: Any) -> DatasetReport:
+        nonlocal num_running, most
+        with lock:
+            num_running += 1
+            most = max(most, num_running)
+        report = real(path, **fields)
+        with lock:
+            num_running -= 1
+        return report
+
+    monkeypatch.setattr(file_store, "report_on", counted)
+    stored = await asyncio.gather(*(home.stored() for _ in range(8)))
+    assert most == 1
+    assert home.left == sorted(each.id for each in stored)
+    assert len(set(home.left)) == 8
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+async def test_a_full_disk_is_told_and_nothing_is_left(
+    home: FileHome, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(_upload: upload.Upload) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(upload.Upload, "write", full)
+        error = await refused(home, 503)
+    assert error.code == "storage_full"
+    assert error.retry_after_s is not None
+    assert "the volume is full" in error.message
+    assert await home.stored()
+
+
+@pytest.mark.parametrize("step", ["write_atomically", "publish_directory"])
+async def test_a_disk_that_is_full_at_the_end_leaves_nothing(
+    home: FileHome, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def full(*_arguments: object) -> None:
+        raise StorageFull("/secret/place is full")
+
+    monkeypatch.setattr(file_store, step, full)
+    error = await refused(home, 503)
+    assert (error.code, "secret" in error.message) == ("storage_full", False)
+
+
+async def test_another_failure_of_the_disk_is_not_called_a_full_one(
+    home: FileHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_upload: upload.Upload) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(upload.Upload, "write", broken)
+    with pytest.raises(OSError, match="broken"):
+        await home.stored()
+    assert home.left == []
+
+
+async def test_no_more_files_than_allowed_are_stored(tmp_path: Path) -> None:
+    home = FileHome(tmp_path, max_files=2)
+    stored = [await home.stored() for _ in range(2)]
+    error = await refused(home, 409)
+    assert error.code == "too_many_files"
+    assert "2 files are stored or on their way, the limit is 2 (ADAVAE_MAX_FILES): delete some" in error.message
+    await home.store.delete(stored[0].id)
+    assert await home.stored()
+
+
+async def test_uploads_under_way_count_as_files(tmp_path: Path) -> None:
+    home = FileHome(tmp_path, max_files=3)
+    outcomes = await asyncio.gather(*(home.stored() for _ in range(8)), return_exceptions=True)
+    assert sum(isinstance(each, ServiceError) and each.code == "too_many_files" for each in outcomes) == 5
+    assert len(home.left) == 3
+
+
+@pytest.mark.parametrize("file_id", NO_IDS)
+async def test_what_is_no_file_is_not_found(home: FileHome, file_id: str) -> None:
+    await home.stored()
+    before = home.left
+    for asked in (home.store.get, home.store.content, home.store.delete):
+        with pytest.raises(ServiceError) as caught:
+            await asked(file_id)
+        assert (caught.value.status, caught.value.code) == (404, "file_not_found")
+    with pytest.raises(ServiceError, match="there is no file"):
+        home.store.path_of(file_id)
+    assert home.left == before
+    assert (home.settings.files / ".lock").is_file()
+
+
+async def test_lists_are_ordered_and_go_on_behind_a_file(home: FileHome) -> None:
+    assert (await home.store.list(limit=2, after=None)).items == []
+    stored = [await home.stored() for _ in range(5)]
+    newest = await home.store.list(limit=2, after=None)
+    assert (newest.items, newest.has_more) == (stored[:2:-1], True)
+    rest = await home.store.list(limit=3, after=stored[3].id)
+    assert (rest.items, rest.has_more) == (stored[2::-1], False)
+    oldest = await home.store.list(limit=10, after=stored[1].id, newest_first=False)
+    assert (oldest.items, oldest.has_more) == (stored[2:], False)
+    with pytest.raises(ServiceError, match="after is 'x'") as caught:
+        await home.store.list(limit=1, after="x")
+    assert (caught.value.status, caught.value.param) == (422, "after")
+
+
+async def test_a_list_goes_on_behind_a_file_that_was_deleted_meanwhile(home: FileHome) -> None:
+    stored = [await home.stored() for _ in range(4)]
+    await home.store.delete(stored[2].id)
+    page = await home.store.list(limit=10, after=stored[2].id)
+    assert page.items == [stored[1], stored[0]]
+
+
+async def test_a_damaged_record_hides_no_other_file(home: FileHome) -> None:
+    damaged, good = await home.stored(), await home.stored()
+    for content in (b"{", b"[]", b"{}", json.dumps({"id": 1}).encode()):
+        (home.settings.files / damaged.id / "file.json").write_bytes(content)
+        assert (await home.store.list(limit=10, after=None)).items == [good]
+        with pytest.raises(ServiceError, match="is damaged") as caught:
+            await home.store.get(damaged.id)
+        assert caught.value.status == 500
+    await home.store.delete(damaged.id)
+    assert home.left == [good.id]
+
+
+async def test_a_deleted_file_is_gone(home: FileHome) -> None:
+    stored = await home.stored()
+    await home.store.delete(stored.id)
+    assert home.left == []
+    with pytest.raises(ServiceError, match="there is no file"):
+        await home.store.delete(stored.id)
+
+
+async def test_a_file_that_a_job_needs_stays(home: FileHome) -> None:
+    stored = await home.stored()
+    home.users.jobs[stored.id] = ["ftjob-1", "ftjob-2"]
+    with pytest.raises(ServiceError, match="is used by ftjob-1, which is not finished") as caught:
+        await home.store.delete(stored.id)
+    assert (caught.value.status, caught.value.code) == (409, "file_in_use")
+    assert await home.store.content(stored.id) == TEXTS
+    del home.users.jobs[stored.id]
+    await home.store.delete(stored.id)
+    assert home.left == []
+
+
+async def test_one_of_many_who_delete_a_file_at_once_has_done_it(home: FileHome) -> None:
+    stored = await home.stored()
+    outcomes = await asyncio.gather(*(home.store.delete(stored.id) for _ in range(6)), return_exceptions=True)
+    assert sum(each is None for each in outcomes) == 1
+    assert {each.status for each in outcomes if isinstance(each, ServiceError)} == {404}
+    assert home.left == []
+
+
+async def test_what_killed_processes_left_is_removed_when_it_is_old(home: FileHome) -> None:
+    old, fresh, growing = (home.settings.files / f".staging-{name}" for name in ("old", "fresh", "growing"))
+    for directory in (old, fresh, growing):
+        directory.mkdir(parents=True)
+        (directory / "content.txt").write_bytes(b"half a te")
+    an_hour_ago = old.stat().st_mtime - 3700
+    for path in (old / "content.txt", old, growing):
+        os.utime(path, (an_hour_ago, an_hour_ago))
+    home.store.remove_stale()
+    assert home.left == [".staging-fresh", ".staging-growing"]
+    os.utime(growing / "content.txt", (an_hour_ago, an_hour_ago))
+    stored = await home.stored()
+    assert home.left == sorted([".staging-fresh", stored.id])
+
+
+async def test_texts_are_counted_with_the_configured_backbones_tokenizer(tmp_path: Path) -> None:
+    settings = tiny_settings(tmp_path)
+    counter = open_token_counter(settings)
+    assert isinstance(counter, TokenCounter)
+    assert counter.max_tokens == N_POSITIONS - 1
+    texts = ["the food was great", "a"]
+    assert counter.count(texts) == [len(tiny_tokenizer().encode(text)) for text in texts]
+    long_row = "the food was great and " * 20
+    stored = await FileStore(settings, FileHome(tmp_path).users).create(
+        "a.txt", "fine-tune", in_pieces(TEXTS + long_row.encode())
+    )
+    assert stored.report["rows_over_max_tokens"] == 1
+    assert stored.report["tokens"]["longest"] == len(tiny_tokenizer().encode(long_row.strip()))

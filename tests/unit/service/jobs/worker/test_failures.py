@@ -1,0 +1,58 @@
+"""What the errors of a training process mean to the job's owner."""
+
+import errno
+
+import pytest
+
+from adavae.model.errors import (
+    AdaVAEError,
+    BackboneNotFound,
+    CheckpointMismatch,
+    ConfigError,
+    DatasetError,
+    SequenceTooLong,
+    StorageFull,
+    TrainingDiverged,
+)
+from adavae.service.jobs.worker.failures import failure_of, killed
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "is_final"),
+    [
+        (DatasetError("line 7"), "invalid_training_file", True),
+        (SequenceTooLong("too long"), "invalid_training_file", True),
+        (ConfigError("beta", -1, "must be at least 0"), "invalid_hyperparameters", True),
+        (TrainingDiverged("NaN"), "training_diverged", True),
+        (CheckpointMismatch("other"), "checkpoint_mismatch", True),
+        (BackboneNotFound("gone"), "backbone_unavailable", False),
+        (StorageFull("full"), "storage_full", False),
+        (OSError(errno.ENOSPC, "No space left on device"), "storage_full", False),
+        (OSError(errno.EFBIG, "File too large"), "storage_full", False),
+        (MemoryError(), "out_of_memory", False),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out_of_memory", False),
+        (RuntimeError("CUDA out of memory. Tried to allocate"), "out_of_memory", False),
+        (OSError(errno.EIO, "Input/output error"), "internal_error", False),
+        (AdaVAEError("unknown"), "internal_error", False),
+    ],
+)
+def test_each_error_has_a_code_and_is_final_or_not(error: Exception, code: str, is_final: bool) -> None:
+    failure = failure_of(error, {})
+    assert (failure.error.code, failure.is_final) == (code, is_final)
+
+
+def test_places_on_the_server_are_not_shown() -> None:
+    error = DatasetError("/data/files/file-1/content.tsv:3: is empty; see /data/jobs/x")
+    shown = failure_of(error, {"/data/files/file-1/content.tsv": "training_file", "/data/": ""}).error.message
+    assert shown == "training_file:3: is empty; see jobs/x"
+
+
+def test_what_nobody_foresaw_is_told_without_its_message() -> None:
+    message = failure_of(KeyError("somebody's text"), {}).error.message
+    assert "somebody" not in message
+    assert "KeyError" in message
+
+
+def test_a_killed_process_has_probably_run_out_of_memory() -> None:
+    assert killed(9).code == "out_of_memory"
+    assert "signal 11" in killed(11).message

@@ -1,0 +1,79 @@
+"""Which trained sets are worse than doing nothing."""
+
+from typing import Any
+
+import pytest
+
+from adavae.service.jobs.worker.verdict import NotWorthPublishing, judge
+
+HEALTHY = {
+    "rows": 200,
+    "neg_elbo": 60.0,
+    "reconstruction_nats": 50.0,
+    "kl": 10.0,
+    "mi": 4.0,
+    "ppl": 80.0,
+    "au": 12,
+    "latent_size": 32,
+}
+HEAD = {"accuracy": 0.8, "macro_f1": 0.79, "majority_share": 0.5}
+LABELS = ("no", "yes")
+
+
+def refused(labels: tuple[str, ...] = (), **figures: Any) -> str | None:
+    """The code of the reason, or None."""
+    try:
+        judge({**HEALTHY, **figures}, labels)
+    except NotWorthPublishing as exc:
+        assert str(exc) == exc.error.message
+        return exc.error.code
+    return None
+
+
+def test_a_healthy_set_passes_with_and_without_a_head() -> None:
+    assert refused() is None
+    assert refused(LABELS, **HEAD) is None
+
+
+@pytest.mark.parametrize("name", ["neg_elbo", "reconstruction_nats", "kl", "mi", "ppl"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_figures_that_are_not_finite_are_refused(name: str, value: float) -> None:
+    assert refused(**{name: value}) == "not_finite"
+
+
+@pytest.mark.parametrize(("kl", "code"), [(0.0, "latent_collapsed"), (0.09, "latent_collapsed"), (0.11, None)])
+def test_a_latent_without_kl_has_collapsed(kl: float, code: str | None) -> None:
+    assert refused(kl=kl) == code
+
+
+@pytest.mark.parametrize(("rows", "code"), [(7, None), (8, "latent_collapsed"), (2000, "latent_collapsed")])
+def test_a_latent_without_active_units_has_collapsed_unless_there_are_too_few_texts_to_tell(
+    rows: int, code: str | None
+) -> None:
+    assert refused(au=0, rows=rows) == code
+
+
+@pytest.mark.parametrize(
+    ("figures", "code"),
+    [
+        ({"accuracy": 0.5, "macro_f1": 1 / 3}, "head_at_chance"),
+        ({"accuracy": 0.45, "macro_f1": 0.2}, "head_at_chance"),
+        ({"accuracy": 0.52, "macro_f1": 1 / 3}, None),
+        ({"accuracy": 0.5, "macro_f1": 0.5}, "head_at_chance"),
+        ({"accuracy": 0.99, "macro_f1": 0.4975, "majority_share": 0.99}, "head_at_chance"),
+        ({"accuracy": 0.99, "macro_f1": 0.7, "majority_share": 0.99}, None),
+        ({"accuracy": 0.0, "macro_f1": 0.0, "rows": 19}, None),
+    ],
+)
+def test_a_head_has_to_beat_the_commonest_label(figures: dict[str, float], code: str | None) -> None:
+    assert refused(LABELS, **(HEAD | figures)) == code
+
+
+def test_the_reason_names_value_limit_and_remedy() -> None:
+    with pytest.raises(NotWorthPublishing) as exc:
+        judge({**HEALTHY, "kl": 0.02, "au": 0}, ())
+    assert exc.value.error.message == (
+        "the latent has collapsed, z says nothing of the text: its KL on the validation texts is 0.02 nats (at least "
+        "0.1 are needed), 0 of 32 units are active. Lower beta, raise free_bits, or train for longer"
+    )
+    assert exc.value.error.param == "hyperparameters.beta"
