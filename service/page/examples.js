@@ -6,12 +6,13 @@ const REVIEWS = {
   walks: [
     ["the food was terrible and the staff was rude.", "great place, we will be back!"],
     ["the service was slow and the room was dirty.", "the service was friendly and the room was clean."],
-    ["i waited an hour for a cold pizza.", "best pizza in town, and so cheap!"],
+    ["the pizza was cold and the waiter was rude.", "the pizza was hot and the waiter was friendly."],
   ],
   analogies: [
     { name: "to praise", a: "bad food, bad service, never again!", b: "great food, great service, love it!", c: "the staff was rude and the food was cold." },
-    { name: "to complaint", a: "the food is good.", b: "the food is bad.", c: "the staff is very friendly." },
-    { name: "to the past", a: "the food is great.", b: "the food was great.", c: "the staff is friendly and helpful." },
+    { name: "to the past", a: "the service is great.", b: "the service was great.", c: "the food is delicious and the staff is friendly." },
+    { name: "pizza to sushi", a: "i love the pizza here.", b: "i love the sushi here.", c: "best pizza in town!" },
+    { name: "very", a: "good food.", b: "very good food!", c: "good service and clean rooms." },
   ],
   texts: ["the staff was rude and the food was cold.", "my room was clean and quiet.", "not bad, but far too expensive."],
 };
@@ -20,15 +21,21 @@ const FILMS = {
     ["a dull and lifeless film.", "a funny and moving film."],
     ["the plot makes no sense.", "a gripping story, beautifully told."],
   ],
-  analogies: [{ name: "to praise", a: "a bad film.", b: "a good film.", c: "the acting is poor and the story is boring." }],
+  analogies: [
+    { name: "to praise", a: "a bad film.", b: "a good film.", c: "a bad script." },
+    { name: "terrible to wonderful", a: "a terrible movie.", b: "a wonderful movie.", c: "the acting is terrible." },
+  ],
   texts: ["a gripping story, beautifully told.", "the jokes fall flat.", "it is not as bad as it looks."],
 };
 const QUESTIONS = {
   walks: [
     ["Who wrote the first novel?", "How many people live in Rome?"],
-    ["What is the capital of France?", "When did the war end?"],
+    ["Who invented the telephone?", "When was the telephone invented?"],
   ],
-  analogies: [{ name: "who to where", a: "Who is the president of France?", b: "Where is the president of France?", c: "Who is the king of Spain?" }],
+  analogies: [
+    { name: "capital to population", a: "What is the capital of France?", b: "What is the population of France?", c: "What is the capital of Japan?" },
+    { name: "when to where", a: "When was Lincoln born?", b: "Where was Lincoln born?", c: "When was Babe Ruth born?" },
+  ],
   texts: ["How many people live in Rome?", "Who invented the telephone?", "What does NASA stand for?"],
 };
 const CAPTIONS = {
@@ -36,7 +43,11 @@ const CAPTIONS = {
     ["a dog runs through the grass.", "a man in love walks along the beach at sunset."],
     ["two children play in the water.", "a boy jumps like a frog."],
   ],
-  analogies: [{ name: "to romance", a: "a man walks.", b: "a man walks to meet the love of his life.", c: "a woman sits on a bench." }],
+  analogies: [
+    { name: "in love", a: "a man walks on the beach.", b: "a man in love walks on the beach.", c: "a woman sits on a bench." },
+    { name: "like a rabbit", a: "a dog runs.", b: "a dog runs like a rabbit.", c: "a boy jumps." },
+    { name: "he to she", a: "a man rides a bike.", b: "a woman rides a bike.", c: "a man climbs a mountain." },
+  ],
   texts: ["a dog runs through the grass to catch a bone.", "a couple holds hands in the sunset, full of love."],
 };
 const EVERYDAY = {

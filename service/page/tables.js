@@ -1,4 +1,6 @@
-// Texts out of files and out of the clipboard: .txt, .tsv, .csv, .jsonl; and tables back into CSV.
+// Texts out of files and out of the clipboard: .txt, .tsv, .csv, .jsonl, .xlsx; and tables back into CSV.
+
+import { readWorkbook } from "./workbook.js";
 
 /** Rows of {text, label?}, and where they come from. */
 export class TextTable {
@@ -34,6 +36,12 @@ export class TextTable {
 }
 
 const clean = (cell) => (cell ?? "").replace(/\s+/g, " ").trim();
+
+/** Reads a file; raises Error with what is wrong and what to do. */
+export async function readFile(file) {
+  if (/\.xlsx$/i.test(file.name)) return readCells(file.name, await readWorkbook(file.name, await file.arrayBuffer()));
+  return readTable(file.name, await file.text());
+}
 
 /** Reads a file's text; raises Error with what is wrong and what to do. */
 export function readTable(name, content) {
@@ -76,7 +84,7 @@ function readJsonLines(name, text) {
 
 /** A table: which column is the text is guessed, by name or by length, and stays a choice. */
 function readCells(name, lines) {
-  const width = Math.max(0, ...lines.map((cells) => cells.length));
+  const width = lines.reduce((most, cells) => Math.max(most, cells.length), 0);
   if (width < 2) return readLines(name, lines.map((cells) => cells[0] ?? "").join("\n"));
   const hasHeader = isHeader(lines);
   const names = hasHeader ? lines[0] : [];

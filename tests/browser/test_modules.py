@@ -1,5 +1,7 @@
 """The page's own arithmetic: words that differ, tables, the way from a point back to z; asked in the browser itself."""
 
+import io
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -67,7 +69,7 @@ def test_tables_are_read(page: Page, name: str, content: str, rows: list[tuple[s
         ("a.txt", "\n  \n", "has no texts"),
         ("a.jsonl", '{"text": "x"}\n{"text": \n', "line 2 is no JSON"),
         ("a.jsonl", '{"words": "x"}\n', 'line 1 has no "text"'),
-        ("a.xlsx", "PK\u0003\u0004\u0000\u0000", "is no text file"),
+        ("a.doc", "PK\u0003\u0004\u0000\u0000", "is no text file"),
     ],
 )
 def test_what_is_no_table_is_told_with_the_line(page: Page, name: str, content: str, said: str) -> None:
@@ -78,6 +80,51 @@ def test_what_is_no_table_is_told_with_the_line(page: Page, name: str, content: 
         [name, content],
     )
     assert said in message
+
+
+def workbook(sheet: str, strings: str = "", *, method: int = zipfile.ZIP_DEFLATED) -> list[int]:
+    """Bytes of an .xlsx file with one sheet."""
+    name = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", f"<worksheet {name}><sheetData>{sheet}</sheetData></worksheet>")
+        if strings:
+            archive.writestr("xl/sharedStrings.xml", f"<sst {name}>{strings}</sst>")
+    return list(packed.getvalue())
+
+
+READ_FILE = """(async () => {
+  try {
+    return (await own.readFile(new File([new Uint8Array(given)], "a.xlsx"))).rows;
+  } catch (error) {
+    return error.message;
+  }
+})()"""
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+def test_a_workbook_is_read_as_it_is(page: Page, method: int) -> None:
+    strings = "<si><t>Review</t></si><si><r><t>so </t></r><r><t>good &amp; cheap</t></r></si><si><t>good</t></si>"
+    sheet = (
+        '<row><c r="B1" t="s"><v>0</v></c><c r="D1" t="inlineStr"><is><t>Label</t></is></c></row>'
+        '<row><c r="A2"><v>1</v></c><c r="B2" t="s"><v>1</v></c><c r="D2" t="s"><v>2</v></c></row>'
+        '<row><c r="A3"><v>2</v></c><c r="B3" t="inlineStr"><is><t>never again</t></is></c><c r="D3"><v>5</v></c></row>'
+    )
+    rows = asked(page, "tables.js", f"await {READ_FILE}", workbook(sheet, strings, method=method))
+    assert rows == [{"text": "so good & cheap", "label": "good"}, {"text": "never again", "label": "5"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (list(b"no archive at all"), "is no workbook"),
+        (workbook("<row>")[:-30], "is no workbook"),
+        ([byte ^ (60 < place < 90) * 0xFF for place, byte in enumerate(workbook("<row>"))], "is damaged"),
+        (workbook(""), "has no texts"),
+    ],
+)
+def test_what_is_no_workbook_is_told(page: Page, content: list[int], said: str) -> None:
+    assert said in asked(page, "tables.js", f"await {READ_FILE}", content)
 
 
 def test_no_cell_of_a_table_that_is_taken_away_runs_as_a_formula(page: Page) -> None:

@@ -156,9 +156,9 @@ def test_an_analogy_is_made_and_its_scale_moves_it(bundled: str, open_visit: Ope
     expect(answer).to_contain_text("friendly")
     page.get_by_label("Scale").fill("0")
     expect(answer).to_contain_text("cold")
-    page.get_by_role("button", name="to complaint").click()
+    page.get_by_role("button", name="pizza to sushi").click()
     page.get_by_label("Scale").fill("1")
-    expect(answer).not_to_contain_text("very friendly")
+    expect(answer).to_contain_text("sushi")
 
 
 def test_a_map_is_drawn_and_any_point_of_it_is_written(bundled: str, open_visit: OpenVisit) -> None:

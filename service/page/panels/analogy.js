@@ -24,16 +24,13 @@ export function mount(root, values) {
     analogy.element,
     ...(variations ? [h("header", { class: "panel-head second" }, h("h2", {}, "Variations"), h("p", {}, "Other sentences near yours.")), variations.element] : []),
   );
-  const onSet = async () => {
-    await begin();
-  };
-  window.addEventListener("set-chosen", onSet);
+  window.addEventListener("set-chosen", begin);
   begin();
   return {
     end() {
       analogy.end();
       variations?.end();
-      window.removeEventListener("set-chosen", onSet);
+      window.removeEventListener("set-chosen", begin);
     },
   };
 
@@ -56,12 +53,13 @@ function analogyCard(state, save) {
   const chips = h("div", { class: "chips", role: "group", "aria-label": "Examples" });
   const running = runner({ outlet, busy: answer, work: load });
   const soon = afterPause(running.run, PAUSE_MS);
+  let isTheirs = Boolean(state.a); // a user's own sentences stay when another set is chosen
   const isListed = takesList("/analogy", "a");
   const hint = isListed ? "several, one a line, count as their average" : undefined;
   const areas = Object.fromEntries(
     [["a", "This"], ["b", "becomes this"], ["c", "so this"]].map(([name, label]) => [
       name,
-      fieldFor({ name, label, kind: "text", placeholder: name === "c" ? undefined : hint }, state, soon),
+      fieldFor({ name, label, kind: "text", placeholder: name === "c" ? undefined : hint }, state, typed),
     ]),
   );
   const options = h("div", { class: "fields" });
@@ -81,10 +79,8 @@ function analogyCard(state, save) {
       chips.replaceChildren(
         ...(examples?.analogies ?? []).map((each) => h("button", { type: "button", class: "chip", title: `${each.a} → ${each.b}`, onclick: () => set(each) }, each.name)),
       );
-      const isExample = !state.a || isUntouched;
-      if (isExample && examples?.analogies[0] && !(state.a && isFirst)) set(examples.analogies[0]);
+      if (!isTheirs && examples?.analogies[0]) set(examples.analogies[0]);
       else soon.now();
-      isFirst = false;
     },
     end() {
       soon.cancel();
@@ -95,8 +91,13 @@ function analogyCard(state, save) {
   function set({ a, b, c }) {
     Object.assign(state, { a, b, c });
     for (const name of ["a", "b", "c"]) areas[name].querySelector("textarea").value = state[name];
-    isUntouched = true;
+    isTheirs = false;
     soon.now();
+  }
+
+  function typed() {
+    isTheirs = true;
+    soon();
   }
 
   function showOptions() {
@@ -180,6 +181,3 @@ function variationsCard(state, save) {
     answer.replaceChildren(...texts.map((each) => h("li", {}, ...marked(body.text, each))));
   }
 }
-
-let isUntouched = false;
-let isFirst = true;

@@ -10,7 +10,7 @@ import { fieldFor, stateOf } from "../parts/fields.js";
 import { gauge } from "../parts/gauge.js";
 import { runner } from "../parts/runner.js";
 import * as sets from "../sets.js";
-import { guess, readPasted, readTable, toCsv } from "../tables.js";
+import { guess, readFile, readPasted, toCsv } from "../tables.js";
 
 const PAUSE_MS = 180;
 const BATCH = 128;
@@ -107,7 +107,7 @@ function fileCard() {
   const element = h(
     "div",
     {},
-    dropZone({ title: "Drop a file here", hint: ".txt, .tsv, .csv or .jsonl, up to some thousand lines", onFile: take, onPaste: (text) => use(() => readPasted(text)) }),
+    dropZone({ title: "Drop a file here", hint: "A spreadsheet, .txt, .tsv, .csv or .jsonl, up to some thousand lines", onFile: take, onPaste: (text) => use(() => readPasted(text)) }),
     columns,
     outlet,
     progress,
@@ -117,13 +117,12 @@ function fileCard() {
   return { element, take, end: running.end };
 
   async function take(file) {
-    const content = await file.text();
-    use(() => readTable(file.name, content));
+    await use(() => readFile(file));
   }
 
-  function use(read) {
+  async function use(read) {
     try {
-      table = read();
+      table = await read();
     } catch (error) {
       running.cancel();
       outlet.replaceChildren(h("div", { class: "problem", role: "alert" }, error.message));

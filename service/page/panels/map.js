@@ -13,7 +13,7 @@ import { trail } from "../parts/trail.js";
 import { besideText, blended, nearest, onPlane, weightsAround } from "../plane.js";
 import * as sets from "../sets.js";
 import { labelsOf, written } from "../spread.js";
-import { TextTable, guess, readPasted, readTable, toCsv } from "../tables.js";
+import { TextTable, guess, readFile, readPasted, toCsv } from "../tables.js";
 import { colours } from "../charts.js";
 
 const DRAWN = 128; // texts the set is asked for where there is no file
@@ -48,7 +48,7 @@ export function mount(root, values) {
     outlet,
     h("div", { class: "under-stage" }, h("div", { class: "actions map-export" }, exportButtons()), actionBar({ request: () => request, link: false })),
     h("header", { class: "panel-head second" }, h("h2", {}, "Your own texts"), h("p", {}, "One a line, or a table; labels become colours.")),
-    dropZone({ title: "Drop a file here", hint: `.txt, .tsv, .csv or .jsonl; up to ${MOST_TEXTS} lines are drawn`, onFile: take, onPaste: (text) => use(() => readPasted(text)) }),
+    dropZone({ title: "Drop a file here", hint: `A spreadsheet, .txt, .tsv, .csv or .jsonl; up to ${MOST_TEXTS} lines are drawn`, onFile: take, onPaste: (text) => use(() => readPasted(text)) }),
     columns,
   );
   acceptDrops(root, take);
@@ -104,13 +104,12 @@ export function mount(root, values) {
   }
 
   async function take(file) {
-    const content = await file.text();
-    use(() => readTable(file.name, content));
+    await use(() => readFile(file));
   }
 
-  function use(read) {
+  async function use(read) {
     try {
-      table = owned(read());
+      table = owned(await read());
     } catch (error) {
       running.cancel();
       outlet.replaceChildren(h("div", { class: "problem", role: "alert" }, error.message));

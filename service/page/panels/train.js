@@ -11,7 +11,7 @@ import { gauge } from "../parts/gauge.js";
 import { problem } from "../parts/problem.js";
 import { runner } from "../parts/runner.js";
 import * as sets from "../sets.js";
-import { guess, readPasted, readTable } from "../tables.js";
+import { guess, readFile, readPasted } from "../tables.js";
 
 const AGAIN_MS = 1500;
 const OPEN = ["queued", "running", "paused"];
@@ -35,17 +35,18 @@ export function mount(root, values) {
 function newJob() {
   let file = null;
   let sent = null;
+  let once = newKey();
   const state = { name: "", preset: "generation", epochs: "", steps: "", batch: "", latent: "" };
   const [outlet, formOutlet] = [h("div", { class: "outlet" }), h("div", { class: "outlet" })];
   const report = h("div", {});
   const columns = h("div", {});
-  const form = h("form", { class: "job-form", hidden: true, onsubmit: (event) => { event.preventDefault(); starting.run(); } });
+  const form = h("form", { class: "job-form", hidden: true, onsubmit: (event) => { event.preventDefault(); once = newKey(); starting.run(); } });
   const uploading = runner({ outlet, busy: report, work: upload, onError: () => { form.hidden = true; report.replaceChildren(); } });
   const starting = runner({ outlet: formOutlet, busy: form, work: start });
   const element = h(
     "div",
     { class: "new-job" },
-    dropZone({ title: "Drop your texts here", hint: ".txt: one a line. .tsv, .csv: a column of texts, perhaps one of labels. .jsonl: text, label. A spreadsheet: saved as CSV, or its cells pasted.", types: ".txt,.tsv,.csv,.jsonl,.xz,.tab,.ndjson", onFile: take, onPaste: (text) => use(() => readPasted(text)) }),
+    dropZone({ title: "Drop your texts here", hint: "A spreadsheet (.xlsx, .csv, .tsv) with a column of texts, perhaps one of labels; .txt with one a line; .jsonl with text and label. Cells can be pasted, too.", types: ".txt,.tsv,.csv,.xlsx,.jsonl,.xz,.tab,.ndjson", onFile: take, onPaste: (text) => use(() => readPasted(text)) }),
     columns, outlet, report, form, formOutlet,
   );
   acceptDrops(element, take);
@@ -64,15 +65,14 @@ function newJob() {
       uploading.run();
       return;
     }
-    const content = await given.text();
-    use(() => readTable(given.name, content), given);
+    await use(() => readFile(given), given);
   }
 
   /** Files that the service reads go as they are; tables are sent as JSON lines, with the columns that are chosen. */
-  function use(read, given = null) {
+  async function use(read, given = null) {
     let table;
     try {
-      table = read();
+      table = await read();
     } catch (error) {
       uploading.cancel();
       form.hidden = true;
@@ -81,12 +81,12 @@ function newJob() {
       return;
     }
     const isTable = table.columns !== null && !/\.tsv$/i.test(table.name);
-    const take_ = (own) => {
+    const chosen = (own) => {
       file = new File([own.toJsonLines()], `${own.name.replace(/\.\w+$/, "")}.jsonl`);
       uploading.run();
     };
-    columns.replaceChildren(...(isTable ? [columnChoice(table, guess(table), take_)] : []));
-    if (isTable || given === null) take_(table);
+    columns.replaceChildren(...(isTable ? [columnChoice(table, guess(table), chosen)] : []));
+    if (isTable || given === null) chosen(table);
     else {
       file = given;
       uploading.run();
@@ -133,13 +133,15 @@ function newJob() {
       if (state[key] !== "") hyperparameters[name] = state[key];
     }
     const body = { model: "bundled", training_file: sent.id, suffix: state.name, hyperparameters };
-    const job = await call("POST", "/v1/fine_tuning/jobs", { body, signal, headers: { "idempotency-key": `page-${sent.id}-${JSON.stringify([state.name, hyperparameters]).replace(/[^!-~]/g, "")}-${startedHere}` } });
-    startedHere += 1;
+    const job = await call("POST", "/v1/fine_tuning/jobs", { body, signal, headers: { "idempotency-key": once } });
     go("train", { job: job.id });
   }
 }
 
-let startedHere = Date.now();
+/** A key of its own for one press of the button: a request that is sent again makes no second job. */
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
 
 function reportOf({ filename, report, labels }) {
   const most = Math.max(1, ...Object.values(labels));

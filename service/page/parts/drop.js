@@ -2,7 +2,7 @@
 
 import { h, newId } from "../dom.js";
 
-const TYPES = ".txt,.tsv,.csv,.jsonl,.tab,.ndjson";
+const TYPES = ".txt,.tsv,.csv,.xlsx,.jsonl,.tab,.ndjson";
 
 /** A drop zone; `onFile(file)` is given each file, `onPaste(text)` pasted texts (null: no pasting). */
 export function dropZone({ title, hint, types = TYPES, onFile, onPaste = null }) {

@@ -44,6 +44,10 @@ export async function scatter({ onPick, onLine, onLasso }) {
     zr.on("globalout", () => {
       tip.hidden = true;
     });
+    zr.on("pinch", (event) => {
+      drag = null;
+      zoomBy(1 / event.pinchScale, toData([event.pinchX, event.pinchY]));
+    });
     box.addEventListener("wheel", (event) => wheel(event), { passive: false });
     box.addEventListener("dblclick", reset);
   };

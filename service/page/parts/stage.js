@@ -11,7 +11,7 @@ import { trail } from "./trail.js";
  */
 export function stageOf({ label, onSelect }) {
   let rows = [];
-  const sentence = h("p", { class: "hero-sentence", "aria-live": "polite" }, "\u00a0");
+  const sentence = h("p", { class: "hero-sentence" }, "\u00a0");
   const where = h("p", { class: "where muted" }, "\u00a0");
   const ticks = h("div", { class: "ticks", "aria-hidden": "true" });
   const slider = h("input", {
