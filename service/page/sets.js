@@ -48,7 +48,8 @@ function showChosen() {
   const options = usable.map((set) => h("option", { value: set.name }, set.name));
   const wanted = chosen || find("")?.name || "";
   if (wanted && !usable.some((set) => set.name === wanted)) options.unshift(h("option", { value: wanted }, wanted));
-  select().replaceChildren(...(options.length ? options : [h("option", {}, "…")]));
-  select().disabled = options.length === 0;
-  select().value = wanted;
+  const isKnown = options.length > 0;
+  select().replaceChildren(...(isKnown ? options : [h("option", { value: "" }, "…")]));
+  select().disabled = !isKnown;
+  select().value = isKnown ? wanted : "";
 }

@@ -24,11 +24,29 @@ const PRESETS = [
 
 export function mount(root, values) {
   const board = h("div", {});
+  let parts = [];
   root.append(h("header", { class: "panel-head" }, h("h1", {}, "Train"), h("p", {}, "Your texts become an adapter set; the backbone stays as it is.")), board);
-  const parts = values.job ? [jobView(values.job)] : [newJob(), jobList()];
-  board.append(...parts.map((part) => part.element));
-  if (!may("train")) board.prepend(problem(new ApiError(403, { message: "Your key lacks the scope train: ask who runs the service for one that has it.", code: "missing_scope" })));
-  return { end: () => parts.forEach((part) => part.end()) };
+  window.addEventListener("scopes-known", begin);
+  begin();
+  return {
+    end() {
+      window.removeEventListener("scopes-known", begin);
+      end();
+    },
+  };
+
+  function begin() {
+    end();
+    parts = [];
+    if (may("train")) {
+      parts = values.job ? [jobView(values.job)] : [newJob(), jobList()];
+      board.replaceChildren(...parts.map((part) => part.element));
+    } else board.replaceChildren(problem(new ApiError(403, { message: "Your key lacks the scope train: ask who runs the service for one that has it.", code: "missing_scope" })));
+  }
+
+  function end() {
+    parts.forEach((part) => part.end());
+  }
 }
 
 /** From a file to a job. */
