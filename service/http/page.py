@@ -31,7 +31,7 @@ _KEPT, _NEVER_CHANGE = "public, max-age=86400", frozenset({".svg", ".woff2"})
 _POLICY = "; ".join(
     [
         "default-src 'none'",
-        *("script-src 'self'", "style-src 'self'", "font-src 'self'", "img-src 'self' data:", "connect-src 'self'"),
+        *("script-src 'self'", "style-src 'self'", "font-src 'self'", "img-src 'self'", "connect-src 'self'"),
         *("base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"),
     ]
 )

@@ -49,7 +49,10 @@ export async function send(method, path, { body, form, signal, headers = {} } = 
   } catch (error) {
     if (error.name === "AbortError") throw error;
     report.lost();
-    throw new ApiError(0, { message: "The service does not answer. The page tries again until it is back.", code: "unreachable" });
+    throw new ApiError(0, {
+      message: "The service does not answer. The page tries again until it is back.",
+      code: "unreachable",
+    });
   }
   if (reply.ok) {
     report.answered();
@@ -72,7 +75,7 @@ export async function call(method, path, options) {
 /** Every entry of a list that comes in pages. */
 export async function listAll(path, options) {
   const entries = [];
-  for (let after = ""; ; ) {
+  for (let after = ""; ;) {
     const page = await call("GET", `${path}${path.includes("?") ? "&" : "?"}limit=100${after}`, options);
     entries.push(...page.data);
     if (!page.has_more || page.data.length === 0) return entries;
@@ -81,7 +84,10 @@ export async function listAll(path, options) {
 }
 
 async function refusal(reply) {
-  const headers = { retryAfterS: Number(reply.headers.get("retry-after")) || null, requestId: reply.headers.get("x-request-id") };
+  const headers = {
+    retryAfterS: Number(reply.headers.get("retry-after")) || null,
+    requestId: reply.headers.get("x-request-id"),
+  };
   try {
     const { error } = await reply.json();
     return new ApiError(reply.status, error, headers);
@@ -118,7 +124,10 @@ export async function* events(reply) {
       rest = blocks.pop();
       for (const block of blocks) {
         const fields = Object.fromEntries(
-          block.split("\n").filter((line) => !line.startsWith(":") && line.includes(":")).map((line) => line.split(/:\s?(.*)/s, 2)),
+          block
+            .split("\n")
+            .filter((line) => !line.startsWith(":") && line.includes(":"))
+            .map((line) => line.split(/:\s?(.*)/s, 2)),
         );
         if (fields.data !== undefined) yield fields;
       }

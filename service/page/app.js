@@ -10,12 +10,42 @@ import * as sets from "./sets.js";
 
 // Each panel module has mount(root, values) and gives {end()}; `route` is what the service must have for it.
 const PANELS = [
-  { id: "walk", title: "Walk", scope: "infer", route: ["POST", "/interpolate"], load: () => import("./panels/walk.js") },
-  { id: "analogy", title: "Analogy", scope: "infer", route: ["POST", "/analogy"], load: () => import("./panels/analogy.js") },
+  {
+    id: "walk",
+    title: "Walk",
+    scope: "infer",
+    route: ["POST", "/interpolate"],
+    load: () => import("./panels/walk.js"),
+  },
+  {
+    id: "analogy",
+    title: "Analogy",
+    scope: "infer",
+    route: ["POST", "/analogy"],
+    load: () => import("./panels/analogy.js"),
+  },
   { id: "map", title: "Map", scope: "infer", route: ["POST", "/map"], load: () => import("./panels/map.js") },
-  { id: "traverse", title: "Traverse", scope: "infer", route: ["POST", "/decode"], load: () => import("./panels/traverse.js") },
-  { id: "classify", title: "Classify", scope: "infer", route: ["POST", "/classify"], load: () => import("./panels/classify.js") },
-  { id: "train", title: "Train", scope: "train", route: ["POST", "/v1/fine_tuning/jobs"], load: () => import("./panels/train.js") },
+  {
+    id: "traverse",
+    title: "Traverse",
+    scope: "infer",
+    route: ["POST", "/decode"],
+    load: () => import("./panels/traverse.js"),
+  },
+  {
+    id: "classify",
+    title: "Classify",
+    scope: "infer",
+    route: ["POST", "/classify"],
+    load: () => import("./panels/classify.js"),
+  },
+  {
+    id: "train",
+    title: "Train",
+    scope: "train",
+    route: ["POST", "/v1/fine_tuning/jobs"],
+    load: () => import("./panels/train.js"),
+  },
   { id: "sets", title: "Sets", scope: "infer", route: ["GET", "/adapters"], load: () => import("./panels/sets.js") },
 ];
 
@@ -43,7 +73,9 @@ async function show() {
     shown = { id: panel.id, ...module.mount(root, values) };
   } catch (error) {
     if (number !== numShown) return;
-    main.replaceChildren(problem(new ApiError(0, { message: "This part of the page could not be loaded.", code: "load" }), show));
+    main.replaceChildren(
+      problem(new ApiError(0, { message: "This part of the page could not be loaded.", code: "load" }), show),
+    );
   }
   if (isOther) {
     main.focus({ preventScroll: true });
@@ -67,19 +99,22 @@ function showNav(id) {
   const nav = document.getElementById("nav");
   nav.replaceChildren(...links);
   const current = nav.querySelector("[aria-current]");
-  if (current && nav.scrollWidth > nav.clientWidth) nav.scrollLeft = current.offsetLeft - nav.clientWidth / 2 + current.clientWidth / 2;
+  if (current && nav.scrollWidth > nav.clientWidth)
+    nav.scrollLeft = current.offsetLeft - nav.clientWidth / 2 + current.clientWidth / 2;
 }
 
 async function begin() {
   const shared = [loadFeatures(), loadScopes(), sets.load(), showVersion()];
   const failed = (await Promise.allSettled(shared)).map((each) => each.reason).filter(Boolean);
   showNav(readAddress().panel);
-  if (failed.some((error) => error.isPassing)) window.addEventListener("service-back", () => begin().then(show), { once: true });
+  if (failed.some((error) => error.isPassing))
+    window.addEventListener("service-back", () => begin().then(show), { once: true });
 }
 
 async function showVersion() {
   const version = await call("GET", "/version");
-  document.getElementById("version").textContent = `adavae ${version.adavae ?? ""}${version.device ? ` on ${version.device}` : ""}`;
+  document.getElementById("version").textContent =
+    `adavae ${version.adavae ?? ""}${version.device ? ` on ${version.device}` : ""}`;
 }
 
 window.addEventListener("hashchange", show);

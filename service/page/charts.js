@@ -21,7 +21,13 @@ export function colours() {
   const style = getComputedStyle(document.documentElement);
   const of = (name) => style.getPropertyValue(`--${name}`).trim();
   return {
-    ink: of("ink"), soft: of("ink-soft"), line: of("line"), strong: of("line-strong"), sheet: of("sheet"), accent: of("accent"), bad: of("bad"),
+    ink: of("ink"),
+    soft: of("ink-soft"),
+    line: of("line"),
+    strong: of("line-strong"),
+    sheet: of("sheet"),
+    accent: of("accent"),
+    bad: of("bad"),
     labels: Array.from({ length: 8 }, (_, place) => of(`c${place}`)),
   };
 }

@@ -43,7 +43,9 @@ function literal(value, indent) {
   }
   if (typeof value === "object") {
     const inner = `${indent}    `;
-    const entries = Object.entries(value).map(([name, each]) => `${inner}${JSON.stringify(name)}: ${literal(each, inner)},\n`);
+    const entries = Object.entries(value).map(
+      ([name, each]) => `${inner}${JSON.stringify(name)}: ${literal(each, inner)},\n`,
+    );
     return entries.length ? `{\n${entries.join("")}${indent}}` : "{}";
   }
   return JSON.stringify(value);

@@ -9,12 +9,26 @@ const REVIEWS = {
     ["the pizza was cold and the waiter was rude.", "the pizza was hot and the waiter was friendly."],
   ],
   analogies: [
-    { name: "to praise", a: "bad food, bad service, never again!", b: "great food, great service, love it!", c: "the staff was rude and the food was cold." },
-    { name: "to the past", a: "the service is great.", b: "the service was great.", c: "the food is delicious and the staff is friendly." },
+    {
+      name: "to praise",
+      a: "bad food, bad service, never again!",
+      b: "great food, great service, love it!",
+      c: "the staff was rude and the food was cold.",
+    },
+    {
+      name: "to the past",
+      a: "the service is great.",
+      b: "the service was great.",
+      c: "the food is delicious and the staff is friendly.",
+    },
     { name: "pizza to sushi", a: "i love the pizza here.", b: "i love the sushi here.", c: "best pizza in town!" },
     { name: "very", a: "good food.", b: "very good food!", c: "good service and clean rooms." },
   ],
-  texts: ["the staff was rude and the food was cold.", "my room was clean and quiet.", "not bad, but far too expensive."],
+  texts: [
+    "the staff was rude and the food was cold.",
+    "my room was clean and quiet.",
+    "not bad, but far too expensive.",
+  ],
 };
 const FILMS = {
   walks: [
@@ -33,7 +47,12 @@ const QUESTIONS = {
     ["Who invented the telephone?", "When was the telephone invented?"],
   ],
   analogies: [
-    { name: "capital to population", a: "What is the capital of France?", b: "What is the population of France?", c: "What is the capital of Japan?" },
+    {
+      name: "capital to population",
+      a: "What is the capital of France?",
+      b: "What is the population of France?",
+      c: "What is the capital of Japan?",
+    },
     { name: "when to where", a: "When was Lincoln born?", b: "Where was Lincoln born?", c: "When was Babe Ruth born?" },
   ],
   texts: ["How many people live in Rome?", "Who invented the telephone?", "What does NASA stand for?"],
@@ -44,7 +63,12 @@ const CAPTIONS = {
     ["two children play in the water.", "a boy jumps like a frog."],
   ],
   analogies: [
-    { name: "in love", a: "a man walks on the beach.", b: "a man in love walks on the beach.", c: "a woman sits on a bench." },
+    {
+      name: "in love",
+      a: "a man walks on the beach.",
+      b: "a man in love walks on the beach.",
+      c: "a woman sits on a bench.",
+    },
     { name: "like a rabbit", a: "a dog runs.", b: "a dog runs like a rabbit.", c: "a boy jumps." },
     { name: "he to she", a: "a man rides a bike.", b: "a woman rides a bike.", c: "a man climbs a mountain." },
   ],
@@ -55,10 +79,19 @@ const EVERYDAY = {
     ["i am very tired today.", "we had a wonderful time at the beach."],
     ["the meeting starts at nine.", "i will call you tomorrow."],
   ],
-  analogies: [{ name: "to the past", a: "she lives in london.", b: "she lived in london.", c: "he works in a small shop." }],
+  analogies: [
+    { name: "to the past", a: "she lives in london.", b: "she lived in london.", c: "he works in a small shop." },
+  ],
   texts: ["i am very tired today.", "the meeting starts at nine."],
 };
-const BY_NAME = { yelp: REVIEWS, "yelp-lm": REVIEWS, sst2: FILMS, trec: QUESTIONS, captions: CAPTIONS, general: EVERYDAY };
+const BY_NAME = {
+  yelp: REVIEWS,
+  "yelp-lm": REVIEWS,
+  sst2: FILMS,
+  trec: QUESTIONS,
+  captions: CAPTIONS,
+  general: EVERYDAY,
+};
 
 /** {walks, analogies, texts} for a set; drawn from it where it is not a bundled one. */
 export async function examplesFor(set, signal) {

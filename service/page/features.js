@@ -30,5 +30,10 @@ export function takesList(path, name) {
 /** Follows `$ref`. */
 export function resolved(schema) {
   const reference = schema?.$ref;
-  return reference ? reference.slice(2).split("/").reduce((place, name) => place?.[name], description) : schema;
+  return reference
+    ? reference
+        .slice(2)
+        .split("/")
+        .reduce((place, name) => place?.[name], description)
+    : schema;
 }

@@ -29,7 +29,13 @@ export async function loadScopes() {
 /** A dialog for the key; `why` is what the service said. */
 export function askForKey(why) {
   if (document.querySelector("dialog.key")) return;
-  const input = h("input", { type: "password", id: "key-input", autocomplete: "off", required: true, value: key.get() });
+  const input = h("input", {
+    type: "password",
+    id: "key-input",
+    autocomplete: "off",
+    required: true,
+    value: key.get(),
+  });
   const wrong = h("p", { class: "problem", role: "alert", hidden: true });
   const dialog = h(
     "dialog",

@@ -19,11 +19,14 @@ export async function directions(set, signal) {
 
 async function measured(set, signal) {
   const texts = await written(set, MEASURED, signal);
-  if (texts.length < 2) throw new Error(`${set.name} hardly writes sentences of its own: choose a direction between two of yours.`);
+  if (texts.length < 2)
+    throw new Error(`${set.name} hardly writes sentences of its own: choose a direction between two of yours.`);
   const encoded = await call("POST", "/encode", { body: { texts, adapter: set.id, truncate: true }, signal });
   const mus = encoded.data.map((row) => row.mu);
   const mean = meanOf(mus);
-  const deviation = mean.map((middle, axis) => Math.sqrt(mus.reduce((sum, mu) => sum + (mu[axis] - middle) ** 2, 0) / mus.length));
+  const deviation = mean.map((middle, axis) =>
+    Math.sqrt(mus.reduce((sum, mu) => sum + (mu[axis] - middle) ** 2, 0) / mus.length),
+  );
   const order = deviation.map((_, axis) => axis).sort((a, b) => deviation[b] - deviation[a]);
   const labels = set.labels.length > 1 ? await labelsOf(set, texts, signal) : [];
   return { deviation, order, between: (from, to) => difference(mus, labels, from, to) };
@@ -50,7 +53,10 @@ export async function labelsOf(set, texts, signal) {
 
 function difference(mus, labels, from, to) {
   const [first, last] = [from, to].map((label) => mus.filter((_, row) => labels[row] === label));
-  if (!first.length || !last.length) throw new Error(`Among the sentences that the set wrote there is none for ${first.length ? to : from}: choose another label.`);
+  if (!first.length || !last.length)
+    throw new Error(
+      `Among the sentences that the set wrote there is none for ${first.length ? to : from}: choose another label.`,
+    );
   const [start, end] = [meanOf(first), meanOf(last)];
   return start.map((value, axis) => end[axis] - value);
 }

@@ -23,7 +23,10 @@ export class TextTable {
   /** The same table with the text, and perhaps the label, taken from these columns. */
   choose(textColumn, labelColumn) {
     const rows = this.cells
-      .map((cells) => ({ text: clean(cells[textColumn]), label: labelColumn === null ? "" : clean(cells[labelColumn]) }))
+      .map((cells) => ({
+        text: clean(cells[textColumn]),
+        label: labelColumn === null ? "" : clean(cells[labelColumn]),
+      }))
       .filter((row) => row.text);
     return new TextTable(this.name, rows, { columns: this.columns, cells: this.cells });
   }
@@ -47,7 +50,8 @@ export async function readFile(file) {
 export function readTable(name, content) {
   const text = content.replace(/^\ufeff/, "");
   const ending = name.toLowerCase().split(".").pop();
-  if (/[\u0000]/.test(text.slice(0, 4000))) throw new Error(`${name} is no text file: save it as CSV, TSV or plain text.`);
+  if (/[\u0000]/.test(text.slice(0, 4000)))
+    throw new Error(`${name} is no text file: save it as CSV, TSV or plain text.`);
   if (ending === "jsonl" || ending === "ndjson") return readJsonLines(name, text);
   if (ending === "csv") return readCells(name, parseCells(text, commonest(text, [",", ";", "\t"])));
   if (ending === "tsv" || ending === "tab") return readCells(name, parseCells(text, "\t"));
@@ -62,7 +66,11 @@ export function readPasted(text) {
 }
 
 function readLines(name, text) {
-  const rows = text.split(/\r?\n/).map(clean).filter(Boolean).map((line) => ({ text: line, label: "" }));
+  const rows = text
+    .split(/\r?\n/)
+    .map(clean)
+    .filter(Boolean)
+    .map((line) => ({ text: line, label: "" }));
   return filled(new TextTable(name, rows));
 }
 
@@ -74,12 +82,19 @@ function readJsonLines(name, text) {
     try {
       entry = JSON.parse(line);
     } catch {
-      throw new Error(`${name}, line ${number + 1} is no JSON: every line is an object like {"text": "...", "label": "..."}.`);
+      throw new Error(
+        `${name}, line ${number + 1} is no JSON: every line is an object like {"text": "...", "label": "..."}.`,
+      );
     }
     if (typeof entry?.text !== "string") throw new Error(`${name}, line ${number + 1} has no "text".`);
     rows.push({ text: clean(entry.text), label: typeof entry.label === "string" ? entry.label : "" });
   }
-  return filled(new TextTable(name, rows.filter((row) => row.text)));
+  return filled(
+    new TextTable(
+      name,
+      rows.filter((row) => row.text),
+    ),
+  );
 }
 
 /** A table: which column is the text is guessed, by name or by length, and stays a choice. */
@@ -101,7 +116,9 @@ function isHeader(lines) {
   if (!first || !rest.length) return false;
   if (first.some((cell) => /^(text|label|sentence|review|comment|class|category)s?$/i.test(cell.trim()))) return true;
   const longest = (cells) => Math.max(...cells.map((cell) => cell.length));
-  return longest(first) <= 24 && median(rest.map(longest)) > longest(first) * 1.5 && new Set(first).size === first.length;
+  return (
+    longest(first) <= 24 && median(rest.map(longest)) > longest(first) * 1.5 && new Set(first).size === first.length
+  );
 }
 
 /** {text, label} columns of a table as it is first shown. */
@@ -119,7 +136,9 @@ function guessText(columns, cells) {
 
 function guessLabel(columns, cells, textColumn) {
   const others = columns.map((_, place) => place).filter((place) => place !== textColumn);
-  const named = others.find((place) => /^(label|class|category|sentiment|stars|rating|type)e?s?$/i.test(columns[place]));
+  const named = others.find((place) =>
+    /^(label|class|category|sentiment|stars|rating|type)e?s?$/i.test(columns[place]),
+  );
   if (named !== undefined) return named;
   const isFew = (place) => {
     const values = cells.map((row) => clean(row[place]));
@@ -172,7 +191,8 @@ function commonest(text, separators) {
 }
 
 function filled(table) {
-  if (!table.rows.length) throw new Error(`${table.name} has no texts: one text a line, or a table with a column of texts.`);
+  if (!table.rows.length)
+    throw new Error(`${table.name} has no texts: one text a line, or a table with a column of texts.`);
   return table;
 }
 

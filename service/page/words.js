@@ -19,7 +19,9 @@ export function changed(before, text) {
 
 /** How many words of `text` are new. */
 export function numChanged(before, text) {
-  return changed(before, text).filter((piece) => piece.isNew).reduce((sum, piece) => sum + piece.text.split(/\s+/).length, 0);
+  return changed(before, text)
+    .filter((piece) => piece.isNew)
+    .reduce((sum, piece) => sum + piece.text.split(/\s+/).length, 0);
 }
 
 function pieces(text) {
@@ -39,7 +41,7 @@ function common(old, now) {
     }
   }
   const kept = new Set();
-  for (let row = 0, column = 0; row < rows && column < columns; ) {
+  for (let row = 0, column = 0; row < rows && column < columns;) {
     if (isSame(row, column)) {
       kept.add(column);
       row += 1;

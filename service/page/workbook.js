@@ -23,10 +23,15 @@ function directory(name, view) {
   const parts = new Map();
   let place = view.getUint32(end + 16, true);
   for (let left = view.getUint16(end + 10, true); left > 0; left -= 1) {
-    if (place + 46 > view.byteLength || view.getUint32(place, true) !== ENTRY) throw new Error(`${name} is damaged: save it again.`);
+    if (place + 46 > view.byteLength || view.getUint32(place, true) !== ENTRY)
+      throw new Error(`${name} is damaged: save it again.`);
     const [nameLength, extra, comment] = [28, 30, 32].map((offset) => view.getUint16(place + offset, true));
     const own = new TextDecoder().decode(new Uint8Array(view.buffer, place + 46, nameLength));
-    parts.set(own, { method: view.getUint16(place + 10, true), size: view.getUint32(place + 20, true), offset: view.getUint32(place + 42, true) });
+    parts.set(own, {
+      method: view.getUint16(place + 10, true),
+      size: view.getUint32(place + 20, true),
+      offset: view.getUint32(place + 42, true),
+    });
     place += 46 + nameLength + extra + comment;
   }
   return parts;
@@ -44,8 +49,10 @@ async function xml(name, buffer, parts, part) {
   const view = new DataView(buffer);
   const start = found.offset + 30 + view.getUint16(found.offset + 26, true) + view.getUint16(found.offset + 28, true);
   const packed = new Blob([new Uint8Array(buffer, start, found.size)]);
-  if (![STORED, DEFLATED].includes(found.method)) throw new Error(`${name} is packed in a way that is not read here: save it as CSV.`);
-  const stream = found.method === STORED ? packed.stream() : packed.stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  if (![STORED, DEFLATED].includes(found.method))
+    throw new Error(`${name} is packed in a way that is not read here: save it as CSV.`);
+  const stream =
+    found.method === STORED ? packed.stream() : packed.stream().pipeThrough(new DecompressionStream("deflate-raw"));
   const document = new DOMParser().parseFromString(await bounded(name, stream), "application/xml");
   if (document.getElementsByTagName("parsererror").length) throw new Error(`${name} is damaged: save it again.`);
   return document;
@@ -55,7 +62,7 @@ async function xml(name, buffer, parts, part) {
 async function bounded(name, stream) {
   const reader = stream.pipeThrough(new TextDecoderStream()).getReader();
   const pieces = [];
-  for (let size = 0; ; ) {
+  for (let size = 0; ;) {
     const { value, done } = await reader.read().catch(() => {
       throw new Error(`${name} is damaged: save it again.`);
     });
@@ -63,7 +70,9 @@ async function bounded(name, stream) {
     size += value.length;
     if (size > MOST_BYTES) {
       await reader.cancel();
-      throw new Error(`${name} holds more than this page can read: save the sheet as CSV and send it with the command line.`);
+      throw new Error(
+        `${name} holds more than this page can read: save the sheet as CSV and send it with the command line.`,
+      );
     }
     pieces.push(value);
   }
@@ -89,10 +98,13 @@ function valueOf(cell, shared) {
   const kind = cell.getAttribute("t");
   if (kind === "inlineStr") return textOf(cell);
   const value = cell.getElementsByTagName("v")[0]?.textContent ?? "";
-  return kind === "s" ? shared[Number(value)] ?? "" : value;
+  return kind === "s" ? (shared[Number(value)] ?? "") : value;
 }
 
 /** The runs of a text, without how it is pronounced (rPh). */
 function textOf(element) {
-  return [...element.getElementsByTagName("t")].filter((run) => run.parentNode.nodeName !== "rPh").map((run) => run.textContent).join("");
+  return [...element.getElementsByTagName("t")]
+    .filter((run) => run.parentNode.nodeName !== "rPh")
+    .map((run) => run.textContent)
+    .join("");
 }

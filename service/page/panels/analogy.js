@@ -20,9 +20,24 @@ export function mount(root, values) {
   const analogy = analogyCard(state, save);
   const variations = has("POST", "/variations") ? variationsCard(state, save) : null;
   root.append(
-    h("header", { class: "panel-head" }, h("h1", {}, "Analogy"), h("p", {}, "One sentence becomes another; a third is changed the same way.")),
+    h(
+      "header",
+      { class: "panel-head" },
+      h("h1", {}, "Analogy"),
+      h("p", {}, "One sentence becomes another; a third is changed the same way."),
+    ),
     analogy.element,
-    ...(variations ? [h("header", { class: "panel-head second" }, h("h2", {}, "Variations"), h("p", {}, "Other sentences near yours.")), variations.element] : []),
+    ...(variations
+      ? [
+          h(
+            "header",
+            { class: "panel-head second" },
+            h("h2", {}, "Variations"),
+            h("p", {}, "Other sentences near yours."),
+          ),
+          variations.element,
+        ]
+      : []),
   );
   window.addEventListener("set-chosen", begin);
   begin();
@@ -57,7 +72,11 @@ function analogyCard(state, save) {
   const isListed = takesList("/analogy", "a");
   const hint = isListed ? "several, one a line, count as their average" : undefined;
   const areas = Object.fromEntries(
-    [["a", "This"], ["b", "becomes this"], ["c", "so this"]].map(([name, label]) => [
+    [
+      ["a", "This"],
+      ["b", "becomes this"],
+      ["c", "so this"],
+    ].map(([name, label]) => [
       name,
       fieldFor({ name, label, kind: "text", placeholder: name === "c" ? undefined : hint }, state, typed),
     ]),
@@ -66,8 +85,16 @@ function analogyCard(state, save) {
   const element = h(
     "div",
     {},
-    h("div", { class: "figure" }, areas.a, h("span", { class: "sign", "aria-hidden": "true" }, "→"), areas.b, areas.c, h("span", { class: "sign", "aria-hidden": "true" }, "→"),
-      h("div", { class: "field field-answer" }, h("span", { class: "label" }, "becomes this"), answer)),
+    h(
+      "div",
+      { class: "figure" },
+      areas.a,
+      h("span", { class: "sign", "aria-hidden": "true" }, "→"),
+      areas.b,
+      areas.c,
+      h("span", { class: "sign", "aria-hidden": "true" }, "→"),
+      h("div", { class: "field field-answer" }, h("span", { class: "label" }, "becomes this"), answer),
+    ),
     chips,
     outlet,
     h("div", { class: "under-stage" }, options, actionBar({ text: () => texts.join("\n"), request: () => request })),
@@ -77,7 +104,13 @@ function analogyCard(state, save) {
     element,
     begin(examples) {
       chips.replaceChildren(
-        ...(examples?.analogies ?? []).map((each) => h("button", { type: "button", class: "chip", title: `${each.a} → ${each.b}`, onclick: () => set(each) }, each.name)),
+        ...(examples?.analogies ?? []).map((each) =>
+          h(
+            "button",
+            { type: "button", class: "chip", title: `${each.a} → ${each.b}`, onclick: () => set(each) },
+            each.name,
+          ),
+        ),
       );
       if (!isTheirs && examples?.analogies[0]) set(examples.analogies[0]);
       else soon.now();
@@ -102,7 +135,16 @@ function analogyCard(state, save) {
 
   function showOptions() {
     const specs = [
-      { name: "scale", label: "Scale", kind: "range", min: -2, max: 3, step: 0.1, format: (value) => value.toFixed(1), hint: "How far to go: 1 is the whole difference, below 0 the other way" },
+      {
+        name: "scale",
+        label: "Scale",
+        kind: "range",
+        min: -2,
+        max: 3,
+        step: 0.1,
+        format: (value) => value.toFixed(1),
+        hint: "How far to go: 1 is the whole difference, below 0 the other way",
+      },
       ...decodingSpecs("/analogy"),
       ...(state.strategy === "sample" ? SAMPLING_SPECS : []),
     ];
@@ -115,7 +157,11 @@ function analogyCard(state, save) {
 
   async function load(signal) {
     save();
-    const lines = (name) => state[name].split("\n").map((line) => line.trim()).filter(Boolean);
+    const lines = (name) =>
+      state[name]
+        .split("\n")
+        .map((line) => line.trim())
+        .filter(Boolean);
     const given = { a: lines("a"), b: lines("b"), c: lines("c") };
     if (!given.a.length || !given.b.length || !given.c.length) {
       answer.replaceChildren(h("p", { class: "muted" }, "Write three sentences."));
@@ -129,8 +175,10 @@ function analogyCard(state, save) {
     request = { method: "POST", path: "/analogy", body };
     const reply = await call("POST", "/analogy", { body, signal });
     texts = reply.data.map((row) => row.text);
-    const from = (index) => (Array.isArray(body.c) ? body.c[index] ?? null : given.c.join(" "));
-    answer.replaceChildren(...texts.map((text, index) => h("p", { class: "hero-sentence" }, ...marked(from(index), text))));
+    const from = (index) => (Array.isArray(body.c) ? (body.c[index] ?? null) : given.c.join(" "));
+    answer.replaceChildren(
+      ...texts.map((text, index) => h("p", { class: "hero-sentence" }, ...marked(from(index), text))),
+    );
   }
 }
 
@@ -147,14 +195,38 @@ function variationsCard(state, save) {
   const options = h(
     "div",
     { class: "fields" },
-    fieldFor({ name: "distance", label: "Distance", kind: "range", min: 0.1, max: Math.min(most, 3), step: 0.1, format: (value) => value.toFixed(1) }, state, soon),
+    fieldFor(
+      {
+        name: "distance",
+        label: "Distance",
+        kind: "range",
+        min: 0.1,
+        max: Math.min(most, 3),
+        step: 0.1,
+        format: (value) => value.toFixed(1),
+      },
+      state,
+      soon,
+    ),
     fieldFor({ name: "n", label: "How many", kind: "range", min: 1, max: 16, step: 1 }, state, soon),
   );
-  const element = h("div", {}, text, chips, outlet, answer, h("div", { class: "under-stage" }, options, actionBar({ text: () => texts.join("\n"), request: () => request })));
+  const element = h(
+    "div",
+    {},
+    text,
+    chips,
+    outlet,
+    answer,
+    h("div", { class: "under-stage" }, options, actionBar({ text: () => texts.join("\n"), request: () => request })),
+  );
   return {
     element,
     begin(examples) {
-      chips.replaceChildren(...(examples?.texts ?? []).map((each) => h("button", { type: "button", class: "chip", onclick: () => set(each) }, each)));
+      chips.replaceChildren(
+        ...(examples?.texts ?? []).map((each) =>
+          h("button", { type: "button", class: "chip", onclick: () => set(each) }, each),
+        ),
+      );
       if (!state.text && examples?.texts[0]) set(examples.texts[0]);
       else soon.now();
     },

@@ -30,14 +30,32 @@ export function mount(root, values) {
   const table = fileCard();
 
   root.append(
-    h("header", { class: "panel-head" }, h("h1", {}, "Classify"), h("p", {}, "How sure the set's head is of each of its labels.")),
+    h(
+      "header",
+      { class: "panel-head" },
+      h("h1", {}, "Classify"),
+      h("p", {}, "How sure the set's head is of each of its labels."),
+    ),
     text,
     chips,
     others,
     outlet,
     bars,
-    h("div", { class: "under-stage" }, h("div", {}), actionBar({ text: () => scores.map((each) => `${each.label}\t${each.score}`).join("\n"), request: () => request })),
-    h("header", { class: "panel-head second" }, h("h2", {}, "A whole file"), h("p", {}, "A label for every line, as a table.")),
+    h(
+      "div",
+      { class: "under-stage" },
+      h("div", {}),
+      actionBar({
+        text: () => scores.map((each) => `${each.label}\t${each.score}`).join("\n"),
+        request: () => request,
+      }),
+    ),
+    h(
+      "header",
+      { class: "panel-head second" },
+      h("h2", {}, "A whole file"),
+      h("p", {}, "A label for every line, as a table."),
+    ),
     table.element,
   );
   acceptDrops(root, table.take);
@@ -55,7 +73,11 @@ export function mount(root, values) {
   async function begin() {
     showOthers();
     const examples = await examplesFor(sets.current()).catch(() => null);
-    chips.replaceChildren(...(examples?.texts ?? []).map((each) => h("button", { type: "button", class: "chip", onclick: () => set(each) }, each)));
+    chips.replaceChildren(
+      ...(examples?.texts ?? []).map((each) =>
+        h("button", { type: "button", class: "chip", onclick: () => set(each) }, each),
+      ),
+    );
     if (!state.text && examples?.texts[0]) set(examples.texts[0]);
     else soon.now();
   }
@@ -67,7 +89,12 @@ export function mount(root, values) {
     others.replaceChildren(
       ...(labels.length || !sets.current()
         ? []
-        : [`${sets.current().name} has no labels. Sets that have some: `, ...named.map((each) => h("button", { type: "button", class: "chip", onclick: () => sets.choose(each.name) }, each.name))]),
+        : [
+            `${sets.current().name} has no labels. Sets that have some: `,
+            ...named.map((each) =>
+              h("button", { type: "button", class: "chip", onclick: () => sets.choose(each.name) }, each.name),
+            ),
+          ]),
     );
   }
 
@@ -92,14 +119,26 @@ export function mount(root, values) {
   }
 
   function bar({ label, score }, index) {
-    return h("div", { class: index ? "bar-row" : "bar-row is-first" }, h("span", { class: "bar-label" }, label), gauge(score), h("span", { class: "bar-score" }, percent(score)));
+    return h(
+      "div",
+      { class: index ? "bar-row" : "bar-row is-first" },
+      h("span", { class: "bar-label" }, label),
+      gauge(score),
+      h("span", { class: "bar-score" }, percent(score)),
+    );
   }
 }
 
 function fileCard() {
   const outlet = h("div", { class: "outlet" });
   const progress = h("progress", { max: 1, value: 0, "aria-label": "Texts classified", hidden: true });
-  const result = h("div", { class: "table-box", tabindex: "0", role: "region", "aria-label": "Labels of the file", hidden: true });
+  const result = h("div", {
+    class: "table-box",
+    tabindex: "0",
+    role: "region",
+    "aria-label": "Labels of the file",
+    hidden: true,
+  });
   const columns = h("div", {});
   const head = h("div", { class: "table-head" });
   let table = null;
@@ -107,7 +146,12 @@ function fileCard() {
   const element = h(
     "div",
     {},
-    dropZone({ title: "Drop a file here", hint: "A spreadsheet, .txt, .tsv, .csv or .jsonl, up to some thousand lines", onFile: take, onPaste: (text) => use(() => readPasted(text)) }),
+    dropZone({
+      title: "Drop a file here",
+      hint: "A spreadsheet, .txt, .tsv, .csv or .jsonl, up to some thousand lines",
+      onFile: take,
+      onPaste: (text) => use(() => readPasted(text)),
+    }),
     columns,
     outlet,
     progress,
@@ -155,23 +199,65 @@ function fileCard() {
   function show(texts, labels) {
     const counts = new Map();
     for (const { label } of labels) counts.set(label, (counts.get(label) ?? 0) + 1);
-    const said = [...counts].sort((a, b) => b[1] - a[1]).map(([label, count]) => `${label} ${count}`).join(" · ");
+    const said = [...counts]
+      .sort((a, b) => b[1] - a[1])
+      .map(([label, count]) => `${label} ${count}`)
+      .join(" · ");
     const given = table.labels;
     const numRight = given ? labels.filter(({ label }, index) => label === given[index]).length : 0;
     const isSame = given && given.some((label) => counts.has(label));
     const csv = () =>
-      toCsv(["text", "label", "score", ...(given ? ["given"] : [])], texts.map((text, index) => [text, labels[index].label, labels[index].score, ...(given ? [given[index]] : [])]));
+      toCsv(
+        ["text", "label", "score", ...(given ? ["given"] : [])],
+        texts.map((text, index) => [text, labels[index].label, labels[index].score, ...(given ? [given[index]] : [])]),
+      );
     head.replaceChildren(
-      h("p", { role: "status" }, `${texts.length} texts: ${said}${isSame ? ` · ${percent(numRight / texts.length)} as given` : ""}`),
-      h("button", { type: "button", class: "main", onclick: () => download(`${table.name.replace(/\.\w+$/, "")}-labels.csv`, csv(), "text/csv;charset=utf-8") }, "Download CSV"),
+      h(
+        "p",
+        { role: "status" },
+        `${texts.length} texts: ${said}${isSame ? ` · ${percent(numRight / texts.length)} as given` : ""}`,
+      ),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "main",
+          onclick: () => download(`${table.name.replace(/\.\w+$/, "")}-labels.csv`, csv(), "text/csv;charset=utf-8"),
+        },
+        "Download CSV",
+      ),
     );
     result.hidden = false;
     result.replaceChildren(
       h(
         "table",
         {},
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Label"), h("th", { scope: "col" }, "Score"), h("th", { scope: "col" }, "Text"))),
-        h("tbody", {}, texts.slice(0, SHOWN_ROWS).map((text, index) => h("tr", {}, h("td", {}, labels[index].label), h("td", { class: "number" }, percent(labels[index].score)), h("td", {}, text)))),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", { scope: "col" }, "Label"),
+            h("th", { scope: "col" }, "Score"),
+            h("th", { scope: "col" }, "Text"),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          texts
+            .slice(0, SHOWN_ROWS)
+            .map((text, index) =>
+              h(
+                "tr",
+                {},
+                h("td", {}, labels[index].label),
+                h("td", { class: "number" }, percent(labels[index].score)),
+                h("td", {}, text),
+              ),
+            ),
+        ),
       ),
       texts.length > SHOWN_ROWS && h("p", { class: "muted" }, `The first ${SHOWN_ROWS}; the download has them all.`),
     );

@@ -24,18 +24,37 @@ const MEASURES = [
 
 export function mount(root) {
   const outlet = h("div", { class: "outlet" });
-  const table = h("div", { class: "table-box sets-table", tabindex: "0", role: "region", "aria-label": "Measures side by side" });
+  const table = h("div", {
+    class: "table-box sets-table",
+    tabindex: "0",
+    role: "region",
+    "aria-label": "Measures side by side",
+  });
   const cards = h("div", { class: "set-cards" });
   const cardEnds = [];
-  const loading = runner({ outlet, busy: table, work: async () => {
-    await sets.load();
-    show();
-  } });
+  const loading = runner({
+    outlet,
+    busy: table,
+    work: async () => {
+      await sets.load();
+      show();
+    },
+  });
   root.append(
-    h("header", { class: "panel-head" }, h("h1", {}, "Adapter sets"), h("p", {}, "What is installed, and how it measured on texts it had not seen.")),
+    h(
+      "header",
+      { class: "panel-head" },
+      h("h1", {}, "Adapter sets"),
+      h("p", {}, "What is installed, and how it measured on texts it had not seen."),
+    ),
     outlet,
     table,
-    h("div", { class: "under-stage" }, h("div", {}), actionBar({ request: () => ({ method: "GET", path: "/adapters" }), link: false })),
+    h(
+      "div",
+      { class: "under-stage" },
+      h("div", {}),
+      actionBar({ request: () => ({ method: "GET", path: "/adapters" }), link: false }),
+    ),
     cards,
   );
   loading.run();
@@ -53,11 +72,40 @@ export function mount(root) {
       h(
         "table",
         {},
-        h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Set"), h("th", { scope: "col" }, "Kind"), h("th", { scope: "col", class: "number" }, "z"), told.map(([, label, what]) => h("th", { scope: "col", class: "number", title: what }, label)))),
-        h("tbody", {}, all.map((set) => h("tr", { class: set.problem ? "is-refused" : "" },
-          h("th", { scope: "row" }, h("strong", {}, set.name), " ", h("span", { class: "muted version" }, set.version)),
-          h("td", {}, set.problem ? "refused" : set.kind ?? ""), h("td", { class: "number" }, set.latent_size ?? ""),
-          told.map(([name]) => h("td", { class: "number" }, set.metrics[name] === undefined ? "" : figure(set.metrics[name])))))),
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", { scope: "col" }, "Set"),
+            h("th", { scope: "col" }, "Kind"),
+            h("th", { scope: "col", class: "number" }, "z"),
+            told.map(([, label, what]) => h("th", { scope: "col", class: "number", title: what }, label)),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          all.map((set) =>
+            h(
+              "tr",
+              { class: set.problem ? "is-refused" : "" },
+              h(
+                "th",
+                { scope: "row" },
+                h("strong", {}, set.name),
+                " ",
+                h("span", { class: "muted version" }, set.version),
+              ),
+              h("td", {}, set.problem ? "refused" : (set.kind ?? "")),
+              h("td", { class: "number" }, set.latent_size ?? ""),
+              told.map(([name]) =>
+                h("td", { class: "number" }, set.metrics[name] === undefined ? "" : figure(set.metrics[name])),
+              ),
+            ),
+          ),
+        ),
       ),
     );
     cardEnds.splice(0).forEach((end) => end());
@@ -84,11 +132,22 @@ export function mount(root) {
       h(
         "div",
         { class: "actions" },
-        !set.problem && h("a", { class: "button", href: `#/walk?set=${encodeURIComponent(set.current ? set.name : set.id)}` }, "Walk"),
+        !set.problem &&
+          h(
+            "a",
+            { class: "button", href: `#/walk?set=${encodeURIComponent(set.current ? set.name : set.id)}` },
+            "Walk",
+          ),
         !set.problem && h("button", { type: "button", onclick: drawing.run }, "Draw sentences"),
-        has("GET", "/adapters/{name}/card") && h("button", { type: "button", "aria-expanded": "false", onclick: (event) => toggle(event.target) }, "Card"),
-        has("GET", "/adapters/{name}/archive") && canAdmin && !set.problem && h("button", { type: "button", class: "quiet", onclick: exporting.run }, "Export"),
-        canAdmin && !set.bundled && h("button", { type: "button", class: "quiet danger", onclick: () => sure(set, deleting.run) }, "Delete"),
+        has("GET", "/adapters/{name}/card") &&
+          h("button", { type: "button", "aria-expanded": "false", onclick: (event) => toggle(event.target) }, "Card"),
+        has("GET", "/adapters/{name}/archive") &&
+          canAdmin &&
+          !set.problem &&
+          h("button", { type: "button", class: "quiet", onclick: exporting.run }, "Export"),
+        canAdmin &&
+          !set.bundled &&
+          h("button", { type: "button", class: "quiet danger", onclick: () => sure(set, deleting.run) }, "Delete"),
       ),
       own,
       samples,
@@ -128,7 +187,12 @@ export function mount(root) {
 }
 
 function marks(set) {
-  const told = [set.default && "default", set.bundled && "bundled", !set.current && !set.problem && "older version", set.problem && "refused"];
+  const told = [
+    set.default && "default",
+    set.bundled && "bundled",
+    !set.current && !set.problem && "older version",
+    set.problem && "refused",
+  ];
   return told.filter(Boolean).map((what) => h("span", { class: "pill" }, what));
 }
 
@@ -139,13 +203,27 @@ function sure(set, go) {
     { class: "sure", "aria-labelledby": "sure-title", onclose: () => dialog.remove() },
     h("h2", { id: "sure-title" }, `Delete ${set.id}?`),
     h("p", { class: "muted" }, "It cannot be brought back; requests that name it will be refused."),
-    h("div", { class: "dialog-actions" },
+    h(
+      "div",
+      { class: "dialog-actions" },
       h("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Keep it"),
-      h("button", { type: "button", class: "danger", onclick: () => { dialog.close(); go(); } }, "Delete"),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "danger",
+          onclick: () => {
+            dialog.close();
+            go();
+          },
+        },
+        "Delete",
+      ),
     ),
   );
   document.body.append(dialog);
   dialog.showModal();
 }
 
-const figure = (value) => (Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(3)).toString());
+const figure = (value) =>
+  Math.abs(value) >= 1000 ? Math.round(value).toLocaleString("en") : Number(value.toPrecision(3)).toString();

@@ -15,7 +15,19 @@ import * as sets from "../sets.js";
 
 const PAUSE_MS = 180;
 const SHOWN = 16; // dimensions
-const DEFAULTS = { text: "", kind: "dimension", dimension: -1, a: "", b: "", from: "", to: "", range: 3, steps: 9, at: -1, ...DECODING };
+const DEFAULTS = {
+  text: "",
+  kind: "dimension",
+  dimension: -1,
+  a: "",
+  b: "",
+  from: "",
+  to: "",
+  range: 3,
+  steps: 9,
+  at: -1,
+  ...DECODING,
+};
 
 export function mount(root, values) {
   const state = stateOf(DEFAULTS, values);
@@ -32,12 +44,25 @@ export function mount(root, values) {
   const text = fieldFor({ name: "text", label: "Sentence", kind: "text", rows: 1 }, state, soon);
 
   root.append(
-    h("header", { class: "panel-head" }, h("h1", {}, "Traverse"), h("p", {}, "One sentence, moved along one direction of the space.")),
-    text, chips,
+    h(
+      "header",
+      { class: "panel-head" },
+      h("h1", {}, "Traverse"),
+      h("p", {}, "One sentence, moved along one direction of the space."),
+    ),
+    text,
+    chips,
     h("div", { class: "directions" }, kinds, ways),
-    outlet, stage,
-    h("div", { class: "under-stage" }, options, actionBar({ text: () => rows.map((row) => row.text).join("\n"), request: () => request })),
-    h("div", { class: "trail-head" }, h("h2", {}, "Every step")), list,
+    outlet,
+    stage,
+    h(
+      "div",
+      { class: "under-stage" },
+      options,
+      actionBar({ text: () => rows.map((row) => row.text).join("\n"), request: () => request }),
+    ),
+    h("div", { class: "trail-head" }, h("h2", {}, "Every step")),
+    list,
   );
   window.addEventListener("set-chosen", onSet);
   showOptions();
@@ -53,7 +78,11 @@ export function mount(root, values) {
   async function begin() {
     showKinds();
     const examples = await examplesFor(sets.current()).catch(() => null);
-    chips.replaceChildren(...(examples?.texts ?? []).map((each) => h("button", { type: "button", class: "chip", onclick: () => set(each) }, each)));
+    chips.replaceChildren(
+      ...(examples?.texts ?? []).map((each) =>
+        h("button", { type: "button", class: "chip", onclick: () => set(each) }, each),
+      ),
+    );
     if (!state.text && examples?.texts[0]) set(examples.texts[0]);
     else soon.now();
   }
@@ -73,13 +102,19 @@ export function mount(root, values) {
   function showKinds() {
     const labels = sets.current()?.labels ?? [];
     if (state.kind === "labels" && labels.length < 2) state.kind = "dimension";
-    const choices = [["dimension", "Dimension"], ...(labels.length > 1 ? [["labels", "Label to label"]] : []), ["texts", "Text to text"]];
+    const choices = [
+      ["dimension", "Dimension"],
+      ...(labels.length > 1 ? [["labels", "Label to label"]] : []),
+      ["texts", "Text to text"],
+    ];
     const spec = { name: "kind", label: "Direction", kind: "segments", values: choices };
-    kinds.replaceChildren(fieldFor(spec, state, () => {
-      state.at = -1;
-      showWays(null);
-      soon.now();
-    }));
+    kinds.replaceChildren(
+      fieldFor(spec, state, () => {
+        state.at = -1;
+        showWays(null);
+        soon.now();
+      }),
+    );
     showWays(null);
   }
 
@@ -88,32 +123,73 @@ export function mount(root, values) {
     if (state.kind === "labels") {
       if (!labels.includes(state.from)) state.from = labels[0];
       if (!labels.includes(state.to)) state.to = labels[1];
-      const pick = (name, label) => fieldFor({ name, label, kind: "select", values: labels.map((each) => [each, each]) }, state, soon);
+      const pick = (name, label) =>
+        fieldFor({ name, label, kind: "select", values: labels.map((each) => [each, each]) }, state, soon);
       ways.replaceChildren(h("div", { class: "fields" }, pick("from", "From"), pick("to", "To")));
     } else if (state.kind === "texts") {
       if (ways.querySelector("textarea")) return;
-      ways.replaceChildren(h("div", { class: "ends" }, fieldFor({ name: "a", label: "From", kind: "text", rows: 1 }, state, soon), h("span", {}), fieldFor({ name: "b", label: "To", kind: "text", rows: 1 }, state, soon)));
+      ways.replaceChildren(
+        h(
+          "div",
+          { class: "ends" },
+          fieldFor({ name: "a", label: "From", kind: "text", rows: 1 }, state, soon),
+          h("span", {}),
+          fieldFor({ name: "b", label: "To", kind: "text", rows: 1 }, state, soon),
+        ),
+      );
     } else if (found) {
       ways.replaceChildren(
-        h("div", { class: "dimensions", role: "group", "aria-label": "Dimensions, the widest first" },
+        h(
+          "div",
+          { class: "dimensions", role: "group", "aria-label": "Dimensions, the widest first" },
           found.order.slice(0, SHOWN).map((dimension) =>
-            h("button", { type: "button", class: "dimension", "aria-pressed": String(dimension === state.dimension), onclick: () => { state.dimension = dimension; soon.now(); } },
-              h("span", {}, `z${dimension + 1}`), gauge(found.deviation[dimension] / found.deviation[found.order[0]])))),
+            h(
+              "button",
+              {
+                type: "button",
+                class: "dimension",
+                "aria-pressed": String(dimension === state.dimension),
+                onclick: () => {
+                  state.dimension = dimension;
+                  soon.now();
+                },
+              },
+              h("span", {}, `z${dimension + 1}`),
+              gauge(found.deviation[dimension] / found.deviation[found.order[0]]),
+            ),
+          ),
+        ),
       );
-    } else ways.replaceChildren(h("p", { class: "muted" }, "Looking at what the set itself writes, for the dimensions that matter…"));
+    } else
+      ways.replaceChildren(
+        h("p", { class: "muted" }, "Looking at what the set itself writes, for the dimensions that matter…"),
+      );
   }
 
   function showOptions() {
     const specs = [
-      { name: "range", label: "Range", kind: "range", min: 0.5, max: 6, step: 0.5, format: (value) => `± ${value}`, hint: "In standard deviations, or in whole differences" },
+      {
+        name: "range",
+        label: "Range",
+        kind: "range",
+        min: 0.5,
+        max: 6,
+        step: 0.5,
+        format: (value) => `± ${value}`,
+        hint: "In standard deviations, or in whole differences",
+      },
       { name: "steps", label: "Steps", kind: "range", min: 3, max: 33, step: 2 },
       ...decodingSpecs("/decode"),
       ...(state.strategy === "sample" ? SAMPLING_SPECS : []),
     ];
-    options.replaceChildren(...specs.map((spec) => fieldFor(spec, state, (name) => {
-      if (name === "strategy") showOptions();
-      soon();
-    })));
+    options.replaceChildren(
+      ...specs.map((spec) =>
+        fieldFor(spec, state, (name) => {
+          if (name === "strategy") showOptions();
+          soon();
+        }),
+      ),
+    );
   }
 
   async function load(signal) {
@@ -128,13 +204,22 @@ export function mount(root, values) {
       return;
     }
     const [mu] = await encoded([state.text.trim()], signal);
-    const places = Array.from({ length: state.steps }, (_, step) => state.range * ((2 * step) / (state.steps - 1) - 1) * way.unit);
-    const z = places.map((place) => mu.map((value, axis) => Math.round((value + place * way.vector[axis]) * 1e5) / 1e5));
+    const places = Array.from(
+      { length: state.steps },
+      (_, step) => state.range * ((2 * step) / (state.steps - 1) - 1) * way.unit,
+    );
+    const z = places.map((place) =>
+      mu.map((value, axis) => Math.round((value + place * way.vector[axis]) * 1e5) / 1e5),
+    );
     const body = { z, ...decodingBody(state, "/decode") };
     if (sets.reference()) body.adapter = sets.reference();
     request = { method: "POST", path: "/decode", body };
     const reply = await call("POST", "/decode", { body, signal });
-    rows = reply.data.map((row, index) => ({ text: row.text, place: `${places[index] > 0 ? "+" : ""}${places[index].toFixed(1)}`, said: places[index] === 0 ? "the sentence itself, as the set gives it back" : null }));
+    rows = reply.data.map((row, index) => ({
+      text: row.text,
+      place: `${places[index] > 0 ? "+" : ""}${places[index].toFixed(1)}`,
+      said: places[index] === 0 ? "the sentence itself, as the set gives it back" : null,
+    }));
     if (state.at < 0 || state.at >= rows.length) state.at = Math.floor(rows.length / 2);
     show(rows, state.at);
   }

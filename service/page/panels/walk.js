@@ -32,15 +32,35 @@ export function mount(root, values) {
   const soon = afterPause(running.run, PAUSE_MS);
   const source = fieldFor({ name: "source", label: "From", kind: "text" }, state, typed);
   const target = fieldFor({ name: "target", label: "To", kind: "text" }, state, typed);
-  const swap = h("button", { type: "button", class: "quiet swap", title: "Swap the two", "aria-label": "Swap the two sentences", onclick: swapEnds }, "⇄");
+  const swap = h(
+    "button",
+    {
+      type: "button",
+      class: "quiet swap",
+      title: "Swap the two",
+      "aria-label": "Swap the two sentences",
+      onclick: swapEnds,
+    },
+    "⇄",
+  );
 
   root.append(
-    h("header", { class: "panel-head" }, h("h1", {}, "Walk"), h("p", {}, "Two sentences, and every sentence in between. Move the thumb.")),
+    h(
+      "header",
+      { class: "panel-head" },
+      h("h1", {}, "Walk"),
+      h("p", {}, "Two sentences, and every sentence in between. Move the thumb."),
+    ),
     h("div", { class: "ends" }, source, swap, target),
     chips,
     outlet,
     stage,
-    h("div", { class: "under-stage" }, options, actionBar({ text: () => rows.map((row) => row.text).join("\n"), request: () => request })),
+    h(
+      "div",
+      { class: "under-stage" },
+      options,
+      actionBar({ text: () => rows.map((row) => row.text).join("\n"), request: () => request }),
+    ),
     h("div", { class: "trail-head" }, h("h2", {}, "Every step"), more),
     list,
   );
@@ -67,7 +87,13 @@ export function mount(root, values) {
     if (!examples) return;
     chips.replaceChildren(
       ...examples.walks.map(([from, to]) =>
-        h("button", { type: "button", class: "chip", title: `${from} → ${to}`, onclick: () => setEnds(from, to) }, h("span", {}, from), " → ", h("span", {}, to)),
+        h(
+          "button",
+          { type: "button", class: "chip", title: `${from} → ${to}`, onclick: () => setEnds(from, to) },
+          h("span", {}, from),
+          " → ",
+          h("span", {}, to),
+        ),
       ),
     );
   }
@@ -99,7 +125,15 @@ export function mount(root, values) {
 
   function showOptions() {
     const specs = [
-      { name: "method", label: "Way", kind: "segments", values: [["linear", "Line", "Straight through the space"], ["spherical", "Arc", "Along the arc between the two directions"]] },
+      {
+        name: "method",
+        label: "Way",
+        kind: "segments",
+        values: [
+          ["linear", "Line", "Straight through the space"],
+          ["spherical", "Arc", "Along the arc between the two directions"],
+        ],
+      },
       { name: "steps", label: "Steps", kind: "range", min: 2, max: MOST_STEPS, step: 1 },
       ...decodingSpecs("/interpolate"),
       ...(state.strategy === "sample" ? SAMPLING_SPECS : []),
@@ -136,7 +170,14 @@ export function mount(root, values) {
     root.dataset.made = `${reply.adapter.name}@${reply.adapter.version}`;
     if (state.at < 0 || state.at >= rows.length) state.at = Math.floor(rows.length / 2);
     more.disabled = rows.length >= MOST_STEPS;
-    show(rows.map((row, index) => ({ place: `τ ${row.tau.toFixed(2)}`, text: row.text, said: index ? null : "the first sentence, as the set gives it back" })), state.at);
+    show(
+      rows.map((row, index) => ({
+        place: `τ ${row.tau.toFixed(2)}`,
+        text: row.text,
+        said: index ? null : "the first sentence, as the set gives it back",
+      })),
+      state.at,
+    );
   }
 
   function onSelect(index) {
@@ -148,4 +189,3 @@ export function mount(root, values) {
     replaceAddress("walk", { set: sets.reference(), ...addressValues(state, DEFAULTS) });
   }
 }
-

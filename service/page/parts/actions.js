@@ -7,7 +7,16 @@ import { copy, h } from "../dom.js";
 /** Buttons; `text()` gives what is copied (null: no such button), `request()` {method, path, body} or null. */
 export function actionBar({ text = null, request, link = true }) {
   const code = (name, write) =>
-    h("button", { type: "button", class: "quiet", "aria-haspopup": "dialog", onclick: () => request() && showCode(name, write(request())) }, name);
+    h(
+      "button",
+      {
+        type: "button",
+        class: "quiet",
+        "aria-haspopup": "dialog",
+        onclick: () => request() && showCode(name, write(request())),
+      },
+      name,
+    );
   return h(
     "div",
     { class: "actions" },
@@ -27,9 +36,18 @@ function showCode(name, content) {
   const dialog = h(
     "dialog",
     { class: "code", "aria-label": `This request ${name}`, onclose: () => dialog.remove() },
-    h("header", {}, h("h2", {}, `This request ${name}`), h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Close")),
+    h(
+      "header",
+      {},
+      h("h2", {}, `This request ${name}`),
+      h("button", { type: "button", class: "quiet", onclick: () => dialog.close() }, "Close"),
+    ),
     h("pre", { tabindex: "0" }, h("code", {}, content)),
-    h("footer", {}, h("button", { type: "button", class: "main", onclick: () => copy(content, "Code copied") }, "Copy")),
+    h(
+      "footer",
+      {},
+      h("button", { type: "button", class: "main", onclick: () => copy(content, "Code copied") }, "Copy"),
+    ),
   );
   document.body.append(dialog);
   dialog.showModal();

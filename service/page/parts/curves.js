@@ -4,7 +4,13 @@ import { chartIn, colours, onTheme } from "../charts.js";
 import { h } from "../dom.js";
 
 const CHARTS = [
-  { title: "Loss, nats a token", lines: [["loss", "training"], ["validation_loss", "validation"]] },
+  {
+    title: "Loss, nats a token",
+    lines: [
+      ["loss", "training"],
+      ["validation_loss", "validation"],
+    ],
+  },
   { title: "Reconstruction, nats a text", lines: [["reconstruction_nats", "reconstruction"]] },
   { title: "KL, nats a text", lines: [["kl_nats", "KL"]] },
   { title: "β, weight of the KL", lines: [["beta", "β"]] },
@@ -19,7 +25,9 @@ export function curves() {
   const element = h(
     "div",
     { class: "curves" },
-    CHARTS.map(({ title }, place) => h("figure", { class: "curve" }, h("figcaption", {}, h("span", {}, title), latest[place]), boxes[place])),
+    CHARTS.map(({ title }, place) =>
+      h("figure", { class: "curve" }, h("figcaption", {}, h("span", {}, title), latest[place]), boxes[place]),
+    ),
   );
   let charts = [];
   let timer = 0;
@@ -60,17 +68,43 @@ function option(lines, steps, last, { soft, line: rule, labels, accent }) {
   return {
     animation: false,
     grid: { left: 42, right: 10, top: 12, bottom: 24 },
-    xAxis: { type: "value", min: 0, max: last, axisLabel: { ...label, hideOverlap: true, show: steps.length > 0 }, axisLine: { lineStyle: { color: rule } }, axisTick: { show: false }, splitLine: { show: false } },
-    yAxis: { type: "value", scale: true, axisLine: { show: false }, axisTick: { show: false }, splitNumber: 3, axisLabel: label, splitLine: { lineStyle: { color: rule } } },
+    xAxis: {
+      type: "value",
+      min: 0,
+      max: last,
+      axisLabel: { ...label, hideOverlap: true, show: steps.length > 0 },
+      axisLine: { lineStyle: { color: rule } },
+      axisTick: { show: false },
+      splitLine: { show: false },
+    },
+    yAxis: {
+      type: "value",
+      scale: true,
+      axisLine: { show: false },
+      axisTick: { show: false },
+      splitNumber: 3,
+      axisLabel: label,
+      splitLine: { lineStyle: { color: rule } },
+    },
     tooltip: { trigger: "axis", renderMode: "richText", valueFormatter: (value) => Number(value).toPrecision(4) },
     series: lines.map(([key, name], place) => ({
-      name, type: "line", showSymbol: steps.length < 3, symbolSize: 5, data: steps.filter((figures) => figures[key] !== null && figures[key] !== undefined).map((figures) => [figures.step, figures[key]]),
-      lineStyle: { width: 2, color: place ? labels[1] : accent }, itemStyle: { color: place ? labels[1] : accent },
+      name,
+      type: "line",
+      showSymbol: steps.length < 3,
+      symbolSize: 5,
+      data: steps
+        .filter((figures) => figures[key] !== null && figures[key] !== undefined)
+        .map((figures) => [figures.step, figures[key]]),
+      lineStyle: { width: 2, color: place ? labels[1] : accent },
+      itemStyle: { color: place ? labels[1] : accent },
     })),
   };
 }
 
 function said(lines, figures) {
   if (!figures) return "";
-  return lines.filter(([key]) => typeof figures[key] === "number").map(([key, name]) => `${lines.length > 1 ? `${name} ` : ""}${figures[key].toPrecision(3)}`).join(" · ");
+  return lines
+    .filter(([key]) => typeof figures[key] === "number")
+    .map(([key, name]) => `${lines.length > 1 ? `${name} ` : ""}${figures[key].toPrecision(3)}`)
+    .join(" · ");
 }

@@ -17,7 +17,14 @@ export function dropZone({ title, hint, types = TYPES, onFile, onPaste = null })
       input.value = "";
     },
   });
-  const area = onPaste && h("textarea", { rows: 4, spellcheck: "false", "aria-label": "Texts, one a line, or cells of a spreadsheet", placeholder: "One text a line, or cells copied out of a spreadsheet" });
+  const area =
+    onPaste &&
+    h("textarea", {
+      rows: 4,
+      spellcheck: "false",
+      "aria-label": "Texts, one a line, or cells of a spreadsheet",
+      placeholder: "One text a line, or cells copied out of a spreadsheet",
+    });
   const zone = h(
     "div",
     { class: "drop" },
@@ -79,6 +86,9 @@ export function columnChoice(table, chosen, onChoose) {
     "div",
     { class: "columns" },
     select("Column of the texts", "text", columns),
-    select("Column of the labels", "label", [h("option", { value: "" }, "none"), ...columns.map((option) => option.cloneNode(true))]),
+    select("Column of the labels", "label", [
+      h("option", { value: "" }, "none"),
+      ...columns.map((option) => option.cloneNode(true)),
+    ]),
   );
 }

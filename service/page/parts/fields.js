@@ -41,7 +41,7 @@ const KINDS = {
       step: spec.step ?? 1,
       placeholder: spec.placeholder,
       value: state[spec.name],
-      onchange: () => set(input.value === "" ? spec.empty ?? "" : Number(input.value)),
+      onchange: () => set(input.value === "" ? (spec.empty ?? "") : Number(input.value)),
     });
     return h("div", { class: "field" }, h("label", { for: id, title: spec.hint }, spec.label), input);
   },
@@ -62,7 +62,12 @@ const KINDS = {
         set(Number(input.value));
       },
     });
-    return h("div", { class: "field field-range" }, h("label", { for: id, title: spec.hint }, spec.label, " ", shown), input);
+    return h(
+      "div",
+      { class: "field field-range" },
+      h("label", { for: id, title: spec.hint }, spec.label, " ", shown),
+      input,
+    );
   },
 
   segments(spec, state, set) {
@@ -89,7 +94,12 @@ const KINDS = {
   },
 
   check(spec, state, set) {
-    const input = h("input", { type: "checkbox", name: spec.name, checked: state[spec.name], onchange: () => set(input.checked) });
+    const input = h("input", {
+      type: "checkbox",
+      name: spec.name,
+      checked: state[spec.name],
+      onchange: () => set(input.checked),
+    });
     return h("label", { class: "field field-check", title: spec.hint }, input, h("span", {}, spec.label));
   },
 };

@@ -6,7 +6,7 @@ import { h } from "../dom.js";
 export function markdown(text) {
   const lines = text.replace(/^---\n[\s\S]*?\n---\n/, "").split(/\r?\n/);
   const out = [];
-  for (let place = 0; place < lines.length; ) {
+  for (let place = 0; place < lines.length;) {
     const line = lines[place];
     const take = (isPart) => {
       const from = place;
@@ -24,30 +24,68 @@ export function markdown(text) {
       place += 1;
       out.push(h("pre", { tabindex: "0" }, h("code", {}, code.join("\n"))));
     } else if (line.startsWith("|")) out.push(tableOf(take((each) => each.startsWith("|"))));
-    else if (/^[-*] /.test(line)) out.push(h("ul", {}, take((each) => /^([-*] |\s+\S)/.test(each)).map((each) => h("li", {}, ...inline(each.replace(/^[-*] |^\s+/, ""))))));
+    else if (/^[-*] /.test(line))
+      out.push(
+        h(
+          "ul",
+          {},
+          take((each) => /^([-*] |\s+\S)/.test(each)).map((each) =>
+            h("li", {}, ...inline(each.replace(/^[-*] |^\s+/, ""))),
+          ),
+        ),
+      );
     else out.push(h("p", {}, ...inline(take((each) => each.trim() && !/^(#|```|\||[-*] )/.test(each)).join(" "))));
   }
   return out;
 }
 
 function tableOf(lines) {
-  const rows = lines.map((line) => line.replace(/^\||\|\s*$/g, "").split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|")));
+  const rows = lines.map((line) =>
+    line
+      .replace(/^\||\|\s*$/g, "")
+      .split(/(?<!\\)\|/)
+      .map((cell) => cell.trim().replaceAll("\\|", "|")),
+  );
   const [header, , ...body] = rows;
   const hasHeader = header.some(Boolean);
   return h(
     "table",
     {},
-    hasHeader && h("thead", {}, h("tr", {}, header.map((cell) => h("th", { scope: "col" }, ...inline(cell))))),
-    h("tbody", {}, body.map((cells) => h("tr", {}, cells.map((cell, place) => (place ? h("td", {}, ...inline(cell)) : h("th", { scope: "row" }, ...inline(cell))))))),
+    hasHeader &&
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          header.map((cell) => h("th", { scope: "col" }, ...inline(cell))),
+        ),
+      ),
+    h(
+      "tbody",
+      {},
+      body.map((cells) =>
+        h(
+          "tr",
+          {},
+          cells.map((cell, place) =>
+            place ? h("td", {}, ...inline(cell)) : h("th", { scope: "row" }, ...inline(cell)),
+          ),
+        ),
+      ),
+    ),
   );
 }
 
 /** Code, emphasis and links of a line; only links to the web are links. */
 function inline(text) {
-  return text.split(/(`[^`]+`|\*\*[^*]+\*\*|\[[^\]]+\]\([^)\s]+\))/g).filter(Boolean).map((part) => {
-    if (part.startsWith("`")) return h("code", {}, part.slice(1, -1));
-    if (part.startsWith("**")) return h("strong", {}, part.slice(2, -2));
-    const link = part.match(/^\[([^\]]+)\]\((https?:[^)\s]+)\)$/);
-    return link ? h("a", { href: link[2], rel: "noreferrer", target: "_blank" }, link[1]) : part;
-  });
+  return text
+    .split(/(`[^`]+`|\*\*[^*]+\*\*|\[[^\]]+\]\([^)\s]+\))/g)
+    .filter(Boolean)
+    .map((part) => {
+      if (part.startsWith("`")) return h("code", {}, part.slice(1, -1));
+      if (part.startsWith("**")) return h("strong", {}, part.slice(2, -2));
+      const link = part.match(/^\[([^\]]+)\]\((https?:[^)\s]+)\)$/);
+      return link ? h("a", { href: link[2], rel: "noreferrer", target: "_blank" }, link[1]) : part;
+    });
 }

@@ -26,10 +26,17 @@ export function problem(error, retry = null) {
   );
   const buttons = h("div", { class: "problem-actions" });
   if (error.status === 401 || error.status === 403) {
-    buttons.append(h("button", { type: "button", onclick: () => askForKey(error.message) }, error.status === 401 ? "Give a key" : "Use another key"));
+    buttons.append(
+      h(
+        "button",
+        { type: "button", onclick: () => askForKey(error.message) },
+        error.status === 401 ? "Give a key" : "Use another key",
+      ),
+    );
   }
   if (retry && error.status !== 422) buttons.append(retryButton(error, retry));
-  if (error.requestId && error.status >= 500) buttons.append(h("span", { class: "muted" }, `request ${error.requestId}`));
+  if (error.requestId && error.status >= 500)
+    buttons.append(h("span", { class: "muted" }, `request ${error.requestId}`));
   if (buttons.childElementCount) box.append(buttons);
   return box;
 }

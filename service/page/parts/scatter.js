@@ -16,13 +16,29 @@ const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDow
  */
 export async function scatter({ onPick, onLine, onLasso }) {
   const box = h("div", {
-    class: "map-canvas", tabindex: "0", role: "application",
-    "aria-label": "Map of the texts. Arrow keys move the cross, Enter writes the sentence there, W begins and ends a walk, plus and minus zoom, 0 shows everything.",
+    class: "map-canvas",
+    tabindex: "0",
+    role: "application",
+    "aria-label":
+      "Map of the texts. Arrow keys move the cross, Enter writes the sentence there, W begins and ends a walk, plus and minus zoom, 0 shows everything.",
     onkeydown: (event) => onKey(event),
   });
   const tip = h("div", { class: "map-tip", hidden: true });
   const element = h("div", { class: "map-box" }, box, tip);
-  const plot = { element, mode: "explore", show, mark, line, lasso, reset, image, hide, end, view: () => ({ ...window_ }), zoomBy };
+  const plot = {
+    element,
+    mode: "explore",
+    show,
+    mark,
+    line,
+    lasso,
+    reset,
+    image,
+    hide,
+    end,
+    view: () => ({ ...window_ }),
+    zoomBy,
+  };
   let chart = null;
   let map = { points: [], texts: [], labels: null, names: [] };
   let hidden = new Set();
@@ -84,7 +100,9 @@ export async function scatter({ onPick, onLine, onLasso }) {
       return sorted.length ? [sorted[left], sorted[sorted.length - 1 - left]] : [0, 1];
     };
     const [x, y] = [range(0), range(1)];
-    const unit = Math.max((x[1] - x[0]) / Math.max(1, box.clientWidth), (y[1] - y[0]) / Math.max(1, box.clientHeight), 1e-9) * 1.12;
+    const unit =
+      Math.max((x[1] - x[0]) / Math.max(1, box.clientWidth), (y[1] - y[0]) / Math.max(1, box.clientHeight), 1e-9) *
+      1.12;
     const around = ([low, high], pixels) => {
       const middle = (low + high) / 2;
       return [middle - (unit * pixels) / 2, middle + (unit * pixels) / 2];
@@ -96,8 +114,14 @@ export async function scatter({ onPick, onLine, onLasso }) {
     if (!chart) return;
     const { ink, line: rule, labels, strong, sheet, accent } = colours();
     const axis = (range) => ({
-      type: "value", min: range[0], max: range[1], axisLabel: { show: false }, axisTick: { show: false }, axisLine: { show: false },
-      splitLine: { show: true, lineStyle: { color: rule, opacity: 0.5 } }, splitNumber: 6,
+      type: "value",
+      min: range[0],
+      max: range[1],
+      axisLabel: { show: false },
+      axisTick: { show: false },
+      axisLine: { show: false },
+      splitLine: { show: true, lineStyle: { color: rule, opacity: 0.5 } },
+      splitNumber: 6,
     });
     const groups = map.names.length ? map.names : [null];
     const size = map.points.length > 1500 ? 5 : map.points.length > 400 ? 6 : 8;
@@ -109,14 +133,64 @@ export async function scatter({ onPick, onLine, onLasso }) {
         yAxis: axis(window_.y),
         series: [
           ...groups.map((name, place) => ({
-            type: "scatter", large: true, largeThreshold: 1, silent: true, symbolSize: size, progressive: 0,
+            type: "scatter",
+            large: true,
+            largeThreshold: 1,
+            silent: true,
+            symbolSize: size,
+            progressive: 0,
             data: hidden.has(name) ? [] : map.points.filter((_, index) => name === null || map.labels[index] === name),
-            itemStyle: { color: groups.length === 1 && name === null ? accent : labels[place % labels.length], opacity: 0.72 },
+            itemStyle: {
+              color: groups.length === 1 && name === null ? accent : labels[place % labels.length],
+              opacity: 0.72,
+            },
           })),
-          { id: "line", type: "line", silent: true, z: 5, symbol: "circle", symbolSize: 7, data: overlay.line ?? [], lineStyle: { color: ink, width: 2 }, itemStyle: { color: ink } },
-          { id: "lasso", type: "line", silent: true, z: 6, symbol: "none", data: overlay.lasso ?? [], lineStyle: { color: ink, width: 1.5, type: "dashed" }, areaStyle: { color: "transparent" } },
-          { id: "mark", type: "scatter", silent: true, z: 8, symbolSize: 18, data: overlay.mark ? [overlay.mark] : [], itemStyle: { color: accent, borderColor: sheet, borderWidth: 3, shadowBlur: 8, shadowColor: "rgba(0,0,0,0.35)" } },
-          { id: "cross", type: "scatter", silent: true, z: 9, symbol: "path://M-10,-1H10V1H-10ZM-1,-10H1V10H-1Z", symbolSize: 22, data: cross ? [cross] : [], itemStyle: { color: ink, opacity: 0.9 } },
+          {
+            id: "line",
+            type: "line",
+            silent: true,
+            z: 5,
+            symbol: "circle",
+            symbolSize: 7,
+            data: overlay.line ?? [],
+            lineStyle: { color: ink, width: 2 },
+            itemStyle: { color: ink },
+          },
+          {
+            id: "lasso",
+            type: "line",
+            silent: true,
+            z: 6,
+            symbol: "none",
+            data: overlay.lasso ?? [],
+            lineStyle: { color: ink, width: 1.5, type: "dashed" },
+            areaStyle: { color: "transparent" },
+          },
+          {
+            id: "mark",
+            type: "scatter",
+            silent: true,
+            z: 8,
+            symbolSize: 18,
+            data: overlay.mark ? [overlay.mark] : [],
+            itemStyle: {
+              color: accent,
+              borderColor: sheet,
+              borderWidth: 3,
+              shadowBlur: 8,
+              shadowColor: "rgba(0,0,0,0.35)",
+            },
+          },
+          {
+            id: "cross",
+            type: "scatter",
+            silent: true,
+            z: 9,
+            symbol: "path://M-10,-1H10V1H-10ZM-1,-10H1V10H-1Z",
+            symbolSize: 22,
+            data: cross ? [cross] : [],
+            itemStyle: { color: ink, opacity: 0.9 },
+          },
           { id: "edge", type: "scatter", data: [], itemStyle: { color: strong } },
         ],
       },
@@ -126,14 +200,19 @@ export async function scatter({ onPick, onLine, onLasso }) {
 
   /** Only what moves: the window, or what lies over the points. */
   function pan() {
-    chart?.setOption({ xAxis: { min: window_.x[0], max: window_.x[1] }, yAxis: { min: window_.y[0], max: window_.y[1] } });
+    chart?.setOption({
+      xAxis: { min: window_.x[0], max: window_.x[1] },
+      yAxis: { min: window_.y[0], max: window_.y[1] },
+    });
   }
 
   function over() {
     chart?.setOption({
       series: [
-        { id: "line", data: overlay.line ?? [] }, { id: "lasso", data: overlay.lasso ?? [] },
-        { id: "mark", data: overlay.mark ? [overlay.mark] : [] }, { id: "cross", data: cross ? [cross] : [] },
+        { id: "line", data: overlay.line ?? [] },
+        { id: "lasso", data: overlay.lasso ?? [] },
+        { id: "mark", data: overlay.mark ? [overlay.mark] : [] },
+        { id: "cross", data: cross ? [cross] : [] },
       ],
     });
   }
@@ -155,12 +234,18 @@ export async function scatter({ onPick, onLine, onLasso }) {
 
   function toData([x, y]) {
     const { clientWidth: width, clientHeight: height } = box;
-    return [window_.x[0] + (x / width) * (window_.x[1] - window_.x[0]), window_.y[1] - (y / height) * (window_.y[1] - window_.y[0])];
+    return [
+      window_.x[0] + (x / width) * (window_.x[1] - window_.x[0]),
+      window_.y[1] - (y / height) * (window_.y[1] - window_.y[0]),
+    ];
   }
 
   function toPixels([x, y]) {
     const { clientWidth: width, clientHeight: height } = box;
-    return [((x - window_.x[0]) / (window_.x[1] - window_.x[0])) * width, ((window_.y[1] - y) / (window_.y[1] - window_.y[0])) * height];
+    return [
+      ((x - window_.x[0]) / (window_.x[1] - window_.x[0])) * width,
+      ((window_.y[1] - y) / (window_.y[1] - window_.y[0])) * height,
+    ];
   }
 
   /** The visible text under the pointer, or null. */
@@ -171,7 +256,9 @@ export async function scatter({ onPick, onLine, onLasso }) {
     const perY = box.clientHeight / (window_.y[1] - window_.y[0]);
     for (let index = 0; index < map.points.length; index += 1) {
       if (hidden.size && hidden.has(map.labels?.[index])) continue;
-      const away = ((map.points[index][0] - window_.x[0]) * perX - x) ** 2 + ((window_.y[1] - map.points[index][1]) * perY - y) ** 2;
+      const away =
+        ((map.points[index][0] - window_.x[0]) * perX - x) ** 2 +
+        ((window_.y[1] - map.points[index][1]) * perY - y) ** 2;
       if (away < least) [best, least] = [index, away];
     }
     return best;
@@ -197,7 +284,10 @@ export async function scatter({ onPick, onLine, onLasso }) {
       lasso([...drag.path, drag.path[0]]);
     } else {
       const [dx, dy] = [drag.last[0] - pixel[0], pixel[1] - drag.last[1]];
-      shift((dx / box.clientWidth) * (window_.x[1] - window_.x[0]), (dy / box.clientHeight) * (window_.y[1] - window_.y[0]));
+      shift(
+        (dx / box.clientWidth) * (window_.x[1] - window_.x[0]),
+        (dy / box.clientHeight) * (window_.y[1] - window_.y[0]),
+      );
     }
     drag.last = pixel;
   }
@@ -215,7 +305,11 @@ export async function scatter({ onPick, onLine, onLasso }) {
   }
 
   function choose(polygon) {
-    onLasso(map.points.map((_, index) => index).filter((index) => !hidden.has(map.labels?.[index]) && isInside(map.points[index], polygon)));
+    onLasso(
+      map.points
+        .map((_, index) => index)
+        .filter((index) => !hidden.has(map.labels?.[index]) && isInside(map.points[index], polygon)),
+    );
   }
 
   function hover(pixel) {
@@ -241,7 +335,10 @@ export async function scatter({ onPick, onLine, onLasso }) {
     event.preventDefault();
     tip.hidden = true;
     const bounds = box.getBoundingClientRect();
-    zoomBy(Math.exp(Math.max(-60, Math.min(60, event.deltaY)) * 0.0035), toData([event.clientX - bounds.left, event.clientY - bounds.top]));
+    zoomBy(
+      Math.exp(Math.max(-60, Math.min(60, event.deltaY)) * 0.0035),
+      toData([event.clientX - bounds.left, event.clientY - bounds.top]),
+    );
   }
 
   function zoomBy(factor, centre = null) {
@@ -262,7 +359,8 @@ export async function scatter({ onPick, onLine, onLasso }) {
       cross ??= [(window_.x[0] + window_.x[1]) / 2, (window_.y[0] + window_.y[1]) / 2];
       cross = [cross[0] + direction[0] * step, cross[1] + direction[1] * step];
       const [x, y] = toPixels(cross);
-      if (x < 0 || y < 0 || x > box.clientWidth || y > box.clientHeight) shift(direction[0] * step * 10, direction[1] * step * 10);
+      if (x < 0 || y < 0 || x > box.clientWidth || y > box.clientHeight)
+        shift(direction[0] * step * 10, direction[1] * step * 10);
       over();
       hover(toPixels(cross));
     } else if (event.key === "Enter" && cross) onPick(cross, textAt(toPixels(cross)));

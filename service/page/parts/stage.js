@@ -15,7 +15,14 @@ export function stageOf({ label, onSelect }) {
   const where = h("p", { class: "where muted" }, "\u00a0");
   const ticks = h("div", { class: "ticks", "aria-hidden": "true" });
   const slider = h("input", {
-    type: "range", class: "hero-slider", min: 0, max: 1, step: 1, value: 0, disabled: true, "aria-label": label,
+    type: "range",
+    class: "hero-slider",
+    min: 0,
+    max: 1,
+    step: 1,
+    value: 0,
+    disabled: true,
+    "aria-label": label,
     oninput: () => select(Number(slider.value)),
   });
   const list = trail((index) => {
@@ -30,7 +37,9 @@ export function stageOf({ label, onSelect }) {
     slider.max = rows.length - 1;
     slider.disabled = false;
     list.show(rows);
-    ticks.replaceChildren(...rows.map((row, index) => h("i", { class: index && row.text !== rows[index - 1].text ? "is-new" : "" })));
+    ticks.replaceChildren(
+      ...rows.map((row, index) => h("i", { class: index && row.text !== rows[index - 1].text ? "is-new" : "" })),
+    );
     select(at);
   }
 
