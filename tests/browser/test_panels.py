@@ -212,7 +212,9 @@ def test_a_map_is_taken_away_as_picture_and_table(bundled: str, open_visit: Open
 
 
 def test_a_sentence_is_moved_along_the_widest_dimension(bundled: str, open_visit: OpenVisit) -> None:
-    page = open_visit(bundled).open("#/traverse")
+    page = open_visit(bundled, refusals_are_fine=True).open(
+        "#/traverse"
+    )  # an older set does not know its labels' means
     expect(page.locator(".dimension").first).to_have_attribute("aria-pressed", "true")
     expect(page.locator(".trail li")).to_have_count(9)
     before = sentences(page)

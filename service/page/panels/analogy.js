@@ -13,7 +13,7 @@ import { runner } from "../parts/runner.js";
 import * as sets from "../sets.js";
 
 const PAUSE_MS = 180;
-const DEFAULTS = { a: "", b: "", c: "", scale: 1, text: "", n: 6, distance: 0.5, ...DECODING };
+const DEFAULTS = { a: "", b: "", c: "", scale: 1, text: "", n: 6, distance: 1, ...DECODING };
 
 export function mount(root, values) {
   const state = stateOf(DEFAULTS, values);
@@ -249,7 +249,7 @@ function variationsCard(state, save) {
     if (sets.reference()) body.adapter = sets.reference();
     request = { method: "POST", path: "/variations", body };
     const reply = await call("POST", "/variations", { body, signal });
-    texts = reply.data.flatMap((row) => row.texts ?? row.variations?.map((each) => each.text ?? each) ?? row.text);
+    texts = reply.data.map((row) => row.text);
     answer.replaceChildren(...texts.map((each) => h("li", {}, ...marked(body.text, each))));
   }
 }

@@ -12,7 +12,7 @@ import { fieldFor, stateOf } from "../parts/fields.js";
 import { runner } from "../parts/runner.js";
 import { scatter } from "../parts/scatter.js";
 import * as sets from "../sets.js";
-import { labelsOf, written } from "../spread.js";
+import { labelsOf, written } from "../traverse/spread.js";
 import { TextTable, guess, readFile, readPasted, toCsv } from "../tables.js";
 import { colours } from "../charts.js";
 

@@ -1,17 +1,18 @@
 // Traverse: one sentence, a direction of z, and the sentences along it; the dimensions that matter most come first.
 
 import { replaceAddress } from "../address.js";
-import { call } from "../api.js";
 import { afterPause, h } from "../dom.js";
 import { examplesFor } from "../examples.js";
+import { has } from "../features.js";
 import { actionBar } from "../parts/actions.js";
-import { DECODING, SAMPLING_SPECS, decodingBody, decodingSpecs } from "../parts/decoding.js";
+import { DECODING, SAMPLING_SPECS, decodingSpecs, typicality } from "../parts/decoding.js";
 import { addressValues, fieldFor, stateOf } from "../parts/fields.js";
 import { gauge } from "../parts/gauge.js";
 import { runner } from "../parts/runner.js";
 import { stageOf } from "../parts/stage.js";
-import { directions } from "../spread.js";
 import * as sets from "../sets.js";
+import { along } from "../traverse/along.js";
+import { directions } from "../traverse/spread.js";
 
 const PAUSE_MS = 180;
 const SHOWN = 16; // dimensions
@@ -23,7 +24,7 @@ const DEFAULTS = {
   b: "",
   from: "",
   to: "",
-  range: 3,
+  range: 2,
   steps: 9,
   at: -1,
   ...DECODING,
@@ -110,7 +111,8 @@ export function mount(root, values) {
     const spec = { name: "kind", label: "Direction", kind: "segments", values: choices };
     kinds.replaceChildren(
       fieldFor(spec, state, () => {
-        state.at = -1;
+        Object.assign(state, { at: -1, range: state.kind === "dimension" ? 2 : 1 });
+        showOptions();
         showWays(null);
         soon.now();
       }),
@@ -179,7 +181,7 @@ export function mount(root, values) {
         hint: "In standard deviations, or in whole differences",
       },
       { name: "steps", label: "Steps", kind: "range", min: 3, max: 33, step: 2 },
-      ...decodingSpecs("/decode"),
+      ...decodingSpecs(has("POST", "/traverse") ? "/traverse" : "/decode"),
       ...(state.strategy === "sample" ? SAMPLING_SPECS : []),
     ];
     options.replaceChildren(
@@ -203,47 +205,43 @@ export function mount(root, values) {
       say(h("span", { class: "muted" }, "Write the two sentences of the direction."));
       return;
     }
-    const [mu] = await encoded([state.text.trim()], signal);
-    const places = Array.from(
-      { length: state.steps },
-      (_, step) => state.range * ((2 * step) / (state.steps - 1) - 1) * way.unit,
-    );
-    const z = places.map((place) =>
-      mu.map((value, axis) => Math.round((value + place * way.vector[axis]) * 1e5) / 1e5),
-    );
-    const body = { z, ...decodingBody(state, "/decode") };
-    if (sets.reference()) body.adapter = sets.reference();
-    request = { method: "POST", path: "/decode", body };
-    const reply = await call("POST", "/decode", { body, signal });
-    rows = reply.data.map((row, index) => ({
+    const { range, steps } = state;
+    const asked = {
+      text: state.text.trim(),
+      direction: way,
+      range,
+      steps,
+      adapter: sets.reference(),
+      set: sets.current(),
+    };
+    const found = await along({ ...asked, options: state }, signal);
+    request = found.request;
+    rows = found.rows.map((row) => ({
       text: row.text,
-      place: `${places[index] > 0 ? "+" : ""}${places[index].toFixed(1)}`,
-      said: places[index] === 0 ? "the sentence itself, as the set gives it back" : null,
+      place: `${row.at > 0 ? "+" : ""}${row.at.toFixed(1)}`,
+      said: Math.abs(row.at) < 1e-6 ? "the sentence itself, as the set gives it back" : null,
+      also: typicality(row),
     }));
     if (state.at < 0 || state.at >= rows.length) state.at = Math.floor(rows.length / 2);
     show(rows, state.at);
   }
 
-  /** {vector, unit}: one step of size 1 along it, and how the range is counted; null where nothing is chosen. */
+  /** The direction as requests name it, or null where nothing is chosen. */
   async function direction(signal) {
+    if (state.kind === "labels") return { from: state.from, to: state.to };
     if (state.kind === "texts") {
-      const [a, b] = [state.a.trim(), state.b.trim()];
-      if (!a || !b) return null;
-      const [first, last] = await encoded([a, b], signal);
-      return { vector: first.map((value, axis) => last[axis] - value), unit: 1 / 3 };
+      const lines = (text) =>
+        text
+          .split("\n")
+          .map((line) => line.trim())
+          .filter(Boolean);
+      const [from, to] = [lines(state.a), lines(state.b)];
+      return from.length && to.length ? { from, to } : null;
     }
     const found = await directions(sets.current(), signal);
-    if (state.kind === "labels") return { vector: found.between(state.from, state.to), unit: 1 };
     if (!(state.dimension >= 0 && state.dimension < found.deviation.length)) state.dimension = found.order[0];
     showWays(found);
-    return { vector: found.deviation.map((value, axis) => (axis === state.dimension ? value : 0)), unit: 1 };
-  }
-
-  async function encoded(texts, signal) {
-    const body = { texts };
-    if (sets.reference()) body.adapter = sets.reference();
-    const reply = await call("POST", "/encode", { body, signal });
-    return reply.data.map((row) => row.mu);
+    return { dimension: state.dimension };
   }
 
   function onSelect(index) {

@@ -5,7 +5,14 @@ import { call } from "../api.js";
 import { afterPause, h } from "../dom.js";
 import { examplesFor } from "../examples.js";
 import { actionBar } from "../parts/actions.js";
-import { DECODING, SAMPLING_SPECS, decodingBody, decodingSpecs } from "../parts/decoding.js";
+import {
+  DECODING,
+  SAMPLING_SPECS,
+  decodingBody,
+  decodingSpecs,
+  typicality,
+  withTypicality,
+} from "../parts/decoding.js";
 import { addressValues, fieldFor, stateOf } from "../parts/fields.js";
 import { runner } from "../parts/runner.js";
 import { stageOf } from "../parts/stage.js";
@@ -161,7 +168,13 @@ export function mount(root, values) {
       say(h("span", { class: "muted" }, "Write two sentences."));
       return;
     }
-    const body = { source: from, target: to, steps: state.steps, ...decodingBody(state, "/interpolate") };
+    const body = {
+      source: from,
+      target: to,
+      steps: state.steps,
+      ...decodingBody(state, "/interpolate"),
+      ...withTypicality("/interpolate"),
+    };
     if (state.method !== "linear") body.method = state.method;
     if (sets.reference()) body.adapter = sets.reference();
     request = { method: "POST", path: "/interpolate", body };
@@ -175,6 +188,7 @@ export function mount(root, values) {
         place: `τ ${row.tau.toFixed(2)}`,
         text: row.text,
         said: index ? null : "the first sentence, as the set gives it back",
+        also: typicality(row),
       })),
       state.at,
     );

@@ -6,7 +6,7 @@ import { marked } from "./marked.js";
 import { trail } from "./trail.js";
 
 /**
- * `.stage` and `.list` are the two elements; `.show(rows, at)` takes rows {place, text, said?} and which of them to begin
+ * `.stage` and `.list` are the two elements; `.show(rows, at)` takes rows {place, text, said?, also?} and which of them to begin
  * with, `.select(index)` goes to one, `.say(node)` stands in for the sentence. `onSelect(index)` hears of every choice.
  */
 export function stageOf({ label, onSelect }) {
@@ -51,7 +51,12 @@ export function stageOf({ label, onSelect }) {
     slider.setAttribute("aria-valuetext", `${row.place}: ${row.text}`);
     const before = index ? rows[index - 1].text : null;
     sentence.replaceChildren(h("span", {}, ...(before === row.text ? [row.text] : marked(before, row.text))));
-    where.textContent = [row.place, `step ${index + 1} of ${rows.length}`, ...said(row, before)].join(" · ");
+    where.textContent = [
+      row.place,
+      `step ${index + 1} of ${rows.length}`,
+      ...said(row, before),
+      ...(row.also ?? []),
+    ].join(" · ");
     list.select(index);
     onSelect(index);
   }

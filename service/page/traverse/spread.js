@@ -1,6 +1,6 @@
 // How a set's own sentences lie in z: how wide each dimension is, and the way from one label to another.
 
-import { call } from "./api.js";
+import { call } from "../api.js";
 
 const ROWS = 64; // a request
 const MOST_REQUESTS = 4;
