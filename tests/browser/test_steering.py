@@ -1,4 +1,4 @@
-"""Controls that show where the service has the operation: variations, several pairs, how z is led, one request a traverse."""
+"""Controls that show where the service has the operation: variations, several pairs, how z is led, one traverse."""
 
 import json
 import urllib.request
