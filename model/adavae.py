@@ -1,9 +1,11 @@
 """START READING HERE: AdaVAE, one frozen GPT-2 as encoder and decoder, and a bank of adapter sets over it.
 
-This file composes the parts and works on token ids and latent vectors. From text to text is ``text_model``'s business,
-choosing tokens ``generation``'s, training ``training``'s.
+The whole forward pass, on token ids and latent vectors. From text to text is ``text_model``'s business, choosing tokens
+``generation``'s, training ``training``'s; GPT-2's blocks stand in ``backbone``, the trained parts in ``parts``.
 
     x  --encode-->  q(z|x) = N(mu, exp(logvar))  --z-->  prefill, decode_step ...  -->  x'
+
+Axes: B rows, T tokens, C n_embd, H heads, D head size, L layers, M memory positions, Z latent size, V vocabulary.
 """
 
 from collections.abc import Sequence
@@ -11,9 +13,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from adavae.model import decoder, encoder
-from adavae.model.backbone import Backbone
-from adavae.model.kv_cache import KVCache
+from adavae.model.backbone import Backbone, causal_mask
+from adavae.model.kv_cache import KVCache, Memory, MemoryStore
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.posterior import Posterior
 from adavae.model.parts.stacked import AdapterIndex
@@ -40,24 +41,133 @@ class AdaVAE(nn.Module):
         return self.backbone.config.eos_token_id
 
     def encode(self, token_ids: Tensor, attention_mask: Tensor, index: AdapterIndex) -> Posterior:
-        """Right-padded token ids, (B, T), to q(z|x) over (B, Z); see ``encoder.encode``."""
-        return encoder.encode(self.encoder_backbone, self.bank, token_ids, attention_mask, index)
+        """x to q(z|x) (paper Section 2.1, Figure 1).
+
+        Args:
+            token_ids: Right-padded texts, (B, T), int64.
+            attention_mask: True on real tokens, (B, T), bool; every row has at least one.
+            index: Adapter set of each row.
+
+        Returns:
+            Posterior over (B, Z), float32.
+        """
+        hidden = self.encode_hidden(token_ids, attention_mask, index)  # (B, T, C)
+        v_z = self.bank.aggregate(hidden, attention_mask, index)  # (B, K * C)
+        return self.bank.posterior_of(v_z, index)
+
+    def encode_hidden(self, token_ids: Tensor, attention_mask: Tensor, index: AdapterIndex) -> Tensor:
+        """The encoder before it is pooled: the first blocks without the causal mask, then the final layer norm.
+
+        Arguments as for ``encode``; returns (B, T, C), of any value on padding.
+        """
+        compiled = (
+            None if self.bank.has_encoder_prefix(index) else self.bank.compiled(self.encoder_backbone.kernel, index)
+        )
+        if compiled is not None:
+            kernel, sets = compiled
+            return kernel.encode_hidden(token_ids, attention_mask, sets)
+        return self.plain_encode_hidden(token_ids, attention_mask, index)
+
+    def plain_encode_hidden(self, token_ids: Tensor, attention_mask: Tensor, index: AdapterIndex) -> Tensor:
+        """``encode_hidden`` through PyTorch: on any device, in any dtype, and what the compiled blocks are held to."""
+        backbone, bank = self.encoder_backbone, self.bank
+        x = backbone.embed(token_ids, torch.arange(token_ids.shape[1], device=token_ids.device))  # (B, T, C)
+        memory = bank.encoder_memory(index)  # a prefix, if any row's set has one
+        mask = attention_mask if memory is None else torch.cat([memory.mask, attention_mask], 1)
+        mask = mask[:, None, None, :]  # (B, 1, 1, M + T)
+        depths = bank.encoder_depths(index)
+        for layer in range(max(depths)):
+            store = None if memory is None else MemoryStore(memory.keys[layer], memory.values[layer])
+            deeper = backbone.blocks[layer](x, mask, store, bank.encoder_layer(layer, index))
+            if layer < min(depths):
+                x = deeper
+            else:  # rows whose set uses fewer blocks are done already
+                goes_on = torch.tensor([layer < depth for depth in depths], device=x.device)
+                x = torch.where(goes_on[:, None, None], deeper, x)
+        hidden: Tensor = backbone.ln_f(x)
+        return hidden
 
     def hidden_states(self, token_ids: Tensor, z: Tensor, index: AdapterIndex) -> Tensor:
-        """Teacher-forced decoder states, (B, T, C); see ``decoder.hidden_states``."""
-        return decoder.hidden_states(self.backbone, self.bank, token_ids, z, index)
+        """The teacher-forced decoder: all blocks, causal, z and the prefix in front of every layer's keys and values.
+
+        Args:
+            token_ids: What the decoder reads: end-of-text, then the text, right-padded, (B, T), int64.
+            z: (B, Z).
+            index: Adapter set of each row.
+
+        Returns:
+            (B, T, C), ready for the output embedding; a position never sees a later one, so padding needs no mask.
+        """
+        memory = self.bank.decoder_memory(z, index)
+        T = token_ids.shape[1]
+        mask = _teacher_forced_mask(memory, T)
+        x = self.backbone.embed(token_ids, torch.arange(T, device=token_ids.device))  # (B, T, C)
+        for layer, block in enumerate(self.backbone.blocks):
+            store = MemoryStore(memory.keys[layer], memory.values[layer])
+            x = block(x, mask, store, self.bank.decoder_layer(layer, index))
+        hidden: Tensor = self.backbone.ln_f(x)
+        return hidden
 
     def prefill(self, z: Tensor, index: AdapterIndex, max_tokens: int) -> tuple[Tensor, KVCache]:
-        """First logits, (B, V), and the cache; see ``decoder.prefill``."""
-        return decoder.prefill(self.backbone, self.bank, z, index, max_tokens)
+        """Starts decoding: z into the cache, end-of-text as the first token.
+
+        Args:
+            z: (B, Z).
+            index: Adapter set of each row.
+            max_tokens: How many tokens may be decoded at most.
+
+        Returns:
+            Logits of the first token, (B, V), and the cache to go on with.
+        """
+        kv_cache = KVCache.starting_with(self.bank.decoder_memory(z, index), max_tokens)
+        first = torch.full((z.shape[0],), self.eos_token_id, dtype=torch.int64, device=z.device)
+        return self.decode_step(first, kv_cache, index), kv_cache
 
     def decode_step(self, token_ids: Tensor, kv_cache: KVCache, index: AdapterIndex) -> Tensor:
-        """Next logits, (B, V); see ``decoder.decode_step``."""
-        return decoder.decode_step(self.backbone, self.bank, token_ids, kv_cache, index)
+        """One token more for every row; ``kv_cache`` grows in place.
+
+        Args:
+            token_ids: Each row's newest token, (B,), int64.
+            kv_cache: What ``prefill`` returned, or rows selected from it.
+            index: Adapter set of each row.
+
+        Returns:
+            Logits of the next token, (B, V).
+        """
+        compiled = self.bank.compiled(self.backbone.kernel, index)
+        if compiled is not None:
+            kernel, sets = compiled
+            return kernel.decode_step(token_ids, kv_cache, sets)
+        return self.plain_decode_step(token_ids, kv_cache, index)
+
+    def plain_decode_step(self, token_ids: Tensor, kv_cache: KVCache, index: AdapterIndex) -> Tensor:
+        """``decode_step`` through PyTorch: on any device, in any dtype, and what the compiled step is held to."""
+        step = kv_cache.begin_step()
+        mask = step.mask
+        x = self.backbone.embed(token_ids.unsqueeze(1), step.positions)  # (B, 1, C)
+        for layer, block in enumerate(self.backbone.blocks):
+            x = block(x, mask, step.layer(layer), self.bank.decoder_layer(layer, index))
+        return self.backbone.logits(self.backbone.ln_f(x)).squeeze(1)
 
     def classify(self, mu: Tensor, index: AdapterIndex) -> Tensor:
-        """Class logits, (B, labels), from mu, (B, Z)."""
+        """Class logits, (B, labels), from mu, (B, Z); raises AdapterSetMismatch where a row's set has no head."""
         return self.bank.classify(mu, index)
+
+    def widened(self, z: Tensor) -> Tensor:
+        """Latents of any set, (B, own Z), as the bank takes them: (B, Z), in the backbone's dtype, on its device."""
+        wide = self.backbone.wte.weight.new_zeros(len(z), self.bank.shape.latent_size)
+        wide[:, : z.shape[1]] = z
+        return wide
+
+
+def _teacher_forced_mask(memory: Memory, num_tokens: int) -> Tensor:
+    """Where a token may look: the memory that its row has, and tokens not after its own; (T, M + T) or (B, 1, ...)."""
+    B, M = memory.mask.shape
+    mask = causal_mask(num_tokens, M, device=memory.mask.device)
+    if not bool(memory.mask.all()):
+        mask = mask.expand(B, 1, num_tokens, M + num_tokens).clone()
+        mask[..., :M] = memory.mask[:, None, None, :]
+    return mask
 
 
 def pad(rows: Sequence[Sequence[int]], padding_id: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:

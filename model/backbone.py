@@ -49,7 +49,7 @@ class Attention(nn.Module):
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
-        self.n_head = config.n_head
+        self.n_head, self.head_size = config.n_head, config.head_size
         self.c_attn = Projection(config.n_embd, 3 * config.n_embd)
         self.c_proj = Projection(config.n_embd, config.n_embd)
 
@@ -66,7 +66,7 @@ class Attention(nn.Module):
             Attention output, (B, T, C).
         """
         B, T, C = x.shape
-        qkv = self.c_attn(x).view(B, T, 3, self.n_head, C // self.n_head)
+        qkv = self.c_attn(x).view(B, T, 3, self.n_head, self.head_size)
         query, keys, values = qkv.permute(2, 0, 3, 1, 4)  # each (B, H, T, D)
         if store is not None:
             keys, values = store.extend(keys, values)  # (B, H, T_all, D)
@@ -156,12 +156,17 @@ class Backbone(nn.Module):
         Returns:
             Next-token logits, (B, T, V).
         """
+        return self.logits(self.hidden_states(token_ids))
+
+    def hidden_states(self, token_ids: Tensor) -> Tensor:
+        """``forward`` short of the output embedding: (B, T), int64, to (B, T, C)."""
         T = token_ids.shape[1]
         mask = causal_mask(T, device=token_ids.device)
         x = self.embed(token_ids, torch.arange(T, device=token_ids.device))
         for block in self.blocks:
             x = block(x, mask)
-        return self.logits(self.ln_f(x))
+        hidden: Tensor = self.ln_f(x)
+        return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Normalised hidden states, (..., C), to logits, (..., V)."""

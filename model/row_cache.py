@@ -23,8 +23,7 @@ class RowCache:
     def __init__(
         self, config: BackboneConfig, *, num_memory: int, max_rows: int, max_tokens: int, like: Tensor
     ) -> None:
-        D = config.n_embd // config.n_head
-        shape = (config.n_layer, max_rows, config.n_head, num_memory + max_tokens, D)
+        shape = (config.n_layer, max_rows, config.n_head, num_memory + max_tokens, config.head_size)
         device = like.device
         self._whole = KVCache(
             keys=like.new_zeros(shape),

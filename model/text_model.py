@@ -5,29 +5,38 @@ rows of many requests is the engine's business.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal, Self
+from dataclasses import dataclass, replace
+from typing import Self
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from adavae.model import latent_ops
 from adavae.model.adavae import AdaVAE, pad
 from adavae.model.config import AdapterConfig, Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.decoding.generation import generate
 from adavae.model.errors import ConfigError, LatentShapeError, SequenceTooLong
+from adavae.model.latent import defaults
+from adavae.model.latent.direction import Direction
 from adavae.model.latent.fitted_prior import FittedPrior
+from adavae.model.latent.prior import LatentPrior
+from adavae.model.latent.space import LatentSpace
+from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
+from adavae.model.likelihood import nats_per_token
+from adavae.model.operations import moves, writing
+from adavae.model.operations.steps import Compute, Decode, Encode, EncodeWritten, Plan, Result, Score, Step
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.stacked import AdapterIndex
-from adavae.model.storage.adapter_set import AdapterSet, check_fits
+from adavae.model.results import Classified, DecodedText, InterpolationStep, TraverseStep
+from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.adapter_store import AdapterStore
+from adavae.model.storage.latent_space import space_of
+from adavae.model.storage.manifest import check_fits
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.storage.tokenizer import Tokenizer
 
+_DECODE_ROWS = 256  # side by side, candidates counted
 _ENCODE_ROWS = 64  # texts in one forward pass; sorted by length, so that little of it is padding
 
 
@@ -48,32 +57,6 @@ class Encoded:
     is_truncated: tuple[bool, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """One decoded latent vector."""
-
-    text: str
-    num_tokens: int
-    finish_reason: Literal["stop", "length"]
-    z: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
-class InterpolationStep:
-    """One sentence on the way from source (tau 0) to target (tau 1)."""
-
-    tau: float
-    decoded: Decoded
-
-
-@dataclass(frozen=True, slots=True)
-class Classified:
-    """A text's most probable label, and every label's probability, highest first."""
-
-    label: str
-    scores: tuple[tuple[str, float], ...]
-
-
 class TextModel:
     """An AdaVAE that reads and writes text, and finds adapter sets by ``name`` or ``name@version``."""
 
@@ -83,10 +66,10 @@ class TextModel:
         tokenizer: Tokenizer,
         slots: dict[str, int],
         references: dict[str, str],
-        priors: dict[str, FittedPrior],
+        spaces: dict[str, LatentSpace],
     ) -> None:
         self.vae, self.tokenizer = vae, tokenizer
-        self._slots, self._references, self._priors = slots, references, priors
+        self._slots, self._references, self._spaces = slots, references, spaces
 
     @classmethod
     def load(cls, pretrained: PretrainedBackbone, store: AdapterStore, references: Sequence[str]) -> Self:
@@ -99,7 +82,7 @@ class TextModel:
         """
         sets = [store.read(reference) for reference in references]
         for adapter_set in sets:
-            check_fits(adapter_set.manifest, pretrained.digest, pretrained.tokenizer.digest)
+            check_fits(adapter_set.manifest, pretrained.digests, pretrained.tokenizer.digest)
         return cls.of_sets(pretrained, dict(zip(references, sets, strict=True)))
 
     @classmethod
@@ -112,8 +95,8 @@ class TextModel:
             bank.load(slot, adapter_set.manifest.config, adapter_set.tensors)
         versions = {name: f"{s.manifest.name}@{s.manifest.version}" for name, s in sets.items()}
         slots = {name: slot for slot, name in enumerate(sets)}
-        priors = {name: s.manifest.prior for name, s in sets.items()}
-        return cls(AdaVAE(backbone, bank), pretrained.tokenizer, slots, versions, priors)
+        spaces = {name: space_of(adapter_set) for name, adapter_set in sets.items()}
+        return cls(AdaVAE(backbone, bank), pretrained.tokenizer, slots, versions, spaces)
 
     @classmethod
     def of_tensors(
@@ -123,8 +106,13 @@ class TextModel:
         backbone = pretrained.backbone
         bank = AdapterBank.for_serving(backbone.config, BankShape.covering([config]), like=backbone.wte.weight)
         bank.load(0, config, tensors)
-        priors = {name: FittedPrior.standard(config.latent_size)}
-        return cls(AdaVAE(pretrained.backbone, bank), pretrained.tokenizer, {name: 0}, {name: name}, priors)
+        space = LatentSpace(name, config.labels, FittedPrior.standard(config.latent_size))
+        return cls(AdaVAE(pretrained.backbone, bank), pretrained.tokenizer, {name: 0}, {name: name}, {name: space})
+
+    def with_prior(self, name: str, fitted: FittedPrior, prior: LatentPrior | None = None) -> Self:
+        """The same model, but that the texts of one set lie where these say."""
+        space = replace(self._spaces[name], fitted=fitted, prior=prior)
+        return type(self)(self.vae, self.tokenizer, self._slots, self._references, {**self._spaces, name: space})
 
     def reference_of(self, name: str) -> str:
         """``name@version`` of a loaded adapter set."""
@@ -170,14 +158,16 @@ class TextModel:
             mu[chosen], logvar[chosen] = posterior.mu[:, :Z].cpu(), posterior.logvar[:, :Z].cpu()
         return Encoded(mu, logvar, tuple(map(len, rows)), is_truncated)
 
-    @torch.inference_mode()
-    def decode(self, z: Tensor, name: str, decodings: Decoding | Sequence[Decoding]) -> list[Decoded]:
-        """One text per row of ``z``, (N, Z), all in one batch.
+    def decode(
+        self, z: Tensor, name: str, decodings: Decoding | Sequence[Decoding], steering: Steering = USUAL
+    ) -> list[DecodedText]:
+        """One text per row of ``z``, (N, Z); no row depends on the others.
 
         Args:
             z: Latent vectors, (N, Z), float32.
             name: The adapter set.
             decodings: How to choose tokens, for all rows or one each.
+            steering: Where z is led first, and of how many texts the best is taken.
 
         Raises:
             LatentShapeError: Wrong size, or a number that is not finite.
@@ -190,15 +180,23 @@ class TextModel:
         if len(z) == 0:
             return []
         each = [decodings] * len(z) if isinstance(decodings, Decoding) else list(decodings)
-        for decoding in each:
-            if decoding.max_tokens > self.max_text_tokens:
-                rule = f"the backbone writes at most {self.max_text_tokens} tokens"
-                raise ConfigError("max_tokens", decoding.max_tokens, rule)
-        generated = generate(self.vae, self.widened(z), self.index_of(name, len(z)), each)
-        return [
-            Decoded(self.tokenizer.decode(list(row.token_ids)), len(row.token_ids), row.finish_reason, own.numpy())
-            for row, own in zip(generated, z.float().cpu(), strict=True)
-        ]
+        return self.carry_out(writing.decode(self.space_of(name), z.float().cpu(), each, steering), name)
+
+    def sample(
+        self,
+        num: int,
+        name: str,
+        decoding: Decoding,
+        draw: Draw = ANY,
+        steering: Steering = USUAL,
+    ) -> list[DecodedText]:
+        """``num`` new texts, seeded by ``decoding.seed``; row i is decoded with seed + i.
+
+        Raises:
+            ConfigError: A number out of range, or a label that the set does not have.
+            AdapterSetMismatch: A label where the set has none, or no prior.
+        """
+        return self.carry_out(writing.sample(self.space_of(name), num, decoding, draw, steering), name)
 
     def interpolate(
         self,
@@ -208,25 +206,126 @@ class TextModel:
         name: str,
         decoding: Decoding,
         method: Interpolation = Interpolation.LINEAR,
+        steering: Steering = USUAL,
     ) -> list[InterpolationStep]:
         """``steps`` sentences from ``source`` to ``target``, ends included (paper Section 3.4, Table 5)."""
-        ends = self.encode([source, target], name).mu
-        z = latent_ops.interpolate(ends[0], ends[1], steps, method)
-        decoded = self.decode(z, name, decoding)
-        return [InterpolationStep(step / (steps - 1), own) for step, own in enumerate(decoded)]
+        plan = moves.interpolate(
+            self.space_of(name), source, target, steps=steps, method=method, decoding=decoding, steering=steering
+        )
+        return self.carry_out(plan, name)
 
     def analogy(
-        self, a: str, b: str, c: str, name: str, decoding: Decoding | Sequence[Decoding], scale: float = 1.0
-    ) -> list[Decoded]:
-        """``c`` changed as ``a`` changes into ``b`` (paper Table 4); one answer per decoding, all from the same z."""
+        self,
+        a: str | Sequence[str],
+        b: str | Sequence[str],
+        c: str | Sequence[str],
+        name: str,
+        decoding: Decoding | Sequence[Decoding],
+        scale: float = defaults.SCALE,
+        steering: Steering = USUAL,
+    ) -> list[DecodedText]:
+        """Every ``c`` changed as ``a`` changes into ``b`` (paper Table 4); lists of a and b count by their means.
+
+        Each c has one answer per decoding, one after the other.
+        """
         each = [decoding] if isinstance(decoding, Decoding) else list(decoding)
-        mu = self.encode([a, b, c], name).mu
-        z = latent_ops.analogy(mu[0], mu[1], mu[2], scale)
-        return self.decode(z.expand(len(each), -1), name, each)
+        plan = moves.analogy(self.space_of(name), a, b, c, scale=scale, decodings=each, steering=steering)
+        return self.carry_out(plan, name)
+
+    def variations(
+        self,
+        texts: Sequence[str],
+        name: str,
+        decoding: Decoding,
+        num: int = defaults.NUM_VARIATIONS,
+        distance: float = defaults.DISTANCE,
+        steering: Steering = USUAL,
+    ) -> list[list[DecodedText]]:
+        """Up to ``num`` different sentences near each text, none equal to it."""
+        plan = moves.variations(
+            self.space_of(name),
+            texts,
+            num=num,
+            distance=distance,
+            decoding=decoding,
+            steering=steering,
+            params=[f"text {number}" for number in range(len(texts))],
+        )
+        return self.carry_out(plan, name)
+
+    def traverse(
+        self,
+        text: str,
+        direction: Direction,
+        name: str,
+        decoding: Decoding,
+        steps: int = defaults.NUM_STEPS,
+        between: tuple[float, float] | None = None,
+        steering: Steering = USUAL,
+    ) -> list[TraverseStep]:
+        """``steps`` sentences along a direction through ``text``; ``between`` is in lengths of the direction."""
+        plan = moves.traverse(
+            self.space_of(name), text, direction, steps=steps, between=between, decoding=decoding, steering=steering
+        )
+        return self.carry_out(plan, name)
+
+    def space_of(self, name: str) -> LatentSpace:
+        """What is known of where a loaded set's texts lie."""
+        return self._spaces[name]
 
     def sample_prior(self, num: int, name: str, seed: int) -> Tensor:
-        """Draws from the Gaussian that the set's mu lie in, (num, Z)."""
-        return self._priors[name].sample(num, seed)
+        """Draws from where the set's mu lie, (num, Z)."""
+        return self.space_of(name).draw(num, seed)
+
+    def carry_out(self, plan: Plan[Result], name: str, *, truncate: bool = False) -> Result:
+        """The result of a plan for one set, each of its steps done as it comes; ``truncate`` as for ``encode``."""
+        try:
+            step = next(plan)
+            while True:
+                step = plan.send(self._done(step, name, truncate=truncate))
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+    @torch.inference_mode()
+    def _done(self, step: Step, name: str, *, truncate: bool) -> object:
+        match step:
+            case Encode(texts):
+                return self.encode(texts, name, truncate=truncate).mu
+            case EncodeWritten(texts):
+                return self.encode(texts, name, truncate=True).mu
+            case Decode(z, decodings):
+                return self._decoded(z, name, decodings)
+            case Score(texts):
+                return self.score(texts)
+            case Compute(run):
+                return run()
+
+    @torch.inference_mode()
+    def _decoded(self, z: Tensor, name: str, decodings: Sequence[Decoding]) -> list[DecodedText]:
+        for decoding in decodings:
+            if decoding.max_tokens > self.max_text_tokens:
+                rule = f"the backbone writes at most {self.max_text_tokens} tokens"
+                raise ConfigError("max_tokens", decoding.max_tokens, rule)
+        generated = []
+        for start in range(0, len(z), _DECODE_ROWS):
+            rows = slice(start, start + _DECODE_ROWS)
+            wide = self.vae.widened(z[rows])
+            generated += generate(self.vae, wide, self.index_of(name, len(wide)), decodings[rows])
+        return [
+            DecodedText(self.tokenizer.decode(list(row.token_ids)), len(row.token_ids), row.finish_reason, own.numpy())
+            for row, own in zip(generated, z, strict=True)
+        ]
+
+    def score(self, texts: Sequence[str]) -> Tensor:
+        """Nats per token of each text, (N,), by the bare backbone: no latent, no adapter set."""
+        rows, _ = self.token_ids(texts, truncate=True)
+        nats = torch.empty(len(rows))
+        by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))
+        for start in range(0, len(rows), _ENCODE_ROWS):
+            chosen = by_length[start : start + _ENCODE_ROWS]
+            nats[chosen] = nats_per_token(self.vae.backbone, [rows[row] for row in chosen])
+        return nats
 
     @torch.inference_mode()
     def classify(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> list[Classified]:
@@ -243,8 +342,8 @@ class TextModel:
         labels = self.config_of(name).labels
         if len(mu) == 0:
             return []
-        logits = self.vae.classify(self.widened(mu), self.index_of(name, len(mu)))[:, : len(labels)]
-        return [_classified(row, labels) for row in logits.softmax(-1).tolist()]
+        logits = self.vae.classify(self.vae.widened(mu), self.index_of(name, len(mu)))[:, : len(labels)]
+        return [Classified.of(labels, row) for row in logits.softmax(-1).tolist()]
 
     @property
     def device(self) -> torch.device:
@@ -253,14 +352,3 @@ class TextModel:
     def index_of(self, name: str, num_rows: int) -> AdapterIndex:
         """An index that gives every one of ``num_rows`` rows to one loaded set."""
         return AdapterIndex.of([self._slots[name]] * num_rows, self.device)
-
-    def widened(self, z: Tensor) -> Tensor:
-        """Latents of one set, (N, Z), as the bank takes them: its own width, the backbone's dtype and device."""
-        wide = self.vae.backbone.wte.weight.new_zeros(len(z), self.vae.bank.shape.latent_size)
-        wide[:, : z.shape[1]] = z
-        return wide
-
-
-def _classified(probabilities: list[float], labels: tuple[str, ...]) -> Classified:
-    scores = sorted(zip(labels, probabilities, strict=True), key=lambda pair: -pair[1])
-    return Classified(label=scores[0][0], scores=tuple(scores))

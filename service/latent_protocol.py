@@ -5,6 +5,8 @@ from typing import Protocol
 
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
+from adavae.model.latent.direction import Direction
+from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.service.results import (
     AdapterState,
     ClassifyResult,
@@ -14,6 +16,8 @@ from adavae.service.results import (
     MapMethod,
     MapResult,
     TextPiece,
+    TraverseResult,
+    VariationsResult,
 )
 
 
@@ -29,25 +33,40 @@ class LatentOperations(Protocol):
         ...
 
     async def decode(
-        self, z: Sequence[Sequence[float]], *, adapter: str | None, decodings: Sequence[Decoding]
+        self,
+        z: Sequence[Sequence[float]],
+        *,
+        adapter: str | None,
+        decodings: Sequence[Decoding],
+        steering: Steering = USUAL,
     ) -> DecodeResult:
         """A text for each z, (N, Z); one decoding a row."""
         ...
 
-    async def sample(self, num: int, *, adapter: str | None, decoding: Decoding) -> DecodeResult:
-        """Texts of ``num`` draws from the fitted prior, seeded by ``decoding.seed``; row i is decoded with seed + i."""
+    async def sample(
+        self, num: int, *, adapter: str | None, decoding: Decoding, draw: Draw = ANY, steering: Steering = USUAL
+    ) -> DecodeResult:
+        """Texts of ``num`` draws from the set's prior, seeded by ``decoding.seed``; row i is decoded with seed + i."""
         ...
 
     def decode_stream(
-        self, z: Sequence[Sequence[float]], *, adapter: str | None, decodings: Sequence[Decoding]
+        self,
+        z: Sequence[Sequence[float]],
+        *,
+        adapter: str | None,
+        decodings: Sequence[Decoding],
+        steering: Steering = USUAL,
     ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
-        """As ``decode``, piece by piece; the last item is the whole result. Closing it frees the rows."""
+        """As ``decode``, piece by piece and without candidates; the last item is the whole result.
+
+        Closing it frees the rows.
+        """
         ...
 
     def sample_stream(
-        self, num: int, *, adapter: str | None, decoding: Decoding
+        self, num: int, *, adapter: str | None, decoding: Decoding, draw: Draw = ANY, steering: Steering = USUAL
     ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
-        """As ``sample``, piece by piece; the last item is the whole result. Closing it frees the rows."""
+        """As ``sample``, otherwise as ``decode_stream``."""
         ...
 
     async def interpolate(
@@ -59,14 +78,52 @@ class LatentOperations(Protocol):
         method: Interpolation,
         adapter: str | None,
         decoding: Decoding,
+        steering: Steering = USUAL,
     ) -> InterpolateResult:
         """``steps`` sentences from ``source`` to ``target``, both ends included."""
         ...
 
     async def analogy(
-        self, a: str, b: str, c: str, *, scale: float, samples: int, adapter: str | None, decoding: Decoding
+        self,
+        a: str | Sequence[str],
+        b: str | Sequence[str],
+        c: str | Sequence[str],
+        *,
+        scale: float,
+        samples: int,
+        adapter: str | None,
+        decoding: Decoding,
+        steering: Steering = USUAL,
     ) -> DecodeResult:
-        """``c`` changed as ``a`` changes into ``b``, ``samples`` times with seeds that count up."""
+        """Every ``c`` changed as ``a`` changes into ``b``, ``samples`` times each, with seeds that count up."""
+        ...
+
+    async def variations(
+        self,
+        texts: Sequence[str],
+        *,
+        num: int,
+        distance: float,
+        adapter: str | None,
+        decoding: Decoding,
+        steering: Steering = USUAL,
+        params: Sequence[str],
+    ) -> VariationsResult:
+        """Up to ``num`` different sentences near each text; ``params`` is what each text is called in an error."""
+        ...
+
+    async def traverse(
+        self,
+        text: str,
+        direction: Direction,
+        *,
+        steps: int,
+        between: tuple[float, float] | None,
+        adapter: str | None,
+        decoding: Decoding,
+        steering: Steering = USUAL,
+    ) -> TraverseResult:
+        """``steps`` sentences along a direction through ``text``."""
         ...
 
     async def classify(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> ClassifyResult:

@@ -10,20 +10,23 @@ import asyncio
 import contextlib
 import platform
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 import structlog
 import torch
-from numpy.typing import NDArray
+from torch import Tensor
 
-from adavae.model import latent_ops
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
-from adavae.model.decoding.step_decoder import Generated
 from adavae.model.errors import AdapterSetMismatch, AdaVAEError
+from adavae.model.latent import defaults
+from adavae.model.latent.direction import Direction
+from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
+from adavae.model.operations import moves, writing
+from adavae.model.operations.steps import Plan, Result
+from adavae.model.results import Classified
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
 from adavae.service.encodings.cache import EncodingCache
@@ -31,17 +34,17 @@ from adavae.service.encodings.open_cache import open_cache
 from adavae.service.encodings.text_encoder import TextEncoder
 from adavae.service.encodings.text_map import Cartographer
 from adavae.service.engine.compute_threads import available_threads, use_threads
-from adavae.service.engine.engine import Engine, Room
+from adavae.service.engine.engine import Engine
 from adavae.service.engine.scheduler import EngineLimits
 from adavae.service.errors import EngineStopped, InvalidRequest
 from adavae.service.loading import load_pretrained, open_store
 from adavae.service.metrics import Metrics
+from adavae.service.plan_runner import PlanRunner
 from adavae.service.results import (
     AdapterRef,
     AdapterState,
     ClassifiedText,
     ClassifyResult,
-    DecodedText,
     DecodeResult,
     EncodedText,
     EncodeResult,
@@ -49,6 +52,8 @@ from adavae.service.results import (
     MapMethod,
     MapResult,
     TextPiece,
+    TraverseResult,
+    VariationsResult,
 )
 from adavae.service.settings import Settings
 from adavae.service.text_stream import TextStream
@@ -68,6 +73,7 @@ class LatentService:
         self._registry: AdapterRegistry
         self._cache: EncodingCache
         self._encoder: TextEncoder
+        self._runner: PlanRunner
         self._cartographer = Cartographer(settings.deadline_s)
 
     async def start(self) -> None:
@@ -113,11 +119,18 @@ class LatentService:
             max_tokens=self.max_text_tokens,
             deadline_s=settings.deadline_s,
         )
+        self._runner = PlanRunner(
+            self._engine,
+            self._encoder,
+            self._pretrained.tokenizer,
+            max_text_tokens=self._pretrained.backbone.config.n_positions - 1,
+            deadline_s=settings.deadline_s,
+        )
         self._registry = AdapterRegistry(
             store,
             self._engine,
             default=settings.default_adapter,
-            backbone_digest=self._pretrained.digest,
+            backbone_digests=self._pretrained.digests,
             tokenizer_digest=self._pretrained.tokenizer.digest,
             refresh_s=settings.refresh_s,
             counters=self.metrics,
@@ -140,7 +153,7 @@ class LatentService:
         )
 
     def _fits(self, manifest: Any) -> bool:
-        return bool(manifest.backbone_digest == self._pretrained.digest)
+        return bool(manifest.backbone_digest in self._pretrained.digests)
 
     async def stop(self) -> None:
         """Finishes what runs, within ``settings.shutdown_s``; safe at any moment."""
@@ -199,38 +212,50 @@ class LatentService:
             return EncodeResult(_ref(pinned), await self._encoder.encode(texts, pinned, truncate=truncate))
 
     async def decode(
-        self, z: Sequence[Sequence[float]], *, adapter: str | None, decodings: Sequence[Decoding]
+        self,
+        z: Sequence[Sequence[float]],
+        *,
+        adapter: str | None,
+        decodings: Sequence[Decoding],
+        steering: Steering = USUAL,
     ) -> DecodeResult:
         """A text for each z, (N, Z); raises LatentShapeError as InvalidRequest, otherwise as ``encode``."""
         async with self._pinned(adapter) as pinned:
-            latents = _latents(z, pinned)
-            return DecodeResult(_ref(pinned), await self._decoded(latents, pinned, decodings))
+            plan = writing.decode(pinned.space, _latents(z, pinned), decodings, steering)
+            num_rows = len(z) * steering.or_else(defaults.DECODE).candidates
+            return DecodeResult(_ref(pinned), tuple(await self._answered(plan, pinned, decodings, num_rows)))
 
-    async def sample(self, num: int, *, adapter: str | None, decoding: Decoding) -> DecodeResult:
-        """``num`` texts from the fitted prior; z and the i-th text's draws come from the decoding's seed, plus i."""
+    async def sample(
+        self, num: int, *, adapter: str | None, decoding: Decoding, draw: Draw = ANY, steering: Steering = USUAL
+    ) -> DecodeResult:
+        """``num`` texts from the set's prior; z and the i-th text's draws come from the decoding's seed, plus i."""
         async with self._pinned(adapter) as pinned:
-            with self._engine.room_for(num) as room:
-                latents = _from_prior(num, pinned, decoding.seed)
-                rows = await self._decoded(latents, pinned, _seeded(decoding, num), room)
-            return DecodeResult(_ref(pinned), rows)
+            plan = writing.sample(pinned.space, num, decoding, draw, steering)
+            num_rows = num * steering.or_else(defaults.DRAW).candidates
+            return DecodeResult(_ref(pinned), tuple(await self._answered(plan, pinned, [decoding], num_rows)))
 
     async def decode_stream(
-        self, z: Sequence[Sequence[float]], *, adapter: str | None, decodings: Sequence[Decoding]
+        self,
+        z: Sequence[Sequence[float]],
+        *,
+        adapter: str | None,
+        decodings: Sequence[Decoding],
+        steering: Steering = USUAL,
     ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
         """As ``decode``, piece by piece; the last item is the whole result. Closing the iterator frees the rows."""
         async with self._pinned(adapter) as pinned:
-            latents = _latents(z, pinned)
-            async with contextlib.aclosing(self._streamed(latents, pinned, decodings)) as pieces:
+            plan = writing.latents(pinned.space, _latents(z, pinned), steering)
+            async with contextlib.aclosing(self._streamed(plan, pinned, decodings)) as pieces:
                 async for piece in pieces:
                     yield piece
 
     async def sample_stream(
-        self, num: int, *, adapter: str | None, decoding: Decoding
+        self, num: int, *, adapter: str | None, decoding: Decoding, draw: Draw = ANY, steering: Steering = USUAL
     ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
         """As ``sample``, piece by piece; the last item is the whole result."""
         async with self._pinned(adapter) as pinned:
-            latents = _from_prior(num, pinned, decoding.seed)
-            async with contextlib.aclosing(self._streamed(latents, pinned, _seeded(decoding, num))) as pieces:
+            plan = writing.drawn(pinned.space, num, decoding.seed, draw, steering)
+            async with contextlib.aclosing(self._streamed(plan, pinned, decoding.for_rows(num))) as pieces:
                 async for piece in pieces:
                     yield piece
 
@@ -243,30 +268,73 @@ class LatentService:
         method: Interpolation,
         adapter: str | None,
         decoding: Decoding,
+        steering: Steering = USUAL,
     ) -> InterpolateResult:
         """``steps`` sentences from ``source`` to ``target``, ends included (paper Section 3.4, Table 5)."""
         async with self._pinned(adapter) as pinned:
-            with self._engine.room_for(steps) as room:
-                params = ("source", "target")
-                ends = await self._encoder.encode([source, target], pinned, truncate=False, params=params, room=room)
-                first, last = (torch.from_numpy(end.encoding.mu.copy()) for end in ends)
-                latents = latent_ops.interpolate(first, last, steps, method).numpy()
-                rows = await self._decoded(latents, pinned, [decoding] * steps, room)
-            return InterpolateResult(_ref(pinned), tuple(latent_ops.taus(steps).tolist()), rows)
+            plan = moves.interpolate(
+                pinned.space, source, target, steps=steps, method=method, decoding=decoding, steering=steering
+            )
+            num_rows = steps * steering.or_else(defaults.WALK).candidates
+            return InterpolateResult(_ref(pinned), tuple(await self._answered(plan, pinned, [decoding], num_rows)))
 
     async def analogy(
-        self, a: str, b: str, c: str, *, scale: float, samples: int, adapter: str | None, decoding: Decoding
+        self,
+        a: str | Sequence[str],
+        b: str | Sequence[str],
+        c: str | Sequence[str],
+        *,
+        scale: float,
+        samples: int,
+        adapter: str | None,
+        decoding: Decoding,
+        steering: Steering = USUAL,
     ) -> DecodeResult:
-        """``c`` changed as ``a`` changes into ``b`` (paper Table 4), ``samples`` times with seeds that count up."""
+        """Every ``c`` changed as ``a`` changes into ``b`` (paper Table 4), ``samples`` times each."""
         async with self._pinned(adapter) as pinned:
-            with self._engine.room_for(max(samples, 3)) as room:
-                encoded = await self._encoder.encode(
-                    [a, b, c], pinned, truncate=False, params=("a", "b", "c"), room=room
-                )
-                mu_a, mu_b, mu_c = (torch.from_numpy(row.encoding.mu.copy()) for row in encoded)
-                z = latent_ops.analogy(mu_a, mu_b, mu_c, scale).numpy()
-                rows = await self._decoded(np.stack([z] * samples), pinned, _seeded(decoding, samples), room)
-            return DecodeResult(_ref(pinned), rows)
+            decodings = decoding.for_rows(samples)
+            plan = moves.analogy(pinned.space, a, b, c, scale=scale, decodings=decodings, steering=steering)
+            nums = [1 if isinstance(texts, str) else len(texts) for texts in (a, b, c)]
+            num_rows = max(sum(nums), nums[-1] * samples * steering.or_else(defaults.ANALOGY).candidates)
+            return DecodeResult(_ref(pinned), tuple(await self._answered(plan, pinned, decodings, num_rows)))
+
+    async def variations(
+        self,
+        texts: Sequence[str],
+        *,
+        num: int,
+        distance: float,
+        adapter: str | None,
+        decoding: Decoding,
+        steering: Steering = USUAL,
+        params: Sequence[str],
+    ) -> VariationsResult:
+        """Up to ``num`` different sentences near each text."""
+        async with self._pinned(adapter) as pinned:
+            plan = moves.variations(
+                pinned.space, texts, num=num, distance=distance, decoding=decoding, steering=steering, params=params
+            )
+            found = await self._answered(plan, pinned, [decoding], len(texts) * num)
+            return VariationsResult(_ref(pinned), tuple(map(tuple, found)))
+
+    async def traverse(
+        self,
+        text: str,
+        direction: Direction,
+        *,
+        steps: int,
+        between: tuple[float, float] | None,
+        adapter: str | None,
+        decoding: Decoding,
+        steering: Steering = USUAL,
+    ) -> TraverseResult:
+        """``steps`` sentences along a direction through ``text``."""
+        async with self._pinned(adapter) as pinned:
+            plan = moves.traverse(
+                pinned.space, text, direction, steps=steps, between=between, decoding=decoding, steering=steering
+            )
+            num_rows = steps * steering.or_else(defaults.TRAVERSE).candidates
+            return TraverseResult(_ref(pinned), tuple(await self._answered(plan, pinned, [decoding], num_rows)))
 
     async def classify(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> ClassifyResult:
         """Every label's probability for each text.
@@ -281,8 +349,11 @@ class LatentService:
             encoded = await self._encoder.encode(texts, pinned, truncate=truncate)
             mu = np.stack([row.encoding.mu for row in encoded])
             probabilities = await self._engine.classify(mu, pinned.slot, deadline_s=self.settings.deadline_s)
-            rows = zip(encoded, probabilities.tolist(), strict=True)
-            return ClassifyResult(_ref(pinned), tuple(_classified(row, own, labels) for row, own in rows))
+            rows = tuple(
+                ClassifiedText(Classified.of(labels, scores), text.encoding.num_tokens, text.is_cached)
+                for text, scores in zip(encoded, probabilities.tolist(), strict=True)
+            )
+            return ClassifyResult(_ref(pinned), rows)
 
     def _no_head(self, pinned: PinnedAdapter) -> str:
         with_head = ", ".join(self._registry.names_with_labels()) or "none is installed"
@@ -341,43 +412,38 @@ class LatentService:
         async with self._registry.acquire(adapter) as pinned:
             yield pinned
 
-    async def _decoded(
-        self, z: NDArray[np.float32], pinned: PinnedAdapter, decodings: Sequence[Decoding], room: Room | None = None
-    ) -> tuple[DecodedText, ...]:
+    async def _answered(
+        self, plan: Plan[Result], pinned: PinnedAdapter, decodings: Sequence[Decoding], num_rows: int
+    ) -> Result:
+        """What a plan comes to; refused before its first step where it is too long or the queue is full."""
         self._check_decodings(decodings)
-        deadline_s = self.settings.deadline_s
-        generated = await self._engine.decode(z, pinned.slot, decodings, deadline_s=deadline_s, room=room)
-        return self._texts(generated, z)
+        with self._engine.room_for(num_rows) as room:
+            return await self._runner.run(plan, pinned, room)
 
     async def _streamed(
-        self, z: NDArray[np.float32], pinned: PinnedAdapter, decodings: Sequence[Decoding]
+        self, plan: Plan[Tensor], pinned: PinnedAdapter, decodings: Sequence[Decoding]
     ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
+        """The texts of the latents that ``plan`` comes to."""
         self._check_decodings(decodings)
+        z = await self._runner.run(plan, pinned)
         stream = TextStream(self._pretrained.tokenizer)
         decoding = asyncio.ensure_future(
             self._engine.decode(
-                z, pinned.slot, decodings, deadline_s=self.settings.deadline_s, on_token=stream.put_token
+                z.numpy(), pinned.slot, decodings, deadline_s=self.settings.deadline_s, on_token=stream.put_token
             )
         )
         decoding.add_done_callback(lambda _: stream.end())
         try:
             async for piece in stream.pieces():
                 yield piece
-            generated = await decoding
+            texts = self._runner.texts(await decoding, z)
             for piece in stream.rest():
                 yield piece
-            yield DecodeResult(_ref(pinned), self._texts(generated, z))
+            yield DecodeResult(_ref(pinned), tuple(writing.typical(pinned.space, z, texts)))
         finally:
             decoding.cancel()
             with contextlib.suppress(asyncio.CancelledError, AdaVAEError):
                 await decoding
-
-    def _texts(self, generated: Sequence[Generated], z: NDArray[np.float32]) -> tuple[DecodedText, ...]:
-        decode = self._pretrained.tokenizer.decode
-        return tuple(
-            DecodedText(decode(row.token_ids), len(row.token_ids), row.finish_reason, own)
-            for row, own in zip(generated, z, strict=True)
-        )
 
     def _check_decodings(self, decodings: Sequence[Decoding]) -> None:
         longest = max(decoding.max_tokens for decoding in decodings)
@@ -393,17 +459,7 @@ def _ref(pinned: PinnedAdapter) -> AdapterRef:
     return AdapterRef(pinned.name, pinned.version)
 
 
-def _seeded(decoding: Decoding, num: int) -> list[Decoding]:
-    """The same decoding with seeds that count up, round the end of their range."""
-    return [replace(decoding, seed=(decoding.seed + number) % 2**63) for number in range(num)]
-
-
-def _from_prior(num: int, pinned: PinnedAdapter, seed: int) -> NDArray[np.float32]:
-    latents: NDArray[np.float32] = pinned.manifest.prior.sample(num, seed).numpy()
-    return latents
-
-
-def _latents(z: Sequence[Sequence[float]], pinned: PinnedAdapter) -> NDArray[np.float32]:
+def _latents(z: Sequence[Sequence[float]], pinned: PinnedAdapter) -> Tensor:
     """(N, Z), float32; raises InvalidRequest for another size or numbers that float32 does not hold."""
     Z = pinned.config.latent_size
     for number, row in enumerate(z):
@@ -417,9 +473,4 @@ def _latents(z: Sequence[Sequence[float]], pinned: PinnedAdapter) -> NDArray[np.
         latents = np.asarray(z, dtype=np.float32)
     if not np.isfinite(latents).all():
         raise InvalidRequest("z holds numbers that are not finite in float32", param="z", code="invalid_z")
-    return latents
-
-
-def _classified(row: EncodedText, probabilities: list[float], labels: Sequence[str]) -> ClassifiedText:
-    scores = sorted(zip(labels, probabilities, strict=True), key=lambda pair: -pair[1])
-    return ClassifiedText(tuple(scores), row.encoding.num_tokens, row.is_cached)
+    return torch.from_numpy(latents)

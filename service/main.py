@@ -63,19 +63,15 @@ from adavae.service.routes.interpolate import interpolate
 from adavae.service.routes.key import KeyReply, get_key
 from adavae.service.routes.map import map_texts
 from adavae.service.routes.static import docs, static
+from adavae.service.schemas.adapters import AdapterListReply, AdapterReply, DeletedReply
+from adavae.service.schemas.analogy import AnalogyReply
+from adavae.service.schemas.classify import ClassifyReply
+from adavae.service.schemas.decode import DecodeReply
+from adavae.service.schemas.encode import EncodeReply
 from adavae.service.schemas.files import BINARY, UPLOAD_BODY, FileDeletedReply, FileListReply, FileReply
-from adavae.service.schemas.latent import (
-    AdapterListReply,
-    AdapterReply,
-    AnalogyReply,
-    ClassifyReply,
-    DecodeReply,
-    DeletedReply,
-    EncodeReply,
-    InterpolateReply,
-    StatusReply,
-)
+from adavae.service.schemas.interpolate import InterpolateReply
 from adavae.service.schemas.map import MapReply
+from adavae.service.schemas.status import StatusReply
 from adavae.service.schemas.training import EventListReply, JobListReply, JobReply
 from adavae.service.settings import Settings
 

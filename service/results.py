@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from adavae.model.latent.projections import Neighbours, Plane, Separation
+from adavae.model.results import Classified, DecodedText, InterpolationStep, TraverseStep
 
 MapMethod = Literal["pca", "tsne"]
 
@@ -45,16 +46,6 @@ class EncodedText:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodedText:
-    """One decoded latent vector; z is (Z,), float32."""
-
-    text: str
-    num_tokens: int
-    finish_reason: Literal["stop", "length"]
-    z: NDArray[np.float32]
-
-
-@dataclass(frozen=True, slots=True)
 class EncodeResult:
     adapter: AdapterRef
     rows: tuple[EncodedText, ...]
@@ -74,18 +65,29 @@ class DecodeResult:
 
 @dataclass(frozen=True, slots=True)
 class InterpolateResult:
-    """Rows from source (tau 0) to target (tau 1); ``taus`` has one number a row."""
+    adapter: AdapterRef
+    rows: tuple[InterpolationStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VariationsResult:
+    """Different sentences near each text, in the texts' order."""
 
     adapter: AdapterRef
-    taus: tuple[float, ...]
-    rows: tuple[DecodedText, ...]
+    rows: tuple[tuple[DecodedText, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TraverseResult:
+    adapter: AdapterRef
+    rows: tuple[TraverseStep, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ClassifiedText:
-    """Every label's probability, highest first."""
+    """A verdict, how many tokens were read for it, and whether the encoding came from the cache."""
 
-    scores: tuple[tuple[str, float], ...]
+    classified: Classified
     num_tokens: int
     is_cached: bool
 
@@ -130,6 +132,10 @@ class AdapterState:
     is_current: bool
     is_loaded: bool
     problem: str | None
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from adavae.model.config import AdapterConfig
-from adavae.model.storage.adapter_set import write_adapter_set
+from adavae.model.storage.adapter_set import NewAdapterSet, write_adapter_set
 from adavae.model.storage.pretrained import load_backbone, save_backbone
 from adavae.service.settings import Settings
 from tests.tiny_text import NAMED, tiny_pretrained, tiny_set
@@ -44,13 +44,15 @@ def publish_tiny(
     backbone = load_backbone(weights / "backbone")
     return write_adapter_set(
         root,
-        name=name,
-        config=config,
-        tensors=tiny_set(config, seed).tensors,
-        backbone_digest=backbone.digest,
-        tokenizer_digest=backbone.tokenizer.digest,
-        metrics={"neg_elbo": 12.5, "au": 4},
-        training={"preset": "generation"},
-        created_at=created_at,
-        model_card=f"# {name}\n",
+        NewAdapterSet(
+            name=name,
+            config=config,
+            tensors=tiny_set(config, seed).tensors,
+            backbone_digest=backbone.digest,
+            tokenizer_digest=backbone.tokenizer.digest,
+            metrics={"neg_elbo": 12.5, "au": 4},
+            training={"preset": "generation"},
+            created_at=created_at,
+            model_card=f"# {name}\n",
+        ),
     )

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from adavae.model.config import AdapterConfig
 from adavae.model.latent.fitted_prior import FittedPrior
-from adavae.model.storage.adapter_set import MANIFEST, write_adapter_set
+from adavae.model.storage.adapter_set import NewAdapterSet, write_adapter_set
+from adavae.model.storage.manifest import MANIFEST
 from tests.tiny import PLAIN
 
 BACKBONE_DIGEST, TOKENIZER_DIGEST = "b" * 64, "7" * 64
@@ -48,20 +49,24 @@ def publish(
     backbone_digest: str = BACKBONE_DIGEST,
     model_card: str = CARD_TEXT,
     fitted_prior: FittedPrior | None = None,
+    prior_tensors: Mapping[str, Tensor] | None = None,
 ) -> Path:
     """An adapter set that differs from the usual one in what is given."""
     return write_adapter_set(
         root,
-        name=name,
-        config=config,
-        tensors=tiny_tensors() if tensors is None else tensors,
-        backbone_digest=backbone_digest,
-        tokenizer_digest=TOKENIZER_DIGEST,
-        metrics=dict(metrics),
-        training=dict(training),
-        created_at=created_at,
-        model_card=model_card,
-        fitted_prior=fitted_prior,
+        NewAdapterSet(
+            name=name,
+            config=config,
+            tensors=tiny_tensors() if tensors is None else tensors,
+            backbone_digest=backbone_digest,
+            tokenizer_digest=TOKENIZER_DIGEST,
+            metrics=dict(metrics),
+            training=dict(training),
+            created_at=created_at,
+            model_card=model_card,
+            fitted_prior=fitted_prior,
+            prior_tensors=prior_tensors,
+        ),
     )
 
 

@@ -10,7 +10,8 @@ import torch
 from adavae.model.backbone import Backbone
 from adavae.model.config import AdapterConfig, BackboneConfig
 from adavae.model.parts.adapter_bank import AdapterBank
-from adavae.model.storage.adapter_set import AdapterSet, Manifest
+from adavae.model.storage.adapter_set import AdapterSet
+from adavae.model.storage.manifest import Manifest
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.text_model import TextModel

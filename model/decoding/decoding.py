@@ -1,6 +1,6 @@
 """How the tokens of one row are chosen: strategy and parameters, checked. A leaf without torch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from adavae.model.errors import ConfigError
@@ -10,6 +10,15 @@ class Strategy(StrEnum):
     GREEDY = "greedy"
     SAMPLE = "sample"
     BEAM = "beam"
+
+
+# Parameters that only one strategy reads: whoever sets one beside another strategy is told that it has no effect.
+ONLY_WITH = {
+    "temperature": Strategy.SAMPLE,
+    "top_k": Strategy.SAMPLE,
+    "top_p": Strategy.SAMPLE,
+    "num_beams": Strategy.BEAM,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +63,7 @@ class Decoding:
                 raise ConfigError(name, value, f"must be in [{low:g}, {high:g}]")
             if isinstance(low, int) and not isinstance(value, int):
                 raise ConfigError(name, value, "must be a whole number")
+
+    def for_rows(self, num: int) -> "list[Decoding]":
+        """The same for every row but for the seed, which counts up, round the end of its range."""
+        return [replace(self, seed=(self.seed + row) % 2**63) for row in range(num)]

@@ -88,21 +88,35 @@ def _nucleus(probabilities: NDArray[np.float32], top_p: float, most: int) -> tup
 
 def draw_side_by_side(probabilities: Tensor, decodings: Sequence[Decoding], numbers: Sequence[float]) -> Tensor:
     """The same for all rows at once, without leaving the device; ``numbers`` in [0, 1) decide."""
-    kept = probabilities.double() * _kept(probabilities, decodings)
+    device = probabilities.device
+    top_k = torch.tensor([decoding.top_k for decoding in decodings], device=device).unsqueeze(1)
+    top_p = torch.tensor([decoding.top_p for decoding in decodings], device=device, dtype=torch.float64).unsqueeze(1)
+    return draw_from(probabilities, top_k, top_p, torch.tensor(numbers, device=device, dtype=torch.float64))
+
+
+def draw_from(probabilities: Tensor, top_k: Tensor, top_p: Tensor, numbers: Tensor) -> Tensor:
+    """A token for every row, its parameters in tensors too.
+
+    Args:
+        probabilities: (B, V), float32.
+        top_k: (B, 1), int64; 0 is off.
+        top_p: (B, 1), float64.
+        numbers: In [0, 1), (B,), float64.
+
+    Returns:
+        (B,), int64.
+    """
+    kept = probabilities.double() * _kept(probabilities, top_k, top_p)
     cumulative = kept.cumsum(-1)
-    threshold = cumulative.new_tensor(numbers).unsqueeze(1) * cumulative[:, -1:]
-    place = (cumulative <= threshold).sum(-1)
+    place = (cumulative <= numbers.unsqueeze(1) * cumulative[:, -1:]).sum(-1)
     last = kept.shape[1] - 1 - (kept > 0).int().flip(-1).argmax(-1)
     return torch.minimum(place, last)
 
 
-def _kept(probabilities: Tensor, decodings: Sequence[Decoding]) -> Tensor:
+def _kept(probabilities: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
     """Which tokens may be drawn, (B, V), bool."""
-    V, device = probabilities.shape[1], probabilities.device
-    top_k = torch.tensor([min(decoding.top_k or V, V) for decoding in decodings], device=device).unsqueeze(1)
-    top_p = torch.tensor([decoding.top_p for decoding in decodings], device=device, dtype=torch.float64).unsqueeze(1)
     likeliest, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
     in_nucleus = (likeliest.double().cumsum(-1) - likeliest < top_p) | (top_p >= 1.0)
-    rank = torch.arange(V, device=device)
-    kept = (rank < top_k) & (in_nucleus | (rank == 0))
+    rank = torch.arange(probabilities.shape[1], device=probabilities.device)
+    kept = ((rank < top_k) | (top_k == 0)) & (in_nucleus | (rank == 0))
     return torch.zeros_like(kept).scatter_(1, tokens, kept)

@@ -1,1 +1,1 @@
-"""The compiled way of a decoding step on a CPU, and where it comes from; without it everything goes through PyTorch."""
+"""GPT-2's blocks with adapters and the layers around z, compiled for CPUs, and the choice between them and PyTorch."""

@@ -1,4 +1,4 @@
-"""The blocks of a frozen float32 backbone on a CPU, compiled: the fast twin of ``decoder`` and ``encoder``.
+"""The blocks of a frozen float32 backbone on a CPU, compiled: the fast twin of what ``adavae`` does with PyTorch.
 
 A decoding step through PyTorch is some two hundred operations, each shared out among threads by itself; here it is one
 program of forty phases, and weights are read as float16 where that changes nothing. Texts are encoded without padding.
@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 
 from adavae.model.config import Activation, BackboneConfig
+from adavae.model.kernel.choice import library_for
 from adavae.model.kernel.library import (
     BackboneFields,
     LayerFields,
     Library,
-    Outcome,
     StepFields,
     TextsFields,
-    library,
+    check,
     pointers,
 )
 from adavae.model.kernel.packing import KeptTensors, PackedAdapterSet
@@ -70,13 +70,11 @@ class BackboneKernel:
     @classmethod
     def of(cls, config: BackboneConfig, weights: Mapping[str, Tensor]) -> Self | None:
         """The kernel of a backbone, or None where there is no compiled library or it is not for these weights."""
-        compiled, weight = library(), weights["wte.weight"]
-        if compiled is None or weight.dtype != torch.float32 or weight.device.type != "cpu":
-            return None
-        return cls(config, weights, compiled)
+        compiled = library_for(weights["wte.weight"])
+        return None if compiled is None else cls(config, weights, compiled)
 
     def decode_step(self, token_ids: Tensor, kv_cache: KVCache, sets: Sequence[PackedAdapterSet]) -> Tensor:
-        """As ``decoder.decode_step``; ``sets`` are those of the rows.
+        """As ``AdaVAE.decode_step``; ``sets`` are those of the rows.
 
         Raises:
             IndexError: A token outside the vocabulary, or no room for another position; nothing has changed then.
@@ -101,11 +99,11 @@ class BackboneKernel:
             logits=logits.data_ptr(),
             seconds=None if self.seconds is None else self.seconds.data_ptr(),
         )
-        _check(self.library.decode_step(ctypes.byref(self.fields), ctypes.byref(step)))
+        check(self.library.decode_step(ctypes.byref(self.fields), ctypes.byref(step)))
         return logits
 
     def encode_hidden(self, token_ids: Tensor, attention_mask: Tensor, sets: Sequence[PackedAdapterSet]) -> Tensor:
-        """As ``encoder.encode_hidden``, for sets without a prefix; padding is zero.
+        """As ``AdaVAE.encode_hidden``, for sets without a prefix; padding is zero.
 
         Raises:
             IndexError: A token outside the vocabulary, or a text longer than the backbone's context.
@@ -124,18 +122,10 @@ class BackboneKernel:
             hidden=hidden.data_ptr(),
             seconds=None if self.seconds is None else self.seconds.data_ptr(),
         )
-        _check(self.library.encode(ctypes.byref(self.fields), ctypes.byref(texts)))
+        check(self.library.encode(ctypes.byref(self.fields), ctypes.byref(texts)))
         return hidden
 
 
 def _both(weights: Mapping[str, Tensor], layer: str) -> tuple[Tensor, Tensor]:
     """A layer's weight and bias."""
     return weights[f"{layer}.weight"], weights[f"{layer}.bias"]
-
-
-def _check(returned: int) -> None:
-    outcome = Outcome(returned)
-    if outcome is Outcome.NO_MEMORY:
-        raise MemoryError("no memory for the buffers of a decoding step or of texts being encoded")
-    if outcome is not Outcome.DONE:
-        raise IndexError(f"{outcome.name.lower().replace('_', ' ')}: a token outside the vocabulary, or no room left")

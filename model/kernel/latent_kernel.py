@@ -11,7 +11,8 @@ from typing import Optional
 import torch
 from torch import Tensor
 
-from adavae.model.kernel.library import LatentMemoryFields, Library, Outcome, PosteriorFields, library, pointers
+from adavae.model.kernel.choice import library_for
+from adavae.model.kernel.library import LatentMemoryFields, Library, PosteriorFields, check, pointers
 from adavae.model.kernel.packing import PackedAdapterSet
 
 
@@ -24,10 +25,8 @@ class LatentKernel:
     @classmethod
     def of(cls, like: Tensor) -> Optional["LatentKernel"]:
         """None where there is no compiled library, or it is not for tensors as ``like``."""
-        compiled = library()
-        if compiled is None or like.dtype != torch.float32 or like.device.type != "cpu":
-            return None
-        return cls(compiled)
+        compiled = library_for(like)
+        return None if compiled is None else cls(compiled)
 
     def posterior(self, v_z: Tensor, sets: Sequence[PackedAdapterSet], latent_size: int) -> tuple[Tensor, Tensor]:
         """As ``PosteriorHeads``, before its bounds.
@@ -55,7 +54,7 @@ class LatentKernel:
             logvar=logvar.data_ptr(),
             latent_size=latent_size,
         )
-        _check(self._library.posteriors(ctypes.byref(task)))
+        check(self._library.posteriors(ctypes.byref(task)))
         return mu, logvar
 
     def memory(
@@ -91,11 +90,6 @@ class LatentKernel:
             num_positions=positions,
             keys_values=keys_values.data_ptr(),
         )
-        _check(self._library.latent_memory(ctypes.byref(task)))
+        check(self._library.latent_memory(ctypes.byref(task)))
         keys, values = keys_values.chunk(2, dim=-1)
         return keys, values
-
-
-def _check(returned: int) -> None:
-    if Outcome(returned) is not Outcome.DONE:
-        raise MemoryError("no memory for the buffers of the layers around z")

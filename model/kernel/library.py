@@ -157,6 +157,20 @@ class Outcome(IntEnum):
     NO_MEMORY = 3
 
 
+def check(returned: int) -> None:
+    """What a function of the library returned; nothing has changed where it is an error.
+
+    Raises:
+        IndexError: A token outside the vocabulary, or no room for another position.
+        MemoryError: No room for its buffers.
+    """
+    outcome = Outcome(returned)
+    if outcome is Outcome.NO_MEMORY:
+        raise MemoryError("no memory for the buffers of the compiled code: send fewer rows at once")
+    if outcome is not Outcome.DONE:
+        raise IndexError(f"{outcome.name.lower().replace('_', ' ')}: a token outside the vocabulary, or no room left")
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """One variant of the compiled library.

@@ -5,14 +5,15 @@ reads draws from a Gaussian that is fitted to mu after training as sentences, dr
 estimation: Ghosh et al., "From Variational to Deterministic Autoencoders", ICLR 2020).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Self
 
 from adavae.model.errors import ConfigError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _DIGITS = 4  # a ten-thousandth of the prior's standard deviation
 
@@ -30,7 +31,7 @@ class FittedPrior:
     std: tuple[float, ...]
 
     @classmethod
-    def of(cls, mu: Tensor) -> Self:
+    def of(cls, mu: "Tensor") -> Self:
         """Fitted to the means of the training texts' posteriors, (N, Z) with N of at least 2."""
         mean, std = mu.double().mean(dim=0), mu.double().std(dim=0)
         return cls(*(tuple(round(value, _DIGITS) for value in values.tolist()) for values in (mean, std)))
@@ -44,17 +45,19 @@ class FittedPrior:
     def from_dict(cls, values: Mapping[str, Any], latent_size: int) -> Self:
         """From JSON; raises ConfigError where it is no Gaussian over Z = ``latent_size`` dimensions."""
         prior = cls(tuple(map(float, values["mean"])), tuple(map(float, values["std"])))
-        is_finite = bool(torch.isfinite(torch.tensor([*prior.mean, *prior.std])).all())
+        is_finite = all(map(math.isfinite, (*prior.mean, *prior.std)))
         if not (len(prior.mean) == len(prior.std) == latent_size and is_finite and min(prior.std) >= 0):
             raise ConfigError("fitted_prior", values, f"must be {latent_size} finite means and deviations")
         return prior
 
-    def sample(self, num: int, seed: int) -> Tensor:
+    def sample(self, num: int, seed: int) -> "Tensor":
         """``num`` draws, (num, Z), float32; the same seed gives the same.
 
         Raises:
             ConfigError: ``num`` is below 1.
         """
+        import torch
+
         if num < 1:
             raise ConfigError("samples", num, "must be at least 1")
         epsilon = torch.randn(num, len(self.mean), generator=torch.Generator().manual_seed(seed))

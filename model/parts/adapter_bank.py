@@ -7,6 +7,7 @@ changes nothing in its results.
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from torch.nn import functional as F
 
 from adavae.model.config import AdapterConfig, BackboneConfig, LatentAggregation
 from adavae.model.errors import AdapterSetMismatch
+from adavae.model.kernel import choice
 from adavae.model.kernel.latent_kernel import LatentKernel
 from adavae.model.kernel.packing import PackedAdapterSet
 from adavae.model.kv_cache import Memory
@@ -25,6 +27,8 @@ from adavae.model.parts.posterior import Posterior, PosteriorHeads
 from adavae.model.parts.prefix import PrefixMLP, PrefixMLPs, PrefixTable
 from adavae.model.parts.pseudo_self_attention import LatentMemory
 from adavae.model.parts.stacked import AdapterIndex
+
+_Kernel = TypeVar("_Kernel")
 
 
 class AdapterBank(nn.Module):
@@ -111,10 +115,11 @@ class AdapterBank(nn.Module):
             raise AdapterSetMismatch(f"slot {slot} of the adapter bank is empty; load an adapter set into it first")
         return config
 
-    def packed_sets_of(self, index: AdapterIndex) -> list[PackedAdapterSet] | None:
-        """Each row's set for the compiled code, or None where a row's is not packed."""
-        sets = [own for slot in index.slots if (own := self._packed_sets[slot]) is not None]
-        return sets if len(sets) == len(index) else None
+    def compiled(
+        self, kernel: _Kernel | None, index: AdapterIndex
+    ) -> tuple[_Kernel, Sequence[PackedAdapterSet]] | None:
+        """``kernel`` and the rows' sets as it reads them, or None where PyTorch computes; see ``kernel.choice``."""
+        return choice.compiled(kernel, [self._packed_sets[slot] for slot in index.slots])
 
     def has_encoder_prefix(self, index: AdapterIndex) -> bool:
         """Whether any row's set puts a prefix in front of the encoder's text."""
@@ -142,8 +147,8 @@ class AdapterBank(nn.Module):
 
     def posterior_of(self, v_z: Tensor, index: AdapterIndex) -> Posterior:
         """v_z, (B, K * C), to q(z|x) over the bank's (B, Z); a smaller set leaves its last dimensions at zero."""
-        kernel, sets = self._compiled(index)
-        if kernel is not None:
+        if (compiled := self.compiled(self.latent_kernel, index)) is not None:
+            kernel, sets = compiled
             return Posterior.bounded(*kernel.posterior(v_z, sets, self.shape.latent_size))
         posterior: Posterior = self.posterior(v_z, index)
         return posterior
@@ -190,10 +195,11 @@ class AdapterBank(nn.Module):
         )
 
     def _latent_memory(self, z: Tensor, index: AdapterIndex) -> tuple[Tensor, Tensor]:
-        kernel, sets = self._compiled(index)
-        if kernel is None:
+        compiled = self.compiled(self.latent_kernel, index)
+        if compiled is None:
             keys, values = self.latent_memory(z, index)
             return keys, values
+        kernel, sets = compiled
         M = self.shape.latent_positions
         return kernel.memory(
             z,
@@ -203,11 +209,6 @@ class AdapterBank(nn.Module):
             first_atm=M * self.shape.has_psa,
             positions=M * (self.shape.has_psa + self.shape.has_atm),
         )
-
-    def _compiled(self, index: AdapterIndex) -> tuple[LatentKernel | None, Sequence[PackedAdapterSet]]:
-        """The compiled code and the rows' sets for it, or None where the layers around z go through PyTorch."""
-        sets = None if self.latent_kernel is None or torch.is_grad_enabled() else self.packed_sets_of(index)
-        return (None, ()) if sets is None else (self.latent_kernel, sets)
 
     @property
     def num_memory_positions(self) -> int:
@@ -234,9 +235,8 @@ class AdapterBank(nn.Module):
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """(L, B, M, C) to (L, B, H, M, D)."""
-        L, B, M, C = x.shape
-        H = self.backbone_config.n_head
-        return x.view(L, B, M, H, C // H).transpose(2, 3)
+        L, B, M, _ = x.shape
+        return x.view(L, B, M, self.backbone_config.n_head, self.backbone_config.head_size).transpose(2, 3)
 
     def export(self, slot: int = 0) -> dict[str, Tensor]:
         """The tensors of one adapter set by name, detached, without the slot axis and without padding."""

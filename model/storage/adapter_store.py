@@ -1,58 +1,24 @@
-"""Finding adapter sets by name on disk: the user's own root, which can be written, and bundled ones, which cannot.
+"""Adapter sets by name: the user's own root, which can be written, and bundled ones, which cannot.
 
-What a set consists of is for ``adapter_set``.
+What a set consists of is for ``adapter_set``, what stands on the disk for ``installed``.
 """
 
-import difflib
 import io
 import shutil
 import tarfile
 import zlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
 
-from adavae.model.errors import AdapterSetExists, AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
-from adavae.model.storage.adapter_set import (
-    CARD,
-    MANIFEST,
-    MAX_TENSOR_BYTES,
-    MAX_TEXT_BYTES,
-    TENSORS,
-    AdapterSet,
-    Manifest,
-    read_adapter_set,
-    read_manifest,
-)
+from adavae.model.errors import AdapterSetExists, AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted
+from adavae.model.storage.adapter_set import AdapterSet, read_adapter_set
 from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
+from adavae.model.storage.installed import REFUSALS, InstalledVersion, not_found, scan
+from adavae.model.storage.manifest import CARD, MANIFEST, MAX_TEXT_BYTES, SET_FILES, Manifest
 
-_LIMITS = {TENSORS: MAX_TENSOR_BYTES, MANIFEST: MAX_TEXT_BYTES, CARD: MAX_TEXT_BYTES}
-_FILES = tuple(_LIMITS)
-
-
-@dataclass(frozen=True, slots=True)
-class AdapterEntry:
-    """One version of one adapter set as it stands on disk.
-
-    Attributes:
-        name: From its directory.
-        version: From its directory.
-        path: Its directory.
-        is_bundled: Whether it came with the project.
-        manifest: None where it cannot be read.
-        problem: Why not, or None.
-    """
-
-    name: str
-    version: str
-    path: Path
-    is_bundled: bool
-    manifest: Manifest | None
-    problem: str | None
-
-    @property
-    def reference(self) -> str:
-        return f"{self.name}@{self.version}"
+_LIMITS = {MANIFEST: MAX_TEXT_BYTES, **{file.name: file.max_bytes for file in SET_FILES}}
+_REQUIRED = (MANIFEST, *(file.name for file in SET_FILES if not file.is_optional))
 
 
 class AdapterStore:
@@ -61,18 +27,17 @@ class AdapterStore:
     def __init__(self, root: Path, bundled: Sequence[Path] = ()) -> None:
         self.root, self.bundled = root, tuple(bundled)
 
-    def list(self) -> list[AdapterEntry]:
-        """Every installed version, by name, the newest first; only manifests are read."""
-        entries = [
-            entry
-            for root, is_bundled in [(self.root, False), *((root, True) for root in self.bundled)]
-            for entry in _entries_under(root, is_bundled=is_bundled)
-        ]
-        entries.sort(key=_created_at, reverse=True)
-        entries.sort(key=lambda entry: (entry.name, entry.is_bundled))
-        return entries
+    @property
+    def roots(self) -> Sequence[tuple[Path, bool]]:
+        """Every directory of adapter sets, each with whether it came with the project."""
+        return [(self.root, False), *((root, True) for root in self.bundled)]
 
-    def resolve(self, reference: str) -> AdapterEntry:
+    def list(self) -> list[InstalledVersion]:
+        """Every installed version, by name, the newest first; only manifests are read."""
+        entries = sorted(scan(self.roots, {}).values(), key=attrgetter("rank"), reverse=True)
+        return sorted(entries, key=attrgetter("name"))
+
+    def resolve(self, reference: str) -> InstalledVersion:
         """The set that ``name`` or ``name@version`` means.
 
         Without a version the newest one is meant; the user's own come before the bundled.
@@ -83,19 +48,20 @@ class AdapterStore:
         """
         chosen = _whole_if_any(self._fitting(reference))
         if chosen.manifest is None:
-            raise WeightsCorrupted(chosen.problem or f"{chosen.path} cannot be read")
+            assert chosen.problem is not None  # a scan leaves the one or the other
+            raise WeightsCorrupted(chosen.problem.message)
         return chosen
 
     def read(self, reference: str) -> AdapterSet:
         """Reads and verifies a set; raises as ``resolve`` and ``read_adapter_set`` do."""
         return read_adapter_set(self.resolve(reference).path)
 
-    def verify(self, reference: str | None = None) -> Sequence[tuple[AdapterEntry, str | None]]:
+    def verify(self, reference: str | None = None) -> Sequence[tuple[InstalledVersion, str | None]]:
         """Checks every byte of one set, or of all: each with its problem, or None."""
         entries = [_whole_if_any(self._fitting(reference))] if reference else self.list()
         return [(entry, _problem_of(entry)) for entry in entries]
 
-    def import_set(self, source: Path) -> AdapterEntry:
+    def import_set(self, source: Path) -> InstalledVersion:
         """Installs a set from a directory or a ``.tar.gz`` that ``export_set`` made.
 
         Installing it twice is no error, and repairs the first where that was damaged.
@@ -110,6 +76,8 @@ class AdapterStore:
             for name, content in contents.items():
                 write_atomically(staging / name, content)
             manifest = read_adapter_set(staging).manifest
+            if extra := sorted(contents.keys() - {MANIFEST, *manifest.files}):
+                raise WeightsCorrupted(f"{source} holds {extra[0]}, which its manifest does not name: export it again")
             destination = self.root / manifest.name / manifest.version
             if not _holds(destination, manifest):
                 shutil.rmtree(destination, ignore_errors=True)
@@ -127,10 +95,10 @@ class AdapterStore:
     def archive(self, reference: str) -> bytes:
         """A verified set as one ``.tar.gz``; raises as ``read`` does."""
         entry = self.resolve(reference)
-        read_adapter_set(entry.path)
+        adapter_set = read_adapter_set(entry.path)
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-            for name in _FILES:
+            for name in (MANIFEST, *adapter_set.manifest.files):
                 tar.add(entry.path / name, arcname=f"{entry.name}/{entry.version}/{name}", recursive=False)
         return packed.getvalue()
 
@@ -147,7 +115,7 @@ class AdapterStore:
         write_atomically(destination, archive)
         return destination
 
-    def delete(self, reference: str) -> AdapterEntry:
+    def delete(self, reference: str) -> InstalledVersion:
         """Removes one version of the user's own, damaged or not; bundled ones stay.
 
         Raises:
@@ -160,24 +128,24 @@ class AdapterStore:
             entry.path.parent.rmdir()
         return entry
 
-    def deletable(self, reference: str) -> AdapterEntry:
+    def deletable(self, reference: str) -> InstalledVersion:
         """What ``delete`` would remove; raises as it does."""
         entry = self._fitting(reference)[0]
         if entry.is_bundled:
             raise AdapterSetMismatch(f"{entry.reference} is bundled with adavae and cannot be deleted")
         return entry
 
-    def _fitting(self, reference: str) -> Sequence[AdapterEntry]:
+    def _fitting(self, reference: str) -> Sequence[InstalledVersion]:
         """What ``reference`` can mean, first what comes first; raises AdapterSetNotFound where there is nothing."""
         name, _, version = reference.partition("@")
         entries = self.list()
         fitting = [entry for entry in entries if entry.name == name and (not version or entry.version == version)]
         if not fitting:
-            raise AdapterSetNotFound(_not_found(reference, entries))
+            raise not_found(reference, entries)
         return fitting
 
 
-def _whole_if_any(entries: Sequence[AdapterEntry]) -> AdapterEntry:
+def _whole_if_any(entries: Sequence[InstalledVersion]) -> InstalledVersion:
     return next((entry for entry in entries if entry.manifest is not None), entries[0])
 
 
@@ -189,61 +157,25 @@ def _holds(path: Path, manifest: Manifest) -> bool:
         return False
 
 
-def _entries_under(root: Path, *, is_bundled: bool) -> list[AdapterEntry]:
-    if not root.is_dir():
-        return []
-    entries = []
-    for path in sorted(root.glob("[!.]*/[!.]*/")):
-        if not (path / MANIFEST).is_file() and not (path / TENSORS).is_file():
-            continue
-        name, version = path.parent.name, path.name
-        try:
-            manifest = read_manifest(path)
-            if (manifest.name, manifest.version) != (name, version):
-                raise WeightsCorrupted(f"{path} holds {manifest.reference}: move it to where it belongs")
-        except (AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted) as exc:
-            entries.append(AdapterEntry(name, version, path, is_bundled, None, str(exc)))
-        else:
-            entries.append(AdapterEntry(name, version, path, is_bundled, manifest, None))
-    return entries
-
-
-def _created_at(entry: AdapterEntry) -> str:
-    return entry.manifest.created_at if entry.manifest else ""
-
-
-def _problem_of(entry: AdapterEntry) -> str | None:
+def _problem_of(entry: InstalledVersion) -> str | None:
     try:
         read_adapter_set(entry.path)
-    except (AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted) as exc:
+    except REFUSALS as exc:
         return str(exc)
-    return entry.problem
-
-
-def _not_found(reference: str, entries: Sequence[AdapterEntry]) -> str:
-    name, _, version = reference.partition("@")
-    versions = [entry.version for entry in entries if entry.name == name]
-    if versions:
-        return f"{name} has no version {version!r}; installed: {', '.join(versions)}"
-    names = sorted({entry.name for entry in entries})
-    if not names:
-        return f"there is no adapter set {reference!r}: none is installed; train one with 'adavae train'"
-    close = difflib.get_close_matches(name, names, n=1)
-    meant = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"there is no adapter set {reference!r}{meant}; installed: {', '.join(names)}"
+    return entry.problem.message if entry.problem else None
 
 
 def _read_directory(source: Path) -> dict[str, bytes]:
     if not (source / MANIFEST).is_file():
         raise AdapterSetNotFound(f"{source} is no adapter set: it has no {MANIFEST}")
-    missing = [name for name in _FILES if not (source / name).is_file()]
-    if missing:
-        raise WeightsCorrupted(f"{source} lacks {', '.join(missing)}: copy the whole set")
-    return {name: (source / name).read_bytes() for name in _FILES}
+    contents = {name: (source / name).read_bytes() for name in _LIMITS if (source / name).is_file()}
+    if missing := _missing(contents):
+        raise WeightsCorrupted(f"{source} lacks {missing}: copy the whole set")
+    return contents
 
 
 def _read_archive(source: Path) -> dict[str, bytes]:
-    """The three known files of an archive; nothing is ever unpacked by the names it gives."""
+    """The known files of an archive; nothing is ever unpacked by the names it gives."""
     contents: dict[str, bytes] = {}
     try:
         with tarfile.open(source, "r:gz") as tar:
@@ -258,6 +190,11 @@ def _read_archive(source: Path) -> dict[str, bytes]:
         raise AdapterSetNotFound(f"there is no file or directory {source}") from exc
     except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as exc:
         raise WeightsCorrupted(f"{source} cannot be read as a .tar.gz ({exc})") from exc
-    if missing := [name for name in _FILES if name not in contents]:
-        raise WeightsCorrupted(f"{source} lacks {', '.join(missing)}: export the set again")
+    if missing := _missing(contents):
+        raise WeightsCorrupted(f"{source} lacks {missing}: export the set again")
     return contents
+
+
+def _missing(contents: Mapping[str, bytes]) -> str:
+    """Names of the files that every set has and this one has not."""
+    return ", ".join(name for name in _REQUIRED if name not in contents)

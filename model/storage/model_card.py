@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from adavae.model.config import AdapterConfig
+from adavae.model.storage.latent_space_card import figure_rows, sample_blocks
 
 _FIGURES = {
     "accuracy": "accuracy",
@@ -66,6 +67,7 @@ def model_card(
                 _OPENING,
                 _section("How it was made", _table(facts)),
                 _section(f"Measured on {_one_line(metrics.get('data') or 'held-back texts')}", _table(figures)),
+                *_latent_space(metrics.get("latent_space") or {}),
                 _section("What it consists of", _table(settings)),
                 _section("Use", f'```sh\nadavae interpolate "one sentence." "another one." --adapter {name}\n```'),
                 _section("Intended use", _USES.get(str(training["preset"]), "")),
@@ -82,6 +84,24 @@ _LIMITS = (
     "It knows the kind of text it was trained on and little else; other texts come back altered. It repeats what its\n"
     "training texts say, prejudice included, and states nothing true on purpose. Labels are those of its data."
 )
+
+
+def _latent_space(space: Mapping[str, Any]) -> list[str]:
+    """What its latent space writes, where that was measured."""
+    rows = figure_rows(space)
+    samples = sample_blocks(space)
+    return [
+        *([_section("What its latent space writes", f"{_JUDGED}\n\n{_table(rows)}")] if rows else []),
+        *([_section("Samples", f"{_UNCHOSEN.format(seed=space.get('seed', 0))}\n\n{samples}")] if samples else []),
+    ]
+
+
+_JUDGED = (
+    "Judged by a word n-gram model and a TF-IDF classifier that read the training texts and share nothing with the\n"
+    "set; in brackets the worst case, or what real texts have. Nats reward blandness, SLOR (higher is better) does not."
+)
+
+_UNCHOSEN = "The first of what was drawn and walked with seed {seed}, greedily; nobody chose them."
 
 
 def _section(title: str, body: str) -> str:

@@ -3,9 +3,8 @@
 safetensors and JSON only. A fault in what is found is told in terms of the file that has it.
 """
 
-import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,14 +15,22 @@ from torch import Tensor
 
 from adavae.model.backbone import Backbone
 from adavae.model.config import BackboneConfig
-from adavae.model.errors import BackboneNotFound, ConfigError, WeightsCorrupted
+from adavae.model.errors import WeightsCorrupted
 from adavae.model.storage.atomic import write_atomically
+from adavae.model.storage.checkpoint_files import (
+    CONFIG,
+    OUTPUT_EMBEDDING,
+    WEIGHTS,
+    canonical_name,
+    checkpoint_digests,
+    checkpoint_directory,
+    is_buffer,
+    read_config,
+    weight_files,
+)
 from adavae.model.storage.tokenizer import Tokenizer
 
-_WEIGHTS = "model.safetensors"
-_HUB_FILES = ["config.json", _WEIGHTS, "tokenizer.json", "vocab.json", "merges.txt"]
 _TRANSPOSED = ("c_attn.weight", "c_proj.weight", "c_fc.weight")  # GPT-2's Conv1D keeps (in, out)
-_NOT_WEIGHTS = (".attn.bias", ".attn.masked_bias")  # causal masks that old checkpoints carry
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -34,14 +41,21 @@ class PretrainedBackbone:
     Attributes:
         backbone: Frozen, in evaluation mode.
         tokenizer: What it was trained with.
-        digest: sha256 over the shape and every tensor as stored.
+        digest: sha256 over the sizes and every weight, however they were saved.
         source: Where it came from.
+        former_digest: What adapter sets of before may call this checkpoint; see ``CheckpointDigests``.
     """
 
     backbone: Backbone
     tokenizer: Tokenizer
     digest: str
     source: str
+    former_digest: str | None = None
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Of backbones whose adapter sets fit this one; the first is its own."""
+        return (self.digest,) if self.former_digest in (None, self.digest) else (self.digest, self.former_digest)
 
 
 def load_backbone(
@@ -60,15 +74,16 @@ def load_backbone(
         WeightsCorrupted: A file is damaged, tensors are missing, left over, of the wrong shape or not finite, or the
             tokenizer is another model's.
     """
-    directory = _directory_of(source)
-    config = _read_config(directory / "config.json")
+    directory = checkpoint_directory(source)
+    config = read_config(directory)
     tokenizer = Tokenizer.from_directory(directory)
     _check_tokenizer_fits(config, tokenizer, directory)
-    stored = _read_tensors(directory)
-    backbone = _assemble(config, stored, directory / _WEIGHTS)
+    files = weight_files(directory)
+    backbone = _assemble(config, _read_tensors(files), files[0] if len(files) == 1 else directory)
     backbone = backbone.to(device=device, dtype=dtype).requires_grad_(False).eval()
     backbone.pack()
-    return PretrainedBackbone(backbone, tokenizer, _digest(config, stored), str(source))
+    digests = checkpoint_digests(config, files)
+    return PretrainedBackbone(backbone, tokenizer, digests.digest, str(source), digests.former_digest)
 
 
 def save_backbone(directory: Path, backbone: Backbone, tokenizer: Tokenizer) -> None:
@@ -79,61 +94,23 @@ def save_backbone(directory: Path, backbone: Backbone, tokenizer: Tokenizer) -> 
     """
     directory.mkdir(parents=True, exist_ok=True)
     tensors = {_stored_name(name): _stored(name, tensor) for name, tensor in _own_tensors(backbone).items()}
-    write_atomically(directory / _WEIGHTS, safetensors.save(tensors, metadata={"format": "pt"}))
+    write_atomically(directory / WEIGHTS, safetensors.save(tensors, metadata={"format": "pt"}))
     config = json.dumps(backbone.config.to_hugging_face(), indent=2, sort_keys=True) + "\n"
     write_atomically(directory / "tokenizer.json", tokenizer.content.encode())
-    write_atomically(directory / "config.json", config.encode())
+    write_atomically(directory / CONFIG, config.encode())
 
 
-def _directory_of(source: str | Path) -> Path:
-    path = Path(source)
-    if path.is_dir():
-        return path
-    text = str(source)
-    if path.is_absolute() or text.startswith(".") or text.count("/") > 1:
-        raise BackboneNotFound(f"there is no directory {text}: name one with config.json and {_WEIGHTS}, or a hub id")
-    return _fetch(text)
-
-
-def _fetch(hub_id: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
-    try:
-        return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES))
-    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as exc:
-        raise BackboneNotFound(
-            f"{hub_id} is no directory here and could not be fetched from the hub ({type(exc).__name__}): check the "
-            "name and the network, or name a directory"
-        ) from exc
-
-
-def _read_config(path: Path) -> BackboneConfig:
-    if not path.is_file():
-        raise BackboneNotFound(f"{path.parent} has no config.json: it is no checkpoint in the Hugging Face layout")
-    try:
-        content = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as exc:
-        raise WeightsCorrupted(f"{path} is not JSON ({exc}): fetch the checkpoint again") from exc
-    if not isinstance(content, dict):
-        raise ConfigError("config.json", type(content).__name__, "must be a JSON object")
-    return BackboneConfig.from_hugging_face(content)
-
-
-def _read_tensors(directory: Path) -> dict[str, Tensor]:
-    path = directory / _WEIGHTS
-    if not path.is_file():
-        has_pickle = (directory / "pytorch_model.bin").is_file()
-        remedy = (
-            "convert pytorch_model.bin to safetensors first"
-            if has_pickle
-            else "fetch it, or convert it to one safetensors file"
-        )
-        raise BackboneNotFound(f"{directory} has no {_WEIGHTS}: {remedy}")
-    try:
-        return safetensors.load(path.read_bytes())
-    except SafetensorError as exc:
-        raise WeightsCorrupted(f"{path} is damaged ({exc}): fetch the checkpoint again") from exc
+def _read_tensors(files: Sequence[Path]) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = {}
+    for path in files:
+        try:
+            found = safetensors.load(path.read_bytes())
+        except SafetensorError as exc:
+            raise WeightsCorrupted(f"{path} is damaged ({exc}): fetch the checkpoint again") from exc
+        if twice := sorted(found.keys() & tensors.keys()):
+            raise WeightsCorrupted(f"{path} holds {twice[0]}, which another file holds too: remove one of them")
+        tensors |= found
+    return tensors
 
 
 def _check_tokenizer_fits(config: BackboneConfig, tokenizer: Tokenizer, directory: Path) -> None:
@@ -154,7 +131,7 @@ def _assemble(config: BackboneConfig, stored: Mapping[str, Tensor], path: Path) 
         backbone = Backbone(config)
     tensors = _by_own_names(stored, path)
     if config.tie_word_embeddings:
-        tensors.pop("lm_head.weight", None)
+        tensors.pop(OUTPUT_EMBEDDING, None)
     expected = {name: tuple(tensor.shape) for name, tensor in _own_tensors(backbone).items()}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if wrong := sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name)):
@@ -176,7 +153,7 @@ def _by_own_names(stored: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]
     """The weights by our names, matrices as (out, in)."""
     tensors: dict[str, Tensor] = {}
     for stored_name, tensor in stored.items():
-        if stored_name.endswith(_NOT_WEIGHTS):
+        if is_buffer(stored_name):
             continue
         name = _own_name(stored_name)
         if name in tensors:
@@ -202,24 +179,13 @@ def _own_tensors(backbone: Backbone) -> dict[str, Tensor]:
 
 
 def _own_name(stored: str) -> str:
-    name = stored.removeprefix("transformer.")
+    name = canonical_name(stored).removeprefix("transformer.")
     return "blocks." + name.removeprefix("h.") if name.startswith("h.") else name
 
 
 def _stored_name(own: str) -> str:
-    if own == "lm_head.weight":
-        return own
-    return "transformer." + ("h." + own.removeprefix("blocks.") if own.startswith("blocks.") else own)
+    return canonical_name("h." + own.removeprefix("blocks.") if own.startswith("blocks.") else own)
 
 
 def _stored(own: str, tensor: Tensor) -> Tensor:
     return (tensor.T if own.endswith(_TRANSPOSED) else tensor).detach().to("cpu", torch.float16).contiguous()
-
-
-def _digest(config: BackboneConfig, stored: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(config.to_hugging_face(), sort_keys=True).encode())
-    for name in sorted(stored):
-        tensor = stored[name].contiguous()
-        digest.update(f"{name}|{tensor.dtype}|{tuple(tensor.shape)}|".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()

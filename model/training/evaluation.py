@@ -3,8 +3,8 @@
 What a figure means is defined in ``measures`` and ``transfer``; here the model is run to get what they need.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,18 +18,13 @@ from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.text_model import TextModel
 from adavae.model.training import measures
 from adavae.model.training.corpus import Dataset
-from adavae.model.training.interpolation import measure_interpolation
+from adavae.model.training.latent_space import LatentSpaceConfig, measure_latent_space
 from adavae.model.training.objective import TextBatch, reconstruction_nll
+from adavae.model.training.operations import AsServed
+from adavae.model.training.progress import OnStage, tell_nobody
 from adavae.model.training.transfer import AttributeJudge, measure_transfer, select_short
 
 _ROWS = 100  # texts in one forward pass
-
-OnStage = Callable[[str, int, int], None]
-"""Told the stage of measuring, and how many texts of how many are done."""
-
-
-def tell_nobody(stage: str, done: int, total: int) -> None:
-    del stage, done, total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +36,7 @@ class EvaluationConfig:
         max_importance_rows: Texts the perplexity is measured on, the first ones.
         max_decoded: Texts that are decoded again for BLEU and exact match; 0 for none.
         max_decoded_tokens: Longest reconstruction.
-        num_interpolations: Pairs of texts between which the way is walked; 0 for none.
+        latent_space: How walks, draws, analogies and what z holds are measured; None for none of it.
         seed: Of every random draw.
     """
 
@@ -49,7 +44,7 @@ class EvaluationConfig:
     max_importance_rows: int = 10_000
     max_decoded: int = 10_000
     max_decoded_tokens: int = 96
-    num_interpolations: int = 100
+    latent_space: LatentSpaceConfig | None = None
     seed: int = 0
 
 
@@ -68,6 +63,8 @@ def evaluate(
     dataset: Dataset,
     config: EvaluationConfig,
     on_progress: OnStage = tell_nobody,
+    *,
+    learned: Dataset | None = None,
 ) -> dict[str, Any]:
     """Every figure that applies to this adapter set and this dataset.
 
@@ -77,6 +74,7 @@ def evaluate(
         dataset: Texts, with labels for accuracy and macro-F1; texts longer than the context are cut and counted.
         config: What to measure.
         on_progress: Told the stage, and how many texts of how many are done.
+        learned: The set's training texts, which the judges of its latent space learn from.
 
     Returns:
         One JSON object: nats are per text, ``ppl`` is per whitespace word.
@@ -107,10 +105,11 @@ def evaluate(
         figures["importance_samples"] = config.num_importance_samples
     if config.max_decoded:
         figures |= _reconstructions(text_model, name, dataset, posterior.mu, config, on_progress)
-    if config.num_interpolations and len(dataset.texts) >= 2:
-        figures |= _interpolations(text_model, name, dataset, config, on_progress)
     if dataset.labels is not None and text_model.config_of(name).labels:
         figures |= _classification(text_model, name, posterior.mu, dataset.labels)
+    if config.latent_space is not None:
+        operations = AsServed(text_model, name)
+        figures["latent_space"] = measure_latent_space(operations, dataset, learned, config.latent_space, on_progress)
     return figures
 
 
@@ -196,7 +195,7 @@ def _encode_and_reconstruct(
     for micro in _counted("encode", micros, num_rows, on_progress):
         posterior = text_model.vae.encode(micro.batch.token_ids, micro.batch.attention_mask, micro.index)
         own = Posterior(posterior.mu[:, :Z].float().cpu(), posterior.logvar[:, :Z].float().cpu())
-        z = text_model.widened(own.sample(generator))
+        z = text_model.vae.widened(own.sample(generator))
         mu[micro.rows], logvar[micro.rows] = own.mu, own.logvar
         nll[micro.rows] = reconstruction_nll(text_model.vae, micro.batch, z, micro.index).cpu()
     return Posterior(mu, logvar), nll
@@ -220,7 +219,7 @@ def _importance_weighted(
         terms: list[tuple[Tensor, Tensor, Tensor]] = []
         for _ in range(config.num_importance_samples):
             z = own.sample(generator)
-            nll = reconstruction_nll(text_model.vae, micro.batch, text_model.widened(z), micro.index).cpu()
+            nll = reconstruction_nll(text_model.vae, micro.batch, text_model.vae.widened(z), micro.index).cpu()
             prior = measures.log_normal(z, torch.zeros_like(z), torch.zeros_like(z))
             terms.append((-nll, prior, measures.log_normal(z, own.mu, own.logvar)))
         log_px, log_pz, log_qz = (torch.stack(term) for term in zip(*terms, strict=True))  # each (K, B)
@@ -246,20 +245,6 @@ def _reconstructions(
         "exact_match": measures.exact_match(outputs, references),
         "decoded_rows": total,
     }
-
-
-def _interpolations(
-    text_model: TextModel, name: str, dataset: Dataset, config: EvaluationConfig, on_progress: OnStage
-) -> dict[str, Any]:
-    """Whether interpolation walks or jumps, on texts that the context holds."""
-    lengths = map(len, text_model.tokenizer.encode_many(dataset.texts))
-    short = [text for text, own in zip(dataset.texts, lengths, strict=True) if own <= text_model.max_text_tokens]
-    if (total := min(config.num_interpolations, len(short) // 2)) == 0:
-        return {}
-    on_progress("interpolations", 0, total)
-    report = measure_interpolation(text_model, name, short, num_pairs=total, seed=config.seed)
-    on_progress("interpolations", total, total)
-    return {"interpolation": asdict(report)}
 
 
 def _decode_all(

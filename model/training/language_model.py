@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adavae.model.adavae import pad
-from adavae.model.backbone import Backbone, causal_mask
+from adavae.model.backbone import Backbone
 from adavae.model.errors import DatasetError, SequenceTooLong
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.cross_entropy import sliced_cross_entropy
@@ -45,29 +45,10 @@ def next_token_loss(backbone: Backbone, windows: Tensor, dtype: torch.dtype = to
     Returns:
         A scalar, nats per token.
     """
-    hidden = hidden_states(backbone, windows[:, :-1]).flatten(0, 1).to(dtype)  # (B * T, C)
+    hidden = backbone.hidden_states(windows[:, :-1]).flatten(0, 1).to(dtype)  # (B * T, C)
     weights = torch.full((hidden.shape[0],), 1.0 / hidden.shape[0], device=hidden.device)
     loss, _ = sliced_cross_entropy(hidden, backbone.lm_head.weight, windows[:, 1:].flatten(), weights)
     return loss
-
-
-def hidden_states(backbone: Backbone, token_ids: Tensor) -> Tensor:
-    """What the output embedding is multiplied with: ``Backbone.forward`` short of its logits.
-
-    Args:
-        backbone: The model, causal.
-        token_ids: (B, T), int64.
-
-    Returns:
-        (B, T, C).
-    """
-    T = token_ids.shape[1]
-    mask = causal_mask(T, device=token_ids.device)
-    x = backbone.embed(token_ids, torch.arange(T, device=token_ids.device))
-    for block in backbone.blocks:
-        x = block(x, mask)
-    hidden: Tensor = backbone.ln_f(x)
-    return hidden
 
 
 @torch.no_grad()
@@ -97,7 +78,7 @@ def held_out_perplexity(pretrained: PretrainedBackbone, texts: Sequence[str]) ->
 def _summed_nll(backbone: Backbone, rows: list[list[int]], eos: int) -> float:
     """-log p of the rows' tokens and ends, nats."""
     token_ids, is_token = pad([[eos, *row, eos] for row in rows], eos, backbone.wte.weight.device)
-    hidden = hidden_states(backbone, token_ids[:, :-1]).flatten(0, 1)
+    hidden = backbone.hidden_states(token_ids[:, :-1]).flatten(0, 1)
     weights = is_token[:, 1:].flatten().float()
     _, nll = sliced_cross_entropy(hidden, backbone.lm_head.weight, token_ids[:, 1:].flatten(), weights)
     return float((nll * weights).double().sum())

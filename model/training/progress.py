@@ -45,6 +45,22 @@ class Progress:
 
 OnProgress = Callable[[Progress], None]
 
+OnStage = Callable[[str, int, int], None]
+"""Told the stage of measuring, and how many cases of how many are done."""
+
+OnDone = Callable[[int, int], None]
+"""Told how many cases of how many are done."""
+
+
+def tell_nobody(stage: str, done: int, total: int) -> None:
+    """An ``OnStage`` for when nobody asks."""
+    del stage, done, total
+
+
+def tell_no_one(done: int, total: int) -> None:
+    """An ``OnDone`` for when nobody asks."""
+    del done, total
+
 
 class Reported(Protocol):
     """What a report asks of the run that it is about."""

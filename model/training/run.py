@@ -15,20 +15,22 @@ from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.storage.adapter_set import (
     AdapterSet,
+    NewAdapterSet,
     Publishing,
-    check_fits,
     publish_freely,
     read_adapter_set,
     write_adapter_set,
 )
+from adavae.model.storage.manifest import check_fits
 from adavae.model.storage.model_card import model_card
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.text_model import TextModel
 from adavae.model.training.config import Preset, TrainingConfig
 from adavae.model.training.corpus import Batches, Dataset, read_dataset, split_validation, tokenize
-from adavae.model.training.evaluation import EvaluationConfig, OnStage, evaluate, tell_nobody
+from adavae.model.training.evaluation import EvaluationConfig, evaluate
+from adavae.model.training.latent_space import LatentSpaceConfig
 from adavae.model.training.loop import TokenizedTexts, TrainingResult, train
-from adavae.model.training.progress import OnProgress
+from adavae.model.training.progress import OnProgress, OnStage, tell_nobody
 
 _MAX_PRIOR_ROWS, _CHUNK_ROWS = 5000, 128
 
@@ -61,7 +63,12 @@ class TrainingRequest:
     source: str | None = None
     evaluation: EvaluationConfig = field(
         default_factory=lambda: EvaluationConfig(
-            num_importance_samples=20, max_importance_rows=500, max_decoded=1000, num_interpolations=50
+            num_importance_samples=20,
+            max_importance_rows=500,
+            max_decoded=1000,
+            latent_space=LatentSpaceConfig(
+                num_walks=40, num_draws=500, num_pairs=20, num_sentences=10, num_texts=1000, num_samples=30
+            ),
         )
     )
 
@@ -165,12 +172,13 @@ def train_adapter_set(
         )
     request = replace(request, config=config)
     trained = TextModel.of_tensors(pretrained, request.name, config.adapter, result.tensors)
-    figures = evaluate(trained, request.name, data.validation, request.evaluation, on_evaluation)
+    prior = _fitted_prior(trained, request.name, data.training, seed=config.seed)
+    trained = trained.with_prior(request.name, prior)
+    figures = evaluate(trained, request.name, data.validation, request.evaluation, on_evaluation, learned=data.training)
     if request.validation is None and request.source is not None:
         figures["data"] = request.source
     if "accuracy" in figures:
         figures["majority_share"] = _majority_share(data.validation)
-    prior = _fitted_prior(trained, request.name, data.training, seed=config.seed)
     return _publish(
         request,
         pretrained,
@@ -187,7 +195,7 @@ def train_adapter_set(
 def _check_initial(initial: AdapterSet, config: TrainingConfig, pretrained: PretrainedBackbone) -> None:
     """Raises AdapterSetMismatch or ConfigError where the run cannot go on from ``initial``."""
     manifest = initial.manifest
-    check_fits(manifest, pretrained.digest, pretrained.tokenizer.digest)
+    check_fits(manifest, pretrained.digests, pretrained.tokenizer.digest)
     if manifest.config.prefix_length:
         rule = "has a prefix, whose MLP is dropped after training: a set without one can be gone on from"
         raise ConfigError("init_from", manifest.reference, rule)
@@ -255,16 +263,18 @@ def _publish(
     )
     path = write_adapter_set(
         destination,
-        name=request.name,
-        config=request.config.adapter,
-        tensors=result.tensors,
-        backbone_digest=pretrained.digest,
-        tokenizer_digest=pretrained.tokenizer.digest,
-        metrics=metrics,
-        training=training,
-        created_at=created_at,
-        model_card=card,
-        fitted_prior=prior,
+        NewAdapterSet(
+            name=request.name,
+            config=request.config.adapter,
+            tensors=result.tensors,
+            backbone_digest=pretrained.digest,
+            tokenizer_digest=pretrained.tokenizer.digest,
+            metrics=metrics,
+            training=training,
+            created_at=created_at,
+            model_card=card,
+            fitted_prior=prior,
+        ),
         staging_parent=directory,
         publishing=publishing,
     )

@@ -46,6 +46,13 @@ class AttributeJudge:
         """One label a text."""
         return [str(label) for label in self._classifier.predict(list(texts))] if texts else []
 
+    def certainties(self, texts: Sequence[str], label: str) -> list[float]:
+        """How probable the judge finds ``label``, one of those it learned, for each text."""
+        if not texts:
+            return []
+        place = list(self._classifier.classes_).index(label)
+        return [float(row[place]) for row in self._classifier.predict_proba(list(texts))]
+
     def accuracy_on(self, texts: Sequence[str], labels: Sequence[str]) -> float:
         """Share it gets right of texts that it did not learn from: how far the judge itself is to be trusted."""
         return accuracy(self.predict(texts), labels)

@@ -5,7 +5,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from adavae.service.adapters.installed_version import InstalledVersion
+from adavae.model.storage.installed import InstalledVersion
 from adavae.service.errors import Overloaded
 
 

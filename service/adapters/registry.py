@@ -8,7 +8,6 @@ keeps the version it acquired to its end.
 
 import asyncio
 import contextlib
-import difflib
 import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,18 +17,19 @@ import structlog
 
 from adavae.model.config import AdapterConfig
 from adavae.model.errors import AdapterSetNotFound, AdaVAEError, WeightsCorrupted
-from adavae.model.storage.adapter_set import AdapterSet, Manifest, check_fits, read_adapter_set
+from adavae.model.latent.space import LatentSpace
+from adavae.model.storage.adapter_set import AdapterSet, read_adapter_set
 from adavae.model.storage.adapter_store import AdapterStore
+from adavae.model.storage.installed import REFUSALS, InstalledVersion, Problem, not_found, scan
+from adavae.model.storage.latent_space import space_of
+from adavae.model.storage.manifest import Manifest, check_fits
 from adavae.service.adapters.bank_slots import BankSlots, Place
-from adavae.service.adapters.installed_version import REFUSALS, InstalledVersion, Problem, scan
 from adavae.service.engine.compute_threads import alone
 from adavae.service.errors import ServiceError
 from adavae.service.results import AdapterState
 
 _MANY_ARRIVALS = 64  # new names at once beyond which each is verified when it is first asked for, not before
 _PAUSE_S = 0.1  # between looks that unknown names ask for
-_NAMES_SHOWN = 20
-_LONGEST_NAME = 64
 
 _log = structlog.get_logger("adavae.adapters")
 
@@ -67,6 +67,7 @@ class PinnedAdapter:
     Attributes:
         digest: Names the exact content: part of every cache key.
         slot: In the engine's bank.
+        space: Where its texts lie.
     """
 
     name: str
@@ -75,6 +76,7 @@ class PinnedAdapter:
     slot: int
     config: AdapterConfig
     manifest: Manifest
+    space: LatentSpace
 
     @property
     def reference(self) -> str:
@@ -90,7 +92,7 @@ class AdapterRegistry:
         bank: SlotLoader,
         *,
         default: str,
-        backbone_digest: str,
+        backbone_digests: Sequence[str],
         tokenizer_digest: str,
         refresh_s: float,
         counters: AdapterCounters,
@@ -102,7 +104,7 @@ class AdapterRegistry:
             store: Where adapter sets stand on disk.
             bank: Where they are loaded.
             default: ``name`` or ``name@version`` for requests that name none.
-            backbone_digest: Sets trained over another backbone are refused.
+            backbone_digests: Sets trained over another backbone are refused.
             tokenizer_digest: Sets trained with another tokenizer are refused.
             refresh_s: Seconds between looks at the disk.
             counters: Told of loads, evictions and versions that are refused.
@@ -110,11 +112,11 @@ class AdapterRegistry:
         """
         self._store, self._bank, self._counters = store, bank, counters
         self._default, self._refresh_s = default, refresh_s
-        self._backbone_digest, self._tokenizer_digest = backbone_digest, tokenizer_digest
-        self._roots = [(store.root, False), *((root, True) for root in store.bundled)]
+        self._backbone_digests, self._tokenizer_digest = backbone_digests, tokenizer_digest
         self._versions: dict[str, InstalledVersion] = {}  # by directory
         self._by_name: dict[str, list[InstalledVersion]] = {}  # the best first
-        self._slots = BankSlots(bank.num_slots, self._load, wait_s=wait_s, on_eviction=self._count_eviction)
+        self._slots = BankSlots(bank.num_slots, self._load, wait_s=wait_s, on_eviction=self._forget)
+        self._spaces: dict[str, LatentSpace] = {}  # of what is loaded, by digest
         self._refreshing = asyncio.Lock()
         self._refresher: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -171,7 +173,7 @@ class AdapterRegistry:
         """
         async with self._refreshing:
             known = {path: own for path, own in self._versions.items() if not (own.problem and own.problem.is_due)}
-            found = await asyncio.to_thread(scan, self._roots, known)
+            found = await asyncio.to_thread(scan, self._store.roots, known)
             for path in self._versions.keys() - found.keys():
                 self._unlist(self._versions[path])
             arrivals = [version for path, version in found.items() if self._versions.get(path) is not version]
@@ -254,17 +256,22 @@ class AdapterRegistry:
                 continue
             manifest = version.manifest
             assert manifest is not None  # what has none has a problem and is in no slot
-            adapter = PinnedAdapter(version.name, version.version, version.digest, slot, manifest.config, manifest)
+            space = self._spaces[version.digest]
+            adapter = PinnedAdapter(
+                version.name, version.version, version.digest, slot, manifest.config, manifest, space
+            )
             return place, adapter
 
     async def _load(self, slot: int, version: InstalledVersion) -> None:
         """Reads, verifies and loads; a version that does not pass is refused from now on."""
         try:
             adapter_set = await asyncio.to_thread(alone(self._read), version)
+            space = space_of(adapter_set)
             await self._bank.load(slot, adapter_set)
         except REFUSALS as exc:
             self._refuse(version, exc)
             raise
+        self._spaces[version.digest] = space
         self._counters.adapter_loads_total.inc()
 
     def _read(self, version: InstalledVersion) -> AdapterSet:
@@ -274,7 +281,7 @@ class AdapterRegistry:
             raise WeightsCorrupted(f"{version.path} cannot be read ({exc.strerror})") from exc
         if adapter_set.manifest != version.manifest:
             raise WeightsCorrupted(f"{version.path} was changed, it is no longer that version: install the set again")
-        check_fits(adapter_set.manifest, self._backbone_digest, self._tokenizer_digest)
+        check_fits(adapter_set.manifest, self._backbone_digests, self._tokenizer_digest)
         return adapter_set
 
     async def _examine(self, version: InstalledVersion) -> None:
@@ -283,7 +290,7 @@ class AdapterRegistry:
             try:
                 await asyncio.to_thread(alone(self._read), version)
             except REFUSALS as exc:
-                version.problem = Problem.of(exc, version.path.parents[1])
+                version.problem = Problem.of(exc)
         if version.problem is None:
             self._list(version)
             _log.info("adapter set found", adapter=version.reference)
@@ -297,7 +304,7 @@ class AdapterRegistry:
         if isinstance(error, AdapterSetNotFound):
             self._unlist(version)
             return
-        version.problem = Problem.of(error, version.path.parents[1])
+        version.problem = Problem.of(error)
         if not version.has_changed():
             self._list_refused(version)
 
@@ -309,7 +316,7 @@ class AdapterRegistry:
         self._list(version)
         if not is_known:
             self._counters.adapter_failures_total.inc()
-            _log.warning("adapter set refused", adapter=version.reference, problem=version.problem.message)
+            _log.warning("adapter set refused", adapter=version.reference, problem=version.public_problem)
 
     def _can_be_checked_later(self, version: InstalledVersion) -> bool:
         """Whether nothing else of that name can serve meanwhile, so that listing it at once takes nothing away."""
@@ -335,7 +342,7 @@ class AdapterRegistry:
         if version is None:
             problem = fitting[0].problem
             assert problem is not None  # or it would serve
-            raise problem.kind(f"{fitting[0].reference} cannot be used: {problem.message}")
+            raise problem.kind(f"{fitting[0].reference} cannot be used: {fitting[0].public_problem}")
         return version
 
     def _serving(self, versions: Sequence[InstalledVersion]) -> InstalledVersion | None:
@@ -351,7 +358,7 @@ class AdapterRegistry:
     def _fitting(self, reference: str) -> list[InstalledVersion]:
         fitting = self._versions_of(reference)
         if not fitting:
-            raise AdapterSetNotFound(_not_found(reference, self._by_name))
+            raise not_found(reference, (own for versions in self._by_name.values() for own in versions))
         return fitting
 
     def _states(self, versions: Sequence[InstalledVersion]) -> list[AdapterState]:
@@ -375,10 +382,11 @@ class AdapterRegistry:
             is_default=is_default,
             is_current=is_current,
             is_loaded=self._slots.holds(version.digest),
-            problem=version.problem.message if version.problem else None,
+            problem=version.public_problem,
         )
 
-    def _count_eviction(self, version: InstalledVersion) -> None:
+    def _forget(self, version: InstalledVersion) -> None:
+        del self._spaces[version.digest]
         self._counters.adapter_evictions_total.inc()
         _log.debug("adapter set evicted", adapter=version.reference)
 
@@ -399,28 +407,6 @@ def _each_once(versions: Sequence[InstalledVersion]) -> list[InstalledVersion]:
         if other is None or (other.problem and not own.problem):
             once[own.version] = own
     return list(once.values())
-
-
-def _not_found(reference: str, installed: Mapping[str, Sequence[InstalledVersion]]) -> str:
-    """Names what was asked for, what comes close to it, and what there is."""
-    name, _, version = reference.partition("@")
-    if name in installed:
-        versions = [own.version for own in installed[name]]
-        return f"{name} has no version {_shown(version)}; installed: {_listed(versions)}"
-    if not installed:
-        return f"there is no adapter set {_shown(reference)}: none is installed; train one with 'adavae train'"
-    close = difflib.get_close_matches(name, installed, n=1) if len(name) <= _LONGEST_NAME else []
-    meant = f" (did you mean {close[0]!r}?)" if close else ""
-    return f"there is no adapter set {_shown(reference)}{meant}; installed: {_listed(sorted(installed))}"
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 2 * _LONGEST_NAME else f"{text[: 2 * _LONGEST_NAME]}...")
-
-
-def _listed(names: Sequence[str]) -> str:
-    rest = len(names) - _NAMES_SHOWN
-    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _numbers(metrics: Mapping[str, object]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from adavae.service.commands.terminal import Column, Output, Record, column
 from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
-    from adavae.model.storage.adapter_store import AdapterEntry
+    from adavae.model.storage.installed import InstalledVersion
 
 ReferenceArgument = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="An installed adapter set.")]
 
@@ -105,7 +105,7 @@ def delete(
     Output.of(as_json).write_object({"deleted": entry.reference})
 
 
-def _summary(entry: "AdapterEntry") -> Record:
+def _summary(entry: "InstalledVersion") -> Record:
     manifest = entry.manifest
     return {
         "name": entry.name,
@@ -117,7 +117,7 @@ def _summary(entry: "AdapterEntry") -> Record:
         "created_at": manifest.created_at if manifest else None,
         "is_bundled": entry.is_bundled,
         "path": str(entry.path),
-        "problem": entry.problem,
+        "problem": entry.problem.message if entry.problem else None,
     }
 
 

@@ -12,7 +12,6 @@ from adavae.service.commands.options import (
     DeviceOption,
     JsonOption,
     WithZOption,
-    decoding_per_row,
     takes,
 )
 from adavae.service.commands.terminal import Output, Record, column, number
@@ -58,7 +57,7 @@ def _analogy(
     *,
     with_z: bool,
 ) -> list[Record]:
-    decodings = decoding_per_row(decoding, samples)
+    decodings = decoding.for_rows(samples)
     records = []
     for index, decoded in enumerate(text_model.analogy(*texts, name, decodings, scale)):
         record: dict[str, object] = {"index": index, "text": decoded.text}

@@ -44,7 +44,7 @@ def _classify(
             "index": index,
             "text": text,
             "label": verdict.label,
-            "scores": [{"label": label, "score": score} for label, score in verdict.scores[:top_k]],
+            "scores": [{"label": label, "score": score} for label, score in list(verdict.scores.items())[:top_k]],
             "adapter": reference,
         }
         for index, (text, verdict) in enumerate(zip(texts, verdicts, strict=True))

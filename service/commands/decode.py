@@ -12,7 +12,6 @@ from adavae.service.commands.options import (
     DeviceOption,
     JsonOption,
     WithZOption,
-    decoding_per_row,
     takes,
 )
 from adavae.service.commands.terminal import Output, Record, column, number
@@ -62,7 +61,7 @@ def _decode(
         z = text_model.sample_prior(samples, name, decoding.seed)
     else:
         z = torch.tensor(vectors, dtype=torch.float32)
-    decodings = decoding_per_row(decoding, len(z))
+    decodings = decoding.for_rows(len(z))
     records = []
     for index, decoded in enumerate(text_model.decode(z, name, decodings)):
         record: dict[str, object] = {"index": index, "text": decoded.text, "tokens": decoded.num_tokens}

@@ -1,6 +1,8 @@
 """``adavae evaluate``: measure an adapter set on a dataset."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,7 +17,20 @@ if TYPE_CHECKING:
     from adavae.model.text_model import TextModel
     from adavae.model.training.corpus import Dataset
 
+Figures = dict[str, Any]
+_SPACE = "What the latent space writes"
 _TRANSFER = "Transfer: does an analogy move the label and keep the words?"
+
+
+class Group(StrEnum):
+    """What can be measured by itself: the paper's figures, and the groups of ``model.training.latent_space``."""
+
+    PAPER = "paper"
+    WALKS = "walks"
+    DRAWS = "draws"
+    ANALOGIES = "analogies"
+    LATENTS = "latents"
+    FORMS = "forms"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,16 +38,31 @@ class MeasureOptions:
     """How closely to measure."""
 
     importance_samples: Annotated[int, typer.Option(min=0, help="Per text, for the perplexity; 0 leaves it out.")] = 100
+    ppl_rows: Annotated[int, typer.Option(min=1, help="Texts the perplexity is measured on, the first ones.")] = 100
     decoded: Annotated[int, typer.Option(min=0, help="Texts decoded again for BLEU and exact match; 0 for none.")] = (
-        10_000
+        1000
     )
-    interpolations: Annotated[int, typer.Option(min=0, help="Pairs of texts to walk between; 0 for none.")] = 100
     seed: Annotated[int, typer.Option(min=0, help="Of every random draw.")] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LatentSpaceOptions:
+    """On how many cases it is measured what the latent space writes."""
+
+    walks: Annotated[int, typer.Option(min=1, help="Pairs of texts to walk between.", rich_help_panel=_SPACE)] = 100
+    draws: Annotated[int, typer.Option(min=1, help="Texts drawn.", rich_help_panel=_SPACE)] = 2000
+    pairs: Annotated[int, typer.Option(min=1, help="Analogies: pairs a, b each way.", rich_help_panel=_SPACE)] = 20
+    sentences: Annotated[int, typer.Option(min=1, help="Analogies: texts c a pair.", rich_help_panel=_SPACE)] = 50
+    pair_certainty: Annotated[
+        float,
+        typer.Option(min=0, max=1, help="Analogies: how sure the judge is of a and b.", rich_help_panel=_SPACE),
+    ] = 0.0
+    samples: Annotated[int, typer.Option(min=1, help="Draws to show; fewer of the rest.", rich_help_panel=_SPACE)] = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferOptions:
-    """The attribute transfer to measure; None of it for no such measure."""
+    """The attribute transfer by one pair to measure; None of it for no such measure."""
 
     pair: Annotated[
         tuple[str, str] | None,
@@ -42,40 +72,51 @@ class TransferOptions:
         tuple[str, str] | None,
         typer.Option(metavar="FROM TO", help="The labels that A and B have.", rich_help_panel=_TRANSFER),
     ] = None
-    judge_data: Annotated[
-        Path | None,
-        typer.Option(help="Labelled texts that an independent judge learns from.", rich_help_panel=_TRANSFER),
-    ] = None
     scale: Annotated[float, typer.Option(help="How far to go.", rich_help_panel=_TRANSFER)] = 1.0
     transfer_limit: Annotated[int, typer.Option(min=1, help="Sentences at most.", rich_help_panel=_TRANSFER)] = 500
 
     def __post_init__(self) -> None:
-        given = [self.pair is not None, self.labels is not None, self.judge_data is not None]
-        if any(given) and not all(given):
+        if (self.pair is None) != (self.labels is None):
             raise typer.BadParameter("--pair, --labels and --judge-data go together: give all three or none")
 
 
 @takes(TransferOptions, "transfer")
+@takes(LatentSpaceOptions, "space")
 @takes(MeasureOptions, "measure")
 def evaluate(
     measure: MeasureOptions,
+    space: LatentSpaceOptions,
     transfer: TransferOptions,
     data: Annotated[Path, typer.Option("--data", "-d", help="Texts: .tsv (label, text), .jsonl or .txt, also as .xz.")],
+    judge_data: Annotated[
+        Path | None,
+        typer.Option(help="The set's training texts, which those learn from who judge fluency and labels."),
+    ] = None,
+    groups: Annotated[
+        list[Group] | None,
+        typer.Option("--group", "-g", help="Measure this only; repeat for more. All that the data allow if left out."),
+    ] = None,
     adapter: AdapterOption = None,
     limit: Annotated[int | None, typer.Option("--limit", min=2, help="Measure on the first texts only.")] = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure PPL, -ELBO, KL, MI, active units, reconstruction, accuracy where there are labels, transfer if asked."""
+    """Measure an adapter set: the paper's figures, what its latent space writes (walks, draws, analogies), and z."""
+    if transfer.pair is not None and judge_data is None:
+        raise typer.BadParameter("--pair, --labels and --judge-data go together: give all three or none")
     settings = load_settings()
     name = adapter or settings.default_adapter
-    dataset = _read(data, limit=limit, require_labels=transfer.pair is not None)
-    judge_data = None if transfer.judge_data is None else _read(transfer.judge_data, require_labels=True)
+    held_out = _read(data, limit=limit, require_labels=transfer.pair is not None)
+    learned = None if judge_data is None else _read(judge_data, require_labels=transfer.pair is not None)
+    if learned is not None and learned.digest == held_out.digest:
+        raise typer.BadParameter("--judge-data has the texts of --data: a judge must not have read what it judges")
     text_model = loading.load_text_model(settings, [name], device)
-    figures = _evaluate(text_model, name, dataset, measure)
-    if judge_data is not None:
-        figures |= _transfer(text_model, name, dataset, judge_data, transfer)
-    Output.of(as_json).write_object(figures)
+    with progress_display() as display:
+        figures = _evaluate(text_model, name, held_out, learned, groups, measure, space, display.update)
+    if learned is not None and transfer.pair is not None:
+        figures |= _transfer(text_model, name, held_out, learned, transfer)
+    output = Output.of(as_json)
+    output.write_object(figures if output.is_json else _tabulated(figures))
 
 
 def _read(path: Path, *, limit: int | None = None, require_labels: bool) -> "Dataset":
@@ -84,30 +125,70 @@ def _read(path: Path, *, limit: int | None = None, require_labels: bool) -> "Dat
     return read_dataset(path, limit=limit, require_labels=require_labels)
 
 
-def _evaluate(text_model: "TextModel", name: str, dataset: "Dataset", options: MeasureOptions) -> dict[str, Any]:
+def _evaluate(
+    text_model: "TextModel",
+    name: str,
+    held_out: "Dataset",
+    learned: "Dataset | None",
+    groups: list[Group] | None,
+    measure: MeasureOptions,
+    space: LatentSpaceOptions,
+    on_progress: Callable[[str, int, int], None],
+) -> Figures:
+    from adavae.model.training import latent_space
     from adavae.model.training.evaluation import EvaluationConfig, evaluate
+    from adavae.model.training.operations import AsServed
 
-    config = EvaluationConfig(
-        num_importance_samples=options.importance_samples,
-        max_decoded=options.decoded,
-        num_interpolations=options.interpolations,
-        seed=options.seed,
+    own = None if groups is None else tuple(latent_space.Group(group) for group in groups if group is not Group.PAPER)
+    figures: Figures = {"adapter": text_model.reference_of(name), "data": held_out.source}
+    if groups is None or Group.PAPER in groups:
+        config = EvaluationConfig(
+            num_importance_samples=measure.importance_samples,
+            max_importance_rows=measure.ppl_rows,
+            max_decoded=measure.decoded,
+            seed=measure.seed,
+        )
+        figures = evaluate(text_model, name, held_out, config, on_progress)
+    if own == ():
+        return figures
+    config_of_space = latent_space.LatentSpaceConfig(
+        groups=own,
+        num_walks=space.walks,
+        num_draws=space.draws,
+        num_pairs=space.pairs,
+        num_sentences=space.sentences,
+        pair_certainty=space.pair_certainty,
+        num_samples=space.samples,
+        seed=measure.seed,
     )
-    with progress_display() as display:
-        return evaluate(text_model, name, dataset, config, display.update)
+    operations = AsServed(text_model, name)
+    figures["latent_space"] = latent_space.measure_latent_space(
+        operations, held_out, learned, config_of_space, on_progress
+    )
+    return figures
+
+
+def _tabulated(figures: Figures) -> Figures:
+    """What one reads: the latent space's main figures beside what they are measured against, and no samples."""
+    from adavae.model.storage.latent_space_card import figure_rows
+
+    space = figures.get("latent_space", {})
+    paper = {name: value for name, value in figures.items() if name != "latent_space"}
+    missing = {f"{name}: not measured": why for name, why in space.get("left_out", {}).items()}
+    return {**paper, **figure_rows(space), **missing}
 
 
 def _transfer(
-    text_model: "TextModel", name: str, dataset: "Dataset", judge_data: "Dataset", options: TransferOptions
-) -> dict[str, Any]:
+    text_model: "TextModel", name: str, held_out: "Dataset", learned: "Dataset", options: TransferOptions
+) -> Figures:
     from adavae.model.training.evaluation import evaluate_transfer
 
     (source_label, target_label), pair = options.labels or ("", ""), options.pair or ("", "")
     return evaluate_transfer(
         text_model,
         name,
-        dataset,
-        judge_data,
+        held_out,
+        learned,
         pair,
         source_label=source_label,
         target_label=target_label,

@@ -4,15 +4,13 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from dataclasses import dataclass, fields
+from typing import Annotated, Literal
 
 import typer
 
+from adavae.model.decoding.decoding import ONLY_WITH, Decoding, Strategy
 from adavae.model.errors import ConfigError
-
-if TYPE_CHECKING:
-    from adavae.model.decoding.decoding import Decoding
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -26,8 +24,6 @@ JsonOption = Annotated[
 ]
 TruncateOption = Annotated[bool, typer.Option("--truncate", help="Cut texts that are longer than the context.")]
 WithZOption = Annotated[bool, typer.Option("--with-z", help="Put the latent vector into the JSON.")]
-
-_ONLY_WITH: dict[str, str] = {"temperature": "sample", "top_k": "sample", "top_p": "sample", "num_beams": "beam"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,14 +39,12 @@ class DecodingOptions:
     num_beams: Annotated[int, typer.Option(help="Beam search: texts kept at every step.")] = 4
     seed: Annotated[int, typer.Option(help="Of every random choice: same seed, same text.")] = 0
 
-    def to_decoding(self) -> "Decoding":
+    def to_decoding(self) -> Decoding:
         """The model's own form.
 
         Raises:
             typer.BadParameter: A value is out of range, or has no effect with this strategy.
         """
-        from adavae.model.decoding.decoding import Decoding, Strategy
-
         self._refuse_options_without_effect()
         with usage_errors():
             return Decoding(
@@ -66,17 +60,12 @@ class DecodingOptions:
 
     def _refuse_options_without_effect(self) -> None:
         for field in fields(self):
-            needed = _ONLY_WITH.get(field.name, self.strategy)
+            needed = ONLY_WITH.get(field.name, self.strategy)
             if getattr(self, field.name) != field.default and needed != self.strategy:
                 option = f"--{field.name.replace('_', '-')}"
                 raise typer.BadParameter(
                     f"{option} has no effect with --strategy {self.strategy}: add --strategy {needed}"
                 )
-
-
-def decoding_per_row(decoding: "Decoding", num_rows: int) -> list["Decoding"]:
-    """The same decoding for every row but for the seed, which counts up: rows of one request differ."""
-    return [replace(decoding, seed=(decoding.seed + row) % 2**63) for row in range(num_rows)]
 
 
 def takes(options_type: type, parameter: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -29,6 +29,7 @@ from rich.table import Table
 from rich.text import Text
 
 _SHORTEST_STAGE, _BAR_WIDTH = 8, 16  # columns of a narrow terminal; the figures beside them may be cut
+_LONGEST_CELL = 200  # characters of a list; JSON has the whole of it
 Record = dict[str, object]
 
 
@@ -229,4 +230,7 @@ def _flattened(record: Record, prefix: str = "") -> Iterator[tuple[str, object]]
 def _readable(value: object) -> str:
     if isinstance(value, float):
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.1f}"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        return value
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_CELL else f"{text[: _LONGEST_CELL - 4]} ..."

@@ -113,7 +113,7 @@ class TextEncoder:
     ) -> list[Encoding]:
         if room is None:  # the engine looks again: others may have come while a long text is tokenized
             self._engine.check_room(len(texts))
-        rows = await self._token_ids(texts)
+        rows = await self.token_ids(texts)
         limit = self._max_tokens
         for row, param in zip(rows, params, strict=True):
             if len(row) > limit and not truncate:
@@ -130,7 +130,8 @@ class TextEncoder:
             for own, row, whole in zip(encoded, cut, rows, strict=True)
         ]
 
-    async def _token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+    async def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Of each text, whole."""
         if sum(map(len, texts)) <= _INLINE_CHARACTERS:
             return self._tokenizer.encode_many(texts)
         return await asyncio.to_thread(self._tokenizer.encode_many, texts)

@@ -17,6 +17,8 @@ from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.decoding.sampling import next_tokens
 from adavae.model.decoding.step_decoder import Generated
 from adavae.model.errors import LogitsNotFinite
+from adavae.model.gpu.device_rows import DeviceRows
+from adavae.model.gpu.device_sampling import NOT_FINITE
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.row_cache import RowCache
 from adavae.service.engine.micro_batch import run_bisecting
@@ -56,16 +58,20 @@ Outcome = tuple[DecodeRow, Generated | Exception]
 
 
 class DecodeBatch:
-    """The rows being decoded, with their KV cache."""
+    """The rows being decoded, with their KV cache.
 
-    def __init__(self, vae: AdaVAE, *, max_rows: int, max_tokens: int) -> None:
+    ``device_rows`` keeps the rows and computes their steps in place of this file, as it does on a GPU.
+    """
+
+    def __init__(self, vae: AdaVAE, *, max_rows: int, max_tokens: int, device_rows: DeviceRows | None = None) -> None:
         self.vae = vae
         weight = vae.backbone.wte.weight
         self.device = weight.device
+        self._device_rows = device_rows
         self._cache = RowCache(
             vae.backbone.config,
             num_memory=vae.bank.num_memory_positions,
-            max_rows=max_rows,
+            max_rows=max_rows if device_rows is None else 0,
             max_tokens=max_tokens,
             like=weight,
         )
@@ -77,7 +83,14 @@ class DecodeBatch:
         return len(self._rows) + len(self._beams)
 
     def has_room_for(self, row: DecodeRow) -> bool:
-        return len(self._beams) < _MAX_BEAM_SEARCHES if row.is_beam else self._cache.num_free > 0
+        if row.is_beam:
+            return len(self._beams) < _MAX_BEAM_SEARCHES
+        return (self._device_rows or self._cache).num_free > 0
+
+    def prepare(self) -> None:
+        """Does before the first row what would keep it waiting."""
+        if self._device_rows is not None:
+            self._device_rows.capture()
 
     def join(self, rows: Sequence[DecodeRow]) -> list[Outcome]:
         """Takes rows in, which there must be room for; returns those that cannot even begin."""
@@ -92,7 +105,10 @@ class DecodeBatch:
         """z becomes each row's first keys and values; end-of-text, its first token, is read by the next step."""
         index = AdapterIndex.of([row.slot for row in rows], self.device)
         memory = self.vae.bank.decoder_memory(self._stacked(rows), index)
-        self._cache.join(memory)
+        if self._device_rows is None:
+            self._cache.join(memory)
+        else:
+            self._device_rows.join(memory, index.slots, [row.decoding for row in rows])
         self._rows += rows
         self._index = None
         return [None] * len(rows)
@@ -107,10 +123,7 @@ class DecodeBatch:
 
     def _stacked(self, rows: Sequence[DecodeRow]) -> Tensor:
         """(B, Z) as wide as the bank; a smaller set's last dimensions are zero."""
-        z = self.vae.backbone.wte.weight.new_zeros(len(rows), self.vae.bank.shape.latent_size)
-        for place, row in enumerate(rows):
-            z[place, : len(row.z)] = row.z
-        return z
+        return torch.cat([self.vae.widened(row.z.unsqueeze(0)) for row in rows])
 
     def drop_abandoned(self) -> None:
         """Frees the places of rows that nobody waits for."""
@@ -123,11 +136,8 @@ class DecodeBatch:
         return outcomes + self._step_beams()
 
     def _step_rows(self) -> list[Outcome]:
-        logits, outcomes = self._logits()
+        chosen, outcomes = self._chosen() if self._device_rows is None else self._chosen_by(self._device_rows)
         failed = {id(row) for row, _ in outcomes}
-        decodings = [row.decoding for row in self._rows]
-        steps = [len(row.token_ids) for row in self._rows]
-        chosen = next_tokens(logits, decodings, self._has_token(logits), steps).tolist()
         for row, token_id in zip(self._rows, chosen, strict=True):
             if id(row) in failed:
                 continue
@@ -137,6 +147,20 @@ class DecodeBatch:
         gone = {id(row) for row, _ in outcomes}
         self._leave([place for place, row in enumerate(self._rows) if id(row) in gone])
         return outcomes
+
+    def _chosen_by(self, device_rows: DeviceRows) -> tuple[list[int], list[Outcome]]:
+        """As ``_chosen``, without the logits ever leaving the device."""
+        chosen = device_rows.step()
+        failed = [row for row, token_id in zip(self._rows, chosen, strict=True) if token_id == NOT_FINITE]
+        return chosen, [(row, LogitsNotFinite((row.number,))) for row in failed]
+
+    def _chosen(self) -> tuple[list[int], list[Outcome]]:
+        """The next token of every row, and the rows that failed."""
+        logits, outcomes = self._logits()
+        decodings = [row.decoding for row in self._rows]
+        steps = [len(row.token_ids) for row in self._rows]
+        chosen: list[int] = next_tokens(logits, decodings, self._has_token(logits), steps).tolist()
+        return chosen, outcomes
 
     def _logits(self) -> tuple[Tensor, list[Outcome]]:
         """Next logits of every row, (B, V), zero for the failed ones, and those."""
@@ -182,7 +206,7 @@ class DecodeBatch:
     def _leave(self, places: list[int]) -> None:
         if not places:
             return
-        moves = {to: source for source, to in self._cache.leave(places)}
+        moves = {to: source for source, to in (self._device_rows or self._cache).leave(places)}
         for place in sorted(places, reverse=True):
             last = self._rows.pop()
             if place in moves:

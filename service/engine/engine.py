@@ -13,6 +13,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from time import monotonic
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from adavae.model.adavae import AdaVAE
 from adavae.model.config import AdapterConfig
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.decoding.step_decoder import Generated
+from adavae.model.likelihood import nats_per_token
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.stacked import AdapterIndex
@@ -32,6 +34,7 @@ from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.engine.compute_threads import alone, available_threads, use_threads
 from adavae.service.engine.decode_batch import DecodeRow
+from adavae.service.engine.micro_batch import cut
 from adavae.service.engine.scheduler import Call, Done, EncodedRow, EncodeRow, EngineLimits, Scheduler, Work
 from adavae.service.engine.ticket import Ticket
 from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
@@ -200,12 +203,25 @@ class Engine:
         return await self.on_device(lambda: self._label_probabilities(values, slot), deadline_s)
 
     def _label_probabilities(self, mu: torch.Tensor, slot: int) -> NDArray[np.float32]:
-        wide = self.vae.backbone.wte.weight.new_zeros(len(mu), self.vae.bank.shape.latent_size)
-        wide[:, : mu.shape[1]] = mu
+        wide = self.vae.widened(mu)
         logits = self.vae.classify(wide, AdapterIndex.of([slot] * len(mu), wide.device))
         labels = self.vae.bank.config_of(slot).labels
         probabilities: NDArray[np.float32] = logits[:, : len(labels)].float().softmax(-1).cpu().numpy()
         return probabilities
+
+    async def score(self, rows: Sequence[Sequence[int]], *, deadline_s: float) -> NDArray[np.float32]:
+        """Nats per token of each text, (N,), by the bare backbone; raises as ``encode`` does.
+
+        Args:
+            rows: Token ids of each text, shorter than the context.
+            deadline_s: After which a micro-batch is given up; other requests' steps run between two of them.
+        """
+        nats = np.empty(len(rows), np.float32)
+        for numbers in cut([len(row) for row in rows], self.limits.encode_batch_tokens):
+            chosen = [rows[number] for number in numbers]
+            scored = partial(nats_per_token, self.pretrained.backbone, chosen)
+            nats[numbers] = (await self.on_device(scored, deadline_s)).numpy()
+        return nats
 
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:
         """Puts an adapter set into a slot that no row uses, beside the steps; grows the bank where it is too small.
@@ -329,6 +345,7 @@ class Engine:
         """The device thread."""
         use_threads(self.limits.threads or available_threads())
         try:
+            scheduler.prepare()
             while self._take_inbox(scheduler):
                 self._step_began = monotonic()
                 done = scheduler.step()

@@ -16,6 +16,10 @@ from torch import Tensor
 
 from adavae.model.adavae import AdaVAE, pad
 from adavae.model.errors import AdaVAEError
+from adavae.model.gpu.device_kernels import kernels_for
+from adavae.model.gpu.device_rows import DeviceRows
+from adavae.model.gpu.packed_encoder import encode_packed
+from adavae.model.parts.posterior import Posterior
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.service.engine.decode_batch import DecodeBatch, DecodeRow, Outcome
 from adavae.service.engine.micro_batch import cut, run_bisecting
@@ -90,10 +94,25 @@ class Scheduler:
         self.encoding: deque[EncodeRow] = deque()
         self.decoding: deque[DecodeRow] = deque()
         self.calls: deque[Call] = deque()
+        self.kernels = kernels_for(self.device) if self.device.type == "cuda" else None
         self.batch = self._new_batch()
 
     def _new_batch(self) -> DecodeBatch:
-        return DecodeBatch(self.vae, max_rows=self.limits.decode_rows, max_tokens=self.limits.max_tokens)
+        max_rows, max_tokens, device_rows = self.limits.decode_rows, self.limits.max_tokens, None
+        if self.kernels is not None:
+            device_rows = DeviceRows(
+                self.vae,
+                max_rows=max_rows,
+                max_tokens=max_tokens,
+                kernels=self.kernels,
+                has_graphs=self.device.type == "cuda",
+            )
+        return DecodeBatch(self.vae, max_rows=max_rows, max_tokens=max_tokens, device_rows=device_rows)
+
+    @torch.inference_mode()
+    def prepare(self) -> None:
+        """What shall not keep the first requests waiting; on the thread that works."""
+        self.batch.prepare()
 
     @property
     def num_waiting(self) -> int:
@@ -144,12 +163,18 @@ class Scheduler:
         if not rows:
             return []
         done: list[Done] = []
-        for numbers in cut([len(row.token_ids) for row in rows], self.limits.encode_batch_tokens):
+        for numbers in self._cut(rows):
             chosen = [rows[number] for number in numbers]
             self._measure(chosen)
             results = run_bisecting(chosen, self._encode_rows)
             done += [(row.ticket, row.number, result) for row, result in zip(chosen, results, strict=True)]
         return done
+
+    def _cut(self, rows: Sequence[EncodeRow]) -> Sequence[Sequence[int]]:
+        """Row numbers of each micro-batch; texts that are packed need no like lengths beside them."""
+        if self.kernels is not None:
+            return [range(len(rows))]
+        return cut([len(row.token_ids) for row in rows], self.limits.encode_batch_tokens)
 
     def _oldest(self) -> list[EncodeRow]:
         rows: list[EncodeRow] = []
@@ -169,11 +194,16 @@ class Scheduler:
             self.metrics.queue_wait_seconds.observe(now - row.since)
 
     def _encode_rows(self, rows: Sequence[EncodeRow]) -> list[EncodedRow]:
-        token_ids, mask = pad([row.token_ids for row in rows], self.vae.eos_token_id, self.device)
-        posterior = self.vae.encode(token_ids, mask, AdapterIndex.of([row.slot for row in rows], self.device))
+        posterior = self._posterior([row.token_ids for row in rows], [row.slot for row in rows])
         mu, logvar = _numbers(posterior.mu), _numbers(posterior.logvar)
         sizes = [self.vae.bank.config_of(row.slot).latent_size for row in rows]
         return [EncodedRow(mu[row, :Z].copy(), logvar[row, :Z].copy()) for row, Z in enumerate(sizes)]
+
+    def _posterior(self, rows: Sequence[Sequence[int]], slots: Sequence[int]) -> Posterior:
+        if self.kernels is not None and not self.vae.bank.has_encoder_prefix(AdapterIndex.of(slots)):
+            return encode_packed(self.vae, self.kernels, rows, slots)
+        token_ids, mask = pad(rows, self.vae.eos_token_id, self.device)
+        return self.vae.encode(token_ids, mask, AdapterIndex.of(slots, self.device))
 
     def _admit(self) -> list[Done]:
         if self.calls and self.calls[0].needs_empty_decode:

@@ -6,7 +6,7 @@ from fastapi import Security
 from fastapi.params import Depends
 from fastapi.security import APIKeyHeader, HTTPBearer
 
-from adavae.service.schemas.latent import ErrorReply
+from adavae.service.schemas.reply import ErrorReply
 
 DESCRIPTION = """A frozen GPT-2 as a latent-variable model of sentences: texts to vectors and back, and calculations on
 the vectors in between.

@@ -9,7 +9,7 @@ from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.http.replies import JsonReply
 from adavae.service.results import AdapterState
 from adavae.service.routes.dependencies import Latent
-from adavae.service.schemas.latent import AdaptersQuery
+from adavae.service.schemas.adapters import AdaptersQuery
 
 NameInPath = Annotated[str, Path(description="`name` or `name@version`.", max_length=200, examples=["yelp"])]
 
@@ -25,7 +25,7 @@ async def list_adapters(query: Annotated[AdaptersQuery, Query()], latent: Latent
 
 async def get_adapter(name: NameInPath, latent: Latent) -> JsonReply:
     """One adapter set; a name alone means its current version."""
-    named = [state for state in latent.adapters() if name in (state.name, _id(state))]
+    named = [state for state in latent.adapters() if name in (state.name, state.reference)]
     if not named:
         raise _not_found(name)
     return JsonReply(_shaped(next((state for state in named if state.is_current), named[0])))
@@ -33,10 +33,10 @@ async def get_adapter(name: NameInPath, latent: Latent) -> JsonReply:
 
 async def delete_adapter(name: NameInPath, latent: Latent) -> JsonReply:
     """Deletes one version, or every version of a name. Bundled sets stay: 409."""
-    if not any(name in (state.name, _id(state)) for state in latent.adapters()):
+    if not any(name in (state.name, state.reference) for state in latent.adapters()):
         raise _not_found(name)
     deleted = [
-        {"object": "adapter", "id": _id(state), "name": state.name, "version": state.version, "deleted": True}
+        {"object": "adapter", "id": state.reference, "name": state.name, "version": state.version, "deleted": True}
         for state in await latent.delete_adapter(name)
     ]
     return JsonReply({"object": "list", "data": deleted, "has_more": False})
@@ -46,7 +46,7 @@ def _place_after(states: Sequence[AdapterState], after: str | None) -> int:
     if after is None:
         return 0
     for place, state in enumerate(states, start=1):
-        if _id(state) == after:
+        if state.reference == after:
             return place
     raise InvalidRequest(
         f"after is {after!r}, which is not installed: give the id of the last entry of the page before, name@version",
@@ -57,7 +57,7 @@ def _place_after(states: Sequence[AdapterState], after: str | None) -> int:
 def _shaped(state: AdapterState) -> dict[str, object]:
     return {
         "object": "adapter",
-        "id": _id(state),
+        "id": state.reference,
         "name": state.name,
         "version": state.version,
         "latent_size": state.latent_size,
@@ -72,10 +72,6 @@ def _shaped(state: AdapterState) -> dict[str, object]:
         "loaded": state.is_loaded,
         "problem": state.problem,
     }
-
-
-def _id(state: AdapterState) -> str:
-    return f"{state.name}@{state.version}"
 
 
 def _not_found(name: str) -> ServiceError:

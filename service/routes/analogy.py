@@ -7,7 +7,7 @@ from adavae.service.routes.dependencies import Latent, Limits
 from adavae.service.routes.disconnect import unless_gone
 from adavae.service.routes.limits import check_samples, checked_decoding
 from adavae.service.routes.shapes import shape_decoded, shape_decoded_list
-from adavae.service.schemas.latent import AnalogyBody
+from adavae.service.schemas.analogy import AnalogyBody
 
 
 async def analogy(body: AnalogyBody, request: Request, latent: Latent, limits: Limits) -> JsonReply:

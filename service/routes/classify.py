@@ -8,7 +8,7 @@ from adavae.service.routes.dependencies import Latent, Limits
 from adavae.service.routes.disconnect import unless_gone
 from adavae.service.routes.limits import check_texts
 from adavae.service.routes.shapes import shape_adapter
-from adavae.service.schemas.latent import ClassifyBody
+from adavae.service.schemas.classify import ClassifyBody
 
 
 async def classify(body: ClassifyBody, request: Request, latent: Latent, limits: Limits) -> JsonReply:
@@ -36,8 +36,8 @@ def _reply(result: ClassifyResult, top_k: int | None) -> dict[str, object]:
 def _row(index: int, row: ClassifiedText, top_k: int | None) -> dict[str, object]:
     return {
         "index": index,
-        "label": row.scores[0][0],
-        "scores": [{"label": label, "score": score} for label, score in row.scores[:top_k]],
+        "label": row.classified.label,
+        "scores": [{"label": label, "score": score} for label, score in list(row.classified.scores.items())[:top_k]],
         "tokens": row.num_tokens,
         "cached": row.is_cached,
     }

@@ -1,7 +1,6 @@
 """POST /decode: latent vectors, given or drawn, to texts; at once or piece by piece."""
 
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 
 from fastapi import Request, Response
 
@@ -14,7 +13,7 @@ from adavae.service.routes.disconnect import unless_gone
 from adavae.service.routes.event_stream import EventStream
 from adavae.service.routes.limits import check_samples, checked_decoding
 from adavae.service.routes.shapes import shape_decoded, shape_decoded_list
-from adavae.service.schemas.latent import DecodeBody
+from adavae.service.schemas.decode import DecodeBody
 
 Item = TextPiece | DecodeResult
 
@@ -43,18 +42,13 @@ async def decode(body: DecodeBody, request: Request, latent: Latent, limits: Lim
 async def _decoded(body: DecodeBody, latent: LatentOperations, decoding: Decoding) -> DecodeResult:
     if body.z is None:
         return await latent.sample(body.samples or 0, adapter=body.adapter, decoding=decoding)
-    return await latent.decode(body.z, adapter=body.adapter, decodings=_per_row(decoding, len(body.z)))
+    return await latent.decode(body.z, adapter=body.adapter, decodings=decoding.for_rows(len(body.z)))
 
 
 def _items(body: DecodeBody, latent: LatentOperations, decoding: Decoding) -> AsyncGenerator[Item, None]:
     if body.z is None:
         return latent.sample_stream(body.samples or 0, adapter=body.adapter, decoding=decoding)
-    return latent.decode_stream(body.z, adapter=body.adapter, decodings=_per_row(decoding, len(body.z)))
-
-
-def _per_row(decoding: Decoding, num_rows: int) -> list[Decoding]:
-    """Seeds that count up: rows of one request differ, also where their z are equal."""
-    return [replace(decoding, seed=(decoding.seed + row) % 2**63) for row in range(num_rows)]
+    return latent.decode_stream(body.z, adapter=body.adapter, decodings=decoding.for_rows(len(body.z)))
 
 
 async def _objects(first: Item, rest: AsyncGenerator[Item, None]) -> AsyncGenerator[object, None]:

@@ -12,7 +12,7 @@ from adavae.service.routes.dependencies import Latent, Limits
 from adavae.service.routes.disconnect import unless_gone
 from adavae.service.routes.limits import check_texts
 from adavae.service.routes.shapes import shape_adapter
-from adavae.service.schemas.latent import EncodeBody
+from adavae.service.schemas.encode import EncodeBody
 
 
 async def encode(body: EncodeBody, request: Request, latent: Latent, limits: Limits) -> JsonReply:

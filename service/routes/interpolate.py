@@ -8,7 +8,7 @@ from adavae.service.routes.dependencies import Latent, Limits
 from adavae.service.routes.disconnect import unless_gone
 from adavae.service.routes.limits import check_steps, checked_decoding
 from adavae.service.routes.shapes import shape_decoded, shape_decoded_list
-from adavae.service.schemas.latent import InterpolateBody
+from adavae.service.schemas.interpolate import InterpolateBody
 
 
 async def interpolate(body: InterpolateBody, request: Request, latent: Latent, limits: Limits) -> JsonReply:
@@ -27,7 +27,6 @@ async def interpolate(body: InterpolateBody, request: Request, latent: Latent, l
 
 def _reply(result: InterpolateResult, *, with_z: bool) -> dict[str, object]:
     data = [
-        shape_decoded(index, row, with_z=with_z) | {"tau": tau}
-        for index, (tau, row) in enumerate(zip(result.taus, result.rows, strict=True))
+        shape_decoded(index, step.decoded, with_z=with_z) | {"tau": step.tau} for index, step in enumerate(result.rows)
     ]
-    return shape_decoded_list(result.adapter, result.rows, data)
+    return shape_decoded_list(result.adapter, [step.decoded for step in result.rows], data)

@@ -6,7 +6,7 @@ from fastapi import Request
 
 from adavae.service.http.api_keys import SCOPES, ApiKey
 from adavae.service.http.replies import JsonReply
-from adavae.service.schemas.latent import Reply
+from adavae.service.schemas.reply import Reply
 
 
 class KeyReply(Reply):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from adavae.model.decoding.decoding import Decoding
 from adavae.service.errors import InvalidRequest
-from adavae.service.schemas.latent import DecodingBody
+from adavae.service.schemas.decoding import DecodingBody
 from adavae.service.settings import Settings
 
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adavae.service.results import AdapterRef, DecodedText
+from adavae.model.results import DecodedText
+from adavae.service.results import AdapterRef
 
 
 def shape_adapter(adapter: AdapterRef) -> dict[str, str]:

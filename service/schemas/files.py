@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adavae.service.schemas.latent import Reply
+from adavae.service.schemas.reply import Reply
 
 Purpose = Literal["fine-tune"]
 

@@ -6,7 +6,10 @@ from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from adavae.service.results import MapMethod
-from adavae.service.schemas.latent import AdapterName, Body, EncodeUsage, ListReply, Reply, Text, Truncate, Whole
+from adavae.service.schemas.body import Body
+from adavae.service.schemas.fields import AdapterName, Text, Whole
+from adavae.service.schemas.reply import ListReply, Reply
+from adavae.service.schemas.texts import EncodeUsage, Truncate
 
 MapTexts = Annotated[
     list[Text],

@@ -10,7 +10,9 @@ from adavae.model.errors import ConfigError
 from adavae.model.storage.adapter_name import check_name
 from adavae.service.jobs.hyperparameters import Hyperparameters, PresetName
 from adavae.service.jobs.records.job import NewJob
-from adavae.service.schemas.latent import Body, Reply, Whole
+from adavae.service.schemas.body import Body
+from adavae.service.schemas.fields import Whole
+from adavae.service.schemas.reply import Reply
 
 EVENT_ID = r"^ftevent-[0-9]{1,12}$"
 IDEMPOTENCY_KEY = r"^[!-~]+$"

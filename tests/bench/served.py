@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 
-from adavae.model.storage.adapter_set import TENSORS, write_adapter_set
+from adavae.model.storage.adapter_set import NewAdapterSet, write_adapter_set
+from adavae.model.storage.manifest import TENSORS
 from adavae.model.storage.pretrained import load_backbone
 from adavae.model.training.config import Preset
 from tests.bench.subjects import BUNDLED, NUM_SETS, random_set
@@ -73,15 +74,17 @@ def publish_random_sets(data: Path, num: int) -> list[str]:
         name = f"set-{number:04d}"
         path = write_adapter_set(
             data / "adapters",
-            name=name,
-            config=adapter_set.manifest.config,
-            tensors=adapter_set.tensors,
-            backbone_digest=pretrained.digest,
-            tokenizer_digest=pretrained.tokenizer.digest,
-            metrics={},
-            training={"preset": "language-modelling"},
-            created_at="2026-01-01T00:00:00+00:00",
-            model_card=f"# {name}\n",
+            NewAdapterSet(
+                name=name,
+                config=adapter_set.manifest.config,
+                tensors=adapter_set.tensors,
+                backbone_digest=pretrained.digest,
+                tokenizer_digest=pretrained.tokenizer.digest,
+                metrics={},
+                training={"preset": "language-modelling"},
+                created_at="2026-01-01T00:00:00+00:00",
+                model_card=f"# {name}\n",
+            ),
         )
         tensors = path / TENSORS
         if (original := first.setdefault(number % len(drawn), tensors)) != tensors:

@@ -17,7 +17,8 @@ from torch import Tensor
 from adavae.model.backbone import Backbone
 from adavae.model.config import BackboneConfig
 from adavae.model.parts.adapter_bank import AdapterBank
-from adavae.model.storage.adapter_set import AdapterSet, Manifest
+from adavae.model.storage.adapter_set import AdapterSet
+from adavae.model.storage.manifest import Manifest
 from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone, save_backbone
 from adavae.model.text_model import TextModel
 from adavae.model.training.config import Preset, preset_config

@@ -3,15 +3,16 @@
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
+from adavae.model.adavae import AdaVAE
 from adavae.model.backbone import Backbone
 from adavae.model.config import Activation, AdapterConfig, BackboneConfig
-from adavae.model.decoder import decode_step, plain_decode_step
 from adavae.model.kernel.backbone_kernel import BackboneKernel
 from adavae.model.kernel.library import Library
 from adavae.model.kernel.packing import PackedAdapterSet
@@ -50,6 +51,10 @@ class Model:
             self.bank.load(slot, own, trained.export())
         self.kernel = BackboneKernel(self.backbone.config, self.backbone.state_dict(), compiled)
 
+    @property
+    def vae(self) -> AdaVAE:
+        return AdaVAE(self.backbone, self.bank)
+
     def cache(self, slots: list[int]) -> KVCache:
         """The cache of rows that have read nothing yet; a row's z depends on its slot and place alone."""
         z = torch.stack([self._z(slot, row) for row, slot in enumerate(slots)])
@@ -61,13 +66,13 @@ class Model:
         z[self.bank.config_of(slot).latent_size :] = 0.0
         return z
 
-    def sets(self, slots: list[int]) -> list[PackedAdapterSet]:
-        packed = self.bank.packed_sets_of(AdapterIndex.of(slots))
-        assert packed is not None
-        return packed
+    def sets(self, slots: list[int]) -> Sequence[PackedAdapterSet]:
+        chosen = self.bank.compiled(self.kernel, AdapterIndex.of(slots))
+        assert chosen is not None
+        return chosen[1]
 
     def plain(self, tokens: Tensor, cache: KVCache, slots: list[int]) -> Tensor:
-        return plain_decode_step(self.backbone, self.bank, tokens, cache, AdapterIndex.of(slots))
+        return self.vae.plain_decode_step(tokens, cache, AdapterIndex.of(slots))
 
     def steps(self, slots: list[int], tokens: Tensor) -> Tensor:
         """Logits of every step by the compiled way, (steps, B, V)."""
@@ -246,10 +251,10 @@ def test_it_is_what_decode_step_uses_where_nothing_is_trained() -> None:
     assert model.backbone.kernel is not None
     with torch.inference_mode():
         expected = model.kernel.decode_step(tokens, model.cache(slots), model.sets(slots))
-        assert torch.equal(decode_step(model.backbone, model.bank, tokens, model.cache(slots), index), expected)
+        assert torch.equal(model.vae.decode_step(tokens, model.cache(slots), index), expected)
     plain = model.plain(tokens, model.cache(slots), slots)
     assert not torch.equal(plain, expected)  # or the next line would compare nothing
-    assert torch.equal(decode_step(model.backbone, model.bank, tokens, model.cache(slots), index), plain)
+    assert torch.equal(model.vae.decode_step(tokens, model.cache(slots), index), plain)
 
 
 FORKING = """

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from adavae.model.adavae import pad
 from adavae.model.config import Activation, BackboneConfig
-from adavae.model.encoder import encode, plain_encode_hidden
 from adavae.model.kernel.library import KINDS, Library
 from adavae.model.kernel.packing import PackedAdapterSet
 from adavae.model.parts.stacked import AdapterIndex
@@ -40,7 +39,7 @@ def hidden_of(model: Model, texts: list[list[int]], slots: list[int]) -> list[Te
 
 def check_against_plain(model: Model, texts: list[list[int]], slots: list[int]) -> None:
     token_ids, mask = pad(texts, 0)
-    plain = plain_encode_hidden(model.backbone, model.bank, token_ids, mask, AdapterIndex.of(slots))
+    plain = model.vae.plain_encode_hidden(token_ids, mask, AdapterIndex.of(slots))
     for got, own, text in zip(hidden_of(model, texts, slots), plain, texts, strict=True):
         torch.testing.assert_close(got, own[: len(text)], atol=2e-5, rtol=1e-5)
 
@@ -134,10 +133,10 @@ def test_it_is_what_encode_uses_except_for_prefixes_and_while_training(slots: li
     assert model.backbone.kernel is not None
     model.backbone.kernel.seconds = seconds = torch.zeros(len(KINDS), dtype=torch.float64)
     token_ids, mask = pad(texts_of([6, 3]), 0)
-    with_gradients = encode(model.backbone, model.bank, token_ids, mask, index)
+    with_gradients = model.vae.encode(token_ids, mask, index)
     assert not seconds.any()
     with torch.inference_mode():
-        posterior = encode(model.backbone, model.bank, token_ids, mask, index)
+        posterior = model.vae.encode(token_ids, mask, index)
     assert bool(seconds.any()) is is_compiled
     torch.testing.assert_close(posterior.mu, with_gradients.mu.detach(), atol=2e-5, rtol=1e-5)
 

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from adavae.model.config import AdapterConfig, AdapterPlacement, LatentAggregation, LatentInfusion
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
-from adavae.model.storage.adapter_set import CARD, MANIFEST, TENSORS, read_adapter_set
+from adavae.model.storage.adapter_set import read_adapter_set
+from adavae.model.storage.manifest import CARD, MANIFEST, TENSORS
 from tests.tiny_sets import publish
 
 _FILES = (TENSORS, MANIFEST, CARD)

@@ -83,6 +83,11 @@ def test_routes_and_wire_types_need_neither_torch_nor_redis_nor_whoever_they_imp
     assert not import_graph.packages_reached(name, _EDGES, _MODULES) & {"torch", "redis", "docket", "transformers"}
 
 
+@pytest.mark.parametrize("name", ["installed", "manifest", "checkpoint_files", "adapter_name", "atomic"])
+def test_what_the_disk_holds_is_read_without_torch(name: str) -> None:
+    assert "torch" not in import_graph.packages_reached(f"model.storage.{name}", _EDGES, _MODULES)
+
+
 @pytest.mark.parametrize("name", _within("service.client"))
 def test_the_client_needs_httpx2_and_numpy_only(name: str) -> None:
     reached = import_graph.packages_reached(name, _EDGES, _MODULES) - {"adavae"}
@@ -124,4 +129,4 @@ def test_there_are_files_to_check() -> None:
     assert _MODEL_FILES
     assert _SERVICE_FILES
     assert len(_within("service.routes")) > 10
-    assert len(_within("service.client")) == 3
+    assert len(_within("service.client")) == 6

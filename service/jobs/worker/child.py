@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from io import RawIOBase
@@ -28,7 +28,7 @@ from adavae.service.jobs.worker.verdict import NotWorthPublishing, judge
 from adavae.service.settings import Settings, let_threads_wait_briefly
 
 if TYPE_CHECKING:
-    from adavae.model.storage.adapter_set import Manifest
+    from adavae.model.storage.manifest import Manifest
     from adavae.model.training.progress import Progress
     from adavae.model.training.run import TrainingRequest
 
@@ -98,7 +98,7 @@ def _train(order: Order, settings: Settings, voice: Voice, should_stop: threadin
     job, directory = store.get(order.job_id), store.directory(order.job_id)
     claim = Claim(order.job_id, order.attempt, order.worker, attempt_directory(directory, order.attempt))
     pretrained = load_pretrained(settings, None)
-    _refuse_other_backbone(job, pretrained.digest)
+    _refuse_other_backbone(job, pretrained.digests)
     checkpoint = inherit(directory, order.attempt, latest_checkpoint)
     voice.say("started", step=int(checkpoint.stem.removeprefix("step-")) if checkpoint is not None else 0)
 
@@ -145,10 +145,10 @@ def _request(order: Order, job: Job, settings: Settings) -> "TrainingRequest":
     )
 
 
-def _refuse_other_backbone(job: Job, digest: str) -> None:
-    if job.backbone_digest != digest:
+def _refuse_other_backbone(job: Job, digests: Sequence[str]) -> None:
+    if job.backbone_digest not in digests:
         message = (
-            f"the job is for backbone {job.backbone_digest[:12]}, the worker has {digest[:12]}: give worker and "
+            f"the job is for backbone {job.backbone_digest[:12]}, the worker has {digests[0][:12]}: give worker and "
             "service the same ADAVAE_BACKBONE and create the job again"
         )
         raise NotWorthPublishing(JobError(code="backbone_mismatch", message=message, param="model"))

@@ -15,7 +15,7 @@ from adavae.model.errors import (
     LatentShapeError,
     SequenceTooLong,
 )
-from adavae.model.storage.adapter_set import write_adapter_set
+from adavae.model.storage.adapter_set import NewAdapterSet, write_adapter_set
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.text_model import TextModel
 from tests.tiny import PLAIN, PREFIXED
@@ -46,15 +46,17 @@ def _published(root: Path, name: str, *, backbone_digest: str | None = None) -> 
     pretrained = tiny_pretrained()
     write_adapter_set(
         root,
-        name=name,
-        config=PREFIXED,
-        tensors=tiny_set(PREFIXED).tensors,
-        backbone_digest=backbone_digest or pretrained.digest,
-        tokenizer_digest=pretrained.tokenizer.digest,
-        metrics={},
-        training={},
-        created_at="2026-01-02T03:04:05+00:00",
-        model_card="# card\n",
+        NewAdapterSet(
+            name=name,
+            config=PREFIXED,
+            tensors=tiny_set(PREFIXED).tensors,
+            backbone_digest=backbone_digest or pretrained.digest,
+            tokenizer_digest=pretrained.tokenizer.digest,
+            metrics={},
+            training={},
+            created_at="2026-01-02T03:04:05+00:00",
+            model_card="# card\n",
+        ),
     )
 
 
@@ -154,11 +156,11 @@ def test_class_probabilities_sum_to_one_and_the_highest_comes_first(mixed: TextM
     for name in ("prefixed", "pooled"):
         labels = NAMED[name].labels
         for verdict in mixed.classify(TEXTS, name):
-            probabilities = [probability for _, probability in verdict.scores]
-            assert {label for label, _ in verdict.scores} == set(labels)
+            probabilities = list(verdict.scores.values())
+            assert verdict.scores.keys() == set(labels)
             assert sum(probabilities) == pytest.approx(1.0, abs=1e-6)
             assert probabilities == sorted(probabilities, reverse=True)
-            assert verdict.label == verdict.scores[0][0]
+            assert verdict.label == next(iter(verdict.scores))
 
 
 def test_classifying_texts_is_classifying_their_encodings(mixed: TextModel) -> None:

@@ -14,13 +14,13 @@ from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound
 from adavae.model.latent.projections import neighbours, principal_plane
+from adavae.model.results import Classified, DecodedText, InterpolationStep
 from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError
 from adavae.service.results import (
     AdapterRef,
     AdapterState,
     ClassifiedText,
     ClassifyResult,
-    DecodedText,
     DecodeResult,
     EncodedText,
     EncodeResult,
@@ -206,7 +206,8 @@ class StubLatentService:
     ) -> InterpolateResult:
         self.asked.append({"method": method, "texts": (source, target)})
         decoded = await self._worked(self._decode([_mu(source)] * steps, adapter, [decoding] * steps))
-        return InterpolateResult(decoded.adapter, tuple(step / (steps - 1) for step in range(steps)), decoded.rows)
+        rows = tuple(InterpolationStep(step / (steps - 1), row) for step, row in enumerate(decoded.rows))
+        return InterpolateResult(decoded.adapter, rows)
 
     async def analogy(
         self, a: str, b: str, c: str, *, scale: float, samples: int, adapter: str | None, decoding: Decoding
@@ -272,10 +273,10 @@ class StubLatentService:
         labels = next(each.labels for each in self.states if each.name == encoded.adapter.name)
         if not labels:
             raise AdapterSetMismatch(f"{encoded.adapter.name} has no classification head; sets that have one: yelp")
-        scores = tuple((label, 1 / len(labels)) for label in labels)
+        verdict = Classified.of(labels, [1 / len(labels)] * len(labels))
         return ClassifyResult(
             encoded.adapter,
-            tuple(ClassifiedText(scores, row.encoding.num_tokens, row.is_cached) for row in encoded.rows),
+            tuple(ClassifiedText(verdict, row.encoding.num_tokens, row.is_cached) for row in encoded.rows),
         )
 
     def _ref(self, adapter: str | None) -> AdapterRef:

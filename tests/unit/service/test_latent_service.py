@@ -61,12 +61,12 @@ async def test_every_operation_answers_as_the_text_model(tmp_path: Path) -> None
                     TEXTS[0], TEXTS[1], steps=5, method=method, adapter=name, decoding=GREEDY
                 )
                 expected_way = model.interpolate(TEXTS[0], TEXTS[1], 5, name, GREEDY, method)
-                assert [row.text for row in way.rows] == [step.decoded.text for step in expected_way]
-                assert way.taus == (0.0, 0.25, 0.5, 0.75, 1.0)
+                assert [step.decoded.text for step in way.rows] == [step.decoded.text for step in expected_way]
+                assert [step.tau for step in way.rows] == [0.0, 0.25, 0.5, 0.75, 1.0]
             answer = await service.analogy(*TEXTS, scale=1.5, samples=1, adapter=name, decoding=GREEDY)
             assert answer.rows[0].text == model.analogy(*TEXTS, name, GREEDY, scale=1.5)[0].text
         labels = await service.classify(TEXTS, adapter=None, truncate=False)
-        assert [row.scores[0][0] for row in labels.rows] == [own.label for own in model.classify(TEXTS, "prefixed")]
+        assert [row.classified.label for row in labels.rows] == [own.label for own in model.classify(TEXTS, "prefixed")]
 
 
 @pytest.mark.asyncio

@@ -27,17 +27,8 @@ from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.storage.adapter_name import check_name
-from adavae.model.storage.adapter_set import (
-    CARD,
-    MANIFEST,
-    TENSORS,
-    FileEntry,
-    Manifest,
-    check_fits,
-    read_adapter_set,
-    read_manifest,
-    write_adapter_set,
-)
+from adavae.model.storage.adapter_set import NewAdapterSet, read_adapter_set, write_adapter_set
+from adavae.model.storage.manifest import CARD, MANIFEST, TENSORS, FileEntry, Manifest, check_fits, read_manifest
 from tests.tiny import PLAIN, PREFIXED, TINY, VARIANTS, trained_bank
 from tests.tiny_sets import (
     BACKBONE_DIGEST,
@@ -391,13 +382,13 @@ def vars_of(entry: FileEntry) -> dict[str, Any]:
 
 def test_a_set_fits_the_backbone_and_tokenizer_it_was_trained_over(tmp_path: Path) -> None:
     manifest = read_manifest(publish(tmp_path))
-    check_fits(manifest, BACKBONE_DIGEST, TOKENIZER_DIGEST)
+    check_fits(manifest, [BACKBONE_DIGEST], TOKENIZER_DIGEST)
     with pytest.raises(
         AdapterSetMismatch, match=rf"{manifest.reference} was trained over another backbone .*bbbb.*cccc"
     ):
-        check_fits(manifest, "c" * 64, TOKENIZER_DIGEST)
+        check_fits(manifest, ["c" * 64], TOKENIZER_DIGEST)
     with pytest.raises(AdapterSetMismatch, match="another tokenizer"):
-        check_fits(manifest, BACKBONE_DIGEST, "c" * 64)
+        check_fits(manifest, [BACKBONE_DIGEST], "c" * 64)
 
 
 def test_a_manifest_for_another_backbone_cannot_be_passed_off_as_one_for_this(tmp_path: Path) -> None:
@@ -434,18 +425,27 @@ def test_a_set_is_prepared_where_it_is_told_to_be(tmp_path: Path) -> None:
     for _ in range(2):
         write_adapter_set(
             root,
-            name="demo",
-            config=PLAIN,
-            tensors=tiny_tensors(),
-            backbone_digest=BACKBONE_DIGEST,
-            tokenizer_digest=TOKENIZER_DIGEST,
-            metrics={},
-            training={},
-            created_at="2026-01-02T03:04:05+00:00",
-            model_card=CARD_TEXT,
+            NewAdapterSet(
+                name="demo",
+                config=PLAIN,
+                tensors=tiny_tensors(),
+                backbone_digest=BACKBONE_DIGEST,
+                tokenizer_digest=TOKENIZER_DIGEST,
+                metrics={},
+                training={},
+                created_at="2026-01-02T03:04:05+00:00",
+                model_card=CARD_TEXT,
+            ),
             staging_parent=elsewhere,
             publishing=publishing,
         )
     assert len(seen[0]) == 5
     assert all(name.startswith("run") for name in seen[0])
     assert len(seen) == 2
+
+
+def test_a_set_fits_a_backbone_by_its_former_digest_too(tmp_path: Path) -> None:
+    manifest = read_manifest(publish(tmp_path))
+    check_fits(manifest, ["c" * 64, BACKBONE_DIGEST], TOKENIZER_DIGEST)
+    with pytest.raises(AdapterSetMismatch, match="here is cccc"):
+        check_fits(manifest, ["c" * 64, "d" * 64], TOKENIZER_DIGEST)

@@ -12,12 +12,18 @@ from adavae.model.text_model import TextModel
 from adavae.model.training import evaluation, measures
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.evaluation import EvaluationConfig, evaluate, evaluate_transfer
+from adavae.model.training.latent_space import Group, LatentSpaceConfig
 from adavae.model.training.measures import accuracy, macro_f1
 from tests.tiny import PLAIN, POOLED, PREFIXED
 from tests.tiny_text import NAMED, reviews, tiny_text_model
 
-QUICK = EvaluationConfig(num_importance_samples=4, max_decoded=6, max_decoded_tokens=8, num_interpolations=2)
-ONLY_LIKELIHOOD = EvaluationConfig(num_importance_samples=0, max_decoded=0, num_interpolations=0)
+QUICK = EvaluationConfig(
+    num_importance_samples=4,
+    max_decoded=6,
+    max_decoded_tokens=8,
+    latent_space=LatentSpaceConfig(groups=(Group.FORMS,), num_texts=5),
+)
+ONLY_LIKELIHOOD = EvaluationConfig(num_importance_samples=0, max_decoded=0)
 PAIR = ("the food was awful .", "the food was great .")
 
 
@@ -49,7 +55,7 @@ def test_figures_hang_together_and_are_json(plain: TextModel) -> None:
     assert figures["ppl"] > 1
     assert 0 <= figures["bleu4"] <= 100
     assert 0 <= figures["exact_match"] <= 1
-    assert figures["interpolation"]["num_pairs"] == 2
+    assert figures["latent_space"]["forms"]["upper_case"]["num_texts"] == 5
 
 
 def test_kl_and_active_units_are_those_of_the_encodings(plain: TextModel) -> None:
@@ -79,7 +85,7 @@ def test_reconstruction_is_the_sum_over_the_tokens_and_the_end_of_text() -> None
 
 def test_what_is_not_asked_for_is_not_measured(plain: TextModel) -> None:
     figures = evaluate(plain, "plain", reviews(10), ONLY_LIKELIHOOD)
-    assert not {"ppl", "importance_samples", "bleu4", "exact_match", "interpolation", "accuracy"} & set(figures)
+    assert not {"ppl", "importance_samples", "bleu4", "exact_match", "latent_space", "accuracy"} & set(figures)
 
 
 def test_figures_are_the_same_every_time_and_follow_the_seed(plain: TextModel) -> None:
@@ -169,9 +175,10 @@ def test_without_labels_or_without_a_head_there_is_no_accuracy(plain: TextModel,
 
 def test_one_text_can_be_measured(with_head: TextModel) -> None:
     """A small dataset may leave one text for validation."""
-    figures = evaluate(with_head, "prefixed", reviews(1), QUICK)
+    config = replace(QUICK, latent_space=LatentSpaceConfig())
+    figures = evaluate(with_head, "prefixed", reviews(1), config)
     assert (figures["mi"], figures["mi_ceiling"], figures["au"]) == (0.0, 0.0, 0)
-    assert "interpolation" not in figures
+    assert figures["latent_space"]["left_out"].keys() == set(map(str, Group))
 
 
 def test_a_text_longer_than_the_context_is_cut_and_counted(plain: TextModel) -> None:
@@ -188,7 +195,7 @@ def test_progress_is_told_by_stage_up_to_the_end(plain: TextModel) -> None:
         "encode": (12, 12),
         "importance samples": (12, 12),
         "decode": (6, 6),
-        "interpolations": (2, 2),
+        "forms": (5, 5),
     }
 
 

@@ -26,7 +26,7 @@ from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone
 from adavae.model.storage.tokenizer import END_OF_TEXT
 from adavae.model.training.config import Precision
 from adavae.model.training.corpus import Dataset
-from adavae.model.training.language_model import held_out_perplexity, hidden_states
+from adavae.model.training.language_model import held_out_perplexity
 from adavae.model.training.pretrain import (
     PretrainConfig,
     PretrainProgress,
@@ -275,7 +275,7 @@ def test_hidden_states_are_what_the_logits_are_made_of() -> None:
     backbone = fresh_backbone(SHAPE, seed=1)
     token_ids = torch.randint(0, 300, (2, 7), generator=torch.Generator().manual_seed(2))
     expected = backbone(token_ids)
-    torch.testing.assert_close(hidden_states(backbone, token_ids) @ backbone.lm_head.weight.T, expected)
+    torch.testing.assert_close(backbone.hidden_states(token_ids) @ backbone.lm_head.weight.T, expected)
 
 
 def test_perplexity_is_that_of_each_text_alone(source: Path, tmp_path: Path) -> None:

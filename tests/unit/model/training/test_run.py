@@ -9,18 +9,22 @@ import pytest
 import torch
 
 from adavae.model.errors import AdapterSetMismatch, ConfigError, TrainingDiverged
-from adavae.model.storage.adapter_set import AdapterSet, Manifest, Publishing, publish_freely
+from adavae.model.latent.fitted_prior import FittedPrior
+from adavae.model.storage.adapter_set import AdapterSet, Publishing, publish_freely
+from adavae.model.storage.manifest import Manifest
 from adavae.model.text_model import TextModel
 from adavae.model.training import run
 from adavae.model.training.config import TrainingConfig
 from adavae.model.training.corpus import Batches
 from adavae.model.training.evaluation import EvaluationConfig
+from adavae.model.training.latent_space import Group, LatentSpaceConfig
 from adavae.model.training.loop import TokenizedTexts, TrainingResult
+from adavae.model.training.operations import AsServed
 from adavae.model.training.run import TrainingRequest, train_adapter_set, trained_tokens
 from tests.tiny import PLAIN, PREFIXED
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 
-QUICK = EvaluationConfig(num_importance_samples=2, max_importance_rows=4, max_decoded=4, num_interpolations=0)
+QUICK = EvaluationConfig(num_importance_samples=2, max_importance_rows=4, max_decoded=4)
 
 
 def trained(
@@ -28,12 +32,13 @@ def trained(
     config: TrainingConfig,
     initial: AdapterSet | None = None,
     publishing: Publishing = publish_freely,
+    evaluation: EvaluationConfig = QUICK,
 ) -> AdapterSet:
     data = directory / "data.tsv"
     directory.mkdir(parents=True, exist_ok=True)
     data.write_text(as_tsv(reviews(60)), encoding="utf-8")
     request = TrainingRequest(
-        name="mine", data=data, validation=None, config=config, initial=initial, evaluation=QUICK, truncate=True
+        name="mine", data=data, validation=None, config=config, initial=initial, evaluation=evaluation, truncate=True
     )
     return train_adapter_set(
         request,
@@ -87,6 +92,16 @@ def test_new_texts_are_drawn_from_where_the_training_texts_lie(tmp_path: Path) -
     mu = text_model.encode(list(reviews(60).texts), "mine", truncate=True).mu
     torch.testing.assert_close(torch.tensor(prior.mean), mu.mean(0), atol=2e-2, rtol=0)
     assert torch.equal(text_model.sample_prior(4, "mine", seed=1), prior.sample(4, seed=1))
+
+
+def test_draws_are_measured_as_they_will_be_served(tmp_path: Path) -> None:
+    """Draws were measured before the prior was fitted: from N(0, I)."""
+    space = LatentSpaceConfig(groups=(Group.DRAWS,), num_draws=5)
+    adapter_set = trained(tmp_path, config(), evaluation=replace(QUICK, latent_space=space))
+    text_model = TextModel.of_sets(tiny_pretrained(), {"mine": adapter_set})
+    drawn = AsServed(text_model, "mine").draw(5, seed=0)
+    assert adapter_set.manifest.metrics["latent_space"]["samples"]["draws"] == drawn
+    assert drawn != AsServed(text_model.with_prior("mine", FittedPrior.standard(4)), "mine").draw(5, seed=0)
 
 
 def test_a_set_that_may_not_be_published_is_not_there(tmp_path: Path) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
-from adavae.model.storage.adapter_set import CARD, MANIFEST, TENSORS, AdapterSet, read_adapter_set, read_manifest
+from adavae.model.storage import installed
+from adavae.model.storage.adapter_set import AdapterSet, read_adapter_set
 from adavae.model.storage.adapter_store import AdapterStore
-from adavae.service.adapters import installed_version
+from adavae.model.storage.manifest import CARD, MANIFEST, TENSORS, read_manifest
 from adavae.service.adapters import registry as adapter_registry
 from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
 from adavae.service.errors import EngineStopped, Overloaded, ServiceError
@@ -61,7 +62,7 @@ class Home:
         self.registry = AdapterRegistry(
             AdapterStore(self.own, [self.bundled]),
             self.bank,
-            backbone_digest=BACKBONE_DIGEST,
+            backbone_digests=[BACKBONE_DIGEST],
             tokenizer_digest=TOKENIZER_DIGEST,
             counters=self.metrics,
             **fields,
@@ -527,7 +528,7 @@ async def test_what_could_not_be_read_is_looked_at_again_and_counted_once(
         raise WeightsCorrupted(f"{path / TENSORS} cannot be read (too many open files)")
 
     monkeypatch.setattr(adapter_registry, "read_adapter_set", unreadable)
-    monkeypatch.setattr(installed_version, "_RECHECK_S", 0.0)
+    monkeypatch.setattr(installed, "_RECHECK_S", 0.0)
     async with running(home):
         for _ in range(3):
             await home.registry.refresh()
@@ -630,7 +631,7 @@ async def test_manifests_are_read_once_however_often_the_disk_is_looked_at(
         read[path] += 1
         return original(path)
 
-    monkeypatch.setattr(installed_version, "read_manifest", counted)
+    monkeypatch.setattr(installed, "read_manifest", counted)
     async with running(home):
         for _ in range(5):
             await home.registry.refresh()

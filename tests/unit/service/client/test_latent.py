@@ -15,18 +15,15 @@ import httpx2
 import numpy as np
 import pytest
 
-from adavae.service.client.latent import (
-    Adapter,
-    AdaVAEClient,
-    AdaVAEServiceError,
-    AsyncAdaVAEClient,
-    Classified,
-    Piece,
-    Posterior,
-)
+from adavae.model.results import Classified
+from adavae.service.client.async_latent import AsyncAdaVAEClient
+from adavae.service.client.exchanges import Posterior
+from adavae.service.client.latent import AdaVAEClient
+from adavae.service.client.retries import AdaVAEServiceError
 from adavae.service.latent_service import LatentService
 from adavae.service.main import create_app
 from adavae.service.metrics import Metrics
+from adavae.service.results import AdapterState, TextPiece
 from tests.tiny_home import tiny_settings
 
 Handler = Callable[[httpx2.Request], httpx2.Response]
@@ -211,12 +208,27 @@ def test_the_adapter_sets_come_page_by_page(client: Client) -> None:
         after = request.url.params.get("after")
         place = names.index(after.partition("@")[0]) + 1 if after else 0
         entry = {"name": names[place], "version": "1", "latent_size": 4, "labels": ["x"], "metrics": {"au": 4.0}}
+        entry |= {"kind": "generation", "backbone_digest": "b", "created_at": None, "bundled": False, "loaded": True}
         entry |= {"default": place == 0, "current": True, "problem": None, "something": "new"}
         return httpx2.Response(200, json={"data": [entry], "has_more": place < 2})
 
     found = client.ask(answer, "adapters")
     assert [own.reference for own in found] == ["a@1", "b@1", "c@1"]
-    assert found[0] == Adapter("a", "1", 4, ("x",), {"au": 4.0}, is_default=True, is_current=True, problem=None)
+    assert found[0] == AdapterState(
+        name="a",
+        version="1",
+        latent_size=4,
+        labels=("x",),
+        kind="generation",
+        metrics={"au": 4.0},
+        backbone_digest="b",
+        created_at=None,
+        is_bundled=False,
+        is_default=True,
+        is_current=True,
+        is_loaded=True,
+        problem=None,
+    )
 
 
 def test_the_key_is_sent_as_a_bearer_token(client: Client) -> None:
@@ -299,7 +311,10 @@ def test_a_stream_gives_pieces_and_ends_with_the_whole(client: Client) -> None:
         pieces = ['{"index":0,"text":"na\u00efve"}', '{"index":1,"text":" \\n "}']
         return events(*pieces, '{"object":"list","data":[]}', "[DONE]")
 
-    assert client.ask(answer, "decode_stream", [[1.0], [2.0]], seed=5) == [Piece(0, "na\u00efve"), Piece(1, " \n ")]
+    assert client.ask(answer, "decode_stream", [[1.0], [2.0]], seed=5) == [
+        TextPiece(0, "na\u00efve"),
+        TextPiece(1, " \n "),
+    ]
     assert bodies[0] == bodies[1] == {"z": [[1.0], [2.0]], "decoding": {"seed": 5}, "stream": True}
     assert len(client.pauses) == 1
 

@@ -92,6 +92,37 @@ def test_evaluate_gives_one_object_with_every_figure(run_command: RunCommand, da
     assert "importance samples 8/8" in outcome.err
 
 
+def test_evaluate_measures_what_the_latent_space_writes(run_command: RunCommand, data: Path, tmp_path: Path) -> None:
+    run_command("train", str(data), "--name", "mine", "--validation", str(data), *_SMALL)
+    held_out = tmp_path / "held-out.tsv"
+    held_out.write_text(data.read_text(encoding="utf-8").replace("the", "this"), encoding="utf-8")
+    asked = ("evaluate", "--data", str(held_out), "--judge-data", str(data), "--pairs=2", "--sentences=2", "--draws=5")
+    (figures,) = _records(run_command(*asked, "--importance-samples", "2"))
+    space = figures["latent_space"]
+    assert {"walks", "draws", "analogies", "latents", "forms", "judges", "samples"} <= set(space)
+    assert (space["draws"]["num_draws"], space["analogies"]["bad -> good"]["pairs"]) == (5, 2)
+    (some,) = _records(run_command(*asked, "--group", "draws", "--group", "forms"))
+    assert set(some["latent_space"]) == {"seed", "judges", "draws", "forms", "samples"}
+    assert some["latent_space"]["draws"] == space["draws"]
+    assert "ppl" not in some
+    (paper,) = _records(run_command(*asked, "--group", "paper", "--importance-samples", "2"))
+    assert "ppl" in paper
+    assert "latent_space" not in paper
+
+
+def test_judges_must_not_have_read_what_they_judge(run_command: RunCommand, data: Path) -> None:
+    outcome = run_command("evaluate", "--data", str(data), "--judge-data", str(data))
+    assert outcome.exit_code == 2
+    assert "must not have read" in " ".join(outcome.err.split())
+
+
+def test_a_group_that_cannot_be_measured_is_an_error(run_command: RunCommand, data: Path) -> None:
+    run_command("train", str(data), "--name", "mine", "--validation", str(data), *_SMALL)
+    outcome = run_command("evaluate", "--data", str(data), "--group", "draws")
+    assert outcome.exit_code == 1
+    assert "--judge-data" in outcome.err
+
+
 def test_the_measure_of_transfer_needs_all_of_its_options(run_command: RunCommand, data: Path) -> None:
     outcome = run_command("evaluate", "--data", str(data), "--pair", "a", "b")
     assert outcome.exit_code == 2

@@ -47,6 +47,17 @@ def test_an_object_is_a_table_of_its_fields() -> None:
     assert shown == [["ppl", "12.35"], ["inner.kl", "3"], ["inner.labels", '["a"]']]
 
 
+def test_a_table_shows_the_beginning_of_a_long_list_and_json_the_whole_of_it() -> None:
+    """A set's fitted prior and samples filled the screen."""
+    record: dict[str, object] = {"samples": [f"text {number}" for number in range(100)]}
+    table, lines = io.StringIO(), io.StringIO()
+    Output(table, is_json=False).write_object(record)
+    Output(lines, is_json=True).write_object(record)
+    assert len(" ".join(table.getvalue().split())) < 220
+    assert "text 99" not in table.getvalue()
+    assert json.loads(lines.getvalue()) == record
+
+
 def test_plain_progress_is_a_line_every_so_often_and_at_the_end() -> None:
     stderr, now_s = io.StringIO(), [0.0]
     progress = ProgressLines(stderr, interval_s=10.0, clock=lambda: now_s[0])

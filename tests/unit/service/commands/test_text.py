@@ -12,7 +12,8 @@ from torch import Tensor
 
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding, Strategy
-from adavae.model.text_model import Classified, Decoded, Encoded, InterpolationStep
+from adavae.model.results import Classified, DecodedText, InterpolationStep
+from adavae.model.text_model import Encoded
 from adavae.service import loading
 from adavae.service.settings import Settings
 from tests.unit.service.conftest import Outcome, RunCommand
@@ -43,10 +44,10 @@ class FakeTextModel:
         mu = torch.tensor([[float(len(text)), -1.0] for text in texts])
         return Encoded(mu, torch.zeros_like(mu), tuple(len(text.split()) for text in texts), (False,) * len(texts))
 
-    def decode(self, z: Tensor, name: str, decodings: Sequence[Decoding]) -> list[Decoded]:
+    def decode(self, z: Tensor, name: str, decodings: Sequence[Decoding]) -> list[DecodedText]:
         assert name in self.references
         self.decodings = list(decodings)
-        return [Decoded(f"text {row[0]:.0f}", 2, "stop", row.numpy()) for row in z]
+        return [DecodedText(f"text {row[0]:.0f}", 2, "stop", row.numpy()) for row in z]
 
     def sample_prior(self, num: int, name: str, seed: int) -> Tensor:
         assert name in self.references
@@ -58,17 +59,19 @@ class FakeTextModel:
         assert name in self.references
         self.decodings = [decoding]
         ends = f"{source}>{target} {method}"
-        return [InterpolationStep(tau, Decoded(ends, 2, "stop", np.zeros(Z, np.float32))) for tau in range(steps)]
+        return [InterpolationStep(tau, DecodedText(ends, 2, "stop", np.zeros(Z, np.float32))) for tau in range(steps)]
 
-    def analogy(self, a: str, b: str, c: str, name: str, decoding: Sequence[Decoding], scale: float) -> list[Decoded]:
+    def analogy(
+        self, a: str, b: str, c: str, name: str, decoding: Sequence[Decoding], scale: float
+    ) -> list[DecodedText]:
         assert name in self.references
         self.decodings = list(decoding)
-        return [Decoded(f"{a}:{b}::{c} {scale}", 2, "length", np.ones(Z, np.float32)) for _ in decoding]
+        return [DecodedText(f"{a}:{b}::{c} {scale}", 2, "length", np.ones(Z, np.float32)) for _ in decoding]
 
     def classify(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> list[Classified]:
         assert name in self.references
         self.truncate = truncate
-        return [Classified("good", (("good", 0.75), ("bad", 0.25))) for _ in texts]
+        return [Classified("good", {"good": 0.75, "bad": 0.25}) for _ in texts]
 
 
 @pytest.fixture

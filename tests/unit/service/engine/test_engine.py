@@ -125,7 +125,7 @@ async def test_labels_have_the_probabilities_that_the_text_model_gives() -> None
         probabilities = await engine.classify(mu, 1, deadline_s=10)
     expected = tiny_text_model({"prefixed": NAMED["prefixed"]}).classify_latents(torch.from_numpy(mu), "prefixed")
     for own, classified in zip(probabilities, expected, strict=True):
-        assert dict(zip(("no", "yes"), own.tolist(), strict=True)) == pytest.approx(dict(classified.scores), abs=1e-5)
+        assert dict(zip(("no", "yes"), own.tolist(), strict=True)) == pytest.approx(classified.scores, abs=1e-5)
 
 
 @pytest.mark.asyncio

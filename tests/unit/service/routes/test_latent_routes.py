@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.service.main import create_app
-from adavae.service.schemas.latent import DecodeBody
+from adavae.service.schemas.decode import DecodeBody
 from adavae.service.settings import Settings
 from tests.unit.service.http_client import client_of
 from tests.unit.service.stub_latent_service import StubLatentService, Z, _mu, state, stub_settings

@@ -1,22 +1,32 @@
-"""The versions of adapter sets that stand on the disk: where, since when, and whether they can be used."""
+"""Which versions of adapter sets stand on the disk: where, since when, and whether they can be used.
 
+Read without torch, manifests alone. Loading, importing and deleting them is for ``adapter_store``.
+"""
+
+import difflib
 import errno
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, AdaVAEError, ConfigError, WeightsCorrupted
 from adavae.model.storage.adapter_name import check_name
-from adavae.model.storage.adapter_set import CARD, MANIFEST, TENSORS, Manifest, read_manifest
+from adavae.model.storage.manifest import MANIFEST, SET_FILES, TENSORS, Manifest, read_manifest
 
 REFUSALS = (AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted)
 """What is wrong with one version and with no other."""
 
 _RECHECK_S = 60.0  # a file that could not be read may be readable later, unchanged
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EACCES)
+_STAMPED = (MANIFEST, TENSORS, *(file.name for file in SET_FILES if file.name != TENSORS))
+_NAMES_SHOWN = 20
+_LONGEST_NAME = 64
+
+_FileStamp = tuple[int, int, int]
+_Stamp = tuple[_FileStamp | None, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +38,9 @@ class Problem:
     found_at: float
 
     @classmethod
-    def of(cls, error: AdaVAEError, root: Path) -> "Problem":
-        """Without the server's own directories, for clients read it."""
+    def of(cls, error: AdaVAEError) -> "Problem":
         kind = AdapterSetMismatch if isinstance(error, AdapterSetMismatch | ConfigError) else WeightsCorrupted
-        return cls(kind, str(error).replace(f"{root}{os.sep}", ""), monotonic())
+        return cls(kind, str(error), monotonic())
 
     @property
     def is_due(self) -> bool:
@@ -39,16 +48,18 @@ class Problem:
         return self.kind is WeightsCorrupted and monotonic() - self.found_at > _RECHECK_S
 
 
-_Stamp = tuple[tuple[int, int, int] | None, ...]
-
-
 @dataclass(eq=False, slots=True)
 class InstalledVersion:
-    """One directory as the last scan found it.
+    """One version of one adapter set as the last scan found it.
 
     Attributes:
+        name: From its directory.
+        version: From its directory.
+        path: Its directory.
+        is_bundled: Whether it came with the project.
         stamp: Changes when a file does.
         manifest: None where it cannot be read.
+        digest: Names the exact content of its adapters; empty where the manifest cannot be read.
         problem: Why it is refused; None for one that was verified, or will be when it is loaded.
     """
 
@@ -71,24 +82,52 @@ class InstalledVersion:
         created_at = self.manifest.created_at if self.manifest else ""
         return (not self.is_bundled, created_at, self.stamp[0][1] if self.stamp[0] else 0)
 
+    @property
+    def public_problem(self) -> str | None:
+        """Its problem without the server's own directories: clients read it."""
+        return self.problem.message.replace(f"{self.path.parents[1]}{os.sep}", "") if self.problem else None
+
     def has_changed(self) -> bool:
         """Whether the files are no longer those that were found: somebody writes or deletes right now."""
         return _stamp(str(self.path)) != self.stamp
 
 
 def scan(roots: Sequence[tuple[Path, bool]], known: Mapping[str, InstalledVersion]) -> dict[str, InstalledVersion]:
-    """Every version on disk by its directory; those that have not changed are the ``known`` ones, unread."""
+    """Every version on disk by its directory; those that have not changed are the ``known`` ones, unread.
+
+    Args:
+        roots: Directories of adapter sets, each with whether it came with the project.
+        known: What an earlier scan found.
+    """
     found: dict[str, InstalledVersion] = {}
     for root, is_bundled in roots:
         for path, name, version in _version_directories(str(root)):
             stamp = _stamp(path)
-            if not any(stamp[:2]):
+            if not any(stamp[:2]):  # neither manifest nor adapters
                 continue
-            own = known.get(path)
-            if own is None or own.stamp != stamp:
-                own = _described(InstalledVersion(name, version, Path(path), is_bundled, stamp))
-            found[path] = own
+            installed = known.get(path)
+            if installed is None or installed.stamp != stamp:
+                installed = _read(InstalledVersion(name, version, Path(path), is_bundled, stamp))
+            found[path] = installed
     return found
+
+
+def not_found(reference: str, versions: Iterable[InstalledVersion]) -> AdapterSetNotFound:
+    """An error that names what was asked for, what comes close to it, and what there is."""
+    name, _, version = reference.partition("@")
+    of_name: dict[str, list[str]] = {}
+    for installed in versions:
+        of_name.setdefault(installed.name, []).append(installed.version)
+    if name in of_name:
+        return AdapterSetNotFound(f"{name} has no version {_quoted(version)}; installed: {_listed(of_name[name])}")
+    if not of_name:
+        there_is = "none is installed; train one with 'adavae train'"
+        return AdapterSetNotFound(f"there is no adapter set {_quoted(reference)}: {there_is}")
+    close = difflib.get_close_matches(name, of_name, n=1) if len(name) <= _LONGEST_NAME else []
+    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    return AdapterSetNotFound(
+        f"there is no adapter set {_quoted(reference)}{meant}; installed: {_listed(sorted(of_name))}"
+    )
 
 
 def _version_directories(root: str) -> Iterator[tuple[str, str, str]]:
@@ -116,10 +155,10 @@ def _is_name(name: str) -> bool:
 
 
 def _stamp(path: str) -> _Stamp:
-    return tuple(_file_stamp(f"{path}/{name}") for name in (MANIFEST, TENSORS, CARD))
+    return tuple(_file_stamp(f"{path}/{name}") for name in _STAMPED)
 
 
-def _file_stamp(path: str) -> tuple[int, int, int] | None:
+def _file_stamp(path: str) -> _FileStamp | None:
     try:
         status = os.stat(path)
     except OSError as exc:
@@ -129,15 +168,24 @@ def _file_stamp(path: str) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _described(version: InstalledVersion) -> InstalledVersion:
+def _read(version: InstalledVersion) -> InstalledVersion:
     """Fills in the manifest and what follows from it, or the problem."""
     try:
         manifest = read_manifest(version.path)
         if manifest.reference != version.reference:
             raise WeightsCorrupted(f"{version.path} holds {manifest.reference}: move it to where it belongs")
     except REFUSALS as exc:
-        version.problem = Problem.of(exc, version.path.parents[1])
+        version.problem = Problem.of(exc)
     else:
         content = f"{manifest.reference}:{manifest.files[TENSORS].sha256}"
         version.manifest, version.digest = manifest, hashlib.sha256(content.encode()).hexdigest()
     return version
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= 2 * _LONGEST_NAME else f"{text[: 2 * _LONGEST_NAME]}...")
+
+
+def _listed(names: Sequence[str]) -> str:
+    rest = len(names) - _NAMES_SHOWN
+    return ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")

@@ -1,0 +1,248 @@
+"""Where real texts lie in z: drawing from there, leading back to it, and telling how far off a z is.
+
+Three views of one region, all fitted after training to the encodings of training texts (``training.prior_fitting``):
+the Gaussian N(mean, Cov(mu) + E[diag(exp(logvar))]) of the aggregated posterior q(z) = E_x q(z|x), the means of the
+labels, and a rectified flow (``flow``), which is what draws and refines.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from adavae.model.errors import ConfigError
+from adavae.model.latent.flow import FlowConfig, VelocityNetwork, integrate
+
+DRAW_STEPS = 12  # of Heun's method, from noise to z
+REFINE_STEPS = 4
+QUANTILES = 101
+_FLOW = "flow."
+_SMALLEST_STD = 1e-4
+
+
+@dataclass(frozen=True, eq=False)
+class LatentPrior:
+    """The region that the encodings of real texts fill, of one adapter set.
+
+    Attributes:
+        mean: Of mu, (Z,).
+        covariance: Of mu within its label, (Z, Z).
+        posterior_variance: Mean of exp(logvar), (Z,).
+        label_means: Mean of mu of each label, (num_labels, Z); no rows without labels.
+        label_shares: Share of each label among the texts, (num_labels,).
+        distance_quantiles: Quantiles 0, 0.01 ... 1 of the texts' Mahalanobis distances under q(z), (101,).
+        network: The flow over standardised z; None where only the Gaussian was fitted.
+    """
+
+    mean: Tensor
+    covariance: Tensor
+    posterior_variance: Tensor
+    label_means: Tensor
+    label_shares: Tensor
+    distance_quantiles: Tensor
+    network: VelocityNetwork | None = None
+
+    @property
+    def latent_size(self) -> int:
+        return len(self.mean)
+
+    @cached_property
+    def std(self) -> Tensor:
+        """Standard deviation of mu over all texts, (Z,): the unit of the flow."""
+        offsets = self.label_means - self.mean
+        between = (self.label_shares.unsqueeze(1) * offsets.square()).sum(0)
+        return (self.covariance.diagonal() + between).clamp_min(_SMALLEST_STD**2).sqrt()
+
+    @torch.no_grad()
+    def draw(
+        self, num: int, seed: int, *, label: int | None = None, truncation: float = 1.0, guidance: float = 1.0
+    ) -> Tensor:
+        """New z as real texts have them, (num, Z), float32; the same seed gives the same, row by row.
+
+        Args:
+            num: At least 1.
+            seed: Of the noise that the flow begins with.
+            label: Number of the label that texts shall have; None for any.
+            truncation: 1 draws from the whole region, less from nearer its middle (m + truncation (z - m)).
+            guidance: Above 1 leads further towards the label than texts of that label lie.
+
+        Raises:
+            ConfigError: A number outside its range, or no such label.
+        """
+        if num < 1:
+            raise ConfigError("samples", num, "must be at least 1")
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.stack([torch.randn(self.latent_size, generator=generator) for _ in range(num)])
+        labels = self._label_ids(label, num)
+        if self.network is None:
+            z = self._centre_of(labels) + noise @ _square_root(self.covariance).T
+        else:
+            z = self._restored(
+                integrate(self.network, noise, start=0.0, steps=DRAW_STEPS, label_ids=labels, guidance=guidance)
+            )
+        return self.truncate(z, truncation)
+
+    @torch.no_grad()
+    def refine(
+        self,
+        z: Tensor,
+        amount: float,
+        *,
+        seed: int = 0,
+        noise: float = 0.0,
+        label: int | None = None,
+        guidance: float = 1.0,
+    ) -> Tensor:
+        """Leads z back to where texts lie: into the flow at t = 1 - ``amount``, then along it to t = 1.
+
+        Without noise the flow takes z for a point that still has to become definite, and leads it to a likely z near
+        it; with noise (1: as much as the flow expects at that time) another one near it is drawn. All rows get the same
+        noise, so that a walk stays a walk.
+
+        Args:
+            z: (N, Z).
+            amount: 0 leaves z as it is; near 1 little of it is left.
+            seed: Of the noise.
+            noise: Its share, 0 to 1.
+            label: Number of the label that texts shall have; None for any.
+            guidance: As for ``draw``.
+
+        Returns:
+            (N, Z), float32.
+        """
+        if not 0.0 <= amount <= 1.0:
+            raise ConfigError("refine", amount, "must be in [0, 1]")
+        if amount == 0.0 or self.network is None or len(z) == 0:
+            return z
+        t = 1.0 - amount
+        drawn = torch.randn(1, self.latent_size, generator=torch.Generator().manual_seed(seed))
+        z_t = t * self._standardised(z) + (1.0 - t) * noise * drawn
+        labels = self._label_ids(label, len(z))
+        return self._restored(
+            integrate(self.network, z_t, start=t, steps=REFINE_STEPS, label_ids=labels, guidance=guidance)
+        )
+
+    def truncate(self, z: Tensor, truncation: float | Tensor) -> Tensor:
+        """m + truncation (z - m): towards the mean; a number, or one a row, (N, 1)."""
+        truncated: Tensor = self.mean + truncation * (z - self.mean)
+        return truncated
+
+    def distance(self, z: Tensor) -> Tensor:
+        """Mahalanobis distance of z, (N, Z), from the mean under q(z), (N,)."""
+        whitened: Tensor = torch.linalg.solve_triangular(self._cholesky, (z - self.mean).double().T, upper=False)
+        return whitened.square().sum(0).sqrt().float()
+
+    def typicality(self, z: Tensor) -> Tensor:
+        """Share of real texts that lie at least as far from the middle as z, (N, Z) to (N,): 0 is farther than any."""
+        place = torch.searchsorted(self.distance_quantiles, self.distance(z).contiguous())
+        return 1.0 - place.clamp(max=QUANTILES - 1) / (QUANTILES - 1)
+
+    def label_direction(self, source: int, target: int) -> Tensor:
+        """From the mean of one label to that of another, (Z,)."""
+        return self.label_means[target] - self.label_means[source]
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """By name, for a file; ``from_tensors`` is the inverse."""
+        fields = ("mean", "covariance", "posterior_variance", "label_means", "label_shares", "distance_quantiles")
+        tensors = {name: getattr(self, name).clone() for name in fields}
+        if self.network is not None:
+            tensors |= {f"{_FLOW}{name}": tensor.detach().clone() for name, tensor in self.network.state_dict().items()}
+        return tensors
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], latent_size: int, num_labels: int) -> Self:
+        """Reads and checks what a file holds.
+
+        Raises:
+            ConfigError: A tensor is missing, left over, of a wrong shape or not finite.
+        """
+        Z, K = latent_size, num_labels
+        shapes = {
+            "mean": (Z,),
+            "covariance": (Z, Z),
+            "posterior_variance": (Z,),
+            "label_means": (K, Z),
+            "label_shares": (K,),
+            "distance_quantiles": (QUANTILES,),
+        }
+        flow = {name.removeprefix(_FLOW): tensor for name, tensor in tensors.items() if name.startswith(_FLOW)}
+        plain = {name: tensor for name, tensor in tensors.items() if not name.startswith(_FLOW)}
+        found = {name: tuple(tensor.shape) for name, tensor in plain.items()}
+        if found != shapes:
+            raise ConfigError("prior", found, f"must hold {shapes}")
+        for name, tensor in tensors.items():
+            if not (tensor.dtype.is_floating_point and bool(torch.isfinite(tensor).all())):
+                raise ConfigError(f"prior.{name}", "NaN or infinite", "must hold finite numbers")
+        network = _network_of(flow, Z, K) if flow else None
+        prior = cls(**{name: tensor.float() for name, tensor in plain.items()}, network=network)
+        prior.distance(prior.mean.unsqueeze(0))  # a covariance that is none is refused here, not at the first request
+        return prior
+
+    def _label_ids(self, label: int | None, num: int) -> Tensor:
+        num_labels = len(self.label_means)
+        if label is not None and not 0 <= label < num_labels:
+            raise ConfigError("label", label, f"must be one of the {num_labels} labels")
+        return torch.full((num,), num_labels if label is None else label)
+
+    def _centre_of(self, label_ids: Tensor) -> Tensor:
+        centres = torch.cat([self.label_means, self.mean.unsqueeze(0)])
+        return centres[label_ids]
+
+    def _standardised(self, z: Tensor) -> Tensor:
+        return (z.float() - self.mean) / self.std
+
+    def _restored(self, z: Tensor) -> Tensor:
+        return self.mean + self.std * z
+
+    @cached_property
+    def _cholesky(self) -> Tensor:
+        """Lower triangle of q(z)'s covariance, (Z, Z), float64."""
+        offsets = (self.label_means - self.mean).double()
+        between = torch.einsum("k,ki,kj->ij", self.label_shares.double(), offsets, offsets)
+        total = self.covariance.double() + between + torch.diag(self.posterior_variance.double())
+        smallest = _SMALLEST_STD**2 * torch.eye(self.latent_size, dtype=torch.float64)
+        triangle, failed_at = torch.linalg.cholesky_ex(total + smallest)
+        if int(failed_at) or not bool(torch.isfinite(triangle).all()):
+            raise ConfigError("prior.covariance", "not positive", "must be a covariance matrix")
+        lower: Tensor = triangle
+        return lower
+
+
+def _network_of(tensors: Mapping[str, Tensor], latent_size: int, num_labels: int) -> VelocityNetwork:
+    """The flow's network, its shape read off its tensors."""
+    try:
+        width = tensors["input.weight"].shape[0]
+    except (KeyError, IndexError) as exc:
+        raise ConfigError("prior.flow", sorted(tensors), "must hold input.weight, (width, Z)") from exc
+    depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
+    config = FlowConfig(latent_size=latent_size, num_labels=num_labels, width=width, depth=depth)
+    with torch.device("meta"):
+        network = VelocityNetwork(config)
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    if found != expected:
+        raise ConfigError("prior.flow", found, f"must hold {expected}")
+    network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
+    return network.requires_grad_(False).eval()
+
+
+def _square_root(covariance: Tensor) -> Tensor:
+    """Symmetric square root of a covariance, (Z, Z), also where it is singular."""
+    values, vectors = torch.linalg.eigh(covariance.double())
+    root: Tensor = (vectors * values.clamp_min(0.0).sqrt() @ vectors.T).float()
+    return root
+
+
+def mahalanobis_quantiles(distances: Tensor) -> Tensor:
+    """What ``typicality`` is read off: quantiles 0, 0.01 ... 1 of distances, (N,) to (101,)."""
+    return torch.quantile(distances.double(), torch.linspace(0, 1, QUANTILES, dtype=torch.float64)).float()
+
+
+def walk_bump(num_steps: int, depth: float) -> Tensor:
+    """Truncation along a walk, (num_steps, 1): 1 at both ends, 1 - ``depth`` in the middle."""
+    tau = torch.linspace(0.0, math.pi, num_steps)
+    return (1.0 - depth * tau.sin()).unsqueeze(1)

@@ -1,0 +1,127 @@
+"""The latent space of one adapter set as requests ask for it: its labels by name, its prior or what stands in for it.
+
+Sets that were trained before priors were fitted have a diagonal Gaussian alone (``fitted_prior``): they draw from that,
+refine nothing, and cannot tell how typical a z is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NoReturn, Self
+
+import torch
+from torch import Tensor
+
+from adavae.model.errors import AdapterSetMismatch, ConfigError
+from adavae.model.latent.fitted_prior import FittedPrior
+from adavae.model.latent.prior import LatentPrior
+from adavae.model.latent.steering import Settled, Steering
+
+_LEAST_VARIANCE = 0.01
+
+
+@dataclass(frozen=True, eq=False)
+class LatentSpace:
+    """What is known of where one set's texts lie.
+
+    Attributes:
+        reference: ``name@version`` of the set, for messages.
+        labels: Names of the labels, by their numbers.
+        fitted: The diagonal Gaussian that every set has.
+        prior: The set's own; None where it has none.
+    """
+
+    reference: str
+    labels: tuple[str, ...]
+    fitted: FittedPrior
+    prior: LatentPrior | None = None
+
+    @classmethod
+    def of(
+        cls, reference: str, labels: Sequence[str], fitted: FittedPrior, prior_tensors: Mapping[str, Tensor] | None
+    ) -> Self:
+        """Of what a set's files hold; raises ConfigError where the tensors are no prior of that set."""
+        Z = len(fitted.mean)
+        prior = None if prior_tensors is None else LatentPrior.from_tensors(prior_tensors, Z, len(labels))
+        return cls(reference, tuple(labels), fitted, prior)
+
+    @property
+    def latent_size(self) -> int:
+        return len(self.fitted.mean)
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """Of mu over all texts, (Z,)."""
+        return torch.tensor(self.fitted.mean) if self.prior is None else self.prior.mean
+
+    @cached_property
+    def std(self) -> Tensor:
+        """Of mu over all texts, (Z,)."""
+        return torch.tensor(self.fitted.std) if self.prior is None else self.prior.std
+
+    @cached_property
+    def posterior_variance(self) -> Tensor:
+        """Mean of exp(logvar) over texts, (Z,): the square of how exactly z is meant.
+
+        Without a prior it is what N(0, I), which q(z) was held to in training, leaves beside the variance of mu.
+        """
+        if self.prior is not None:
+            return self.prior.posterior_variance.clamp_min(torch.finfo(torch.float32).tiny)
+        return (1.0 - self.std.square()).clamp_min(_LEAST_VARIANCE)
+
+    def settled(self, steering: Steering, default: Settled) -> Settled:
+        """What was asked for over what is usual; nothing is refined where nothing can be.
+
+        Raises:
+            AdapterSetMismatch: ``refine`` was asked for, and the set has no flow.
+        """
+        chosen = steering.or_else(default)
+        if self.prior is not None and self.prior.network is not None:
+            return chosen
+        if steering.refine:
+            self._refuse("refine")
+        return Settled(refine=0.0, truncation=chosen.truncation, candidates=chosen.candidates)
+
+    def label_number(self, label: str, param: str = "label") -> int:
+        """Of a label by its name.
+
+        Raises:
+            AdapterSetMismatch: The set has no labels, or no prior that knows them.
+            ConfigError: It has others.
+        """
+        if not self.labels or self.prior is None:
+            self._refuse(param, "has no labels" if not self.labels else "has no prior that knows its labels")
+        if label not in self.labels:
+            raise ConfigError(param, label, f"the labels of {self.reference} are {', '.join(self.labels)}: name one")
+        return self.labels.index(label)
+
+    def draw(
+        self, num: int, seed: int, *, label: str | None = None, truncation: float = 1.0, guidance: float = 1.0
+    ) -> Tensor:
+        """New z, (num, Z), float32; the same seed gives the same; raises as ``label_number`` and the priors do."""
+        number = None if label is None else self.label_number(label)
+        if self.prior is None:
+            return self.truncate(self.fitted.sample(num, seed), truncation)
+        return self.prior.draw(num, seed, label=number, truncation=truncation, guidance=guidance)
+
+    def truncate(self, z: Tensor, truncation: float | Tensor) -> Tensor:
+        """m + truncation (z - m), (N, Z): towards the middle; a number, or one a row, (N, 1)."""
+        return self.mean + truncation * (z - self.mean)
+
+    def steered(self, z: Tensor, settled: Settled) -> Tensor:
+        """z, (N, Z), drawn towards the middle and led back to where texts lie, as much as ``settled`` says."""
+        if settled.truncation != 1.0:
+            z = self.truncate(z, settled.truncation)
+        return z if self.prior is None else self.prior.refine(z, settled.refine)
+
+    def typicality(self, z: Tensor) -> list[float] | list[None]:
+        """Of each z, (N, Z); None where the set has no prior."""
+        if self.prior is None:
+            return [None] * len(z)
+        values: list[float] = self.prior.typicality(z).tolist()
+        return values
+
+    def _refuse(self, what: str, reason: str = "has no prior") -> NoReturn:
+        raise AdapterSetMismatch(
+            f"{self.reference} {reason}: leave {what} out, choose another adapter set, or train the set again"
+        )

@@ -1,0 +1,195 @@
+"""Plans that set out from texts: walks between two, analogies, variations of one, and traversals along a direction."""
+
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from adavae.model import latent_ops
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.errors import ConfigError
+from adavae.model.latent import defaults, directions
+from adavae.model.latent.direction import BetweenLabels, BetweenTexts, Dimension, Direction
+from adavae.model.latent.space import LatentSpace
+from adavae.model.latent.steering import Settled, Steering, check_scale
+from adavae.model.operations.steps import Plan, computed, decoded, encoded
+from adavae.model.operations.writing import steered, typical, written
+from adavae.model.results import DecodedText, InterpolationStep, TraverseStep
+
+_ROUNDS = 6  # of looking for variations that differ, each further away
+_WIDENING = 1.4
+_SEED_STRIDE = 1_000_003  # between rounds, so that seeds that count up do not meet the next round's
+_OVERDRAW = 2  # points tried for each variation that is still missing
+
+
+def interpolate(
+    space: LatentSpace,
+    source: str,
+    target: str,
+    *,
+    steps: int,
+    method: Interpolation,
+    decoding: Decoding,
+    steering: Steering,
+) -> Plan[list[InterpolationStep]]:
+    """``steps`` sentences from ``source`` to ``target``, ends included (paper Section 3.4, Table 5)."""
+    names = ["source", "target"]
+    ways = walks(
+        space, [(source, target)], steps=steps, method=method, decoding=decoding, steering=steering, params=names
+    )
+    (rows,) = yield from ways
+    return rows
+
+
+def walks(
+    space: LatentSpace,
+    pairs: Sequence[tuple[str, str]],
+    *,
+    steps: int,
+    method: Interpolation,
+    decoding: Decoding,
+    steering: Steering,
+    params: Sequence[str],
+) -> Plan[list[list[InterpolationStep]]]:
+    """Many ways side by side, each as it would be gone alone; ``params`` is what each text is called in an error."""
+    settled = space.settled(steering, defaults.WALK)
+    latent_ops.taus(steps)
+    ends = yield from encoded([text for pair in pairs for text in pair], params)
+    ways = [latent_ops.interpolate(ends[row], ends[row + 1], steps, method) for row in range(0, len(ends), 2)]
+    denoised = partial(_denoised, space, ways, settled)
+    z = (yield from computed(denoised)) if settled.refine > 0.0 else denoised()
+    rows = yield from written(space, z, [decoding] * len(z), settled.candidates)
+    each = [InterpolationStep(row % steps / (steps - 1), own) for row, own in enumerate(rows)]
+    return [each[start : start + steps] for start in range(0, len(each), steps)]
+
+
+def _denoised(space: LatentSpace, ways: Sequence[Tensor], settled: Settled) -> Tensor:
+    return torch.cat([directions.denoised_walk(space, way, settled) for way in ways])
+
+
+def analogy(
+    space: LatentSpace,
+    a: str | Sequence[str],
+    b: str | Sequence[str],
+    c: str | Sequence[str],
+    *,
+    scale: float | None,
+    decodings: Sequence[Decoding],
+    steering: Steering,
+) -> Plan[list[DecodedText]]:
+    """Every ``c`` changed as the mean of ``a`` changes into that of ``b`` (paper Table 4).
+
+    One answer per decoding for each c, as it would be alone: z_D = z_C + scale * (mean z_B - mean z_A).
+    """
+    settled = space.settled(steering, defaults.ANALOGY)
+    factor = defaults.SCALE if scale is None else scale
+    check_scale("scale", factor)
+    groups = {"a": _listed(a), "b": _listed(b), "c": _listed(c)}
+    params = [name for own, given in zip("abc", (a, b, c), strict=True) for name in _params(own, given)]
+    mu = yield from encoded([text for texts in groups.values() for text in texts], params)
+    num_a, num_changed = len(groups["a"]), len(groups["a"]) + len(groups["b"])
+    z_a, z_b = mu[:num_a].mean(0), mu[num_a:num_changed].mean(0)
+    z = torch.stack([latent_ops.analogy(z_a, z_b, z_c, factor) for z_c in mu[num_changed:]])
+    z = yield from steered(space, z, settled)
+    each = z.repeat_interleave(len(decodings), dim=0)
+    return (yield from written(space, each, list(decodings) * len(z), settled.candidates))
+
+
+def traverse(
+    space: LatentSpace,
+    text: str,
+    direction: Direction,
+    *,
+    steps: int,
+    between: tuple[float, float] | None,
+    decoding: Decoding,
+    steering: Steering,
+) -> Plan[list[TraverseStep]]:
+    """``steps`` sentences along a direction through ``text``: z + at * direction, ``at`` evenly over ``between``."""
+    settled = space.settled(steering, defaults.TRAVERSE)
+    usual = defaults.DIMENSION_RANGE if isinstance(direction, Dimension) else defaults.DIFFERENCE_RANGE
+    at = directions.places(*(usual if between is None else between), steps)
+    mu, along = yield from _set_out(space, text, direction)
+    z = yield from steered(space, mu + at.to(mu).unsqueeze(1) * along, settled)
+    rows = yield from written(space, z, [decoding] * steps, settled.candidates)
+    return [TraverseStep(own, row) for own, row in zip(at.tolist(), rows, strict=True)]
+
+
+def _set_out(space: LatentSpace, text: str, direction: Direction) -> Plan[tuple[Tensor, Tensor]]:
+    """mu of the text and the direction, each (Z,)."""
+    match direction:
+        case Dimension(index):
+            along = directions.along_dimension(space, index)
+            mu = yield from encoded([text], ["text"])
+        case BetweenLabels(source, target):
+            along = directions.between_labels(space, source, target)
+            mu = yield from encoded([text], ["text"])
+        case BetweenTexts(source, target):
+            params = ["text", *_params("direction.from", source), *_params("direction.to", target)]
+            mu = yield from encoded([text, *source, *target], params)
+            along = mu[1 + len(source) :].mean(0) - mu[1 : 1 + len(source)].mean(0)
+    return mu[0], along
+
+
+def variations(
+    space: LatentSpace,
+    texts: Sequence[str],
+    *,
+    num: int,
+    distance: float | None,
+    decoding: Decoding,
+    steering: Steering,
+    params: Sequence[str],
+) -> Plan[list[list[DecodedText]]]:
+    """Up to ``num`` different sentences near each text, none equal to it; each text is answered as it would be alone.
+
+    Points are drawn around the text, further away from round to round until enough differ; where the decoder writes the
+    same again and again there are fewer.
+    """
+    width = defaults.DISTANCE if distance is None else distance
+    check_scale("distance", width)
+    if num < 1:
+        raise ConfigError("n", num, "must be at least 1")
+    if width <= 0.0:
+        raise ConfigError("distance", distance, "must be above 0")
+    settled = space.settled(steering, defaults.VARIATIONS)
+    mu = yield from encoded(texts, params)
+    found: list[dict[str, DecodedText]] = [{} for _ in texts]
+    for turn in range(_ROUNDS):
+        missing = [row for row, own in enumerate(found) if len(own) < num]
+        if not missing:
+            break
+        reach = width * _WIDENING**turn * space.posterior_variance.sqrt()
+        sizes = [_OVERDRAW * (num - len(found[row])) for row in missing]
+        seed = decoding.seed + turn * _SEED_STRIDE
+        near = [directions.around(mu[row], reach, size, seed) for row, size in zip(missing, sizes, strict=True)]
+        z = yield from steered(space, torch.cat(near), settled)
+        decodings = [own for size in sizes for own in decoding.for_rows(size)]
+        rows = iter(typical(space, z, (yield from decoded(z, decodings))))
+        for row, size in zip(missing, sizes, strict=True):
+            _keep_different(found[row], texts[row], [next(rows) for _ in range(size)], num)
+    return [list(own.values()) for own in found]
+
+
+def _keep_different(found: dict[str, DecodedText], text: str, rows: Sequence[DecodedText], num: int) -> None:
+    """Adds to ``found`` what reads differently from the text and from all that is there."""
+    for row in rows:
+        key = _as_read(row.text)
+        if key and key != _as_read(text) and key not in found and len(found) < num:
+            found[key] = row
+
+
+def _as_read(text: str) -> str:
+    """What makes two texts the same to a reader: neither case nor blanks differ."""
+    return "".join(text.split()).casefold()
+
+
+def _listed(texts: str | Sequence[str]) -> list[str]:
+    return [texts] if isinstance(texts, str) else list(texts)
+
+
+def _params(name: str, texts: str | Sequence[str]) -> list[str]:
+    """What each text is called in an error."""
+    return [name] if isinstance(texts, str) else [f"{name}[{number}]" for number in range(len(texts))]

@@ -1,0 +1,88 @@
+"""The steps that plans are made of.
+
+A plan is a generator: it yields a step, is sent what came of it, and returns the operation's result. Whether a step is
+computed at once (``text_model``) or waits its turn among other requests (``service.latent_service``) is not the plan's
+business, so that both give the same.
+"""
+
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from torch import Tensor
+
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.results import DecodedText
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Encode:
+    """mu of each text, (N, Z), float32.
+
+    Attributes:
+        texts: What a user wrote.
+        params: What each is called in an error.
+    """
+
+    texts: Sequence[str]
+    params: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodeWritten:
+    """mu, (N, Z), float32, of texts that the model wrote: none empty, cut where too long, and not remembered."""
+
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """A text for each z, (N, Z), one decoding a row."""
+
+    z: Tensor
+    decodings: Sequence[Decoding]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """Nats per token of each text by the bare backbone, (N,), float32; no text may be empty."""
+
+    texts: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Something that takes milliseconds, done where it keeps nobody waiting."""
+
+    run: Callable[[], Any]
+
+
+Step = Encode | EncodeWritten | Decode | Score | Compute
+Plan = Generator[Step, Any, Result]
+
+
+def encoded(texts: Sequence[str], params: Sequence[str]) -> Plan[Tensor]:
+    mu: Tensor = yield Encode(texts, params)
+    return mu
+
+
+def encoded_written(texts: Sequence[str]) -> Plan[Tensor]:
+    mu: Tensor = yield EncodeWritten(texts)
+    return mu
+
+
+def decoded(z: Tensor, decodings: Sequence[Decoding]) -> Plan[list[DecodedText]]:
+    rows: list[DecodedText] = yield Decode(z, decodings)
+    return rows
+
+
+def scored(texts: Sequence[str]) -> Plan[Tensor]:
+    nats: Tensor = yield Score(texts)
+    return nats
+
+
+def computed(run: Callable[[], Result]) -> Plan[Result]:
+    result: Result = yield Compute(run)
+    return result

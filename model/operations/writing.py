@@ -1,0 +1,87 @@
+"""Plans from z to texts: given or drawn latents, and the best of several candidates for each."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from adavae.model.decoding.candidates import best_candidates, candidate_costs, candidate_latents
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.latent import defaults
+from adavae.model.latent.space import LatentSpace
+from adavae.model.latent.steering import Draw, Settled, Steering
+from adavae.model.operations.steps import Plan, computed, decoded, encoded_written, scored
+from adavae.model.results import DecodedText
+
+
+def latents(space: LatentSpace, z: Tensor, steering: Steering) -> Plan[Tensor]:
+    """Latents that were given, (N, Z), as they are to be decoded."""
+    return (yield from steered(space, z, space.settled(steering, defaults.DECODE)))
+
+
+def drawn(space: LatentSpace, num: int, seed: int, draw: Draw, steering: Steering) -> Plan[Tensor]:
+    """New latents, (num, Z)."""
+    settled = space.settled(steering, defaults.DRAW)
+    guidance = defaults.GUIDANCE if draw.guidance is None else draw.guidance
+    z = yield from computed(
+        partial(space.draw, num, seed, label=draw.label, truncation=settled.truncation, guidance=guidance)
+    )
+    return (yield from steered(space, z, replace(settled, truncation=1.0)))
+
+
+def steered(space: LatentSpace, z: Tensor, settled: Settled) -> Plan[Tensor]:
+    """z, (N, Z), where ``settled`` leads it."""
+    if settled.refine == 0.0 and settled.truncation == 1.0:
+        return z
+    return (yield from computed(partial(space.steered, z, settled)))
+
+
+def decode(space: LatentSpace, z: Tensor, decodings: Sequence[Decoding], steering: Steering) -> Plan[list[DecodedText]]:
+    """A text for each z that was given, (N, Z)."""
+    steered_z = yield from latents(space, z, steering)
+    return (yield from written(space, steered_z, decodings, steering.or_else(defaults.DECODE).candidates))
+
+
+def sample(space: LatentSpace, num: int, decoding: Decoding, draw: Draw, steering: Steering) -> Plan[list[DecodedText]]:
+    """``num`` new texts; z and the i-th text's draws come from the decoding's seed, plus i."""
+    z = yield from drawn(space, num, decoding.seed, draw, steering)
+    return (yield from written(space, z, decoding.for_rows(num), steering.or_else(defaults.DRAW).candidates))
+
+
+def written(
+    space: LatentSpace, z: Tensor, decodings: Sequence[Decoding], num_candidates: int
+) -> Plan[list[DecodedText]]:
+    """The best of ``num_candidates`` texts for each z, (N, Z), with how typical that z is."""
+    if num_candidates == 1:
+        rows = yield from decoded(z, decodings)
+    else:
+        rows = yield from _best_written(space, z, decodings, num_candidates)
+    return typical(space, z, rows)
+
+
+def typical(space: LatentSpace, z: Tensor, rows: Sequence[DecodedText]) -> list[DecodedText]:
+    """The same texts, with the z that was wished, (N, Z), and how typical it is."""
+    wished = z.float().cpu().numpy()
+    typicality = space.typicality(z)
+    return [replace(row, z=own, typicality=each) for row, own, each in zip(rows, wished, typicality, strict=True)]
+
+
+def _best_written(space: LatentSpace, z: Tensor, decodings: Sequence[Decoding], num: int) -> Plan[list[DecodedText]]:
+    seeds = [decoding.seed for decoding in decodings]
+    around_z = candidate_latents(z, num, space.posterior_variance, seeds)  # (N * num, Z)
+    each = [own for decoding in decodings for own in [decoding] * num]
+    rows = yield from decoded(around_z, each)
+    texts = sorted({row.text for row in rows if row.text})
+    costs = torch.full((len(rows),), torch.inf)
+    if texts:
+        mu = yield from encoded_written(texts)
+        nats = yield from scored(texts)
+        places = {text: place for place, text in enumerate(texts)}
+        numbers = [number for number, row in enumerate(rows) if row.text]
+        found = torch.tensor([places[rows[number].text] for number in numbers])
+        wished = z.repeat_interleave(num, dim=0)[numbers]
+        costs[numbers] = candidate_costs(wished, mu[found], space.posterior_variance, nats[found])
+    best = best_candidates(costs.view(len(z), num))
+    return [rows[row * num + place] for row, place in enumerate(best)]

@@ -1,0 +1,217 @@
+"""A backbone's checkpoint as files: where it stands, its config.json, its safetensors and the digest over them.
+
+Read without torch and without holding the weights. Making a ``Backbone`` of them is for ``pretrained``.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import Any
+
+from adavae.model.config import BackboneConfig
+from adavae.model.errors import BackboneNotFound, ConfigError, WeightsCorrupted
+
+CONFIG, WEIGHTS, SHARDS = "config.json", "model.safetensors", "model.safetensors.index.json"
+OUTPUT_EMBEDDING = "lm_head.weight"
+_PREFIX = "transformer."
+_BUFFERS = (".attn.bias", ".attn.masked_bias")  # causal masks that old checkpoints carry
+_HUB_FILES = [CONFIG, WEIGHTS, SHARDS, "model-*.safetensors", "tokenizer.json", "vocab.json", "merges.txt"]
+_DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "U8": "uint8", "BOOL": "bool"}
+_CHUNK_BYTES = 1024**2
+_LONGEST_HEADER = 100 * 1024**2
+_LENGTH_BYTES = 8  # of a header's length, little-endian, in front of the header
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointDigests:
+    """Two names for the content of a checkpoint.
+
+    Attributes:
+        digest: Over the sizes and every weight, by transformers' own names (``transformer.wte.weight``) in their order;
+            the same however the checkpoint was saved: with or without that prefix, with masks, in shards, with a tied
+            output embedding stored or not.
+        former_digest: The same over whatever the file holds under the names that it has. Adapter sets of before carry
+            it where their backbone was saved otherwise; they go on fitting the very files they were trained over.
+    """
+
+    digest: str
+    former_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTensor:
+    """Where a tensor lies.
+
+    Attributes:
+        name: As it is stored.
+        dtype: As safetensors spells it: ``F16``.
+        start: Offset in the file of its first byte.
+        end: Offset of the byte behind its last.
+    """
+
+    path: Path
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+    end: int
+
+
+def checkpoint_directory(source: str | Path) -> Path:
+    """The directory that ``source`` names; a hub id is fetched.
+
+    Raises:
+        BackboneNotFound: No such directory, and nothing of that name could be fetched.
+    """
+    path = Path(source)
+    if path.is_dir():
+        return path
+    text = str(source)
+    if path.is_absolute() or text.startswith(".") or text.count("/") > 1:
+        raise BackboneNotFound(f"there is no directory {text}: name one with {CONFIG} and {WEIGHTS}, or a hub id")
+    return _fetch(text)
+
+
+def read_config(directory: Path) -> BackboneConfig:
+    """The sizes of the checkpoint in ``directory``.
+
+    Raises:
+        BackboneNotFound: It has no config.json.
+        ConfigError: It is not of the GPT-2 family.
+        WeightsCorrupted: config.json is damaged.
+    """
+    path = directory / CONFIG
+    if not path.is_file():
+        raise BackboneNotFound(
+            f"{directory} has no {CONFIG}, it is no checkpoint in the Hugging Face layout: name another directory"
+        )
+    content = _json(path)
+    if not isinstance(content, dict):
+        raise ConfigError(CONFIG, type(content).__name__, "must be a JSON object")
+    return BackboneConfig.from_hugging_face(content)
+
+
+def weight_files(directory: Path) -> tuple[Path, ...]:
+    """The safetensors files of a checkpoint: one, or its shards in the order of their names.
+
+    Raises:
+        BackboneNotFound: There are none.
+        WeightsCorrupted: The index of the shards is damaged, or names a file that is not there.
+    """
+    if (directory / WEIGHTS).is_file():
+        return (directory / WEIGHTS,)
+    index = directory / SHARDS
+    if not index.is_file():
+        has_pickle = (directory / "pytorch_model.bin").is_file()
+        remedy = (
+            "convert pytorch_model.bin to safetensors first"
+            if has_pickle
+            else "put a checkpoint in the Hugging Face layout there, or convert it to one safetensors file"
+        )
+        raise BackboneNotFound(f"{directory} has no {WEIGHTS}: {remedy}")
+    try:
+        names = sorted(set(_json(index)["weight_map"].values()))
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise WeightsCorrupted(f"{index} is damaged ({type(exc).__name__}): fetch the checkpoint again") from exc
+    if not names:
+        raise WeightsCorrupted(f"{index} names no file: fetch the checkpoint again")
+    for name in names:
+        if not isinstance(name, str) or Path(name).name != name or not (directory / name).is_file():
+            raise WeightsCorrupted(f"{index} names {name!r}, which is no file of {directory}: fetch it")
+    return tuple(directory / name for name in names)
+
+
+def checkpoint_digests(config: BackboneConfig, files: Iterable[Path]) -> CheckpointDigests:
+    """Reads every weight once; twice where the checkpoint was saved in another layout than ours.
+
+    Raises:
+        WeightsCorrupted: A file is not what its header says.
+    """
+    stored = [tensor for path in files for tensor in _stored_tensors(path)]
+    by_stored_name = sorted(((tensor.name, tensor) for tensor in stored), key=itemgetter(0))
+    weights = [(canonical_name(name), tensor) for name, tensor in by_stored_name if not is_buffer(name)]
+    if config.tie_word_embeddings:
+        weights = [(name, tensor) for name, tensor in weights if name != OUTPUT_EMBEDDING]
+    weights.sort(key=itemgetter(0))
+    digest = _digest(config, weights)
+    return CheckpointDigests(digest, digest if weights == by_stored_name else _digest(config, by_stored_name))
+
+
+def is_buffer(stored_name: str) -> bool:
+    """Whether it is no weight but a causal mask."""
+    return stored_name.endswith(_BUFFERS)
+
+
+def canonical_name(stored_name: str) -> str:
+    """The name that transformers' ``GPT2LMHeadModel`` gives a tensor: some save without its prefix."""
+    if stored_name == OUTPUT_EMBEDDING or stored_name.startswith(_PREFIX):
+        return stored_name
+    return _PREFIX + stored_name
+
+
+def _fetch(hub_id: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as exc:
+        raise BackboneNotFound(
+            f"{hub_id} is no directory here and could not be fetched from the hub ({type(exc).__name__}): check the "
+            "name and the network, or name a directory"
+        ) from exc
+
+
+def _json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as exc:
+        raise WeightsCorrupted(f"{path} is not JSON ({exc}): fetch the checkpoint again") from exc
+
+
+def _stored_tensors(path: Path) -> list[StoredTensor]:
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
+            if length > _LONGEST_HEADER:
+                raise ValueError(f"its header should have {length:,} bytes")
+            header = json.loads(file.read(length))
+        data = _LENGTH_BYTES + length
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        return [_stored_tensor(path, name, entry, data) for name, entry in entries.items()]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        raise WeightsCorrupted(f"{path} is damaged ({exc}): fetch the checkpoint again") from exc
+
+
+def _stored_tensor(path: Path, name: str, entry: Mapping[str, Any], data: int) -> StoredTensor:
+    start, end = entry["data_offsets"]
+    if not 0 <= start <= end:
+        raise ValueError(f"{name} lies from {start} to {end}")
+    return StoredTensor(path, name, entry["dtype"], tuple(entry["shape"]), data + start, data + end)
+
+
+def _digest(config: BackboneConfig, tensors: Iterable[tuple[str, StoredTensor]]) -> str:
+    digest = hashlib.sha256(json.dumps(config.to_hugging_face(), sort_keys=True).encode())
+    for name, tensor in tensors:
+        dtype = _DTYPES.get(tensor.dtype, tensor.dtype)
+        digest.update(f"{name}|torch.{dtype}|{tensor.shape}|".encode())
+        for chunk in _chunks(tensor):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _chunks(tensor: StoredTensor) -> Iterator[bytes]:
+    with tensor.path.open("rb") as file:
+        file.seek(tensor.start)
+        remaining = tensor.end - tensor.start
+        while remaining:
+            chunk = file.read(min(_CHUNK_BYTES, remaining))
+            if not chunk:
+                raise WeightsCorrupted(
+                    f"{tensor.path} is damaged (it ends within {tensor.name}): fetch the checkpoint again"
+                )
+            remaining -= len(chunk)
+            yield chunk

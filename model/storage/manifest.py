@@ -1,0 +1,233 @@
+"""What an adapter set says of itself, and which files it consists of; read and verified without torch.
+
+    <root>/<name>/<version>/{manifest.json, adapter.safetensors, README.md, prior.safetensors}
+
+The version is a hash of the content, so that no file can change without the set ceasing to be that version. The tensors
+are for ``adapter_set``, finding sets by name for ``installed``.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from adavae.model.config import AdapterConfig
+from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
+from adavae.model.latent.fitted_prior import FittedPrior
+from adavae.model.storage.adapter_name import check_name
+
+FORMAT_VERSION = 1
+MANIFEST, TENSORS, CARD, PRIOR = "manifest.json", "adapter.safetensors", "README.md", "prior.safetensors"
+MAX_TENSOR_BYTES = 2 * 1024**3
+MAX_TEXT_BYTES = 4 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class SetFile:
+    """A file of an adapter set beside its manifest.
+
+    Attributes:
+        shapes: The manifest's field with the shapes of its tensors; None for a text.
+        is_optional: Whether there are sets without it: their manifest has no such field.
+    """
+
+    name: str
+    max_bytes: int
+    shapes: str | None = None
+    is_optional: bool = False
+
+
+SET_FILES = (
+    SetFile(TENSORS, MAX_TENSOR_BYTES, shapes="shapes"),
+    SetFile(CARD, MAX_TEXT_BYTES),
+    SetFile(PRIOR, MAX_TENSOR_BYTES, shapes="prior_shapes", is_optional=True),
+)
+_OPTIONAL = ("fitted_prior", *(file.shapes for file in SET_FILES if file.shapes and file.is_optional))
+_KINDS = {
+    **dict.fromkeys(("name", "version", "backbone_digest", "tokenizer_digest", "created_at"), str),
+    **dict.fromkeys(("config", "files", "shapes", "metrics", "training"), dict),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FileEntry:
+    """What a file of the set must be."""
+
+    sha256: str
+    num_bytes: int
+
+    @classmethod
+    def of(cls, content: bytes | bytearray) -> Self:
+        return cls(hashlib.sha256(content).hexdigest(), len(content))
+
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What an adapter set says of itself.
+
+    Attributes:
+        version: First 12 hexadecimal digits of the sha256 over everything else in the manifest.
+        backbone_digest: Of the backbone it was trained over.
+        files: Every other file of the set.
+        shapes: Of every tensor of the adapters.
+        metrics: Measured figures.
+        training: Preset, settings, data and command that made it.
+        created_at: ISO 8601, UTC.
+        fitted_prior: What texts are drawn from; None, as in sets of before it was fitted, for N(0, I).
+        prior_shapes: Of every tensor of the set's own prior; None for a set without one.
+    """
+
+    name: str
+    version: str
+    config: AdapterConfig
+    backbone_digest: str
+    tokenizer_digest: str
+    files: dict[str, FileEntry]
+    shapes: Shapes
+    metrics: dict[str, Any]
+    training: dict[str, Any]
+    created_at: str
+    format_version: int = FORMAT_VERSION
+    fitted_prior: FittedPrior | None = None
+    prior_shapes: Shapes | None = None
+
+    @property
+    def reference(self) -> str:
+        return f"{self.name}@{self.version}"
+
+    @property
+    def prior(self) -> FittedPrior:
+        """The Gaussian that new texts are drawn from."""
+        return self.fitted_prior or FittedPrior.standard(self.config.latent_size)
+
+    @property
+    def shapes_of_files(self) -> dict[str, Shapes]:
+        """Of every tensor of each tensor file that the set has."""
+        found = {file.name: getattr(self, file.shapes) for file in SET_FILES if file.shapes is not None}
+        return {name: shapes for name, shapes in found.items() if shapes is not None}
+
+    def to_dict(self) -> dict[str, Any]:
+        values = {**asdict(self), "config": self.config.to_dict()}
+        # Versions are hashes over this: a field that a set does not have is not written.
+        return {name: value for name, value in values.items() if value is not None or name not in _OPTIONAL}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """The inverse of ``to_dict``.
+
+        Raises:
+            AdapterSetMismatch: A format that this version does not read.
+            ConfigError: A field that is missing or wrong.
+        """
+        if values.get("format_version") != FORMAT_VERSION:
+            raise AdapterSetMismatch(
+                f"the adapter set has format {values.get('format_version')!r}, this version reads {FORMAT_VERSION}: "
+                "update adavae, or train the set again"
+            )
+        try:
+            _check_kinds(values)
+            config = AdapterConfig.from_dict(values["config"])
+            prior, prior_shapes = values.get("fitted_prior"), values.get("prior_shapes")
+            return cls(
+                **{
+                    **values,
+                    "config": config,
+                    "fitted_prior": None if prior is None else FittedPrior.from_dict(prior, config.latent_size),
+                    "files": {name: FileEntry(**entry) for name, entry in values["files"].items()},
+                    "shapes": _shapes(values["shapes"]),
+                    "prior_shapes": None if prior_shapes is None else _shapes(prior_shapes),
+                }
+            )
+        except (KeyError, TypeError, AttributeError) as exc:
+            raise ConfigError("manifest", str(exc), "must have every field of an adapter set's manifest") from exc
+
+    def to_bytes(self) -> bytes:
+        """As it stands in its file."""
+        return _spelt(self.to_dict())
+
+    def content_version(self) -> str:
+        """What ``version`` must be."""
+        values = {name: value for name, value in self.to_dict().items() if name != "version"}
+        canonical = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return hashlib.sha256(canonical.encode()).hexdigest()[:12]
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Reads and verifies the manifest of the set at ``path``.
+
+    Raises:
+        AdapterSetNotFound: No set stands there.
+        AdapterSetMismatch: A format that this version does not read.
+        WeightsCorrupted: The manifest is not what the version says, or names other files than a set has.
+    """
+    if not (path / MANIFEST).is_file():
+        raise AdapterSetNotFound(f"{path} is no adapter set: it has no {MANIFEST}")
+    content = read_bounded(path / MANIFEST, MAX_TEXT_BYTES)
+    try:
+        values = json.loads(content)
+        manifest = Manifest.from_dict(values)
+        is_as_written = _spelt(values) == content and manifest.content_version() == manifest.version
+    except (ValueError, AttributeError, RecursionError, ConfigError) as exc:
+        raise WeightsCorrupted(f"{path / MANIFEST} is damaged ({exc}): install the set again") from exc
+    texts = {file.name for file in SET_FILES if file.shapes is None}
+    if not is_as_written or set(manifest.files) != texts | manifest.shapes_of_files.keys():
+        raise WeightsCorrupted(
+            f"{path / MANIFEST} was changed, it is not that of version {manifest.version}: install the set again"
+        )
+    return manifest
+
+
+def check_fits(manifest: Manifest, backbone_digests: Sequence[str], tokenizer_digest: str) -> None:
+    """Raises AdapterSetMismatch where the set was trained over another backbone or tokenizer.
+
+    Args:
+        manifest: Of the set.
+        backbone_digests: What the backbone may be called, as ``PretrainedBackbone.digests`` says.
+        tokenizer_digest: Of the backbone's tokenizer.
+    """
+    for what, trained_over, accepted in (
+        ("backbone", manifest.backbone_digest, backbone_digests),
+        ("tokenizer", manifest.tokenizer_digest, (tokenizer_digest,)),
+    ):
+        if trained_over not in accepted:
+            raise AdapterSetMismatch(
+                f"{manifest.reference} was trained over another {what} ({trained_over[:12]}, here is "
+                f"{accepted[0][:12]}): choose that {what}, or train the set again over this one"
+            )
+
+
+def read_bounded(path: Path, limit: int) -> bytearray:
+    """The content of a set's file of at most ``limit`` bytes; raises WeightsCorrupted where it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            content = bytearray(min(limit + 1, os.fstat(file.fileno()).st_size))
+            num_read = file.readinto(content)
+    except OSError as exc:
+        raise WeightsCorrupted(f"{path} cannot be read ({exc}): install the set again") from exc
+    if len(content) > limit:
+        raise WeightsCorrupted(f"{path} has more than {limit:,} bytes: this is no file of an adapter set")
+    del content[num_read:]
+    return content
+
+
+def _check_kinds(values: Mapping[str, Any]) -> None:
+    """Raises ConfigError for a field of the wrong kind, KeyError for a missing one."""
+    for field, kind in _KINDS.items():
+        if not isinstance(values[field], kind):
+            raise ConfigError(field, values[field], f"must be a {kind.__name__}")
+    check_name(values["name"])
+
+
+def _shapes(values: Mapping[str, Any]) -> Shapes:
+    return {name: tuple(shape) for name, shape in values.items()}
+
+
+def _spelt(values: Mapping[str, Any]) -> bytes:
+    """A manifest in its one spelling: JSON allows others, in which a changed byte would not be noticed."""
+    return (json.dumps(values, indent=2, sort_keys=True) + "\n").encode()

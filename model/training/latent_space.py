@@ -1,0 +1,290 @@
+"""What a latent space writes, measured: walks, draws, analogies, what z holds, and the form of a text.
+
+Chooses texts, makes the judges, runs the measures one after the other, and puts their figures into one JSON object.
+What a figure means is defined where it is measured.
+"""
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from itertools import accumulate
+from typing import Any
+
+from adavae.model.errors import DatasetError
+from adavae.model.parts.posterior import Posterior
+from adavae.model.training.analogies import Direction, directions_of, draw_analogies, measure_direction, summary
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.draws import measure_draws
+from adavae.model.training.fluency import JUDGE_ORDER, FluencyJudge
+from adavae.model.training.latent_figures import COPIES, FORMS, measure_probe, measure_retrieval, measure_units
+from adavae.model.training.operations import Operations
+from adavae.model.training.progress import OnDone, OnStage, tell_nobody
+from adavae.model.training.transfer import AttributeJudge
+from adavae.model.training.walks import STEPS, measure_walks
+
+Figures = dict[str, Any]
+_MAX_CHARACTERS = 20_000_000  # of texts that the judges learn from
+_GIVE_TEXTS = "give those beside the texts to measure on (--judge-data)"
+
+
+class Group(StrEnum):
+    """What can be measured by itself."""
+
+    WALKS = "walks"
+    DRAWS = "draws"
+    ANALOGIES = "analogies"
+    LATENTS = "latents"
+    FORMS = "forms"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentSpaceConfig:
+    """What to measure, on how many cases.
+
+    Attributes:
+        groups: What is measured; None for all that the data allow.
+        num_walks: Pairs of texts to walk between.
+        steps: Sentences on a walk, ends included.
+        num_draws: Texts drawn.
+        num_pairs: Pairs (a, b) of analogies for each direction.
+        num_sentences: Sentences c that every pair is applied to.
+        pair_certainty: How sure the judge must be of the labels of a and b; 0 takes tepid texts too.
+        num_texts: Texts that a changed copy is looked for among, and that units and probe are measured on.
+        num_samples: Draws to show; of walks and of each direction a tenth.
+        seed: Of every random draw.
+    """
+
+    groups: tuple[Group, ...] | None = None
+    num_walks: int = 100
+    steps: int = STEPS
+    num_draws: int = 2000
+    num_pairs: int = 20
+    num_sentences: int = 50
+    pair_certainty: float = 0.0
+    num_texts: int = 2000
+    num_samples: int = 50
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Judges:
+    """Who has learned from training texts what fluent is, and what the labels are; None where nobody could."""
+
+    fluency: FluencyJudge | None
+    attribute: AttributeJudge | None
+
+    @classmethod
+    def of(cls, learned: Dataset, held_out: Dataset) -> "Judges":
+        """Learns from ``learned``, which has nothing of ``held_out``."""
+        learned = _bounded(learned)
+        fluency = FluencyJudge.fit(learned.texts, held_out.texts)
+        has_labels = len(learned.label_names) > 1 and len(held_out.label_names) > 1
+        return cls(fluency, AttributeJudge.fit(learned.texts, learned.labels or ()) if has_labels else None)
+
+
+def measure_latent_space(
+    operations: Operations,
+    held_out: Dataset,
+    learned: Dataset | None,
+    config: LatentSpaceConfig,
+    on_stage: OnStage = tell_nobody,
+    *,
+    judges: Judges | None = None,
+) -> Figures:
+    """Every group that was asked for.
+
+    Args:
+        operations: What is measured.
+        held_out: Real texts that neither the set nor a judge has learned from.
+        learned: The set's training texts, which judges learn from; without them nobody judges, so that walks are
+            measured without fluency, draws and analogies not at all.
+        config: What to measure.
+        on_stage: Told the stage, and how many cases of how many are done.
+        judges: Made before, where many variants are measured on the same data; made here if left out.
+
+    Returns:
+        Figures by group, ``judges``, ``samples`` of what was written, and under ``left_out`` why a group is missing.
+
+    Raises:
+        DatasetError: A group that was asked for by name cannot be measured on these data.
+    """
+    if judges is None:
+        judges = Judges(None, None)
+        if learned is not None and _JUDGED.intersection(config.groups or Group):
+            on_stage("judges", 0, 1)
+            judges = Judges.of(learned, held_out)
+            on_stage("judges", 1, 1)
+    run = _Run(operations, held_out, learned, judges, config, on_stage)
+    figures: Figures = {}
+    samples: Figures = {}
+    left_out: dict[str, str] = {}
+    for group in config.groups or tuple(Group):
+        try:
+            own = _MEASURES[group](run)
+        except DatasetError as exc:
+            if config.groups is not None:
+                raise
+            left_out[group.value] = str(exc)
+            continue
+        if "samples" in own:
+            samples[group.value] = own.pop("samples")
+        figures[group.value] = own
+    told = {"judges": _told(judges, learned, held_out), **figures, "samples": samples, "left_out": left_out}
+    return {"seed": config.seed, **{name: value for name, value in told.items() if value}}
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What every group needs."""
+
+    operations: Operations
+    held_out: Dataset
+    learned: Dataset | None
+    judges: Judges
+    config: LatentSpaceConfig
+    on_stage: OnStage
+
+    def stage(self, name: str) -> OnDone:
+        return lambda done, total: self.on_stage(name, done, total)
+
+    def texts(self) -> tuple[Sequence[str], Sequence[str] | None]:
+        """The first different held-out texts and their labels.
+
+        Raises:
+            DatasetError: There are not even two.
+        """
+        rows = list({text: row for row, text in reversed(list(enumerate(self.held_out.texts)))}.values())
+        rows = sorted(rows)[: self.config.num_texts]
+        if len(rows) < 2:
+            raise DatasetError(f"{self.held_out.source}: all texts are copies of one: give at least two different ones")
+        labels = self.held_out.labels
+        return [self.held_out.texts[row] for row in rows], None if labels is None else [labels[row] for row in rows]
+
+
+def _walks(run: _Run) -> Figures:
+    walks = measure_walks(
+        run.operations,
+        run.held_out.texts,
+        run.judges.fluency,
+        num_walks=run.config.num_walks,
+        steps=run.config.steps,
+        seed=run.config.seed,
+        num_examples=-(-run.config.num_samples // 10),
+        on_done=run.stage("walks"),
+    )
+    return _with_samples(asdict(walks))
+
+
+def _draws(run: _Run) -> Figures:
+    if run.learned is None or run.judges.fluency is None:
+        raise DatasetError(f"draws need a judge who has read the training texts: {_GIVE_TEXTS}")
+    draws = measure_draws(
+        run.operations,
+        run.learned.texts,
+        run.held_out.texts,
+        run.judges.fluency,
+        num_draws=run.config.num_draws,
+        seed=run.config.seed,
+        num_examples=run.config.num_samples,
+        on_done=run.stage("draws"),
+    )
+    return _with_samples(asdict(draws))
+
+
+def _analogies(run: _Run) -> Figures:
+    if run.judges.attribute is None or run.judges.fluency is None:
+        raise DatasetError(f"analogies need a judge who has read training texts of the same labels: {_GIVE_TEXTS}")
+    directions: list[Direction] = []
+    for source, target in directions_of(run.held_out.labels or ()):
+        pairs, sentences = draw_analogies(
+            run.held_out,
+            run.judges.attribute,
+            source,
+            target,
+            num_pairs=run.config.num_pairs,
+            num_sentences=run.config.num_sentences,
+            certainty=run.config.pair_certainty,
+            seed=run.config.seed,
+        )
+        direction = measure_direction(
+            run.operations,
+            pairs,
+            sentences,
+            run.judges.attribute,
+            run.judges.fluency,
+            source=source,
+            target=target,
+            on_done=run.stage(f"{source} -> {target}"),
+            num_examples=-(-run.config.num_samples // 10),
+        )
+        directions.append(direction)
+    return {
+        **summary([outcome for direction in directions for outcome in direction.outcomes]),
+        **{direction.name: direction.figures() for direction in directions},
+        "samples": {direction.name: list(map(list, direction.examples)) for direction in directions},
+    }
+
+
+def _latents(run: _Run) -> Figures:
+    texts, labels = run.texts()
+    run.on_stage("latents", 0, len(texts))
+    encoded = run.operations.encode(texts)
+    retrieval = {name: measure_retrieval(run.operations, texts, encoded.mu, change) for name, change in COPIES.items()}
+    probe = None if labels is None else measure_probe(encoded.mu, labels, seed=run.config.seed)
+    run.on_stage("latents", len(texts), len(texts))
+    return {
+        "units": asdict(measure_units(Posterior(encoded.mu, encoded.logvar))),
+        **({} if probe is None else {"probe": asdict(probe)}),
+        **{name: asdict(own) for name, own in retrieval.items() if own is not None},
+    }
+
+
+def _forms(run: _Run) -> Figures:
+    texts, _ = run.texts()
+    run.on_stage("forms", 0, len(texts))
+    mu = run.operations.encode(texts).mu
+    forms = {name: measure_retrieval(run.operations, texts, mu, change) for name, change in FORMS.items()}
+    run.on_stage("forms", len(texts), len(texts))
+    return {name: asdict(own) for name, own in forms.items() if own is not None}
+
+
+_JUDGED = frozenset({Group.WALKS, Group.DRAWS, Group.ANALOGIES})
+_MEASURES: dict[Group, Callable[[_Run], Figures]] = {
+    Group.WALKS: _walks,
+    Group.DRAWS: _draws,
+    Group.ANALOGIES: _analogies,
+    Group.LATENTS: _latents,
+    Group.FORMS: _forms,
+}
+
+
+def _bounded(learned: Dataset) -> Dataset:
+    """As much of it, drawn at random, as a judge learns from in seconds."""
+    rows = list(range(len(learned.texts)))
+    random.Random(0).shuffle(rows)
+    ends = accumulate(len(learned.texts[row]) for row in rows)
+    chosen = sorted(row for row, end in zip(rows, ends, strict=True) if end <= _MAX_CHARACTERS)
+    return learned if len(chosen) == len(rows) else learned.rows(chosen or rows[:1], learned.source)
+
+
+def _with_samples(figures: Figures) -> Figures:
+    """A report as JSON, its examples apart; what was not measured is not there."""
+    samples = [list(each) if isinstance(each, tuple) else each for each in figures.pop("examples")]
+    return {**{name: value for name, value in figures.items() if value is not None}, "samples": samples}
+
+
+def _told(judges: Judges, learned: Dataset | None, held_out: Dataset) -> Figures:
+    """Who judged, and how far they are to be trusted."""
+    told: Figures = {}
+    if judges.fluency is not None and learned is not None:
+        told["fluency"] = {
+            "order": JUDGE_ORDER,
+            "data": learned.source,
+            "texts": len(learned.texts),
+            "words": len(judges.fluency.language_model.vocabulary),
+            **asdict(judges.fluency.measure(held_out.texts)),
+        }
+    if judges.attribute is not None:
+        told["attribute_accuracy"] = judges.attribute.accuracy_on(held_out.texts, held_out.labels or ())
+    return told

@@ -1,0 +1,78 @@
+"""What a latent space is asked to do, many requests at once: the seam between the measures and what they measure.
+
+Measures know these five operations alone, so that they measure what a user gets who sets nothing (``AsServed``), and
+whatever else implements them: other priors, other ways to walk, other sets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from torch import Tensor
+
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.latent.steering import USUAL
+from adavae.model.operations import moves
+from adavae.model.text_model import Encoded, TextModel
+
+_LONGEST = 48  # tokens; the default of every request
+
+
+class Operations(Protocol):
+    """Text to latent and back, one answer a row; a row never depends on its neighbours."""
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        """Posteriors, mu and logvar (N, Z)."""
+        ...
+
+    def decode(self, z: Tensor) -> list[str]:
+        """One text per row of ``z``, (N, Z)."""
+        ...
+
+    def interpolate(self, pairs: Sequence[tuple[str, str]], steps: int) -> list[list[str]]:
+        """For every pair ``steps`` texts from the first to the second, both ends decoded too."""
+        ...
+
+    def analogy(self, a: str, b: str, c: Sequence[str]) -> list[str]:
+        """Every ``c`` changed as ``a`` changes into ``b``."""
+        ...
+
+    def draw(self, num: int, seed: int) -> list[str]:
+        """New texts."""
+        ...
+
+
+class AsServed:
+    """One adapter set's operations at the defaults of every request: greedy, whole steps, the set's own prior."""
+
+    def __init__(self, text_model: TextModel, name: str) -> None:
+        self._text_model, self._name, self._space = text_model, name, text_model.space_of(name)
+        self._decoding = Decoding(max_tokens=min(_LONGEST, text_model.max_text_tokens))
+
+    def encode(self, texts: Sequence[str]) -> Encoded:
+        return self._text_model.encode(texts, self._name, truncate=True)
+
+    def decode(self, z: Tensor) -> list[str]:
+        return [row.text for row in self._text_model.decode(z, self._name, self._decoding)]
+
+    def interpolate(self, pairs: Sequence[tuple[str, str]], steps: int) -> list[list[str]]:
+        params = [f"text {number}" for number in range(2 * len(pairs))]
+        plan = moves.walks(
+            self._space,
+            pairs,
+            steps=steps,
+            method=Interpolation.LINEAR,
+            decoding=self._decoding,
+            steering=USUAL,
+            params=params,
+        )
+        ways = self._text_model.carry_out(plan, self._name, truncate=True)
+        return [[step.decoded.text for step in way] for way in ways]
+
+    def analogy(self, a: str, b: str, c: Sequence[str]) -> list[str]:
+        plan = moves.analogy(self._space, a, b, c, scale=None, decodings=[self._decoding], steering=USUAL)
+        return [row.text for row in self._text_model.carry_out(plan, self._name, truncate=True)]
+
+    def draw(self, num: int, seed: int) -> list[str]:
+        return [row.text for row in self._text_model.sample(num, self._name, replace(self._decoding, seed=seed))]

@@ -1,0 +1,77 @@
+"""Fits an adapter set's prior to the encodings of its training texts: moments, labels' means, and the flow."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from adavae.model.latent.flow import FlowConfig, VelocityNetwork
+from adavae.model.latent.prior import LatentPrior, mahalanobis_quantiles
+from adavae.model.training.flow_fitting import fit_flow
+
+
+def fit_prior(
+    mu: Tensor,
+    logvar: Tensor,
+    label_ids: Sequence[int] | None,
+    num_labels: int,
+    *,
+    flow_steps: int,
+    seed: int = 0,
+    on_step: Callable[[int, int, float], None] | None = None,
+) -> LatentPrior:
+    """The prior of one adapter set.
+
+    Args:
+        mu: Means of the texts' posteriors, (N, Z), float32, N of at least 1.
+        logvar: (N, Z).
+        label_ids: One a text, or None.
+        num_labels: Labels of the set; 0 without.
+        flow_steps: Updates of the flow; 0 fits the Gaussian alone.
+        seed: Of the flow's initialisation and draws.
+        on_step: Told of the flow's progress.
+    """
+    labels = None if label_ids is None or num_labels == 0 else torch.tensor(list(label_ids))
+    gaussian = _gaussian(mu.float(), logvar.float(), labels, num_labels)
+    if flow_steps == 0:
+        return gaussian
+    network = fit_flow(
+        FlowConfig(latent_size=mu.shape[1], num_labels=num_labels),
+        (mu.float() - gaussian.mean) / gaussian.std,
+        (0.5 * logvar.float()).exp() / gaussian.std,
+        labels,
+        steps=flow_steps,
+        seed=seed,
+        on_step=on_step,
+    )
+    return with_network(gaussian, network.requires_grad_(False))
+
+
+def with_network(prior: LatentPrior, network: VelocityNetwork) -> LatentPrior:
+    """The same prior with another flow."""
+    tensors = {name: tensor for name, tensor in prior.to_tensors().items() if not name.startswith("flow.")}
+    tensors |= {f"flow.{name}": tensor for name, tensor in network.state_dict().items()}
+    return LatentPrior.from_tensors(tensors, prior.latent_size, len(prior.label_means))
+
+
+def _gaussian(mu: Tensor, logvar: Tensor, labels: Tensor | None, num_labels: int) -> LatentPrior:
+    mean = mu.mean(0)
+    counts = torch.zeros(num_labels)
+    label_means = mean.repeat(num_labels, 1)
+    centred = mu - mean
+    if labels is not None:
+        counts = torch.bincount(labels, minlength=num_labels).float()
+        sums = torch.zeros(num_labels, mu.shape[1]).index_add_(0, labels, mu)
+        has_texts = counts > 0
+        label_means[has_texts] = sums[has_texts] / counts[has_texts].unsqueeze(1)
+        centred = mu - label_means[labels]
+    prior = LatentPrior(
+        mean=mean,
+        covariance=centred.T @ centred / len(mu),
+        posterior_variance=logvar.exp().mean(0),
+        label_means=label_means,
+        label_shares=counts / max(1.0, float(counts.sum())),
+        distance_quantiles=torch.zeros(0),
+    )
+    return replace(prior, distance_quantiles=mahalanobis_quantiles(prior.distance(mu)))

@@ -1,0 +1,148 @@
+"""The same client for asyncio: every method of ``AdaVAEClient`` as a coroutine."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Self, Unpack
+
+import httpx2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from adavae.model.results import Classified
+from adavae.service.client import exchanges
+from adavae.service.client.exchanges import (
+    Call,
+    DecodingOptions,
+    Exchange,
+    Method,
+    Posterior,
+    Result,
+)
+from adavae.service.client.retries import AdaVAEServiceError, Attempts, content_of, headers_of, refusal_of
+from adavae.service.client.stream_reading import StreamReading
+from adavae.service.results import AdapterState, TextPiece
+
+
+class AsyncAdaVAEClient:
+    """The service, as coroutines; the methods and what they take are those of ``AdaVAEClient``."""
+
+    def __init__(
+        self,
+        base_url: str = "http://127.0.0.1:8000",
+        *,
+        api_key: str | None = None,
+        timeout_s: float = 90.0,
+        max_retries: int = 4,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Connects to nothing yet; the arguments are ``AdaVAEClient``'s."""
+        headers = headers_of(api_key)
+        self._http = httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=timeout_s, transport=transport)
+        self._max_retries = max_retries
+        self._pause = asyncio.sleep
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def encode(
+        self, texts: str | Sequence[str], adapter: str | None = None, *, normalize: bool = False, truncate: bool = False
+    ) -> NDArray[np.float32]:
+        """mu of each text, (N, Z), all from one version of the adapter set."""
+        return await self._run(exchanges.encode(texts, adapter, normalize=normalize, truncate=truncate))
+
+    async def posterior(
+        self, texts: str | Sequence[str], adapter: str | None = None, *, truncate: bool = False
+    ) -> Posterior:
+        """mu and logvar of each text; otherwise as ``encode``."""
+        return await self._run(exchanges.posterior(texts, adapter, truncate=truncate))
+
+    async def decode(self, z: ArrayLike, adapter: str | None = None, **decoding: Unpack[DecodingOptions]) -> list[str]:
+        """A text for each row of ``z``, (N, Z) or (Z,); row i draws with ``seed + i``."""
+        return await self._run(exchanges.decode(z, adapter, decoding))
+
+    async def decode_stream(
+        self, z: ArrayLike, adapter: str | None = None, **decoding: Unpack[DecodingOptions]
+    ) -> AsyncGenerator[TextPiece, None]:
+        """As ``decode``, in one request and piece by piece; closing the generator frees the rows."""
+        reading, attempts = StreamReading(), Attempts(self._max_retries)
+        call = exchanges.decode_stream(z, adapter, decoding)
+        while not reading.is_done:
+            try:
+                async with self._http.stream(call.method, call.path, json=call.body) as response:
+                    if not response.is_success:
+                        await response.aread()
+                        raise refusal_of(response)
+                    async for event in httpx2.EventSource(response):
+                        for piece in reading.pieces(event):
+                            yield piece
+                reading.check_done()
+            except (httpx2.TransportError, AdaVAEServiceError) as exc:
+                await self._pause(attempts.pause_s(exc, is_final=reading.has_begun))
+
+    async def sample(self, num: int, adapter: str | None = None, **decoding: Unpack[DecodingOptions]) -> list[str]:
+        """``num`` new texts, drawn from where the set's texts lie."""
+        return await self._run(exchanges.sample(num, adapter, decoding))
+
+    async def interpolate(
+        self,
+        source: str,
+        target: str,
+        steps: int = 5,
+        method: Method = "linear",
+        adapter: str | None = None,
+        **decoding: Unpack[DecodingOptions],
+    ) -> list[str]:
+        """``steps`` sentences from ``source`` to ``target``, both ends included."""
+        return await self._run(exchanges.interpolate(source, target, steps, method, adapter, decoding))
+
+    async def analogy(
+        self,
+        a: str,
+        b: str,
+        c: str,
+        scale: float = 1.0,
+        samples: int = 1,
+        adapter: str | None = None,
+        **decoding: Unpack[DecodingOptions],
+    ) -> list[str]:
+        """``c`` changed as ``a`` changes into ``b``, ``samples`` times."""
+        return await self._run(exchanges.analogy(a, b, c, scale, samples, adapter, decoding))
+
+    async def classify(
+        self,
+        texts: str | Sequence[str],
+        adapter: str | None = None,
+        *,
+        top_k: int | None = None,
+        truncate: bool = False,
+    ) -> list[Classified]:
+        """Each text's label; otherwise as ``encode``."""
+        return await self._run(exchanges.classify(texts, adapter, top_k=top_k, truncate=truncate))
+
+    async def adapters(self) -> list[AdapterState]:
+        """Every installed version of every adapter set."""
+        return await self._run(exchanges.adapters())
+
+    async def _run(self, exchange: Exchange[Result]) -> Result:
+        try:
+            call = next(exchange)
+            while True:
+                call = exchange.send(await self._answer(call))
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+
+    async def _answer(self, call: Call) -> Any:
+        attempts = Attempts(self._max_retries)
+        while True:
+            try:
+                return content_of(await self._http.request(call.method, call.path, json=call.body, params=call.params))
+            except (httpx2.TransportError, AdaVAEServiceError) as exc:
+                await self._pause(attempts.pause_s(exc))

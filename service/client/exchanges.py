@@ -1,0 +1,206 @@
+"""What each call sends and how its reply is read, written once for both clients.
+
+An exchange is a generator: it yields calls, is sent the reply to each, and returns the result. Who waits for a reply,
+and how, is the client's.
+"""
+
+import base64
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from adavae.model.results import Classified
+from adavae.service.results import AdapterState
+
+_MAX_TEXTS, _MAX_TEXT_BYTES, _MAX_ROWS = 256, 2 * 1024**2, 64  # of one request, as the service is set by default
+_LARGEST_SEED = 2**63 - 1
+
+Method = Literal["linear", "spherical"]
+Result = TypeVar("Result")
+
+
+class DecodingOptions(TypedDict, total=False):
+    """How tokens are chosen; what is left out is the service's default (greedy)."""
+
+    strategy: Literal["greedy", "sample", "beam"]
+    temperature: float
+    top_k: int
+    top_p: float
+    repetition_penalty: float
+    max_tokens: int
+    num_beams: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """Posteriors of N texts; mu and logvar are (N, Z), float32."""
+
+    mu: NDArray[np.float32]
+    logvar: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request."""
+
+    path: str
+    body: dict[str, object] | None = None
+    params: dict[str, str] | None = None
+
+    @property
+    def method(self) -> str:
+        return "GET" if self.body is None else "POST"
+
+
+Exchange = Generator[Call, Any, Result]
+
+
+def encode(
+    texts: str | Sequence[str], adapter: str | None, *, normalize: bool, truncate: bool
+) -> Exchange[NDArray[np.float32]]:
+    options = {"encoding_format": "base64", "normalize": normalize, "truncate": truncate}
+    return _vectors((yield from _in_chunks("/encode", texts, adapter, options)), "mu")
+
+
+def posterior(texts: str | Sequence[str], adapter: str | None, *, truncate: bool) -> Exchange[Posterior]:
+    options = {"encoding_format": "base64", "include": ["logvar"], "truncate": truncate}
+    rows = yield from _in_chunks("/encode", texts, adapter, options)
+    return Posterior(_vectors(rows, "mu"), _vectors(rows, "logvar"))
+
+
+def decode(z: ArrayLike, adapter: str | None, decoding: DecodingOptions) -> Exchange[list[str]]:
+    rows, texts = _rows(z), list[str]()
+    for start in range(0, len(rows) or 1, _MAX_ROWS):
+        counted = decoding.copy()
+        if start:
+            counted["seed"] = (decoding.get("seed", 0) + start) & _LARGEST_SEED
+        reply = yield _decode_call(rows[start : start + _MAX_ROWS], adapter, counted)
+        texts += _texts(reply)
+        adapter = _reference(reply)
+    return texts
+
+
+def sample(num: int, adapter: str | None, decoding: DecodingOptions) -> Exchange[list[str]]:
+    return _texts((yield _call("/decode", adapter, samples=num, decoding=decoding)))
+
+
+def interpolate(
+    source: str, target: str, steps: int, method: Method, adapter: str | None, decoding: DecodingOptions
+) -> Exchange[list[str]]:
+    call = _call("/interpolate", adapter, source=source, target=target, steps=steps, method=method, decoding=decoding)
+    return _texts((yield call))
+
+
+def analogy(
+    a: str, b: str, c: str, scale: float, samples: int, adapter: str | None, decoding: DecodingOptions
+) -> Exchange[list[str]]:
+    return _texts((yield _call("/analogy", adapter, a=a, b=b, c=c, scale=scale, samples=samples, decoding=decoding)))
+
+
+def classify(
+    texts: str | Sequence[str], adapter: str | None, *, top_k: int | None, truncate: bool
+) -> Exchange[list[Classified]]:
+    options = {"truncate": truncate} if top_k is None else {"truncate": truncate, "top_k": top_k}
+    rows = yield from _in_chunks("/classify", texts, adapter, options)
+    return [Classified(row["label"], {entry["label"]: entry["score"] for entry in row["scores"]}) for row in rows]
+
+
+def adapters() -> Exchange[list[AdapterState]]:
+    found: list[AdapterState] = []
+    params = {"limit": "1000"}
+    while True:
+        reply = yield Call("/adapters", params=params)
+        found += [_adapter(entry) for entry in reply["data"]]
+        if not reply["has_more"]:
+            return found
+        params["after"] = found[-1].reference
+
+
+def _adapter(entry: dict[str, Any]) -> AdapterState:
+    return AdapterState(
+        name=entry["name"],
+        version=entry["version"],
+        latent_size=entry["latent_size"],
+        labels=tuple(entry["labels"]),
+        kind=entry["kind"],
+        metrics=entry["metrics"],
+        backbone_digest=entry["backbone_digest"],
+        created_at=entry["created_at"],
+        is_bundled=entry["bundled"],
+        is_default=entry["default"],
+        is_current=entry["current"],
+        is_loaded=entry["loaded"],
+        problem=entry["problem"],
+    )
+
+
+def _in_chunks(
+    path: str, texts: str | Sequence[str], adapter: str | None, options: dict[str, Any]
+) -> Exchange[list[dict[str, Any]]]:
+    """Every text's row, in order; the version that answered the first request answers the others too."""
+    rows: list[dict[str, Any]] = []
+    for chunk in _chunks([texts] if isinstance(texts, str) else list(texts)):
+        reply = yield _call(path, adapter, texts=chunk, **options)
+        rows += _data(reply)
+        adapter = _reference(reply)
+    return rows
+
+
+def _chunks(texts: list[str]) -> Iterator[list[str]]:
+    """As few requests as the service's limits allow; no text at all is one, for the service to refuse."""
+    chunk, num_bytes = list[str](), 0
+    for text in texts:
+        size = len(text.encode(errors="surrogatepass"))
+        if chunk and (len(chunk) == _MAX_TEXTS or num_bytes + size > _MAX_TEXT_BYTES):
+            yield chunk
+            chunk, num_bytes = [], 0
+        chunk.append(text)
+        num_bytes += size
+    yield chunk
+
+
+def _call(path: str, adapter: str | None, **fields: object) -> Call:
+    return Call(path, fields if adapter is None else fields | {"adapter": adapter})
+
+
+def decode_stream(z: ArrayLike, adapter: str | None, decoding: DecodingOptions) -> Call:
+    """The one request of a stream; ``stream_reading`` reads its reply."""
+    return _decode_call(_rows(z), adapter, decoding, stream=True)
+
+
+def _decode_call(
+    z: NDArray[np.float32], adapter: str | None, decoding: DecodingOptions, *, stream: bool = False
+) -> Call:
+    return _call("/decode", adapter, z=z.tolist(), decoding=decoding, stream=stream)
+
+
+def _rows(z: ArrayLike) -> NDArray[np.float32]:
+    """(N, Z), float32."""
+    rows = np.atleast_2d(np.asarray(z, dtype=np.float32))
+    if rows.ndim != 2:
+        raise ValueError(f"z has shape {rows.shape}: give one vector (Z,), or several (N, Z)")
+    if not np.isfinite(rows).all():
+        raise ValueError("z holds NaN or infinite numbers: every number must be finite")
+    return rows
+
+
+def _data(reply: Any) -> list[dict[str, Any]]:
+    return sorted(reply["data"], key=lambda row: int(row["index"]))
+
+
+def _texts(reply: Any) -> list[str]:
+    return [row["text"] for row in _data(reply)]
+
+
+def _reference(reply: Any) -> str:
+    return f"{reply['adapter']['name']}@{reply['adapter']['version']}"
+
+
+def _vectors(rows: Sequence[dict[str, Any]], name: str) -> NDArray[np.float32]:
+    """(N, Z), from base64 of little-endian float32."""
+    content = b"".join(base64.b64decode(row[name]) for row in rows)
+    return np.frombuffer(content, "<f4").astype(np.float32).reshape(len(rows), -1)

@@ -1,0 +1,84 @@
+"""Carries out the plans of ``model.operations`` over engine and encoding cache, one adapter set version a plan."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.decoding.step_decoder import Generated
+from adavae.model.operations.steps import Compute, Decode, Encode, EncodeWritten, Plan, Result, Score, Step
+from adavae.model.results import DecodedText
+from adavae.model.storage.tokenizer import Tokenizer
+from adavae.service.adapters.registry import PinnedAdapter
+from adavae.service.encodings.text_encoder import TextEncoder
+from adavae.service.engine.engine import Engine, Room
+
+
+class PlanRunner:
+    """Does each step of a plan where it belongs: texts in the encoder, rows and sums on the device thread."""
+
+    def __init__(
+        self, engine: Engine, encoder: TextEncoder, tokenizer: Tokenizer, *, max_text_tokens: int, deadline_s: float
+    ) -> None:
+        """Texts that the model wrote are cut to ``max_text_tokens``; each step is given up after ``deadline_s``."""
+        self._engine, self._encoder, self._tokenizer = engine, encoder, tokenizer
+        self._max_text_tokens, self._deadline_s = max_text_tokens, deadline_s
+
+    async def run(self, plan: Plan[Result], pinned: PinnedAdapter, room: Room | None = None) -> Result:
+        """The plan's result; raises as its steps do.
+
+        Args:
+            plan: Not begun yet.
+            pinned: The adapter set of its texts and latents.
+            room: That of the request, which was admitted with it.
+        """
+        try:
+            step = next(plan)
+            while True:
+                step = plan.send(await self._done(step, pinned, room))
+        except StopIteration as stop:
+            result: Result = stop.value
+            return result
+        finally:
+            plan.close()
+
+    async def _done(self, step: Step, pinned: PinnedAdapter, room: Room | None) -> object:
+        match step:
+            case Encode(texts, params):
+                rows = await self._encoder.encode(texts, pinned, truncate=False, params=params, room=room)
+                return torch.stack([torch.from_numpy(row.encoding.mu.copy()) for row in rows])
+            case EncodeWritten(texts):
+                return await self._encoded_written(texts, pinned, room)
+            case Decode(z, decodings):
+                return await self._decoded(z, decodings, pinned, room)
+            case Score(texts):
+                ids = await self._cut_token_ids(texts)
+                return torch.from_numpy(await self._engine.score(ids, deadline_s=self._deadline_s))
+            case Compute(run):
+                return await self._engine.on_device(run, self._deadline_s)
+
+    async def _encoded_written(self, texts: Sequence[str], pinned: PinnedAdapter, room: Room | None) -> Tensor:
+        rows = await self._cut_token_ids(texts)
+        slots = [pinned.slot] * len(rows)
+        encoded = await self._engine.encode(rows, slots, deadline_s=self._deadline_s, room=room)
+        return torch.stack([torch.from_numpy(row.mu) for row in encoded])
+
+    async def _decoded(
+        self, z: Tensor, decodings: Sequence[Decoding], pinned: PinnedAdapter, room: Room | None
+    ) -> list[DecodedText]:
+        latents = z.numpy()
+        generated = await self._engine.decode(latents, pinned.slot, decodings, deadline_s=self._deadline_s, room=room)
+        return self.texts(generated, z)
+
+    def texts(self, generated: Sequence[Generated], z: Tensor) -> list[DecodedText]:
+        """What the rows of z, (N, Z), were written as."""
+        decode = self._tokenizer.decode
+        return [
+            DecodedText(decode(row.token_ids), len(row.token_ids), row.finish_reason, own)
+            for row, own in zip(generated, z.numpy(), strict=True)
+        ]
+
+    async def _cut_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
+        rows = await self._encoder.token_ids(texts)
+        return [row[: self._max_text_tokens] for row in rows]

@@ -1,0 +1,169 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from adavae.model.errors import ConfigError
+from adavae.model.latent.prior import LatentPrior, walk_bump
+from adavae.model.training.prior_fitting import fit_prior
+
+Z = 4
+
+
+def encodings(num: int = 600) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """mu around -1 for label 0 and around +1 for label 1."""
+    labels = torch.arange(num) % 2
+    centre = torch.where(labels == 0, -1.0, 1.0).unsqueeze(1)
+    mu = centre + 0.3 * torch.randn(num, Z, generator=torch.Generator().manual_seed(0))
+    return mu, torch.full((num, Z), -4.0), labels.tolist()
+
+
+@pytest.fixture(scope="module")
+def gaussian() -> LatentPrior:
+    return fit_prior(*encodings(), num_labels=2, flow_steps=0)
+
+
+@pytest.fixture(scope="module")
+def with_flow() -> LatentPrior:
+    return fit_prior(*encodings(), num_labels=2, flow_steps=40)
+
+
+def test_moments_are_those_of_the_encodings(gaussian: LatentPrior) -> None:
+    mu, logvar, _ = encodings()
+    torch.testing.assert_close(gaussian.mean, mu.mean(0))
+    torch.testing.assert_close(gaussian.std, mu.std(0, unbiased=False))
+    torch.testing.assert_close(gaussian.posterior_variance, logvar.exp().mean(0))
+    torch.testing.assert_close(gaussian.label_direction(0, 1), mu[1::2].mean(0) - mu[::2].mean(0))
+
+
+def test_distance_is_that_under_the_aggregated_posterior(gaussian: LatentPrior) -> None:
+    mu, logvar, _ = encodings()
+    centred = (mu - mu.mean(0)).double()
+    covariance = centred.T @ centred / len(mu) + torch.diag(logvar.exp().mean(0).double())
+    z = torch.randn(5, Z, generator=torch.Generator().manual_seed(3))
+    offset = (z - gaussian.mean).double()
+    expected = torch.einsum("ni,ij,nj->n", offset, torch.linalg.inv(covariance), offset).sqrt()
+    torch.testing.assert_close(gaussian.distance(z).double(), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_typicality_is_evenly_spread_over_the_texts_themselves_and_zero_far_away(gaussian: LatentPrior) -> None:
+    typicality = gaussian.typicality(encodings()[0])
+    assert float(typicality.mean()) == pytest.approx(0.5, abs=0.02)
+    assert float(gaussian.typicality(torch.full((1, Z), 50.0))) == 0.0
+    assert float(gaussian.typicality(gaussian.mean.unsqueeze(0))) > 0.99
+
+
+@pytest.mark.parametrize("which", ["gaussian", "with_flow"])
+def test_draws_depend_on_their_seed_alone(which: str, request: pytest.FixtureRequest) -> None:
+    prior: LatentPrior = request.getfixturevalue(which)
+    assert torch.equal(prior.draw(3, 7), prior.draw(3, 7))
+    assert not torch.equal(prior.draw(3, 7), prior.draw(3, 8))
+    torch.testing.assert_close(prior.draw(5, 7)[:3], prior.draw(3, 7), atol=1e-5, rtol=1e-5)
+
+
+def test_a_gaussian_without_flow_draws_at_the_label(gaussian: LatentPrior) -> None:
+    for label, centre in ((0, -1.0), (1, 1.0)):
+        assert float(gaussian.draw(200, 0, label=label).mean()) == pytest.approx(centre, abs=0.1)
+
+
+def test_truncation_leads_to_the_mean(with_flow: LatentPrior) -> None:
+    whole, half, none = (with_flow.draw(4, 1, truncation=share) for share in (1.0, 0.5, 0.0))
+    torch.testing.assert_close(half, (whole + with_flow.mean) / 2)
+    torch.testing.assert_close(none, with_flow.mean.expand(4, -1))
+
+
+def test_refining_by_nothing_changes_nothing(with_flow: LatentPrior) -> None:
+    z = torch.randn(3, Z)
+    assert torch.equal(with_flow.refine(z, 0.0), z)
+    assert not torch.equal(with_flow.refine(z, 0.5), z)
+
+
+def test_a_row_is_refined_as_it_would_be_alone(with_flow: LatentPrior) -> None:
+    z = torch.randn(6, Z, generator=torch.Generator().manual_seed(5))
+    together = with_flow.refine(z, 0.6, noise=1.0, seed=3)
+    alone = torch.cat([with_flow.refine(row.unsqueeze(0), 0.6, noise=1.0, seed=3) for row in z])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+
+
+def test_without_a_flow_refining_leaves_z(gaussian: LatentPrior) -> None:
+    z = torch.randn(3, Z)
+    assert torch.equal(gaussian.refine(z, 0.7), z)
+
+
+def test_what_is_written_is_read_back(with_flow: LatentPrior) -> None:
+    again = LatentPrior.from_tensors(with_flow.to_tensors(), Z, 2)
+    assert torch.equal(again.draw(3, 1, label=1), with_flow.draw(3, 1, label=1))
+    assert torch.equal(again.typicality(torch.zeros(1, Z)), with_flow.typicality(torch.zeros(1, Z)))
+
+
+def test_a_walk_bends_inward_between_its_ends() -> None:
+    bump = walk_bump(11, 0.4).squeeze(1)
+    assert float(bump[0]) == 1.0
+    assert float(bump[-1]) == pytest.approx(1.0)
+    assert float(bump.min()) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("amount", [-0.1, 1.1, float("nan")])
+def test_refine_out_of_range_is_refused(with_flow: LatentPrior, amount: float) -> None:
+    with pytest.raises(ConfigError, match="refine"):
+        with_flow.refine(torch.zeros(1, Z), amount)
+
+
+@pytest.mark.parametrize("label", [-1, 2])
+def test_an_unknown_label_is_refused(with_flow: LatentPrior, label: int) -> None:
+    with pytest.raises(ConfigError, match="label"):
+        with_flow.draw(1, 0, label=label)
+
+
+def broken(prior: LatentPrior, kind: str) -> dict[str, torch.Tensor]:
+    tensors = prior.to_tensors()
+    match kind:
+        case "missing":
+            del tensors["covariance"]
+        case "left over":
+            tensors["more"] = torch.zeros(1)
+        case "shape":
+            tensors["mean"] = torch.zeros(Z + 1)
+        case "nan":
+            tensors["flow.output.bias"] = torch.full((Z,), float("nan"))
+        case "no covariance":
+            tensors["covariance"] = -torch.eye(Z)
+        case "integers":
+            tensors["mean"] = torch.zeros(Z, dtype=torch.int64)
+        case "flow in parts":
+            del tensors["flow.blocks.0.up.weight"]
+        case "flow without input":
+            del tensors["flow.input.weight"]
+        case "flow of another size":
+            tensors["flow.output.bias"] = torch.zeros(Z + 1)
+        case "flow far too wide":
+            tensors["flow.input.weight"] = torch.zeros(100_000, Z)
+    return tensors
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "missing",
+        "left over",
+        "shape",
+        "nan",
+        "integers",
+        "no covariance",
+        "flow in parts",
+        "flow without input",
+        "flow of another size",
+        "flow far too wide",
+    ],
+)
+def test_a_damaged_file_is_refused(with_flow: LatentPrior, kind: str) -> None:
+    with pytest.raises(ConfigError):
+        LatentPrior.from_tensors(broken(with_flow, kind), Z, 2)
+
+
+def test_texts_without_labels_have_a_prior_too() -> None:
+    mu, logvar, _ = encodings()
+    prior = fit_prior(mu, logvar, None, num_labels=0, flow_steps=3)
+    assert prior.draw(2, 0).shape == (2, Z)
+    torch.testing.assert_close(prior.std, mu.std(0, unbiased=False))
+    assert replace(prior, network=None).draw(2, 0).shape == (2, Z)
