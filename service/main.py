@@ -63,6 +63,8 @@ from adavae.service.routes.interpolate import interpolate
 from adavae.service.routes.key import KeyReply, get_key
 from adavae.service.routes.map import map_texts
 from adavae.service.routes.static import docs, static
+from adavae.service.routes.traverse import traverse
+from adavae.service.routes.variations import variations
 from adavae.service.schemas.adapters import AdapterListReply, AdapterReply, DeletedReply
 from adavae.service.schemas.analogy import AnalogyReply
 from adavae.service.schemas.classify import ClassifyReply
@@ -73,6 +75,8 @@ from adavae.service.schemas.interpolate import InterpolateReply
 from adavae.service.schemas.map import MapReply
 from adavae.service.schemas.status import StatusReply
 from adavae.service.schemas.training import EventListReply, JobListReply, JobReply
+from adavae.service.schemas.traverse import TraverseReply
+from adavae.service.schemas.variations import VariationsReply
 from adavae.service.settings import Settings
 
 OnStarted = Callable[["asyncio.Task[None]"], None]
@@ -127,14 +131,19 @@ def create_app(
 
 def _operations(*, has_keys: bool) -> APIRouter:
     guards = [Depends(needs("infer")), Depends(require_json), *documented_security(has_keys)]
-    errors = documented_errors(400, 404, 413, 415, 422, 429, 503, 504, has_keys=has_keys)
+    errors = documented_errors(400, 404, 409, 413, 415, 422, 429, 503, 504, has_keys=has_keys)
     router = APIRouter(dependencies=guards, responses=errors)
     router.post("/encode", tags=["texts"], response_model=EncodeReply)(encode)
     router.post("/decode", tags=["texts"], responses=STREAMED, response_model=DecodeReply)(decode)
-    router.post("/interpolate", tags=["latent space"], response_model=InterpolateReply)(interpolate)
-    router.post("/analogy", tags=["latent space"], response_model=AnalogyReply)(analogy)
-    router.post("/map", tags=["latent space"], response_model=MapReply)(map_texts)
-    router.post("/classify", tags=["texts"], responses=documented_errors(409), response_model=ClassifyReply)(classify)
+    router.post("/classify", tags=["texts"], response_model=ClassifyReply)(classify)
+    for path, operation, reply in (
+        ("/interpolate", interpolate, InterpolateReply),
+        ("/analogy", analogy, AnalogyReply),
+        ("/variations", variations, VariationsReply),
+        ("/traverse", traverse, TraverseReply),
+        ("/map", map_texts, MapReply),
+    ):
+        router.post(path, tags=["latent space"], response_model=reply)(operation)
     return router
 
 

@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adavae.model.errors import AdaVAEError
 
+_KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+_KEPT_KERNELS = "64"  # more than one step of one shape has
 _SPINS = "10000"  # some ten microseconds, which is more than from one operation to the next
 PREFIX = "ADAVAE_"
 BUNDLED_BACKBONE = "bundled"
@@ -109,8 +111,18 @@ class Settings(BaseSettings):
     max_texts: int = Field(default=256, ge=1, description="Texts a request may hold.")
     max_map_texts: int = Field(default=5000, ge=3, description="Texts a map may have.")
     max_text_tokens: int = Field(default=0, ge=0, description="Tokens a text may have; 0: what the backbone takes.")
-    max_steps: int = Field(default=64, ge=2, description="Sentences an interpolation may have.")
-    max_samples: int = Field(default=64, ge=1, description="Texts one decode or analogy may ask for.")
+    max_steps: int = Field(default=64, ge=2, description="Sentences an interpolation or a traversal may have.")
+    max_samples: int = Field(
+        default=64,
+        ge=1,
+        description="Texts one decode may ask for, an analogy for each c, variations for each text.",
+    )
+    max_candidates: int = Field(default=32, ge=1, description="Candidates a request may have for each text.")
+    max_rows: int = Field(
+        default=2304,
+        ge=1,
+        description="Texts that one request may have decoded, each candidate counted; no more than may be queued.",
+    )
     max_tokens: int = Field(default=128, ge=1, description="Tokens a decoded text may have.")
     max_body_bytes: int = Field(default=4 * 1024**2, ge=1024, description="Bytes a request body may have.")
     max_queued_rows: int = Field(
@@ -235,6 +247,16 @@ def let_threads_wait_briefly() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+
+
+def keep_few_kernels() -> None:
+    """Sets how many compiled matrix products torch keeps on a CPU, unless the environment does; before it is imported.
+
+    Each shape of a bfloat16 product is compiled and kept, up to 1,024 of them in each of two caches, and every step of
+    a training run has shapes of its own: its memory grew by 80 MB a step, to ten gigabytes in some hundred steps.
+    """
+    for name in _KERNEL_CACHES:
+        os.environ.setdefault(name, _KEPT_KERNELS)
 
 
 def _variable(field: str) -> str:
