@@ -13,6 +13,8 @@ from adavae.service.results import (
     DecodeResult,
     EncodeResult,
     InterpolateResult,
+    MapMethod,
+    MapResult,
     TextPiece,
     TraverseResult,
     VariationsResult,
@@ -128,8 +130,28 @@ class LatentOperations(Protocol):
         """Every label's probability for each text."""
         ...
 
+    async def map_texts(
+        self,
+        texts: Sequence[str],
+        *,
+        labels: Sequence[str] | None,
+        method: MapMethod,
+        adapter: str | None,
+        truncate: bool,
+    ) -> MapResult:
+        """Each text as a point of a plane; ``labels`` has one a text."""
+        ...
+
     def adapters(self) -> list[AdapterState]:
         """Every installed version of every adapter set."""
+        ...
+
+    async def adapter_card(self, name: str) -> str:
+        """The model card of ``name`` or ``name@version``, Markdown."""
+        ...
+
+    async def adapter_archive(self, name: str) -> bytes:
+        """``name`` or ``name@version`` as one ``.tar.gz``, verified, as ``adavae adapters import`` takes it."""
         ...
 
     async def delete_adapter(self, name: str) -> list[AdapterState]:

@@ -32,6 +32,7 @@ from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
 from adavae.service.encodings.cache import EncodingCache
 from adavae.service.encodings.open_cache import open_cache
 from adavae.service.encodings.text_encoder import TextEncoder
+from adavae.service.encodings.text_map import Cartographer
 from adavae.service.engine.compute_threads import available_threads, use_threads
 from adavae.service.engine.engine import Engine
 from adavae.service.engine.scheduler import EngineLimits
@@ -45,8 +46,11 @@ from adavae.service.results import (
     ClassifiedText,
     ClassifyResult,
     DecodeResult,
+    EncodedText,
     EncodeResult,
     InterpolateResult,
+    MapMethod,
+    MapResult,
     TextPiece,
     TraverseResult,
     VariationsResult,
@@ -70,6 +74,7 @@ class LatentService:
         self._cache: EncodingCache
         self._encoder: TextEncoder
         self._runner: PlanRunner
+        self._cartographer = Cartographer(settings.deadline_s)
 
     async def start(self) -> None:
         """Loads the backbone, finds the adapter sets, starts the engine.
@@ -354,6 +359,29 @@ class LatentService:
         with_head = ", ".join(self._registry.names_with_labels()) or "none is installed"
         return f"{pinned.reference} has no classification head; adapter sets that have one: {with_head}"
 
+    async def map_texts(
+        self,
+        texts: Sequence[str],
+        *,
+        labels: Sequence[str] | None,
+        method: MapMethod,
+        adapter: str | None,
+        truncate: bool,
+    ) -> MapResult:
+        """Each text as a point of a plane, (N, 2); texts are encoded some at a time, so that others come between.
+
+        Raises:
+            ConfigError: Fewer than three texts.
+        """
+        async with self._pinned(adapter) as pinned:
+            encoded: list[EncodedText] = []
+            for start in range(0, len(texts), self.settings.max_texts):
+                chosen = texts[start : start + self.settings.max_texts]
+                params = [f"texts[{number}]" for number in range(start, start + len(chosen))]
+                encoded += await self._encoder.encode(chosen, pinned, truncate=truncate, params=params)
+            mu = np.stack([row.encoding.mu for row in encoded])
+            return MapResult(_ref(pinned), tuple(encoded), await self._cartographer.draw(mu, labels, method))
+
     def adapters(self) -> list[AdapterState]:
         """Every installed version."""
         self._check_ready()
@@ -363,6 +391,16 @@ class LatentService:
         """Removes ``name@version``, or every version of ``name``; returns what was there."""
         self._check_ready()
         return await self._registry.delete(name)
+
+    async def adapter_card(self, name: str) -> str:
+        """The model card; raises AdapterSetNotFound, or WeightsCorrupted where its text is not whole."""
+        self._check_ready()
+        return await asyncio.to_thread(self._registry.store.card, name)
+
+    async def adapter_archive(self, name: str) -> bytes:
+        """The whole set as ``.tar.gz``; raises AdapterSetNotFound, or WeightsCorrupted where it is damaged."""
+        self._check_ready()
+        return await asyncio.to_thread(self._registry.store.archive, name)
 
     def _check_ready(self) -> None:
         if self._problem is not None:

@@ -17,6 +17,8 @@ from adavae.service.http.access import Access, needs
 from adavae.service.http.api_keys import load_api_keys
 from adavae.service.http.body_limit import BodyLimit
 from adavae.service.http.documentation import (
+    ARCHIVE,
+    CARD,
     DESCRIPTION,
     STREAMED,
     TAGS,
@@ -25,12 +27,14 @@ from adavae.service.http.documentation import (
     documented_security,
 )
 from adavae.service.http.error_replies import add_error_replies
+from adavae.service.http.page import page, page_file
 from adavae.service.http.rate_limit import RateLimit
 from adavae.service.http.request_id import RequestId
 from adavae.service.http.request_log import RequestLog
 from adavae.service.jobs.protocol import TrainingOperations
 from adavae.service.latent_protocol import LatentOperations
 from adavae.service.metrics import Metrics
+from adavae.service.routes.adapter_files import get_archive, get_card
 from adavae.service.routes.adapters import delete_adapter, get_adapter, list_adapters
 from adavae.service.routes.analogy import analogy
 from adavae.service.routes.classify import classify
@@ -56,7 +60,9 @@ from adavae.service.routes.fine_tuning import (
 )
 from adavae.service.routes.health import get_metrics, get_version, healthz, readyz
 from adavae.service.routes.interpolate import interpolate
-from adavae.service.routes.static import docs, root, static
+from adavae.service.routes.key import KeyReply, get_key
+from adavae.service.routes.map import map_texts
+from adavae.service.routes.static import docs, static
 from adavae.service.routes.traverse import traverse
 from adavae.service.routes.variations import variations
 from adavae.service.schemas.adapters import AdapterListReply, AdapterReply, DeletedReply
@@ -66,6 +72,7 @@ from adavae.service.schemas.decode import DecodeReply
 from adavae.service.schemas.encode import EncodeReply
 from adavae.service.schemas.files import BINARY, UPLOAD_BODY, FileDeletedReply, FileListReply, FileReply
 from adavae.service.schemas.interpolate import InterpolateReply
+from adavae.service.schemas.map import MapReply
 from adavae.service.schemas.status import StatusReply
 from adavae.service.schemas.training import EventListReply, JobListReply, JobReply
 from adavae.service.schemas.traverse import TraverseReply
@@ -134,6 +141,7 @@ def _operations(*, has_keys: bool) -> APIRouter:
         ("/analogy", analogy, AnalogyReply),
         ("/variations", variations, VariationsReply),
         ("/traverse", traverse, TraverseReply),
+        ("/map", map_texts, MapReply),
     ):
         router.post(path, tags=["latent space"], response_model=reply)(operation)
     return router
@@ -146,6 +154,9 @@ def _adapters(*, has_keys: bool) -> APIRouter:
     router = APIRouter(tags=["adapter sets"], dependencies=documented_security(has_keys), responses=errors)
     router.get("/adapters", dependencies=infer, response_model=AdapterListReply)(list_adapters)
     router.get("/adapters/{name}", dependencies=infer, responses=missing, response_model=AdapterReply)(get_adapter)
+    router.get("/adapters/{name}/card", dependencies=infer, responses=CARD | missing, response_class=Response)(get_card)
+    archive = ARCHIVE | missing
+    router.get("/adapters/{name}/archive", dependencies=admin, responses=archive, response_class=Response)(get_archive)
     router.delete("/adapters/{name}", dependencies=admin, responses=kept, response_model=DeletedReply)(delete_adapter)
     return router
 
@@ -193,10 +204,12 @@ def _health(*, has_keys: bool) -> APIRouter:
     router = APIRouter(tags=["health"])
     router.get("/healthz", response_model=StatusReply)(healthz)
     router.get("/readyz", responses=documented_errors(503), response_model=StatusReply)(readyz)
+    router.get("/key", dependencies=keyed, responses=errors, response_model=KeyReply)(get_key)
     router.get("/metrics", dependencies=keyed, responses=errors, response_class=PlainTextResponse)(get_metrics)
     router.get("/version", response_model=dict[str, str])(get_version)
     router.get("/docs", include_in_schema=False)(docs)
-    router.get("/", include_in_schema=False)(root)
+    router.get("/", include_in_schema=False)(page)
+    router.get("/page/{name:path}", include_in_schema=False)(page_file)
     router.get("/static/{name}", include_in_schema=False)(static)
     return router
 

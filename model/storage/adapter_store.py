@@ -15,7 +15,7 @@ from adavae.model.errors import AdapterSetExists, AdapterSetMismatch, AdapterSet
 from adavae.model.storage.adapter_set import AdapterSet, read_adapter_set
 from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
 from adavae.model.storage.installed import REFUSALS, InstalledVersion, not_found, scan
-from adavae.model.storage.manifest import MANIFEST, MAX_TEXT_BYTES, SET_FILES, Manifest
+from adavae.model.storage.manifest import CARD, MANIFEST, MAX_TEXT_BYTES, SET_FILES, Manifest
 
 _LIMITS = {MANIFEST: MAX_TEXT_BYTES, **{file.name: file.max_bytes for file in SET_FILES}}
 _REQUIRED = (MANIFEST, *(file.name for file in SET_FILES if not file.is_optional))
@@ -84,6 +84,24 @@ class AdapterStore:
                 publish_directory(staging, destination)
         return self.resolve(manifest.reference)
 
+    def card(self, reference: str) -> str:
+        """The model card, Markdown; raises as ``resolve``, and WeightsCorrupted where it is not whole."""
+        path = self.resolve(reference).path / CARD
+        try:
+            return path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as exc:
+            raise WeightsCorrupted(f"{reference}: the model card cannot be read: install the set again") from exc
+
+    def archive(self, reference: str) -> bytes:
+        """A verified set as one ``.tar.gz``; raises as ``read`` does."""
+        entry = self.resolve(reference)
+        adapter_set = read_adapter_set(entry.path)
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+            for name in (MANIFEST, *adapter_set.manifest.files):
+                tar.add(entry.path / name, arcname=f"{entry.name}/{entry.version}/{name}", recursive=False)
+        return packed.getvalue()
+
     def export_set(self, reference: str, destination: Path) -> Path:
         """Writes a verified set as one ``.tar.gz``.
 
@@ -91,15 +109,10 @@ class AdapterStore:
             AdapterSetExists: ``destination`` is there already.
             StorageFull: The disk took no more.
         """
-        entry = self.resolve(reference)
-        adapter_set = read_adapter_set(entry.path)
+        archive = self.archive(reference)
         if destination.exists():
             raise AdapterSetExists(f"{destination} is there already: name another file, or delete it first")
-        archive = io.BytesIO()
-        with tarfile.open(fileobj=archive, mode="w:gz") as tar:
-            for name in (MANIFEST, *adapter_set.manifest.files):
-                tar.add(entry.path / name, arcname=f"{entry.name}/{entry.version}/{name}", recursive=False)
-        write_atomically(destination, archive.getvalue())
+        write_atomically(destination, archive)
         return destination
 
     def delete(self, reference: str) -> InstalledVersion:

@@ -121,6 +121,11 @@ class AdapterRegistry:
         self._refresher: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
 
+    @property
+    def store(self) -> AdapterStore:
+        """Where adapter sets stand on disk."""
+        return self._store
+
     async def start(self) -> None:
         """Finds and verifies what is installed; damaged sets are listed with their problem and raise nothing."""
         await self.refresh()

@@ -124,7 +124,7 @@ class _Outcome:
         else:
             gc.collect()
             gc.freeze()  # what is there now stays: looking through it again and again held up requests
-            say(f"adavae serves at {self._url} (try {self._url}/docs; Ctrl-C ends it)")
+            say(f"adavae serves at {self._url} (open it in a browser; the interface: {self._url}/docs; Ctrl-C ends it)")
 
 
 @contextmanager

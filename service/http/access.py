@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from adavae.service.errors import ServiceError
 from adavae.service.http import api_keys
 from adavae.service.http.api_keys import ApiKey, ApiKeys
+from adavae.service.http.page import PAGE_PREFIX
 from adavae.service.http.rate_limit import RateLimit
 from adavae.service.http.replies import error_reply
 
@@ -39,7 +40,7 @@ class Access:
         scope["state"]["api_key"] = key = None
         if not self._keys:
             _check_host(headers.get("host", ""))
-        if scope["path"] in OPEN_PATHS:
+        if scope["path"] in OPEN_PATHS or scope["path"].startswith(PAGE_PREFIX):
             return
         if self._keys:
             scope["state"]["api_key"] = key = self._keys.authenticate(headers)

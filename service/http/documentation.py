@@ -47,6 +47,15 @@ WATCHED = _streamed(
     "A page, or with `stream=true` events.",
     'id: ftevent-000000001\ndata: {"object":"fine_tuning.job.event", ...}\n\ndata: [DONE]\n\n',
 )
+CARD: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Markdown.", "content": {"text/markdown": {"schema": {"type": "string"}}}}
+}
+ARCHIVE: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "`.tar.gz`.",
+        "content": {"application/gzip": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
 
 _ERRORS = {
     400: "The body is no JSON.",

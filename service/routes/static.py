@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import Header
 from fastapi.openapi.docs import get_swagger_ui_html
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import HTMLResponse, Response
 
 from adavae.service.errors import ServiceError
 
@@ -27,10 +27,6 @@ async def docs() -> HTMLResponse:
         swagger_css_url="static/swagger-ui.css",
         swagger_favicon_url="static/favicon.png",
     )
-
-
-async def root() -> RedirectResponse:
-    return RedirectResponse("docs")
 
 
 async def static(name: str, accept_encoding: Annotated[str, Header()] = "") -> Response:

@@ -38,10 +38,14 @@ _OPERATIONS = [
     ("POST", "/analogy"),
     ("POST", "/variations"),
     ("POST", "/traverse"),
+    ("POST", "/map"),
     ("POST", "/classify"),
     ("GET", "/adapters"),
     ("GET", "/adapters/{name}"),
+    ("GET", "/adapters/{name}/card"),
+    ("GET", "/adapters/{name}/archive"),
     ("DELETE", "/adapters/{name}"),
+    ("GET", "/key"),
     ("GET", "/healthz"),
     ("GET", "/readyz"),
     ("GET", "/metrics"),
@@ -59,7 +63,7 @@ _OPERATIONS = [
     ("POST", "/v1/fine_tuning/jobs/{job_id}/pause"),
     ("POST", "/v1/fine_tuning/jobs/{job_id}/resume"),
 ]
-_TAKES_NOTHING = ("/healthz", "/readyz", "/metrics", "/version")
+_TAKES_NOTHING = ("/key", "/healthz", "/readyz", "/metrics", "/version")
 _KNOWN = {"file_id": FILE, "job_id": JOB}
 
 

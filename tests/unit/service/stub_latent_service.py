@@ -14,6 +14,7 @@ from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound
 from adavae.model.latent.direction import Direction
+from adavae.model.latent.projections import neighbours, principal_plane
 from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.results import Classified, DecodedText, InterpolationStep, TraverseStep
 from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError
@@ -27,6 +28,9 @@ from adavae.service.results import (
     EncodeResult,
     Encoding,
     InterpolateResult,
+    MapMethod,
+    MapPoints,
+    MapResult,
     TextPiece,
     TraverseResult,
     VariationsResult,
@@ -122,6 +126,29 @@ class StubLatentService:
     def adapters(self) -> list[AdapterState]:
         self._check_ready()
         return self.states
+
+    async def adapter_card(self, name: str) -> str:
+        return f"# {self._ref(name).name}\n\nA card.\n"
+
+    async def adapter_archive(self, name: str) -> bytes:
+        return self._ref(name).name.encode()
+
+    async def map_texts(
+        self,
+        texts: Sequence[str],
+        *,
+        labels: Sequence[str] | None,
+        method: MapMethod,
+        adapter: str | None,
+        truncate: bool,
+    ) -> MapResult:
+        self.asked.append({"texts": tuple(texts), "labels": labels, "method": method})
+        encoded = await self._worked(self._encode(texts, adapter, truncate))
+        mu = np.stack([row.encoding.mu for row in encoded.rows])
+        plane = principal_plane(mu)
+        is_pca = method == "pca"
+        drawn = MapPoints(plane.points, plane if is_pca else None, neighbours(mu), None)
+        return MapResult(encoded.adapter, encoded.rows, drawn)
 
     async def delete_adapter(self, name: str) -> list[AdapterState]:
         named = [each for each in self.states if name in (each.name, f"{each.name}@{each.version}")]

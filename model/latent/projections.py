@@ -1,0 +1,187 @@
+"""Encodings as points of a plane, and what stands out among them: neighbours, and whether labels come apart.
+
+Pure functions over mu, (N, Z). Who may ask for how many rows, and in which thread this runs, is the service's.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adavae.model.errors import ConfigError
+
+MIN_ROWS = 3
+_CHUNK_ROWS = 512  # of the distances that are in memory at once
+_TSNE_COMPONENTS, _PERPLEXITY, _TSNE_ITERATIONS = 50, 30.0, 500
+_TSNE_SPREAD = 1e-4  # of the points it begins with, as its authors advise
+_FOLDS = 5
+_RIDGE = 0.1  # times the mean variance
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Plane:
+    """The two directions in which rows differ most; ``mean + points @ basis`` leads back, to the plane.
+
+    Attributes:
+        points: (N, 2), float32.
+        mean: (Z,), float32.
+        basis: Orthonormal rows, (2, Z), float32; a row of zeros where z has no second dimension.
+        explained: Share of the variance along each of the two.
+    """
+
+    points: Floats
+    mean: Floats
+    basis: Floats
+    explained: tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """For each row the nearest other one and how far away it is; both (N,)."""
+
+    nearest: NDArray[np.int64]
+    distance: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Separation:
+    """How well a linear classifier on z tells the labels of rows it has not seen.
+
+    Attributes:
+        accuracy: Over five folds.
+        majority: Accuracy of always saying the most frequent label.
+        rows: Rows with labels that have enough of them.
+    """
+
+    accuracy: float
+    majority: float
+    rows: int
+
+
+def principal_plane(mu: Floats) -> Plane:
+    """Principal components: mu is centred, and projected on the first two eigenvectors of its covariance.
+
+    Args:
+        mu: (N, Z), float32.
+
+    Raises:
+        ConfigError: Fewer than three rows.
+    """
+    _check_rows(mu)
+    mean = mu.mean(axis=0, dtype=np.float64)
+    centred = mu - mean  # (N, Z), float64
+    axes, variances = _principal_axes(centred)
+    basis = np.zeros((2, mu.shape[1]))
+    basis[: len(axes)] = axes[:2]
+    total = max(float(variances.sum()), np.finfo(np.float64).tiny)
+    first, second = ([*variances, 0.0])[:2]
+    return Plane(
+        (centred @ basis.T).astype(np.float32),
+        mean.astype(np.float32),
+        basis.astype(np.float32),
+        (float(first) / total, float(second) / total),
+    )
+
+
+def tsne(mu: Floats) -> Floats:
+    """t-SNE (van der Maaten and Hinton 2008) of the first 50 principal components, (N, 2); the same each time.
+
+    Raises:
+        ConfigError: Fewer than three rows.
+    """
+    from sklearn.manifold import TSNE
+
+    _check_rows(mu)
+    centred = mu - mu.mean(axis=0, dtype=np.float64)
+    axes, variances = _principal_axes(centred)
+    reduced = centred @ axes[:_TSNE_COMPONENTS].T  # (N, up to 50)
+    has_plane = len(variances) > 1 and variances[1] > 0
+    points: Floats = TSNE(
+        perplexity=min(_PERPLEXITY, (len(mu) - 1) / 3),
+        max_iter=_TSNE_ITERATIONS,
+        init=(reduced[:, :2] / reduced[:, 0].std() * _TSNE_SPREAD).astype(np.float32) if has_plane else "random",
+        random_state=0,
+        n_jobs=1,
+    ).fit_transform(reduced)
+    return points.astype(np.float32)
+
+
+def neighbours(mu: Floats) -> Neighbours:
+    """The nearest other row of each, by Euclidean distance; of several the first.
+
+    Args:
+        mu: (N, Z), float32, N > 1.
+    """
+    squared = np.square(mu).sum(axis=1)  # (N,)
+    nearest = np.empty(len(mu), dtype=np.int64)
+    for start in range(0, len(mu), _CHUNK_ROWS):
+        rows = slice(start, start + _CHUNK_ROWS)
+        away = squared - 2 * mu[rows] @ mu.T  # (rows, N), without what is the same for a whole row
+        away[np.arange(len(away)), np.arange(start, start + len(away))] = np.inf
+        nearest[rows] = away.argmin(axis=1)
+    distance = np.linalg.norm(mu - mu[nearest], axis=1)  # exact where the rows are equal
+    return Neighbours(nearest, distance.astype(np.float32))
+
+
+def separation(mu: Floats, labels: Sequence[str]) -> Separation | None:
+    """Accuracy of ridge regression on the labels, each row judged by a classifier that has not seen it.
+
+    Args:
+        mu: (N, Z), float32.
+        labels: N of them; those with fewer than five rows are left out.
+
+    Returns:
+        None where fewer than two labels have five rows.
+    """
+    names, codes, counts = np.unique(np.asarray(labels, dtype=object), return_inverse=True, return_counts=True)
+    is_kept = (counts >= _FOLDS)[codes]
+    if np.count_nonzero(counts >= _FOLDS) < 2:
+        return None
+    z, kept = mu[is_kept].astype(np.float64), codes[is_kept]
+    targets = np.eye(len(names))[kept]  # (N, labels)
+    folds = _stratified_folds(kept)
+    predicted = np.empty_like(kept)
+    for fold in range(_FOLDS):
+        is_held = folds == fold
+        predicted[is_held] = _ridge_scores(z[~is_held], targets[~is_held], z[is_held]).argmax(axis=1)
+    majority = float(np.bincount(kept).max() / len(kept))
+    return Separation(float(np.mean(predicted == kept)), majority, len(kept))
+
+
+def _principal_axes(centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Unit vectors as rows, (Z, Z), the one of the largest variance first, and the sums of squares along them, (Z,)."""
+    squares, vectors = np.linalg.eigh(centred.T @ centred)
+    axes: NDArray[np.float64] = vectors.T[::-1]
+    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
+    axes = axes * np.sign(largest)  # else the sign is chance
+    return axes, np.maximum(squares[::-1], 0.0)
+
+
+def _stratified_folds(codes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """A fold for each row, (N,): every label is dealt out over the folds in turn, in an order of chance."""
+    order = np.random.default_rng(0).permutation(len(codes))
+    order = order[np.argsort(codes[order], kind="stable")]
+    folds = np.empty(len(codes), dtype=np.int64)
+    folds[order] = np.arange(len(codes)) % _FOLDS
+    return folds
+
+
+def _ridge_scores(
+    z: NDArray[np.float64], targets: NDArray[np.float64], others: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Least squares from z, (N, Z), to targets, (N, labels), with a penalty on the weights; applied to ``others``."""
+    middle, level = z.mean(axis=0), targets.mean(axis=0)
+    centred = z - middle
+    covariance = centred.T @ centred
+    penalty = _RIDGE * max(float(np.trace(covariance)) / len(covariance), np.finfo(np.float64).tiny)
+    weights = np.linalg.solve(covariance + penalty * np.eye(len(covariance)), centred.T @ (targets - level))
+    scores: NDArray[np.float64] = (others - middle) @ weights + level
+    return scores
+
+
+def _check_rows(mu: Floats) -> None:
+    if len(mu) < MIN_ROWS:
+        raise ConfigError("texts", len(mu), f"a plane needs at least {MIN_ROWS} texts: give more")

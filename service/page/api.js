@@ -1,0 +1,138 @@
+// Requests to the service this page came from: the key, errors in the service's own words, and cancelling.
+
+import { report } from "./connection.js";
+
+const KEY = "adavae.key";
+
+/** What the service refused, or why it could not be reached (status 0). */
+export class ApiError extends Error {
+  constructor(status, detail, { retryAfterS = null, requestId = null } = {}) {
+    super(detail.message);
+    this.status = status;
+    this.code = detail.code;
+    this.param = detail.param;
+    this.retryAfterS = retryAfterS;
+    this.requestId = requestId;
+  }
+
+  /** Whether the same request may well succeed later. */
+  get isPassing() {
+    return this.status === 0 || [429, 502, 503, 504].includes(this.status);
+  }
+}
+
+/** The key of this tab; it is gone when the tab is. */
+export const key = {
+  get: () => sessionStorage.getItem(KEY) ?? "",
+  set: (value) => (value ? sessionStorage.setItem(KEY, value) : sessionStorage.removeItem(KEY)),
+};
+
+/** Where a route lives, also behind a proxy that serves it under a prefix. */
+export const urlOf = (path) => new URL(path.replace(/^\//, ""), document.baseURI.split("#")[0]).href;
+
+/** Sends a request and gives the reply; raises ApiError for any other status than success, AbortError when cancelled. */
+export async function send(method, path, { body, form, signal, headers = {} } = {}) {
+  const sent = { ...headers };
+  if (key.get()) sent.authorization = `Bearer ${key.get()}`;
+  if (body !== undefined) sent["content-type"] = "application/json";
+  let reply;
+  try {
+    reply = await fetch(urlOf(path), {
+      method,
+      headers: sent,
+      body: form ?? (body === undefined ? undefined : JSON.stringify(body)),
+      signal,
+      cache: "no-store",
+      credentials: "omit",
+      redirect: "error",
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    report.lost();
+    throw new ApiError(0, {
+      message: "The service does not answer. The page tries again until it is back.",
+      code: "unreachable",
+    });
+  }
+  if (reply.ok) {
+    report.answered();
+    return reply;
+  }
+  throw await refusal(reply);
+}
+
+/** The reply's JSON. */
+export async function call(method, path, options) {
+  const reply = await send(method, path, options);
+  try {
+    return await reply.json();
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError(0, { message: "The service's answer broke off. Send it again.", code: "broken_off" });
+  }
+}
+
+/** Every entry of a list that comes in pages. */
+export async function listAll(path, options) {
+  const entries = [];
+  for (let after = ""; ;) {
+    const page = await call("GET", `${path}${path.includes("?") ? "&" : "?"}limit=100${after}`, options);
+    entries.push(...page.data);
+    if (!page.has_more || page.data.length === 0) return entries;
+    after = `&after=${encodeURIComponent(page.data.at(-1).id)}`;
+  }
+}
+
+async function refusal(reply) {
+  const headers = {
+    retryAfterS: Number(reply.headers.get("retry-after")) || null,
+    requestId: reply.headers.get("x-request-id"),
+  };
+  try {
+    const { error } = await reply.json();
+    return new ApiError(reply.status, error, headers);
+  } catch {
+    const message = `The answer was ${reply.status} without an explanation: something between this page and the service may have sent it.`;
+    return new ApiError(reply.status, { message, code: "no_explanation" }, headers);
+  }
+}
+
+/** One request at a time: a new one cancels the one before. */
+export class Latest {
+  #controller = new AbortController();
+
+  next() {
+    this.cancel();
+    this.#controller = new AbortController();
+    return this.#controller.signal;
+  }
+
+  cancel() {
+    this.#controller.abort();
+  }
+}
+
+/** Server-sent events of a reply, as {id, event, data}. */
+export async function* events(reply) {
+  const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  try {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      const blocks = (rest + value).split("\n\n");
+      rest = blocks.pop();
+      for (const block of blocks) {
+        const fields = Object.fromEntries(
+          block
+            .split("\n")
+            .filter((line) => !line.startsWith(":") && line.includes(":"))
+            .map((line) => line.split(/:\s?(.*)/s, 2)),
+        );
+        if (fields.data !== undefined) yield fields;
+      }
+    }
+  } finally {
+    reader.cancel().catch(() => {});
+  }
+}

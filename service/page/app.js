@@ -1,0 +1,132 @@
+// START READING HERE: the panels, which of them the address asks for, and what all of them share.
+
+import { forget, readAddress, settle } from "./address.js";
+import { ApiError, call } from "./api.js";
+import { h } from "./dom.js";
+import { has, loadFeatures } from "./features.js";
+import { loadScopes, may } from "./keys.js";
+import { problem } from "./parts/problem.js";
+import * as sets from "./sets.js";
+
+// Each panel module has mount(root, values) and gives {end()}; `route` is what the service must have for it.
+const PANELS = [
+  {
+    id: "walk",
+    title: "Walk",
+    scope: "infer",
+    route: ["POST", "/interpolate"],
+    load: () => import("./panels/walk.js"),
+  },
+  {
+    id: "analogy",
+    title: "Analogy",
+    scope: "infer",
+    route: ["POST", "/analogy"],
+    load: () => import("./panels/analogy.js"),
+  },
+  { id: "map", title: "Map", scope: "infer", route: ["POST", "/map"], load: () => import("./panels/map.js") },
+  {
+    id: "traverse",
+    title: "Traverse",
+    scope: "infer",
+    route: ["POST", "/decode"],
+    load: () => import("./panels/traverse.js"),
+  },
+  {
+    id: "classify",
+    title: "Classify",
+    scope: "infer",
+    route: ["POST", "/classify"],
+    load: () => import("./panels/classify.js"),
+  },
+  {
+    id: "train",
+    title: "Train",
+    scope: "train",
+    route: ["POST", "/v1/fine_tuning/jobs"],
+    load: () => import("./panels/train.js"),
+  },
+  { id: "sets", title: "Sets", scope: "infer", route: ["GET", "/adapters"], load: () => import("./panels/sets.js") },
+];
+
+const main = document.getElementById("main");
+let shown = { id: null, end: () => {} };
+let numShown = 0;
+
+/** Shows the panel of the address; the same panel hears of other values by being mounted again. */
+async function show() {
+  const { panel: id, values } = readAddress();
+  const panel = PANELS.find((each) => each.id === id) ?? PANELS[0];
+  const number = (numShown += 1);
+  const isOther = shown.id !== null && shown.id !== panel.id;
+  shown.end();
+  forget();
+  sets.choose(values.set ?? "", { quiet: true });
+  showNav(panel.id);
+  document.title = `${panel.title} · adavae`;
+  const root = h("section", { class: `panel panel-${panel.id}`, "aria-label": panel.title });
+  shown = { id: panel.id, end: () => {} };
+  try {
+    const module = await panel.load();
+    if (number !== numShown) return;
+    main.replaceChildren(root);
+    shown = { id: panel.id, ...module.mount(root, values) };
+  } catch (error) {
+    if (number !== numShown) return;
+    main.replaceChildren(
+      problem(new ApiError(0, { message: "This part of the page could not be loaded.", code: "load" }), show),
+    );
+  }
+  if (isOther) {
+    main.focus({ preventScroll: true });
+    window.scrollTo(0, 0);
+  }
+}
+
+function showNav(id) {
+  const links = PANELS.filter((panel) => has(...panel.route) || panel.id === id || panel.id === "walk").map((panel) =>
+    h(
+      "a",
+      {
+        href: `#/${panel.id}${sets.reference() ? `?set=${encodeURIComponent(sets.reference())}` : ""}`,
+        "aria-current": panel.id === id ? "page" : null,
+        class: may(panel.scope) ? "" : "is-barred",
+        title: may(panel.scope) ? null : `Your key lacks the scope ${panel.scope}`,
+      },
+      panel.title,
+    ),
+  );
+  const nav = document.getElementById("nav");
+  nav.replaceChildren(...links);
+  const current = nav.querySelector("[aria-current]");
+  if (current && nav.scrollWidth > nav.clientWidth)
+    nav.scrollLeft = current.offsetLeft - nav.clientWidth / 2 + current.clientWidth / 2;
+}
+
+async function begin() {
+  const shared = [loadFeatures(), loadScopes(), sets.load(), showVersion()];
+  const failed = (await Promise.allSettled(shared)).map((each) => each.reason).filter(Boolean);
+  showNav(readAddress().panel);
+  if (failed.some((error) => error.isPassing))
+    window.addEventListener("service-back", () => begin().then(show), { once: true });
+}
+
+async function showVersion() {
+  const version = await call("GET", "/version");
+  document.getElementById("version").textContent =
+    `adavae ${version.adavae ?? ""}${version.device ? ` on ${version.device}` : ""}`;
+}
+
+window.addEventListener("hashchange", show);
+document.addEventListener("click", settle, { capture: true }); // a link leaves the state that it leaves behind
+window.addEventListener("scopes-known", () => showNav(shown.id ?? "walk"));
+window.addEventListener("sets-loaded", () => showNav(shown.id ?? "walk"));
+window.addEventListener("key-given", () => begin());
+window.addEventListener("set-chosen", () => showNav(shown.id ?? "walk"));
+sets.listen();
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+await begin();
+await show();

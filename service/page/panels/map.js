@@ -1,0 +1,293 @@
+// Map: texts as points of a plane. A click anywhere writes the sentence of that very point; a line is a walk.
+
+import { replaceAddress } from "../address.js";
+import { call } from "../api.js";
+import { download, h } from "../dom.js";
+import { keep, keptTable } from "../map/kept_texts.js";
+import { commonest } from "../map/labels.js";
+import { readingOf } from "../map/reading.js";
+import { actionBar } from "../parts/actions.js";
+import { acceptDrops, columnChoice, dropZone } from "../parts/drop.js";
+import { fieldFor, stateOf } from "../parts/fields.js";
+import { runner } from "../parts/runner.js";
+import { scatter } from "../parts/scatter.js";
+import * as sets from "../sets.js";
+import { labelsOf, written } from "../traverse/spread.js";
+import { TextTable, guess, readFile, readPasted, toCsv } from "../tables.js";
+import { colours } from "../charts.js";
+
+const DRAWN = 128; // texts the set is asked for where there is no file
+const MOST_TEXTS = 5000;
+const DEFAULTS = { method: "pca", lift: "text" };
+
+export function mount(root, values) {
+  const state = stateOf(DEFAULTS, values);
+  let table = keptTable();
+  let map = null;
+  let request = null;
+  let plot = null;
+  const outlet = h("div", { class: "outlet" });
+  const legend = h("div", { class: "legend", role: "group", "aria-label": "Labels" });
+  const facts = h("p", { class: "muted map-facts", role: "status" });
+  const place = h("div", { class: "map-place" }, h("p", { class: "muted" }, "Drawing…"));
+  const columns = h("div", {});
+  const running = runner({ outlet, busy: place, work: load, onError: () => {} });
+  const onRequest = (sent) => {
+    request = sent;
+  };
+  const reading = readingOf({ state, onRequest });
+  const tools = h("div", { class: "fields map-tools" });
+  const modes = { mode: "explore" };
+
+  root.append(
+    h(
+      "header",
+      { class: "panel-head" },
+      h("h1", {}, "Map"),
+      h(
+        "p",
+        {},
+        "Every text is a point. Click anywhere, also where there is none: the set writes the sentence of that very place.",
+      ),
+    ),
+    tools,
+    h("div", { class: "map" }, h("div", {}, place, legend, facts), reading.element),
+    outlet,
+    h(
+      "div",
+      { class: "under-stage" },
+      h("div", { class: "actions map-export" }, exportButtons()),
+      actionBar({ request: () => request, link: false }),
+    ),
+    h(
+      "header",
+      { class: "panel-head second" },
+      h("h2", {}, "Your own texts"),
+      h("p", {}, "One a line, or a table; labels become colours."),
+    ),
+    dropZone({
+      title: "Drop a file here",
+      hint: `A spreadsheet, .txt, .tsv, .csv or .jsonl; up to ${MOST_TEXTS} lines are drawn`,
+      onFile: take,
+      onPaste: (text) => use(() => readPasted(text)),
+    }),
+    columns,
+  );
+  acceptDrops(root, take);
+  const onSet = () => {
+    if (!table?.isOwn) table = null;
+    running.run();
+  };
+  window.addEventListener("set-chosen", onSet);
+  begin();
+  return {
+    end() {
+      running.end();
+      reading.end();
+      plot?.end();
+      window.removeEventListener("set-chosen", onSet);
+    },
+  };
+
+  async function begin() {
+    showTools();
+    plot = await scatter({ onPick: reading.pick, onLine: reading.walk, onLasso: reading.list });
+    reading.begin(plot);
+    place.replaceChildren(plot.element);
+    await plot.begin();
+    running.run();
+  }
+
+  function showTools() {
+    const again = () => running.run();
+    const specs = [
+      [
+        {
+          name: "mode",
+          label: "Drag to",
+          kind: "segments",
+          values: [
+            ["explore", "Move"],
+            ["walk", "Walk"],
+            ["lasso", "Lasso"],
+          ],
+        },
+        modes,
+        () => {
+          plot.mode = modes.mode;
+        },
+      ],
+      [
+        {
+          name: "method",
+          label: "Projection",
+          kind: "segments",
+          values: [
+            ["pca", "PCA", "The two directions in which the texts differ most"],
+            ["tsne", "t-SNE", "Neighbours stay neighbours; distances mean little"],
+          ],
+        },
+        state,
+        again,
+      ],
+      [
+        {
+          name: "lift",
+          label: "Way back",
+          kind: "segments",
+          values: [
+            ["text", "Beside the nearest text", "What the plane does not show is taken from the nearest text"],
+            ["plane", "On the plane", "What the plane does not show is the average"],
+          ],
+        },
+        state,
+        saveAddress,
+      ],
+    ];
+    tools.replaceChildren(
+      ...specs
+        .filter(([spec]) => spec.name !== "lift" || state.method === "pca")
+        .map(([spec, own, changed]) => fieldFor(spec, own, changed)),
+    );
+    tools.append(h("button", { type: "button", class: "quiet", onclick: () => plot?.reset() }, "Show everything"));
+  }
+
+  function exportButtons() {
+    const name = () => (table?.name ?? "map").replace(/\.\w+$/, "");
+    const lines = () => map.data.map((row, index) => [map.texts[index], row.label ?? "", row.x, row.y]);
+    return [
+      h("button", { type: "button", class: "quiet", onclick: () => map && saveImage(`${name()}.png`) }, "PNG"),
+      h(
+        "button",
+        {
+          type: "button",
+          class: "quiet",
+          onclick: () =>
+            map && download(`${name()}-map.csv`, toCsv(["text", "label", "x", "y"], lines()), "text/csv;charset=utf-8"),
+        },
+        "CSV",
+      ),
+      h("button", { type: "button", class: "quiet", onclick: reading.pairs }, "Closest pairs"),
+    ];
+  }
+
+  function saveImage(name) {
+    const [, data] = plot.image().split(",");
+    const bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+    download(name, new Blob([bytes], { type: "image/png" }));
+  }
+
+  async function take(file) {
+    await use(() => readFile(file));
+  }
+
+  async function use(read) {
+    try {
+      table = owned(await read());
+    } catch (error) {
+      running.cancel();
+      outlet.replaceChildren(h("div", { class: "problem", role: "alert" }, error.message));
+      outlet.scrollIntoView({ block: "nearest" });
+      return;
+    }
+    const chosen = (own) => {
+      table = owned(own);
+      running.run();
+    };
+    columns.replaceChildren(...(table.columns ? [columnChoice(table, guess(table), chosen)] : []));
+    root.scrollIntoView({ block: "start" });
+    running.run();
+  }
+
+  function saveAddress() {
+    replaceAddress("map", {
+      set: sets.reference(),
+      ...Object.fromEntries(Object.entries(state).filter(([name, value]) => value !== DEFAULTS[name])),
+    });
+  }
+
+  /** Draws the table; without one, what the set itself says. */
+  async function load(signal) {
+    saveAddress();
+    showTools();
+    table ??= await drawn(signal);
+    const all = table.rows.length;
+    const rows = table.rows.slice(0, MOST_TEXTS);
+    const labels = table.labels ? rows.map((row) => row.label.slice(0, 100)) : null;
+    const body = { texts: rows.map((row) => row.text), method: state.method, truncate: true };
+    if (labels) body.labels = labels;
+    if (sets.reference()) body.adapter = sets.reference();
+    request = { method: "POST", path: "/map", body };
+    facts.textContent = `Drawing ${rows.length} texts…`;
+    const reply = await call("POST", "/map", { body, signal });
+    keep(table);
+    map = {
+      ...reply,
+      texts: body.texts,
+      labels,
+      points: reply.data.map((row) => [row.x, row.y]),
+      id: `${reply.adapter.name}@${reply.adapter.version}`,
+    };
+    const names = labels ? commonest(labels) : [];
+    plot.show({ points: map.points, texts: map.texts, labels, names });
+    root.dataset.drawn = `${map.method} ${map.points.length}`;
+    showLegend(names);
+    facts.textContent = said(all, rows.length);
+    reading.show(map);
+  }
+
+  function said(all, shown) {
+    const parts = [`${table.name}: ${shown}${all > shown ? ` of ${all}` : ""} texts`];
+    if (map.explained) parts.push(`the plane shows ${percent(map.explained[0] + map.explained[1])} of what differs`);
+    if (map.separation)
+      parts.push(
+        `a linear classifier on z tells the labels with ${percent(map.separation.accuracy)} (always the commonest: ${percent(map.separation.majority)})`,
+      );
+    return parts.join(" · ");
+  }
+
+  function showLegend(names) {
+    const hidden = new Set();
+    const { labels: palette } = colours();
+    legend.replaceChildren(
+      ...names.slice(0, 40).map((name, place) =>
+        h(
+          "label",
+          { class: "legend-item" },
+          h("input", {
+            type: "checkbox",
+            checked: true,
+            onchange: (event) => {
+              if (event.target.checked) hidden.delete(name);
+              else hidden.add(name);
+              plot.hide(hidden);
+            },
+          }),
+          h("i", { class: `dot dot-${place % palette.length}` }),
+          `${name} `,
+          h("span", { class: "muted" }, String(map.labels.filter((label) => label === name).length)),
+        ),
+      ),
+    );
+  }
+
+  /** Texts that the set itself writes, coloured by its own head where it has one. */
+  async function drawn(signal) {
+    const set = sets.current();
+    if (!set) throw new Error(`No adapter set ${sets.reference()} is installed: choose another one.`);
+    facts.textContent = `The set writes ${DRAWN} sentences to draw a map of…`;
+    const texts = await written(set, DRAWN, signal);
+    const labels = set.labels.length ? await labelsOf(set, texts, signal) : [];
+    return Object.assign(
+      new TextTable(
+        "Written by the set",
+        texts.map((text, index) => ({ text, label: labels[index] ?? "" })),
+      ),
+      { set: set.id },
+    );
+  }
+}
+
+const percent = (share) => `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
+
+const owned = (table) => Object.assign(table, { isOwn: true });

@@ -1,0 +1,205 @@
+// Walk: two sentences, a slider between them, and the sentence at every step.
+
+import { replaceAddress } from "../address.js";
+import { call } from "../api.js";
+import { afterPause, h } from "../dom.js";
+import { examplesFor } from "../examples.js";
+import { actionBar } from "../parts/actions.js";
+import {
+  DECODING,
+  SAMPLING_SPECS,
+  decodingBody,
+  decodingSpecs,
+  typicality,
+  withTypicality,
+} from "../parts/decoding.js";
+import { addressValues, fieldFor, stateOf } from "../parts/fields.js";
+import { runner } from "../parts/runner.js";
+import { stageOf } from "../parts/stage.js";
+import * as sets from "../sets.js";
+
+const PAUSE_MS = 180; // after the last key; a request takes about a tenth of a second
+const MOST_STEPS = 64;
+const DEFAULTS = { source: "", target: "", steps: 9, method: "linear", at: -1, ...DECODING };
+
+export function mount(root, values) {
+  const state = stateOf(DEFAULTS, values);
+  state.steps = Math.min(MOST_STEPS, Math.max(2, Math.round(state.steps)));
+  let rows = [];
+  let request = null;
+  let touched = Boolean(values.source);
+
+  const outlet = h("div", { class: "outlet" });
+  const { stage, list, show, say } = stageOf({ label: "Place between the two sentences", onSelect });
+  const options = h("div", { class: "fields" });
+  const chips = h("div", { class: "chips", role: "group", "aria-label": "Examples" });
+  const more = h("button", { type: "button", class: "quiet", onclick: moreSteps }, "More steps");
+
+  const running = runner({ outlet, busy: stage, work: load });
+  const soon = afterPause(running.run, PAUSE_MS);
+  const source = fieldFor({ name: "source", label: "From", kind: "text" }, state, typed);
+  const target = fieldFor({ name: "target", label: "To", kind: "text" }, state, typed);
+  const swap = h(
+    "button",
+    {
+      type: "button",
+      class: "quiet swap",
+      title: "Swap the two",
+      "aria-label": "Swap the two sentences",
+      onclick: swapEnds,
+    },
+    "⇄",
+  );
+
+  root.append(
+    h(
+      "header",
+      { class: "panel-head" },
+      h("h1", {}, "Walk"),
+      h("p", {}, "Two sentences, and every sentence in between. Move the thumb."),
+    ),
+    h("div", { class: "ends" }, source, swap, target),
+    chips,
+    outlet,
+    stage,
+    h(
+      "div",
+      { class: "under-stage" },
+      options,
+      actionBar({ text: () => rows.map((row) => row.text).join("\n"), request: () => request }),
+    ),
+    h("div", { class: "trail-head" }, h("h2", {}, "Every step"), more),
+    list,
+  );
+  showOptions();
+  window.addEventListener("set-chosen", onSet);
+  begin();
+  return {
+    end() {
+      soon.cancel();
+      running.end();
+      window.removeEventListener("set-chosen", onSet);
+    },
+  };
+
+  /** Without sentences in the address, the set's first example is walked. */
+  async function begin() {
+    await showExamples();
+    if (!state.source && !state.target && chips.firstElementChild) chips.firstElementChild.click();
+    else soon.now();
+  }
+
+  async function showExamples() {
+    const examples = await examplesFor(sets.current()).catch(() => null);
+    if (!examples) return;
+    chips.replaceChildren(
+      ...examples.walks.map(([from, to]) =>
+        h(
+          "button",
+          { type: "button", class: "chip", title: `${from} → ${to}`, onclick: () => setEnds(from, to) },
+          h("span", {}, from),
+          " → ",
+          h("span", {}, to),
+        ),
+      ),
+    );
+  }
+
+  async function onSet() {
+    await showExamples();
+    if (!touched && chips.firstElementChild) chips.firstElementChild.click();
+    else soon.now();
+  }
+
+  function setEnds(from, to) {
+    [state.source, state.target, state.at] = [from, to, -1];
+    source.querySelector("textarea").value = from;
+    target.querySelector("textarea").value = to;
+    touched = false;
+    soon.now();
+  }
+
+  function swapEnds() {
+    const at = rows.length ? rows.length - 1 - state.at : -1;
+    setEnds(state.target, state.source);
+    state.at = at;
+  }
+
+  function typed() {
+    touched = true;
+    soon();
+  }
+
+  function showOptions() {
+    const specs = [
+      {
+        name: "method",
+        label: "Way",
+        kind: "segments",
+        values: [
+          ["linear", "Line", "Straight through the space"],
+          ["spherical", "Arc", "Along the arc between the two directions"],
+        ],
+      },
+      { name: "steps", label: "Steps", kind: "range", min: 2, max: MOST_STEPS, step: 1 },
+      ...decodingSpecs("/interpolate"),
+      ...(state.strategy === "sample" ? SAMPLING_SPECS : []),
+    ];
+    const changed = (name) => {
+      if (name === "strategy") showOptions();
+      soon();
+    };
+    options.replaceChildren(...specs.map((spec) => fieldFor(spec, state, changed)));
+  }
+
+  function moreSteps() {
+    const at = rows.length > 1 ? state.at / (rows.length - 1) : 0.5;
+    state.steps = Math.min(MOST_STEPS, state.steps * 2 - 1);
+    state.at = Math.round(at * (state.steps - 1));
+    showOptions();
+    soon.now();
+  }
+
+  async function load(signal) {
+    const [from, to] = [state.source.trim(), state.target.trim()];
+    saveAddress();
+    if (!from || !to) {
+      rows = [];
+      say(h("span", { class: "muted" }, "Write two sentences."));
+      return;
+    }
+    const body = {
+      source: from,
+      target: to,
+      steps: state.steps,
+      ...decodingBody(state, "/interpolate"),
+      ...withTypicality("/interpolate"),
+    };
+    if (state.method !== "linear") body.method = state.method;
+    if (sets.reference()) body.adapter = sets.reference();
+    request = { method: "POST", path: "/interpolate", body };
+    const reply = await call("POST", "/interpolate", { body, signal });
+    rows = reply.data;
+    root.dataset.made = `${reply.adapter.name}@${reply.adapter.version}`;
+    if (state.at < 0 || state.at >= rows.length) state.at = Math.floor(rows.length / 2);
+    more.disabled = rows.length >= MOST_STEPS;
+    show(
+      rows.map((row, index) => ({
+        place: `τ ${row.tau.toFixed(2)}`,
+        text: row.text,
+        said: index ? null : "the first sentence, as the set gives it back",
+        also: typicality(row),
+      })),
+      state.at,
+    );
+  }
+
+  function onSelect(index) {
+    state.at = index;
+    saveAddress();
+  }
+
+  function saveAddress() {
+    replaceAddress("walk", { set: sets.reference(), ...addressValues(state, DEFAULTS) });
+  }
+}

@@ -1,0 +1,189 @@
+// One training job, live: how far it is, its curves, its events, and what it has become.
+
+import { ApiError, call, events, send } from "../api.js";
+import { h, tell } from "../dom.js";
+import { curves } from "../parts/curves.js";
+import { problem } from "../parts/problem.js";
+import { runner } from "../parts/runner.js";
+import * as sets from "../sets.js";
+import { MEASURES, duration, number, pill } from "./said.js";
+
+const AGAIN_MS = 1500;
+const OPEN = ["queued", "running", "paused"];
+
+/** {element, end()} of the job with this id. */
+export function jobView(id) {
+  let job = null;
+  let isOver = false;
+  const controller = new AbortController();
+  const outlet = h("div", { class: "outlet" });
+  const head = h("div", { class: "job-head" });
+  const bar = h("progress", { max: 1, value: 0, "aria-label": "Share of the run" });
+  const figures = h("p", { class: "muted job-figures", role: "status" });
+  const done = h("div", { class: "job-done" });
+  const charts = curves();
+  const told = h("ol", { class: "events", tabindex: "0", role: "log", "aria-label": "Events" });
+  const changing = runner({ outlet, busy: head, work: (signal) => change(signal) });
+  let change = async () => {};
+  const element = h(
+    "div",
+    {},
+    h("p", {}, h("a", { href: "#/train" }, "All runs, or a new one")),
+    head,
+    bar,
+    figures,
+    outlet,
+    done,
+    charts.element,
+    h("h2", { class: "events-head" }, "Events"),
+    told,
+  );
+  follow();
+  return {
+    element,
+    end() {
+      isOver = true;
+      controller.abort();
+      changing.end();
+      charts.end();
+    },
+  };
+
+  /** Reads the job and its events until it is finished; after a broken connection it goes on from the last event. */
+  async function follow() {
+    await charts.begin();
+    let last = "";
+    while (!isOver) {
+      try {
+        await refresh();
+        outlet.replaceChildren();
+        const headers = { accept: "text/event-stream", ...(last ? { "last-event-id": last } : {}) };
+        const reply = await send("GET", `/v1/fine_tuning/jobs/${encodeURIComponent(id)}/events`, {
+          headers,
+          signal: controller.signal,
+        });
+        for await (const event of events(reply)) {
+          if (event.data === "[DONE]") {
+            await refresh();
+            return;
+          }
+          if (event.id) last = event.id;
+          take(JSON.parse(event.data));
+        }
+      } catch (error) {
+        if (isOver || error.name === "AbortError") return;
+        if (error instanceof ApiError) {
+          outlet.replaceChildren(problem(error));
+          if (!error.isPassing) return waitForKey(error);
+        }
+      }
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
+  }
+
+  function waitForKey(error) {
+    if (error.status === 401 || error.status === 403)
+      window.addEventListener("key-given", () => !isOver && follow(), { once: true });
+  }
+
+  async function refresh() {
+    const before = job?.status;
+    job = await call("GET", `/v1/fine_tuning/jobs/${encodeURIComponent(id)}`, { signal: controller.signal });
+    show();
+    if (job.status === "succeeded" && before && before !== "succeeded") {
+      tell(`${job.suffix} is ready`);
+      await sets.load();
+    }
+  }
+
+  function take(event) {
+    if (event.type === "metrics") {
+      charts.add(event.data);
+      progress(event.data);
+      if (job && job.status === "queued") refreshSoon();
+      return;
+    }
+    told.prepend(
+      h(
+        "li",
+        { class: `is-${event.level}` },
+        h("time", {}, new Date(event.created_at * 1000).toLocaleTimeString("en-GB")),
+        " ",
+        event.message,
+      ),
+    );
+    refreshSoon();
+  }
+
+  function refreshSoon() {
+    clearTimeout(refreshSoon.timer);
+    refreshSoon.timer = setTimeout(() => !isOver && refresh().catch(() => {}), 250);
+  }
+
+  function progress(figure) {
+    bar.value = figure.step / figure.total_steps;
+    const left =
+      job && OPEN.includes(job.status) && figure.step < figure.total_steps
+        ? ` · about ${duration(figure.eta_s)} left`
+        : "";
+    const stage = figure.stage && figure.stage !== "training" && job?.status === "running" ? `${figure.stage} · ` : "";
+    figures.textContent = `${stage}step ${figure.step.toLocaleString("en")} of ${figure.total_steps.toLocaleString("en")} · ${Math.round(figure.tokens_per_s).toLocaleString("en")} tokens a second${left}`;
+  }
+
+  function show() {
+    const act = (name) =>
+      h(
+        "button",
+        {
+          type: "button",
+          class: name === "cancel" ? "danger" : "",
+          onclick: () => {
+            change = async (signal) => {
+              await call("POST", `/v1/fine_tuning/jobs/${id}/${name}`, { signal });
+              await refresh();
+            };
+            changing.run();
+          },
+        },
+        name[0].toUpperCase() + name.slice(1),
+      );
+    const actions =
+      { queued: ["pause", "cancel"], running: ["pause", "cancel"], paused: ["resume", "cancel"] }[job.status] ?? [];
+    head.replaceChildren(
+      h("h2", {}, job.suffix),
+      pill(job.status),
+      h("span", { class: "muted" }, `${job.hyperparameters.preset} · z of ${job.hyperparameters.latent_size}`),
+      h("div", { class: "actions" }, actions.map(act)),
+    );
+    element.dataset.status = job.status;
+    if (job.progress) progress(job.progress);
+    if (job.status === "succeeded") bar.value = 1;
+    done.replaceChildren(
+      ...(job.status === "succeeded" ? [ready()] : []),
+      ...(job.error ? [problem(new ApiError(409, { message: job.error.message, code: job.error.code }))] : []),
+    );
+  }
+
+  function ready() {
+    const shown = Object.entries(job.metrics ?? {}).filter(
+      ([name, value]) => typeof value === "number" && MEASURES[name],
+    );
+    return h(
+      "div",
+      { class: "ready" },
+      h("p", {}, h("strong", {}, job.fine_tuned_model), " is installed and serves."),
+      h(
+        "dl",
+        { class: "figures" },
+        shown.map(([name, value]) => h("div", {}, h("dd", {}, number(value)), h("dt", {}, MEASURES[name]))),
+      ),
+      h(
+        "p",
+        {},
+        h("a", { class: "button main", href: `#/walk?set=${encodeURIComponent(job.suffix)}` }, "Open in the walk"),
+        " ",
+        h("a", { class: "button", href: `#/map?set=${encodeURIComponent(job.suffix)}` }, "Draw a map"),
+      ),
+    );
+  }
+}

@@ -1,0 +1,217 @@
+// From a file to a training job: what is in it, a preset, a name.
+
+import { go } from "../address.js";
+import { call, send } from "../api.js";
+import { h } from "../dom.js";
+import { acceptDrops, columnChoice, dropZone } from "../parts/drop.js";
+import { fieldFor } from "../parts/fields.js";
+import { runner } from "../parts/runner.js";
+import { guess, readFile, readPasted } from "../tables.js";
+import { reportOf } from "./report.js";
+
+const SENT_AS_IT_IS = /\.(xz)$/i;
+const PRESETS = [
+  ["generation", "Generation", "Walks, analogies, new sentences. Also learns labels where the texts have them."],
+  ["language-modelling", "Language modelling", "For measuring: perplexity, KL, mutual information."],
+  ["classification", "Classification", "Labels first; the texts need some."],
+];
+
+/** {element, end()} of the form; it goes to the job once that is made. */
+export function newJob() {
+  let file = null;
+  let sent = null;
+  let once = newKey();
+  const state = { name: "", preset: "generation", epochs: "", steps: "", batch: "", latent: "" };
+  const [outlet, formOutlet] = [h("div", { class: "outlet" }), h("div", { class: "outlet" })];
+  const report = h("div", {});
+  const columns = h("div", {});
+  const form = h("form", {
+    class: "job-form",
+    hidden: true,
+    onsubmit: (event) => {
+      event.preventDefault();
+      once = newKey();
+      starting.run();
+    },
+  });
+  const uploading = runner({
+    outlet,
+    busy: report,
+    work: upload,
+    onError: () => {
+      form.hidden = true;
+      report.replaceChildren();
+    },
+  });
+  const starting = runner({ outlet: formOutlet, busy: form, work: start });
+  const element = h(
+    "div",
+    { class: "new-job" },
+    dropZone({
+      title: "Drop your texts here",
+      hint: "A spreadsheet (.xlsx, .csv, .tsv) with a column of texts, perhaps one of labels; .txt with one a line; .jsonl with text and label. Cells can be pasted, too.",
+      types: ".txt,.tsv,.csv,.xlsx,.jsonl,.xz,.tab,.ndjson",
+      onFile: take,
+      onPaste: (text) => use(() => readPasted(text)),
+    }),
+    columns,
+    outlet,
+    report,
+    form,
+    formOutlet,
+  );
+  acceptDrops(element, take);
+  return {
+    element,
+    end() {
+      uploading.end();
+      starting.end();
+    },
+  };
+
+  async function take(given) {
+    if (SENT_AS_IT_IS.test(given.name)) {
+      columns.replaceChildren();
+      file = given;
+      uploading.run();
+      return;
+    }
+    await use(() => readFile(given), given);
+  }
+
+  /** Files that the service reads go as they are; tables are sent as JSON lines, with the columns that are chosen. */
+  async function use(read, given = null) {
+    let table;
+    try {
+      table = await read();
+    } catch (error) {
+      uploading.cancel();
+      form.hidden = true;
+      report.replaceChildren();
+      outlet.replaceChildren(h("div", { class: "problem", role: "alert" }, error.message));
+      return;
+    }
+    const isTable = table.columns !== null && !/\.tsv$/i.test(table.name);
+    const chosen = (own) => {
+      file = new File([own.toJsonLines()], `${own.name.replace(/\.\w+$/, "")}.jsonl`);
+      uploading.run();
+    };
+    columns.replaceChildren(...(isTable ? [columnChoice(table, guess(table), chosen)] : []));
+    if (isTable || given === null) chosen(table);
+    else {
+      file = given;
+      uploading.run();
+    }
+  }
+
+  async function upload(signal) {
+    report.replaceChildren(h("p", { class: "muted" }, `Reading ${file.name}…`));
+    const body = new FormData();
+    body.append("purpose", "fine-tune");
+    body.append("file", file, file.name);
+    const reply = await send("POST", "/v1/files", { form: body, signal });
+    sent = await reply.json();
+    report.replaceChildren(reportOf(sent));
+    state.name = nameFrom(sent.filename);
+    if (Object.keys(sent.labels).length === 0 && state.preset === "classification") state.preset = "generation";
+    showForm();
+  }
+
+  function showForm() {
+    const hasLabels = Object.keys(sent.labels).length > 0;
+    const name = h("input", {
+      type: "text",
+      id: "job-name",
+      required: true,
+      pattern: "[a-z0-9][a-z0-9._\\-]{0,63}",
+      value: state.name,
+      autocomplete: "off",
+      oninput: () => {
+        state.name = name.value;
+      },
+    });
+    form.hidden = false;
+    form.replaceChildren(
+      h(
+        "fieldset",
+        { class: "presets" },
+        h("legend", { class: "visually-hidden" }, "Preset"),
+        PRESETS.map(([value, title, what]) =>
+          h(
+            "label",
+            { class: "preset" },
+            h("input", {
+              type: "radio",
+              name: "preset",
+              value,
+              checked: state.preset === value,
+              disabled: value === "classification" && !hasLabels,
+              onchange: () => {
+                state.preset = value;
+              },
+            }),
+            h("span", {}, h("strong", {}, title), h("span", { class: "muted" }, what)),
+          ),
+        ),
+      ),
+      h(
+        "div",
+        { class: "fields" },
+        h("div", { class: "field" }, h("label", { for: "job-name" }, "Name of the set"), name),
+        h(
+          "details",
+          { class: "advanced" },
+          h("summary", {}, "More"),
+          h(
+            "div",
+            { class: "fields" },
+            [
+              ["epochs", "Epochs", 0.01, 100, 0.01],
+              ["steps", "Steps", 1, 1000000, 1],
+              ["batch", "Texts a step", 1, 1024, 1],
+              ["latent", "Size of z", 1, 1024, 1],
+            ].map(([key, label, min, max, step]) =>
+              fieldFor(
+                { name: key, label, kind: "number", min, max, step, placeholder: "the preset's" },
+                state,
+                () => {},
+              ),
+            ),
+          ),
+        ),
+        h("button", { type: "submit", class: "main" }, "Train"),
+      ),
+    );
+  }
+
+  async function start(signal) {
+    const hyperparameters = { preset: state.preset };
+    for (const [key, name] of [
+      ["epochs", "n_epochs"],
+      ["steps", "steps"],
+      ["batch", "batch_size"],
+      ["latent", "latent_size"],
+    ]) {
+      if (state[key] !== "") hyperparameters[name] = state[key];
+    }
+    const body = { model: "bundled", training_file: sent.id, suffix: state.name, hyperparameters };
+    const job = await call("POST", "/v1/fine_tuning/jobs", { body, signal, headers: { "idempotency-key": once } });
+    go("train", { job: job.id });
+  }
+}
+
+/** A key of its own for one press of the button: a request that is sent again makes no second job. */
+function newKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+function nameFrom(filename) {
+  const name = filename
+    .toLowerCase()
+    .replace(/(\.xz)?$/, "")
+    .replace(/\.\w+$/, "")
+    .replace(/[^a-z0-9._-]+/g, "-")
+    .replace(/^[^a-z0-9]+|-+$/g, "")
+    .slice(0, 64);
+  return name || "mine";
+}

@@ -1,0 +1,129 @@
+"""How fast the playground is in a real browser: first paint, a walk after a key, panning a map of 2,000 points.
+
+Reports, asserts none:
+
+python -m tests.bench.page_speed
+"""
+
+import json
+import random
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, Page
+
+from adavae.service.http.page import page_files
+from tests.bench.served import served
+from tests.browser.chromium import chromium
+
+_POINTS, _LOADS, _KEYS, _FRAMES = 2000, 7, 15, 240
+
+# From the last key to the sentence it leads to: the request's wait for a pause included.
+_KEY_TO_ANSWER = """async (text) => {
+  const area = document.querySelector("textarea[name=target]");
+  const list = document.querySelector(".trail");
+  const begun = performance.now();
+  area.value = text;
+  area.dispatchEvent(new Event("input", { bubbles: true }));
+  await new Promise((resolve) => new MutationObserver((_, own) => { own.disconnect(); resolve(); })
+    .observe(list, { childList: true }));
+  await new Promise((resolve) => requestAnimationFrame(() => setTimeout(resolve)));
+  return performance.now() - begun;
+}"""
+
+# Pans and zooms by the events of a pointer, one of each a frame, and notes how long each frame took.
+_PAN = """async (frames) => {
+  const box = document.querySelector(".map-canvas");
+  const canvas = box.querySelector("canvas");
+  const place = box.getBoundingClientRect();
+  const at = (frame) => ({
+    clientX: place.x + 300 + 150 * Math.sin(frame / 20), clientY: place.y + 250 + 90 * Math.cos(frame / 15),
+    bubbles: true, cancelable: true, button: 0, buttons: 1,
+  });
+  const took = [];
+  canvas.dispatchEvent(new MouseEvent("mousedown", at(0)));
+  let last = performance.now();
+  for (let frame = 1; frame <= frames; frame += 1) {
+    canvas.dispatchEvent(new MouseEvent("mousemove", at(frame)));
+    if (frame % 3 === 0) box.dispatchEvent(new WheelEvent("wheel", { ...at(frame), deltaY: frame % 2 ? 12 : -12 }));
+    await new Promise((resolve) => requestAnimationFrame(resolve));
+    const now = performance.now();
+    took.push(now - last);
+    last = now;
+  }
+  canvas.dispatchEvent(new MouseEvent("mouseup", at(frames)));
+  return took.slice(10);
+}"""
+
+
+def main() -> None:
+    """One JSON object: figures in milliseconds and bytes."""
+    with tempfile.TemporaryDirectory() as data, served(Path(data)) as server, chromium() as browser:
+        origin = f"http://127.0.0.1:{server.port}"
+        figures = {
+            "bytes": sum(min(len(_packed(path)), path.stat().st_size) for path in page_files().values()),
+            **_loads(browser, origin),
+            "key_to_answer_ms": _spread(_keys(browser, origin)),
+            "frame_ms_at_2000_points": _spread(_frames(browser, origin)),
+        }
+    print(json.dumps(figures, indent=2))  # noqa: T201
+
+
+def _packed(path: Path) -> bytes:
+    import gzip
+
+    return gzip.compress(path.read_bytes())
+
+
+def _loads(browser: Browser, origin: str) -> dict[str, Any]:
+    """First paint and first walk of fresh profiles."""
+    paints, walks = [], []
+    for _ in range(_LOADS):
+        page = _fresh(browser)
+        page.goto(f"{origin}/")
+        page.wait_for_selector(".trail li")
+        walks.append(page.evaluate("performance.now()"))
+        paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        page.context.close()
+    return {"first_paint_ms": _spread(paints), "first_walk_ms": _spread(walks)}
+
+
+def _keys(browser: Browser, origin: str) -> list[float]:
+    page = _fresh(browser)
+    page.goto(f"{origin}/")
+    page.wait_for_selector(".trail li")
+    return [page.evaluate(_KEY_TO_ANSWER, f"my room number {number} was clean.") for number in range(_KEYS)]
+
+
+def _frames(browser: Browser, origin: str) -> list[float]:
+    """Texts of chance: what is drawn costs the same, whatever it says."""
+    draw = random.Random(0)
+    words = ["the", "a", "food", "staff", "room", "service", "was", "is", "great", "bad", "cold", "slow", "never"]
+    texts = [f"{draw.choice('ab')}\t{' '.join(draw.choices(words, k=8))}" for _ in range(_POINTS)]
+    page = _fresh(browser)
+    page.goto(f"{origin}/#/map")
+    content = "\n".join(["label\ttext", *texts]).encode()
+    page.set_input_files("input[type=file]", [{"name": "a.tsv", "mimeType": "text/plain", "buffer": content}])
+    page.wait_for_selector(f"[data-drawn='pca {_POINTS}']", timeout=120_000)
+    page.wait_for_selector(".map-side .hero-sentence")
+    frames: list[float] = page.evaluate(_PAN, _FRAMES)
+    return frames
+
+
+def _fresh(browser: Browser) -> Page:
+    return browser.new_context(viewport={"width": 1280, "height": 900}).new_page()
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    ordered = sorted(values)
+    return {
+        "median": round(statistics.median(ordered), 1),
+        "p95": round(ordered[int(0.95 * (len(ordered) - 1))], 1),
+        "max": round(ordered[-1], 1),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""One browser and two services for all tests here: the bundled sets, and tiny weights, where training is quick."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.browser.chromium import chromium
+from tests.integration.served import served
+from tests.tiny_text import reviews
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.browser.visit import Visit
+
+_WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
+
+OpenVisit = Callable[..., "Visit"]
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    with chromium() as own:
+        yield own
+
+
+@pytest.fixture(scope="session")
+def bundled(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:  # noqa: ARG001
+    """The URL of a service over the bundled sets."""
+    variables = {"ADAVAE_WEIGHTS": str(_WEIGHTS), "ADAVAE_DEFAULT_ADAPTER": "yelp"}
+    variables |= {"ADAVAE_DECODE_ROWS": "64", "ADAVAE_MAX_TOKENS": "48"}
+    with served(tmp_path_factory.mktemp("bundled"), **variables) as server:
+        yield server.url()
+
+
+@pytest.fixture(scope="session")
+def tiny(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:  # noqa: ARG001
+    """The URL of a service over tiny weights, which trains in seconds."""
+    with served(tmp_path_factory.mktemp("tiny"), ADAVAE_DECODE_ROWS="8") as server:
+        yield server.url()
+
+
+@pytest.fixture(scope="session")
+def spreadsheet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A table as spreadsheets save it: quoted cells, another column, a name with a blank."""
+    path = tmp_path_factory.mktemp("table") / "My Reviews.csv"
+    texts = reviews(80)
+    rows = [f'"{text}",{label},2026' for text, label in zip(texts.texts, texts.labels or (), strict=True)]
+    path.write_text("\r\n".join(["Comment,Verdict,Year", *rows]) + "\r\n", encoding="utf-8")
+    yield path
+
+
+@pytest.fixture
+def open_visit(browser: "Browser") -> Iterator[OpenVisit]:
+    """Opens tabs that are checked when the test is over."""
+    from tests.browser.visit import visit
+
+    visits: list[Visit] = []
+
+    def opened(origin: str, **options: Any) -> "Visit":
+        visits.append(visit(browser, origin, **options))
+        return visits[-1]
+
+    yield opened
+    for own in visits:
+        own.page.context.close()
+        own.check()

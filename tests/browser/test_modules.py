@@ -1,0 +1,169 @@
+"""The page's own arithmetic: words that differ, tables, the way from a point back to z; asked in the browser itself."""
+
+import io
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
+
+from playwright.sync_api import Browser, Page
+
+from tests.browser.visit import visit
+
+
+@pytest.fixture(scope="module")
+def page(bundled: str, browser: Browser) -> Iterator[Page]:
+    own = visit(browser, bundled)
+    yield own.open()
+    own.page.context.close()
+    own.check()
+
+
+def asked(page: Page, module: str, expression: str, argument: Any = None) -> Any:
+    """What ``expression`` gives, with the module as ``own`` and the argument as ``given``."""
+    return page.evaluate(
+        f"async ([path, given]) => {{ const own = await import(path); return ({expression}); }}",
+        [f"/page/{module}", argument],
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "new"),
+    [
+        ("the food was bad.", "the food was good.", ["good"]),
+        ("the food was bad.", "The food was bad.", []),
+        ("bad food", "very bad and cold food", ["very", "and cold"]),
+        ("", "all new", ["all new"]),
+        ("it's fine", "it\u2019s it's fine!", ["it\u2019s", "!"]),
+        ("größe zählt", "größe zählt nicht", ["nicht"]),
+    ],
+)
+def test_words_that_are_new_are_found(page: Page, before: str, text: str, new: list[str]) -> None:
+    pieces = asked(page, "words.js", "own.changed(...given)", [before, text])
+    assert "".join(piece["text"] for piece in pieces) == text
+    assert [piece["text"].strip() for piece in pieces if piece["isNew"]] == new
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rows"),
+    [
+        ("a.txt", "one\n\n two  words \r\nthree", [("one", ""), ("two words", ""), ("three", "")]),
+        ("a.tsv", 'label\ttext\ngood\tit is "fine"\nbad\tno\n', [('it is "fine"', "good"), ("no", "bad")]),
+        ("a.csv", 'comment,stars\n"a, ""b""",5\n"two\nlines",1\n', [('a, "b"', "5"), ("two lines", "1")]),
+        ("a.csv", "stars;text\n1;bad\n5;good, really\n", [("bad", "1"), ("good, really", "5")]),
+        ("a.jsonl", '{"text": "x", "label": "y"}\n{"text": "z"}\n', [("x", "y"), ("z", "")]),
+        ("\ufeffb.txt", "\ufefffirst\nsecond", [("first", ""), ("second", "")]),
+    ],
+)
+def test_tables_are_read(page: Page, name: str, content: str, rows: list[tuple[str, str]]) -> None:
+    read = asked(page, "tables.js", "own.readTable(...given).rows", [name, content])
+    assert [(row["text"], row["label"]) for row in read] == rows
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("a.txt", "\n  \n", "has no texts"),
+        ("a.jsonl", '{"text": "x"}\n{"text": \n', "line 2 is no JSON"),
+        ("a.jsonl", '{"words": "x"}\n', 'line 1 has no "text"'),
+        ("a.doc", "PK\u0003\u0004\u0000\u0000", "is no text file"),
+    ],
+)
+def test_what_is_no_table_is_told_with_the_line(page: Page, name: str, content: str, said: str) -> None:
+    message = asked(
+        page,
+        "tables.js",
+        "(() => { try { own.readTable(...given); } catch (e) { return e.message; } })()",
+        [name, content],
+    )
+    assert said in message
+
+
+def workbook(sheet: str, strings: str = "", *, method: int = zipfile.ZIP_DEFLATED) -> list[int]:
+    """Bytes of an .xlsx file with one sheet."""
+    name = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        archive.writestr("xl/worksheets/sheet1.xml", f"<worksheet {name}><sheetData>{sheet}</sheetData></worksheet>")
+        if strings:
+            archive.writestr("xl/sharedStrings.xml", f"<sst {name}>{strings}</sst>")
+    return list(packed.getvalue())
+
+
+READ_FILE = """(async () => {
+  try {
+    return (await own.readFile(new File([new Uint8Array(given)], "a.xlsx"))).rows;
+  } catch (error) {
+    return error.message;
+  }
+})()"""
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
+def test_a_workbook_is_read_as_it_is(page: Page, method: int) -> None:
+    strings = "<si><t>Review</t></si><si><r><t>so </t></r><r><t>good &amp; cheap</t></r></si><si><t>good</t></si>"
+    sheet = (
+        '<row><c r="B1" t="s"><v>0</v></c><c r="D1" t="inlineStr"><is><t>Label</t></is></c></row>'
+        '<row><c r="A2"><v>1</v></c><c r="B2" t="s"><v>1</v></c><c r="D2" t="s"><v>2</v></c></row>'
+        '<row><c r="A3"><v>2</v></c><c r="B3" t="inlineStr"><is><t>never again</t></is></c><c r="D3"><v>5</v></c></row>'
+    )
+    rows = asked(page, "tables.js", f"await {READ_FILE}", workbook(sheet, strings, method=method))
+    assert rows == [{"text": "so good & cheap", "label": "good"}, {"text": "never again", "label": "5"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (list(b"no archive at all"), "is no workbook"),
+        (workbook("<row>")[:-30], "is no workbook"),
+        ([byte ^ (60 < place < 90) * 0xFF for place, byte in enumerate(workbook("<row>"))], "is damaged"),
+        (workbook(""), "has no texts"),
+    ],
+)
+def test_what_is_no_workbook_is_told(page: Page, content: list[int], said: str) -> None:
+    assert said in asked(page, "tables.js", f"await {READ_FILE}", content)
+
+
+def test_no_cell_of_a_table_that_is_taken_away_runs_as_a_formula(page: Page) -> None:
+    written = asked(page, "tables.js", "own.toCsv(['text', 'x'], [['=1+1', -2.5], ['a \"b\",\\nc', 0]])")
+    assert written == 'text,x\r\n\'=1+1,-2.5\r\n"a ""b"",\nc",0\r\n'
+
+
+def test_the_way_back_from_a_point_projects_to_that_point(page: Page) -> None:
+    plane = {"mean": [1.0, 2.0, 3.0], "basis": [[1.0, 0.0, 0.0], [0.0, 0.6, 0.8]]}
+
+    def projected(z: list[float]) -> list[float]:
+        centred = [value - middle for value, middle in zip(z, plane["mean"], strict=True)]
+        return [round(sum(a * b for a, b in zip(centred, row, strict=True)), 9) for row in plane["basis"]]
+
+    point, mu = [4.0, -5.0], [0.5, 7.0, -1.0]
+    on_plane = asked(page, "plane.js", "own.onPlane(...given)", [plane, point])
+    beside = asked(page, "plane.js", "own.besideText(...given)", [plane, point, mu, projected(mu)])
+    assert projected(on_plane) == projected(beside) == point
+    assert on_plane != beside
+
+
+def test_points_inside_a_lasso_are_told_from_those_outside(page: Page) -> None:
+    bent = [[0, 0], [4, 0], [4, 4], [2, 1], [0, 4]]
+    points = [[1, 1], [2, 3], [3.5, 2], [5, 1]]
+    inside = asked(page, "plane.js", "given[1].map((point) => own.isInside(point, given[0]))", [bent, points])
+    assert inside == [True, False, True, False]
+
+
+def test_cards_are_rendered_and_html_in_them_is_text(page: Page) -> None:
+    table = "| | |\n|---|---|\n| x | `y\\|z` |\n"
+    card = f"---\nlicense: mit\n---\n# a\n\n{table}\n<img src=x>\n\n- **one**\n- [two](javascript:alert(1))\n"
+    told = asked(
+        page,
+        "parts/markdown.js",
+        "(() => { const box = document.createElement('div'); box.append(...own.markdown(given)); "
+        "return [box.querySelector('td').textContent, box.querySelectorAll('img, a').length, box.textContent]; })()",
+        card,
+    )
+    assert told[0] == "y|z"
+    assert told[1] == 0
+    assert "license" not in told[2]
+    assert "<img src=x>" in told[2]

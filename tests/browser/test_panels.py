@@ -1,0 +1,259 @@
+"""Each panel's main way, over the sets that ship with the project."""
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.browser.conftest import OpenVisit
+
+pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
+
+from playwright.sync_api import FloatRect, Locator, Page, expect
+
+COMPLAINT, PRAISE = "the food was terrible and the staff was rude.", "great place, we will be back!"
+LABELLED = "label\ttext\n" + "".join(
+    f"{label}\t{text}\n"
+    for number in range(12)
+    for label, text in (
+        ("good", f"the {('food', 'staff', 'room')[number % 3]} was great, number {number}."),
+        ("bad", f"the {('food', 'staff', 'room')[number % 3]} was awful, number {number}."),
+    )
+)
+
+
+def code_of(page: Page, name: str) -> str:
+    """What a panel's button "as curl" or "as Python" shows."""
+    page.get_by_role("button", name=name).first.click()
+    code = page.get_by_role("dialog").locator("code").inner_text()
+    page.get_by_role("dialog").get_by_role("button", name="Close").click()
+    return code
+
+
+def sentences(page: Page) -> list[str]:
+    return page.locator(".trail .sentence").all_inner_texts()
+
+
+def given(page: Page, name: str, content: str) -> None:
+    """A file through the panel's chooser."""
+    page.locator("input[type=file]").set_input_files(
+        [{"name": name, "mimeType": "text/plain", "buffer": content.encode()}]
+    )
+
+
+def place_of_map(page: Page) -> FloatRect:
+    """Where the map is on the screen, all of it."""
+    canvas = page.locator(".map-canvas")
+    canvas.evaluate("element => element.scrollIntoView({ block: 'center' })")
+    box = canvas.bounding_box()
+    assert box is not None
+    return box
+
+
+def drawn(page: Page, what: str) -> None:
+    """Waits for a map, and for the sentence of its middle."""
+    expect(page.locator(f"[data-drawn='{what}']")).to_be_visible()
+    expect(page.locator(".map-side .hero-sentence")).to_be_visible()
+
+
+def lasso_everything(page: Page) -> None:
+    page.locator(".map-tools").get_by_text("Lasso", exact=True).click()
+    box = place_of_map(page)
+    left, top, right, bottom = box["x"] + 5, box["y"] + 5, box["x"] + box["width"] - 5, box["y"] + box["height"] - 5
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((right, top), (right, bottom), (left, bottom)):
+        page.mouse.move(x, y, steps=3)
+    page.mouse.up()
+
+
+def saved(page: Page, button: Locator) -> bytes:
+    with page.expect_download() as download:
+        button.click()
+    return Path(download.value.path()).read_bytes()
+
+
+def test_the_first_visit_shows_a_walk_without_a_click(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open()
+    expect(page).to_have_title("Walk · adavae")
+    expect(page.locator(".trail li")).to_have_count(9)
+    expect(page.locator(".stage .hero-sentence")).not_to_be_empty()
+    assert sentences(page)[0] == COMPLAINT
+    assert sentences(page)[-1] == PRAISE
+
+
+def test_the_sentence_under_the_thumb_changes_as_it_moves(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open()
+    expect(page.locator(".trail li")).to_have_count(9)
+    requests: list[str] = []
+    page.on("request", lambda request: requests.append(request.url))
+    slider = page.locator(".hero-slider")
+    slider.focus()
+    slider.press("Home")
+    seen = [page.locator(".stage .hero-sentence").inner_text()]
+    for _ in range(8):
+        slider.press("ArrowRight")
+        seen.append(page.locator(".stage .hero-sentence").inner_text())
+    assert seen == sentences(page)
+    assert len(set(seen)) > 1
+    assert not requests, "every step was in the first answer"
+    changes = [number for number in range(1, 9) if seen[number] != seen[number - 1]]
+    assert page.locator(".trail li:has(mark)").count() == len(changes), "what is new is marked, where it is new"
+
+
+def test_more_steps_and_the_other_way_are_asked_for(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open()
+    expect(page.locator(".trail li")).to_have_count(9)
+    page.get_by_role("button", name="More steps").click()
+    expect(page.locator(".trail li")).to_have_count(17)
+    with page.expect_request("**/interpolate") as sent:
+        page.get_by_text("Arc", exact=True).click()
+    assert sent.value.post_data_json["method"] == "spherical"
+    assert sent.value.post_data_json["steps"] == 17
+
+
+def test_a_newer_walk_cancels_the_one_before(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open()
+    expect(page.locator(".trail li")).to_have_count(9)
+    failed: list[str] = []
+    page.on("requestfailed", lambda request: failed.append(request.failure or ""))
+    held: list[object] = []
+
+    def hold_the_first(route: object) -> None:
+        if not held:
+            held.append(route)  # never answered
+        else:
+            route.continue_()  # type: ignore[attr-defined]
+
+    page.route("**/interpolate", hold_the_first)
+    area = page.get_by_label("To", exact=True)
+    with page.expect_request("**/interpolate"):
+        area.fill("my room was clean.")
+    area.fill("my room was quiet.")
+    expect(page.locator(".trail li").last).to_contain_text("quiet")
+    assert failed == ["net::ERR_ABORTED"]
+
+
+def test_code_does_what_the_page_did(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open()
+    expect(page.locator(".trail li")).to_have_count(9)
+    wanted = sentences(page)
+    curl = subprocess.run(["bash", "-c", code_of(page, "as curl")], capture_output=True, text=True, check=True)
+    python = subprocess.run(
+        [sys.executable, "-c", code_of(page, "as Python")], capture_output=True, text=True, check=True
+    )
+    for done in (curl, python):
+        assert [row["text"] for row in json.loads(done.stdout)["data"]] == wanted
+
+
+def test_an_analogy_is_made_and_its_scale_moves_it(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open("#/analogy")
+    answer = page.locator(".answers .hero-sentence").first
+    expect(answer).to_contain_text("friendly")
+    page.get_by_label("Scale").fill("0")
+    expect(answer).to_contain_text("cold")
+    page.get_by_role("button", name="pizza to sushi").click()
+    page.get_by_label("Scale").fill("1")
+    expect(answer).to_contain_text("sushi")
+
+
+def test_a_map_is_drawn_and_any_point_of_it_is_written(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open("#/map")
+    expect(page.locator("[data-drawn^='pca']")).to_be_visible()
+    given(page, "mine.tsv", LABELLED)
+    drawn(page, "pca 24")
+    expect(page.locator(".legend-item")).to_have_count(2)
+    expect(page.locator(".map-facts")).to_contain_text("the plane shows")
+    box = place_of_map(page)
+    with page.expect_request("**/decode") as sent:
+        page.mouse.click(box["x"] + 20, box["y"] + 20)
+    z = sent.value.post_data_json["z"][0]
+    assert len(z) == 256
+    expect(page.locator(".map-side .hero-sentence")).not_to_be_empty()
+    page.get_by_text("On the plane").click()
+    with page.expect_request("**/decode") as again:
+        page.mouse.click(box["x"] + 20, box["y"] + 20)
+    assert again.value.post_data_json["z"][0] != z, "the same point of the map, by another way back"
+
+
+def test_a_line_on_the_map_is_a_walk_and_a_lasso_a_list(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open("#/map")
+    given(page, "mine.tsv", LABELLED)
+    drawn(page, "pca 24")
+    page.locator(".map-tools").get_by_text("Walk", exact=True).click()
+    box = place_of_map(page)
+    page.mouse.move(box["x"] + 80, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] - 80, box["y"] + box["height"] / 2, steps=4)
+    page.mouse.up()
+    expect(page.locator(".map-side .trail li")).to_have_count(9)
+    lasso_everything(page)
+    expect(page.locator(".near.listed li")).to_have_count(24)
+    expect(page.locator(".map-side h3").first).to_contain_text("12 bad, 12 good")
+
+
+def test_a_map_is_taken_away_as_picture_and_table(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open("#/map")
+    given(page, "mine.tsv", LABELLED)
+    drawn(page, "pca 24")
+    assert saved(page, page.get_by_role("button", name="PNG")).startswith(b"\x89PNG")
+    rows = list(csv.DictReader(io.StringIO(saved(page, page.get_by_role("button", name="CSV").first).decode())))
+    assert len(rows) == 24
+    assert {row["label"] for row in rows} == {"good", "bad"}
+    page.get_by_text("t-SNE").click()
+    drawn(page, "tsne 24")
+    box = place_of_map(page)
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.locator(".map-side .hero-sentence")).not_to_be_empty()
+
+
+def test_a_sentence_is_moved_along_the_widest_dimension(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled, refusals_are_fine=True).open(
+        "#/traverse"
+    )  # an older set does not know its labels' means
+    expect(page.locator(".dimension").first).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".trail li")).to_have_count(9)
+    before = sentences(page)
+    page.locator(".dimension").nth(1).click()
+    expect(page.locator(".dimension").nth(1)).to_have_attribute("aria-pressed", "true")
+    expect(page.locator(".trail")).not_to_have_text(before[0])
+    page.get_by_text("Label to label").click()
+    expect(page.get_by_label("From")).to_have_value("negative")
+    expect(page.locator(".trail li")).to_have_count(9)
+
+
+def test_a_text_is_classified_and_a_file_comes_back_as_a_table(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open("#/classify")
+    expect(page.locator(".bar-row").first).to_contain_text("negative")
+    page.get_by_label("Text", exact=True).fill("the food was great and the staff was friendly.")
+    expect(page.locator(".bar-row").first).to_contain_text("positive")
+    given(page, "mine.csv", 'comment,stars\ngreat food!,5\n"bad food, bad service",1\n')
+    expect(page.locator("tbody tr")).to_have_count(2)
+    rows = list(csv.DictReader(io.StringIO(saved(page, page.get_by_role("button", name="Download CSV")).decode())))
+    assert [row["label"] for row in rows] == ["positive", "negative"]
+    assert rows[1]["text"] == "bad food, bad service"
+
+
+def test_a_set_without_labels_names_those_that_have_some(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled, refusals_are_fine=True).open("#/classify?set=yelp-lm")
+    expect(page.get_by_role("alert")).to_contain_text("classification head")
+    page.get_by_role("button", name="trec").click()
+    expect(page.locator("#set")).to_have_value("trec")
+    expect(page.locator(".bar-row").first).to_be_visible()
+
+
+def test_sets_stand_side_by_side_with_cards_and_samples(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open("#/sets")
+    expect(page.locator(".sets-table tbody tr")).to_have_count(5)
+    card = page.get_by_role("article", name="trec@")
+    card.get_by_role("button", name="Card").click()
+    expect(card.locator(".card-text")).to_contain_text("How it was made")
+    expect(card.locator(".card-text table").first).to_contain_text("preset")
+    card.get_by_role("button", name="Draw sentences").click()
+    expect(card.locator(".variants li")).to_have_count(4)
+    assert saved(page, card.get_by_role("button", name="Export")).startswith(b"\x1f\x8b")
+    expect(card.get_by_role("button", name="Delete")).to_have_count(0)  # it is bundled

@@ -1,0 +1,90 @@
+"""Maps are drawn in a thread, one at a time, each with a deadline; what is out of bounds is refused with the limit."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+import adavae.service.encodings.text_map as text_map
+from adavae.service.encodings.text_map import Cartographer
+from adavae.service.errors import DeadlineExceeded
+from tests.unit.service.http_client import client_of
+from tests.unit.service.stub_latent_service import StubLatentService, Z, _mu
+
+TEXTS = ["the food was great", "the food was bad", "never again", "never again"]
+
+
+@pytest.fixture
+def latent() -> StubLatentService:
+    return StubLatentService()
+
+
+@pytest.fixture
+def client(latent: StubLatentService) -> Iterator[TestClient]:
+    with client_of(latent, max_map_texts=10) as client:
+        yield client
+
+
+def refusal(client: TestClient, **body: Any) -> dict[str, Any]:
+    reply = client.post("/map", json=body)
+    assert reply.status_code == 422, reply.text
+    error: dict[str, Any] = reply.json()["error"]
+    return error
+
+
+def test_a_map_has_points_neighbours_and_the_way_back(client: TestClient) -> None:
+    reply = client.post("/map", json={"texts": TEXTS, "labels": ["good", "bad", "bad", "bad"]}).json()
+    assert (reply["method"], reply["latent_size"]) == ("pca", Z)
+    assert [row["label"] for row in reply["data"]] == ["good", "bad", "bad", "bad"]
+    assert (reply["data"][3]["nearest"], reply["data"][3]["distance"]) == (2, 0.0)
+    points = np.array([[row["x"], row["y"]] for row in reply["data"]])
+    mu = np.stack([_mu(text) for text in TEXTS])
+    np.testing.assert_allclose((mu - np.array(reply["mean"])) @ np.array(reply["basis"]).T, points, atol=1e-4)
+    assert reply["usage"]["texts"] == 4
+
+
+def test_without_labels_none_are_told_and_tsne_has_no_way_back(client: TestClient) -> None:
+    reply = client.post("/map", json={"texts": TEXTS, "method": "tsne"}).json()
+    assert "label" not in reply["data"][0]
+    assert reply["mean"] is reply["basis"] is reply["explained"] is reply["separation"] is None
+
+
+def test_what_is_out_of_bounds_is_refused_with_the_limit(client: TestClient) -> None:
+    assert "the limit is 10 (ADAVAE_MAX_MAP_TEXTS)" in refusal(client, texts=TEXTS * 3)["message"]
+    assert refusal(client, texts=TEXTS[:2])["param"] == "texts"
+    assert "3 entries for 4 texts" in refusal(client, texts=TEXTS, labels=["a", "b", "c"])["message"]
+    assert refusal(client, texts=TEXTS, method="umap")["param"] == "method"
+    assert refusal(client, texts=["a", "b", ""])["param"] == "texts[2]"
+
+
+def test_one_map_is_drawn_at_a_time_and_waiting_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread cannot be stopped: whoever gives up frees nothing until it has ended by itself."""
+    begun, goes_on, running = [], threading.Event(), []
+
+    def held(*_: object) -> str:
+        running.append(1)
+        begun.append(len(running))
+        goes_on.wait(10)
+        running.pop()
+        return "drawn"
+
+    monkeypatch.setattr(text_map, "_points", held)
+
+    async def work() -> None:
+        cartographer, patient = Cartographer(0.05), Cartographer(10)
+        patient._drawing = cartographer._drawing
+        mu = np.zeros((3, 2), np.float32)
+        with pytest.raises(DeadlineExceeded):
+            await cartographer.draw(mu, None, "pca")
+        with pytest.raises(DeadlineExceeded):
+            await cartographer.draw(mu, None, "pca")
+        assert begun == [1], "the second never began"
+        goes_on.set()
+        assert await patient.draw(mu, None, "pca") == "drawn"  # type: ignore[comparison-overlap]
+
+    asyncio.run(work())
+    assert begun == [1, 1]

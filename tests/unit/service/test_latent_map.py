@@ -1,0 +1,50 @@
+"""A map over the real service: the points are those of the encodings, however many requests they take."""
+
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adavae.model.errors import AdapterSetNotFound
+from adavae.model.latent.projections import principal_plane
+from adavae.service.errors import InvalidRequest
+from tests.unit.service.test_latent_service import running, text_model
+
+TEXTS = [f"the food was number {number} ." for number in range(9)]
+
+
+@pytest.mark.asyncio
+async def test_points_are_the_projections_of_the_encodings_though_they_come_in_parts(tmp_path: Path) -> None:
+    model = text_model(tmp_path)
+    async with running(tmp_path, max_texts=4) as service:
+        found = await service.map_texts(TEXTS, labels=None, method="pca", adapter="prefixed", truncate=False)
+        expected = principal_plane(model.encode(TEXTS, "prefixed").mu.numpy())
+        np.testing.assert_allclose(found.drawn.points, expected.points, atol=1e-4)
+        assert found.drawn.plane is not None
+        again = await service.map_texts(TEXTS, labels=None, method="tsne", adapter="prefixed", truncate=False)
+        assert all(row.is_cached for row in again.rows)
+        assert again.drawn.plane is None
+
+
+@pytest.mark.asyncio
+async def test_a_text_that_is_too_long_is_named_by_its_place_in_the_whole_request(tmp_path: Path) -> None:
+    async with running(tmp_path, max_texts=4) as service:
+        texts = [*TEXTS[:6], "long " * 500]
+        with pytest.raises(InvalidRequest) as refused:
+            await service.map_texts(texts, labels=None, method="pca", adapter=None, truncate=False)
+        assert refused.value.param == "texts[6]"
+
+
+@pytest.mark.asyncio
+async def test_a_set_gives_its_card_and_itself(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        assert (await service.adapter_card("prefixed")).startswith("# prefixed")
+        archive = await service.adapter_archive("prefixed")
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            names = sorted(Path(member.name).name for member in tar.getmembers())
+        assert names == ["README.md", "adapter.safetensors", "manifest.json"]
+        for asked in (service.adapter_card, service.adapter_archive):
+            with pytest.raises(AdapterSetNotFound):
+                await asked("gone")
