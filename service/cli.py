@@ -26,7 +26,7 @@ from adavae.service.commands.train import train
 from adavae.service.commands.variants import variants
 from adavae.service.commands.version import version
 from adavae.service.commands.worker import worker
-from adavae.service.settings import SettingsError, let_threads_wait_briefly
+from adavae.service.settings import SettingsError, keep_few_kernels, let_threads_wait_briefly
 
 EXIT_FAILURE = 1
 EXIT_USAGE = 2
@@ -54,6 +54,7 @@ def create_app() -> typer.Typer:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and ends the process with its exit code."""
     let_threads_wait_briefly()
+    keep_few_kernels()
     try:
         typer.main.get_command(create_app())(args=arguments, prog_name="adavae")
     except TrainingInterrupted as exc:

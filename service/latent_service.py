@@ -250,7 +250,7 @@ class LatentService:
         """As ``sample``, piece by piece; the last item is the whole result."""
         async with self._pinned(adapter) as pinned:
             plan = writing.drawn(pinned.space, num, decoding.seed, draw, steering)
-            async with contextlib.aclosing(self._streamed(plan, pinned, decoding.for_rows(num))) as pieces:
+            async with contextlib.aclosing(self._streamed(plan, pinned, decoding.for_draws(num))) as pieces:
                 async for piece in pieces:
                     yield piece
 

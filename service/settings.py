@@ -16,6 +16,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from adavae.model.errors import AdaVAEError
 
+_KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
+_KEPT_KERNELS = "64"  # more than one step of one shape has
 _SPINS = "10000"  # some ten microseconds, which is more than from one operation to the next
 PREFIX = "ADAVAE_"
 BUNDLED_BACKBONE = "bundled"
@@ -234,6 +236,16 @@ def let_threads_wait_briefly() -> None:
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", _SPINS)
+
+
+def keep_few_kernels() -> None:
+    """Sets how many compiled matrix products torch keeps on a CPU, unless the environment does; before it is imported.
+
+    Each shape of a bfloat16 product is compiled and kept, up to 1,024 of them in each of two caches, and every step of
+    a training run has shapes of its own: its memory grew by 80 MB a step, to ten gigabytes in some hundred steps.
+    """
+    for name in _KERNEL_CACHES:
+        os.environ.setdefault(name, _KEPT_KERNELS)
 
 
 def _variable(field: str) -> str:

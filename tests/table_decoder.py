@@ -116,7 +116,9 @@ def slow_generate(table: Table, key: float, slot: int, decoding: Decoding) -> Ge
     assert decoding.strategy is not Strategy.BEAM
     text: list[int] = []
     for step in range(decoding.max_tokens):
-        logits = table(key, slot, tuple(text))
+        logits = list(table(key, slot, tuple(text)))
+        if step < decoding.min_tokens:
+            logits[EOS] = -math.inf
         token = slow_order(logits, text, decoding)[0]
         if decoding.strategy is Strategy.SAMPLE:
             token = _slow_draw(logits, text, decoding, step)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from adavae.model.decoding.decoding import Decoding, Strategy
-from adavae.model.decoding.sampling import penalised
+from adavae.model.decoding.sampling import end_held_off, penalised
 from adavae.model.decoding.step_decoder import CacheType, Generated, StepDecoder, check_finite
 from adavae.model.parts.stacked import AdapterIndex
 
@@ -68,8 +68,10 @@ class BeamSearch(Generic[CacheType]):
         """Replaces the beams by their likeliest extensions; returns each one's parent."""
         penalty = replace(self.decoding, strategy=Strategy.GREEDY)
         has_token = _tokens_of(self._beams, self._logits)
-        log_probs = penalised(self._logits.float(), [penalty] * len(self._beams), has_token).log_softmax(-1)
-        eos_token_id = self.decoder.eos_token_id
+        eos_token_id, each = self.decoder.eos_token_id, [penalty] * len(self._beams)
+        logits = penalised(self._logits.float(), each, has_token)
+        steps = [len(beam.token_ids) for beam in self._beams]
+        log_probs = end_held_off(logits, each, steps, eos_token_id).log_softmax(-1)
         parents, self._beams = _extended(self._beams, log_probs, self.decoding.num_beams, eos_token_id, self._finished)
         return parents
 

@@ -32,6 +32,7 @@ class Decoding:
         top_p: Draw among the likeliest tokens that together hold this probability; 1 is off.
         repetition_penalty: Divides positive and multiplies negative logits of tokens the row has already; 1 is off.
         max_tokens: Longest text, end-of-text not counted.
+        min_tokens: End-of-text is not chosen before so many tokens.
         num_beams: Texts kept at every step of a beam search.
         seed: Of every draw.
     """
@@ -42,6 +43,7 @@ class Decoding:
     top_p: float = 1.0
     repetition_penalty: float = 1.0
     max_tokens: int = 48
+    min_tokens: int = 0
     num_beams: int = 4
     seed: int = 0
 
@@ -54,6 +56,7 @@ class Decoding:
             "top_p": (0.01, 1.0),
             "repetition_penalty": (1.0, 10.0),
             "max_tokens": (1, 100_000),
+            "min_tokens": (0, self.max_tokens),
             "num_beams": (1, 16),
             "seed": (0, 2**63 - 1),
         }

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from adavae.model.decoding.beam_search import BeamSearch
 from adavae.model.decoding.decoding import Decoding, Strategy
-from adavae.model.decoding.sampling import next_tokens
+from adavae.model.decoding.sampling import end_held_off, next_tokens
 from adavae.model.decoding.step_decoder import CacheType, FinishReason, Generated, StepDecoder, check_finite
 from adavae.model.errors import LogitsNotFinite
 from adavae.model.parts.stacked import AdapterIndex
@@ -74,7 +74,9 @@ def _generate_plain(
     rows = list(range(len(decodings)))  # the rows still in the batch
     for step in range(longest):
         check_finite(logits, [numbers[row] for row in rows])
-        chosen = next_tokens(logits, [decodings[row] for row in rows], has_token, step)
+        own = [decodings[row] for row in rows]
+        logits = end_held_off(logits, own, [step] * len(rows), decoder.eos_token_id)
+        chosen = next_tokens(logits, own, has_token, step)
         going_on = []
         for place, (row, token_id) in enumerate(zip(rows, chosen.tolist(), strict=True)):
             if token_id == decoder.eos_token_id:
@@ -96,7 +98,7 @@ def _generate_plain(
             has_token = None if has_token is None else has_token[kept]
             rows = [rows[place] for place in going_on]
         logits = decoder.decode_step(chosen, kv_cache, index)
-    return [Generated(tuple(own), reasons[row]) for row, own in enumerate(tokens)]
+    return [Generated(tuple(written), reasons[row]) for row, written in enumerate(tokens)]
 
 
 def _no_tokens_yet(logits: Tensor, decodings: Sequence[Decoding]) -> Tensor | None:

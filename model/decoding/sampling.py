@@ -39,6 +39,16 @@ def next_tokens(
     return chosen
 
 
+def end_held_off(logits: Tensor, decodings: Sequence[Decoding], steps: Sequence[int], eos_token_id: int) -> Tensor:
+    """Logits that do not let a row end before its ``min_tokens``, (B, V); ``steps`` as in ``next_tokens``."""
+    rows = [row for row, decoding in enumerate(decodings) if steps[row] < decoding.min_tokens]
+    if not rows:
+        return logits
+    held = logits.clone()
+    held[rows, eos_token_id] = float("-inf")
+    return held
+
+
 def _likeliest(logits: Tensor) -> Tensor:
     """The first of the largest logits of each row, (B,), int64."""
     if logits.device.type == "cpu":  # numpy's argmax is vectorised, torch's is twenty times slower here

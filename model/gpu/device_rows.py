@@ -134,7 +134,7 @@ class DeviceRows:
         logits = self._logits(num_rows)
         rows = slice(0, num_rows)
         parameters, is_active = self._parameters.first(num_rows), self._is_active[rows].bool()
-        chosen = choose(self.kernels, logits, parameters, self._lengths[rows], choice)
+        chosen = choose(self.kernels, logits, parameters, self._lengths[rows], choice, self.vae.eos_token_id)
         self._chosen[rows] = chosen
         going_on = is_active & (chosen >= 0)
         self._newest[rows] = torch.where(going_on, chosen, self._newest[rows])

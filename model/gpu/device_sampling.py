@@ -26,7 +26,7 @@ class Choice(IntEnum):
     @classmethod
     def of(cls, decoding: Decoding) -> Self:
         is_plain = decoding.strategy is Strategy.GREEDY and decoding.repetition_penalty == 1.0
-        return cls.LIKELIEST if is_plain else cls.ANY
+        return cls.LIKELIEST if is_plain and decoding.min_tokens == 0 else cls.ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class RowParameters:
 
     Attributes:
         numbers: Temperature, top-p and repetition penalty, (R, 3), float64.
-        counts: Top-k, seed, and whether tokens are drawn, (R, 3), int64.
+        counts: Top-k, seed, whether tokens are drawn, and the least number of tokens, (R, 4), int64.
         has_token: True where a row's text holds a token, (R, V), bool; kept up to date by ``Choice.ANY`` alone.
     """
 
@@ -47,7 +47,7 @@ class RowParameters:
     def greedy(cls, num_rows: int, vocab_size: int, device: torch.device) -> Self:
         return cls(
             torch.ones(num_rows, 3, dtype=torch.float64, device=device),
-            torch.zeros(num_rows, 3, dtype=torch.int64, device=device),
+            torch.zeros(num_rows, 4, dtype=torch.int64, device=device),
             torch.zeros(num_rows, vocab_size, dtype=torch.bool, device=device),
         )
 
@@ -58,7 +58,7 @@ class RowParameters:
         """Rows begin anew."""
         device = self.numbers.device
         numbers = [(own.temperature, own.top_p, own.repetition_penalty) for own in decodings]
-        counts = [(own.top_k, own.seed, own.strategy is Strategy.SAMPLE) for own in decodings]
+        counts = [(own.top_k, own.seed, own.strategy is Strategy.SAMPLE, own.min_tokens) for own in decodings]
         self.numbers[rows] = on_device(numbers, torch.float64, device)
         self.counts[rows] = on_device(counts, torch.int64, device)
         self.has_token[rows] = False
@@ -68,7 +68,9 @@ class RowParameters:
             own[targets] = own[sources]
 
 
-def choose(kernels: Kernels, logits: Tensor, parameters: RowParameters, steps: Tensor, choice: Choice) -> Tensor:
+def choose(
+    kernels: Kernels, logits: Tensor, parameters: RowParameters, steps: Tensor, choice: Choice, eos_token_id: int
+) -> Tensor:
     """The next token of every row.
 
     Args:
@@ -77,6 +79,7 @@ def choose(kernels: Kernels, logits: Tensor, parameters: RowParameters, steps: T
         parameters: Of the B rows.
         steps: How many tokens each row has chosen before, (B,).
         choice: What the rows ask for at most.
+        eos_token_id: The token that a row does not end by before its least number of tokens.
 
     Returns:
         (B,), int64; NOT_FINITE where a row's logits have a NaN or +inf, or nothing but -inf.
@@ -86,10 +89,12 @@ def choose(kernels: Kernels, logits: Tensor, parameters: RowParameters, steps: T
     if choice is Choice.LIKELIEST:
         return likeliest.where(is_finite, NOT_FINITE)
     temperature, top_p, penalty = parameters.numbers.unsqueeze(2).unbind(1)  # each (B, 1)
-    top_k, seed, is_drawn = parameters.counts.unbind(1)
+    top_k, seed, is_drawn, min_tokens = parameters.counts.unbind(1)
     weight = penalty.float()
     penalised = torch.where(logits > 0, logits / weight, logits * weight)
     logits = torch.where(parameters.has_token, penalised, logits)
+    is_end = torch.arange(logits.shape[1], device=logits.device) == eos_token_id
+    logits = logits.masked_fill((steps < min_tokens).unsqueeze(1) & is_end, float("-inf"))
     probabilities = (logits / temperature.float()).softmax(-1)
     drawn = kernels.draw(probabilities, top_k, top_p.squeeze(1), uniform_of(seed, steps))
     return torch.where(is_drawn.bool(), drawn, logits.argmax(-1)).where(is_finite, NOT_FINITE)

@@ -1,7 +1,7 @@
 """The model card of an adapter set: what it is, what it was made from and how it measured, in Markdown, from facts."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from adavae.model.config import AdapterConfig
@@ -17,10 +17,12 @@ _FIGURES = {
     "kl": "KL, nats a text",
     "mi": "mutual information, nats",
     "mi_ceiling": "its ceiling, ln N",
+    "mi_gaussian": "mutual information by Gaussians, which has no ceiling, nats",
     "au": "active units",
-    "ppl": "perplexity a word",
-    "ppl_rows": "texts it was measured on",
-    "importance_samples": "importance samples",
+    "ppl_word": "perplexity a word",
+    "ppl_token": "perplexity a token",
+    "ppl_rows": "texts they were measured on",
+    "ppl_truncated": "of these cut to the context",
     "rows": "texts",
     "decoded_rows": "texts decoded",
     "truncated": "texts cut to the context",
@@ -58,7 +60,7 @@ def model_card(
         "command": f"`{training['command']}`" if training["command"] else "not recorded",
         "made": created_at,
     }
-    figures = {title: _shown(metrics[key]) for key, title in _FIGURES.items() if metrics.get(key) is not None}
+    figures = {title: _shown(value) for key in _FIGURES for title, value in _titled(key, metrics) if value is not None}
     settings = {key.replace("_", " "): _shown(value) for key, value in config.to_dict().items()}
     return (
         "\n\n".join(
@@ -76,6 +78,15 @@ def model_card(
         )
         + "\n"
     )
+
+
+def _titled(key: str, metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The title and value of a figure, or of each of those that tell their importance samples in their names."""
+    if key in metrics:
+        yield _FIGURES[key], metrics[key]
+    for name, value in metrics.items():
+        if (samples := name.removeprefix(f"{key}_iw")) != name:
+            yield f"{_FIGURES[key]}, {samples} importance samples", value
 
 
 _OPENING = "An adapter set of adavae: trained parts that make a text VAE of a frozen GPT-2 (AdaVAE, Tu et al. 2022)."

@@ -43,8 +43,12 @@ class Precision(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+_SMALLEST_BATCH = 8
+_MICRO_BATCH_LIMITS = (64, 100_000_000)
 _LIMITS: dict[str, tuple[float, float]] = {
     "epochs": (0.01, 10_000),
+    "min_steps": (0, 1_000_000),
+    "min_batches": (1, 1_000_000),
     "batch_size": (1, 4096),
     "learning_rate": (1e-7, 1.0),
     "warmup_steps": (0, 1_000_000),
@@ -52,6 +56,8 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "max_gradient_norm": (1e-3, 1e3),
     "beta": (0.0, 100.0),
     "beta_cycles": (1, 1000),
+    "beta_zero_share": (0.0, 1.0),
+    "beta_rise_share": (0.0, 1.0),
     "free_bits": (0.0, 100.0),
     "head_weight": (0.0, 1000.0),
     "word_dropout": (0.0, 0.9),
@@ -71,25 +77,39 @@ class TrainingConfig:
         adapter: What is trained; its labels are filled in from the data.
         epochs: Passes over the training texts; fractions allowed.
         max_steps: Stops earlier than ``epochs`` would; None for no such bound.
+        min_steps: With few texts the run has more passes than ``epochs``, until it has so many steps, and does not stop
+            early before them.
+        batch_size: Texts a step.
+        min_batches: With few texts a step has fewer than ``batch_size``, until a pass has so many steps (8 texts at
+            least).
+        micro_batch_tokens: Tokens that go through the model at once, padding included, gradients adding up over a
+            step: memory grows with it. None is 2,048 on a CPU, 32,768 on a GPU.
         learning_rate: Peak, AdamW.
+        warmup_steps: Until the peak, at most a tenth of the run.
         max_gradient_norm: Gradients are clipped to this norm.
         beta: Largest weight of the KL.
+        beta_zero_share: Share of a cycle that beta stays at zero.
+        beta_rise_share: Share of a cycle in which it rises; for the rest it stays at ``beta``.
         free_bits: lambda, in nats (paper Eq. 4).
         head_weight: Weight of the head's cross-entropy beside a text's reconstruction.
-        word_dropout: Share of the decoder's input tokens hidden from it.
+        word_dropout: Share of the decoder's input tokens hidden from it while training.
         stage_one_share: Share of the run that trains the encoder and the latent parts only (paper: 2.5k iterations).
-        validations: How often the validation loss is measured over the run.
+        validations: How often the validation texts are looked at over the run; ``validation`` says what decides.
         patience: Validations without improvement after which the run stops early.
         checkpoint_every: Steps between checkpoints.
         init_from: ``name@version`` of the adapter set whose tensors the run begins with; None begins afresh.
-        is_full_fine_tuning: Train every weight of two backbones instead: a baseline that is never served.
+        is_full_fine_tuning: Steps train every weight of two backbones instead: what a step is timed against. There
+            is no such set to store, measure or serve, so that ``loop.train`` refuses it.
     """
 
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     preset: Preset = Preset.GENERATION
     epochs: float = 5.0
     max_steps: int | None = None
+    min_steps: int = 0
     batch_size: int = 128
+    min_batches: int = 1
+    micro_batch_tokens: int | None = None
     learning_rate: float = 6e-3
     learning_rate_schedule: LearningRateSchedule = LearningRateSchedule.LINEAR
     warmup_steps: int = 50
@@ -98,6 +118,8 @@ class TrainingConfig:
     beta: float = 1.0
     beta_schedule: BetaSchedule = BetaSchedule.CYCLICAL
     beta_cycles: int = 4
+    beta_zero_share: float = 0.25
+    beta_rise_share: float = 0.25
     free_bits: float = 0.0
     free_bits_form: FreeBits = FreeBits.PER_DIMENSION
     head_weight: float = 1.0
@@ -116,8 +138,23 @@ class TrainingConfig:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise ConfigError(name, value, f"must be in [{low:g}, {high:g}]")
+        if self.beta_zero_share + self.beta_rise_share > 1:
+            rule = f"must be at most 1 together with beta_zero_share ({self.beta_zero_share:g})"
+            raise ConfigError("beta_rise_share", self.beta_rise_share, rule)
         if self.max_steps is not None and self.max_steps < 1:
             raise ConfigError("max_steps", self.max_steps, "must be at least 1")
+        low, high = _MICRO_BATCH_LIMITS
+        if self.micro_batch_tokens is not None and not low <= self.micro_batch_tokens <= high:
+            raise ConfigError("micro_batch_tokens", self.micro_batch_tokens, f"must be in [{low}, {high:,}]")
+
+    def batch_size_for(self, num_texts: int) -> int:
+        """Texts a step, where there are ``num_texts`` to train on."""
+        return min(self.batch_size, max(_SMALLEST_BATCH, num_texts // self.min_batches))
+
+    def total_steps(self, batches_per_epoch: int) -> int:
+        """Steps of the whole run."""
+        steps = max(1, self.min_steps, round(self.epochs * batches_per_epoch))
+        return steps if self.max_steps is None else min(steps, self.max_steps)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -154,6 +191,9 @@ class TrainingConfig:
         return replace(self, adapter=replace(self.adapter, labels=labels))
 
 
+_OF_FEW_TEXTS: dict[str, Any] = {"min_steps": 150, "min_batches": 8}
+
+
 def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
     """The settings a preset stands for over one backbone.
 
@@ -166,7 +206,7 @@ def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
         adapter = AdapterConfig(
             latent_size=32, encoder_layers=two_thirds, adapter_size=max(1, int(64 * narrow)), latent_heads=4
         )
-        return TrainingConfig(preset=preset, adapter=adapter, beta=1.0, free_bits=0.5, epochs=1.5)
+        return TrainingConfig(preset=preset, adapter=adapter, beta=1.0, free_bits=0.5, epochs=1.5, **_OF_FEW_TEXTS)
     if preset is Preset.CLASSIFICATION:
         adapter = AdapterConfig(
             latent_size=64,
@@ -183,6 +223,7 @@ def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
             head_weight=20.0,
             stage_one_share=0.0,
             epochs=4.0,
+            **_OF_FEW_TEXTS,
         )
     adapter = AdapterConfig(
         latent_size=256,
@@ -199,4 +240,5 @@ def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
         head_weight=5.0,
         stage_one_share=0.0,
         epochs=3.0,
+        **_OF_FEW_TEXTS,
     )

@@ -10,15 +10,17 @@ import lzma
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 
 from adavae.model.errors import DatasetError, SequenceTooLong
 from adavae.model.storage.tokenizer import Tokenizer
+from adavae.model.training.token_rows import TokenRows
 
 MAX_BYTES = 1024**3  # decompressed
 MAX_LABELS = 1000
 MAX_LABEL_CHARACTERS = 100
+_TOKENIZED_TOGETHER = 2000  # texts
 _BOUNDARY_MARKS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
 
@@ -46,8 +48,7 @@ class Dataset:
     ) -> "Dataset":
         own_lines = None if lines is None else tuple(lines)
         own_labels = None if labels is None else tuple(labels)
-        digest = hashlib.sha256(json.dumps([list(texts), own_labels], ensure_ascii=False).encode()).hexdigest()
-        return cls(tuple(texts), own_labels, digest, source, own_lines)
+        return cls(tuple(texts), own_labels, _digest(texts, own_labels), source, own_lines)
 
     def rows(self, chosen: Sequence[int], source: str) -> "Dataset":
         """The dataset made of some rows of this one."""
@@ -64,6 +65,21 @@ class Dataset:
         return tuple(sorted(set(self.labels))) if self.labels is not None else ()
 
 
+def _digest(texts: Sequence[str], labels: Sequence[str] | None) -> str:
+    """sha256 of ``[texts, labels]`` as JSON, made text by text so that the whole of it never stands in memory."""
+    digest = hashlib.sha256()
+    for number, column in enumerate((texts, labels)):
+        digest.update(b", " if number else b"[")
+        if column is None:
+            digest.update(b"null")
+            continue
+        for place, text in enumerate(column):
+            digest.update(((", " if place else "[") + json.dumps(text, ensure_ascii=False)).encode())
+        digest.update(b"]" if column else b"[]")
+    digest.update(b"]")
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     line: int
@@ -71,13 +87,14 @@ class _Row:
     label: str | None
 
 
-def read_dataset(path: Path, *, require_labels: bool = False, limit: int | None = None) -> Dataset:
+def read_dataset(path: Path, *, require_labels: bool = False, limit: int | None = None, seed: int = 0) -> Dataset:
     """Reads ``.tsv`` (columns label and text), ``.jsonl`` ({text, label?}) or ``.txt`` (one text a line), also ``.xz``.
 
     Args:
         path: The file.
         require_labels: Refuse texts without labels, or with only one.
-        limit: Take only the first rows.
+        limit: Take only so many rows, drawn by the seed: files are often sorted.
+        seed: Of the draw.
 
     Raises:
         DatasetError: The file or a line of it cannot be used; nothing is skipped silently but blank lines.
@@ -86,10 +103,19 @@ def read_dataset(path: Path, *, require_labels: bool = False, limit: int | None 
     parse = _PARSERS.get(suffix)
     if parse is None:
         raise DatasetError(f"{path}: the ending must be one of {', '.join(_PARSERS)} (also with .xz)")
-    rows = list(islice(parse(path, _read_text(path)), limit))
+    rows = list(parse(path, _read_text(path)))
+    if limit is not None:
+        rows = [rows[place] for place in drawn_rows(len(rows), limit, seed)]
     _check_rows(path, rows, require_labels)
     labels = [row.label or "" for row in rows] if rows[0].label is not None else None
     return Dataset.of([row.text for row in rows], labels, path.name, [row.line for row in rows])
+
+
+def drawn_rows(num_rows: int, limit: int, seed: int) -> list[int]:
+    """``limit`` of ``num_rows`` places at random, ascending; all of them where there are no more."""
+    if num_rows <= limit:
+        return list(range(num_rows))
+    return sorted(random.Random(seed).sample(range(num_rows), limit))
 
 
 def _read_text(path: Path) -> str:
@@ -142,6 +168,11 @@ def _parse_tsv(path: Path, text: str) -> Iterator[_Row]:
         raise DatasetError(
             f"{path}:{header_line}: the header must name the tab-separated columns label and text once each, it reads "
             f"{header[:80]!r}: add it; texts without labels go into a .txt file"
+        )
+    if unknown := sorted(set(columns) - {"text", "label"}):
+        raise DatasetError(
+            f"{path}:{header_line}: has the columns {unknown}, only label and text are read: remove them, or join what "
+            "belongs to one text into its column text"
         )
     text_column, label_column = columns.index("text"), columns.index("label")
     for number, line in lines:
@@ -212,10 +243,15 @@ def _is_storable(text: str) -> bool:
         return False
 
 
-def split_validation(dataset: Dataset, fraction: float = 0.05, seed: int = 0) -> tuple[Dataset, Dataset]:
+def split_validation(dataset: Dataset, fraction: float | None = None, seed: int = 0) -> tuple[Dataset, Dataset]:
     """Training and validation texts, each label in both about as often; copies of one text never stand on both sides.
 
     At least one text goes to each side, at most about 2,000 to validation.
+
+    Args:
+        dataset: The texts.
+        fraction: Share of the texts that is held back; None is ``validation_share``.
+        seed: Of the draw.
 
     Raises:
         DatasetError: All texts are copies of one.
@@ -226,13 +262,18 @@ def split_validation(dataset: Dataset, fraction: float = 0.05, seed: int = 0) ->
     if len(groups) < 2:
         raise DatasetError(f"{dataset.source}: all texts are copies of one; at least two different ones are needed")
     ordered = _shuffled_by_label(dataset, list(groups.values()), seed)
-    share = min(fraction, 2000 / len(dataset.texts))
+    share = min(validation_share(len(dataset.texts)) if fraction is None else fraction, 2000 / len(dataset.texts))
     wanted = min(len(ordered) - 1, max(1, round(share * len(ordered))))
     # Evenly spaced groups of a list ordered by label hold each label in proportion.
     chosen = [ordered[(2 * number + 1) * len(ordered) // (2 * wanted)] for number in range(wanted)]
     held = {row for group in chosen for row in group}
     training = [row for row in range(len(dataset.texts)) if row not in held]
     return dataset.rows(training, dataset.source), dataset.rows(sorted(held), dataset.source)
+
+
+def validation_share(num_texts: int) -> float:
+    """A twentieth; of few texts more, until there are a hundred, but never more than a fifth."""
+    return max(0.05, min(0.2, 100 / num_texts))
 
 
 def _shuffled_by_label(dataset: Dataset, groups: list[list[int]], seed: int) -> list[list[int]]:
@@ -242,7 +283,7 @@ def _shuffled_by_label(dataset: Dataset, groups: list[list[int]], seed: int) -> 
     return groups if labels is None else sorted(groups, key=lambda group: labels[group[0]])
 
 
-def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncate: bool) -> tuple[list[list[int]], int]:
+def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncate: bool) -> tuple[TokenRows, int]:
     """Token ids of every text.
 
     Args:
@@ -258,18 +299,27 @@ def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncat
         SequenceTooLong: A text is longer, and ``truncate`` is not set.
         DatasetError: The tokenizer leaves nothing of a text.
     """
-    rows = tokenizer.encode_many(dataset.texts)
-    if [] in rows:
-        raise DatasetError(f"{dataset.source}:{dataset.line_of(rows.index([]))}: has no tokens: remove the line")
-    too_long = [number for number, row in enumerate(rows) if len(row) > max_tokens]
+    tokens, too_long, longest = TokenRows(), 0, (0, 0)
+    for number, row in enumerate(_encoded(dataset, tokenizer)):
+        if not row:
+            raise DatasetError(f"{dataset.source}:{dataset.line_of(number)}: has no tokens: remove the line")
+        if len(row) > max_tokens:
+            too_long, longest = too_long + 1, max(longest, (len(row), -number))
+        tokens.append(row[:max_tokens])
     if too_long and not truncate:
-        longest = max(too_long, key=lambda row: len(rows[row]))
+        length, number = longest
         raise SequenceTooLong(
-            f"{dataset.source}:{dataset.line_of(longest)}: has {len(rows[longest]):,} tokens, the limit is "
-            f"{max_tokens:,} (texts that are too long: {len(too_long):,}; this is the longest): shorten them, or allow "
+            f"{dataset.source}:{dataset.line_of(-number)}: has {length:,} tokens, the limit is "
+            f"{max_tokens:,} (texts that are too long: {too_long:,}; this is the longest): shorten them, or allow "
             "truncation (--truncate)"
         )
-    return [row[:max_tokens] for row in rows], len(too_long)
+    return tokens, too_long
+
+
+def _encoded(dataset: Dataset, tokenizer: Tokenizer) -> Iterator[list[int]]:
+    """Some texts at a time, because the tokenizer takes many times the memory of their tokens."""
+    for start in range(0, len(dataset.texts), _TOKENIZED_TOGETHER):
+        yield from tokenizer.encode_many(dataset.texts[start : start + _TOKENIZED_TOGETHER])
 
 
 class Batches:

@@ -17,14 +17,16 @@ from adavae.model.parts.posterior import Posterior
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.text_model import TextModel
 from adavae.model.training import measures
-from adavae.model.training.corpus import Dataset
+from adavae.model.training.corpus import Dataset, drawn_rows
 from adavae.model.training.latent_space import LatentSpaceConfig, measure_latent_space
+from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.objective import TextBatch, reconstruction_nll
 from adavae.model.training.operations import AsServed
 from adavae.model.training.progress import OnStage, tell_nobody
+from adavae.model.training.texts_read import TextsRead
 from adavae.model.training.transfer import AttributeJudge, measure_transfer, select_short
 
-_ROWS = 100  # texts in one forward pass
+_ROWS, _TOKENS = 100, 8192  # at most, in one forward pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +34,17 @@ class EvaluationConfig:
     """What to measure, and how closely.
 
     Attributes:
-        num_importance_samples: K of the importance-weighted likelihood (the paper's measure asks for at least 100).
-        max_importance_rows: Texts the perplexity is measured on, the first ones.
-        max_decoded: Texts that are decoded again for BLEU and exact match; 0 for none.
+        num_importance_samples: K of the importance-weighted likelihood (the paper's measure asks for at least 100); 0
+            leaves the perplexity out.
+        max_importance_rows: Texts the perplexity is measured on at most, drawn by the seed.
+        max_decoded: Texts that are decoded again for BLEU and exact match at most, drawn by the seed; 0 for none.
         max_decoded_tokens: Longest reconstruction.
         latent_space: How walks, draws, analogies and what z holds are measured; None for none of it.
         seed: Of every random draw.
     """
 
     num_importance_samples: int = 100
-    max_importance_rows: int = 10_000
+    max_importance_rows: int = 500
     max_decoded: int = 10_000
     max_decoded_tokens: int = 96
     latent_space: LatentSpaceConfig | None = None
@@ -77,32 +80,29 @@ def evaluate(
         learned: The set's training texts, which the judges of its latent space learn from.
 
     Returns:
-        One JSON object: nats are per text, ``ppl`` is per whitespace word.
+        One JSON object, its figures as ``measures`` defines them.
     """
-    micros, is_truncated = _micro_batches(text_model, name, dataset)
+    read = TextsRead.of(text_model, dataset.texts)
+    micros = _micro_batches(text_model, name, read)
     posterior, nll = _encode_and_reconstruct(text_model, micros, len(dataset.texts), config, on_progress)
     kl = posterior.kl_to_prior().sum(-1)
-    words = torch.tensor([len(text.split()) + 1 for text in dataset.texts])
     figures: dict[str, Any] = {
         "adapter": text_model.reference_of(name),
         "data": dataset.source,
         "data_digest": dataset.digest,
         "rows": len(dataset.texts),
-        "truncated": sum(is_truncated),
+        "truncated": sum(read.is_truncated),
         "neg_elbo": float((nll + kl).mean()),
         "reconstruction_nats": float(nll.mean()),
         "kl": float(kl.mean()),
         "mi": float(measures.mutual_information(posterior.mu, posterior.logvar, _generator(config.seed))),
         "mi_ceiling": measures.mutual_information_ceiling(len(dataset.texts)),
+        "mi_gaussian": measures.mutual_information_gaussian(posterior.mu, posterior.logvar),
         "au": int(measures.active_units(posterior.mu)),
         "latent_size": text_model.config_of(name).latent_size,
     }
     if config.num_importance_samples:
-        first = dataset.rows(range(min(len(dataset.texts), config.max_importance_rows)), dataset.source)
-        weighted = _importance_weighted(text_model, name, first, posterior, config, on_progress)
-        figures["ppl"] = float(measures.perplexity_per_word(weighted, words[: len(weighted)]))
-        figures["ppl_rows"] = len(weighted)
-        figures["importance_samples"] = config.num_importance_samples
+        figures |= _perplexities(text_model, name, read, posterior, config, on_progress)
     if config.max_decoded:
         figures |= _reconstructions(text_model, name, dataset, posterior.mu, config, on_progress)
     if dataset.labels is not None and text_model.config_of(name).labels:
@@ -168,16 +168,16 @@ def evaluate_transfer(
     }
 
 
-def _micro_batches(text_model: TextModel, name: str, dataset: Dataset) -> tuple[list[_Micro], tuple[bool, ...]]:
-    """The dataset in batches of similar length."""
-    token_ids, is_truncated = text_model.token_ids(dataset.texts, truncate=True)
-    by_length = sorted(range(len(token_ids)), key=lambda row: len(token_ids[row]))
-    micros = []
-    for start in range(0, len(by_length), _ROWS):
-        rows = by_length[start : start + _ROWS]
-        ids, mask = pad([token_ids[row] for row in rows], text_model.tokenizer.eos_token_id, text_model.device)
-        micros.append(_Micro(rows, TextBatch(ids, mask), text_model.index_of(name, len(rows))))
-    return micros, is_truncated
+def _micro_batches(text_model: TextModel, name: str, read: TextsRead) -> list[_Micro]:
+    """The texts in batches of similar length."""
+    token_ids, micros = read.token_ids, []
+    for group in micro_batches(range(len(token_ids)), [len(row) for row in token_ids], _TOKENS):
+        for start in range(0, len(group), _ROWS):
+            rows = group[start : start + _ROWS]
+            ids, mask = pad([token_ids[row] for row in rows], text_model.tokenizer.eos_token_id, text_model.device)
+            batch = TextBatch(ids, mask, lengths=tuple(len(token_ids[row]) for row in rows))
+            micros.append(_Micro(rows, batch, text_model.index_of(name, len(rows))))
+    return micros
 
 
 @torch.inference_mode()
@@ -201,18 +201,40 @@ def _encode_and_reconstruct(
     return Posterior(mu, logvar), nll
 
 
+def _perplexities(
+    text_model: TextModel,
+    name: str,
+    read: TextsRead,
+    posterior: Posterior,
+    config: EvaluationConfig,
+    on_progress: OnStage,
+) -> dict[str, Any]:
+    """Perplexity per word and per token of some of the texts."""
+    chosen = drawn_rows(len(read.token_ids), config.max_importance_rows, config.seed)
+    own, num_samples = read.rows(chosen), config.num_importance_samples
+    of_own = Posterior(posterior.mu[chosen], posterior.logvar[chosen])
+    nll = _importance_weighted(text_model, name, own, of_own, config, on_progress)
+    return {
+        measures.perplexity_name("word", num_samples): measures.perplexity(nll, own.num_words),
+        measures.perplexity_name("token", num_samples): measures.perplexity(nll, own.num_tokens),
+        "ppl_rows": len(chosen),
+        "ppl_truncated": sum(own.is_truncated),
+        "importance_samples": num_samples,
+    }
+
+
 @torch.inference_mode()
 def _importance_weighted(
     text_model: TextModel,
     name: str,
-    dataset: Dataset,
+    read: TextsRead,
     posterior: Posterior,
     config: EvaluationConfig,
     on_progress: OnStage,
 ) -> Tensor:
-    """-log p(x) of each text by K importance samples, (N,), nats; ``posterior`` has at least these N rows."""
-    micros, _ = _micro_batches(text_model, name, dataset)
-    weighted = torch.empty(len(dataset.texts))
+    """-log p(x) of each text by K importance samples, (N,), nats; ``posterior`` is theirs."""
+    micros = _micro_batches(text_model, name, read)
+    weighted = torch.empty(len(read.token_ids))
     generator = _generator(config.seed + 1)
     for micro in _counted("importance samples", micros, len(weighted), on_progress):
         own = Posterior(posterior.mu[micro.rows], posterior.logvar[micro.rows])
@@ -236,10 +258,11 @@ def _reconstructions(
     on_progress: OnStage,
 ) -> dict[str, Any]:
     """BLEU-4 and exact match of greedy decode(mu(x)) against x."""
-    references = list(dataset.texts[: config.max_decoded])
+    chosen = drawn_rows(len(dataset.texts), config.max_decoded, config.seed)
+    references = [dataset.texts[row] for row in chosen]
     longest = min(config.max_decoded_tokens, text_model.max_text_tokens)
     total = len(references)
-    outputs = _decode_all(text_model, name, mu[:total], Decoding(max_tokens=longest), on_progress)
+    outputs = _decode_all(text_model, name, mu[chosen], Decoding(max_tokens=longest), on_progress)
     return {
         "bleu4": measures.bleu4(outputs, references),
         "exact_match": measures.exact_match(outputs, references),

@@ -2,15 +2,16 @@
 
     for step in range(start, total):  batch -> loss -> clip -> update -> sometimes validate, sometimes checkpoint
 
-A step's randomness comes from (seed, step) and its batch from (seed, epoch), so that a run that was killed and resumed
+A batch goes through the model in micro-batches whose gradients add up, so that memory is bounded by their size. A
+step's randomness comes from (seed, step) and its batch from (seed, epoch), so that a run that was killed and resumed
 takes exactly the steps an unbroken one takes. Reading data is for ``corpus``, publishing the result for ``publish``.
 """
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adavae.model.adavae import AdaVAE, pad
-from adavae.model.errors import CheckpointMismatch, TrainingDiverged, TrainingInterrupted
+from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingDiverged, TrainingInterrupted
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.checkpoint import (
@@ -32,10 +33,16 @@ from adavae.model.training.checkpoint import (
 )
 from adavae.model.training.config import BetaSchedule, Precision, TrainingConfig
 from adavae.model.training.corpus import Batches, Dataset
+from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.muon import Muon, is_matrix
 from adavae.model.training.objective import Loss, Objective, TextBatch
 from adavae.model.training.progress import OnProgress, Report
 from adavae.model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
+from adavae.model.training.token_rows import TokenRows
+from adavae.model.training.validation import CRITERIA, Validation
+
+_LEAST_RUN_FOR_WARMUP = 10  # the warm-up is at most one step in so many
+_MICRO_BATCH_TOKENS = {False: 2048, True: 32_768}  # on a CPU, on a GPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +50,10 @@ class TrainingResult:
     """A finished run.
 
     Attributes:
-        tensors: The best adapter set by validation loss, as ``AdapterBank.export`` gives it.
+        tensors: The best adapter set by what the run is asked for, as ``AdapterBank.export`` gives it.
         steps: Steps taken.
         stopped_early: Whether patience ran out before the last step.
-        validation_loss: Of ``tensors``, nats per token.
+        validation_loss: Of ``tensors``, the objective in nats per token.
         duration_s: Seconds of training, over all attempts.
     """
 
@@ -61,23 +68,24 @@ class TrainingResult:
 class TokenizedTexts:
     """A dataset ready for batching: token ids of each text, and its label's id where there are labels."""
 
-    token_ids: list[list[int]]
+    token_ids: Sequence[Sequence[int]]
     label_ids: list[int] | None
     digest: str
 
     @classmethod
-    def of(cls, dataset: Dataset, token_ids: list[list[int]], labels: tuple[str, ...]) -> "TokenizedTexts":
+    def of(cls, dataset: Dataset, token_ids: TokenRows, labels: tuple[str, ...]) -> "TokenizedTexts":
         ids = {label: number for number, label in enumerate(labels)}
         label_ids = [ids[label] for label in dataset.labels] if dataset.labels is not None and labels else None
         return cls(token_ids, label_ids, dataset.digest)
 
     def batch(self, rows: Iterable[int], eos_token_id: int, device: torch.device) -> TextBatch:
         rows = list(rows)
-        token_ids, attention_mask = pad([self.token_ids[row] for row in rows], eos_token_id, device)
+        texts = [self.token_ids[row] for row in rows]
+        token_ids, attention_mask = pad(texts, eos_token_id, device)
         labels = None
         if self.label_ids is not None:
             labels = torch.tensor([self.label_ids[row] for row in rows], device=device)
-        return TextBatch(token_ids, attention_mask, labels)
+        return TextBatch(token_ids, attention_mask, labels, tuple(map(len, texts)))
 
 
 @dataclass(slots=True)
@@ -85,6 +93,7 @@ class _RunState:
     """What changes from step to step beside the tensors; saved with every checkpoint."""
 
     step: int = 0
+    best_score: float = float("inf")
     best_loss: float = float("inf")
     validation_loss: float | None = None
     validations_without_gain: int = 0
@@ -122,10 +131,11 @@ class TrainingRun:
             word_dropout=config.word_dropout,
         )
         self.optimizers = self._build_optimizers()
-        self.batches = Batches([len(row) for row in texts.token_ids], batch_size=config.batch_size, seed=config.seed)
-        self.total_steps = max(1, round(config.epochs * self.batches.batches_per_epoch))
-        if config.max_steps is not None:
-            self.total_steps = min(self.total_steps, config.max_steps)
+        self.lengths, self.validation_lengths = _lengths(texts), _lengths(validation)
+        self.micro_batch_tokens = config.micro_batch_tokens or _MICRO_BATCH_TOKENS[self.device.type == "cuda"]
+        batch_size = config.batch_size_for(len(self.lengths))
+        self.batches = Batches(self.lengths, batch_size=batch_size, seed=config.seed)
+        self.total_steps = config.total_steps(self.batches.batches_per_epoch)
         self.state = _RunState()
 
     def _build(self, pretrained: PretrainedBackbone) -> AdaVAE:
@@ -164,7 +174,8 @@ class TrainingRun:
 
     @property
     def stopped_early(self) -> bool:
-        return self.state.validations_without_gain >= self.config.patience
+        is_long_enough = self.state.step >= min(self.config.min_steps, self.total_steps)
+        return is_long_enough and self.state.validations_without_gain >= self.config.patience
 
     def take_step(self) -> tuple[Loss, float]:
         """One update.
@@ -177,12 +188,14 @@ class TrainingRun:
         """
         self._apply_schedules()
         generator = step_generator(self.config.seed, self.state.step, self.device)
-        with self._precision():
-            batch = self.texts.batch(self.batches.rows_at(self.state.step), self.eos_token_id, self.device)
-            loss = self.objective.loss(self.vae, batch, self.beta, generator)
         self.vae.zero_grad(set_to_none=True)
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        norm = float(nn.utils.clip_grad_norm_(self.vae.parameters(), self.config.max_gradient_norm))
+        rows, parts = self.batches.rows_at(self.state.step), []
+        for part in self._losses(self.objective, self.texts, rows, self.beta, generator):
+            part.total.backward()  # type: ignore[no-untyped-call]
+            parts.append(replace(part, total=part.total.detach()))
+        loss, norm = _fetched(
+            Loss.together(parts), nn.utils.clip_grad_norm_(self.vae.parameters(), self.config.max_gradient_norm)
+        )
         if not (loss.is_finite and norm < float("inf")):
             raise TrainingDiverged(self._divergence_message())
         for optimizer in self.optimizers.values():
@@ -190,11 +203,42 @@ class TrainingRun:
         self.state.step += 1
         return loss, norm
 
+    def _losses(
+        self,
+        objective: Objective,
+        texts: TokenizedTexts,
+        rows: Sequence[int],
+        beta: float,
+        generator: torch.Generator,
+    ) -> Iterator[Loss]:
+        """The loss of each micro-batch of ``rows``; together they are the loss of all, whatever their number.
+
+        Args:
+            objective: What is measured.
+            texts: What the rows are of.
+            rows: Texts of one step, or all validation texts.
+            beta: Weight of the KL.
+            generator: All randomness.
+        """
+        lengths = self.lengths if texts is self.texts else self.validation_lengths
+        step_tokens = sum(lengths[row] + 1 for row in rows)
+        for chosen in micro_batches(rows, lengths, self.micro_batch_tokens):
+            with self._precision():
+                batch = texts.batch(chosen, self.eos_token_id, self.device)
+                yield objective.loss(self.vae, batch, beta, generator, step_tokens)
+
     @property
     def beta(self) -> float:
         if self.config.beta_schedule is BetaSchedule.CONSTANT:
             return self.config.beta
-        return beta_at(self.state.step, self.total_steps, cycles=self.config.beta_cycles, maximum=self.config.beta)
+        return beta_at(
+            self.state.step,
+            self.total_steps,
+            cycles=self.config.beta_cycles,
+            zero_share=self.config.beta_zero_share,
+            rise_share=self.config.beta_rise_share,
+            maximum=self.config.beta,
+        )
 
     @property
     def learning_rate(self) -> float:
@@ -202,7 +246,7 @@ class TrainingRun:
             self.state.step,
             self.total_steps,
             peak=self.config.learning_rate,
-            warmup=self.config.warmup_steps,
+            warmup=min(self.config.warmup_steps, self.total_steps // _LEAST_RUN_FOR_WARMUP),
             kind=self.config.learning_rate_schedule.value,
         )
 
@@ -222,29 +266,24 @@ class TrainingRun:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     @torch.no_grad()
-    def validate(self) -> float:
-        """Validation loss in nats per token at full beta; remembers the best tensors."""
-        total, num_tokens = 0.0, 0
+    def validate(self) -> Validation:
+        """Measures the validation texts at full beta, no word hidden; remembers the best tensors."""
         generator = step_generator(self.config.seed, 0, self.device)
-        by_length = sorted(range(len(self.validation.token_ids)), key=lambda row: len(self.validation.token_ids[row]))
-        for start in range(0, len(by_length), self.config.batch_size):
-            rows = by_length[start : start + self.config.batch_size]
-            batch = self.validation.batch(rows, self.eos_token_id, self.device)
-            with self._precision():
-                loss = self.objective.loss(self.vae, batch, self.config.beta, generator)
-            total += float(loss.total) * loss.num_tokens
-            num_tokens += loss.num_tokens
-        validation_loss = total / num_tokens
-        self._remember(validation_loss)
-        return validation_loss
+        rows = range(len(self.validation_lengths))
+        objective = replace(self.objective, word_dropout=0.0)
+        loss = Loss.together(list(self._losses(objective, self.validation, rows, self.config.beta, generator)))
+        validation = Validation.of(_fetched(loss, loss.total)[0], CRITERIA[self.config.preset])
+        self._remember(validation)
+        return validation
 
-    def _remember(self, validation_loss: float) -> None:
+    def _remember(self, validation: Validation) -> None:
         state = self.state
-        state.validation_loss = validation_loss
-        is_best = validation_loss < state.best_loss
+        state.validation_loss = validation.loss
+        is_best = validation.score < state.best_score
         state.validations_without_gain = 0 if is_best else state.validations_without_gain + 1
         if is_best:
-            state.best_loss, state.best = validation_loss, self.vae.bank.export()
+            state.best_score, state.best_loss = validation.score, validation.loss
+            state.best = self.vae.bank.export()
 
     def save(self) -> None:
         """Writes a checkpoint from which ``resume`` goes on exactly."""
@@ -276,7 +315,7 @@ class TrainingRun:
             return False
         checkpoint = load_checkpoint(path)
         same_data = checkpoint.state["data"] == [self.texts.digest, self.validation.digest]
-        if checkpoint.state["config"] != self.config.to_dict() or not same_data:
+        if TrainingConfig.from_dict(checkpoint.state["config"]) != self.config or not same_data:
             raise CheckpointMismatch(
                 f"{path} belongs to a run with other {'settings' if same_data else 'data'}: repeat the first command "
                 f"exactly, or start afresh under another name"
@@ -331,7 +370,11 @@ def train(
         TrainingDiverged: The loss is no longer finite.
         TrainingInterrupted: ``should_stop`` said so.
         CheckpointMismatch: ``resume`` found the checkpoint of another run.
+        ConfigError: Full fine-tuning, whose result is two backbones and no adapter set.
     """
+    if config.is_full_fine_tuning:
+        rule = "is for timing single steps: an adapter set cannot hold the two tuned backbones; leave it out"
+        raise ConfigError("is_full_fine_tuning", True, rule)
     run = TrainingRun(config, pretrained, texts, validation, directory, initial)
     is_resumed = resume and run.resume()
     report = Report(run, directory / "metrics.jsonl", on_progress, is_resumed=is_resumed)
@@ -364,6 +407,17 @@ def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
 def step_generator(seed: int, step: int, device: torch.device) -> torch.Generator:
     """All randomness of one step, from (seed, step) alone."""
     return torch.Generator(device).manual_seed((seed * 1_000_003 + step) % 2**63)
+
+
+def _lengths(texts: TokenizedTexts) -> Sequence[int]:
+    own = texts.token_ids
+    return own.lengths if isinstance(own, TokenRows) else [len(row) for row in own]
+
+
+def _fetched(loss: Loss, norm: Tensor) -> tuple[Loss, float]:
+    """Both off the device: the only time that a step waits for it."""
+    numbers = torch.cat([torch.stack([loss.total, norm]), loss.sums]).cpu()
+    return replace(loss, total=numbers[0], sums=numbers[2:]), float(numbers[1])
 
 
 def _attention_backends(device: torch.device) -> list[SDPBackend]:

@@ -1,10 +1,23 @@
 """The measures of the paper's Tables 1 to 3, as pure functions over tensors and strings (nats throughout).
 
-Definitions follow Optimus (Li et al. 2020) and He et al. (2019). Running the model is for ``evaluation``.
+Each is defined once, as Optimus (Li et al. 2020) and He et al. (2019) define it, x standing for the tokens that the
+model has read of a text, its end included:
+
+    reconstruction_nats  -E_q log p(x|z), one z ~ q(z|x) a text            mean over the texts
+    kl                   KL(q(z|x) || N(0, I)) = 1/2 sum_i (mu_i^2 + s_i^2 - 1 - ln s_i^2)      mean over the texts
+    neg_elbo             reconstruction_nats + kl: beta is 1, no free bits
+    ppl_word_iwK         exp(-sum log p_K(x) / sum words), p_K by K importance samples (``importance_weighted_nll``)
+    ppl_token_iwK        the same over tokens: comparable between models of one tokenizer only
+    mi                   ``mutual_information``, which stops at mi_ceiling = ln N
+    mi_gaussian          ``mutual_information_gaussian``, which does not
+    au                   dimensions with Var_x(mu_i) > 0.01
+
+Running the model is for ``evaluation``.
 """
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -34,14 +47,19 @@ def importance_weighted_nll(log_px_given_z: Tensor, log_pz: Tensor, log_qz: Tens
     return (math.log(log_weights.shape[0]) - log_weights.logsumexp(0)).float()
 
 
-def perplexity_per_word(nll: Tensor, num_words: Tensor) -> float:
-    """exp(total nats / total words); words are whitespace words of the original text, plus one for its end.
+def perplexity(nll: Tensor, num_units: Tensor) -> float:
+    """exp(total nats / total units): of all texts together, not the mean of each text's own.
 
     Args:
         nll: -log p(x) of each text, (N,), nats.
-        num_words: (N,).
+        num_units: Its words (He et al. 2019) or its tokens (Optimus), the end of the text counted as one, (N,).
     """
-    return float((nll.double().sum() / num_words.double().sum()).exp())
+    return float((nll.double().sum() / num_units.double().sum()).exp())
+
+
+def perplexity_name(unit: Literal["word", "token"], num_samples: int) -> str:
+    """What the figure is called: a bound of few samples is higher, so that their number belongs to its name."""
+    return f"ppl_{unit}_iw{num_samples}"
 
 
 def mutual_information(
@@ -83,6 +101,23 @@ def mutual_information(
 def mutual_information_ceiling(num_texts: int, *, limit: int = MI_TEXTS) -> float:
     """The most that ``mutual_information`` can come to: ln of the texts that it uses, nats."""
     return math.log(min(num_texts, limit))
+
+
+def mutual_information_gaussian(mu: Tensor, logvar: Tensor) -> float:
+    """E_x KL(q(z|x) || N(m, S)) with the mean and covariance of q(z): at least I(x; z), and equal for a Gaussian q(z).
+
+    I(x; z) = E_x KL(q(z|x) || r(z)) - KL(q(z) || r(z)) for every r (Barber and Agakov 2003); of all Gaussians the one
+    with q(z)'s moments comes closest. With S = Cov(mu) + E diag(exp(logvar)) it is 1/2 (ln det S - E sum logvar), which
+    no number of texts bounds. Too low where there are not many more texts than dimensions.
+
+    Args:
+        mu: (N, Z).
+        logvar: (N, Z).
+    """
+    mu, logvar = mu.double(), logvar.double()
+    centred = mu - mu.mean(0)
+    covariance = centred.T @ centred / len(mu) + logvar.exp().mean(0).diag()
+    return max(0.0, float(0.5 * (torch.logdet(covariance) - logvar.sum(-1).mean())))
 
 
 def active_units(mu: Tensor, threshold: float = 0.01) -> int:

@@ -5,6 +5,7 @@ half a nat, which cannot give the mutual information the paper reports. Optimus 
 dimension. That form is the default here, the other stays selectable.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,11 +27,13 @@ class TextBatch:
         token_ids: (B, T), int64, right-padded.
         attention_mask: True on real tokens, (B, T).
         label_ids: (B,), int64, or None where texts have no labels.
+        lengths: Tokens of each text where they are known outside the device: then nobody waits for it to count them.
     """
 
     token_ids: Tensor
     attention_mask: Tensor
     label_ids: Tensor | None = None
+    lengths: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return self.token_ids.shape[0]
@@ -45,6 +48,14 @@ class TextBatch:
         filled = self.token_ids.masked_fill(~self.attention_mask, eos_token_id)
         is_target = torch.cat([torch.ones_like(edge, dtype=torch.bool), self.attention_mask], 1)
         return torch.cat([edge, filled], 1), torch.cat([filled, edge], 1), is_target
+
+    def target_places(self, is_target: Tensor) -> Tensor:
+        """Where ``is_target``, (B, T + 1), is True, counted through all rows, (N,), int64."""
+        if self.lengths is None:
+            return is_target.flatten().nonzero().squeeze(1)
+        T = is_target.shape[1]
+        places = torch.cat([torch.arange(row * T, row * T + own + 1) for row, own in enumerate(self.lengths)])
+        return places.to(is_target.device, non_blocking=True)
 
 
 def free_bits_kl(kl_per_dimension: Tensor, free_bits: float, form: FreeBits = FreeBits.PER_DIMENSION) -> Tensor:
@@ -74,21 +85,45 @@ def reconstruction_nll(vae: AdaVAE, batch: TextBatch, z: Tensor, index: AdapterI
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One step's loss and its parts, averaged over the batch's texts.
+    """The loss of a step, or of one of its micro-batches, and its parts.
 
     Attributes:
-        total: What is minimised: per token, so that its gradient does not grow with the texts' lengths.
-        reconstruction_nats: -log p(x|z).
-        kl_nats: KL(q(z|x) || p(z)), without free bits.
-        head_nats: The head's cross-entropy; 0 without a head.
-        num_tokens: Target tokens in the batch.
+        total: What is minimised: per token of the step, so that its gradient does not grow with the texts' lengths.
+        sums: -log p(x|z), KL(q(z|x) || p(z)) without free bits and the head's cross-entropy, each summed over the
+            texts, (3,), nats; no gradient.
+        num_texts: Texts.
+        num_tokens: Target tokens.
     """
 
     total: Tensor
-    reconstruction_nats: float
-    kl_nats: float
-    head_nats: float
+    sums: Tensor
+    num_texts: int
     num_tokens: int
+
+    @classmethod
+    def together(cls, parts: Sequence["Loss"]) -> "Loss":
+        """Of all micro-batches of a step; no gradient, and nobody waits for the device."""
+        return cls(
+            torch.stack([part.total.detach() for part in parts]).sum(),
+            torch.stack([part.sums for part in parts]).sum(0),
+            sum(part.num_texts for part in parts),
+            sum(part.num_tokens for part in parts),
+        )
+
+    @property
+    def reconstruction_nats(self) -> float:
+        """-log p(x|z), averaged over the texts."""
+        return float(self.sums[0]) / self.num_texts
+
+    @property
+    def kl_nats(self) -> float:
+        """KL(q(z|x) || p(z)) without free bits, averaged over the texts."""
+        return float(self.sums[1]) / self.num_texts
+
+    @property
+    def head_nats(self) -> float:
+        """The head's cross-entropy, averaged over the texts; 0 without a head."""
+        return float(self.sums[2]) / self.num_texts
 
     @property
     def is_finite(self) -> bool:
@@ -97,7 +132,7 @@ class Loss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """(rec + beta * KL_free_bits + head_weight * CE), divided by the batch's mean number of tokens.
+    """sum over texts of (rec + beta * KL_free_bits + head_weight * CE), divided by the tokens of all of them.
 
     Attributes:
         free_bits: lambda, nats.
@@ -111,50 +146,64 @@ class Objective:
     head_weight: float = 1.0
     word_dropout: float = 0.0
 
-    def loss(self, vae: AdaVAE, batch: TextBatch, beta: float, generator: torch.Generator) -> Loss:
-        """The loss of one batch.
+    def loss(
+        self,
+        vae: AdaVAE,
+        batch: TextBatch,
+        beta: float,
+        generator: torch.Generator,
+        step_tokens: int | None = None,
+    ) -> Loss:
+        """The loss of one micro-batch, so that those of a step add up to the step's.
 
         Args:
             vae: The model being trained; slot 0 of its bank.
             batch: Texts of one micro-batch.
             beta: Weight of the KL.
             generator: All randomness of the step: epsilon, then word dropout.
+            step_tokens: Target tokens of the whole step; None where the batch is all of it.
         """
         index = AdapterIndex.uniform(len(batch))
         posterior = vae.encode(batch.token_ids, batch.attention_mask, index)
         z = posterior.sample(generator)
-        reconstruction, nll = self._reconstruction(vae, batch, z, index, generator)
+        nll_sum, nll = self._reconstruction(vae, batch, z, index, generator, step_tokens)
         kl_per_dimension = posterior.kl_to_prior()
-        kl = free_bits_kl(kl_per_dimension, self.free_bits, self.free_bits_form).mean()
+        kl = free_bits_kl(kl_per_dimension, self.free_bits, self.free_bits_form).sum()
         head = self._head(vae, batch, posterior, index)
-        tokens_per_text = nll.numel() / len(batch)
+        parts = (nll.sum(), kl_per_dimension.detach().sum(), head.detach())
         return Loss(
-            total=reconstruction + (beta * kl + self.head_weight * head) / tokens_per_text,
-            reconstruction_nats=float(nll.sum()) / len(batch),
-            kl_nats=float(kl_per_dimension.detach().sum(-1).mean()),
-            head_nats=float(head.detach()),
+            total=nll_sum + (beta * kl + self.head_weight * head) / (step_tokens or nll.numel()),
+            sums=torch.stack([part.float() for part in parts]),
+            num_texts=len(batch),
             num_tokens=nll.numel(),
         )
 
     def _reconstruction(
-        self, vae: AdaVAE, batch: TextBatch, z: Tensor, index: AdapterIndex, generator: torch.Generator
+        self,
+        vae: AdaVAE,
+        batch: TextBatch,
+        z: Tensor,
+        index: AdapterIndex,
+        generator: torch.Generator,
+        step_tokens: int | None,
     ) -> tuple[Tensor, Tensor]:
-        """Mean nll per token, differentiable, and each token's nll, (N,)."""
+        """Sum of the tokens' nll over the step's number of tokens, differentiable, and each token's nll, (N,)."""
         eos_token_id = vae.backbone.config.eos_token_id
         inputs, targets, is_target = batch.decoder_sides(eos_token_id)
         if self.word_dropout > 0.0:
             drawn = torch.rand(inputs.shape, generator=generator, device=generator.device).to(inputs.device)
             inputs = inputs.masked_fill(drawn < self.word_dropout, eos_token_id)
-        hidden = vae.hidden_states(inputs, z, index)[is_target]  # (N, C)
+        places = batch.target_places(is_target)
+        hidden = vae.hidden_states(inputs, z, index).flatten(0, 1)[places]  # (N, C)
         N = hidden.shape[0]
-        weights = torch.full((N,), 1.0 / N, device=hidden.device)
-        return sliced_cross_entropy(hidden, vae.backbone.lm_head.weight, targets[is_target], weights)
+        weights = torch.full((N,), 1.0 / (step_tokens or N), device=hidden.device)
+        return sliced_cross_entropy(hidden, vae.backbone.lm_head.weight, targets.flatten()[places], weights)
 
     def _head(self, vae: AdaVAE, batch: TextBatch, posterior: Posterior, index: AdapterIndex) -> Tensor:
-        """The head's cross-entropy, a scalar in nats; 0 where the set has no head."""
+        """The head's cross-entropy summed over the texts, a scalar in nats; 0 where the set has no head."""
         if batch.label_ids is None or vae.bank.head is None:
             return torch.zeros((), device=batch.token_ids.device)
-        return F.cross_entropy(vae.classify(posterior.mu, index), batch.label_ids)
+        return F.cross_entropy(vae.classify(posterior.mu, index), batch.label_ids, reduction="sum")
 
 
 def _sum_by_row(values: Tensor, is_present: Tensor) -> Tensor:

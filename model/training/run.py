@@ -26,13 +26,14 @@ from adavae.model.storage.model_card import model_card
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.text_model import TextModel
 from adavae.model.training.config import Preset, TrainingConfig
-from adavae.model.training.corpus import Batches, Dataset, read_dataset, split_validation, tokenize
+from adavae.model.training.corpus import Batches, Dataset, drawn_rows, read_dataset, split_validation, tokenize
 from adavae.model.training.evaluation import EvaluationConfig, evaluate
 from adavae.model.training.latent_space import LatentSpaceConfig
 from adavae.model.training.loop import TokenizedTexts, TrainingResult, train
+from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.progress import OnProgress, OnStage, tell_nobody
 
-_MAX_PRIOR_ROWS, _CHUNK_ROWS = 5000, 128
+_MAX_PRIOR_ROWS, _PRIOR_TOKENS, _MAX_LEARNED_ROWS = 5000, 4096, 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +46,7 @@ class TrainingRequest:
         validation: Texts that are held back; None to split some off.
         config: The run's settings; its labels are taken from the data.
         truncate: Cut texts that are longer than the context instead of refusing them.
-        limit: Use only the first rows; None for all.
+        limit: Use only so many rows, drawn by the run's seed; None for all.
         initial: The set that the run goes on from, the one that ``config.init_from`` names; None to begin afresh.
         command: What the user typed, for the model card.
         source: What the training data is called there; its file's name if left out.
@@ -63,8 +64,6 @@ class TrainingRequest:
     source: str | None = None
     evaluation: EvaluationConfig = field(
         default_factory=lambda: EvaluationConfig(
-            num_importance_samples=20,
-            max_importance_rows=500,
             max_decoded=1000,
             latent_space=LatentSpaceConfig(
                 num_walks=40, num_draws=500, num_pairs=20, num_sentences=10, num_texts=1000, num_samples=30
@@ -74,17 +73,32 @@ class TrainingRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class DataOrigin:
+    """What is told of the training texts; of the texts themselves only the token ids are kept."""
+
+    source: str
+    rows: int
+    digest: str
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "DataOrigin":
+        return cls(dataset.source, len(dataset.texts), dataset.digest)
+
+
+@dataclass(frozen=True, slots=True)
 class PreparedData:
     """Checked texts, ready to train on.
 
     Attributes:
-        training: Texts to learn from.
+        training: Where the texts to learn from come from.
+        learned: Some of them at most, drawn by the seed, for the judges of what the set writes.
         validation: Texts that are held back.
         labels: Names of the head's classes; empty for no head.
         num_truncated: Texts that were cut to the context.
     """
 
-    training: Dataset
+    training: DataOrigin
+    learned: Dataset
     validation: Dataset
     training_tokens: TokenizedTexts
     validation_tokens: TokenizedTexts
@@ -100,9 +114,10 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone) -> Prepare
         SequenceTooLong: A text is longer than the context and ``truncate`` is not set.
     """
     needs_labels = request.config.preset is Preset.CLASSIFICATION
-    training = read_dataset(request.data, require_labels=needs_labels, limit=request.limit)
+    seed = request.config.seed
+    training = read_dataset(request.data, require_labels=needs_labels, limit=request.limit, seed=seed)
     if request.validation is None:
-        training, validation = split_validation(training, seed=request.config.seed)
+        training, validation = split_validation(training, seed=seed)
     else:
         validation = read_dataset(request.validation, require_labels=training.labels is not None)
     labels = () if request.config.preset is Preset.LANGUAGE_MODELLING else training.label_names
@@ -112,7 +127,8 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone) -> Prepare
     tokens, num_truncated = tokenize(training, pretrained.tokenizer, max_tokens, truncate=request.truncate)
     held_tokens, _ = tokenize(validation, pretrained.tokenizer, max_tokens, truncate=True)
     return PreparedData(
-        training,
+        DataOrigin.of(training),
+        training.rows(drawn_rows(len(training.texts), _MAX_LEARNED_ROWS, seed), training.source),
         validation,
         TokenizedTexts.of(training, tokens, labels),
         TokenizedTexts.of(validation, held_tokens, labels),
@@ -172,9 +188,9 @@ def train_adapter_set(
         )
     request = replace(request, config=config)
     trained = TextModel.of_tensors(pretrained, request.name, config.adapter, result.tensors)
-    prior = _fitted_prior(trained, request.name, data.training, seed=config.seed)
+    prior = _fitted_prior(trained, request.name, data.training_tokens, seed=config.seed)
     trained = trained.with_prior(request.name, prior)
-    figures = evaluate(trained, request.name, data.validation, request.evaluation, on_evaluation, learned=data.training)
+    figures = evaluate(trained, request.name, data.validation, request.evaluation, on_evaluation, learned=data.learned)
     if request.validation is None and request.source is not None:
         figures["data"] = request.source
     if "accuracy" in figures:
@@ -214,18 +230,24 @@ def _majority_share(dataset: Dataset) -> float:
 def trained_tokens(config: TrainingConfig, texts: TokenizedTexts, steps: int) -> int:
     """Target tokens of the first ``steps`` batches, each text's end included."""
     lengths = [len(row) + 1 for row in texts.token_ids]
-    batches = Batches(lengths, batch_size=config.batch_size, seed=config.seed)
+    batches = Batches(lengths, batch_size=config.batch_size_for(len(lengths)), seed=config.seed)
     num_epochs, rest = divmod(steps, batches.batches_per_epoch)
     begun = [row for step in range(steps - rest, steps) for row in batches.rows_at(step)]
     return num_epochs * sum(lengths) + sum(lengths[row] for row in begun)
 
 
-def _fitted_prior(trained: TextModel, name: str, training: Dataset, *, seed: int) -> FittedPrior:
+@torch.inference_mode()
+def _fitted_prior(trained: TextModel, name: str, texts: TokenizedTexts, *, seed: int) -> FittedPrior:
     """Fitted to ``mu`` of some thousand training texts."""
-    num = min(len(training.texts), _MAX_PRIOR_ROWS)
-    texts = random.Random(seed).sample(training.texts, num)
-    chunks = [texts[start : start + _CHUNK_ROWS] for start in range(0, num, _CHUNK_ROWS)]
-    return FittedPrior.of(torch.cat([trained.encode(chunk, name, truncate=True).mu for chunk in chunks]).cpu())
+    num = min(len(texts.token_ids), _MAX_PRIOR_ROWS)
+    rows = random.Random(seed).sample(range(len(texts.token_ids)), num)
+    lengths = {row: len(texts.token_ids[row]) for row in rows}
+    chunks = []
+    for chosen in micro_batches(rows, lengths, _PRIOR_TOKENS):
+        batch = texts.batch(chosen, trained.tokenizer.eos_token_id, trained.device)
+        index = trained.index_of(name, len(chosen))
+        chunks.append(trained.vae.encode(batch.token_ids, batch.attention_mask, index).mu.float().cpu())
+    return FittedPrior.of(torch.cat(chunks))
 
 
 def _publish(
@@ -248,7 +270,7 @@ def _publish(
         "command": request.command,
         "data": {
             "source": request.source or data.training.source,
-            "rows": len(data.training.texts),
+            "rows": data.training.rows,
             "digest": data.training.digest,
             "truncated": data.num_truncated,
         },

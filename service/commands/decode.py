@@ -1,5 +1,6 @@
 """``adavae decode``: latent vectors to texts."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,6 +60,7 @@ def _decode(
 
     if vectors is None:
         z = text_model.sample_prior(samples, name, decoding.seed)
+        decoding = replace(decoding, min_tokens=1)  # a draw is never empty
     else:
         z = torch.tensor(vectors, dtype=torch.float32)
     decodings = decoding.for_rows(len(z))

@@ -38,7 +38,9 @@ class MeasureOptions:
     """How closely to measure."""
 
     importance_samples: Annotated[int, typer.Option(min=0, help="Per text, for the perplexity; 0 leaves it out.")] = 100
-    ppl_rows: Annotated[int, typer.Option(min=1, help="Texts the perplexity is measured on, the first ones.")] = 100
+    importance_rows: Annotated[
+        int, typer.Option(min=1, help="Texts that the perplexity is measured on at most, drawn by the seed.")
+    ] = 500
     decoded: Annotated[int, typer.Option(min=0, help="Texts decoded again for BLEU and exact match; 0 for none.")] = (
         1000
     )
@@ -97,7 +99,9 @@ def evaluate(
         typer.Option("--group", "-g", help="Measure this only; repeat for more. All that the data allow if left out."),
     ] = None,
     adapter: AdapterOption = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=2, help="Measure on the first texts only.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=2, help="Measure on so many texts, drawn by the seed.")
+    ] = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -106,7 +110,7 @@ def evaluate(
         raise typer.BadParameter("--pair, --labels and --judge-data go together: give all three or none")
     settings = load_settings()
     name = adapter or settings.default_adapter
-    held_out = _read(data, limit=limit, require_labels=transfer.pair is not None)
+    held_out = _read(data, limit=limit, seed=measure.seed, require_labels=transfer.pair is not None)
     learned = None if judge_data is None else _read(judge_data, require_labels=transfer.pair is not None)
     if learned is not None and learned.digest == held_out.digest:
         raise typer.BadParameter("--judge-data has the texts of --data: a judge must not have read what it judges")
@@ -119,10 +123,10 @@ def evaluate(
     output.write_object(figures if output.is_json else _tabulated(figures))
 
 
-def _read(path: Path, *, limit: int | None = None, require_labels: bool) -> "Dataset":
+def _read(path: Path, *, limit: int | None = None, seed: int = 0, require_labels: bool) -> "Dataset":
     from adavae.model.training.corpus import read_dataset
 
-    return read_dataset(path, limit=limit, require_labels=require_labels)
+    return read_dataset(path, limit=limit, seed=seed, require_labels=require_labels)
 
 
 def _evaluate(
@@ -144,7 +148,7 @@ def _evaluate(
     if groups is None or Group.PAPER in groups:
         config = EvaluationConfig(
             num_importance_samples=measure.importance_samples,
-            max_importance_rows=measure.ppl_rows,
+            max_importance_rows=measure.importance_rows,
             max_decoded=measure.decoded,
             seed=measure.seed,
         )

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
 _SENT_AS = {"epochs": "n_epochs", "max_steps": "steps"}
 _SENT = {
-    *("epochs", "max_steps", "batch_size", "learning_rate", "latent_size", "adapter_size"),
-    *("free_bits", "beta", "word_dropout", "head_weight", "validations"),
+    *("epochs", "max_steps", "batch_size", "learning_rate", "validations", "stage_one_share"),
+    *("free_bits", "free_bits_form", "beta", "beta_schedule", "beta_cycles", "beta_zero_share", "beta_rise_share"),
+    *("word_dropout", "head_weight", "latent_size", "encoder_layers", "adapter_placement", "adapter_size"),
+    *("adapter_scale", "latent_aggregation", "latent_heads", "latent_infusion", "latent_positions"),
+    *("prefix_length", "prefix_hidden"),
 }
 _NAMED_LABELS = 8
 

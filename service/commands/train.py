@@ -2,7 +2,8 @@
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -23,7 +24,7 @@ from adavae.service.commands.training_options import TrainingOptions
 from adavae.service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from adavae.model.storage.adapter_set import AdapterSet
+    from adavae.model.storage.adapter_set import AdapterSet, Manifest
     from adavae.model.storage.pretrained import PretrainedBackbone
     from adavae.model.training.progress import Progress
     from adavae.model.training.run import TrainingRequest
@@ -48,7 +49,9 @@ def train(
     options: TrainingOptions,
     preset: PresetOption = "generation",
     validation: ValidationOption = None,
-    limit: Annotated[int | None, typer.Option("--limit", min=2, help="Train on the first texts only.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=2, help="Train on so many texts, drawn by the seed.")
+    ] = None,
     init_from: Annotated[
         str | None,
         typer.Option("--init-from", metavar="NAME[@VERSION]", help="Go on from this set: its sizes, its tensors."),
@@ -149,6 +152,12 @@ def _train(
     resume: bool,
 ) -> "AdapterSet":
     from adavae.model.training.run import train_adapter_set
+    from adavae.service.jobs.worker.verdict import judge_head
+
+    @contextmanager
+    def publishing(manifest: "Manifest") -> Iterator[None]:
+        judge_head(manifest.metrics, manifest.config.labels)
+        yield
 
     try:
         with progress_display() as display, stop_on_signal() as should_stop:
@@ -161,6 +170,7 @@ def _train(
                 on_progress=_shown_on(display),
                 on_evaluation=_measuring_on(display, should_stop),
                 should_stop=should_stop,
+                publishing=publishing,
             )
     except TrainingInterrupted as exc:
         raise checkpoints.with_remedy(exc) from exc

@@ -26,12 +26,26 @@ class TrainingOptions:
     max_steps: Annotated[int | None, Option(help="Stop after this many steps at the latest.", rich_help_panel=_RUN)] = (
         None
     )
+    min_steps: Annotated[
+        int | None,
+        Option(help="Of few texts more passes, to this many steps; 0 with --epochs.", rich_help_panel=_RUN),
+    ] = None
     batch_size: Annotated[int | None, Option(help="Texts a step.", rich_help_panel=_RUN)] = None
+    min_batches: Annotated[
+        int | None,
+        Option(help="Of few texts fewer a step, to this many steps a pass; 1 with --batch-size.", rich_help_panel=_RUN),
+    ] = None
+    micro_batch_tokens: Annotated[
+        int | None,
+        Option(help="Tokens computed at once, which memory grows with; 2,048 (GPU: 32,768).", rich_help_panel=_RUN),
+    ] = None
     learning_rate: Annotated[float | None, Option(help="Its peak.", rich_help_panel=_RUN)] = None
     learning_rate_schedule: Annotated[
         Literal["cosine", "linear", "constant"] | None, Option(help="How it falls.", rich_help_panel=_RUN)
     ] = None
-    warmup_steps: Annotated[int | None, Option(help="Steps until the peak.", rich_help_panel=_RUN)] = None
+    warmup_steps: Annotated[
+        int | None, Option(help="Steps until the peak; at most a tenth of all.", rich_help_panel=_RUN)
+    ] = None
     weight_decay: Annotated[float | None, Option(help="Of AdamW.", rich_help_panel=_RUN)] = None
     max_gradient_norm: Annotated[float | None, Option(help="Gradients are clipped to this.", rich_help_panel=_RUN)] = (
         None
@@ -55,6 +69,12 @@ class TrainingOptions:
         Literal["cyclical", "constant"] | None, Option(help="How beta moves.", rich_help_panel=_OBJECTIVE)
     ] = None
     beta_cycles: Annotated[int | None, Option(help="Cycles of a cyclical beta.", rich_help_panel=_OBJECTIVE)] = None
+    beta_zero_share: Annotated[
+        float | None, Option(help="Share of a cycle with beta at zero.", rich_help_panel=_OBJECTIVE)
+    ] = None
+    beta_rise_share: Annotated[
+        float | None, Option(help="Share of a cycle in which beta rises.", rich_help_panel=_OBJECTIVE)
+    ] = None
     free_bits: Annotated[float | None, Option(help="lambda, in nats.", rich_help_panel=_OBJECTIVE)] = None
     free_bits_form: Annotated[
         Literal["per_dimension", "whole"] | None,
@@ -104,6 +124,10 @@ class TrainingOptions:
         from adavae.model.training.config import TrainingConfig
 
         values: dict[str, Any] = preset.to_dict()
+        if self.epochs is not None:  # asked for, so that nothing is made of few texts
+            values["min_steps"] = 0
+        if self.batch_size is not None:
+            values["min_batches"] = 1
         of_adapter = {field.name for field in fields(AdapterConfig)}
         for field in fields(self):
             value = getattr(self, field.name)

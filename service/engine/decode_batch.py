@@ -14,7 +14,7 @@ from torch import Tensor
 from adavae.model.adavae import AdaVAE
 from adavae.model.decoding.beam_search import BeamSearch
 from adavae.model.decoding.decoding import Decoding, Strategy
-from adavae.model.decoding.sampling import next_tokens
+from adavae.model.decoding.sampling import end_held_off, next_tokens
 from adavae.model.decoding.step_decoder import Generated
 from adavae.model.errors import LogitsNotFinite
 from adavae.model.gpu.device_rows import DeviceRows
@@ -159,6 +159,7 @@ class DecodeBatch:
         logits, outcomes = self._logits()
         decodings = [row.decoding for row in self._rows]
         steps = [len(row.token_ids) for row in self._rows]
+        logits = end_held_off(logits, decodings, steps, self.vae.eos_token_id)
         chosen: list[int] = next_tokens(logits, decodings, self._has_token(logits), steps).tolist()
         return chosen, outcomes
 

@@ -4,14 +4,13 @@ Names are OpenAI's where it has one. What is left out, or is ``"auto"``, is the 
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NoReturn, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from adavae.model.config import BackboneConfig
+from adavae.model.config import AdapterConfig, BackboneConfig
 from adavae.model.errors import ConfigError
 from adavae.model.training.config import Preset, TrainingConfig, preset_config
 from adavae.service.errors import InvalidRequest
@@ -54,6 +53,21 @@ UpTo100 = Annotated[float | None, *_rule(0, 100)]
 HeadWeight = Annotated[float | None, *_rule(0, 1000)]
 Share = Annotated[float | None, *_rule(0, 0.9)]
 Validations = Annotated[int | None, *_rule(1, 100, is_whole=True)]
+Cycles = Annotated[int | None, *_rule(1, 100, is_whole=True)]
+ShareOfCycle = Annotated[float | None, *_rule(0, 1)]
+UpTo64 = Annotated[int | None, *_rule(1, 64, is_whole=True)]
+Positions = Annotated[int | None, *_rule(0, 64, is_whole=True)]
+PrefixLength = Annotated[int | None, *_rule(0, 256, is_whole=True)]
+Scale = Annotated[float | None, *_rule(0.001, 100)]
+
+_OF_ADAPTER = (
+    *("latent_size", "encoder_layers", "adapter_placement", "adapter_size", "adapter_scale", "latent_aggregation"),
+    *("latent_heads", "latent_infusion", "latent_positions", "prefix_length", "prefix_hidden"),
+)
+_OF_RUN = (
+    *("batch_size", "free_bits", "free_bits_form", "beta", "beta_schedule", "beta_cycles", "beta_zero_share"),
+    *("beta_rise_share", "word_dropout", "head_weight", "stage_one_share", "validations"),
+)
 
 
 class Hyperparameters(BaseModel):
@@ -70,8 +84,31 @@ class Hyperparameters(BaseModel):
     learning_rate: LearningRate = Field(default=None, description="The peak itself, in place of a multiplier.")
     latent_size: Size = Field(default=None, description="Size of z.")
     adapter_size: Size = Field(default=None, description="The adapters' bottleneck.")
+    encoder_layers: UpTo64 = Field(default=None, description="Blocks of the backbone that the encoder uses.")
+    adapter_placement: Literal["parallel_ffn", "parallel_attention", "sequential_attention"] | None = Field(
+        default=None, description="Where the adapters stand."
+    )
+    adapter_scale: Scale = Field(default=None, description="The adapters' weight s.")
+    latent_aggregation: Literal["latent_attention", "pooled"] | None = Field(
+        default=None, description="How hidden states become one vector."
+    )
+    latent_heads: UpTo64 = Field(default=None, description="Weighted sums of latent attention; 1 where pooled.")
+    latent_infusion: Literal["psa", "atm", "psa+atm"] | None = Field(
+        default=None, description="How z enters the decoder."
+    )
+    latent_positions: Positions = Field(default=None, description="Key/value positions made of z.")
+    prefix_length: PrefixLength = Field(default=None, description="Learned key/value pairs a layer; 0 for none.")
+    prefix_hidden: Size = Field(default=None, description="Width of the MLP behind the prefix.")
     free_bits: UpTo100 = Field(default=None, description="lambda, in nats: KL that costs nothing.")
+    free_bits_form: Literal["per_dimension", "whole"] | None = Field(
+        default=None, description="On each dimension's KL, or on the whole KL."
+    )
     beta: UpTo100 = Field(default=None, description="Largest weight of the KL.")
+    beta_schedule: Literal["cyclical", "constant"] | None = Field(default=None, description="How beta moves.")
+    beta_cycles: Cycles = Field(default=None, description="Cycles of a cyclical beta.")
+    beta_zero_share: ShareOfCycle = Field(default=None, description="Share of a cycle with beta at zero.")
+    beta_rise_share: ShareOfCycle = Field(default=None, description="Share of a cycle in which beta rises.")
+    stage_one_share: Share = Field(default=None, description="Share of the run before the decoder's parts join.")
     word_dropout: Share = Field(default=None, description="Share of the decoder's input hidden from it.")
     head_weight: HeadWeight = Field(default=None, description="Weight of the head; only for data with labels.")
     validations: Validations = Field(default=None, description="How often to validate in a run.")
@@ -110,15 +147,21 @@ class Hyperparameters(BaseModel):
         self._refuse_head_without_labels(has_labels=labels)
         try:
             preset = preset_config(Preset(self.preset), backbone)
-            adapter = replace(preset.adapter, **self._given("latent_size", "adapter_size"))
-            own = self._given("batch_size", "free_bits", "beta", "word_dropout", "head_weight", "validations")
-            return replace(preset, adapter=adapter, seed=seed, **own, **self._length(), **self._rate(preset))
+            adapter = AdapterConfig.from_dict({**preset.adapter.to_dict(), **self._given(*_OF_ADAPTER)})
+            adapter.check_fits(backbone)
+            own = self._given(*_OF_RUN) | self._exactly() | self._length() | self._rate(preset)
+            return TrainingConfig.from_dict({**preset.to_dict(), **own, "adapter": adapter.to_dict(), "seed": seed})
         except ConfigError as exc:
             param = f"hyperparameters.{_WIRE_NAMES.get(exc.field, exc.field)}"
             raise InvalidRequest(str(exc), param=param) from exc
 
     def _given(self, *names: str) -> dict[str, Any]:
         return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+    def _exactly(self) -> dict[str, Any]:
+        """What was asked for is not stretched where texts are few."""
+        has_epochs = self.n_epochs is not None or self.epochs is not None
+        return ({"min_steps": 0} if has_epochs else {}) | ({"min_batches": 1} if self.batch_size is not None else {})
 
     def _length(self) -> dict[str, Any]:
         epochs = self.n_epochs if self.n_epochs is not None else self.epochs
@@ -153,16 +196,16 @@ def effective_hyperparameters(asked: Mapping[str, Any], config: Mapping[str, Any
         asked: What the request gave.
         config: The run's ``TrainingConfig`` as JSON.
     """
+    whole = TrainingConfig.from_dict(config).to_dict()  # a record of an older version lacks what it did not know
     is_bounded_by_steps = config["max_steps"] is not None and config["epochs"] == _EPOCHS_OF_STEPS
-    same = ("batch_size", "learning_rate", "free_bits", "beta", "word_dropout", "head_weight", "validations")
     return {
         "preset": config["preset"],
         "n_epochs": _AUTO if is_bounded_by_steps else _plain(config["epochs"]),
         "steps": config["max_steps"],
         "learning_rate_multiplier": asked.get("learning_rate_multiplier") or _AUTO,
-        "latent_size": config["adapter"]["latent_size"],
-        "adapter_size": config["adapter"]["adapter_size"],
-        **{name: config[name] for name in same},
+        "learning_rate": config["learning_rate"],
+        **{name: config["adapter"][name] for name in _OF_ADAPTER},
+        **{name: whole[name] for name in _OF_RUN},
     }
 
 

@@ -35,7 +35,7 @@ def client(stack: Stack) -> Iterator[httpx2.Client]:
 
 
 def start_training(client: httpx2.Client, name: str, hyperparameters: dict[str, Any]) -> dict[str, Any]:
-    data = {"file": ("reviews.tsv", as_tsv(reviews(40)).encode())}
+    data = {"file": ("reviews.tsv", as_tsv(reviews(36)).encode())}
     file = answer(client.post("/v1/files", files=data, data={"purpose": "fine-tune"}))
     body = {
         "model": "bundled",

@@ -21,7 +21,7 @@ from tests.unit.service.stub_training_service import FILE, JOB, StubTrainingServ
 QUICK: dict[str, Any] = {"steps": 30, "batch_size": 8, "latent_size": 4, "adapter_size": 5, "validations": 1}
 QUICK |= {"learning_rate": 0.02, "beta": 0.01}
 ENDLESS = QUICK | {"steps": 1_000_000}
-CONTENT = as_tsv(reviews(60)).encode()
+CONTENT = as_tsv(reviews(36)).encode()
 DEADLINE_S = 60.0
 
 

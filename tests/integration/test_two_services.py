@@ -96,7 +96,7 @@ def finished(client: httpx2.Client, job_id: str) -> dict[str, Any]:
 def test_both_serve_a_new_version_and_no_request_fails(tmp_path: Path, start_redis: StartRedis) -> None:
     """The name is in use at both while its new version is published."""
     with two_services(tmp_path, start_redis().url) as (one, other):
-        content = as_tsv(reviews(60)).encode()
+        content = as_tsv(reviews(36)).encode()
         form: dict[str, Any] = {"data": {"purpose": "fine-tune"}, "files": {"file": ("reviews.tsv", content)}}
         body = {"model": "bundled", "training_file": one.post("/v1/files", **form).json()["id"], "suffix": "mine"}
         headers = {"idempotency-key": "the-same"}

@@ -41,7 +41,7 @@ class TrainingHome:
         self.store = JobStore(self.settings.jobs)
         self.claims = Claims(self.store, self.settings.own_adapters)
         files = FileStore(self.settings, self.store)
-        self.file_id = asyncio.run(files.create("reviews.tsv", "fine-tune", _sent(as_tsv(reviews(80))))).id
+        self.file_id = asyncio.run(files.create("reviews.tsv", "fine-tune", _sent(as_tsv(reviews(36))))).id
         self.data = files.path_of(self.file_id)
         self._redis_url, self._workers = redis_url, list[WorkerProcess]()
         self._backbone: BackboneDescription = describe_backbone(self.settings)

@@ -17,7 +17,7 @@ from adavae.model.config import AdapterConfig
 from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.decoding.drawing import uniform
 from adavae.model.decoding.generation import generate
-from adavae.model.decoding.sampling import next_tokens
+from adavae.model.decoding.sampling import end_held_off, next_tokens
 from adavae.model.gpu.blocks import uniform_ffn
 from adavae.model.gpu.device_kernels import kernels_for
 from adavae.model.gpu.device_rows import DeviceRows, buckets
@@ -157,14 +157,17 @@ def test_every_kernel_equals_its_plain_twin_in_double_precision(device: torch.de
 def test_choices_on_the_device_are_the_hosts() -> None:
     num, V = 40, 500
     logits = 3 * torch.randn(num, V, generator=torch.Generator().manual_seed(5))
-    decodings = [replace(DECODINGS[row % len(DECODINGS)], seed=row * 977) for row in range(num)]
+    logits[:, 0] += 8.0  # end-of-text, which some rows may not choose yet
+    decodings = [replace(DECODINGS[row % len(DECODINGS)], seed=row * 977, min_tokens=row % 4) for row in range(num)]
     has_token = torch.rand(num, V, generator=torch.Generator().manual_seed(6)) < 0.1
     steps = [row % 7 for row in range(num)]
     parameters = RowParameters.greedy(num, V, CPU)
     parameters.put(slice(0, num), decodings)
     parameters.has_token.copy_(has_token)
-    got = choose(PlainKernels(), logits, parameters, torch.tensor(steps), Choice.ANY)
-    assert torch.equal(got, next_tokens(logits, decodings, has_token, steps))
+    got = choose(PlainKernels(), logits, parameters, torch.tensor(steps), Choice.ANY, 0)
+    held = end_held_off(logits, decodings, steps, 0)
+    assert not torch.equal(held, logits)
+    assert torch.equal(got, next_tokens(held, decodings, has_token, steps))
 
 
 def test_random_numbers_on_the_device_are_the_hosts() -> None:

@@ -17,7 +17,7 @@ from adavae.model.training.measures import (
     macro_f1,
     mutual_information,
     mutual_information_ceiling,
-    perplexity_per_word,
+    perplexity,
 )
 from adavae.model.training.transfer import word_overlap
 
@@ -98,7 +98,7 @@ def test_importance_weighted_bound_of_a_text_ignores_its_neighbours_and_the_orde
 @given(num_words=st.lists(st.integers(1, 60), min_size=1, max_size=20), per_word=st.floats(0.01, 8.0))
 def test_perplexity_of_texts_of_any_length_is_that_of_their_words(num_words: list[int], per_word: float) -> None:
     words = torch.tensor(num_words)
-    assert perplexity_per_word(words.double() * per_word, words) == pytest.approx(math.exp(per_word), rel=1e-6)
+    assert perplexity(words.double() * per_word, words) == pytest.approx(math.exp(per_word), rel=1e-6)
 
 
 @settings(max_examples=60, deadline=None)

@@ -25,7 +25,7 @@ from adavae.service.jobs.records.job_store import JobStore
 from adavae.service.jobs.worker.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
 from adavae.service.jobs.worker.failures import failure_of
 from adavae.service.jobs.worker.verdict import NotWorthPublishing, judge
-from adavae.service.settings import Settings, let_threads_wait_briefly
+from adavae.service.settings import Settings, keep_few_kernels, let_threads_wait_briefly
 
 if TYPE_CHECKING:
     from adavae.model.storage.manifest import Manifest
@@ -45,6 +45,7 @@ def main() -> None:
     threading.Thread(target=_obey, args=(commands, should_stop), daemon=True).start()
     os.nice(order.niceness)
     let_threads_wait_briefly()
+    keep_few_kernels()
     sys.exit(carry_out(order, voice, should_stop))
 
 

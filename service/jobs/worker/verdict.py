@@ -18,12 +18,15 @@ MIN_ROWS_FOR_UNITS = 8
 """Validation texts below which no active unit may be chance: it means that mu varies by less than 0.1 over them."""
 
 MIN_ROWS_FOR_HEAD = 20
-"""Validation texts below which accuracy says nothing of the head."""
+"""Validation texts below which a head need not be better than the commonest label, only not clearly worse."""
+
+CHANCE_OF_BAD_LUCK = 0.05
+"""How rarely a head as good as the commonest label may come out as low as one that is called clearly worse."""
 
 CLEARLY_ABOVE_GUESSING = 1.25
 """Times 1 / K: no way of guessing K labels without looking at the texts has a higher expected macro-F1 than 1 / K."""
 
-_MUST_BE_FINITE = ("neg_elbo", "reconstruction_nats", "kl", "mi", "ppl")
+_MUST_BE_FINITE = ("neg_elbo", "reconstruction_nats", "kl", "mi")  # and every perplexity
 
 
 class NotWorthPublishing(AdaVAEError):
@@ -41,13 +44,21 @@ def judge(metrics: Mapping[str, Any], labels: Sequence[str]) -> None:
         metrics: Of the set's manifest.
         labels: Of its head.
     """
-    error = _not_finite(metrics) or _collapsed(metrics) or _at_chance(metrics, len(labels))
+    error = _not_finite(metrics) or _collapsed(metrics)
     if error is not None:
+        raise NotWorthPublishing(error)
+    judge_head(metrics, labels)
+
+
+def judge_head(metrics: Mapping[str, Any], labels: Sequence[str]) -> None:
+    """As ``judge``, of the head alone; sets without one pass."""
+    if (error := _at_chance(metrics, len(labels))) is not None:
         raise NotWorthPublishing(error)
 
 
 def _not_finite(metrics: Mapping[str, Any]) -> JobError | None:
-    wrong = [name for name in _MUST_BE_FINITE if not math.isfinite(metrics.get(name, 0.0))]
+    names = [name for name in metrics if name in _MUST_BE_FINITE or name.startswith("ppl_")]
+    wrong = [name for name in names if not math.isfinite(metrics[name])]
     if not wrong:
         return None
     return JobError(
@@ -77,10 +88,15 @@ def _at_chance(metrics: Mapping[str, Any], num_labels: int) -> JobError | None:
 
     Where labels are very uneven, that is right almost always: there a macro-F1 clearly above guessing counts as well.
     """
-    if "accuracy" not in metrics or metrics["rows"] < MIN_ROWS_FOR_HEAD:
+    if "accuracy" not in metrics:
         return None
-    majority = metrics["majority_share"]
-    if metrics["accuracy"] > majority or metrics["macro_f1"] > CLEARLY_ABOVE_GUESSING / num_labels:
+    rows, accuracy, majority = metrics["rows"], metrics["accuracy"], metrics["majority_share"]
+    is_above_guessing = metrics["macro_f1"] > CLEARLY_ABOVE_GUESSING / num_labels
+    if rows < MIN_ROWS_FOR_HEAD:
+        is_good = _chance_of_at_most(round(accuracy * rows), rows, majority) >= CHANCE_OF_BAD_LUCK
+    else:
+        is_good = accuracy > majority
+    if is_good or is_above_guessing:
         return None
     return JobError(
         code="head_at_chance",
@@ -90,4 +106,11 @@ def _at_chance(metrics: Mapping[str, Any], num_labels: int) -> JobError | None:
             "texts, or train for longer"
         ),
         param="training_file",
+    )
+
+
+def _chance_of_at_most(num_right: int, num_rows: int, share: float) -> float:
+    """P(X <= num_right) of X ~ Binomial(num_rows, share)."""
+    return sum(
+        math.comb(num_rows, right) * share**right * (1 - share) ** (num_rows - right) for right in range(num_right + 1)
     )

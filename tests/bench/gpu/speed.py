@@ -344,8 +344,8 @@ def sampling(vae: AdaVAE, kernels: Kernels, budget: Budget, share_s: float, *, h
     parameters.put(slice(0, num), [replace(sampled, seed=row) for row in range(num)])
     steps = torch.zeros(num, dtype=torch.int32, device=device)
     decodings = [replace(sampled, seed=row) for row in range(num)]
-    on_device: Way = lambda: choose(kernels, logits, parameters, steps, Choice.ANY)  # noqa: E731
-    likeliest: Way = lambda: choose(kernels, logits, parameters, steps, Choice.LIKELIEST)  # noqa: E731
+    on_device: Way = lambda: choose(kernels, logits, parameters, steps, Choice.ANY, 0)  # noqa: E731
+    likeliest: Way = lambda: choose(kernels, logits, parameters, steps, Choice.LIKELIEST, 0)  # noqa: E731
     on_device()
     ways: dict[str, Way] = {
         "device_sampled": captured(on_device) if has_graphs else on_device,

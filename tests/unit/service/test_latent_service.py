@@ -138,6 +138,28 @@ async def test_closing_a_stream_frees_its_rows(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("strategy", list(Strategy))
+async def test_a_draw_is_never_empty(tmp_path: Path, strategy: Strategy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some draws ended before their first token."""
+    seen: list[Decoding] = []
+    async with running(tmp_path) as service:
+        decode = service._engine.decode
+
+        async def watched(z: Any, slot: int, decodings: list[Decoding], **rest: Any) -> Any:
+            seen.extend(decodings)
+            return await decode(z, slot, decodings, **rest)
+
+        monkeypatch.setattr(service._engine, "decode", watched)
+        decoding = Decoding(strategy=strategy, num_beams=2, max_tokens=5, temperature=10.0)
+        drawn = await service.sample(40, adapter=None, decoding=decoding)
+        streamed = [item async for item in service.sample_stream(8, adapter=None, decoding=decoding)]
+    assert all(row.num_tokens > 0 for row in drawn.rows)
+    assert isinstance(streamed[-1], DecodeResult)
+    assert all(row.num_tokens > 0 for row in streamed[-1].rows)
+    assert {each.min_tokens for each in seen} == {1}
+
+
+@pytest.mark.asyncio
 async def test_samples_depend_on_the_seed_alone(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
         alone = await service.sample(4, adapter="plain", decoding=SAMPLED)

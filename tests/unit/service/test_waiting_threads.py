@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from adavae.service.engine.compute_threads import available_threads
-from adavae.service.settings import let_threads_wait_briefly
+from adavae.service.settings import keep_few_kernels, let_threads_wait_briefly
 
 
 def test_waiting_threads_spin_briefly_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,6 +23,36 @@ def test_waiting_threads_spin_briefly_unless_the_environment_says_otherwise(monk
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")
     let_threads_wait_briefly()
     assert "GOMP_SPINCOUNT" not in os.environ
+
+
+def test_few_compiled_products_are_kept_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training grew by 80 MB a step: every new shape of a batch was compiled and kept."""
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    monkeypatch.setenv("LRU_CACHE_CAPACITY", "7")
+    keep_few_kernels()
+    assert int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) <= 64
+    assert os.environ["LRU_CACHE_CAPACITY"] == "7"
+
+
+def test_products_of_many_shapes_leave_memory_as_it_was() -> None:
+    """Not 450 MiB larger, as it did; in a process of its own, for torch reads the bounds once."""
+    program = """
+import resource, sys
+from adavae.service.settings import keep_few_kernels
+keep_few_kernels()
+import torch
+torch.set_num_threads(1)
+def used():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
+weight = torch.zeros(256, 1024, dtype=torch.bfloat16)
+for rows in range(1, 201):
+    torch.zeros(rows, 256, dtype=torch.bfloat16) @ weight
+before = used()
+for rows in range(201, 801):
+    torch.zeros(rows, 256, dtype=torch.bfloat16) @ weight
+raise SystemExit(0 if used() - before < 200 else f"{used() - before:.0f} MiB more")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_the_command_line_does_not_import_torch_before_a_command_runs() -> None:

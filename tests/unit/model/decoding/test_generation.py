@@ -10,7 +10,7 @@ from adavae.model.adavae import AdaVAE
 from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.decoding.generation import generate
 from adavae.model.decoding.step_decoder import Generated
-from adavae.model.errors import AdaVAEError, LogitsNotFinite
+from adavae.model.errors import AdaVAEError, ConfigError, LogitsNotFinite
 from adavae.model.parts.stacked import AdapterIndex
 from tests.table_decoder import EOS, Table, TableDecoder, exhaustive_best, latents, random_table, slow_generate
 from tests.tiny import PLAIN, TINY, VARIANTS, mixed_bank, tiny_backbone, tiny_vae
@@ -25,7 +25,7 @@ MIXED = (
     Decoding(strategy=Strategy.SAMPLE, seed=6, temperature=1.4, top_k=6, top_p=0.9, max_tokens=3),
     Decoding(strategy=Strategy.SAMPLE, seed=7, repetition_penalty=3.0, max_tokens=12),
     Decoding(strategy=Strategy.BEAM, num_beams=2, repetition_penalty=2.0, max_tokens=4),
-    Decoding(max_tokens=1),
+    Decoding(max_tokens=1, min_tokens=1),
 )
 KEYS = (0.5, 1.5, 2.5, 3.5, 4.5, 5.5, 6.5, 7.5)
 SLOTS = (0, 1, 0, 2, 1, 0, 2, 1)
@@ -53,6 +53,19 @@ def test_greedy_writes_the_likeliest_tokens_until_end_of_text() -> None:
 @pytest.mark.parametrize("strategy", [Strategy.GREEDY, Strategy.BEAM])
 def test_a_text_can_be_empty(strategy: Strategy) -> None:
     assert run(chain(EOS), (1.0,), (0,), (Decoding(strategy=strategy, num_beams=1),)) == [Generated((), "stop")]
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+@pytest.mark.parametrize("min_tokens", [1, 3])
+def test_a_text_does_not_end_before_its_least_number_of_tokens(strategy: Strategy, min_tokens: int) -> None:
+    decoding = Decoding(strategy=strategy, num_beams=2, max_tokens=6, min_tokens=min_tokens)
+    results = run(random_table(V, eos_bias=20.0), KEYS, SLOTS, (decoding,) * len(KEYS))
+    assert {len(result.token_ids) for result in results} == {min_tokens}
+
+
+def test_more_tokens_at_least_than_at_most_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"min_tokens is 4: must be in \[0, 3\]"):
+        Decoding(max_tokens=3, min_tokens=4)
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))

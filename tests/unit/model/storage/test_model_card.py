@@ -87,6 +87,13 @@ def test_the_card_states_what_was_measured_and_nothing_else() -> None:
     assert not {"perplexity a word", "macro-F1"} & rows.keys()
 
 
+def test_the_card_says_how_many_importance_samples_a_perplexity_has() -> None:
+    rows = rows_of(card(metrics={**METRICS, "ppl_word_iw100": 94.25, "ppl_token_iw100": 48.9, "ppl_rows": 500}))
+    assert rows["perplexity a word, 100 importance samples"] == "94.25"
+    assert rows["perplexity a token, 100 importance samples"] == "48.9"
+    assert rows["texts they were measured on"] == "500"
+
+
 @pytest.mark.parametrize("config", VARIANTS)
 def test_the_card_states_every_setting_of_the_set(config: AdapterConfig) -> None:
     rows = rows_of(card(config=config))
@@ -104,11 +111,11 @@ def test_the_card_states_every_setting_of_the_set(config: AdapterConfig) -> None
 @pytest.mark.parametrize("config", VARIANTS)
 @pytest.mark.parametrize("command", ["", "adavae train x"])
 def test_nothing_on_the_card_is_left_blank(preset: Preset, config: AdapterConfig, command: str) -> None:
-    metrics = {**METRICS, "ppl": None, "data": None}
+    metrics = {**METRICS, "ppl_word_iw100": None, "data": None}
     training = {**TRAINING, "preset": str(preset), "command": command}
     text = card(config=config, metrics=metrics, training=training)
     assert not re.search(r"\b(None|nan|null)\b", text)
-    assert "perplexity a word" not in rows_of(text)
+    assert not any(title.startswith("perplexity") for title in rows_of(text))
     assert "## Measured on held-back texts" in text
     assert all(rows_of(text).values())
     assert not re.search(r"^##.*\n\n(##|\Z)", text, re.MULTILINE), "a section without text"

@@ -1,5 +1,7 @@
 """Datasets: every fault with its place, splits without leaks, batches that resume exactly."""
 
+import hashlib
+import json
 import lzma
 from collections import Counter
 from collections.abc import Sequence
@@ -35,7 +37,7 @@ def _written(directory: Path, name: str, content: str | bytes) -> Path:
         ("a.tsv", TSV.replace("\n", "\r\n")),
         ("a.tsv", "\ufeff" + TSV),
         ("a.tsv", TSV.rstrip("\n")),
-        ("a.tsv", "id\ttext\tlabel\n7\tnice place.\tgood\n8\tawful place.\tbad\n"),
+        ("a.tsv", "text\tlabel\nnice place.\tgood\nawful place.\tbad\n"),
         ("a.jsonl", '{"text": "nice place.", "label": "good"}\n{"label": "bad", "text": " awful place. "}\n'),
         ("a.jsonl.xz", '{"text": "nice place.", "label": "good"}\n\n{"label": "bad", "text": "awful place."}\n'),
     ],
@@ -58,6 +60,14 @@ def test_texts_keep_quotes_and_may_be_very_long(tmp_path: Path) -> None:
     long = "x" * 200_000
     dataset = read_dataset(_written(tmp_path, "a.tsv", f'label\ttext\na\t"quoted\nb\t{long}\n'))
     assert dataset.texts == ('"quoted', long)
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels"), [(["a\u2603", 'b"'], None), (["a", "b"], ["x", "y"]), ([], []), (["a"], ["x"])]
+)
+def test_the_digest_is_that_of_the_whole_as_json(texts: list[str], labels: list[str] | None) -> None:
+    whole = json.dumps([texts, labels], ensure_ascii=False).encode()
+    assert Dataset.of(texts, labels, "file").digest == hashlib.sha256(whole).hexdigest()
 
 
 def test_the_digest_depends_on_texts_labels_and_order_alone() -> None:
@@ -86,6 +96,12 @@ def test_the_digest_depends_on_texts_labels_and_order_alone() -> None:
         ("a.tsv", "sentiment\ttext\na\tb\n", r"a.tsv:1: the header must name .*'sentiment\\ttext'"),
         ("a.tsv", "good\tno header\nbad\tat all\n", r"a.tsv:1: the header must name"),
         ("a.tsv", "label\ttext\ttext\na\tb\tc\n", r"a.tsv:1: .*once each"),
+        (
+            "a.tsv",
+            "label\ttext\ttext_pair\na\tb\tc\n",
+            r"a.tsv:1: has the columns \['text_pair'\], only label and text",
+        ),
+        ("a.tsv", "id\ttext\tlabel\n7\tb\tc\n", r"a.tsv:1: has the columns \['id'\], .*remove them"),
         ("a.tsv", TSV + "bad\n", r"a.tsv:4: has 1 columns, the header 2"),
         ("a.tsv", TSV + "bad\ta\tb\n", r"a.tsv:4: has 3 columns, the header 2"),
         ("a.tsv", TSV + "bad\t \n", r"a.tsv:4: the text is empty"),
@@ -160,8 +176,18 @@ def test_more_than_a_thousand_labels_are_refused(tmp_path: Path) -> None:
         read_dataset(_written(tmp_path, "a.tsv", "label\ttext\n" + "".join(rows)))
 
 
-def test_a_limit_keeps_the_first_rows(tmp_path: Path) -> None:
-    assert read_dataset(_written(tmp_path, "a.txt", "a\n\nb\nc\n"), limit=2).texts == ("a", "b")
+def test_a_limit_draws_rows_by_the_seed(tmp_path: Path) -> None:
+    """The first rows of a file that is sorted by label have one label."""
+    rows = "".join(f"{label}\t{label} {row}\n" for label in "ab" for row in range(50))
+    path = _written(tmp_path, "a.tsv", "label\ttext\n" + rows)
+    first, again, other = (read_dataset(path, limit=20, seed=seed) for seed in (1, 1, 2))
+    assert first == again
+    assert first.texts != other.texts
+    assert first.label_names == ("a", "b")
+    assert [first.line_of(row) for row in range(20)] == sorted(first.lines or ())
+    whole = read_dataset(path)
+    assert [whole.texts[line - 2] for line in first.lines or ()] == list(first.texts)
+    assert read_dataset(path, limit=1000).texts == whole.texts
 
 
 def _labelled(num_rows: int) -> Dataset:
@@ -206,13 +232,23 @@ def test_two_texts_are_split_into_one_and_one() -> None:
     assert len(train.texts) == 1
 
 
+@pytest.mark.parametrize(
+    ("num_texts", "held"), [(2, 1), (10, 2), (30, 6), (100, 20), (300, 60), (1000, 100), (3000, 150), (50_000, 2000)]
+)
+def test_of_few_texts_a_larger_share_is_held_back(num_texts: int, held: int) -> None:
+    """A twentieth of 100 texts left five to judge a head by."""
+    dataset = Dataset.of([f"text {row}" for row in range(num_texts)], None, "file")
+    assert len(split_validation(dataset)[1].texts) == held
+
+
 def test_copies_of_one_text_cannot_be_split() -> None:
     with pytest.raises(DatasetError, match="copies of one"):
         split_validation(Dataset.of(["a", " A"], None, "file"), 0.5, seed=0)
 
 
 def test_token_ids_are_those_of_the_tokenizer() -> None:
-    assert tokenize(Dataset.of(["a bb", "ccc"], None, "file"), _Words(), 2, truncate=False) == ([[1, 2], [3]], 0)
+    tokens, num_cut = tokenize(Dataset.of(["a bb", "ccc"], None, "file"), _Words(), 2, truncate=False)
+    assert (list(tokens), num_cut) == ([[1, 2], [3]], 0)
 
 
 def test_a_text_that_is_too_long_is_named_by_the_line_of_its_file_even_after_a_split(tmp_path: Path) -> None:
@@ -220,7 +256,8 @@ def test_a_text_that_is_too_long_is_named_by_the_line_of_its_file_even_after_a_s
     dataset = read_dataset(path).rows([2, 3, 1], "a.txt")
     with pytest.raises(SequenceTooLong, match=r"a.txt:5: has 4 tokens, the limit is 2 \(.*too long: 2; .*--truncate"):
         tokenize(dataset, _Words(), 2, truncate=False)
-    assert tokenize(dataset, _Words(), 2, truncate=True) == ([[1, 1], [1, 1], [1, 1]], 2)
+    tokens, num_cut = tokenize(dataset, _Words(), 2, truncate=True)
+    assert (list(tokens), num_cut) == ([[1, 1], [1, 1], [1, 1]], 2)
 
 
 def test_a_text_without_tokens_is_refused() -> None:

@@ -1,6 +1,7 @@
 """Every figure of an adapter set on a tiny model: which there are, how they hang together, what they depend on."""
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,12 +11,12 @@ from adavae.model.config import AdapterConfig, LatentInfusion
 from adavae.model.errors import DatasetError
 from adavae.model.text_model import TextModel
 from adavae.model.training import evaluation, measures
-from adavae.model.training.corpus import Dataset
+from adavae.model.training.corpus import Dataset, drawn_rows
 from adavae.model.training.evaluation import EvaluationConfig, evaluate, evaluate_transfer
 from adavae.model.training.latent_space import Group, LatentSpaceConfig
 from adavae.model.training.measures import accuracy, macro_f1
 from tests.tiny import PLAIN, POOLED, PREFIXED
-from tests.tiny_text import NAMED, reviews, tiny_text_model
+from tests.tiny_text import NAMED, reviews, tiny_pretrained, tiny_set, tiny_text_model
 
 QUICK = EvaluationConfig(
     num_importance_samples=4,
@@ -52,7 +53,8 @@ def test_figures_hang_together_and_are_json(plain: TextModel) -> None:
     assert 0 <= figures["mi"] <= figures["mi_ceiling"] == measures.mutual_information_ceiling(30)
     assert 0 <= figures["au"] <= 4
     assert (figures["importance_samples"], figures["ppl_rows"], figures["decoded_rows"]) == (4, 30, 6)
-    assert figures["ppl"] > 1
+    assert figures["ppl_word_iw4"] > figures["ppl_token_iw4"] > 1
+    assert figures["mi_gaussian"] > 0
     assert 0 <= figures["bleu4"] <= 100
     assert 0 <= figures["exact_match"] <= 1
     assert figures["latent_space"]["forms"]["upper_case"]["num_texts"] == 5
@@ -85,7 +87,8 @@ def test_reconstruction_is_the_sum_over_the_tokens_and_the_end_of_text() -> None
 
 def test_what_is_not_asked_for_is_not_measured(plain: TextModel) -> None:
     figures = evaluate(plain, "plain", reviews(10), ONLY_LIKELIHOOD)
-    assert not {"ppl", "importance_samples", "bleu4", "exact_match", "latent_space", "accuracy"} & set(figures)
+    assert not any(name.startswith("ppl") for name in figures)
+    assert not {"importance_samples", "bleu4", "exact_match", "latent_space", "accuracy"} & set(figures)
 
 
 def test_figures_are_the_same_every_time_and_follow_the_seed(plain: TextModel) -> None:
@@ -103,7 +106,7 @@ def test_figures_do_not_depend_on_the_order_of_the_texts(plain: TextModel) -> No
     figures, other = evaluate(plain, "plain", dataset, config), evaluate(plain, "plain", turned, config)
     for name in ("kl", "au", "bleu4", "exact_match"):  # nothing drawn
         assert figures[name] == pytest.approx(other[name], rel=1e-5), name
-    for name in ("neg_elbo", "reconstruction_nats", "ppl"):  # other noise for texts of equal length
+    for name in ("neg_elbo", "reconstruction_nats", "ppl_word_iw20"):  # other noise for texts of equal length
         assert figures[name] == pytest.approx(other[name], rel=0.02), name
     assert figures["mi"] == pytest.approx(other["mi"], abs=0.25)
 
@@ -124,13 +127,13 @@ def test_a_set_measures_the_same_beside_sets_of_other_latent_sizes(name: str) ->
     mixed, alone = tiny_text_model(NAMED), tiny_text_model({name: NAMED[name]})
     figures, own = (evaluate(text_model, name, reviews(20), QUICK) for text_model in (mixed, alone))
     assert set(figures) == set(own)
-    for key in ("reconstruction_nats", "kl", "mi", "ppl", "bleu4"):
+    for key in ("reconstruction_nats", "kl", "mi", "ppl_word_iw4", "bleu4"):
         assert figures[key] == pytest.approx(own[key], rel=1e-4), key
 
 
 def test_more_importance_samples_never_loosen_the_bound_on_average(plain: TextModel) -> None:
     bounds = [
-        evaluate(plain, "plain", reviews(40), replace(ONLY_LIKELIHOOD, num_importance_samples=num))["ppl"]
+        evaluate(plain, "plain", reviews(40), replace(ONLY_LIKELIHOOD, num_importance_samples=num))[f"ppl_word_iw{num}"]
         for num in (1, 10, 50)
     ]
     assert bounds[0] > bounds[1] > bounds[2]
@@ -140,17 +143,51 @@ def test_one_importance_sample_is_the_elbo_up_to_its_noise(plain: TextModel) -> 
     dataset = reviews(200)
     figures = evaluate(plain, "plain", dataset, replace(ONLY_LIKELIHOOD, num_importance_samples=1))
     words = sum(len(text.split()) + 1 for text in dataset.texts)
-    nll = torch.tensor(figures["ppl"]).log() * words / len(dataset.texts)
+    nll = torch.tensor(figures["ppl_word_iw1"]).log() * words / len(dataset.texts)
     assert float(nll) == pytest.approx(figures["neg_elbo"], rel=0.02)
 
 
-def test_perplexity_is_of_the_first_texts_where_there_are_many(plain: TextModel) -> None:
+def test_perplexity_is_of_some_texts_drawn_by_the_seed_where_there_are_many(plain: TextModel) -> None:
+    """The first ones were taken, of files that are sorted by label or length."""
     config = replace(ONLY_LIKELIHOOD, num_importance_samples=3)
     limited = evaluate(plain, "plain", reviews(30), replace(config, max_importance_rows=10))
-    alone = evaluate(plain, "plain", reviews(30).rows(range(10), "first"), config)
+    drawn = drawn_rows(30, 10, config.seed)
+    alone = evaluate(plain, "plain", reviews(30).rows(drawn, "drawn"), config)
+    assert drawn != list(range(10))
     assert limited["ppl_rows"] == 10
-    assert limited["ppl"] == pytest.approx(alone["ppl"], rel=1e-5)
+    assert limited["ppl_word_iw3"] == pytest.approx(alone["ppl_word_iw3"], rel=1e-5)
     assert limited["rows"] == 30
+
+
+def test_figures_of_a_model_that_ignores_its_texts_latents_are_those_of_its_language_model() -> None:
+    """q(z|x) = N(0, I) and a decoder that does not see z: p(x) is the product over the tokens that were read."""
+    hidden = AdapterConfig(latent_size=4, encoder_layers=2, adapter_size=5, latent_positions=0)
+    adapter_set = tiny_set(hidden)
+    tensors = {
+        name: torch.zeros_like(tensor) if name.startswith("posterior") else tensor
+        for name, tensor in adapter_set.tensors.items()
+    }
+    text_model = TextModel.of_sets(tiny_pretrained(), {"hidden": replace(adapter_set, tensors=tensors)})
+    texts = [*reviews(5).texts, "the food was good and the staff was lovely . " * 20]
+    token_ids, is_truncated = text_model.token_ids(texts, truncate=True)
+    eos, nats, words = text_model.tokenizer.eos_token_id, 0.0, 0
+    for row in token_ids:
+        states = text_model.vae.hidden_states(
+            torch.tensor([[eos, *row]]), torch.zeros(1, 4), text_model.index_of("hidden", 1)
+        )
+        log_probs = text_model.vae.backbone.lm_head(states)[0].log_softmax(-1)
+        nats -= float(log_probs.gather(1, torch.tensor([*row, eos]).unsqueeze(1)).sum())
+        words += len(text_model.tokenizer.decode(row).split()) + 1
+    figures = evaluate(
+        text_model, "hidden", Dataset.of(texts, None, "x"), replace(ONLY_LIKELIHOOD, num_importance_samples=3)
+    )
+    assert sum(is_truncated) == figures["ppl_truncated"] == 1
+    assert figures["neg_elbo"] == pytest.approx(nats / 6, rel=1e-5)
+    assert (figures["kl"], figures["mi"], figures["mi_gaussian"], figures["au"]) == pytest.approx(
+        (0, 0, 0, 0), abs=1e-6
+    )
+    assert figures["ppl_word_iw3"] == pytest.approx(math.exp(nats / words), rel=1e-4)
+    assert figures["ppl_token_iw3"] == pytest.approx(math.exp(nats / sum(len(row) + 1 for row in token_ids)), rel=1e-4)
 
 
 def test_labels_give_the_accuracy_of_the_head(with_head: TextModel) -> None:
@@ -185,6 +222,19 @@ def test_a_text_longer_than_the_context_is_cut_and_counted(plain: TextModel) -> 
     texts = ["good food", "the food was good . " * 30, "bad food"]
     figures = evaluate(plain, "plain", Dataset.of(texts, None, "x"), QUICK)
     assert (figures["rows"], figures["truncated"]) == (3, 1)
+
+
+def test_perplexity_of_cut_texts_counts_the_words_that_were_read(plain: TextModel) -> None:
+    """The likelihood covered the cut text, the divisor all its words: long texts seemed to be predicted well."""
+    long = [f"{start} food was good and the staff was lovely . " * 20 for start in ("the", "our", "my", "this")]
+    token_ids, is_truncated = plain.token_ids(long, truncate=True)
+    cut = [plain.tokenizer.decode(row) for row in token_ids]
+    config = replace(ONLY_LIKELIHOOD, num_importance_samples=3)
+    figures = evaluate(plain, "plain", Dataset.of(long, None, "x"), config)
+    beforehand = evaluate(plain, "plain", Dataset.of(cut, None, "x"), config)
+    assert all(is_truncated)
+    assert figures["ppl_word_iw3"] == pytest.approx(beforehand["ppl_word_iw3"], rel=1e-5)
+    assert (figures["ppl_truncated"], beforehand["ppl_truncated"]) == (4, 0)
 
 
 def test_progress_is_told_by_stage_up_to_the_end(plain: TextModel) -> None:

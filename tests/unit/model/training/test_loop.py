@@ -3,15 +3,19 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from adavae.model.errors import CheckpointMismatch, TrainingDiverged, TrainingInterrupted
+from adavae.model.adavae import AdaVAE
+from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingDiverged, TrainingInterrupted
 from adavae.model.storage.pretrained import PretrainedBackbone
-from adavae.model.training.config import BetaSchedule, Precision, TrainingConfig
+from adavae.model.training.config import BetaSchedule, Precision, Preset, TrainingConfig
 from adavae.model.training.loop import TokenizedTexts, TrainingRun, train
+from adavae.model.training.objective import Loss, Objective, TextBatch
 from adavae.model.training.progress import Progress
+from adavae.model.training.validation import CRITERIA, Validation
 from tests.tiny import PLAIN, PREFIXED, TINY, tiny_backbone
 
 CONFIG = TrainingConfig(
@@ -49,7 +53,7 @@ def _losses(directory: Path) -> list[float]:
 def test_training_lowers_the_validation_loss(tmp_path: Path) -> None:
     config = replace(CONFIG, epochs=20.0, learning_rate=0.05, beta_schedule=BetaSchedule.CONSTANT)
     run = TrainingRun(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
-    before = run.validate()
+    before = run.validate().loss
     result = train(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
     assert result.validation_loss < before - 0.1  # nats per token; the backbone under it is random
 
@@ -139,15 +143,118 @@ def test_the_backbone_never_changes_but_in_full_fine_tuning(tmp_path: Path) -> N
         assert torch.equal(tensor, before[name])
 
 
+def test_full_fine_tuning_makes_no_adapter_set(tmp_path: Path) -> None:
+    """The tuned backbones were thrown away, and what was left was measured over the frozen one."""
+    config = replace(CONFIG, is_full_fine_tuning=True, max_steps=1)
+    with pytest.raises(ConfigError, match=r"is_full_fine_tuning is True: .*adapter set cannot hold"):
+        train(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_patience_ends_a_run_that_no_longer_improves(tmp_path: Path) -> None:
     config = replace(CONFIG, epochs=50.0, learning_rate=1e-7, patience=2, validations=50)
     run = TrainingRun(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
     run.validate()
-    run.state.best_loss = 0.0
+    run.state.best_score = 0.0
     for _ in range(2):
         run.validate()
     assert run.is_finished
     assert run.stopped_early
+
+
+def test_few_texts_are_trained_on_for_as_many_steps_as_it_takes(tmp_path: Path) -> None:
+    """A hundred texts made four steps, all of them within the warm-up."""
+    few = replace(CONFIG, epochs=4.0, batch_size=128, warmup_steps=50, min_steps=40, min_batches=4)
+    run = TrainingRun(few, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    assert (run.total_steps, len(run.batches.rows_at(0))) == (40, 12)
+    run.state.step = 4
+    assert run.learning_rate == few.learning_rate
+    many = TrainingRun(few, _pretrained(), _texts(6400, 1), _texts(16, 2), tmp_path)
+    assert (many.total_steps, many.batches.batches_per_epoch) == (200, 50)
+    assert (
+        TrainingRun(replace(few, max_steps=7), _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path).total_steps == 7
+    )
+
+
+def test_a_run_does_not_stop_early_before_its_least_number_of_steps(tmp_path: Path) -> None:
+    config = replace(CONFIG, min_steps=10, patience=2)
+    run = TrainingRun(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    run.state.validations_without_gain = 2
+    for step, is_over in ((9, False), (10, True)):
+        run.state.step = step
+        assert run.stopped_early is is_over
+
+
+@pytest.mark.parametrize(
+    ("preset", "best"), [(Preset.CLASSIFICATION, 1), (Preset.GENERATION, 2), (Preset.LANGUAGE_MODELLING, 0)]
+)
+def test_the_best_step_is_chosen_by_what_the_run_is_asked_for(tmp_path: Path, preset: Preset, best: int) -> None:
+    """A head that overfitted was published because reconstruction still improved."""
+    parts = [(5.0, 5.0), (9.0, 1.0), (2.0, 30.0)]  # nats of reconstruction and head, of two texts with ten tokens
+    run = TrainingRun(replace(CONFIG, preset=preset), _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    kept = []
+    for step, (reconstruction, head) in enumerate(parts):
+        total = torch.tensor((reconstruction + head) / 10)
+        loss = Loss(total, torch.tensor([reconstruction, 0.0, head]), num_texts=2, num_tokens=10)
+        run._remember(Validation.of(loss, CRITERIA[preset]))
+        if run.state.validations_without_gain == 0:
+            kept.append(step)
+    assert kept[-1] == best
+
+
+def test_betas_shape_is_a_setting(tmp_path: Path) -> None:
+    config = replace(CONFIG, max_steps=20, beta=1.0, beta_cycles=1, beta_zero_share=0.5, beta_rise_share=0.25)
+    run = TrainingRun(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    betas = []
+    for run.state.step in (0, 9, 12, 15, 19):
+        betas.append(run.beta)
+    assert betas == pytest.approx([0.0, 0.0, 0.4, 1.0, 1.0])
+    with pytest.raises(ConfigError, match=r"beta_rise_share is 0\.6: must be at most 1 together"):
+        replace(config, beta_rise_share=0.6)
+
+
+def test_words_are_hidden_in_training_alone(tmp_path: Path) -> None:
+    hidden, seen = (
+        TrainingRun(replace(CONFIG, word_dropout=share), _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+        for share in (0.9, 0.0)
+    )
+    assert hidden.validate() == seen.validate()
+    assert float(hidden.take_step()[0].total) != float(seen.take_step()[0].total)
+
+
+def test_micro_batches_change_memory_and_not_the_gradient(tmp_path: Path) -> None:
+    """With posteriors that have no noise nothing depends on how a step is cut."""
+    config = replace(CONFIG, batch_size=48, max_gradient_norm=1e3)
+    run, whole = (
+        TrainingRun(replace(config, micro_batch_tokens=tokens), _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+        for tokens in (64, 1_000_000)
+    )
+    for each in (run, whole):
+        with torch.no_grad():
+            each.vae.bank.get_submodule("posterior").get_submodule("logvar").get_parameter("bias").fill_(-30.0)
+        each.take_step()
+    gradients = {name: parameter.grad for name, parameter in whole.vae.bank.named_parameters()}
+    for name, parameter in run.vae.bank.named_parameters():
+        if parameter.grad is not None:
+            torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-5, rtol=1e-3)
+
+
+def test_what_goes_through_the_model_at_once_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory grew with the longest batch: 128 texts of 250 tokens took gigabytes."""
+    sizes = []
+    loss = Objective.loss
+
+    def counted(objective: Objective, vae: AdaVAE, batch: TextBatch, *rest: Any) -> Loss:
+        sizes.append(batch.token_ids.numel())
+        return loss(objective, vae, batch, *rest)
+
+    monkeypatch.setattr(Objective, "loss", counted)
+    config = replace(CONFIG, batch_size=48, micro_batch_tokens=64)
+    run = TrainingRun(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    run.take_step()
+    run.validate()
+    assert len(sizes) > 2
+    assert max(sizes) <= 64
 
 
 def test_progress_is_reported_with_its_parts(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_a_set_that_may_not_be_published_is_not_there(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match="kl is"):
         trained(tmp_path, config(), publishing=publishing)
-    assert seen[0].metrics["rows"] == 3
+    assert seen[0].metrics["rows"] == 12
     assert not list((tmp_path / "adapters").rglob("*"))
     assert not list((tmp_path / "run").glob(".staging*"))
 
@@ -136,7 +136,7 @@ def test_whoever_publishes_is_told_when_the_set_is_in_place(tmp_path: Path) -> N
 
 def test_the_figures_say_what_always_naming_the_commonest_label_would_get(tmp_path: Path) -> None:
     metrics = trained(tmp_path, config()).manifest.metrics
-    assert metrics["majority_share"] in (2 / 3, 1.0)
+    assert 0.5 <= metrics["majority_share"] < 1
     assert metrics["accuracy"] <= 1.0
 
 

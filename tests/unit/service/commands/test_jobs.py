@@ -171,6 +171,7 @@ def test_a_remote_run_sends_texts_and_options_and_says_what_came_of_them(
     data.write_text(TEXTS)
     held_back.write_text(TEXTS)
     options = ("--preset", "classification", "--epochs", "2", "--max-steps", "9", "--free-bits", "0.5", "--seed", "3")
+    options += ("--latent-infusion", "atm", "--prefix-length", "4")
     outcome = run_command(
         "train", str(data), "--name", "mine", "--validation", str(held_back), "--remote", url, *options
     )
@@ -179,7 +180,9 @@ def test_a_remote_run_sends_texts_and_options_and_says_what_came_of_them(
     ((new, key),) = training.asked
     assert key
     assert (new.adapter_name, new.backbone, new.seed) == ("mine", "bundled", 3)
-    assert new.hyperparameters == {"preset": "classification", "n_epochs": 2.0, "steps": 9, "free_bits": 0.5}
+    sizes = {"latent_infusion": "atm", "prefix_length": 4}
+    run = {"preset": "classification", "n_epochs": 2.0, "steps": 9, "free_bits": 0.5}
+    assert new.hyperparameters == run | sizes
     assert training.files.all[new.training_file].filename == "my texts.tsv"
     assert new.validation_file
     assert training.files.contents[new.training_file] == TEXTS.encode()
@@ -206,7 +209,7 @@ def test_a_remote_run_that_fails_says_why(
     [
         (("--limit", "9"), "--limit"),
         (("--resume",), "--resume"),
-        (("--adapter-placement", "parallel_attention", "--patience", "3"), "--patience, --adapter-placement"),
+        (("--adapter-placement", "parallel_attention", "--patience", "3"), "--patience"),
     ],
 )
 def test_options_that_only_a_run_on_this_machine_takes_are_refused(

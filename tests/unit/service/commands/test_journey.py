@@ -8,13 +8,18 @@ import pytest
 
 from adavae.model.config import BackboneConfig
 from adavae.model.storage.pretrained import save_backbone
+from adavae.model.training import run as training_run
 from adavae.model.training.corpus import Dataset
+from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.pretrain import fresh_backbone
+from adavae.model.training.run import TrainingRequest
 from adavae.model.training.token_windows import train_tokenizer
+from adavae.service.commands.evaluate import MeasureOptions
 from tests.unit.service.conftest import Outcome, RunCommand
 
-_TEXTS = [f"the {noun} was {word} ." for noun in ("food", "place", "staff", "room") for word in ("good", "bad", "fine")]
-_LABELS = ["bad" if "bad" in text else "good" for text in _TEXTS]
+_NOUNS, _WORDS = ("food", "place", "staff", "room"), ("good", "bad", "fine", "vile")
+_TEXTS = [f"the {noun} was {word} ." for noun in _NOUNS for word in _WORDS]
+_LABELS = ["bad" if text.split()[3] in ("bad", "vile") else "good" for text in _TEXTS]
 _SIZES = {
     "latent-size": 4,
     "adapter-size": 4,
@@ -70,12 +75,27 @@ def test_a_trained_set_is_found_by_every_command(run_command: RunCommand, data: 
     assert _records(run_command("classify", _TEXTS[0]))[0]["label"] in {"good", "bad"}
 
 
+def test_a_head_that_is_worse_than_the_commonest_label_is_not_installed(
+    run_command: RunCommand, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was published as a success."""
+    monkeypatch.setattr(training_run, "_majority_share", lambda _: 0.99)
+    outcome = run_command("train", str(data), "--name", "mine", "--validation", str(data), *_SMALL)
+    assert (outcome.exit_code, outcome.out) == (1, "")
+    assert "no better than always naming the commonest label" in outcome.err
+    assert _records(run_command("adapters", "list")) == []
+
+
 def test_evaluate_gives_one_object_with_every_figure(run_command: RunCommand, data: Path) -> None:
     run_command("train", str(data), "--name", "mine", "--validation", str(data), *_SMALL)
-    outcome = run_command("evaluate", "--data", str(data), "--importance-samples", "2", "--limit", "8")
+    outcome = run_command(
+        "evaluate", "--data", str(data), "--importance-samples", "2", "--limit", "8", "--importance-rows", "5"
+    )
     (figures,) = _records(outcome)
     wanted = {
-        "ppl",
+        "ppl_word_iw2",
+        "ppl_token_iw2",
+        "mi_gaussian",
         "neg_elbo",
         "reconstruction_nats",
         "kl",
@@ -87,9 +107,17 @@ def test_evaluate_gives_one_object_with_every_figure(run_command: RunCommand, da
         "macro_f1",
     }
     assert wanted <= set(figures)
-    assert (figures["rows"], figures["importance_samples"]) == (8, 2)
+    assert (figures["rows"], figures["ppl_rows"], figures["importance_samples"]) == (8, 5, 2)
     assert figures["adapter"].startswith("mine@")
-    assert "importance samples 8/8" in outcome.err
+    assert "importance samples 5/5" in outcome.err
+
+
+def test_cards_and_evaluate_measure_with_as_many_samples_on_as_many_texts() -> None:
+    """Cards had 20 samples and `evaluate` 100, under one name."""
+    options = MeasureOptions()
+    for config in (EvaluationConfig(), TrainingRequest.__dataclass_fields__["evaluation"].default_factory()):
+        assert config.num_importance_samples == options.importance_samples == 100
+        assert config.max_importance_rows == options.importance_rows
 
 
 def test_evaluate_measures_what_the_latent_space_writes(run_command: RunCommand, data: Path, tmp_path: Path) -> None:

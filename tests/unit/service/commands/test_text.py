@@ -165,6 +165,7 @@ def test_decode_draws_from_the_prior(run_command: RunCommand, fake: FakeTextMode
         "adapter": "yelp@0123456789ab",
     }
     assert [decoding.seed for decoding in fake.decodings] == [7, 8]
+    assert {decoding.min_tokens for decoding in fake.decodings} == {1}
 
 
 @pytest.mark.usefixtures("fake")

@@ -19,7 +19,7 @@ from tests.tiny import VARIANTS, mixed_bank, tiny_backbone
 
 DECODINGS = (
     Decoding(max_tokens=12),
-    Decoding(max_tokens=5),
+    Decoding(max_tokens=5, min_tokens=4),
     Decoding(strategy=Strategy.SAMPLE, seed=3, max_tokens=12),
     Decoding(strategy=Strategy.SAMPLE, seed=4, top_k=5, top_p=0.9, temperature=0.7, max_tokens=9),
     Decoding(repetition_penalty=1.8, max_tokens=12),

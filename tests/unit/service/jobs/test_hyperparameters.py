@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from adavae.model.training.config import Preset, TrainingConfig, preset_config
+from adavae.model.variants import paper_configs
 from adavae.service.errors import InvalidRequest
 from adavae.service.jobs.hyperparameters import Hyperparameters, effective_hyperparameters
 from tests.tiny import TINY
@@ -44,6 +45,36 @@ def test_every_field_reaches_the_run() -> None:
     assert {name: config["adapter"][name] for name in sizes} == sizes
     assert {name: config[name] for name in others} == others
     assert (config["epochs"], config["max_steps"], config["seed"]) == (2.5, 40, 7)
+
+
+def test_every_variant_of_the_papers_table_can_be_asked_for() -> None:
+    """The service took the sizes alone: no other placement, aggregation, infusion or prefix."""
+    for config, _ in paper_configs().values():
+        fields = {name: value for name, value in config.to_dict().items() if name != "labels"} | {"encoder_layers": 2}
+        assert _config(**fields).adapter.to_dict() == config.to_dict() | {"encoder_layers": 2}
+    shape = {"beta_schedule": "cyclical", "beta_cycles": 2, "beta_zero_share": 0.5, "beta_rise_share": 0.1}
+    shape |= {"free_bits_form": "whole", "stage_one_share": 0.25}
+    config = _config(**shape).to_dict()
+    assert {name: config[name] for name in shape} == shape
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"encoder_layers": TINY.n_layer + 1}, "encoder_layers"),
+        ({"latent_aggregation": "pooled", "latent_heads": 2}, "latent_heads"),
+        ({"beta_zero_share": 0.9, "beta_rise_share": 0.2}, "beta_rise_share"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_by_name(fields: dict[str, Any], param: str) -> None:
+    with pytest.raises(InvalidRequest) as error:
+        _config(**fields)
+    assert error.value.param == f"hyperparameters.{param}"
+
+
+def test_what_is_asked_for_is_not_stretched_for_few_texts() -> None:
+    assert (_config().min_steps, _config().min_batches) == (150, 8)
+    assert (_config(n_epochs=2).min_steps, _config(batch_size=64).min_batches) == (0, 1)
 
 
 def test_epochs_is_another_name_of_n_epochs() -> None:

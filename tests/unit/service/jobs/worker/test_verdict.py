@@ -12,7 +12,7 @@ HEALTHY = {
     "reconstruction_nats": 50.0,
     "kl": 10.0,
     "mi": 4.0,
-    "ppl": 80.0,
+    "ppl_word_iw100": 80.0,
     "au": 12,
     "latent_size": 32,
 }
@@ -35,7 +35,7 @@ def test_a_healthy_set_passes_with_and_without_a_head() -> None:
     assert refused(LABELS, **HEAD) is None
 
 
-@pytest.mark.parametrize("name", ["neg_elbo", "reconstruction_nats", "kl", "mi", "ppl"])
+@pytest.mark.parametrize("name", ["neg_elbo", "reconstruction_nats", "kl", "mi", "ppl_word_iw100"])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_figures_that_are_not_finite_are_refused(name: str, value: float) -> None:
     assert refused(**{name: value}) == "not_finite"
@@ -62,7 +62,10 @@ def test_a_latent_without_active_units_has_collapsed_unless_there_are_too_few_te
         ({"accuracy": 0.5, "macro_f1": 0.5}, "head_at_chance"),
         ({"accuracy": 0.99, "macro_f1": 0.4975, "majority_share": 0.99}, "head_at_chance"),
         ({"accuracy": 0.99, "macro_f1": 0.7, "majority_share": 0.99}, None),
-        ({"accuracy": 0.0, "macro_f1": 0.0, "rows": 19}, None),
+        ({"accuracy": 0.0, "macro_f1": 0.0, "rows": 19}, "head_at_chance"),
+        ({"accuracy": 9 / 19, "macro_f1": 0.4, "rows": 19}, None),  # as low by chance in 50 runs of 100
+        ({"accuracy": 1 / 3, "macro_f1": 0.25, "rows": 6, "majority_share": 2 / 3}, None),  # in 10 of 100
+        ({"accuracy": 1 / 6, "macro_f1": 0.25, "rows": 6, "majority_share": 2 / 3}, "head_at_chance"),  # in 2 of 100
     ],
 )
 def test_a_head_has_to_beat_the_commonest_label(figures: dict[str, float], code: str | None) -> None:
