@@ -70,3 +70,7 @@ class Decoding:
     def for_rows(self, num: int) -> "list[Decoding]":
         """The same for every row but for the seed, which counts up, round the end of its range."""
         return [replace(self, seed=(self.seed + row) % 2**63) for row in range(num)]
+
+    def for_draws(self, num: int) -> "list[Decoding]":
+        """As ``for_rows``, and never an empty text: what nobody gave a text for says at least a word."""
+        return replace(self, min_tokens=max(1, self.min_tokens)).for_rows(num)

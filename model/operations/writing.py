@@ -47,7 +47,7 @@ def decode(space: LatentSpace, z: Tensor, decodings: Sequence[Decoding], steerin
 def sample(space: LatentSpace, num: int, decoding: Decoding, draw: Draw, steering: Steering) -> Plan[list[DecodedText]]:
     """``num`` new texts; z and the i-th text's draws come from the decoding's seed, plus i."""
     z = yield from drawn(space, num, decoding.seed, draw, steering)
-    return (yield from written(space, z, decoding.for_rows(num), steering.or_else(defaults.DRAW).candidates))
+    return (yield from written(space, z, decoding.for_draws(num), steering.or_else(defaults.DRAW).candidates))
 
 
 def written(

@@ -1,6 +1,5 @@
 """``adavae decode``: latent vectors to texts."""
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -60,10 +59,10 @@ def _decode(
 
     if vectors is None:
         z = text_model.sample_prior(samples, name, decoding.seed)
-        decoding = replace(decoding, min_tokens=1)  # a draw is never empty
+        decodings = decoding.for_draws(samples)
     else:
         z = torch.tensor(vectors, dtype=torch.float32)
-    decodings = decoding.for_rows(len(z))
+        decodings = decoding.for_rows(len(z))
     records = []
     for index, decoded in enumerate(text_model.decode(z, name, decodings)):
         record: dict[str, object] = {"index": index, "text": decoded.text, "tokens": decoded.num_tokens}

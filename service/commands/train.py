@@ -24,7 +24,8 @@ from adavae.service.commands.training_options import TrainingOptions
 from adavae.service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from adavae.model.storage.adapter_set import AdapterSet, Manifest
+    from adavae.model.storage.adapter_set import AdapterSet
+    from adavae.model.storage.manifest import Manifest
     from adavae.model.storage.pretrained import PretrainedBackbone
     from adavae.model.training.progress import Progress
     from adavae.model.training.run import TrainingRequest

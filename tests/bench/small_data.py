@@ -32,7 +32,7 @@ from adavae.service.jobs.worker.verdict import judge_head
 from adavae.service.loading import choose_device
 
 BACKBONE = Path(__file__).parents[2] / "weights" / "backbone"
-NO_FIGURES = EvaluationConfig(num_importance_samples=0, max_decoded=0, num_interpolations=0)
+NO_FIGURES = EvaluationConfig(num_importance_samples=0, max_decoded=0)
 NUM_TEST_TEXTS = 1000
 
 
