@@ -79,7 +79,9 @@ class LatentSpace:
         if self.prior is not None and self.prior.network is not None:
             return chosen
         if steering.refine:
-            self._refuse("refine")
+            self._refuse(
+                "refine", "has no prior" if self.prior is None else "learned from too few texts to have a flow"
+            )
         return Settled(refine=0.0, truncation=chosen.truncation, candidates=chosen.candidates)
 
     def label_number(self, label: str, param: str = "label") -> int:

@@ -268,7 +268,7 @@ def _encodings(trained: TextModel, name: str, texts: TokenizedTexts, on_stage: O
         mu.append(posterior.mu.float().cpu())
         logvar.append(posterior.logvar.float().cpu())
         rows += chosen
-        on_stage("encode", len(rows), len(drawn))
+        on_stage("encode training texts", len(rows), len(drawn))
     return _Encodings(torch.cat(mu), torch.cat(logvar), rows)
 
 
@@ -288,7 +288,7 @@ def _prior(
         batch_size=size.batch_size,
         device=device,
         seed=config.seed,
-        on_step=lambda step, steps, _: on_stage("prior", step, steps),
+        on_step=lambda step, steps, _: on_stage("fit prior", step, steps),
     )
 
 

@@ -197,11 +197,10 @@ class Hyperparameters(BaseModel):
                 param="hyperparameters.preset",
             )
         has_head = has_labels and self.preset != "language-modelling"
-        if self.head_weight is not None and not has_head:
-            why = "the preset language-modelling trains no head" if has_labels else "the training file has no labels"
-            raise InvalidRequest(
-                f"head_weight is {self.head_weight:g}, and {why}: leave it out", param="hyperparameters.head_weight"
-            )
+        why = "the preset language-modelling trains no head" if has_labels else "the training file has no labels"
+        for name, value in self._given("head_weight", "label_smoothing").items():
+            if not has_head:
+                raise InvalidRequest(f"{name} is {value:g}, and {why}: leave it out", param=f"hyperparameters.{name}")
 
 
 def effective_hyperparameters(asked: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

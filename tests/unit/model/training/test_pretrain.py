@@ -373,3 +373,23 @@ def test_a_fresh_backbone_takes_a_tokenizer_over(source: Path, tmp_path: Path) -
             init_from=tmp_path / "first",
             tokenizer_from=tmp_path / "first",
         )
+
+
+def test_where_the_compiler_fails_training_goes_on_without_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from adavae.model.training import pretrain as module
+
+    asked = []
+
+    def broken(*arguments: Any) -> torch.Tensor:
+        asked.append(arguments)
+        raise RuntimeError("no C compiler")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
+    backbone, row = fresh_backbone(SHAPE, seed=1), torch.tensor([[0, 5, 6]])
+    hidden_states = module._compiled(backbone)
+    for _ in range(2):
+        torch.testing.assert_close(hidden_states(row, None, None), backbone.hidden_states(row))
+    assert len(asked) == 1
+    assert "no C compiler" in caplog.text

@@ -172,6 +172,7 @@ def test_a_rate_that_the_multiplier_makes_too_large_names_its_field() -> None:
         (False, {"preset": "classification"}, "hyperparameters.preset"),
         (False, {"head_weight": 2}, "hyperparameters.head_weight"),
         (True, {"preset": "language-modelling", "head_weight": 2}, "hyperparameters.head_weight"),
+        (False, {"label_smoothing": 0.2}, "hyperparameters.label_smoothing"),
     ],
 )
 def test_a_head_needs_labels(labels: bool, fields: dict[str, Any], param: str) -> None:
