@@ -23,7 +23,9 @@ from adavae.service.commands.pretrain import pretrain
 from adavae.service.commands.serve import serve
 from adavae.service.commands.terminal import say, say_error
 from adavae.service.commands.train import train
+from adavae.service.commands.traverse import traverse
 from adavae.service.commands.variants import variants
+from adavae.service.commands.variations import variations
 from adavae.service.commands.version import version
 from adavae.service.commands.worker import worker
 from adavae.service.settings import SettingsError, keep_few_kernels, let_threads_wait_briefly
@@ -42,7 +44,8 @@ def create_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for command in (serve, worker, encode, decode, interpolate, analogy, classify, train, evaluate):
+    texts = (encode, decode, interpolate, analogy, variations, traverse, classify)
+    for command in (serve, worker, *texts, train, evaluate):
         app.command()(command)
     app.add_typer(adapters.create_app(), name="adapters")
     app.add_typer(jobs.create_app(), name="jobs")

@@ -57,6 +57,8 @@ from adavae.service.routes.fine_tuning import (
 from adavae.service.routes.health import get_metrics, get_version, healthz, readyz
 from adavae.service.routes.interpolate import interpolate
 from adavae.service.routes.static import docs, root, static
+from adavae.service.routes.traverse import traverse
+from adavae.service.routes.variations import variations
 from adavae.service.schemas.adapters import AdapterListReply, AdapterReply, DeletedReply
 from adavae.service.schemas.analogy import AnalogyReply
 from adavae.service.schemas.classify import ClassifyReply
@@ -66,6 +68,8 @@ from adavae.service.schemas.files import BINARY, UPLOAD_BODY, FileDeletedReply, 
 from adavae.service.schemas.interpolate import InterpolateReply
 from adavae.service.schemas.status import StatusReply
 from adavae.service.schemas.training import EventListReply, JobListReply, JobReply
+from adavae.service.schemas.traverse import TraverseReply
+from adavae.service.schemas.variations import VariationsReply
 from adavae.service.settings import Settings
 
 OnStarted = Callable[["asyncio.Task[None]"], None]
@@ -120,13 +124,18 @@ def create_app(
 
 def _operations(*, has_keys: bool) -> APIRouter:
     guards = [Depends(needs("infer")), Depends(require_json), *documented_security(has_keys)]
-    errors = documented_errors(400, 404, 413, 415, 422, 429, 503, 504, has_keys=has_keys)
+    errors = documented_errors(400, 404, 409, 413, 415, 422, 429, 503, 504, has_keys=has_keys)
     router = APIRouter(dependencies=guards, responses=errors)
     router.post("/encode", tags=["texts"], response_model=EncodeReply)(encode)
     router.post("/decode", tags=["texts"], responses=STREAMED, response_model=DecodeReply)(decode)
-    router.post("/interpolate", tags=["latent space"], response_model=InterpolateReply)(interpolate)
-    router.post("/analogy", tags=["latent space"], response_model=AnalogyReply)(analogy)
-    router.post("/classify", tags=["texts"], responses=documented_errors(409), response_model=ClassifyReply)(classify)
+    router.post("/classify", tags=["texts"], response_model=ClassifyReply)(classify)
+    for path, operation, reply in (
+        ("/interpolate", interpolate, InterpolateReply),
+        ("/analogy", analogy, AnalogyReply),
+        ("/variations", variations, VariationsReply),
+        ("/traverse", traverse, TraverseReply),
+    ):
+        router.post(path, tags=["latent space"], response_model=reply)(operation)
     return router
 
 

@@ -110,8 +110,18 @@ class Settings(BaseSettings):
 
     max_texts: int = Field(default=256, ge=1, description="Texts a request may hold.")
     max_text_tokens: int = Field(default=0, ge=0, description="Tokens a text may have; 0: what the backbone takes.")
-    max_steps: int = Field(default=64, ge=2, description="Sentences an interpolation may have.")
-    max_samples: int = Field(default=64, ge=1, description="Texts one decode or analogy may ask for.")
+    max_steps: int = Field(default=64, ge=2, description="Sentences an interpolation or a traversal may have.")
+    max_samples: int = Field(
+        default=64,
+        ge=1,
+        description="Texts one decode may ask for, an analogy for each c, variations for each text.",
+    )
+    max_candidates: int = Field(default=32, ge=1, description="Candidates a request may have for each text.")
+    max_rows: int = Field(
+        default=2304,
+        ge=1,
+        description="Texts that one request may have decoded, each candidate counted; no more than may be queued.",
+    )
     max_tokens: int = Field(default=128, ge=1, description="Tokens a decoded text may have.")
     max_body_bytes: int = Field(default=4 * 1024**2, ge=1024, description="Bytes a request body may have.")
     max_queued_rows: int = Field(

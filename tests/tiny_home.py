@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from adavae.model.config import AdapterConfig
+from adavae.model.latent.prior import LatentPrior
 from adavae.model.storage.adapter_set import NewAdapterSet, write_adapter_set
 from adavae.model.storage.pretrained import load_backbone, save_backbone
 from adavae.service.settings import Settings
@@ -39,6 +40,7 @@ def publish_tiny(
     seed: int,
     *,
     created_at: str = "2026-01-02T03:04:05+00:00",
+    prior: LatentPrior | None = None,
 ) -> Path:
     """An adapter set over the tiny backbone of ``weights``; seeds differ in every number."""
     backbone = load_backbone(weights / "backbone")
@@ -54,5 +56,6 @@ def publish_tiny(
             training={"preset": "generation"},
             created_at=created_at,
             model_card=f"# {name}\n",
+            prior_tensors=None if prior is None else prior.to_tensors(),
         ),
     )

@@ -5,9 +5,9 @@ Every way in (HTTP, client, command line, library) and every measure reads these
 
 from adavae.model.latent.steering import Settled
 
-WALK = Settled(refine=0.0, truncation=0.0, candidates=1)
-ANALOGY = Settled(refine=0.0, truncation=1.0, candidates=1)
-DRAW = Settled(refine=0.0, truncation=1.0, candidates=1)
+WALK = Settled(refine=0.4, truncation=0.0, candidates=1)
+ANALOGY = Settled(refine=0.2, truncation=1.0, candidates=1, focus=1.0)
+DRAW = Settled(refine=0.0, truncation=0.95, candidates=1)
 DECODE = Settled(refine=0.0, truncation=1.0, candidates=1)
 TRAVERSE = Settled(refine=0.0, truncation=1.0, candidates=1)
 VARIATIONS = Settled(refine=0.0, truncation=1.0, candidates=1)
@@ -34,3 +34,18 @@ CANDIDATE_NOISE = 1.0
 
 FLUENCY_WEIGHT = 1.0
 """Of a candidate's nats per token beside its mean squared distance from the wished z, in units of the posterior."""
+
+WALK_ALTERNATIVES = 4
+"""Texts tried for a point of a walk that would repeat a sentence of it."""
+
+WALK_NOISE = 0.5
+"""Where they are decoded: around the point, in widths of the posterior; in every further round as much more."""
+
+WALK_ROUNDS = 3
+"""Of looking for them, for the points that still repeat."""
+
+LABEL_GAIN = 2.4
+"""Such a change of label, in distances between the labels' means: greedy decoding crosses over well beyond them."""
+
+LEAST_LABEL_SHARE = 0.25
+"""Of the distance between two labels' means, that a difference must cross to count as a change of label."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from adavae.model.errors import ConfigError
+from adavae.model.latent.defaults import LABEL_GAIN, LEAST_LABEL_SHARE
 from adavae.model.latent.prior import walk_bump
 from adavae.model.latent.space import LatentSpace
 from adavae.model.latent.steering import Settled
@@ -35,6 +36,28 @@ def between_labels(space: LatentSpace, source: str, target: str) -> Tensor:
     numbers = space.label_number(source, "direction.from"), space.label_number(target, "direction.to")
     assert space.prior is not None  # label_number has seen to it
     return space.prior.label_direction(*numbers)
+
+
+def changed(space: LatentSpace, z_a: Tensor, z_b: Tensor, focus: float) -> Tensor:
+    """What an analogy adds to z_C, (Z,): z_B - z_A, or the change of label that it shows.
+
+    The difference of two sentences is mostly what else they say. Where a set knows labels and a becomes b by crossing
+    from one to another, the way between these labels' means, ``LABEL_GAIN`` times, says the same without that: the part
+    of z_B - z_A in directions of content is left out (Fisher's S^-1 (m_b - m_a) tells how much of it is label).
+
+    Args:
+        space: Knows the labels, or none.
+        z_a: (Z,).
+        z_b: (Z,).
+        focus: 0 is z_B - z_A as it is (paper Table 4), 1 the change of label alone.
+    """
+    difference = z_b - z_a
+    change = None if space.prior is None or focus == 0.0 else space.prior.label_change(difference)
+    if change is None or change.share < LEAST_LABEL_SHARE:
+        return difference
+    assert space.prior is not None  # no change without one
+    way = LABEL_GAIN * max(1.0, change.share) * space.prior.label_direction(change.source, change.target)
+    return torch.lerp(difference, way, focus)
 
 
 def denoised_walk(space: LatentSpace, way: Tensor, settled: Settled) -> Tensor:

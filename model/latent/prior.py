@@ -22,6 +22,16 @@ REFINE_STEPS = 4
 QUANTILES = 101
 _FLOW = "flow."
 _SMALLEST_STD = 1e-4
+_RIDGE = 0.05  # of the posterior's variance, added to the covariance within a label
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChange:
+    """From which label to which a difference leads, and how far: 1 is from one's mean to the other's."""
+
+    source: int
+    target: int
+    share: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,6 +151,25 @@ class LatentPrior:
         place = torch.searchsorted(self.distance_quantiles, self.distance(z).contiguous())
         return 1.0 - place.clamp(max=QUANTILES - 1) / (QUANTILES - 1)
 
+    def label_change(self, difference: Tensor) -> "LabelChange | None":
+        """The change of label that a difference of two z shows, (Z,), as linear discriminant analysis sees it.
+
+        With the labels' means m_k and the covariance S within a label, the difference d raises the label of the largest
+        m_k' S^-1 d at the cost of that of the smallest; how far, in distances between their means, is its ``share``.
+
+        Returns:
+            None without two labels.
+        """
+        if len(self.label_means) < 2:
+            return None
+        offsets = (self.label_means - self.mean).double()
+        scores = offsets @ torch.cholesky_solve(difference.double().unsqueeze(1), self._within)  # (K, 1)
+        source, target = int(scores.argmin()), int(scores.argmax())
+        way = (offsets[target] - offsets[source]).unsqueeze(1)
+        length = float((way.T @ torch.cholesky_solve(way, self._within)).squeeze())
+        share = float(scores[target] - scores[source]) / length if length > 0.0 else 0.0
+        return LabelChange(source, target, share)
+
     def label_direction(self, source: int, target: int) -> Tensor:
         """From the mean of one label to that of another, (Z,)."""
         return self.label_means[target] - self.label_means[source]
@@ -180,6 +209,7 @@ class LatentPrior:
         network = _network_of(flow, Z, K) if flow else None
         prior = cls(**{name: tensor.float() for name, tensor in plain.items()}, network=network)
         prior.distance(prior.mean.unsqueeze(0))  # a covariance that is none is refused here, not at the first request
+        prior.label_change(prior.mean)
         return prior
 
     def _label_ids(self, label: int | None, num: int) -> Tensor:
@@ -203,13 +233,12 @@ class LatentPrior:
         """Lower triangle of q(z)'s covariance, (Z, Z), float64."""
         offsets = (self.label_means - self.mean).double()
         between = torch.einsum("k,ki,kj->ij", self.label_shares.double(), offsets, offsets)
-        total = self.covariance.double() + between + torch.diag(self.posterior_variance.double())
-        smallest = _SMALLEST_STD**2 * torch.eye(self.latent_size, dtype=torch.float64)
-        triangle, failed_at = torch.linalg.cholesky_ex(total + smallest)
-        if int(failed_at) or not bool(torch.isfinite(triangle).all()):
-            raise ConfigError("prior.covariance", "not positive", "must be a covariance matrix")
-        lower: Tensor = triangle
-        return lower
+        return _cholesky_of(self.covariance.double() + between + torch.diag(self.posterior_variance.double()))
+
+    @cached_property
+    def _within(self) -> Tensor:
+        """Lower triangle of mu's covariance within a label, (Z, Z), float64; firm also where texts were few."""
+        return _cholesky_of(self.covariance.double() + _RIDGE * torch.diag(self.posterior_variance.double()))
 
 
 def _network_of(tensors: Mapping[str, Tensor], latent_size: int, num_labels: int) -> VelocityNetwork:
@@ -228,6 +257,16 @@ def _network_of(tensors: Mapping[str, Tensor], latent_size: int, num_labels: int
         raise ConfigError("prior.flow", found, f"must hold {expected}")
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     return network.requires_grad_(False).eval()
+
+
+def _cholesky_of(covariance: Tensor) -> Tensor:
+    """Lower triangle, (Z, Z), float64; raises ConfigError for what is no covariance."""
+    smallest = _SMALLEST_STD**2 * torch.eye(len(covariance), dtype=torch.float64)
+    triangle, failed_at = torch.linalg.cholesky_ex(covariance + smallest)
+    if int(failed_at) or not bool(torch.isfinite(triangle).all()):
+        raise ConfigError("prior.covariance", "not positive", "must be a covariance matrix")
+    lower: Tensor = triangle
+    return lower
 
 
 def _square_root(covariance: Tensor) -> Tensor:

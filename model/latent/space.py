@@ -5,7 +5,7 @@ refine nothing, and cannot tell how typical a z is.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NoReturn, Self
 
@@ -69,6 +69,11 @@ class LatentSpace:
             return self.prior.posterior_variance.clamp_min(torch.finfo(torch.float32).tiny)
         return (1.0 - self.std.square()).clamp_min(_LEAST_VARIANCE)
 
+    def posterior_distance(self, z: Tensor, mu: Tensor) -> Tensor:
+        """mean_i (mu_i - z_i)^2 / E[exp(logvar_i)], (...,): how far a text's mu is from a wished z, (..., Z)."""
+        distance: Tensor = ((mu - z).square() / self.posterior_variance).mean(-1)
+        return distance
+
     def settled(self, steering: Steering, default: Settled) -> Settled:
         """What was asked for over what is usual; nothing is refined where nothing can be.
 
@@ -82,7 +87,7 @@ class LatentSpace:
             self._refuse(
                 "refine", "has no prior" if self.prior is None else "learned from too few texts to have a flow"
             )
-        return Settled(refine=0.0, truncation=chosen.truncation, candidates=chosen.candidates)
+        return replace(chosen, refine=0.0)
 
     def label_number(self, label: str, param: str = "label") -> int:
         """Of a label by its name.

@@ -17,14 +17,17 @@ class Steering:
         truncation: Of a walk: how far its middle is drawn towards the middle of all texts, 0 is not at all. Of anything
             else: the share of z's distance from that middle which is kept, 1 is all of it.
         candidates: Texts written for each z, of which the best is returned.
+        focus: Of an analogy: the share of its direction that is the change of label it shows, where it shows one.
     """
 
     refine: float | None = None
     truncation: float | None = None
     candidates: int | None = None
+    focus: float | None = None
 
     def __post_init__(self) -> None:
-        ranges = {"refine": (0.0, 1.0), "truncation": (0.0, 2.0), "candidates": (1, _MOST_CANDIDATES)}
+        ranges = {"refine": (0.0, 1.0), "truncation": (0.0, 2.0), "focus": (0.0, 1.0)}
+        ranges["candidates"] = (1, _MOST_CANDIDATES)
         for name, (low, high) in ranges.items():
             value = getattr(self, name)
             if value is not None and not low <= value <= high:
@@ -47,6 +50,7 @@ class Settled:
     refine: float
     truncation: float
     candidates: int
+    focus: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

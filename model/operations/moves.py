@@ -14,6 +14,7 @@ from adavae.model.latent import defaults, directions
 from adavae.model.latent.direction import BetweenLabels, BetweenTexts, Dimension, Direction
 from adavae.model.latent.space import LatentSpace
 from adavae.model.latent.steering import Settled, Steering, check_scale
+from adavae.model.operations.distinct import told_apart
 from adavae.model.operations.steps import Plan, computed, decoded, encoded
 from adavae.model.operations.writing import steered, typical, written
 from adavae.model.results import DecodedText, InterpolationStep, TraverseStep
@@ -61,6 +62,8 @@ def walks(
     denoised = partial(_denoised, space, ways, settled)
     z = (yield from computed(denoised)) if settled.refine > 0.0 else denoised()
     rows = yield from written(space, z, [decoding] * len(z), settled.candidates)
+    if steering.candidates is None:
+        rows = typical(space, z, (yield from told_apart(space, z, rows, decoding, steps)))
     each = [InterpolationStep(row % steps / (steps - 1), own) for row, own in enumerate(rows)]
     return [each[start : start + steps] for start in range(0, len(each), steps)]
 
@@ -81,7 +84,8 @@ def analogy(
 ) -> Plan[list[DecodedText]]:
     """Every ``c`` changed as the mean of ``a`` changes into that of ``b`` (paper Table 4).
 
-    One answer per decoding for each c, as it would be alone: z_D = z_C + scale * (mean z_B - mean z_A).
+    One answer per decoding for each c, as it would be alone: z_D = z_C + scale * (mean z_B - mean z_A), the difference
+    led to the change of label in it by ``focus`` (``directions.changed``).
     """
     settled = space.settled(steering, defaults.ANALOGY)
     factor = defaults.SCALE if scale is None else scale
@@ -91,7 +95,7 @@ def analogy(
     mu = yield from encoded([text for texts in groups.values() for text in texts], params)
     num_a, num_changed = len(groups["a"]), len(groups["a"]) + len(groups["b"])
     z_a, z_b = mu[:num_a].mean(0), mu[num_a:num_changed].mean(0)
-    z = torch.stack([latent_ops.analogy(z_a, z_b, z_c, factor) for z_c in mu[num_changed:]])
+    z = mu[num_changed:] + factor * directions.changed(space, z_a, z_b, settled.focus)
     z = yield from steered(space, z, settled)
     each = z.repeat_interleave(len(decodings), dim=0)
     return (yield from written(space, each, list(decodings) * len(z), settled.candidates))

@@ -8,15 +8,21 @@ import httpx2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adavae.model.latent import defaults
 from adavae.model.results import Classified
 from adavae.service.client import exchanges
 from adavae.service.client.exchanges import (
+    ANYTHING,
+    USUALLY,
     Call,
     DecodingOptions,
+    DrawOptions,
     Exchange,
     Method,
     Posterior,
     Result,
+    SteeringOptions,
+    TraverseDirection,
 )
 from adavae.service.client.retries import AdaVAEServiceError, Attempts, content_of, headers_of, refusal_of
 from adavae.service.client.stream_reading import StreamReading
@@ -63,9 +69,16 @@ class AsyncAdaVAEClient:
         """mu and logvar of each text; otherwise as ``encode``."""
         return await self._run(exchanges.posterior(texts, adapter, truncate=truncate))
 
-    async def decode(self, z: ArrayLike, adapter: str | None = None, **decoding: Unpack[DecodingOptions]) -> list[str]:
+    async def decode(
+        self,
+        z: ArrayLike,
+        adapter: str | None = None,
+        *,
+        steering: SteeringOptions = USUALLY,
+        **decoding: Unpack[DecodingOptions],
+    ) -> list[str]:
         """A text for each row of ``z``, (N, Z) or (Z,); row i draws with ``seed + i``."""
-        return await self._run(exchanges.decode(z, adapter, decoding))
+        return await self._run(exchanges.decode(z, adapter, steering, decoding))
 
     async def decode_stream(
         self, z: ArrayLike, adapter: str | None = None, **decoding: Unpack[DecodingOptions]
@@ -86,34 +99,77 @@ class AsyncAdaVAEClient:
             except (httpx2.TransportError, AdaVAEServiceError) as exc:
                 await self._pause(attempts.pause_s(exc, is_final=reading.has_begun))
 
-    async def sample(self, num: int, adapter: str | None = None, **decoding: Unpack[DecodingOptions]) -> list[str]:
-        """``num`` new texts, drawn from where the set's texts lie."""
-        return await self._run(exchanges.sample(num, adapter, decoding))
+    async def sample(
+        self, num: int, adapter: str | None = None, *, draw: DrawOptions = ANYTHING, **decoding: Unpack[DecodingOptions]
+    ) -> list[str]:
+        """``num`` new texts, drawn from where the set's texts lie; ``draw`` may name their label, and more."""
+        return await self._run(exchanges.sample(num, adapter, draw, decoding))
 
     async def interpolate(
         self,
         source: str,
         target: str,
-        steps: int = 5,
+        steps: int = defaults.NUM_STEPS,
         method: Method = "linear",
         adapter: str | None = None,
+        *,
+        steering: SteeringOptions = USUALLY,
         **decoding: Unpack[DecodingOptions],
     ) -> list[str]:
         """``steps`` sentences from ``source`` to ``target``, both ends included."""
-        return await self._run(exchanges.interpolate(source, target, steps, method, adapter, decoding))
+        return await self._run(exchanges.interpolate(source, target, steps, method, adapter, steering, decoding))
 
     async def analogy(
         self,
-        a: str,
-        b: str,
-        c: str,
-        scale: float = 1.0,
+        a: str | Sequence[str],
+        b: str | Sequence[str],
+        c: str | Sequence[str],
+        scale: float | None = None,
         samples: int = 1,
         adapter: str | None = None,
+        *,
+        steering: SteeringOptions = USUALLY,
         **decoding: Unpack[DecodingOptions],
     ) -> list[str]:
-        """``c`` changed as ``a`` changes into ``b``, ``samples`` times."""
-        return await self._run(exchanges.analogy(a, b, c, scale, samples, adapter, decoding))
+        """Every ``c`` changed as ``a`` changes into ``b``, ``samples`` times; lists of a and b count by their means."""
+        return await self._run(exchanges.analogy(a, b, c, scale, samples, adapter, steering, decoding))
+
+    async def variations(
+        self,
+        texts: str | Sequence[str],
+        num: int | None = None,
+        distance: float | None = None,
+        adapter: str | None = None,
+        *,
+        steering: SteeringOptions = USUALLY,
+        **decoding: Unpack[DecodingOptions],
+    ) -> list[list[str]]:
+        """Up to ``num`` different sentences near each text, a list for each."""
+        return await self._run(exchanges.variations(texts, num, distance, adapter, steering, decoding))
+
+    async def traverse(
+        self,
+        text: str,
+        direction: TraverseDirection,
+        steps: int | None = None,
+        between: tuple[float, float] | None = None,
+        adapter: str | None = None,
+        *,
+        steering: SteeringOptions = USUALLY,
+        **decoding: Unpack[DecodingOptions],
+    ) -> list[str]:
+        """``steps`` sentences along a direction through ``text``; ``between`` is in lengths of the direction.
+
+        Args:
+            text: Where it passes through.
+            direction: ``{"dimension": 3}``, or ``{"from": ..., "to": ...}`` with two labels or two lists of texts.
+            steps: Sentences; the service's default if left out.
+            between: From where to where; the service's default if left out.
+            adapter: As for ``encode``.
+            steering: Where z is led, and how many candidates there are.
+            decoding: How tokens are chosen.
+        """
+        return await self._run(exchanges.traverse(text, direction, steps, between, adapter, steering, decoding))
 
     async def classify(
         self,

@@ -35,6 +35,29 @@ class DecodingOptions(TypedDict, total=False):
     seed: int
 
 
+class SteeringOptions(TypedDict, total=False):
+    """Where z is led before it is decoded, and of how many texts the best is taken; see ``Steering``; ``focus`` is an
+    analogy's alone."""
+
+    refine: float
+    truncation: float
+    candidates: int
+    focus: float
+
+
+class DrawOptions(SteeringOptions, total=False):
+    """Which new texts are drawn."""
+
+    label: str
+    guidance: float
+
+
+USUALLY: SteeringOptions = {}
+ANYTHING: DrawOptions = {}
+TraverseDirection = dict[str, int] | dict[str, str] | dict[str, list[str]]
+"""``{"dimension": 3}``, or ``{"from": ..., "to": ...}`` with two labels or two lists of texts."""
+
+
 @dataclass(frozen=True, slots=True)
 class Posterior:
     """Posteriors of N texts; mu and logvar are (N, Z), float32."""
@@ -72,33 +95,100 @@ def posterior(texts: str | Sequence[str], adapter: str | None, *, truncate: bool
     return Posterior(_vectors(rows, "mu"), _vectors(rows, "logvar"))
 
 
-def decode(z: ArrayLike, adapter: str | None, decoding: DecodingOptions) -> Exchange[list[str]]:
+def decode(
+    z: ArrayLike, adapter: str | None, steering: SteeringOptions, decoding: DecodingOptions
+) -> Exchange[list[str]]:
     rows, texts = _rows(z), list[str]()
     for start in range(0, len(rows) or 1, _MAX_ROWS):
         counted = decoding.copy()
         if start:
             counted["seed"] = (decoding.get("seed", 0) + start) & _LARGEST_SEED
-        reply = yield _decode_call(rows[start : start + _MAX_ROWS], adapter, counted)
+        reply = yield _decode_call(rows[start : start + _MAX_ROWS], adapter, counted, **steering)
         texts += _texts(reply)
         adapter = _reference(reply)
     return texts
 
 
-def sample(num: int, adapter: str | None, decoding: DecodingOptions) -> Exchange[list[str]]:
-    return _texts((yield _call("/decode", adapter, samples=num, decoding=decoding)))
+def sample(num: int, adapter: str | None, draw: DrawOptions, decoding: DecodingOptions) -> Exchange[list[str]]:
+    return _texts((yield _call("/decode", adapter, samples=num, decoding=decoding, **draw)))
 
 
 def interpolate(
-    source: str, target: str, steps: int, method: Method, adapter: str | None, decoding: DecodingOptions
+    source: str,
+    target: str,
+    steps: int,
+    method: Method,
+    adapter: str | None,
+    steering: SteeringOptions,
+    decoding: DecodingOptions,
 ) -> Exchange[list[str]]:
-    call = _call("/interpolate", adapter, source=source, target=target, steps=steps, method=method, decoding=decoding)
-    return _texts((yield call))
+    fields = {"source": source, "target": target, "steps": steps, "method": method}
+    return _texts((yield _call("/interpolate", adapter, **fields, decoding=decoding, **steering)))
 
 
 def analogy(
-    a: str, b: str, c: str, scale: float, samples: int, adapter: str | None, decoding: DecodingOptions
+    a: str | Sequence[str],
+    b: str | Sequence[str],
+    c: str | Sequence[str],
+    scale: float | None,
+    samples: int,
+    adapter: str | None,
+    steering: SteeringOptions,
+    decoding: DecodingOptions,
 ) -> Exchange[list[str]]:
-    return _texts((yield _call("/analogy", adapter, a=a, b=b, c=c, scale=scale, samples=samples, decoding=decoding)))
+    """A list of c goes in as many requests as the service's limits ask for, all to one version."""
+    fields = {"a": _sent(a), "b": _sent(b), "samples": samples, "decoding": decoding, **_known(scale=scale), **steering}
+    if isinstance(c, str):
+        return _texts((yield _call("/analogy", adapter, c=c, **fields)))
+    changed: list[str] = []
+    for chunk in _chunks(list(c)):
+        reply = yield _call("/analogy", adapter, c=chunk, **fields)
+        changed += _texts(reply)
+        adapter = _reference(reply)
+    return changed
+
+
+def variations(
+    texts: str | Sequence[str],
+    num: int | None,
+    distance: float | None,
+    adapter: str | None,
+    steering: SteeringOptions,
+    decoding: DecodingOptions,
+) -> Exchange[list[list[str]]]:
+    whole = [texts] if isinstance(texts, str) else list(texts)
+    options = {"decoding": decoding, **_known(n=num, distance=distance), **steering}
+    found: list[list[str]] = []
+    for chunk in _chunks(whole):
+        reply = yield _call("/variations", adapter, texts=chunk, **options)
+        rows = _data(reply)
+        found += [[row["text"] for row in rows if row["source"] == place] for place in range(len(chunk))]
+        adapter = _reference(reply)
+    return found
+
+
+def traverse(
+    text: str,
+    direction: TraverseDirection,
+    steps: int | None,
+    between: tuple[float, float] | None,
+    adapter: str | None,
+    steering: SteeringOptions,
+    decoding: DecodingOptions,
+) -> Exchange[list[str]]:
+    options = _known(steps=steps, range=None if between is None else list(between))
+    return _texts(
+        (yield _call("/traverse", adapter, text=text, direction=direction, decoding=decoding, **options, **steering))
+    )
+
+
+def _known(**fields: object) -> dict[str, Any]:
+    """Without what was left out, which is the service's default."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _sent(texts: str | Sequence[str]) -> str | list[str]:
+    return texts if isinstance(texts, str) else list(texts)
 
 
 def classify(
@@ -172,10 +262,8 @@ def decode_stream(z: ArrayLike, adapter: str | None, decoding: DecodingOptions) 
     return _decode_call(_rows(z), adapter, decoding, stream=True)
 
 
-def _decode_call(
-    z: NDArray[np.float32], adapter: str | None, decoding: DecodingOptions, *, stream: bool = False
-) -> Call:
-    return _call("/decode", adapter, z=z.tolist(), decoding=decoding, stream=stream)
+def _decode_call(z: NDArray[np.float32], adapter: str | None, decoding: DecodingOptions, **options: object) -> Call:
+    return _call("/decode", adapter, z=z.tolist(), decoding=decoding, **options)
 
 
 def _rows(z: ArrayLike) -> NDArray[np.float32]:

@@ -30,7 +30,7 @@ def read_texts(arguments: list[str] | None, file: Path | None) -> list[str]:
     if bool(texts) == (file is not None):
         raise typer.BadParameter("give texts, or '-' for lines on standard input, or --file: one of them")
     if file is not None:
-        return _read_file(file)
+        return read_file(file)
     if texts == ["-"]:
         return _checked(sys.stdin, "standard input")
     refuse_empty(*texts)
@@ -61,7 +61,8 @@ def read_vectors() -> list[list[float]]:
     return vectors
 
 
-def _read_file(file: Path) -> list[str]:
+def read_file(file: Path) -> list[str]:
+    """The texts of a file, one a line; raises DatasetError as ``read_texts`` does."""
     try:
         with file.open(encoding="utf-8") as lines:
             return _checked(lines, str(file))

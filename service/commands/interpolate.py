@@ -4,16 +4,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from adavae.model.latent.steering import Steering
 from adavae.service import loading
 from adavae.service.commands.input import refuse_empty
 from adavae.service.commands.options import (
     AdapterOption,
+    CandidatesOption,
     DecodingOptions,
+    DepthOption,
     DeviceOption,
     JsonOption,
+    RefineOption,
     WithZOption,
+    steering_of,
     takes,
 )
+from adavae.service.commands.records import decoded_record
 from adavae.service.commands.terminal import Output, Record, column, number
 from adavae.service.settings import load_settings
 
@@ -31,6 +37,9 @@ def interpolate(
     decoding: DecodingOptions,
     steps: Annotated[int, typer.Option("--steps", min=2, max=1000, help="Sentences shown, both ends included.")] = 11,
     method: Annotated[Method, typer.Option("--method", help="The way through the latent space.")] = "linear",
+    refine: RefineOption = None,
+    truncation: DepthOption = None,
+    candidates: CandidatesOption = None,
     adapter: AdapterOption = None,
     with_z: WithZOption = False,
     device: DeviceOption = None,
@@ -39,10 +48,10 @@ def interpolate(
     """Interpolate: decode evenly spaced points between the encodings of two texts."""
     settings = load_settings()
     refuse_empty(source, target)
-    chosen = decoding.to_decoding()
+    chosen, steering = decoding.to_decoding(), steering_of(refine, truncation, candidates)
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
-    records = _interpolate(text_model, (source, target), steps, method, name, chosen, with_z=with_z)
+    records = _interpolate(text_model, (source, target), steps, method, name, chosen, steering, with_z=with_z)
     Output.of(as_json).write_records(records, [number("tau", decimals=2), column("text")])
 
 
@@ -53,15 +62,12 @@ def _interpolate(
     method: Method,
     name: str,
     decoding: "Decoding",
+    steering: Steering,
     *,
     with_z: bool,
 ) -> list[Record]:
     from adavae.model.config import Interpolation
 
-    records = []
-    for index, step in enumerate(text_model.interpolate(*ends, steps, name, decoding, Interpolation(method))):
-        record: dict[str, object] = {"index": index, "tau": step.tau, "text": step.decoded.text}
-        if with_z:
-            record["z"] = step.decoded.z.tolist()
-        records.append(record | {"adapter": text_model.reference_of(name)})
-    return records
+    way = text_model.interpolate(*ends, steps, name, decoding, Interpolation(method), steering)
+    own = {"adapter": text_model.reference_of(name)}
+    return [decoded_record(index, step.decoded, with_z=with_z, tau=step.tau) | own for index, step in enumerate(way)]

@@ -11,6 +11,7 @@ import typer
 
 from adavae.model.decoding.decoding import ONLY_WITH, Decoding, Strategy
 from adavae.model.errors import ConfigError
+from adavae.model.latent.steering import Steering
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -66,6 +67,41 @@ class DecodingOptions:
                 raise typer.BadParameter(
                     f"{option} has no effect with --strategy {self.strategy}: add --strategy {needed}"
                 )
+
+
+RefineOption = Annotated[
+    float | None,
+    typer.Option("--refine", help="0 to 1: lead z back to where real texts lie; the measured best if left out."),
+]
+TruncationOption = Annotated[
+    float | None,
+    typer.Option(
+        "--truncation", help="Share of z's distance from the middle that is kept; the measured best if left out."
+    ),
+]
+DepthOption = Annotated[
+    float | None,
+    typer.Option("--truncation", help="0 to 1: draw the walk's middle in; the measured best if left out."),
+]
+FocusOption = Annotated[
+    float | None,
+    typer.Option("--focus", help="0 takes b - a as it is, 1 the change of label in it; the measured best if left out."),
+]
+CandidatesOption = Annotated[
+    int | None,
+    typer.Option("--candidates", help="Texts written for each z, the best shown; the measured best if left out."),
+]
+
+
+def steering_of(
+    refine: float | None = None,
+    truncation: float | None = None,
+    candidates: int | None = None,
+    focus: float | None = None,
+) -> Steering:
+    """The model's own form; raises typer.BadParameter where a value is out of range."""
+    with usage_errors():
+        return Steering(refine=refine, truncation=truncation, candidates=candidates, focus=focus)
 
 
 def takes(options_type: type, parameter: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -65,7 +65,7 @@ def _allowed(request: Request) -> str:
 
 def _invalid(first: dict[str, Any]) -> ServiceError:
     """The first thing that is wrong: a client corrects one at a time."""
-    kind, where = first["type"], first["loc"][1:]
+    kind, where = first["type"], [place for place in first["loc"][1:] if not str(place).startswith("<")]
     if kind == "json_invalid":
         reason = f"{first['ctx']['error']} at character {where[0]}"
         return ServiceError(400, "malformed_json", f"the body is no JSON: {reason[:200]}")

@@ -2,11 +2,12 @@
 
 from fastapi import Request
 
+from adavae.model.latent import defaults
 from adavae.service.http.replies import JsonReply
 from adavae.service.results import InterpolateResult
 from adavae.service.routes.dependencies import Latent, Limits
 from adavae.service.routes.disconnect import unless_gone
-from adavae.service.routes.limits import check_steps, checked_decoding
+from adavae.service.routes.limits import check_rows, check_steps, checked_decoding
 from adavae.service.routes.shapes import shape_decoded, shape_decoded_list
 from adavae.service.schemas.interpolate import InterpolateBody
 
@@ -14,6 +15,7 @@ from adavae.service.schemas.interpolate import InterpolateBody
 async def interpolate(body: InterpolateBody, request: Request, latent: Latent, limits: Limits) -> JsonReply:
     """Sentences along the way from `source` to `target` in the latent space; `tau` goes evenly from 0 to 1."""
     check_steps(body.steps, limits)
+    check_rows(body.steps, body.steering, defaults.WALK, limits)
     work = latent.interpolate(
         body.source,
         body.target,
@@ -21,6 +23,7 @@ async def interpolate(body: InterpolateBody, request: Request, latent: Latent, l
         method=body.interpolation,
         adapter=body.adapter,
         decoding=checked_decoding(body.decoding, limits),
+        steering=body.steering,
     )
     return JsonReply(_reply(await unless_gone(request, work), with_z="z" in body.include))
 

@@ -3,18 +3,19 @@
 from collections.abc import Sequence
 
 from adavae.model.decoding.decoding import Decoding
+from adavae.model.latent.steering import Settled, Steering
 from adavae.service.errors import InvalidRequest
 from adavae.service.schemas.decoding import DecodingBody
 from adavae.service.settings import Settings
 
 
-def check_texts(texts: Sequence[str], settings: Settings) -> None:
+def check_texts(texts: str | Sequence[str], settings: Settings, param: str = "texts") -> None:
     """Raises InvalidRequest for more texts than a request may hold."""
-    if len(texts) > settings.max_texts:
+    if not isinstance(texts, str) and len(texts) > settings.max_texts:
         raise InvalidRequest(
-            f"texts has {len(texts)} entries, the limit is {settings.max_texts} (ADAVAE_MAX_TEXTS): send several "
+            f"{param} has {len(texts)} entries, the limit is {settings.max_texts} (ADAVAE_MAX_TEXTS): send several "
             "requests",
-            param="texts",
+            param=param,
             code="too_many_texts",
         )
 
@@ -37,6 +38,25 @@ def check_steps(steps: int, settings: Settings) -> None:
             f"steps is {_short(steps)}, the limit is {settings.max_steps} (ADAVAE_MAX_STEPS): ask for fewer",
             param="steps",
             code="too_many_steps",
+        )
+
+
+def check_rows(num_texts: int, steering: Steering, default: Settled, settings: Settings) -> None:
+    """Raises InvalidRequest for more candidates, or more texts with all their candidates, than a request may have."""
+    candidates = steering.or_else(default).candidates
+    if candidates > settings.max_candidates:
+        raise InvalidRequest(
+            f"candidates is {candidates}, the limit is {settings.max_candidates} (ADAVAE_MAX_CANDIDATES): ask for "
+            "fewer",
+            param="candidates",
+            code="too_many_candidates",
+        )
+    if num_texts * candidates > settings.max_rows:
+        raise InvalidRequest(
+            f"{num_texts} texts of {candidates} candidates are {num_texts * candidates} rows, the limit is "
+            f"{settings.max_rows} (ADAVAE_MAX_ROWS): ask for fewer candidates, or send several requests",
+            param="candidates" if candidates > 1 else None,
+            code="too_many_rows",
         )
 
 

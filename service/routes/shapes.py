@@ -21,7 +21,9 @@ def shape_decoded(index: int, row: DecodedText, *, with_z: bool = False) -> dict
         "tokens": row.num_tokens,
         "finish_reason": row.finish_reason,
     }
-    return shaped | {"z": np.ascontiguousarray(row.z, dtype=np.float32)} if with_z else shaped
+    if not with_z:
+        return shaped
+    return shaped | {"z": np.ascontiguousarray(row.z, dtype=np.float32), "typicality": row.typicality}
 
 
 def shape_decoded_list(

@@ -17,8 +17,8 @@ class Body(BaseModel):
     def _refuse_unknown(cls, fields: Any) -> Any:
         """One error, with the field that was meant; pydantic's own would be one for each of a million fields."""
         if isinstance(fields, dict):
-            known = list(cls.model_fields)
-            if (unknown := next((name for name in fields if name not in cls.model_fields), None)) is not None:
+            known = [field.alias or name for name, field in cls.model_fields.items()]
+            if (unknown := next((name for name in fields if name not in known), None)) is not None:
                 shown = unknown[:100].encode(errors="replace").decode()
                 context = {"field": shown, "remedy": _remedy(shown, known)}
                 raise PydanticCustomError("unknown_field", "{remedy}", context)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
 
@@ -21,6 +21,13 @@ def _whole(text: str) -> str:
 
 Whole = AfterValidator(_whole)
 Text = Annotated[str, Field(min_length=1), Whole]
+# Tags in angle brackets tell the members of a union apart; no error shows them (``http.error_replies``).
+ManyTexts = Annotated[list[Text], Field(min_length=1, fail_fast=True)]
+TextOrTexts = Annotated[
+    Annotated[Text, Tag("<text>")] | Annotated[ManyTexts, Tag("<texts>")],
+    Discriminator(lambda given: "<texts>" if isinstance(given, list) else "<text>"),
+]
+Label = Annotated[str, Field(min_length=1, max_length=200), Whole]
 Row = Annotated[list[float], Field(min_length=1, fail_fast=True)]
 AdapterName = Annotated[
     str,

@@ -5,10 +5,13 @@ from typing import Literal
 from pydantic import ConfigDict, Field
 
 from adavae.model.config import Interpolation
+from adavae.model.latent import defaults
+from adavae.model.latent.steering import Steering
 from adavae.service.schemas.body import Body
-from adavae.service.schemas.decoding import DecodeRow, DecodeUsage, DecodingBody
+from adavae.service.schemas.decoding import DecodeUsage, DecodingBody
 from adavae.service.schemas.fields import AdapterName, IncludeZ, Text
 from adavae.service.schemas.reply import ListReply
+from adavae.service.schemas.steering import Candidates, Depth, LatentRow, Refine
 
 
 class InterpolateBody(Body):
@@ -28,9 +31,14 @@ class InterpolateBody(Body):
     source: Text = Field(description="The first sentence's text.")
     target: Text = Field(description="The last sentence's text.")
     steps: int = Field(
-        default=5, ge=2, description="Sentences returned, both ends included; at most ADAVAE_MAX_STEPS (64)."
+        default=defaults.NUM_STEPS,
+        ge=2,
+        description="Sentences returned, both ends included; at most ADAVAE_MAX_STEPS (64).",
     )
     method: Literal["linear", "spherical"] = Field(default="linear", description="Along the line, or along the arc.")
+    refine: Refine = None
+    truncation: Depth = None
+    candidates: Candidates = None
     adapter: AdapterName | None = None
     decoding: DecodingBody = DecodingBody()
     include: IncludeZ = Field(default=[])
@@ -39,10 +47,13 @@ class InterpolateBody(Body):
     def interpolation(self) -> Interpolation:
         return Interpolation(self.method)
 
+    @property
+    def steering(self) -> Steering:
+        return Steering(refine=self.refine, truncation=self.truncation, candidates=self.candidates)
 
-class InterpolateRow(DecodeRow):
+
+class InterpolateRow(LatentRow):
     tau: float
-    z: list[float] | None = Field(default=None, description="(Z,); only where asked for.")
 
 
 class InterpolateReply(ListReply):

@@ -36,6 +36,8 @@ _OPERATIONS = [
     ("POST", "/decode"),
     ("POST", "/interpolate"),
     ("POST", "/analogy"),
+    ("POST", "/variations"),
+    ("POST", "/traverse"),
     ("POST", "/classify"),
     ("GET", "/adapters"),
     ("GET", "/adapters/{name}"),

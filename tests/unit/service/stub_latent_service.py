@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound
-from adavae.model.results import Classified, DecodedText, InterpolationStep
+from adavae.model.latent.direction import Direction
+from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
+from adavae.model.results import Classified, DecodedText, InterpolationStep, TraverseStep
 from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError
 from adavae.service.results import (
     AdapterRef,
@@ -26,6 +28,8 @@ from adavae.service.results import (
     Encoding,
     InterpolateResult,
     TextPiece,
+    TraverseResult,
+    VariationsResult,
 )
 from adavae.service.settings import Settings
 
@@ -130,16 +134,31 @@ class StubLatentService:
         return await self._worked(self._encode(texts, adapter, truncate))
 
     async def decode(
-        self, z: Sequence[Sequence[float]], *, adapter: str | None, decodings: Sequence[Decoding]
+        self,
+        z: Sequence[Sequence[float]],
+        *,
+        adapter: str | None,
+        decodings: Sequence[Decoding],
+        steering: Steering = USUAL,
     ) -> DecodeResult:
+        self.asked.append({"steering": steering})
         return await self._worked(self._decode(z, adapter, decodings))
 
-    async def sample(self, num: int, *, adapter: str | None, decoding: Decoding) -> DecodeResult:
+    async def sample(
+        self, num: int, *, adapter: str | None, decoding: Decoding, draw: Draw = ANY, steering: Steering = USUAL
+    ) -> DecodeResult:
+        self.asked.append({"draw": draw, "steering": steering})
         return await self._worked(self._decode([[float(row)] * Z for row in range(num)], adapter, [decoding] * num))
 
     async def decode_stream(
-        self, z: Sequence[Sequence[float]], *, adapter: str | None, decodings: Sequence[Decoding]
+        self,
+        z: Sequence[Sequence[float]],
+        *,
+        adapter: str | None,
+        decodings: Sequence[Decoding],
+        steering: Steering = USUAL,
     ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
+        self.asked.append({"steering": steering})
         self.num_running += 1
         try:
             if self.error is not None and self.fail_after is None:
@@ -158,8 +177,9 @@ class StubLatentService:
             self.num_ended += 1
 
     async def sample_stream(
-        self, num: int, *, adapter: str | None, decoding: Decoding
+        self, num: int, *, adapter: str | None, decoding: Decoding, draw: Draw = ANY, steering: Steering = USUAL
     ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
+        self.asked.append({"draw": draw, "steering": steering})
         rows = self.decode_stream([[float(row)] * Z for row in range(num)], adapter=adapter, decodings=[decoding] * num)
         try:
             async for item in rows:
@@ -176,17 +196,61 @@ class StubLatentService:
         method: Interpolation,
         adapter: str | None,
         decoding: Decoding,
+        steering: Steering = USUAL,
     ) -> InterpolateResult:
-        self.asked.append({"method": method, "texts": (source, target)})
+        self.asked.append({"method": method, "texts": (source, target), "steering": steering})
         decoded = await self._worked(self._decode([_mu(source)] * steps, adapter, [decoding] * steps))
         rows = tuple(InterpolationStep(step / (steps - 1), row) for step, row in enumerate(decoded.rows))
         return InterpolateResult(decoded.adapter, rows)
 
     async def analogy(
-        self, a: str, b: str, c: str, *, scale: float, samples: int, adapter: str | None, decoding: Decoding
+        self,
+        a: str | Sequence[str],
+        b: str | Sequence[str],
+        c: str | Sequence[str],
+        *,
+        scale: float,
+        samples: int,
+        adapter: str | None,
+        decoding: Decoding,
+        steering: Steering = USUAL,
     ) -> DecodeResult:
-        self.asked.append({"texts": (a, b, c), "scale": scale})
-        return await self._worked(self._decode([_mu(c)] * samples, adapter, [decoding] * samples))
+        self.asked.append({"texts": (a, b, c), "scale": scale, "steering": steering})
+        changed = [c] if isinstance(c, str) else list(c)
+        z = [_mu(own) for own in changed for _ in range(samples)]
+        return await self._worked(self._decode(z, adapter, [decoding] * len(z)))
+
+    async def variations(
+        self,
+        texts: Sequence[str],
+        *,
+        num: int,
+        distance: float,
+        adapter: str | None,
+        decoding: Decoding,
+        steering: Steering = USUAL,
+        params: Sequence[str],
+    ) -> VariationsResult:
+        self.asked.append({"texts": texts, "num": num, "distance": distance, "params": params, "steering": steering})
+        z = [_mu(text) for text in texts for _ in range(num)]
+        found = await self._worked(self._decode(z, adapter, decoding.for_rows(len(z))))
+        rows = [found.rows[start : start + num] for start in range(0, len(z), num)]
+        return VariationsResult(found.adapter, tuple(rows))
+
+    async def traverse(
+        self,
+        text: str,
+        direction: Direction,
+        *,
+        steps: int,
+        between: tuple[float, float] | None,
+        adapter: str | None,
+        decoding: Decoding,
+        steering: Steering = USUAL,
+    ) -> TraverseResult:
+        self.asked.append({"texts": (text,), "direction": direction, "between": between, "steering": steering})
+        found = await self._worked(self._decode([_mu(text)] * steps, adapter, [decoding] * steps))
+        return TraverseResult(found.adapter, tuple(TraverseStep(float(at), row) for at, row in enumerate(found.rows)))
 
     async def classify(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> ClassifyResult:
         return await self._worked(self._classify(texts, adapter, truncate))

@@ -204,3 +204,30 @@ def test_a_dimension_that_says_nothing_leaves_the_flow_finite() -> None:
 )
 def test_the_flow_grows_with_the_texts(num_texts: int, latent_size: int, steps: int) -> None:
     assert FlowSize.for_texts(num_texts, latent_size).steps == steps
+
+
+def test_a_difference_between_labels_is_recognised_with_its_length_and_way(gaussian: LatentPrior) -> None:
+    way = gaussian.label_direction(0, 1)
+    change = gaussian.label_change(way)
+    assert change is not None
+    assert (change.source, change.target) == (0, 1)
+    assert change.share == pytest.approx(1.0, abs=1e-4)
+    back = gaussian.label_change(-0.5 * way)
+    assert back is not None
+    assert (back.source, back.target, round(back.share, 4)) == (1, 0, 0.5)
+
+
+def test_what_differs_beside_the_label_is_no_change_of_it(gaussian: LatentPrior) -> None:
+    way = gaussian.label_direction(0, 1).double()
+    within = gaussian.covariance.double() + 0.05 * torch.diag(gaussian.posterior_variance.double())
+    normal = torch.linalg.solve(within, way)
+    other = torch.randn(Z, generator=torch.Generator().manual_seed(9)).double()
+    beside = other - (other @ normal) / (normal @ normal) * normal
+    change = gaussian.label_change(5.0 * beside.float())
+    assert change is not None
+    assert abs(change.share) < 1e-4
+
+
+def test_texts_without_labels_show_no_change_of_label() -> None:
+    mu, logvar, _ = encodings()
+    assert fit_prior(mu, logvar, None, num_labels=0, flow_steps=0).label_change(torch.ones(Z)) is None

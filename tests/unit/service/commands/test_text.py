@@ -12,6 +12,7 @@ from torch import Tensor
 
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.results import Classified, DecodedText, InterpolationStep
 from adavae.model.text_model import Encoded
 from adavae.service import loading
@@ -28,6 +29,8 @@ class FakeTextModel:
     references: list[str] = field(default_factory=list)
     device: str | None = None
     decodings: list[Decoding] = field(default_factory=list)
+    steering: Steering = USUAL
+    draw: Draw = ANY
     truncate: bool = False
 
     def load(self, settings: Settings, references: list[str], device: str | None = None) -> "FakeTextModel":
@@ -44,29 +47,46 @@ class FakeTextModel:
         mu = torch.tensor([[float(len(text)), -1.0] for text in texts])
         return Encoded(mu, torch.zeros_like(mu), tuple(len(text.split()) for text in texts), (False,) * len(texts))
 
-    def decode(self, z: Tensor, name: str, decodings: Sequence[Decoding]) -> list[DecodedText]:
+    def decode(
+        self, z: Tensor, name: str, decodings: Sequence[Decoding], steering: Steering = USUAL
+    ) -> list[DecodedText]:
         assert name in self.references
-        self.decodings = list(decodings)
+        self.decodings, self.steering = list(decodings), steering
         return [DecodedText(f"text {row[0]:.0f}", 2, "stop", row.numpy()) for row in z]
 
-    def sample_prior(self, num: int, name: str, seed: int) -> Tensor:
-        assert name in self.references
-        return torch.full((num, Z), float(seed))
+    def sample(self, num: int, name: str, decoding: Decoding, draw: Draw, steering: Steering) -> list[DecodedText]:
+        self.draw = draw
+        return self.decode(torch.full((num, Z), float(decoding.seed)), name, decoding.for_rows(num), steering)
 
     def interpolate(
-        self, source: str, target: str, steps: int, name: str, decoding: Decoding, method: Interpolation
+        self,
+        source: str,
+        target: str,
+        steps: int,
+        name: str,
+        decoding: Decoding,
+        method: Interpolation,
+        steering: Steering,
     ) -> list[InterpolationStep]:
         assert name in self.references
-        self.decodings = [decoding]
+        self.decodings, self.steering = [decoding], steering
         ends = f"{source}>{target} {method}"
         return [InterpolationStep(tau, DecodedText(ends, 2, "stop", np.zeros(Z, np.float32))) for tau in range(steps)]
 
     def analogy(
-        self, a: str, b: str, c: str, name: str, decoding: Sequence[Decoding], scale: float
+        self,
+        a: list[str],
+        b: list[str],
+        c: list[str],
+        name: str,
+        decoding: Sequence[Decoding],
+        scale: float,
+        steering: Steering,
     ) -> list[DecodedText]:
         assert name in self.references
-        self.decodings = list(decoding)
-        return [DecodedText(f"{a}:{b}::{c} {scale}", 2, "length", np.ones(Z, np.float32)) for _ in decoding]
+        self.decodings, self.steering = list(decoding), steering
+        changed = [f"{'+'.join(a)}:{'+'.join(b)}::{own} {scale}" for own in c for _ in decoding]
+        return [DecodedText(text, 2, "length", np.ones(Z, np.float32)) for text in changed]
 
     def classify(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> list[Classified]:
         assert name in self.references
@@ -165,7 +185,6 @@ def test_decode_draws_from_the_prior(run_command: RunCommand, fake: FakeTextMode
         "adapter": "yelp@0123456789ab",
     }
     assert [decoding.seed for decoding in fake.decodings] == [7, 8]
-    assert {decoding.min_tokens for decoding in fake.decodings} == {1}
 
 
 @pytest.mark.usefixtures("fake")
@@ -253,7 +272,34 @@ def test_interpolate_wants_two_texts_and_two_steps(run_command: RunCommand, argu
 @pytest.mark.usefixtures("fake")
 def test_analogy_gives_its_answer(run_command: RunCommand) -> None:
     records = _records(run_command("analogy", "a", "b", "c", "--scale", "1.5", "--with-z"))
-    assert records == [{"index": 0, "text": "a:b::c 1.5", "z": [1.0, 1.0], "adapter": "yelp@0123456789ab"}]
+    own = {"index": 0, "c": 0, "text": "a:b::c 1.5", "tokens": 2, "finish_reason": "length", "z": [1.0, 1.0]}
+    assert records == [{**own, "typicality": None, "adapter": "yelp@0123456789ab"}]
+
+
+@pytest.mark.usefixtures("fake")
+def test_analogy_takes_several_texts_and_files_of_them(run_command: RunCommand, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("bad\nawful\n", encoding="utf-8")
+    records = _records(run_command("analogy", "--a-file", str(tmp_path / "a.txt"), "good", "c", "d"))
+    assert [record["text"] for record in records] == ["bad+awful:good::c 1.0", "bad+awful:good::d 1.0"]
+    for wrong in (["good"], ["a", "b"], ["a", "b", "c", "--c-file", str(tmp_path / "a.txt")]):
+        outcome = run_command("analogy", *wrong)
+        assert outcome.exit_code == 2, outcome.err
+
+
+def test_steering_reaches_the_model_and_is_checked(run_command: RunCommand, fake: FakeTextModel) -> None:
+    _records(run_command("interpolate", "a", "b", "--refine", "0.5", "--truncation", "0.25", "--candidates", "4"))
+    assert fake.steering == Steering(refine=0.5, truncation=0.25, candidates=4)
+    _records(run_command("decode", "-n", "2", "--label", "good", "--guidance", "2"))
+    assert (fake.draw, fake.steering) == (Draw(label="good", guidance=2.0), USUAL)
+    for wrong, said in (
+        (["interpolate", "a", "b", "--refine", "2"], "refine is 2.0"),
+        (["decode", "-n", "2", "--guidance", "2"], "no effect without a label"),
+        (["traverse", "a"], "give one direction"),
+        (["traverse", "a", "--from-label", "x", "--to-text", "y"], "give one direction"),
+    ):
+        outcome = run_command(*wrong)
+        assert outcome.exit_code == 2
+        assert said in " ".join(outcome.err.split())
 
 
 def test_analogy_draws_several_answers(run_command: RunCommand, fake: FakeTextModel) -> None:

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from adavae.model.latent.steering import Steering
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.service.main import create_app
 from adavae.service.schemas.decode import DecodeBody
@@ -119,7 +120,7 @@ def test_interpolate_goes_evenly_from_zero_to_one(client: TestClient, latent: St
 def test_analogy_hands_on_texts_and_scale(client: TestClient, latent: StubLatentService) -> None:
     body = {"a": "x", "b": "y", "c": "z", "scale": 2, "samples": 2, "include": ["z"]}
     data = posted(client, "/analogy", body)["data"]
-    assert latent.asked[0] == {"texts": ("x", "y", "z"), "scale": 2.0}
+    assert latent.asked[0] == {"texts": ("x", "y", "z"), "scale": 2.0, "steering": Steering()}
     assert [len(row["z"]) for row in data] == [Z, Z]
 
 
@@ -214,7 +215,7 @@ def test_the_examples_fit_the_bundled_adapter_sets() -> None:
 def test_every_route_is_described() -> None:
     schema = create_app(stub_settings(), StubLatentService()).openapi()
     operations = [operation for methods in schema["paths"].values() for operation in methods.values()]
-    assert len(operations) == 24
+    assert len(operations) == 26
     assert all(operation["description"] and operation["tags"] for operation in operations)
 
 

@@ -1,0 +1,11 @@
+"""Decoded texts as the records that commands write."""
+
+from adavae.model.results import DecodedText
+from adavae.service.commands.terminal import Record
+
+
+def decoded_record(index: int, decoded: DecodedText, *, with_z: bool, **fields: object) -> Record:
+    """One text with what belongs to it; its z and how typical that is only where it was asked for."""
+    record: Record = {"index": index, **fields, "text": decoded.text, "tokens": decoded.num_tokens}
+    record["finish_reason"] = decoded.finish_reason
+    return record | {"z": decoded.z.tolist(), "typicality": decoded.typicality} if with_z else record

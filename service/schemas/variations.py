@@ -1,0 +1,71 @@
+"""POST /variations on the wire."""
+
+from typing import Self
+
+from pydantic import ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from adavae.model.latent import defaults
+from adavae.model.latent.steering import Steering
+from adavae.service.schemas.body import Body
+from adavae.service.schemas.decoding import DecodeUsage, DecodingBody
+from adavae.service.schemas.fields import AdapterName, IncludeZ, Text
+from adavae.service.schemas.reply import ListReply
+from adavae.service.schemas.steering import LatentRow, Refine, Truncation
+from adavae.service.schemas.texts import ONE_OF_TEXT_AND_TEXTS, Texts
+
+
+class VariationsBody(Body):
+    model_config = ConfigDict(
+        json_schema_extra=ONE_OF_TEXT_AND_TEXTS
+        | {"examples": [{"text": "the food was great and the staff was friendly.", "n": 5, "adapter": "yelp"}]}
+    )
+
+    texts: Texts | None = None
+    text: Text | None = Field(default=None, description="One text; short for `texts` with one entry.")
+    n: int = Field(
+        default=defaults.NUM_VARIATIONS,
+        ge=1,
+        description="Different sentences for each text; at most ADAVAE_MAX_SAMPLES (64).",
+    )
+    distance: float = Field(
+        default=defaults.DISTANCE,
+        gt=0.0,
+        le=100.0,
+        description="How far from the text, in widths of the posterior: 1 is what the model itself cannot tell apart.",
+    )
+    refine: Refine = None
+    truncation: Truncation = None
+    adapter: AdapterName | None = None
+    decoding: DecodingBody = DecodingBody()
+    include: IncludeZ = Field(default=[])
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> Self:
+        if (self.text is None) == (self.texts is None):
+            raise PydanticCustomError("text_or_texts", "give either text or texts, one of both", {"field": "texts"})
+        return self
+
+    @property
+    def all_texts(self) -> list[str]:
+        return self.texts if self.texts is not None else [self.text or ""]
+
+    @property
+    def params(self) -> list[str]:
+        """What each text is called in an error."""
+        return ["text"] if self.texts is None else [f"texts[{number}]" for number in range(len(self.texts))]
+
+    @property
+    def steering(self) -> Steering:
+        return Steering(refine=self.refine, truncation=self.truncation)
+
+
+class VariationRow(LatentRow):
+    source: int = Field(description="Number of the text that this is a variation of.")
+
+
+class VariationsReply(ListReply):
+    data: list[VariationRow] = Field(
+        description="Text by text; fewer than asked for where the decoder writes the same again and again."
+    )
+    usage: DecodeUsage

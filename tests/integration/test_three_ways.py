@@ -1,0 +1,171 @@
+"""Every operation through HTTP and its client, through the library, and on the command line: one answer."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from adavae.model.decoding.decoding import Decoding
+from adavae.model.latent.direction import BetweenLabels, BetweenTexts, Dimension
+from adavae.model.latent.steering import Draw, Steering
+from adavae.model.text_model import TextModel
+from adavae.service.cli import main
+from adavae.service.client.async_latent import AsyncAdaVAEClient
+from adavae.service.latent_service import LatentService
+from adavae.service.loading import load_text_model
+from adavae.service.main import create_app
+from adavae.service.metrics import Metrics
+from adavae.service.settings import Settings
+from tests.tiny import PREFIXED
+from tests.tiny_home import publish_tiny, tiny_settings
+from tests.tiny_prior import tiny_prior
+
+NAME, MAX_TOKENS = "spaced", 6
+GREEDY = Decoding(max_tokens=MAX_TOKENS, seed=3)
+A, B, C, D = "the food was awful", "the food was great", "my room was bad 7 .", "our waiter was rude"
+STEERING = Steering(refine=0.4, truncation=0.7, candidates=3)
+WIRE: Any = {"refine": 0.4, "truncation": 0.7, "candidates": 3}
+OPTIONS = ["--refine", "0.4", "--truncation", "0.7", "--candidates", "3"]
+
+
+@dataclass(frozen=True)
+class Ways:
+    """One operation by the client, by the library and by the command line, each to its texts."""
+
+    client: Callable[[AsyncAdaVAEClient], Any]
+    library: Callable[[TextModel], list[str]]
+    command: list[str]
+
+
+def _texts(rows: list[Any]) -> list[str]:
+    return [getattr(row, "decoded", row).text for row in rows]
+
+
+OPERATIONS = {
+    "draws": Ways(
+        lambda client: client.sample(4, NAME, draw={"label": "yes", "guidance": 1.5, **WIRE}, max_tokens=6, seed=3),
+        lambda model: _texts(model.sample(4, NAME, GREEDY, Draw(label="yes", guidance=1.5), STEERING)),
+        ["decode", "-n", "4", "--label", "yes", "--guidance", "1.5", *OPTIONS],
+    ),
+    "walk": Ways(
+        lambda client: client.interpolate(A, B, 5, "linear", NAME, steering=WIRE, max_tokens=6, seed=3),
+        lambda model: _texts(model.interpolate(A, B, 5, NAME, GREEDY, steering=STEERING)),
+        ["interpolate", A, B, "--steps", "5", *OPTIONS],
+    ),
+    "analogies": Ways(
+        lambda client: client.analogy(A, B, [C, D], 1.5, 1, NAME, steering=WIRE, max_tokens=6, seed=3),
+        lambda model: _texts(model.analogy(A, B, [C, D], NAME, GREEDY, 1.5, STEERING)),
+        ["analogy", A, B, C, D, "--scale", "1.5", *OPTIONS],
+    ),
+    "analogy at defaults": Ways(
+        lambda client: client.analogy(A, B, C, adapter=NAME, max_tokens=6),
+        lambda model: _texts(model.analogy(A, B, C, NAME, GREEDY)),
+        ["analogy", A, B, C],
+    ),
+    "variations": Ways(
+        lambda client: client.variations([A, C], 3, 1.5, NAME, steering={"refine": 0.4}, max_tokens=6, seed=3),
+        lambda model: [
+            text for own in model.variations([A, C], NAME, GREEDY, 3, 1.5, Steering(refine=0.4)) for text in _texts(own)
+        ],
+        ["variations", A, C, "-n", "3", "--distance", "1.5", "--refine", "0.4"],
+    ),
+    "dimension": Ways(
+        lambda client: client.traverse(A, {"dimension": 2}, 4, (-3.0, 3.0), NAME, steering=WIRE, max_tokens=6, seed=3),
+        lambda model: _texts(model.traverse(A, Dimension(2), NAME, GREEDY, 4, (-3.0, 3.0), STEERING)),
+        ["traverse", A, "--dimension", "2", "--steps", "4", "--range", "-3", "3", *OPTIONS],
+    ),
+    "labels": Ways(
+        lambda client: client.traverse(A, {"from": "no", "to": "yes"}, adapter=NAME, max_tokens=6),
+        lambda model: _texts(model.traverse(A, BetweenLabels("no", "yes"), NAME, GREEDY)),
+        ["traverse", A, "--from-label", "no", "--to-label", "yes"],
+    ),
+    "examples": Ways(
+        lambda client: client.traverse(C, {"from": [A, D], "to": [B]}, adapter=NAME, max_tokens=6),
+        lambda model: _texts(model.traverse(C, BetweenTexts((A, D), (B,)), NAME, GREEDY)),
+        ["traverse", C, "--from-text", A, "--from-text", D, "--to-text", B],
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    settings = tiny_settings(tmp_path_factory.mktemp("home"), default_adapter="plain")
+    root, weights = settings.bundled_adapters, settings.weights
+    publish_tiny(root, weights, NAME, PREFIXED, 2, prior=tiny_prior(PREFIXED))
+    return settings
+
+
+@pytest.fixture(scope="module")
+def answers(home: Settings) -> dict[str, list[str]]:
+    """Of the service, by its client."""
+
+    async def ask() -> dict[str, list[str]]:
+        metrics = Metrics()
+        service = LatentService(home, metrics)
+        await service.start()
+        transport = httpx2.ASGITransport(create_app(home, service, metrics))
+        try:
+            async with AsyncAdaVAEClient("http://127.0.0.1", transport=transport, max_retries=0) as client:
+                return {name: _flat(await ways.client(client)) for name, ways in OPERATIONS.items()}
+        finally:
+            await service.stop()
+
+    return asyncio.run(ask())
+
+
+def _flat(answer: list[Any]) -> list[str]:
+    return [text for own in answer for text in ([own] if isinstance(own, str) else own)]
+
+
+@pytest.fixture(scope="module")
+def text_model(home: Settings) -> TextModel:
+    return load_text_model(home, [NAME])
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_way_gives_the_same_texts(
+    name: str,
+    home: Settings,
+    answers: dict[str, list[str]],
+    text_model: TextModel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ways = OPERATIONS[name]
+    expected = ways.library(text_model)
+    assert len(expected) > 0
+    assert answers[name] == expected
+    monkeypatch.setenv("ADAVAE_WEIGHTS", str(home.weights))
+    monkeypatch.setenv("ADAVAE_DATA", str(home.data))
+    decoding = ["--max-tokens", str(MAX_TOKENS), "--seed", "3"]
+    with pytest.raises(SystemExit) as ended:
+        main([*ways.command, "--adapter", NAME, *decoding, "--json"])
+    assert not ended.value.code
+    written = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
+    assert written == expected
+
+
+def test_the_ways_differ_from_each_other(answers: dict[str, list[str]]) -> None:
+    assert len({tuple(texts) for texts in answers.values()}) == len(answers)
+
+
+def test_a_file_of_texts_is_what_texts_are(
+    home: Settings,
+    answers: dict[str, list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "c.txt").write_text(f"{C}\n{D}\n", encoding="utf-8")
+    monkeypatch.setenv("ADAVAE_WEIGHTS", str(home.weights))
+    monkeypatch.setenv("ADAVAE_DATA", str(home.data))
+    command = ["analogy", A, B, "--c-file", str(tmp_path / "c.txt"), "--scale", "1.5", *OPTIONS]
+    with pytest.raises(SystemExit):
+        main([*command, "--adapter", NAME, "--max-tokens", "6", "--seed", "3", "--json"])
+    written = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
+    assert written == answers["analogies"]
