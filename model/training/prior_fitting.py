@@ -74,6 +74,7 @@ def fit_prior(
     gaussian = _gaussian(mu.float(), logvar.float(), labels, num_labels)
     if flow_steps == 0 or not bool((mu != mu[0]).any()):
         return gaussian
+    device = mu.device if device is None else device
     network = fit_flow(
         FlowConfig(latent_size=mu.shape[1], num_labels=num_labels, width=flow_width),
         ((mu.float() - gaussian.mean) / gaussian.std).to(device),

@@ -261,7 +261,9 @@ def _encodings(trained: TextModel, name: str, texts: TokenizedTexts, on_stage: O
     """Of some thousand training texts, drawn by the seed."""
     drawn = drawn_rows(len(texts.token_ids), _MAX_PRIOR_ROWS, seed)
     lengths = {row: len(texts.token_ids[row]) for row in drawn}
-    mu, logvar, rows = [], [], list[int]()
+    mu: list[Tensor] = []
+    logvar: list[Tensor] = []
+    rows: list[int] = []
     for chosen in micro_batches(drawn, lengths, _PRIOR_TOKENS):
         batch = texts.batch(chosen, trained.tokenizer.eos_token_id, trained.device)
         posterior = trained.vae.encode(batch.token_ids, batch.attention_mask, trained.index_of(name, len(chosen)))

@@ -177,7 +177,8 @@ def _pretrain(
 
 def _with_repeats(sources: list[Path]) -> tuple[list[Path], list[float]]:
     """``FILE*1.5`` as the file and 1.5, a plain file as itself and 1."""
-    files, repeats = [], []
+    files: list[Path] = []
+    repeats: list[float] = []
     for source in sources:
         name, star, times = str(source).rpartition("*")
         try:
