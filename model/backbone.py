@@ -158,11 +158,23 @@ class Backbone(nn.Module):
         """
         return self.logits(self.hidden_states(token_ids))
 
-    def hidden_states(self, token_ids: Tensor) -> Tensor:
-        """``forward`` short of the output embedding: (B, T), int64, to (B, T, C)."""
+    def hidden_states(self, token_ids: Tensor, positions: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
+        """``forward`` short of the output embedding.
+
+        Args:
+            token_ids: (B, T), int64.
+            positions: Of each token in its own text, (B, T), int64; None where a row is one text.
+            mask: True where a query may look, (B, 1, T, T); None for every token up to its own.
+
+        Returns:
+            (B, T, C).
+        """
         T = token_ids.shape[1]
-        mask = causal_mask(T, device=token_ids.device)
-        x = self.embed(token_ids, torch.arange(T, device=token_ids.device))
+        if positions is None:
+            positions = torch.arange(T, device=token_ids.device)
+        if mask is None:
+            mask = causal_mask(T, device=token_ids.device)
+        x = self.embed(token_ids, positions)
         for block in self.blocks:
             x = block(x, mask)
         hidden: Tensor = self.ln_f(x)

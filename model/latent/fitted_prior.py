@@ -32,8 +32,8 @@ class FittedPrior:
 
     @classmethod
     def of(cls, mu: "Tensor") -> Self:
-        """Fitted to the means of the training texts' posteriors, (N, Z) with N of at least 2."""
-        mean, std = mu.double().mean(dim=0), mu.double().std(dim=0)
+        """Fitted to the means of the training texts' posteriors, (N, Z); of one text alone the deviations are 0."""
+        mean, std = mu.double().mean(dim=0), mu.double().std(dim=0, correction=min(1, len(mu) - 1))
         return cls(*(tuple(round(value, _DIGITS) for value in values.tolist()) for values in (mean, std)))
 
     @classmethod

@@ -84,7 +84,9 @@ class LatentSpace:
         if self.prior is not None and self.prior.network is not None:
             return chosen
         if steering.refine:
-            self._refuse("refine")
+            self._refuse(
+                "refine", "has no prior" if self.prior is None else "learned from too few texts to have a flow"
+            )
         return replace(chosen, refine=0.0)
 
     def label_number(self, label: str, param: str = "label") -> int:

@@ -59,6 +59,15 @@ class AdapterSet:
     prior_tensors: dict[str, Tensor] | None = None
 
 
+Trying = Callable[[AdapterSet], None]
+"""Uses a set that was written but is not published yet."""
+
+
+def try_nothing(adapter_set: AdapterSet) -> None:
+    """Reading it back was enough."""
+    del adapter_set
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewAdapterSet:
     """A set that is to be published.
@@ -115,7 +124,12 @@ class NewAdapterSet:
 
 
 def write_adapter_set(
-    root: Path, new: NewAdapterSet, *, staging_parent: Path | None = None, publishing: Publishing = publish_freely
+    root: Path,
+    new: NewAdapterSet,
+    *,
+    staging_parent: Path | None = None,
+    trying: Trying = try_nothing,
+    publishing: Publishing = publish_freely,
 ) -> Path:
     """Publishes an adapter set: it appears under ``root`` whole or not at all.
 
@@ -123,6 +137,7 @@ def write_adapter_set(
         root: Of adapter sets.
         new: The set.
         staging_parent: Where it is prepared, on the disk of ``root``; in ``root`` if left out.
+        trying: Given the set as it is read back from the disk; what it raises keeps the set out.
         publishing: Asked at the last moment, and told when the set is in place.
 
     Returns:
@@ -142,6 +157,7 @@ def write_adapter_set(
     with staging_directory(staging_parent or root) as staging:
         for file_name, content in {**files, MANIFEST: manifest.to_bytes()}.items():
             write_atomically(staging / file_name, content)
+        trying(read_adapter_set(staging))
         with publishing(manifest):
             publish_directory(staging, destination)
     return destination

@@ -60,7 +60,10 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "beta_rise_share": (0.0, 1.0),
     "free_bits": (0.0, 100.0),
     "head_weight": (0.0, 1000.0),
+    "label_smoothing": (0.0, 0.9),
     "word_dropout": (0.0, 0.9),
+    "input_dropout": (0.0, 0.9),
+    "form_share": (0.0, 1.0),
     "stage_one_share": (0.0, 0.9),
     "validations": (1, 10_000),
     "patience": (1, 10_000),
@@ -92,7 +95,11 @@ class TrainingConfig:
         beta_rise_share: Share of a cycle in which it rises; for the rest it stays at ``beta``.
         free_bits: lambda, in nats (paper Eq. 4).
         head_weight: Weight of the head's cross-entropy beside a text's reconstruction.
+        label_smoothing: Share of the head's target that is spread evenly over all labels while training.
         word_dropout: Share of the decoder's input tokens hidden from it while training.
+        input_dropout: Largest share of a text's tokens that the encoder does not get to read while training; a text's
+            own is uniform from 0 to this, and the decoder rebuilds the whole text.
+        form_share: Share of the texts that the encoder reads in another form while training (``text_forms``).
         stage_one_share: Share of the run that trains the encoder and the latent parts only (paper: 2.5k iterations).
         validations: How often the validation texts are looked at over the run; ``validation`` says what decides.
         patience: Validations without improvement after which the run stops early.
@@ -123,7 +130,10 @@ class TrainingConfig:
     free_bits: float = 0.0
     free_bits_form: FreeBits = FreeBits.PER_DIMENSION
     head_weight: float = 1.0
+    label_smoothing: float = 0.0
     word_dropout: float = 0.0
+    input_dropout: float = 0.0
+    form_share: float = 0.0
     stage_one_share: float = 1.0 / 6.0
     validations: int = 8
     patience: int = 4
@@ -206,7 +216,7 @@ def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
         adapter = AdapterConfig(
             latent_size=32, encoder_layers=two_thirds, adapter_size=max(1, int(64 * narrow)), latent_heads=4
         )
-        return TrainingConfig(preset=preset, adapter=adapter, beta=1.0, free_bits=0.5, epochs=1.5, **_OF_FEW_TEXTS)
+        return TrainingConfig(preset=preset, adapter=adapter, beta=1.0, free_bits=0.3, epochs=1.5, **_OF_FEW_TEXTS)
     if preset is Preset.CLASSIFICATION:
         adapter = AdapterConfig(
             latent_size=64,
@@ -221,6 +231,9 @@ def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
             beta=0.05,
             beta_schedule=BetaSchedule.CONSTANT,
             head_weight=20.0,
+            label_smoothing=0.1,
+            input_dropout=0.2,
+            form_share=0.2,
             stage_one_share=0.0,
             epochs=4.0,
             **_OF_FEW_TEXTS,
@@ -235,9 +248,11 @@ def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
     return TrainingConfig(
         preset=preset,
         adapter=adapter,
-        beta=0.04,
+        beta=0.06,
         beta_schedule=BetaSchedule.CONSTANT,
         head_weight=5.0,
+        input_dropout=0.3,
+        form_share=0.2,
         stage_one_share=0.0,
         epochs=3.0,
         **_OF_FEW_TEXTS,

@@ -1,7 +1,7 @@
 """A backbone as a plain language model: its training loss, and its perplexity on texts it has not seen."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adavae.model.adavae import pad
-from adavae.model.backbone import Backbone
+from adavae.model.backbone import Backbone, causal_mask
 from adavae.model.errors import DatasetError, SequenceTooLong
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.cross_entropy import sliced_cross_entropy
 
 _ROWS_AT_ONCE = 64
+_SLICE = {False: 512, True: 16_384}  # tokens whose logits stand in memory at once, on a CPU, on a GPU
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +35,56 @@ class Perplexity:
     num_texts: int
 
 
-def next_token_loss(backbone: Backbone, windows: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
+HiddenStates = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
+"""``Backbone.hidden_states``, or the same compiled."""
+
+
+def next_token_loss(
+    backbone: Backbone,
+    windows: Tensor,
+    dtype: torch.dtype = torch.float32,
+    *,
+    is_separate: bool = False,
+    hidden_states: HiddenStates | None = None,
+) -> Tensor:
     """Mean cross-entropy of every token but the first.
 
     Args:
         backbone: The model, causal.
         windows: (B, T + 1), int64.
         dtype: In which hidden states meet the output embedding.
+        is_separate: End-of-text begins a text of its own, which sees nothing of the one before it.
+        hidden_states: What computes the backbone's; its own method if left out.
 
     Returns:
         A scalar, nats per token.
     """
-    hidden = backbone.hidden_states(windows[:, :-1]).flatten(0, 1).to(dtype)  # (B * T, C)
+    inputs = windows[:, :-1]
+    positions, mask = separate_texts(inputs, backbone.config.eos_token_id) if is_separate else (None, None)
+    compute = backbone.hidden_states if hidden_states is None else hidden_states
+    hidden = compute(inputs, positions, mask).flatten(0, 1).to(dtype)  # (B * T, C)
     weights = torch.full((hidden.shape[0],), 1.0 / hidden.shape[0], device=hidden.device)
-    loss, _ = sliced_cross_entropy(hidden, backbone.lm_head.weight, windows[:, 1:].flatten(), weights)
+    slice_size = _SLICE[hidden.is_cuda]
+    loss, _ = sliced_cross_entropy(hidden, backbone.lm_head.weight, windows[:, 1:].flatten(), weights, slice_size)
     return loss
+
+
+def separate_texts(token_ids: Tensor, eos_token_id: int) -> tuple[Tensor, Tensor]:
+    """Positions and mask under which the texts of a window do not see each other.
+
+    Args:
+        token_ids: Windows of texts, end-of-text before each, (B, T), int64; the first text may have begun earlier.
+        eos_token_id: What begins a text.
+
+    Returns:
+        Positions counted from each text's end-of-text, (B, T), int64, and True where a query may look, (B, 1, T, T).
+    """
+    T = token_ids.shape[1]
+    places, is_start = torch.arange(T, device=token_ids.device), token_ids == eos_token_id
+    starts = torch.where(is_start, places, 0).cummax(1).values
+    text = is_start.cumsum(1)
+    mask = (text.unsqueeze(2) == text.unsqueeze(1)) & causal_mask(T, device=token_ids.device)
+    return places - starts, mask.unsqueeze(1)
 
 
 @torch.no_grad()

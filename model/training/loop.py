@@ -65,17 +65,27 @@ class TrainingResult:
 
 @dataclass(frozen=True, slots=True)
 class TokenizedTexts:
-    """A dataset ready for batching: token ids of each text, and its label's id where there are labels."""
+    """A dataset ready for batching.
+
+    Attributes:
+        token_ids: Of each text.
+        label_ids: Of each text, or None where there are no labels.
+        digest: Of the dataset.
+        form_ids: Token ids of another form of each text, or None where none was made.
+    """
 
     token_ids: Sequence[Sequence[int]]
     label_ids: list[int] | None
     digest: str
+    form_ids: Sequence[Sequence[int]] | None = None
 
     @classmethod
-    def of(cls, dataset: Dataset, token_ids: TokenRows, labels: tuple[str, ...]) -> "TokenizedTexts":
+    def of(
+        cls, dataset: Dataset, token_ids: TokenRows, labels: tuple[str, ...], form_ids: TokenRows | None = None
+    ) -> "TokenizedTexts":
         ids = {label: number for number, label in enumerate(labels)}
         label_ids = [ids[label] for label in dataset.labels] if dataset.labels is not None and labels else None
-        return cls(token_ids, label_ids, dataset.digest)
+        return cls(token_ids, label_ids, dataset.digest, form_ids)
 
     def batch(self, rows: Iterable[int], eos_token_id: int, device: torch.device) -> TextBatch:
         rows = list(rows)
@@ -84,7 +94,10 @@ class TokenizedTexts:
         labels = None
         if self.label_ids is not None:
             labels = torch.tensor([self.label_ids[row] for row in rows], device=device)
-        return TextBatch(token_ids, attention_mask, labels, tuple(map(len, texts)))
+        forms = None
+        if self.form_ids is not None:
+            forms = TextBatch(*pad([self.form_ids[row] for row in rows], eos_token_id, device))
+        return TextBatch(token_ids, attention_mask, labels, tuple(map(len, texts)), forms)
 
 
 @dataclass(slots=True)
@@ -115,6 +128,10 @@ class TrainingRun:
         directory: Path,
         initial: Mapping[str, Tensor] | None = None,
     ) -> None:
+        if config.form_share > 0 and texts.form_ids is None:
+            raise ConfigError(
+                "form_share", config.form_share, "needs other forms of the texts: make them, or set it to 0"
+            )
         self.config, self.texts, self.validation, self.directory = config, texts, validation, directory
         self.device = pretrained.backbone.wte.weight.device
         self.eos_token_id = pretrained.tokenizer.eos_token_id
@@ -127,7 +144,10 @@ class TrainingRun:
             free_bits=config.free_bits,
             free_bits_form=config.free_bits_form,
             head_weight=config.head_weight,
+            label_smoothing=config.label_smoothing,
             word_dropout=config.word_dropout,
+            input_dropout=config.input_dropout,
+            form_share=config.form_share,
         )
         self.optimizers = self._build_optimizers()
         self.lengths, self.validation_lengths = _lengths(texts), _lengths(validation)
@@ -264,11 +284,12 @@ class TrainingRun:
 
     @torch.no_grad()
     def validate(self) -> Validation:
-        """Measures the validation texts at full beta, no word hidden; remembers the best tensors."""
+        """Measures the validation texts at full beta, nothing hidden; remembers the best tensors."""
         generator = step_generator(self.config.seed, 0, self.device)
         rows = range(len(self.validation_lengths))
-        objective = replace(self.objective, word_dropout=0.0)
-        loss = Loss.together(list(self._losses(objective, self.validation, rows, self.config.beta, generator)))
+        loss = Loss.together(
+            list(self._losses(self.objective.undisturbed(), self.validation, rows, self.config.beta, generator))
+        )
         validation = Validation.of(_fetched(loss, loss.total)[0], CRITERIA[self.config.preset])
         self._remember(validation)
         return validation

@@ -14,10 +14,12 @@ _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 class Muon(torch.optim.Optimizer):
-    """p <- p - lr * 0.2 * sqrt(max(rows, columns)) * orthogonal(nesterov momentum of the gradient)."""
+    """p <- (1 - lr * decay) p - lr * 0.2 * sqrt(max(rows, columns)) * orthogonal(nesterov momentum of the gradient)."""
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95) -> None:
-        super().__init__(parameters, {"lr": lr, "momentum": momentum})
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], lr: float, momentum: float = 0.95, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
@@ -25,15 +27,17 @@ class Muon(torch.optim.Optimizer):
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(parameter, group["lr"], group["momentum"])
+                    self._update(parameter, group["lr"], group["momentum"], group["weight_decay"])
 
-    def _update(self, parameter: nn.Parameter, lr: float, momentum: float) -> None:
+    def _update(self, parameter: nn.Parameter, lr: float, momentum: float, weight_decay: float) -> None:
         assert parameter.grad is not None  # step chose it for having one
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
         average = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
         direction = orthogonalise(parameter.grad.lerp(average, momentum))
+        if weight_decay:
+            parameter.mul_(1 - lr * weight_decay)
         parameter.add_(direction, alpha=-lr * 0.2 * max(parameter.shape[-2:]) ** 0.5)
 
 

@@ -6,7 +6,7 @@ dimension. That form is the default here, the other stays selectable.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -17,6 +17,7 @@ from adavae.model.parts.posterior import Posterior
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.training.config import FreeBits
 from adavae.model.training.cross_entropy import sliced_cross_entropy
+from adavae.model.training.encoder_input import with_deletions, with_forms
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +29,14 @@ class TextBatch:
         attention_mask: True on real tokens, (B, T).
         label_ids: (B,), int64, or None where texts have no labels.
         lengths: Tokens of each text where they are known outside the device: then nobody waits for it to count them.
+        forms: Another form of each text, which the encoder may read in its place.
     """
 
     token_ids: Tensor
     attention_mask: Tensor
     label_ids: Tensor | None = None
     lengths: tuple[int, ...] | None = None
+    forms: "TextBatch | None" = None
 
     def __len__(self) -> int:
         return self.token_ids.shape[0]
@@ -138,13 +141,23 @@ class Objective:
         free_bits: lambda, nats.
         free_bits_form: What lambda is compared with.
         head_weight: Weight of the classification loss, in nats per text beside the reconstruction.
+        label_smoothing: Share of the head's target that is spread evenly over all labels.
         word_dropout: Share of the decoder's input tokens replaced by end-of-text, so that it leans on z.
+        input_dropout: Largest rate at which tokens of the encoder's input are deleted.
+        form_share: Share of the texts whose other form the encoder reads.
     """
 
     free_bits: float = 0.0
     free_bits_form: FreeBits = FreeBits.PER_DIMENSION
     head_weight: float = 1.0
+    label_smoothing: float = 0.0
     word_dropout: float = 0.0
+    input_dropout: float = 0.0
+    form_share: float = 0.0
+
+    def undisturbed(self) -> "Objective":
+        """The same with everything shown and nothing smoothed: what is measured on validation texts."""
+        return replace(self, label_smoothing=0.0, word_dropout=0.0, input_dropout=0.0, form_share=0.0)
 
     def loss(
         self,
@@ -160,11 +173,11 @@ class Objective:
             vae: The model being trained; slot 0 of its bank.
             batch: Texts of one micro-batch.
             beta: Weight of the KL.
-            generator: All randomness of the step: epsilon, then word dropout.
+            generator: All randomness of the step: what the encoder reads, epsilon, word dropout.
             step_tokens: Target tokens of the whole step; None where the batch is all of it.
         """
         index = AdapterIndex.uniform(len(batch))
-        posterior = vae.encode(batch.token_ids, batch.attention_mask, index)
+        posterior = vae.encode(*self._encoder_input(batch, generator), index)
         z = posterior.sample(generator)
         nll_sum, nll = self._reconstruction(vae, batch, z, index, generator, step_tokens)
         kl_per_dimension = posterior.kl_to_prior()
@@ -177,6 +190,18 @@ class Objective:
             num_texts=len(batch),
             num_tokens=nll.numel(),
         )
+
+    def _encoder_input(self, batch: TextBatch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Token ids and mask of what the encoder reads, both (B, T)."""
+        token_ids, mask = batch.token_ids, batch.attention_mask
+        if self.form_share > 0.0 and batch.forms is not None:
+            forms = batch.forms
+            token_ids, mask = with_forms(
+                token_ids, mask, forms.token_ids, forms.attention_mask, self.form_share, generator
+            )
+        if self.input_dropout > 0.0:
+            token_ids, mask = with_deletions(token_ids, mask, self.input_dropout, generator)
+        return token_ids, mask
 
     def _reconstruction(
         self,
@@ -203,7 +228,8 @@ class Objective:
         """The head's cross-entropy summed over the texts, a scalar in nats; 0 where the set has no head."""
         if batch.label_ids is None or vae.bank.head is None:
             return torch.zeros((), device=batch.token_ids.device)
-        return F.cross_entropy(vae.classify(posterior.mu, index), batch.label_ids, reduction="sum")
+        logits = vae.classify(posterior.mu, index)
+        return F.cross_entropy(logits, batch.label_ids, reduction="sum", label_smoothing=self.label_smoothing)
 
 
 def _sum_by_row(values: Tensor, is_present: Tensor) -> Tensor:

@@ -29,15 +29,25 @@ class Optimizers:
         *,
         learning_rate: float,
         weight_decay: float = 0.0,
+        muon_decay: float = 0.0,
     ) -> None:
-        """``matrices`` are those of ``parameters`` that Muon updates, (..., rows, columns); AdamW does the rest."""
+        """``matrices`` are those of ``parameters`` that Muon updates, (..., rows, columns); AdamW does the rest.
+
+        ``weight_decay`` is AdamW's, for what has two axes at least; ``muon_decay`` that of Muon.
+        """
         chosen = {id(parameter) for parameter in matrices}
         rest = [parameter for parameter in parameters if id(parameter) not in chosen]
         self.parameters = list(parameters)
         self.by_kind: dict[str, torch.optim.Optimizer] = {}
         if matrices:
-            self.by_kind["muon"] = Muon(matrices, lr=learning_rate)
-        self.by_kind["adamw"] = torch.optim.AdamW(rest, lr=learning_rate, betas=_BETAS, weight_decay=weight_decay)
+            self.by_kind["muon"] = Muon(matrices, lr=learning_rate, weight_decay=muon_decay)
+        groups: list[dict[str, Any]] = [
+            {"params": [parameter for parameter in rest if parameter.ndim >= 2], "weight_decay": weight_decay},
+            {"params": [parameter for parameter in rest if parameter.ndim < 2], "weight_decay": 0.0},
+        ]
+        self.by_kind["adamw"] = torch.optim.AdamW(
+            [group for group in groups if group["params"]], lr=learning_rate, betas=_BETAS
+        )
 
     def set_learning_rate(self, learning_rate: float) -> None:
         for optimizer in self.by_kind.values():

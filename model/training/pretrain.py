@@ -2,11 +2,13 @@
 
     texts -> one stream, end-of-text before each -> shuffled windows -> next-token cross-entropy -> Muon and AdamW
 
-Short windows are cheap and enough for most of the run; the last steps see long ones, so that every position of the
-context is trained. A step's windows come from (seed, step) alone, so that a resumed run takes the steps an unbroken one
-takes. Adapter sets are trained by ``loop``; reading files is for ``corpus``.
+A text sees nothing of those beside it in a window: its positions begin at its own end-of-text. Short windows are cheap
+and enough for most of the run; the last steps see long ones, so that every position of the context is trained. A step's
+windows come from (seed, step) alone, so that a resumed run takes the steps an unbroken one takes. Adapter sets are
+trained by ``loop``; reading files is for ``corpus``.
 """
 
+import logging
 import math
 import shutil
 import time
@@ -39,15 +41,18 @@ from adavae.model.training.checkpoint import (
 )
 from adavae.model.training.config import Precision
 from adavae.model.training.corpus import Dataset, read_dataset
-from adavae.model.training.language_model import attention_on, next_token_loss
+from adavae.model.training.language_model import HiddenStates, attention_on, next_token_loss
 from adavae.model.training.loop import uses_bfloat16
 from adavae.model.training.optimizers import Optimizers, diverged, under
 from adavae.model.training.schedule import learning_rate_at
-from adavae.model.training.token_windows import WindowStream, token_stream, train_tokenizer
+from adavae.model.training.token_windows import WindowStream, repeated, token_stream, train_tokenizer
+
+_log = logging.getLogger(__name__)
 
 SMALL_GPT2 = BackboneConfig(vocab_size=12_288, n_positions=256, n_embd=384, n_layer=6, n_head=6, n_inner=1536)
 
 _LOG_EVERY = 10
+_MOST_REPEATS = 1000.0
 _BYTES_AND_END = 257  # the smallest byte-level vocabulary
 _LIMITS: dict[str, tuple[float, float]] = {
     "epochs": (0.001, 10_000),
@@ -56,6 +61,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "long_window": (2, 1_000_000),
     "long_share": (0.0, 1.0),
     "learning_rate": (1e-7, 1.0),
+    "weight_decay": (0.0, 10.0),
     "warmup_steps": (0, 1_000_000),
     "max_gradient_norm": (1e-3, 1e3),
     "checkpoint_every": (1, 1_000_000),
@@ -77,6 +83,8 @@ class PretrainConfig:
         long_window: Tokens a window in the last ``long_share`` of the steps.
         learning_rate: Its peak, for Muon and AdamW alike.
         warmup_steps: Until the peak; at most a third of the run.
+        weight_decay: Of the blocks' matrices; embeddings half of it, norms and biases none.
+        is_separate: Texts do not attend across each other; False takes the stream as one long text.
         max_gradient_norm: Gradients are clipped to this norm.
         checkpoint_every: Steps between checkpoints.
     """
@@ -89,6 +97,8 @@ class PretrainConfig:
     long_window: int = 256
     long_share: float = 0.15
     learning_rate: float = 3e-3
+    weight_decay: float = 0.4
+    is_separate: bool = True
     warmup_steps: int = 100
     max_gradient_norm: float = 1.0
     checkpoint_every: int = 200
@@ -163,40 +173,62 @@ class PretrainRun:
         self.directory = directory
         self.device = backbone.wte.weight.device
         self.autocast = uses_bfloat16(config.precision, self.device)
-        self.optimizers = _build_optimizers(backbone, config.learning_rate)
+        self.optimizers = _build_optimizers(backbone, config.learning_rate, config.weight_decay)
+        self.hidden_states = _compiled(backbone) if self.device.type == "cuda" else None
         self.stream = WindowStream(tokens, config.seed)
         self.total_steps = max(1, round(config.epochs * len(tokens) / (config.batch_size * config.window)))
         if config.max_steps is not None:
             self.total_steps = min(self.total_steps, config.max_steps)
         self.first_long_step = round(self.total_steps * (1 - config.long_share))
         self.step = 0
+        self._unchecked: list[Tensor] = []  # loss and norm of steps that nobody has waited for
 
     @property
     def is_finished(self) -> bool:
         return self.step >= self.total_steps
 
-    def take_step(self) -> tuple[float, int]:
+    def take_step(self) -> tuple[Tensor, int]:
         """One update.
 
         Returns:
             The loss in nats per token, and how many tokens it is the mean of.
 
         Raises:
-            TrainingDiverged: The loss or its gradient is not finite; nothing was updated.
+            TrainingDiverged: The loss or its gradient is not finite. On a CPU nothing was updated; on a GPU, which is
+                asked every few steps and before every checkpoint, the newest checkpoint is good.
         """
         self._apply_schedule()
-        windows = self._windows().to(self.device)
+        windows = self._windows()
+        if self.device.type == "cuda":
+            windows = windows.pin_memory().to(self.device, non_blocking=True)
         with self._precision():
-            loss = next_token_loss(self.backbone, windows, torch.bfloat16 if self.autocast else torch.float32)
+            loss = next_token_loss(
+                self.backbone,
+                windows,
+                torch.bfloat16 if self.autocast else torch.float32,
+                is_separate=self.config.is_separate,
+                hidden_states=self.hidden_states,
+            )
         self.backbone.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        norm = float(nn.utils.clip_grad_norm_(self.backbone.parameters(), self.config.max_gradient_norm))
-        value = float(loss.detach())
-        if not (math.isfinite(value) and math.isfinite(norm)):
-            raise diverged(self.step + 1, self.total_steps, self.config.learning_rate, self.directory)
+        norm = nn.utils.clip_grad_norm_(self.backbone.parameters(), self.config.max_gradient_norm)
+        self._unchecked.append(torch.stack([loss.detach(), norm]))
+        if self._is_check_due():
+            self._check()
         self.optimizers.step()
         self.step += 1
-        return value, windows[:, 1:].numel()
+        return loss.detach(), windows[:, 1:].numel()
+
+    def _is_check_due(self) -> bool:
+        step = self.step + 1  # that is being taken
+        is_told = step % _LOG_EVERY == 0 or step == self.total_steps
+        return self.device.type == "cpu" or is_told or step % self.config.checkpoint_every == 0
+
+    def _check(self) -> None:
+        is_finite = bool(torch.isfinite(torch.stack(self._unchecked)).all())
+        self._unchecked = []
+        if not is_finite:
+            raise diverged(self.step + 1, self.total_steps, self.config.learning_rate, self.directory)
 
     def _windows(self) -> Tensor:
         """This step's windows, (B, T + 1)."""
@@ -249,7 +281,9 @@ def pretrain(
     sources: Sequence[Path],
     output: Path,
     *,
+    repeats: Sequence[float] | None = None,
     init_from: str | Path | None = None,
+    tokenizer_from: Path | None = None,
     resume: bool = False,
     on_progress: OnPretrainProgress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -261,7 +295,9 @@ def pretrain(
         config: The run's settings.
         sources: Files of one text a line, ``.txt`` or ``.txt.xz``; labels of other formats are not used.
         output: Gets the checkpoint in the Hugging Face layout; keeps ``checkpoints/`` until then.
-        init_from: A directory or hub id to start from, with its tokenizer; None to start afresh with a new one.
+        repeats: How often the texts of each source are seen in a pass, fractions allowed; once each if left out.
+        init_from: A directory or hub id to start from, with its tokenizer; None to start afresh.
+        tokenizer_from: A directory whose tokenizer a fresh backbone takes over; None makes one from the texts.
         resume: Go on from the newest training checkpoint in ``output`` if there is one.
         on_progress: Called every few steps.
         should_stop: Asked before every step; True saves a checkpoint and raises TrainingInterrupted.
@@ -278,16 +314,23 @@ def pretrain(
         CheckpointMismatch: ``resume`` found the checkpoint of another run.
     """
     _check_request(config, sources, output, init_from)
+    times = _checked_repeats(repeats, sources)
+    if tokenizer_from is not None and init_from is not None:
+        raise ConfigError("tokenizer_from", str(tokenizer_from), "is for a fresh backbone: leave it out, or init_from")
+    own_tokenizer = None if tokenizer_from is None else Tokenizer.from_directory(tokenizer_from)
     initial = None if init_from is None else load_backbone(init_from, device=device)
     datasets = [read_dataset(source) for source in sources]
     origin = {
         "data": [dataset.digest for dataset in datasets],
         "init_from": None if initial is None else initial.digest,
+        "repeats": times,
+        "tokenizer": None if own_tokenizer is None else own_tokenizer.digest,
     }
     directory = output / "checkpoints"
     checkpoint = _checkpoint_of(directory, config, origin) if resume else None
-    backbone, tokenizer = _starting_point(config, initial, checkpoint, datasets)
-    tokens = token_stream(datasets, tokenizer)
+    backbone, tokenizer = _starting_point(config, initial, own_tokenizer, checkpoint, datasets)
+    seen = [repeated(dataset, number, config.seed) for dataset, number in zip(datasets, times, strict=True)]
+    tokens = token_stream(seen, tokenizer)
     run = PretrainRun(config, backbone.to(device).train(), tokenizer, tokens, origin, directory)
     if checkpoint is not None:
         run.restore(checkpoint)
@@ -314,11 +357,11 @@ class _Report:
 
     def __init__(self, run: PretrainRun, on_progress: OnPretrainProgress | None) -> None:
         self.run, self.on_progress = run, on_progress
-        self.losses: list[float] = []
+        self.losses: list[Tensor] = []
         self.num_tokens = 0
         self.started = time.perf_counter()
 
-    def add(self, loss: float, num_tokens: int) -> None:
+    def add(self, loss: Tensor, num_tokens: int) -> None:
         self.losses.append(loss)
         self.num_tokens += num_tokens
         if self.run.step % _LOG_EVERY and not self.run.is_finished:
@@ -328,12 +371,13 @@ class _Report:
         self.losses, self.num_tokens, self.started = [], 0, time.perf_counter()
 
     def _progress(self) -> PretrainProgress:
+        loss = float(torch.stack(self.losses).mean())  # waits for the device, before the clock is read
         elapsed = time.perf_counter() - self.started
         step, total_steps = self.run.step, self.run.total_steps
         return PretrainProgress(
             step=step,
             total_steps=total_steps,
-            loss=sum(self.losses) / len(self.losses),
+            loss=loss,
             tokens_per_s=self.num_tokens / elapsed,
             eta_s=(total_steps - step) * elapsed / len(self.losses),
         )
@@ -367,9 +411,10 @@ def _checkpoint_of(directory: Path, config: PretrainConfig, origin: dict[str, An
         return None
     checkpoint = load_checkpoint(path)
     has_same_origin = checkpoint.state["origin"] == origin
+    what = "settings" if has_same_origin else "texts, repeats, tokenizer or init_from"
     if checkpoint.state["config"] != asdict(config) or not has_same_origin:
         raise CheckpointMismatch(
-            f"{path} belongs to a run with other {'settings' if has_same_origin else 'texts or another init_from'}: "
+            f"{path} belongs to a run with other {what}: "
             f"repeat the first command exactly, or start afresh in another directory"
         )
     return checkpoint
@@ -378,6 +423,7 @@ def _checkpoint_of(directory: Path, config: PretrainConfig, origin: dict[str, An
 def _starting_point(
     config: PretrainConfig,
     initial: PretrainedBackbone | None,
+    own_tokenizer: Tokenizer | None,
     checkpoint: Checkpoint | None,
     datasets: Sequence[Dataset],
 ) -> tuple[Backbone, Tokenizer]:
@@ -385,15 +431,52 @@ def _starting_point(
         return initial.backbone.requires_grad_(True), initial.tokenizer
     shape = config.backbone or SMALL_GPT2
     config.check_context(shape)
-    if checkpoint is not None:
+    if own_tokenizer is not None:
+        tokenizer = own_tokenizer
+    elif checkpoint is not None:
         tokenizer = Tokenizer(checkpoint.state["tokenizer"])
     else:
         tokenizer = train_tokenizer(datasets, shape.vocab_size)
-    return fresh_backbone(replace(shape, vocab_size=tokenizer.vocab_size), config.seed), tokenizer
+    shape = replace(shape, vocab_size=tokenizer.vocab_size, eos_token_id=tokenizer.eos_token_id)
+    return fresh_backbone(shape, config.seed), tokenizer
 
 
-def _build_optimizers(backbone: Backbone, learning_rate: float) -> Optimizers:
+def _checked_repeats(repeats: Sequence[float] | None, sources: Sequence[Path]) -> list[float]:
+    times = [1.0] * len(sources) if repeats is None else list(repeats)
+    if len(times) != len(sources):
+        raise ConfigError("repeats", times, f"must be one number for each of the {len(sources)} sources")
+    for number in times:
+        if not 0.0 < number <= _MOST_REPEATS:
+            raise ConfigError("repeats", number, f"must be above 0 and at most {_MOST_REPEATS:g}")
+    return times
+
+
+def _compiled(backbone: Backbone) -> HiddenStates:
+    """The backbone's hidden states, compiled for its shapes; as they are where the compiler fails."""
+    compiled: HiddenStates = torch.compile(backbone.hidden_states, dynamic=False)
+    is_broken = False
+
+    def hidden_states(token_ids: Tensor, positions: Tensor | None, mask: Tensor | None) -> Tensor:
+        nonlocal is_broken
+        if not is_broken:
+            try:
+                return compiled(token_ids, positions, mask)
+            except (RuntimeError, OSError) as exc:  # the compiler's own errors are RuntimeErrors
+                is_broken = True
+                _log.warning("the compiler failed (%s): training goes on without it, more slowly", exc)
+        return backbone.hidden_states(token_ids, positions, mask)
+
+    return hidden_states
+
+
+def _build_optimizers(backbone: Backbone, learning_rate: float, weight_decay: float) -> Optimizers:
     """Muon for the blocks' matrices, AdamW for embeddings, norms and biases."""
     named = list(backbone.named_parameters())
     matrices = [parameter for name, parameter in named if name.startswith("blocks.") and parameter.ndim == 2]
-    return Optimizers([parameter for _, parameter in named], matrices, learning_rate=learning_rate)
+    return Optimizers(
+        [parameter for _, parameter in named],
+        matrices,
+        learning_rate=learning_rate,
+        weight_decay=weight_decay / 2,
+        muon_decay=weight_decay,
+    )

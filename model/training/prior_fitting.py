@@ -1,7 +1,8 @@
 """Fits an adapter set's prior to the encodings of its training texts: moments, labels' means, and the flow."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -9,6 +10,34 @@ from torch import Tensor
 from adavae.model.latent.flow import FlowConfig, VelocityNetwork
 from adavae.model.latent.prior import LatentPrior, mahalanobis_quantiles
 from adavae.model.training.flow_fitting import fit_flow
+
+_WIDEST_POSTERIOR = 3.0  # in deviations of mu: a dimension that says nothing would drown the others
+_FEWEST_TEXTS, _SMALLEST_LATENT = 200, 8
+_MANY_TEXTS = 100_000  # training on so many takes so long that a wide flow is little beside it
+
+
+@dataclass(frozen=True, slots=True)
+class FlowSize:
+    """How large a flow is fitted, and for how long: a small part of the training that it follows.
+
+    Attributes:
+        steps: Updates; 0 for no flow.
+        width: Of its residual stream.
+        batch_size: Texts a step.
+    """
+
+    steps: int
+    width: int = 512
+    batch_size: int = 1024
+
+    @classmethod
+    def for_texts(cls, num_texts: int, latent_size: int) -> Self:
+        """What suits a set that was trained on ``num_texts``; few texts, or few dimensions, have the Gaussian alone."""
+        if num_texts < _FEWEST_TEXTS or latent_size < _SMALLEST_LATENT:
+            return cls(0)
+        if num_texts >= _MANY_TEXTS:
+            return cls(1500)
+        return cls(min(1500, max(100, num_texts // 10)), width=256, batch_size=256)
 
 
 def fit_prior(
@@ -18,6 +47,9 @@ def fit_prior(
     num_labels: int,
     *,
     flow_steps: int,
+    flow_width: int = 512,
+    batch_size: int = 1024,
+    device: torch.device | None = None,
     seed: int = 0,
     on_step: Callable[[int, int, float], None] | None = None,
 ) -> LatentPrior:
@@ -29,23 +61,32 @@ def fit_prior(
         label_ids: One a text, or None.
         num_labels: Labels of the set; 0 without.
         flow_steps: Updates of the flow; 0 fits the Gaussian alone.
+        flow_width: Of its residual stream.
+        batch_size: Texts a step.
+        device: Where the flow is fitted; the CPU if left out.
         seed: Of the flow's initialisation and draws.
         on_step: Told of the flow's progress.
+
+    Returns:
+        The prior, on the CPU; without a flow where the fit left the finite numbers or mu is the same everywhere.
     """
     labels = None if label_ids is None or num_labels == 0 else torch.tensor(list(label_ids))
     gaussian = _gaussian(mu.float(), logvar.float(), labels, num_labels)
-    if flow_steps == 0:
+    if flow_steps == 0 or not bool((mu != mu[0]).any()):
         return gaussian
+    device = mu.device if device is None else device
     network = fit_flow(
-        FlowConfig(latent_size=mu.shape[1], num_labels=num_labels),
-        (mu.float() - gaussian.mean) / gaussian.std,
-        (0.5 * logvar.float()).exp() / gaussian.std,
-        labels,
+        FlowConfig(latent_size=mu.shape[1], num_labels=num_labels, width=flow_width),
+        ((mu.float() - gaussian.mean) / gaussian.std).to(device),
+        ((0.5 * logvar.float()).exp() / gaussian.std).clamp_max(_WIDEST_POSTERIOR).to(device),
+        None if labels is None else labels.to(device),
         steps=flow_steps,
+        batch_size=batch_size,
         seed=seed,
         on_step=on_step,
-    )
-    return with_network(gaussian, network.requires_grad_(False))
+    ).cpu()
+    is_finite = all(bool(torch.isfinite(parameter).all()) for parameter in network.parameters())
+    return with_network(gaussian, network.requires_grad_(False)) if is_finite else gaussian
 
 
 def with_network(prior: LatentPrior, network: VelocityNetwork) -> LatentPrior:

@@ -1,7 +1,6 @@
 """From a data file to a trained, measured and published adapter set: what ``adavae train`` and the worker do."""
 
 import math
-import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -10,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
 from adavae.model.latent.fitted_prior import FittedPrior
+from adavae.model.latent.prior import LatentPrior
 from adavae.model.storage.adapter_set import (
     AdapterSet,
     NewAdapterSet,
@@ -31,9 +33,12 @@ from adavae.model.training.evaluation import EvaluationConfig, evaluate
 from adavae.model.training.latent_space import LatentSpaceConfig
 from adavae.model.training.loop import TokenizedTexts, TrainingResult, train
 from adavae.model.training.micro_batches import micro_batches
+from adavae.model.training.prior_fitting import FlowSize, fit_prior
 from adavae.model.training.progress import OnProgress, OnStage, tell_nobody
+from adavae.model.training.text_forms import form_rows
 
-_MAX_PRIOR_ROWS, _PRIOR_TOKENS, _MAX_LEARNED_ROWS = 5000, 4096, 20_000
+_MAX_PRIOR_ROWS, _PRIOR_TOKENS, _MAX_LEARNED_ROWS = 20_000, 4096, 20_000
+_TRIED_TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,12 +130,15 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone) -> Prepare
         raise DatasetError(f"{validation.source}: has labels that the training data lacks: {unknown}")
     max_tokens = pretrained.backbone.config.n_positions - 1
     tokens, num_truncated = tokenize(training, pretrained.tokenizer, max_tokens, truncate=request.truncate)
+    forms = None
+    if request.config.form_share > 0:
+        forms = form_rows(training.texts, tokens, pretrained.tokenizer, max_tokens, seed=seed)
     held_tokens, _ = tokenize(validation, pretrained.tokenizer, max_tokens, truncate=True)
     return PreparedData(
         DataOrigin.of(training),
         training.rows(drawn_rows(len(training.texts), _MAX_LEARNED_ROWS, seed), training.source),
         validation,
-        TokenizedTexts.of(training, tokens, labels),
+        TokenizedTexts.of(training, tokens, labels, forms),
         TokenizedTexts.of(validation, held_tokens, labels),
         labels,
         num_truncated,
@@ -158,7 +166,7 @@ def train_adapter_set(
         destination: Root of adapter sets; the set appears there whole or not at all.
         resume: Go on from the newest checkpoint in ``directory``.
         on_progress: Told of training every few steps.
-        on_evaluation: Told of measuring: the stage, and how many texts of how many.
+        on_evaluation: Told of what follows training, the prior and measuring: the stage, and how many of how many.
         should_stop: Asked before every step.
         publishing: Entered when the set is measured and written, left when it is in place.
 
@@ -188,8 +196,10 @@ def train_adapter_set(
         )
     request = replace(request, config=config)
     trained = TextModel.of_tensors(pretrained, request.name, config.adapter, result.tensors)
-    prior = _fitted_prior(trained, request.name, data.training_tokens, seed=config.seed)
-    trained = trained.with_prior(request.name, prior)
+    encodings = _encodings(trained, request.name, data.training_tokens, on_evaluation, seed=config.seed)
+    fitted = FittedPrior.of(encodings.mu)
+    prior = _prior(encodings, data, config, trained.device, on_evaluation)
+    trained = trained.with_prior(request.name, fitted, prior)
     figures = _measured(trained, request, data, on_evaluation)
     return _publish(
         request,
@@ -197,6 +207,7 @@ def train_adapter_set(
         data,
         result,
         figures,
+        fitted,
         prior,
         directory=directory,
         destination=destination,
@@ -244,18 +255,59 @@ def trained_tokens(config: TrainingConfig, texts: TokenizedTexts, steps: int) ->
     return num_epochs * sum(lengths) + sum(lengths[row] for row in begun)
 
 
-@torch.inference_mode()
-def _fitted_prior(trained: TextModel, name: str, texts: TokenizedTexts, *, seed: int) -> FittedPrior:
-    """Fitted to ``mu`` of some thousand training texts."""
-    num = min(len(texts.token_ids), _MAX_PRIOR_ROWS)
-    rows = random.Random(seed).sample(range(len(texts.token_ids)), num)
-    lengths = {row: len(texts.token_ids[row]) for row in rows}
-    chunks = []
-    for chosen in micro_batches(rows, lengths, _PRIOR_TOKENS):
+@dataclass(frozen=True, slots=True)
+class _Encodings:
+    """Posteriors of training texts: mu and logvar, (N, Z), float32, and the rows that they are of."""
+
+    mu: Tensor
+    logvar: Tensor
+    rows: list[int]
+
+
+@torch.no_grad()
+def _encodings(trained: TextModel, name: str, texts: TokenizedTexts, on_stage: OnStage, *, seed: int) -> _Encodings:
+    """Of some thousand training texts, drawn by the seed."""
+    drawn = drawn_rows(len(texts.token_ids), _MAX_PRIOR_ROWS, seed)
+    lengths = {row: len(texts.token_ids[row]) for row in drawn}
+    mu: list[Tensor] = []
+    logvar: list[Tensor] = []
+    rows: list[int] = []
+    for chosen in micro_batches(drawn, lengths, _PRIOR_TOKENS):
         batch = texts.batch(chosen, trained.tokenizer.eos_token_id, trained.device)
-        index = trained.index_of(name, len(chosen))
-        chunks.append(trained.vae.encode(batch.token_ids, batch.attention_mask, index).mu.float().cpu())
-    return FittedPrior.of(torch.cat(chunks))
+        posterior = trained.vae.encode(batch.token_ids, batch.attention_mask, trained.index_of(name, len(chosen)))
+        mu.append(posterior.mu.float().cpu())
+        logvar.append(posterior.logvar.float().cpu())
+        rows += chosen
+        on_stage("encode training texts", len(rows), len(drawn))
+    return _Encodings(torch.cat(mu), torch.cat(logvar), rows)
+
+
+def _prior(
+    encodings: _Encodings, data: PreparedData, config: TrainingConfig, device: torch.device, on_stage: OnStage
+) -> LatentPrior:
+    """Where the training texts lie; from the trained set and the seed alone, so that a killed run fits it again."""
+    label_ids = data.training_tokens.label_ids
+    size = FlowSize.for_texts(data.training.rows, config.adapter.latent_size)
+    return fit_prior(
+        encodings.mu,
+        encodings.logvar,
+        None if label_ids is None else [label_ids[row] for row in encodings.rows],
+        len(data.labels),
+        flow_steps=size.steps,
+        flow_width=size.width,
+        batch_size=size.batch_size,
+        device=device,
+        seed=config.seed,
+        on_step=lambda step, steps, _: on_stage("fit prior", step, steps),
+    )
+
+
+def _try(written: AdapterSet, pretrained: PretrainedBackbone, text: str) -> None:
+    """Reads and writes one text as the set will be asked to; whatever that raises, the set is not published."""
+    name = written.manifest.name
+    model = TextModel.of_sets(pretrained, {name: written})
+    mu = model.encode([text], name, truncate=True).mu
+    model.decode(mu, name, Decoding(max_tokens=min(_TRIED_TOKENS, model.max_text_tokens)))
 
 
 def _publish(
@@ -264,7 +316,8 @@ def _publish(
     data: PreparedData,
     result: TrainingResult,
     figures: dict[str, Any],
-    prior: FittedPrior,
+    fitted: FittedPrior,
+    prior: LatentPrior,
     *,
     directory: Path,
     destination: Path,
@@ -303,9 +356,11 @@ def _publish(
             training=training,
             created_at=created_at,
             model_card=card,
-            fitted_prior=prior,
+            fitted_prior=fitted,
+            prior_tensors=prior.to_tensors(),
         ),
         staging_parent=directory,
+        trying=lambda written: _try(written, pretrained, data.validation.texts[0]),
         publishing=publishing,
     )
     return read_adapter_set(path)

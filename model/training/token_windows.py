@@ -1,6 +1,7 @@
 """Plain texts as one long stream of tokens, cut into shuffled windows; and the tokenizer that is made from them."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import tokenizers
@@ -10,7 +11,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from adavae.model.storage.tokenizer import END_OF_TEXT, Tokenizer
-from adavae.model.training.corpus import Dataset
+from adavae.model.training.corpus import Dataset, drawn_rows
 
 _TEXTS_AT_ONCE = 20_000  # tokenised together, so that lists of Python integers stay small
 
@@ -47,6 +48,14 @@ class WindowStream:
             starts = generator.permutation(num_windows) * length + generator.integers(rest + 1)
             self._epoch = ((length, epoch), starts)
         return self._epoch[1]
+
+
+def repeated(dataset: Dataset, times: float, seed: int) -> Dataset:
+    """Its texts as often as ``times`` says; of a fraction, so many of them, drawn by the seed."""
+    whole, rest = divmod(times, 1)
+    drawn = drawn_rows(len(dataset.texts), round(rest * len(dataset.texts)), seed)
+    texts = dataset.texts * int(whole) + tuple(dataset.texts[row] for row in drawn)
+    return replace(dataset, texts=texts, labels=None, lines=None)
 
 
 def token_stream(datasets: Sequence[Dataset], tokenizer: Tokenizer) -> NDArray[np.int32]:

@@ -50,6 +50,17 @@ class PretrainOptions:
         float | None, typer.Option(help="Share of the run, at its end, with long windows.", rich_help_panel=_RUN)
     ] = None
     learning_rate: Annotated[float | None, typer.Option(help="Its peak.", rich_help_panel=_RUN)] = None
+    weight_decay: Annotated[
+        float | None, typer.Option(help="Of the matrices; embeddings half of it.", rich_help_panel=_RUN)
+    ] = None
+    is_separate: Annotated[
+        bool | None,
+        typer.Option(
+            "--separate/--continuous",
+            help="Whether a text sees nothing of those beside it in a window (separate if left out).",
+            rich_help_panel=_RUN,
+        ),
+    ] = None
     warmup_steps: Annotated[int | None, typer.Option(help="Steps until the peak.", rich_help_panel=_RUN)] = None
     max_gradient_norm: Annotated[
         float | None, typer.Option(help="Gradients are clipped to this.", rich_help_panel=_RUN)
@@ -68,13 +79,19 @@ class PretrainOptions:
 @takes(PretrainOptions, "options")
 def pretrain(
     sources: Annotated[
-        list[Path], typer.Argument(metavar="TEXTS...", help="Files of one text a line, .txt or .txt.xz.")
+        list[Path],
+        typer.Argument(
+            metavar="TEXTS...", help="Files of one text a line, .txt or .txt.xz; FILE*1.5 is seen so often."
+        ),
     ],
     options: PretrainOptions,
     shape: ShapeOptions,
     output: Annotated[Path, typer.Option("--output", "-o", help="Directory of the new backbone.", show_default=False)],
     init_from: Annotated[
         str | None, typer.Option("--init-from", help="Go on training this backbone: a directory or a hub id.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", help="Directory whose tokenizer a fresh backbone takes over.")
     ] = None,
     held_out: Annotated[
         Path | None, typer.Option("--held-out", help="Texts to measure the finished backbone's perplexity on.")
@@ -93,7 +110,7 @@ def pretrain(
     texts = None if held_out is None else _read_texts(held_out)
     checkpoints.claim(output, resume=resume, restart=restart)
     where = loading.prepare_device(settings, device)
-    pretrained = _pretrain(config, sources, output, init_from, where, resume=resume)
+    pretrained = _pretrain(config, sources, output, init_from, tokenizer, where, resume=resume)
     Output.of(as_json).write_object(_record(pretrained, output, texts))
 
 
@@ -127,12 +144,14 @@ def _pretrain(
     sources: list[Path],
     output: Path,
     init_from: str | None,
+    tokenizer: Path | None,
     device: "torch.device",
     *,
     resume: bool,
 ) -> "PretrainedBackbone":
     from adavae.model.training.pretrain import pretrain as run
 
+    files, repeats = _with_repeats(sources)
     try:
         with progress_display() as display, stop_on_signal() as should_stop:
 
@@ -142,9 +161,11 @@ def _pretrain(
 
             return run(
                 config,
-                sources,
+                files,
                 output,
+                repeats=repeats,
                 init_from=init_from,
+                tokenizer_from=tokenizer,
                 resume=resume,
                 on_progress=show,
                 should_stop=should_stop,
@@ -152,6 +173,20 @@ def _pretrain(
             )
     except TrainingInterrupted as exc:
         raise checkpoints.with_remedy(exc) from exc
+
+
+def _with_repeats(sources: list[Path]) -> tuple[list[Path], list[float]]:
+    """``FILE*1.5`` as the file and 1.5, a plain file as itself and 1."""
+    files: list[Path] = []
+    repeats: list[float] = []
+    for source in sources:
+        name, star, times = str(source).rpartition("*")
+        try:
+            repeats.append(float(times) if star else 1.0)
+        except ValueError as exc:
+            raise typer.BadParameter(f"{source}: after * stands how often it is seen, a number") from exc
+        files.append(Path(name) if star else source)
+    return files, repeats
 
 
 def _record(pretrained: "PretrainedBackbone", output: Path, texts: tuple[str, ...] | None) -> Record:

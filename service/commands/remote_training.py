@@ -21,7 +21,17 @@ _SENT_AS = {"epochs": "n_epochs", "max_steps": "steps"}
 _SENT = {
     *("epochs", "max_steps", "batch_size", "learning_rate", "validations", "stage_one_share"),
     *("free_bits", "free_bits_form", "beta", "beta_schedule", "beta_cycles", "beta_zero_share", "beta_rise_share"),
-    *("word_dropout", "head_weight", "latent_size", "encoder_layers", "adapter_placement", "adapter_size"),
+    *(
+        "word_dropout",
+        "input_dropout",
+        "form_share",
+        "label_smoothing",
+        "head_weight",
+        "latent_size",
+        "encoder_layers",
+        "adapter_placement",
+        "adapter_size",
+    ),
     *("adapter_scale", "latent_aggregation", "latent_heads", "latent_infusion", "latent_positions"),
     *("prefix_length", "prefix_hidden"),
 }

@@ -83,8 +83,18 @@ class TrainingOptions:
     head_weight: Annotated[
         float | None, Option(help="Weight of the head's cross-entropy.", rich_help_panel=_OBJECTIVE)
     ] = None
+    label_smoothing: Annotated[
+        float | None, Option(help="Share of the head's target spread over all labels.", rich_help_panel=_OBJECTIVE)
+    ] = None
     word_dropout: Annotated[
         float | None, Option(help="Share of the decoder's input hidden from it.", rich_help_panel=_OBJECTIVE)
+    ] = None
+    input_dropout: Annotated[
+        float | None, Option(help="Largest share of a text that the encoder has to guess.", rich_help_panel=_OBJECTIVE)
+    ] = None
+    form_share: Annotated[
+        float | None,
+        Option(help="Share of texts that it reads in other case or spacing.", rich_help_panel=_OBJECTIVE),
     ] = None
 
     latent_size: Annotated[int | None, Option(help="Size of z.", rich_help_panel=_LATENT)] = None

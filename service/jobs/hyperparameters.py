@@ -54,6 +54,7 @@ HeadWeight = Annotated[float | None, *_rule(0, 1000)]
 Share = Annotated[float | None, *_rule(0, 0.9)]
 Validations = Annotated[int | None, *_rule(1, 100, is_whole=True)]
 Cycles = Annotated[int | None, *_rule(1, 100, is_whole=True)]
+WholeShare = Annotated[float | None, *_rule(0, 1)]
 ShareOfCycle = Annotated[float | None, *_rule(0, 1)]
 UpTo64 = Annotated[int | None, *_rule(1, 64, is_whole=True)]
 Positions = Annotated[int | None, *_rule(0, 64, is_whole=True)]
@@ -66,7 +67,16 @@ _OF_ADAPTER = (
 )
 _OF_RUN = (
     *("batch_size", "free_bits", "free_bits_form", "beta", "beta_schedule", "beta_cycles", "beta_zero_share"),
-    *("beta_rise_share", "word_dropout", "head_weight", "stage_one_share", "validations"),
+    *(
+        "beta_rise_share",
+        "word_dropout",
+        "input_dropout",
+        "form_share",
+        "label_smoothing",
+        "head_weight",
+        "stage_one_share",
+        "validations",
+    ),
 )
 
 
@@ -110,6 +120,11 @@ class Hyperparameters(BaseModel):
     beta_rise_share: ShareOfCycle = Field(default=None, description="Share of a cycle in which beta rises.")
     stage_one_share: Share = Field(default=None, description="Share of the run before the decoder's parts join.")
     word_dropout: Share = Field(default=None, description="Share of the decoder's input hidden from it.")
+    input_dropout: Share = Field(default=None, description="Largest share of a text that the encoder has to guess.")
+    form_share: WholeShare = Field(
+        default=None, description="Share of the texts that the encoder reads in other case or spacing."
+    )
+    label_smoothing: Share = Field(default=None, description="Share of the head's target spread over all labels.")
     head_weight: HeadWeight = Field(default=None, description="Weight of the head; only for data with labels.")
     validations: Validations = Field(default=None, description="How often to validate in a run.")
 
@@ -182,11 +197,10 @@ class Hyperparameters(BaseModel):
                 param="hyperparameters.preset",
             )
         has_head = has_labels and self.preset != "language-modelling"
-        if self.head_weight is not None and not has_head:
-            why = "the preset language-modelling trains no head" if has_labels else "the training file has no labels"
-            raise InvalidRequest(
-                f"head_weight is {self.head_weight:g}, and {why}: leave it out", param="hyperparameters.head_weight"
-            )
+        why = "the preset language-modelling trains no head" if has_labels else "the training file has no labels"
+        for name, value in self._given("head_weight", "label_smoothing").items():
+            if not has_head:
+                raise InvalidRequest(f"{name} is {value:g}, and {why}: leave it out", param=f"hyperparameters.{name}")
 
 
 def effective_hyperparameters(asked: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

@@ -161,6 +161,9 @@ class HyperparametersReply(Reply):
     free_bits: float
     beta: float
     word_dropout: float
+    input_dropout: float
+    form_share: float
+    label_smoothing: float
     head_weight: float
     validations: int
 

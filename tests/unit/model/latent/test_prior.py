@@ -5,7 +5,7 @@ import torch
 
 from adavae.model.errors import ConfigError
 from adavae.model.latent.prior import LatentPrior, walk_bump
-from adavae.model.training.prior_fitting import fit_prior
+from adavae.model.training.prior_fitting import FlowSize, fit_prior
 
 Z = 4
 
@@ -167,6 +167,43 @@ def test_texts_without_labels_have_a_prior_too() -> None:
     assert prior.draw(2, 0).shape == (2, Z)
     torch.testing.assert_close(prior.std, mu.std(0, unbiased=False))
     assert replace(prior, network=None).draw(2, 0).shape == (2, Z)
+
+
+@pytest.mark.parametrize("num_labels", [0, 1])
+def test_a_prior_of_one_text_and_of_texts_that_are_all_alike_is_finite(num_labels: int) -> None:
+    for mu in (torch.full((1, Z), 2.0), torch.full((300, Z), 2.0)):
+        labels = [0] * len(mu) if num_labels else None
+        prior = fit_prior(mu, torch.full_like(mu, -4.0), labels, num_labels, flow_steps=3)
+        assert prior.network is None
+        assert all(bool(torch.isfinite(tensor).all()) for tensor in prior.to_tensors().values())
+        torch.testing.assert_close(
+            LatentPrior.from_tensors(prior.to_tensors(), Z, num_labels).draw(2, 0), mu[:1].expand(2, Z)
+        )
+
+
+def test_a_prior_of_one_text_a_label_is_finite_and_draws() -> None:
+    mu = torch.eye(Z)
+    prior = fit_prior(mu, torch.full_like(mu, -4.0), list(range(Z)), Z, flow_steps=5)
+    again = LatentPrior.from_tensors(prior.to_tensors(), Z, Z)
+    assert bool(torch.isfinite(again.draw(3, 1, label=2)).all())
+    assert bool(torch.isfinite(again.refine(mu, 0.5)).all())
+    assert bool(torch.isfinite(again.typicality(mu)).all())
+
+
+def test_a_dimension_that_says_nothing_leaves_the_flow_finite() -> None:
+    mu = torch.randn(300, Z, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 1.0, 1.0, 1e-6])
+    losses: list[float] = []
+    fit_prior(
+        mu, torch.zeros(300, Z), None, 0, flow_steps=100, flow_width=32, on_step=lambda *told: losses.append(told[2])
+    )
+    assert losses[-1] < 10
+
+
+@pytest.mark.parametrize(
+    ("num_texts", "latent_size", "steps"), [(100, 64, 0), (5000, 3, 0), (5000, 64, 500), (10**6, 64, 1500)]
+)
+def test_the_flow_grows_with_the_texts(num_texts: int, latent_size: int, steps: int) -> None:
+    assert FlowSize.for_texts(num_texts, latent_size).steps == steps
 
 
 def test_a_difference_between_labels_is_recognised_with_its_length_and_way(gaussian: LatentPrior) -> None:

@@ -222,6 +222,39 @@ def test_words_are_hidden_in_training_alone(tmp_path: Path) -> None:
     assert float(hidden.take_step()[0].total) != float(seen.take_step()[0].total)
 
 
+def _with_forms(texts: TokenizedTexts) -> TokenizedTexts:
+    return replace(texts, form_ids=[[*row, 3] for row in texts.token_ids])
+
+
+def test_what_the_encoder_reads_is_disturbed_in_training_alone(tmp_path: Path) -> None:
+    texts = _with_forms(_texts(48, 1))
+    disturbed, plain = (
+        TrainingRun(
+            replace(CONFIG, input_dropout=share, form_share=share), _pretrained(), texts, _texts(16, 2), tmp_path
+        )
+        for share in (0.9, 0.0)
+    )
+    assert disturbed.validate() == plain.validate()
+    assert disturbed.take_step()[0].kl_nats != plain.take_step()[0].kl_nats
+
+
+def test_a_denoising_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
+    config = replace(CONFIG, input_dropout=0.5, form_share=0.5, max_steps=8)
+    texts = _with_forms(_texts(48, 1))
+    unbroken = train(config, _pretrained(), texts, _texts(16, 2), tmp_path / "unbroken")
+    asked = iter([False] * 4 + [True])
+    with pytest.raises(TrainingInterrupted):
+        train(config, _pretrained(), texts, _texts(16, 2), tmp_path / "broken", should_stop=lambda: next(asked))
+    resumed = train(config, _pretrained(), texts, _texts(16, 2), tmp_path / "broken", resume=True)
+    for name, tensor in unbroken.tensors.items():
+        assert torch.equal(tensor, resumed.tensors[name]), name
+
+
+def test_a_share_of_forms_without_forms_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"form_share is 0\.2: needs other forms"):
+        TrainingRun(replace(CONFIG, form_share=0.2), _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+
+
 def test_micro_batches_change_memory_and_not_the_gradient(tmp_path: Path) -> None:
     """With posteriors that have no noise nothing depends on how a step is cut."""
     config = replace(CONFIG, batch_size=48, max_gradient_norm=1e3)

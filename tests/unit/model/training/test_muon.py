@@ -56,6 +56,13 @@ def test_a_stacked_parameter_is_updated_as_each_matrix_alone() -> None:
     torch.testing.assert_close(stacked.detach(), torch.stack([own.detach() for own in alone]), atol=2e-3, rtol=0.0)
 
 
+def test_weight_decay_shrinks_a_matrix_by_the_learning_rate_times_it() -> None:
+    free, decayed = nn.Parameter(_matrix(8, 8)), nn.Parameter(_matrix(8, 8))
+    for parameter, decay in ((free, 0.0), (decayed, 0.5)):
+        _take_steps(Muon([parameter], lr=0.1, weight_decay=decay), [parameter], [_matrix(8, 8, seed=1)], times=1)
+    torch.testing.assert_close(decayed.detach(), free.detach() - 0.05 * _matrix(8, 8))
+
+
 def _take_steps(optimizer: Muon, parameters: list[nn.Parameter], gradients: list[Tensor], times: int = 3) -> None:
     for number in range(times):
         for parameter, gradient in zip(parameters, gradients, strict=True):

@@ -67,3 +67,39 @@ def test_word_dropout_hides_the_decoders_input_and_not_its_target() -> None:
     plain = Objective().loss(vae, TextBatch(ids, mask), 0.0, torch.Generator().manual_seed(1))
     assert seen.num_tokens == plain.num_tokens
     assert not torch.equal(seen.total, plain.total)
+
+
+def test_the_encoder_reads_less_and_the_decoder_rebuilds_the_whole() -> None:
+    vae = tiny_vae()
+    batch = TextBatch(*pad(ROWS, 0))
+    with_less = Objective(input_dropout=0.9).loss(vae, batch, 1.0, torch.Generator().manual_seed(2))
+    plain = Objective().loss(vae, batch, 1.0, torch.Generator().manual_seed(2))
+    assert with_less.num_tokens == plain.num_tokens
+    assert with_less.kl_nats != plain.kl_nats
+
+
+def test_the_encoder_reads_forms_in_the_place_of_texts() -> None:
+    vae = tiny_vae()
+    forms = TextBatch(*pad([[15, 16], [17, 18, 19, 20, 21, 22]], 0))
+    batch = TextBatch(*pad(ROWS, 0), forms=forms)
+    read = Objective(form_share=1.0).loss(vae, batch, 1.0, torch.Generator().manual_seed(2))
+    posterior = vae.encode(forms.token_ids, forms.attention_mask, AdapterIndex.uniform(2))
+    assert read.kl_nats == pytest.approx(float(posterior.kl_to_prior().sum(-1).mean()), rel=1e-5)
+    assert read.num_tokens == 3 + 5 + 2
+
+
+def test_smoothing_is_of_the_heads_target_alone() -> None:
+    vae = tiny_vae(POOLED)
+    batch = TextBatch(*pad(ROWS, 0), torch.tensor([0, 2]))
+    smoothed = Objective(label_smoothing=0.2).loss(vae, batch, 0.0, torch.Generator().manual_seed(5))
+    logits = vae.classify(
+        vae.encode(batch.token_ids, batch.attention_mask, AdapterIndex.uniform(2)).mu, AdapterIndex.uniform(2)
+    )
+    log_p = logits.log_softmax(-1)
+    hard, even = -log_p[[0, 1], [0, 2]].mean(), -log_p.mean()
+    assert smoothed.head_nats == pytest.approx(float(0.8 * hard + 0.2 * even), rel=1e-5)
+
+
+def test_what_is_undisturbed_shows_everything() -> None:
+    disturbed = Objective(free_bits=0.3, input_dropout=0.3, form_share=0.2, word_dropout=0.1, label_smoothing=0.1)
+    assert disturbed.undisturbed() == Objective(free_bits=0.3)

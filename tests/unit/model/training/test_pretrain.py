@@ -26,14 +26,14 @@ from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone
 from adavae.model.storage.tokenizer import END_OF_TEXT
 from adavae.model.training.config import Precision
 from adavae.model.training.corpus import Dataset
-from adavae.model.training.language_model import held_out_perplexity
+from adavae.model.training.language_model import held_out_perplexity, next_token_loss, separate_texts
 from adavae.model.training.pretrain import (
     PretrainConfig,
     PretrainProgress,
     fresh_backbone,
     pretrain,
 )
-from adavae.model.training.token_windows import WindowStream, token_stream, train_tokenizer
+from adavae.model.training.token_windows import WindowStream, repeated, token_stream, train_tokenizer
 
 SHAPE = BackboneConfig(vocab_size=300, n_positions=32, n_embd=32, n_layer=2, n_head=2, n_inner=64)
 CONFIG = PretrainConfig(
@@ -177,8 +177,8 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
 
     computed, steps = module.next_token_loss, iter(range(100))
 
-    def broken_at_the_fifth(*arguments: Any) -> torch.Tensor:
-        return computed(*arguments) * (float("nan") if next(steps) == 4 else 1.0)
+    def broken_at_the_fifth(*arguments: Any, **named: Any) -> torch.Tensor:
+        return computed(*arguments, **named) * (float("nan") if next(steps) == 4 else 1.0)
 
     monkeypatch.setattr(module, "next_token_loss", broken_at_the_fifth)
     with pytest.raises(TrainingDiverged, match=r"step 5 of 14.*step-000000003.*Lower the learning rate"):
@@ -222,6 +222,7 @@ def test_a_window_that_does_not_fit_the_context_of_the_checkpoint_is_refused(sou
         ("long_window", 64),
         ("long_share", 1.1),
         ("learning_rate", float("nan")),
+        ("weight_decay", -0.1),
         ("warmup_steps", -1),
         ("max_gradient_norm", 0.0),
         ("checkpoint_every", 0),
@@ -299,3 +300,96 @@ def test_perplexity_refuses_no_texts_and_texts_beyond_the_context(source: Path, 
         held_out_perplexity(trained, [])
     with pytest.raises(SequenceTooLong, match="the limit is 31"):
         held_out_perplexity(trained, ["the " * 100])
+
+
+def test_texts_of_a_window_do_not_see_each_other() -> None:
+    """Each is read as if it stood alone, wherever it stands in the window."""
+    backbone = fresh_backbone(SHAPE, seed=1)
+    with torch.no_grad():
+        backbone.wpe.weight.normal_(generator=torch.Generator().manual_seed(0))
+    texts = [[7, 8, 9], [0, 5, 6], [0, 7, 8, 9, 4]]  # the first one has begun before the window
+    row = torch.tensor([[token for text in texts for token in text]])
+    positions, mask = separate_texts(row, 0)
+    together = backbone.hidden_states(row, positions, mask)
+    alone = torch.cat([backbone.hidden_states(torch.tensor([text])) for text in texts], 1)
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-5)
+    windows = torch.cat([row, torch.tensor([[3]])], 1)
+    separate, continuous = (next_token_loss(backbone, windows, is_separate=flag) for flag in (True, False))
+    expected = F.cross_entropy((alone @ backbone.lm_head.weight.T)[0], windows[0, 1:])
+    torch.testing.assert_close(separate, expected)
+    assert abs(float(separate - continuous)) > 1e-4
+
+
+def test_a_continuous_run_takes_other_steps(source: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, max_steps=3)
+    separate = pretrain(config, [source], tmp_path / "separate")
+    continuous = pretrain(replace(config, is_separate=False), [source], tmp_path / "continuous")
+    assert separate.digest != continuous.digest
+
+
+def test_weight_decay_shrinks_matrices_and_embeddings(source: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, learning_rate=1e-2, max_steps=10)
+    decayed, free = (
+        pretrain(replace(config, weight_decay=decay), [source], tmp_path / str(decay)).backbone for decay in (5.0, 0.0)
+    )
+    for name in ("wte.weight", "blocks.0.mlp.c_fc.weight"):
+        assert decayed.get_parameter(name).norm() < 0.95 * free.get_parameter(name).norm()
+
+
+def test_a_source_is_seen_as_often_as_asked() -> None:
+    dataset = _dataset([f"text {number}" for number in range(10)])
+    texts = repeated(dataset, 2.3, seed=1).texts
+    assert len(texts) == 23
+    assert {texts.count(text) for text in dataset.texts} == {2, 3}
+    assert repeated(dataset, 2.3, seed=1).texts == texts
+    assert repeated(dataset, 2.3, seed=2).texts != texts
+    assert len(repeated(dataset, 0.5, seed=0).texts) == 5
+
+
+def test_repeats_belong_to_the_run(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingInterrupted):
+        pretrain(CONFIG, [source], tmp_path / "out", repeats=[1.5], should_stop=_asked(4, lambda: True))
+    with pytest.raises(CheckpointMismatch, match="repeats"):
+        pretrain(CONFIG, [source], tmp_path / "out", repeats=[2.0], resume=True)
+    with pytest.raises(ConfigError, match="one number for each of the 1 sources"):
+        pretrain(CONFIG, [source], tmp_path / "other", repeats=[1.0, 2.0])
+    with pytest.raises(ConfigError, match="repeats is nan"):
+        pretrain(CONFIG, [source], tmp_path / "other", repeats=[float("nan")])
+
+
+def test_a_fresh_backbone_takes_a_tokenizer_over(source: Path, tmp_path: Path) -> None:
+    first = pretrain(replace(CONFIG, max_steps=1), [source], tmp_path / "first")
+    other = tmp_path / "other.txt"
+    other.write_text("\n".join(["zebras graze", "quick foxes jump"] * 40), encoding="utf-8")
+    config = replace(CONFIG, backbone=replace(SHAPE, n_embd=64), max_steps=1)
+    second = pretrain(config, [other], tmp_path / "second", tokenizer_from=tmp_path / "first")
+    assert second.tokenizer.digest == first.tokenizer.digest
+    assert second.backbone.config.n_embd == 64
+    with pytest.raises(ConfigError, match="tokenizer_from"):
+        pretrain(
+            replace(config, backbone=None),
+            [other],
+            tmp_path / "third",
+            init_from=tmp_path / "first",
+            tokenizer_from=tmp_path / "first",
+        )
+
+
+def test_where_the_compiler_fails_training_goes_on_without_it(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from adavae.model.training import pretrain as module
+
+    asked = []
+
+    def broken(*arguments: Any) -> torch.Tensor:
+        asked.append(arguments)
+        raise RuntimeError("no C compiler")
+
+    monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
+    backbone, row = fresh_backbone(SHAPE, seed=1), torch.tensor([[0, 5, 6]])
+    hidden_states = module._compiled(backbone)
+    for _ in range(2):
+        torch.testing.assert_close(hidden_states(row, None, None), backbone.hidden_states(row))
+    assert len(asked) == 1
+    assert "no C compiler" in caplog.text

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adavae.model.errors import AdapterSetMismatch, ConfigError, TrainingDiverged
+from adavae.model.errors import AdapterSetMismatch, ConfigError, LatentShapeError, TrainingDiverged
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.storage.adapter_set import AdapterSet, Publishing, publish_freely
 from adavae.model.storage.manifest import Manifest
@@ -20,6 +20,7 @@ from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.latent_space import Group, LatentSpaceConfig
 from adavae.model.training.loop import TokenizedTexts, TrainingResult
 from adavae.model.training.operations import AsServed
+from adavae.model.training.progress import OnStage, tell_nobody
 from adavae.model.training.run import TrainingRequest, train_adapter_set, trained_tokens
 from tests.tiny import PLAIN, PREFIXED
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained
@@ -33,10 +34,12 @@ def trained(
     initial: AdapterSet | None = None,
     publishing: Publishing = publish_freely,
     evaluation: EvaluationConfig = QUICK,
+    on_evaluation: OnStage = tell_nobody,
+    num_texts: int = 60,
 ) -> AdapterSet:
     data = directory / "data.tsv"
     directory.mkdir(parents=True, exist_ok=True)
-    data.write_text(as_tsv(reviews(60)), encoding="utf-8")
+    data.write_text(as_tsv(reviews(num_texts)), encoding="utf-8")
     request = TrainingRequest(
         name="mine", data=data, validation=None, config=config, initial=initial, evaluation=evaluation, truncate=True
     )
@@ -46,6 +49,7 @@ def trained(
         directory=directory / "run",
         destination=directory / "adapters",
         publishing=publishing,
+        on_evaluation=on_evaluation,
     )
 
 
@@ -91,7 +95,38 @@ def test_new_texts_are_drawn_from_where_the_training_texts_lie(tmp_path: Path) -
     text_model = TextModel.of_sets(tiny_pretrained(), {"mine": adapter_set})
     mu = text_model.encode(list(reviews(60).texts), "mine", truncate=True).mu
     torch.testing.assert_close(torch.tensor(prior.mean), mu.mean(0), atol=2e-2, rtol=0)
-    assert torch.equal(text_model.sample_prior(4, "mine", seed=1), prior.sample(4, seed=1))
+    own = text_model.space_of("mine").prior
+    assert own is not None
+    torch.testing.assert_close(own.mean, mu.mean(0), atol=2e-2, rtol=0)
+    assert torch.equal(text_model.sample_prior(4, "mine", seed=1), own.draw(4, seed=1))
+
+
+def test_a_set_carries_the_prior_that_it_was_measured_with(tmp_path: Path) -> None:
+    stages: list[str] = []
+    larger = replace(config(form_share=0.3, input_dropout=0.3), adapter=replace(PLAIN, latent_size=8))
+    adapter_set = trained(tmp_path, larger, on_evaluation=lambda stage, *_: stages.append(stage), num_texts=260)
+    assert adapter_set.prior_tensors is not None
+    assert adapter_set.manifest.training["settings"]["form_share"] == 0.3
+    assert {"encode training texts", "fit prior"} <= set(stages)
+    prior = TextModel.of_sets(tiny_pretrained(), {"mine": adapter_set}).space_of("mine").prior
+    assert prior is not None and prior.network is not None
+    torch.testing.assert_close(torch.tensor(adapter_set.manifest.prior.mean), prior.mean, atol=1e-3, rtol=0)
+
+
+def test_few_texts_have_a_prior_without_a_flow(tmp_path: Path) -> None:
+    adapter_set = trained(tmp_path, config())
+    prior = TextModel.of_sets(tiny_pretrained(), {"mine": adapter_set}).space_of("mine").prior
+    assert prior is not None and prior.network is None
+
+
+def test_a_set_that_cannot_answer_is_not_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise LatentShapeError("z holds NaN")
+
+    monkeypatch.setattr(run.TextModel, "decode", fails)
+    with pytest.raises(LatentShapeError):
+        trained(tmp_path, config(), evaluation=EvaluationConfig(num_importance_samples=0, max_decoded=0))
+    assert not list((tmp_path / "adapters").rglob("*"))
 
 
 def test_draws_are_measured_as_they_will_be_served(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from tests.tiny import TINY
 _AUTO = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
 _WHOLE = ("steps", "batch_size", "latent_size", "adapter_size", "validations")
 _NUMBERS = ("n_epochs", "epochs", "learning_rate_multiplier", "learning_rate", "beta", "word_dropout", "head_weight")
+_NUMBERS += ("input_dropout", "form_share", "label_smoothing")
 
 
 def _config(labels: bool = True, **fields: Any) -> TrainingConfig:
@@ -40,7 +41,7 @@ def test_every_preset_can_be_asked_for(preset: Preset) -> None:
 def test_every_field_reaches_the_run() -> None:
     sizes = {"latent_size": 16, "adapter_size": 4}
     others = {"batch_size": 8, "learning_rate": 0.001, "free_bits": 0.25, "beta": 0.5, "word_dropout": 0.1}
-    others |= {"head_weight": 2, "validations": 3}
+    others |= {"head_weight": 2, "validations": 3, "input_dropout": 0.4, "form_share": 0.5, "label_smoothing": 0.05}
     config = _config(n_epochs=2.5, steps=40, **sizes, **others).to_dict()
     assert {name: config["adapter"][name] for name in sizes} == sizes
     assert {name: config[name] for name in others} == others
@@ -119,6 +120,9 @@ def test_two_names_of_one_thing_are_refused(fields: dict[str, Any], field: str) 
         ("beta", -0.1),
         ("free_bits", 101),
         ("word_dropout", 0.95),
+        ("input_dropout", 0.95),
+        ("form_share", 1.1),
+        ("label_smoothing", -0.1),
         ("head_weight", 1001),
         ("validations", 101),
         *((name, float("nan")) for name in _NUMBERS),
@@ -168,6 +172,7 @@ def test_a_rate_that_the_multiplier_makes_too_large_names_its_field() -> None:
         (False, {"preset": "classification"}, "hyperparameters.preset"),
         (False, {"head_weight": 2}, "hyperparameters.head_weight"),
         (True, {"preset": "language-modelling", "head_weight": 2}, "hyperparameters.head_weight"),
+        (False, {"label_smoothing": 0.2}, "hyperparameters.label_smoothing"),
     ],
 )
 def test_a_head_needs_labels(labels: bool, fields: dict[str, Any], param: str) -> None:

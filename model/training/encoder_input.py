@@ -1,0 +1,67 @@
+"""What the encoder reads of a text while training: another form of it at times, with some of its tokens deleted.
+
+The decoder rebuilds the whole text all the same, so that texts that say the same lie close together in z (denoising:
+Shen et al., "Educating Text Autoencoders", ICML 2020). Which forms there are is for ``text_forms``. Nobody waits for
+the device here: shapes depend on the batch alone.
+"""
+
+import torch
+from torch import Tensor
+
+
+def with_forms(
+    token_ids: Tensor,
+    attention_mask: Tensor,
+    form_ids: Tensor,
+    form_mask: Tensor,
+    share: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Some rows replaced by another form of their text.
+
+    Args:
+        token_ids: The texts, (B, T), int64, right-padded.
+        attention_mask: True on real tokens, (B, T).
+        form_ids: Another form of each, (B, T'), int64, right-padded.
+        form_mask: True on real tokens, (B, T').
+        share: Of the rows, on average.
+        generator: Of the draw.
+
+    Returns:
+        Token ids and mask, both (B, max(T, T')).
+    """
+    T = max(token_ids.shape[1], form_ids.shape[1])
+    drawn = torch.rand(len(token_ids), 1, generator=generator, device=generator.device).to(token_ids.device)
+    is_chosen = drawn < share
+    ids = torch.where(is_chosen, _widened(form_ids, T), _widened(token_ids, T))
+    return ids, torch.where(is_chosen, _widened(form_mask, T), _widened(attention_mask, T))
+
+
+def with_deletions(
+    token_ids: Tensor, attention_mask: Tensor, largest_rate: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Tokens deleted, each row at a rate of its own; what is left closes up.
+
+    Args:
+        token_ids: The texts, (B, T), int64, right-padded.
+        attention_mask: True on real tokens, (B, T), at least one a row.
+        largest_rate: A row's rate is uniform in [0, largest_rate).
+        generator: Of the draws.
+
+    Returns:
+        Token ids and mask, both (B, T); a row that would have lost every token keeps them all.
+    """
+    B, T = token_ids.shape
+    rates, drawn = (
+        torch.rand(B, columns, generator=generator, device=generator.device).to(token_ids.device) for columns in (1, T)
+    )
+    is_kept = attention_mask & (drawn >= largest_rate * rates)
+    is_kept = torch.where(is_kept.any(1, keepdim=True), is_kept, attention_mask)
+    order = (~is_kept).to(torch.int8).argsort(dim=1, stable=True)  # what is kept first, in its order
+    mask = torch.arange(T, device=token_ids.device) < is_kept.sum(1, keepdim=True)
+    return token_ids.gather(1, order), mask
+
+
+def _widened(rows: Tensor, num_columns: int) -> Tensor:
+    """(B, T) to (B, num_columns), zeros on the right."""
+    return torch.nn.functional.pad(rows, (0, num_columns - rows.shape[1]))

@@ -1,0 +1,64 @@
+"""Other forms of a text that mean the same: spaces before its punctuation, capitals, no full stop at its end.
+
+Users type as they like, and data sets come tokenised in many ways; an encoder that has read such forms puts them where
+the text itself lies (``encoder_input``). In texts of natural case capitals carry meaning: there only spaces change.
+"""
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+
+from adavae.model.storage.tokenizer import Tokenizer
+from adavae.model.training.token_rows import TokenRows
+
+_BEFORE_PUNCTUATION = re.compile(r"\s*([.,!?;:])")
+_NATURAL_SHARE = 0.05  # of the texts that have a capital, from which on they are in natural case
+_LONGER_AT_MOST = 6  # tokens; a longer form is not used, so that memory is bounded by the texts
+_TOGETHER = 2000  # texts
+
+
+def form_rows(
+    texts: Sequence[str], token_ids: TokenRows, tokenizer: Tokenizer, max_tokens: int, *, seed: int
+) -> TokenRows:
+    """Token ids of one other form of each text; its own where the form would be much longer.
+
+    Args:
+        texts: As they are.
+        token_ids: Their token ids, cut to the context.
+        tokenizer: The backbone's.
+        max_tokens: What the context leaves for a text.
+        seed: Of the choice of forms.
+    """
+    forms = TokenRows()
+    for number, form in enumerate(_encoded(texts, tokenizer, seed)):
+        own = token_ids[number]
+        is_usable = 0 < len(form) <= min(len(own) + _LONGER_AT_MOST, max_tokens)
+        forms.append(form if is_usable else own)
+    return forms
+
+
+def another_form(text: str, draw: random.Random, *, is_natural_case: bool) -> str:
+    """One form at random, never empty."""
+    spaced = _BEFORE_PUNCTUATION.sub(r" \1", text).strip()
+    if is_natural_case:
+        return spaced
+    kind = draw.random()
+    form = spaced if kind < 0.55 else text
+    if kind > 0.4:
+        form = form[:1].upper() + form[1:] if draw.random() < 0.8 else form.upper()
+    if kind > 0.85:
+        form = form.rstrip(" .!")
+    return form or text
+
+
+def is_in_natural_case(texts: Sequence[str]) -> bool:
+    """Whether capitals are used at all."""
+    num_with_capitals = sum(text != text.lower() for text in texts)
+    return num_with_capitals > _NATURAL_SHARE * len(texts)
+
+
+def _encoded(texts: Sequence[str], tokenizer: Tokenizer, seed: int) -> Iterator[list[int]]:
+    draw, is_natural_case = random.Random(seed), is_in_natural_case(texts)
+    for start in range(0, len(texts), _TOGETHER):
+        chosen = texts[start : start + _TOGETHER]
+        yield from tokenizer.encode_many([another_form(text, draw, is_natural_case=is_natural_case) for text in chosen])
