@@ -158,8 +158,23 @@ class HyperparametersReply(Reply):
     learning_rate: float
     latent_size: int
     adapter_size: int
+    encoder_layers: int
+    adapter_placement: str
+    adapter_scale: float
+    latent_aggregation: str
+    latent_heads: int
+    latent_infusion: str
+    latent_positions: int
+    prefix_length: int
+    prefix_hidden: int
     free_bits: float
+    free_bits_form: str
     beta: float
+    beta_schedule: str
+    beta_cycles: int
+    beta_zero_share: float
+    beta_rise_share: float
+    stage_one_share: float
     word_dropout: float
     input_dropout: float
     form_share: float

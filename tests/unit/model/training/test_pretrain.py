@@ -317,7 +317,7 @@ def test_texts_of_a_window_do_not_see_each_other() -> None:
     separate, continuous = (next_token_loss(backbone, windows, is_separate=flag) for flag in (True, False))
     expected = F.cross_entropy((alone @ backbone.lm_head.weight.T)[0], windows[0, 1:])
     torch.testing.assert_close(separate, expected)
-    assert abs(float(separate - continuous)) > 1e-4
+    assert abs((separate - continuous).item()) > 1e-4
 
 
 def test_a_continuous_run_takes_other_steps(source: Path, tmp_path: Path) -> None:

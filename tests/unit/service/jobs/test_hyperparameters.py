@@ -9,6 +9,7 @@ from adavae.model.training.config import Preset, TrainingConfig, preset_config
 from adavae.model.variants import paper_configs
 from adavae.service.errors import InvalidRequest
 from adavae.service.jobs.hyperparameters import Hyperparameters, effective_hyperparameters
+from adavae.service.schemas.training import HyperparametersReply
 from tests.tiny import TINY
 
 _AUTO = {"n_epochs": "auto", "batch_size": "auto", "learning_rate_multiplier": "auto"}
@@ -193,3 +194,11 @@ def test_what_a_job_trains_with_is_told(asked: dict[str, Any], told: dict[str, A
     effective = effective_hyperparameters(asked, _config(**asked).to_dict())
     assert {name: effective[name] for name in told} == told
     assert set(effective) == set(Hyperparameters.model_fields) - {"epochs"}
+
+
+@pytest.mark.parametrize("preset", list(Preset))
+def test_a_job_tells_all_that_the_document_says_it_tells(preset: Preset) -> None:
+    """The reply once had fifteen fields that the OpenAPI document refused."""
+    told = effective_hyperparameters({}, _config(preset=str(preset)).to_dict())
+    assert set(told) == set(HyperparametersReply.model_fields)
+    HyperparametersReply.model_validate(told)
