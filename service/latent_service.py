@@ -11,7 +11,6 @@ import contextlib
 import platform
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import structlog
@@ -27,7 +26,10 @@ from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.operations import moves, writing
 from adavae.model.operations.steps import Plan, Result
 from adavae.model.results import Classified
+from adavae.model.storage.installed import REFUSALS
+from adavae.model.storage.manifest import Manifest
 from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.storage.tensor_shapes import check_shapes
 from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
 from adavae.service.encodings.cache import EncodingCache
 from adavae.service.encodings.open_cache import open_cache
@@ -96,6 +98,7 @@ class LatentService:
         self._pretrained = await asyncio.to_thread(load_pretrained, settings.model_copy(update={"threads": 1}), None)
         store = open_store(settings)
         entries = await asyncio.to_thread(store.list)
+        manifests = [entry.manifest for entry in entries if entry.manifest and self._fits(entry.manifest)]
         limits = EngineLimits(
             encode_batch_tokens=settings.encode_batch_tokens,
             decode_rows=settings.decode_rows,
@@ -105,8 +108,9 @@ class LatentService:
         )
         self._engine = Engine(
             self._pretrained,
-            [entry.manifest.config for entry in entries if entry.manifest and self._fits(entry.manifest)],
+            [own.config for own in sorted(manifests, key=self._is_no_default)],
             num_slots=settings.bank_slots,
+            max_bank_bytes=settings.bank_bytes,
             limits=limits,
             metrics=self.metrics,
         )
@@ -128,7 +132,7 @@ class LatentService:
         )
         self._registry = AdapterRegistry(
             store,
-            self._engine,
+            self._engine.bank,
             default=settings.default_adapter,
             backbone_digests=self._pretrained.digests,
             tokenizer_digest=self._pretrained.tokenizer.digest,
@@ -152,8 +156,15 @@ class LatentService:
             **(hint if is_slower else {}),
         )
 
-    def _fits(self, manifest: Any) -> bool:
-        return bool(manifest.backbone_digest in self._pretrained.digests)
+    def _fits(self, manifest: Manifest) -> bool:
+        try:
+            check_shapes(manifest, self._pretrained.backbone.config)
+        except REFUSALS:
+            return False
+        return manifest.backbone_digest in self._pretrained.digests
+
+    def _is_no_default(self, manifest: Manifest) -> bool:
+        return self.settings.default_adapter not in (manifest.name, manifest.reference)
 
     async def stop(self) -> None:
         """Finishes what runs, within ``settings.shutdown_s``; safe at any moment."""

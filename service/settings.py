@@ -134,6 +134,11 @@ class Settings(BaseSettings):
     )
 
     bank_slots: int = Field(default=16, ge=1, le=4096, description="Adapter sets in memory at once.")
+    bank_bytes: int = Field(
+        default=1536 * 1024**2,
+        ge=1024**2,
+        description="Bytes that adapter sets may take in memory; what does not fit beside others waits or is refused.",
+    )
     encode_batch_tokens: int = Field(
         default=4096, ge=1, description="Tokens of one encode micro-batch, padding included."
     )

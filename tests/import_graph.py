@@ -26,7 +26,7 @@ FLOORS = (
     ("model.adavae", "model.decoding", "model.storage"),
     ("model.gpu",),
     ("model.likelihood", "model.operations"),
-    ("model.text_model", "model.variants"),
+    ("model.text_model", "model.variants", "model.trial"),
     ("model.training",),
     ("model",),
     ("service.settings", "service.errors", "service.results", "service.metrics", "service.log"),

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -23,16 +23,16 @@ from adavae.model.storage.atomic import publish_directory, staging_directory, wr
 from adavae.model.storage.manifest import (
     CARD,
     MANIFEST,
+    MAX_TENSOR_BYTES,
     PRIOR,
-    SET_FILES,
     TENSORS,
     FileEntry,
     Manifest,
     Shapes,
-    read_bounded,
     read_manifest,
 )
-from adavae.model.storage.tensor_file import tensors_in
+from adavae.model.storage.regular_file import opened_regular, read_exactly
+from adavae.model.storage.tensor_file import shapes_in, tensors_in
 
 Publishing = Callable[[Manifest], AbstractContextManager[object]]
 """Entered when a set is written and checked, left when it is in place; what it raises before keeps the set out."""
@@ -61,6 +61,15 @@ class AdapterSet:
 
 Trying = Callable[[AdapterSet], None]
 """Uses a set that was written but is not published yet."""
+
+
+Accepting = Callable[[Manifest], None]
+"""Raises where a set shall not be read."""
+
+
+def accept_any(manifest: Manifest) -> None:
+    """Whatever is whole may be read."""
+    del manifest
 
 
 def try_nothing(adapter_set: AdapterSet) -> None:
@@ -163,8 +172,12 @@ def write_adapter_set(
     return destination
 
 
-def read_adapter_set(path: Path) -> AdapterSet:
-    """Reads and verifies every byte of a set.
+def read_adapter_set(path: Path, accepting: Accepting = accept_any) -> AdapterSet:
+    """Reads and verifies every byte of a set; nothing is read before sizes and shapes are known to be the manifest's.
+
+    Args:
+        path: Its directory.
+        accepting: Given the manifest before anything else is read; what it raises keeps the set unread.
 
     Raises:
         AdapterSetNotFound: No set stands there.
@@ -172,26 +185,44 @@ def read_adapter_set(path: Path) -> AdapterSet:
         WeightsCorrupted: A file is not what the manifest says, or the manifest not what the version says.
     """
     manifest = read_manifest(path)
-    limits = {file.name: file.max_bytes for file in SET_FILES}
-    contents = {name: _verified(path / name, entry, limits[name]) for name, entry in manifest.files.items()}
-    tensors = {name: _tensors(path / name, contents[name], shapes) for name, shapes in manifest.shapes_of_files.items()}
+    accepting(manifest)
+    shapes = manifest.shapes_of_files
+    contents = {name: _verified(path / name, entry, shapes.get(name)) for name, entry in manifest.files.items()}
+    tensors = {name: _tensors(path / name, contents[name]) for name in shapes}
     return AdapterSet(manifest, tensors[TENSORS], tensors.get(PRIOR))
 
 
-def _verified(path: Path, entry: FileEntry, limit: int) -> bytearray:
-    content = read_bounded(path, limit)
+def _verified(path: Path, entry: FileEntry, shapes: Shapes | None) -> bytearray:
+    """What a file holds, read once its size and the header of its tensors are what they should be."""
+    with opened_regular(path, MAX_TENSOR_BYTES) as (file, num_bytes):
+        if num_bytes != entry.num_bytes:
+            raise WeightsCorrupted(
+                f"{path} is damaged (it has {num_bytes:,} bytes, the manifest says {entry.num_bytes:,}): install the "
+                "set again"
+            )
+        if shapes is not None:
+            _check_header(path, file, num_bytes, shapes)
+        content = read_exactly(file, num_bytes)
     if FileEntry.of(content) != entry:
         raise WeightsCorrupted(f"{path} is damaged (its sha256 is not the manifest's): install the set again")
     return content
 
 
-def _tensors(path: Path, content: bytearray, shapes: Shapes) -> dict[str, Tensor]:
+def _check_header(path: Path, file: BinaryIO, num_bytes: int, shapes: Shapes) -> None:
     try:
-        tensors = tensors_in(content)
+        found = shapes_in(file, num_bytes)
     except SafetensorError as exc:
         raise WeightsCorrupted(f"{path} cannot be read ({exc}): install the set again") from exc
-    if _shapes(tensors) != shapes:
+    if found != shapes:
         raise WeightsCorrupted(f"{path} does not hold the tensors of the manifest: install the set again")
+
+
+def _tensors(path: Path, content: bytearray) -> dict[str, Tensor]:
+    """The tensors of a file whose header was checked."""
+    tensors = tensors_in(content)
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise WeightsCorrupted(f"{path} holds NaN or infinite numbers ({name}): train the set again")
     return tensors
 
 

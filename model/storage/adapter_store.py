@@ -12,7 +12,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from adavae.model.errors import AdapterSetExists, AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted
-from adavae.model.storage.adapter_set import AdapterSet, read_adapter_set
+from adavae.model.storage.adapter_set import Accepting, AdapterSet, accept_any, read_adapter_set
 from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
 from adavae.model.storage.installed import REFUSALS, InstalledVersion, not_found, scan
 from adavae.model.storage.manifest import CARD, MANIFEST, MAX_TEXT_BYTES, SET_FILES, Manifest
@@ -52,9 +52,9 @@ class AdapterStore:
             raise WeightsCorrupted(chosen.problem.message)
         return chosen
 
-    def read(self, reference: str) -> AdapterSet:
+    def read(self, reference: str, accepting: Accepting = accept_any) -> AdapterSet:
         """Reads and verifies a set; raises as ``resolve`` and ``read_adapter_set`` do."""
-        return read_adapter_set(self.resolve(reference).path)
+        return read_adapter_set(self.resolve(reference).path, accepting)
 
     def verify(self, reference: str | None = None) -> Sequence[tuple[InstalledVersion, str | None]]:
         """Checks every byte of one set, or of all: each with its problem, or None."""

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.latent.prior import LatentPrior
@@ -36,9 +35,9 @@ from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.prior_fitting import FlowSize, fit_prior
 from adavae.model.training.progress import OnProgress, OnStage, tell_nobody
 from adavae.model.training.text_forms import form_rows
+from adavae.model.trial import try_out
 
 _MAX_PRIOR_ROWS, _PRIOR_TOKENS, _MAX_LEARNED_ROWS = 20_000, 4096, 20_000
-_TRIED_TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,14 +301,6 @@ def _prior(
     )
 
 
-def _try(written: AdapterSet, pretrained: PretrainedBackbone, text: str) -> None:
-    """Reads and writes one text as the set will be asked to; whatever that raises, the set is not published."""
-    name = written.manifest.name
-    model = TextModel.of_sets(pretrained, {name: written})
-    mu = model.encode([text], name, truncate=True).mu
-    model.decode(mu, name, Decoding(max_tokens=min(_TRIED_TOKENS, model.max_text_tokens)))
-
-
 def _publish(
     request: TrainingRequest,
     pretrained: PretrainedBackbone,
@@ -360,7 +351,7 @@ def _publish(
             prior_tensors=prior.to_tensors(),
         ),
         staging_parent=directory,
-        trying=lambda written: _try(written, pretrained, data.validation.texts[0]),
+        trying=lambda written: try_out(written, pretrained, data.validation.texts[0]),
         publishing=publishing,
     )
     return read_adapter_set(path)
