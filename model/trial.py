@@ -4,13 +4,16 @@ Whole files are not enough: finite weights may be so large that nothing that is 
 """
 
 import math
+from pathlib import Path
 
 import torch
 
 from adavae.model.decoding.decoding import Decoding
-from adavae.model.errors import AdaVAEError, WeightsCorrupted
-from adavae.model.storage.adapter_set import AdapterSet
+from adavae.model.errors import AdapterSetMismatch, AdaVAEError, WeightsCorrupted
+from adavae.model.storage.adapter_set import AdapterSet, read_adapter_set
+from adavae.model.storage.manifest import Manifest, check_fits, read_manifest
 from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.storage.tensor_shapes import check_shapes
 from adavae.model.text_model import TextModel
 
 _TEXT = "the food was great."
@@ -30,6 +33,52 @@ def try_out(adapter_set: AdapterSet, pretrained: PretrainedBackbone, text: str =
         raise WeightsCorrupted(f"{reference} was tried and failed ({exc}): train the set again") from exc
     if problem is not None:
         raise WeightsCorrupted(f"{reference} was tried, and {problem} is not finite: train the set again")
+
+
+class SetTrial:
+    """Whether sets may be installed beside a backbone: those trained over it are checked against it, and used.
+
+    Others may be installed too, for a service over their own backbone; of these only the size is looked at.
+    """
+
+    def __init__(self, pretrained: PretrainedBackbone | None, max_bytes: int) -> None:
+        """``max_bytes`` of memory are what a set may take; without a backbone nothing can be tried."""
+        self._pretrained, self._max_bytes = pretrained, max_bytes
+
+    def accept(self, manifest: Manifest) -> None:
+        """Looks at what a set says of itself.
+
+        Raises:
+            AdapterSetMismatch: It is too large, or its tensors are not those of its configuration.
+            ConfigError: It asks for more than the backbone has.
+        """
+        num_bytes = sum(manifest.files[name].num_bytes for name in manifest.shapes_of_files)
+        if num_bytes > self._max_bytes:
+            raise AdapterSetMismatch(
+                f"{manifest.reference} has {num_bytes:,} bytes of tensors, adapter sets in memory may take "
+                f"{self._max_bytes:,} (ADAVAE_BANK_BYTES): allow more, or train a smaller set"
+            )
+        if self._pretrained is not None and self.can_try(manifest):
+            check_shapes(manifest, self._pretrained.backbone.config)
+
+    def can_try(self, manifest: Manifest) -> bool:
+        """Whether it was trained over this very backbone."""
+        if self._pretrained is None:
+            return False
+        try:
+            check_fits(manifest, self._pretrained.digests, self._pretrained.tokenizer.digest)
+        except AdapterSetMismatch:
+            return False
+        return True
+
+    def try_directory(self, path: Path) -> bool:
+        """Uses the set at ``path``; False where it is for another backbone. Raises as ``accept`` and ``try_out``."""
+        manifest = read_manifest(path)
+        self.accept(manifest)
+        if self._pretrained is None or not self.can_try(manifest):
+            return False
+        try_out(read_adapter_set(path), self._pretrained)
+        return True
 
 
 def _problem_of(model: TextModel, name: str, text: str) -> str | None:

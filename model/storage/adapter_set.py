@@ -3,6 +3,7 @@
 Which files there are and what the manifest says of them is for ``manifest``, finding sets by name for ``installed``.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -32,7 +33,7 @@ from adavae.model.storage.manifest import (
     read_manifest,
 )
 from adavae.model.storage.regular_file import opened_regular, read_exactly
-from adavae.model.storage.tensor_file import shapes_in, tensors_in
+from adavae.model.storage.tensor_file import first_not_finite, shapes_in, tensors_in
 
 Publishing = Callable[[Manifest], AbstractContextManager[object]]
 """Entered when a set is written and checked, left when it is in place; what it raises before keeps the set out."""
@@ -192,23 +193,52 @@ def read_adapter_set(path: Path, accepting: Accepting = accept_any) -> AdapterSe
     return AdapterSet(manifest, tensors[TENSORS], tensors.get(PRIOR))
 
 
+def check_adapter_set(path: Path, accepting: Accepting = accept_any) -> Manifest:
+    """As ``read_adapter_set``, piece by piece: of the largest set no more than a piece is ever in memory."""
+    manifest = read_manifest(path)
+    accepting(manifest)
+    for name, entry in manifest.files.items():
+        _check_file(path / name, entry, manifest.shapes_of_files.get(name))
+    return manifest
+
+
+def _check_file(path: Path, entry: FileEntry, shapes: Shapes | None) -> None:
+    with opened_regular(path, MAX_TENSOR_BYTES) as (file, num_bytes):
+        _check_beginning(path, file, num_bytes, entry, shapes)
+        if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+            raise WeightsCorrupted(_damaged(path))
+        file.seek(0)
+        if shapes is not None and (name := first_not_finite(file, num_bytes)) is not None:
+            raise WeightsCorrupted(_not_finite(path, name))
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged (its sha256 is not the manifest's): install the set again"
+
+
+def _not_finite(path: Path, name: str) -> str:
+    return f"{path} holds NaN or infinite numbers ({name}): train the set again"
+
+
 def _verified(path: Path, entry: FileEntry, shapes: Shapes | None) -> bytearray:
     """What a file holds, read once its size and the header of its tensors are what they should be."""
     with opened_regular(path, MAX_TENSOR_BYTES) as (file, num_bytes):
-        if num_bytes != entry.num_bytes:
-            raise WeightsCorrupted(
-                f"{path} is damaged (it has {num_bytes:,} bytes, the manifest says {entry.num_bytes:,}): install the "
-                "set again"
-            )
-        if shapes is not None:
-            _check_header(path, file, num_bytes, shapes)
+        _check_beginning(path, file, num_bytes, entry, shapes)
         content = read_exactly(file, num_bytes)
     if FileEntry.of(content) != entry:
-        raise WeightsCorrupted(f"{path} is damaged (its sha256 is not the manifest's): install the set again")
+        raise WeightsCorrupted(_damaged(path))
     return content
 
 
-def _check_header(path: Path, file: BinaryIO, num_bytes: int, shapes: Shapes) -> None:
+def _check_beginning(path: Path, file: BinaryIO, num_bytes: int, entry: FileEntry, shapes: Shapes | None) -> None:
+    """A file's size, and the header of a tensor file, against what the manifest says."""
+    if num_bytes != entry.num_bytes:
+        raise WeightsCorrupted(
+            f"{path} is damaged (it has {num_bytes:,} bytes, the manifest says {entry.num_bytes:,}): install the set "
+            "again"
+        )
+    if shapes is None:
+        return
     try:
         found = shapes_in(file, num_bytes)
     except SafetensorError as exc:
@@ -222,7 +252,7 @@ def _tensors(path: Path, content: bytearray) -> dict[str, Tensor]:
     tensors = tensors_in(content)
     for name, tensor in tensors.items():
         if not bool(torch.isfinite(tensor).all()):
-            raise WeightsCorrupted(f"{path} holds NaN or infinite numbers ({name}): train the set again")
+            raise WeightsCorrupted(_not_finite(path, name))
     return tensors
 
 

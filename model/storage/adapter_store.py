@@ -6,19 +6,25 @@ What a set consists of is for ``adapter_set``, what stands on the disk for ``ins
 import io
 import shutil
 import tarfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
 
 from adavae.model.errors import AdapterSetExists, AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted
-from adavae.model.storage.adapter_set import Accepting, AdapterSet, accept_any, read_adapter_set
+from adavae.model.storage.adapter_set import Accepting, AdapterSet, accept_any, check_adapter_set, read_adapter_set
 from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
+from adavae.model.storage.importing import copy, look_at
 from adavae.model.storage.installed import REFUSALS, InstalledVersion, not_found, scan
-from adavae.model.storage.manifest import CARD, MANIFEST, MAX_TEXT_BYTES, SET_FILES, Manifest
+from adavae.model.storage.manifest import CARD, MANIFEST, MAX_TEXT_BYTES, Manifest
+from adavae.model.storage.regular_file import read_bounded
 
-_LIMITS = {MANIFEST: MAX_TEXT_BYTES, **{file.name: file.max_bytes for file in SET_FILES}}
-_REQUIRED = (MANIFEST, *(file.name for file in SET_FILES if not file.is_optional))
+TryingFiles = Callable[[Path], object]
+"""Uses the set in a directory; what it raises is what is wrong with it."""
+
+
+def try_nothing(path: Path) -> None:
+    """That every byte is as it should be was enough."""
+    del path
 
 
 class AdapterStore:
@@ -56,28 +62,45 @@ class AdapterStore:
         """Reads and verifies a set; raises as ``resolve`` and ``read_adapter_set`` do."""
         return read_adapter_set(self.resolve(reference).path, accepting)
 
-    def verify(self, reference: str | None = None) -> Sequence[tuple[InstalledVersion, str | None]]:
-        """Checks every byte of one set, or of all: each with its problem, or None."""
-        entries = [_whole_if_any(self._fitting(reference))] if reference else self.list()
-        return [(entry, _problem_of(entry)) for entry in entries]
+    def verify(
+        self, reference: str | None = None, *, trying: TryingFiles = try_nothing
+    ) -> Sequence[tuple[InstalledVersion, str | None]]:
+        """Checks every byte of one set, or of all: each with its problem, or None.
 
-    def import_set(self, source: Path) -> InstalledVersion:
+        Args:
+            reference: Of the set.
+            trying: Given the directory of each whole one; what it raises is its problem.
+        """
+        entries = [_whole_if_any(self._fitting(reference))] if reference else self.list()
+        return [(entry, _problem_of(entry, trying)) for entry in entries]
+
+    def import_set(
+        self,
+        source: Path,
+        *,
+        accepting: Accepting = accept_any,
+        trying: TryingFiles = try_nothing,
+    ) -> InstalledVersion:
         """Installs a set from a directory or a ``.tar.gz`` that ``export_set`` made.
 
         Installing it twice is no error, and repairs the first where that was damaged.
+
+        Args:
+            source: Where it comes from.
+            accepting: Given the manifest before anything else is read; what it raises keeps the set out.
+            trying: Given the directory of the checked set before it is installed; likewise.
 
         Raises:
             AdapterSetNotFound: No set in ``source``.
             WeightsCorrupted: A file is damaged, or the archive holds something else.
             StorageFull: The disk took no more.
         """
-        contents = _read_directory(source) if source.is_dir() else _read_archive(source)
+        manifest = look_at(source, accepting)
         with staging_directory(self.root) as staging:
-            for name, content in contents.items():
-                write_atomically(staging / name, content)
-            manifest = read_adapter_set(staging).manifest
-            if extra := sorted(contents.keys() - {MANIFEST, *manifest.files}):
-                raise WeightsCorrupted(f"{source} holds {extra[0]}, which its manifest does not name: export it again")
+            copy(source, manifest, staging)
+            if check_adapter_set(staging) != manifest:
+                raise WeightsCorrupted(f"{source} changed while it was read: import it again")
+            trying(staging)
             destination = self.root / manifest.name / manifest.version
             if not _holds(destination, manifest):
                 shutil.rmtree(destination, ignore_errors=True)
@@ -88,17 +111,17 @@ class AdapterStore:
         """The model card, Markdown; raises as ``resolve``, and WeightsCorrupted where it is not whole."""
         path = self.resolve(reference).path / CARD
         try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as exc:
+            return read_bounded(path, MAX_TEXT_BYTES).decode()
+        except UnicodeDecodeError as exc:
             raise WeightsCorrupted(f"{reference}: the model card cannot be read: install the set again") from exc
 
     def archive(self, reference: str) -> bytes:
         """A verified set as one ``.tar.gz``; raises as ``read`` does."""
         entry = self.resolve(reference)
-        adapter_set = read_adapter_set(entry.path)
+        manifest = check_adapter_set(entry.path)
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-            for name in (MANIFEST, *adapter_set.manifest.files):
+            for name in (MANIFEST, *manifest.files):
                 tar.add(entry.path / name, arcname=f"{entry.name}/{entry.version}/{name}", recursive=False)
         return packed.getvalue()
 
@@ -152,49 +175,15 @@ def _whole_if_any(entries: Sequence[InstalledVersion]) -> InstalledVersion:
 def _holds(path: Path, manifest: Manifest) -> bool:
     """Whether the set of ``manifest`` stands at ``path``, undamaged."""
     try:
-        return read_adapter_set(path).manifest == manifest
+        return check_adapter_set(path) == manifest
     except (AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted):
         return False
 
 
-def _problem_of(entry: InstalledVersion) -> str | None:
+def _problem_of(entry: InstalledVersion, trying: TryingFiles) -> str | None:
     try:
-        read_adapter_set(entry.path)
+        check_adapter_set(entry.path)
+        trying(entry.path)
     except REFUSALS as exc:
         return str(exc)
     return entry.problem.message if entry.problem else None
-
-
-def _read_directory(source: Path) -> dict[str, bytes]:
-    if not (source / MANIFEST).is_file():
-        raise AdapterSetNotFound(f"{source} is no adapter set: it has no {MANIFEST}")
-    contents = {name: (source / name).read_bytes() for name in _LIMITS if (source / name).is_file()}
-    if missing := _missing(contents):
-        raise WeightsCorrupted(f"{source} lacks {missing}: copy the whole set")
-    return contents
-
-
-def _read_archive(source: Path) -> dict[str, bytes]:
-    """The known files of an archive; nothing is ever unpacked by the names it gives."""
-    contents: dict[str, bytes] = {}
-    try:
-        with tarfile.open(source, "r:gz") as tar:
-            for member in tar:
-                name = Path(member.name).name
-                if not member.isfile() or name in contents or member.size > _LIMITS.get(name, -1):
-                    raise WeightsCorrupted(f"{source} holds {member.name!r}, which no adapter set has")
-                file = tar.extractfile(member)
-                assert file is not None  # it is a regular file
-                contents[name] = file.read()
-    except FileNotFoundError as exc:
-        raise AdapterSetNotFound(f"there is no file or directory {source}") from exc
-    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as exc:
-        raise WeightsCorrupted(f"{source} cannot be read as a .tar.gz ({exc})") from exc
-    if missing := _missing(contents):
-        raise WeightsCorrupted(f"{source} lacks {missing}: export the set again")
-    return contents
-
-
-def _missing(contents: Mapping[str, bytes]) -> str:
-    """Names of the files that every set has and this one has not."""
-    return ", ".join(name for name in _REQUIRED if name not in contents)

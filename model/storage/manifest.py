@@ -8,6 +8,7 @@ are for ``adapter_set``, finding sets by name for ``installed``.
 
 import hashlib
 import json
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,7 @@ MAX_TENSOR_BYTES = 2 * 1024**3
 MAX_PRIOR_BYTES = 256 * 1024**2
 MAX_TEXT_BYTES = 4 * 1024**2
 _MAX_TENSORS, _MAX_AXES = 20_000, 8
+_NUMBER_BYTES = (2, 4)
 _VERSION = re.compile(r"[0-9a-f]{12}")
 
 
@@ -183,19 +185,34 @@ def read_manifest(path: Path) -> Manifest:
     """
     if not os.path.lexists(path / MANIFEST):
         raise AdapterSetNotFound(f"{path} is no adapter set: it has no {MANIFEST}")
-    content = read_bounded(path / MANIFEST, MAX_TEXT_BYTES)
+    return parse_manifest(path / MANIFEST, read_bounded(path / MANIFEST, MAX_TEXT_BYTES))
+
+
+def parse_manifest(path: Path, content: bytes | bytearray) -> Manifest:
+    """The manifest that ``content``, read from ``path``, is; raises as ``read_manifest`` does."""
     try:
         values = json.loads(content)
         manifest = Manifest.from_dict(values)
         is_as_written = _spelt(values) == content and manifest.content_version() == manifest.version
     except (ValueError, AttributeError, RecursionError, ConfigError) as exc:
-        raise WeightsCorrupted(f"{path / MANIFEST} is damaged ({exc}): install the set again") from exc
+        raise WeightsCorrupted(f"{path} is damaged ({exc}): install the set again") from exc
     texts = {file.name for file in SET_FILES if file.shapes is None}
     if not is_as_written or set(manifest.files) != texts | manifest.shapes_of_files.keys():
         raise WeightsCorrupted(
-            f"{path / MANIFEST} was changed, it is not that of version {manifest.version}: install the set again"
+            f"{path} was changed, it is not that of version {manifest.version}: install the set again"
         )
+    for name, shapes in manifest.shapes_of_files.items():
+        _check_size(path, manifest.files[name], sum(map(math.prod, shapes.values())))
     return manifest
+
+
+def _check_size(path: Path, entry: FileEntry, num_numbers: int) -> None:
+    """Whether a file of so many numbers, in float16 or float32 behind a header, can have that size."""
+    smallest, largest = _NUMBER_BYTES
+    if not smallest * num_numbers <= entry.num_bytes <= largest * num_numbers + MAX_TEXT_BYTES:
+        raise WeightsCorrupted(
+            f"{path} says that {num_numbers:,} numbers are {entry.num_bytes:,} bytes: install the set again"
+        )
 
 
 def check_fits(manifest: Manifest, backbone_digests: Sequence[str], tokenizer_digest: str) -> None:

@@ -8,8 +8,8 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from adavae.model.errors import WeightsCorrupted
 
@@ -25,7 +25,7 @@ _KINDS = {
 
 
 @contextmanager
-def opened_regular(path: Path, limit: int) -> Iterator[tuple[BinaryIO, int]]:
+def opened_regular(path: Path, limit: int) -> Iterator[tuple[BufferedReader, int]]:
     """A regular file of at most ``limit`` bytes, and how many it has.
 
     Raises:
@@ -58,10 +58,10 @@ def read_bounded(path: Path, limit: int) -> bytearray:
         return read_exactly(file, num_bytes)
 
 
-def read_exactly(file: BinaryIO, num_bytes: int) -> bytearray:
+def read_exactly(file: BufferedReader, num_bytes: int) -> bytearray:
     """The next ``num_bytes``, or fewer where the file ends before."""
     content = bytearray(num_bytes)
-    num_read = file.readinto(content)  # type: ignore[attr-defined]  # which every buffered reader has
+    num_read = file.readinto(content)
     del content[num_read:]
     return content
 

@@ -19,6 +19,7 @@ from adavae.model.errors import shown
 _DTYPES = {"F16": torch.float16, "F32": torch.float32}  # what adapter sets are stored in
 _LENGTH_BYTES = 8  # of the header's length, little-endian, in front of the header
 _LONGEST_HEADER = 4 * 1024**2  # some hundred bytes a tensor
+_PIECE_BYTES = 4 * 1024**2
 _MAX_AXES, _LARGEST = 8, 2**40
 
 
@@ -42,10 +43,32 @@ def shapes_in(file: BinaryIO, num_bytes: int) -> dict[str, tuple[int, ...]]:
     Raises:
         SafetensorError: As ``tensors_in``.
     """
-    length = _header_length(file.read(_LENGTH_BYTES), num_bytes)
-    places = _places(file.read(length), num_bytes - _LENGTH_BYTES - length)
+    _, places = _places_in(file, num_bytes)
     file.seek(0)
     return {name: place.shape for name, place in places.items()}
+
+
+def first_not_finite(file: BinaryIO, num_bytes: int) -> str | None:
+    """The name of a tensor with a number that is NaN or infinite, if there is one; read piece by piece.
+
+    Raises:
+        SafetensorError: As ``tensors_in``.
+    """
+    data, places = _places_in(file, num_bytes)
+    for name, place in places.items():
+        file.seek(data + place.begin)
+        for start in range(place.begin, place.end, _PIECE_BYTES):
+            piece = bytearray(file.read(min(_PIECE_BYTES, place.end - start)))
+            if not bool(torch.isfinite(torch.frombuffer(piece, dtype=place.dtype)).all()):
+                return name
+    return None
+
+
+def _places_in(file: BinaryIO, num_bytes: int) -> tuple[int, dict[str, _Place]]:
+    """Where the data of a file that stands at its beginning begins, and its tensors."""
+    length = _header_length(file.read(_LENGTH_BYTES), num_bytes)
+    data = _LENGTH_BYTES + length
+    return data, _places(file.read(length), num_bytes - data)
 
 
 def tensors_in(content: bytearray) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import typer
 from adavae.model.errors import WeightsCorrupted
 from adavae.service import loading
 from adavae.service.commands.options import JsonOption
-from adavae.service.commands.terminal import Column, Output, Record, column
+from adavae.service.commands.terminal import Column, Output, Record, column, say
 from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
@@ -60,8 +60,10 @@ def verify(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read every byte of adapter sets and compare it with the digests in their manifests."""
-    checked = loading.open_store(load_settings()).verify(reference)
+    """Read every byte of adapter sets, compare it with the digests in their manifests, and use each once."""
+    settings = load_settings()
+    trial = loading.open_trial(settings)
+    checked = loading.open_store(settings).verify(reference, trying=trial.try_directory)
     records: list[Record] = [
         {"adapter": entry.reference, "is_whole": problem is None, "problem": problem} for entry, problem in checked
     ]
@@ -74,8 +76,12 @@ def import_set(
     source: Annotated[Path, typer.Argument(help="What `export` made, or an adapter set's directory.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Verify an adapter set and install it beside the others."""
-    entry = loading.open_store(load_settings()).import_set(source)
+    """Verify an adapter set, use it once, and install it beside the others."""
+    settings = load_settings()
+    trial = loading.open_trial(settings)
+    entry = loading.open_store(settings).import_set(source, accepting=trial.accept, trying=trial.try_directory)
+    if entry.manifest is not None and not trial.can_try(entry.manifest):
+        say(f"{entry.reference} was not tried: it is for another backbone than {settings.backbone}")
     Output.of(as_json).write_object({"adapter": entry.reference, "path": str(entry.path)})
 
 

@@ -21,6 +21,7 @@ from tests.tiny_sets import publish
 _FILES = (TENSORS, MANIFEST, CARD)
 _NAMES = st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,63}\Z")
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+_FINITE = st.floats(allow_nan=False, allow_infinity=False)
 _JSON = st.recursive(
     st.none()
     | st.booleans()
