@@ -71,6 +71,13 @@ class SetTrial:
             return False
         return True
 
+    def check_servable(self, path: Path) -> None:
+        """Raises what keeps a service over this backbone from serving the set at ``path``."""
+        manifest = read_manifest(path)
+        if self._pretrained is not None:
+            check_fits(manifest, self._pretrained.digests, self._pretrained.tokenizer.digest)
+        self.try_directory(path)
+
     def try_directory(self, path: Path) -> bool:
         """Uses the set at ``path``; False where it is for another backbone. Raises as ``accept`` and ``try_out``."""
         manifest = read_manifest(path)

@@ -31,6 +31,7 @@ from adavae.model.storage.manifest import Manifest
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.storage.tensor_shapes import check_shapes
 from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
+from adavae.service.default_trial import DefaultTrial
 from adavae.service.encodings.cache import EncodingCache
 from adavae.service.encodings.open_cache import open_cache
 from adavae.service.encodings.text_encoder import TextEncoder
@@ -60,6 +61,8 @@ from adavae.service.results import (
 from adavae.service.settings import Settings
 from adavae.service.text_stream import TextStream
 
+_TRIED_TEXT, _TRIAL_S = "ready?", 10.0
+
 _log = structlog.get_logger("adavae.service")
 
 
@@ -77,6 +80,7 @@ class LatentService:
         self._encoder: TextEncoder
         self._runner: PlanRunner
         self._cartographer = Cartographer(settings.deadline_s)
+        self._default_trial = DefaultTrial(self._try_default)
 
     async def start(self) -> None:
         """Loads the backbone, finds the adapter sets, starts the engine.
@@ -169,6 +173,7 @@ class LatentService:
     async def stop(self) -> None:
         """Finishes what runs, within ``settings.shutdown_s``; safe at any moment."""
         self._problem = self._problem or "the server is shutting down"
+        await self._default_trial.stop()
         if hasattr(self, "_registry"):
             await self._registry.stop()
         if hasattr(self, "_engine"):
@@ -184,6 +189,17 @@ class LatentService:
     @property
     def is_ready(self) -> bool:
         return self.not_ready_reason is None
+
+    async def why_not_ready(self) -> str | None:
+        """As ``not_ready_reason``, the default adapter set tried by a real request."""
+        return self.not_ready_reason or await self._default_trial.problem()
+
+    async def _try_default(self) -> None:
+        """Encodes a text with the default adapter set, past the cache; raises what a request would be answered with."""
+        async with self._pinned(None) as pinned:
+            rows = await self._encoder.token_ids([_TRIED_TEXT])
+            limited = [row[: self.max_text_tokens] for row in rows]
+            await self._engine.encode(limited, [pinned.slot], deadline_s=min(_TRIAL_S, self.settings.deadline_s))
 
     def versions(self) -> dict[str, str]:
         """Versions and digests, as GET /version shows them."""

@@ -38,7 +38,7 @@ FLOORS = (
     ("service.jobs.data", "service.jobs.queue", "service.jobs.protocol", "service.jobs.hyperparameters"),
     ("service.jobs.worker",),
     ("service.jobs",),
-    ("service.plan_runner",),
+    ("service.plan_runner", "service.default_trial"),
     ("service.latent_service", "service.schemas"),
     ("service.http",),
     ("service.routes",),

@@ -14,7 +14,7 @@ from adavae.model.errors import AdapterSetExists, AdapterSetMismatch, AdapterSet
 from adavae.model.storage.adapter_set import Accepting, AdapterSet, accept_any, check_adapter_set, read_adapter_set
 from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
 from adavae.model.storage.importing import copy, look_at
-from adavae.model.storage.installed import REFUSALS, InstalledVersion, not_found, scan
+from adavae.model.storage.installed import REFUSALS, InstalledVersion, Problem, not_found, scan
 from adavae.model.storage.manifest import CARD, MANIFEST, MAX_TEXT_BYTES, Manifest
 from adavae.model.storage.regular_file import read_bounded
 
@@ -38,9 +38,15 @@ class AdapterStore:
         """Every directory of adapter sets, each with whether it came with the project."""
         return [(self.root, False), *((root, True) for root in self.bundled)]
 
-    def list(self) -> list[InstalledVersion]:
-        """Every installed version, by name, the newest first; only manifests are read."""
+    def list(self, checking: TryingFiles | None = None) -> list[InstalledVersion]:
+        """Every installed version, by name, the newest first.
+
+        Only manifests are read, or, with ``checking``, every byte: what that raises for a whole set is its problem.
+        """
         entries = sorted(scan(self.roots, {}).values(), key=attrgetter("rank"), reverse=True)
+        if checking is not None:
+            for entry in entries:
+                entry.problem = entry.problem or _found_wrong(entry, checking)
         return sorted(entries, key=attrgetter("name"))
 
     def resolve(self, reference: str) -> InstalledVersion:
@@ -181,9 +187,14 @@ def _holds(path: Path, manifest: Manifest) -> bool:
 
 
 def _problem_of(entry: InstalledVersion, trying: TryingFiles) -> str | None:
+    problem = _found_wrong(entry, trying) or entry.problem
+    return problem.message if problem else None
+
+
+def _found_wrong(entry: InstalledVersion, trying: TryingFiles) -> Problem | None:
     try:
         check_adapter_set(entry.path)
         trying(entry.path)
     except REFUSALS as exc:
-        return str(exc)
-    return entry.problem.message if entry.problem else None
+        return Problem.of(exc)
+    return None

@@ -7,7 +7,7 @@ import difflib
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -101,14 +101,27 @@ def scan(roots: Sequence[tuple[Path, bool]], known: Mapping[str, InstalledVersio
     """
     found: dict[str, InstalledVersion] = {}
     for root, is_bundled in roots:
-        for path, name, version in _version_directories(str(root)):
-            stamp = _stamp(path)
-            if not any(stamp[:2]):  # neither manifest nor adapters
-                continue
-            installed = known.get(path)
-            if installed is None or installed.stamp != stamp:
-                installed = _read(InstalledVersion(name, version, Path(path), is_bundled, stamp))
-            found[path] = installed
+        for name in _directories(str(root)):
+            try:
+                found |= _of_name(str(root), name, is_bundled, known)
+            except OSError:  # the disk does not let go of this one: what was known of it stays, the others are read
+                found |= {path: own for path, own in known.items() if own.path.parent == root / name}
+    return found
+
+
+def _of_name(
+    root: str, name: str, is_bundled: bool, known: Mapping[str, InstalledVersion]
+) -> dict[str, InstalledVersion]:
+    found: dict[str, InstalledVersion] = {}
+    for version in _directories(f"{root}/{name}"):
+        path = f"{root}/{name}/{version}"
+        stamp = _stamp(path)
+        if not any(stamp[:2]):  # neither manifest nor adapters
+            continue
+        installed = known.get(path)
+        if installed is None or installed.stamp != stamp:
+            installed = _read(InstalledVersion(name, version, Path(path), is_bundled, stamp))
+        found[path] = installed
     return found
 
 
@@ -130,20 +143,24 @@ def not_found(reference: str, versions: Iterable[InstalledVersion]) -> AdapterSe
     )
 
 
-def _version_directories(root: str) -> Iterator[tuple[str, str, str]]:
-    for name in _directories(root):
-        for version in _directories(f"{root}/{name}"):
-            yield f"{root}/{name}/{version}", name, version
-
-
 def _directories(path: str) -> list[str]:
     """Names of directories that an adapter set or a version can have."""
     try:
         with os.scandir(path) as entries:
-            return [entry.name for entry in entries if _is_name(entry.name) and entry.is_dir()]
+            return [entry.name for entry in entries if _is_name(entry.name) and _is_directory(entry)]
     except OSError as exc:
         if exc.errno in _ABSENT:
             return []
+        raise
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """Also by a link; one that leads round in a circle, or nowhere, is none."""
+    try:
+        return entry.is_dir()
+    except OSError as exc:
+        if exc.errno in (errno.ELOOP, *_ABSENT):
+            return False
         raise
 
 
@@ -160,7 +177,7 @@ def _stamp(path: str) -> _Stamp:
 
 def _file_stamp(path: str) -> _FileStamp | None:
     try:
-        status = os.stat(path)
+        status = os.lstat(path)  # of a link itself: what it leads to is never read
     except OSError as exc:
         if exc.errno in _ABSENT:
             return None

@@ -31,8 +31,9 @@ def create_app() -> typer.Typer:
 
 
 def list_sets(as_json: JsonOption = False) -> None:
-    """Every installed version of every adapter set."""
-    entries = loading.open_store(load_settings()).list()
+    """Every installed version of every adapter set, each with what keeps it from being served."""
+    settings = load_settings()
+    entries = loading.open_store(settings).list(loading.open_trial(settings).check_servable)
     columns = [
         column("name"),
         column("version"),
@@ -123,7 +124,7 @@ def _summary(entry: "InstalledVersion") -> Record:
         "created_at": manifest.created_at if manifest else None,
         "is_bundled": entry.is_bundled,
         "path": str(entry.path),
-        "problem": entry.problem.message if entry.problem else None,
+        "problem": entry.public_problem,
     }
 
 
