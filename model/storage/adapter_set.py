@@ -32,6 +32,7 @@ from adavae.model.storage.manifest import (
     Shapes,
     read_manifest,
 )
+from adavae.model.storage.publication import PUBLICATION, claim_number, spelt
 from adavae.model.storage.regular_file import opened_regular, read_exactly
 from adavae.model.storage.tensor_file import first_not_finite, shapes_in, tensors_in
 
@@ -169,8 +170,26 @@ def write_adapter_set(
             write_atomically(staging / file_name, content)
         trying(read_adapter_set(staging))
         with publishing(manifest):
-            publish_directory(staging, destination)
+            put_in_place(root, staging, manifest)
     return destination
+
+
+def put_in_place(root: Path, staging: Path, manifest: Manifest, number: int = 0) -> None:
+    """Publishes a set that lies finished in ``staging``; from then on its name means it.
+
+    Args:
+        root: Of adapter sets.
+        staging: The finished set.
+        manifest: Of the set.
+        number: That it had before, where it takes its own place again; a new one if left out.
+
+    Raises:
+        AdapterSetExists: It is there already.
+        StorageFull: The disk took no more.
+    """
+    number = number or claim_number(root, manifest.name)
+    write_atomically(staging / PUBLICATION, spelt(number))
+    publish_directory(staging, root / manifest.name / manifest.version)
 
 
 def read_adapter_set(path: Path, accepting: Accepting = accept_any) -> AdapterSet:

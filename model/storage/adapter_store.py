@@ -11,11 +11,19 @@ from operator import attrgetter
 from pathlib import Path
 
 from adavae.model.errors import AdapterSetExists, AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted
-from adavae.model.storage.adapter_set import Accepting, AdapterSet, accept_any, check_adapter_set, read_adapter_set
-from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
+from adavae.model.storage.adapter_set import (
+    Accepting,
+    AdapterSet,
+    accept_any,
+    check_adapter_set,
+    put_in_place,
+    read_adapter_set,
+)
+from adavae.model.storage.atomic import staging_directory, write_atomically
 from adavae.model.storage.importing import copy, look_at
 from adavae.model.storage.installed import REFUSALS, InstalledVersion, Problem, not_found, scan
 from adavae.model.storage.manifest import CARD, MANIFEST, MAX_TEXT_BYTES, Manifest
+from adavae.model.storage.publication import number_of
 from adavae.model.storage.regular_file import read_bounded
 
 TryingFiles = Callable[[Path], object]
@@ -109,8 +117,9 @@ class AdapterStore:
             trying(staging)
             destination = self.root / manifest.name / manifest.version
             if not _holds(destination, manifest):
+                number = number_of(destination)  # a version that is repaired stays where it was among the others
                 shutil.rmtree(destination, ignore_errors=True)
-                publish_directory(staging, destination)
+                put_in_place(self.root, staging, manifest, number)
         return self.resolve(manifest.reference)
 
     def card(self, reference: str) -> str:

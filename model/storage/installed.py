@@ -9,19 +9,23 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, AdaVAEError, ConfigError, WeightsCorrupted
 from adavae.model.storage.adapter_name import check_name
 from adavae.model.storage.manifest import MANIFEST, SET_FILES, TENSORS, Manifest, read_manifest
+from adavae.model.storage.plain_values import checked_time
+from adavae.model.storage.publication import PUBLICATION, number_of
 
 REFUSALS = (AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted)
 """What is wrong with one version and with no other."""
 
 _RECHECK_S = 60.0  # a file that could not be read may be readable later, unchanged
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EACCES)
-_STAMPED = (MANIFEST, TENSORS, *(file.name for file in SET_FILES if file.name != TENSORS))
+_STAMPED = (MANIFEST, TENSORS, *(file.name for file in SET_FILES if file.name != TENSORS), PUBLICATION)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _NAMES_SHOWN = 20
 _LONGEST_NAME = 64
 
@@ -60,6 +64,7 @@ class InstalledVersion:
         stamp: Changes when a file does.
         manifest: None where it cannot be read.
         digest: Names the exact content of its adapters; empty where the manifest cannot be read.
+        publication: Its number in the order of publication; 0 for one from before there were numbers.
         problem: Why it is refused; None for one that was verified, or will be when it is loaded.
     """
 
@@ -70,6 +75,7 @@ class InstalledVersion:
     stamp: _Stamp
     manifest: Manifest | None = None
     digest: str = ""
+    publication: int = 0
     problem: Problem | None = None
 
     @property
@@ -77,10 +83,13 @@ class InstalledVersion:
         return f"{self.name}@{self.version}"
 
     @property
-    def rank(self) -> tuple[bool, str, int]:
-        """The highest is what the name means; of two made in the same second the one written later."""
-        created_at = self.manifest.created_at if self.manifest else ""
-        return (not self.is_bundled, created_at, self.stamp[0][1] if self.stamp[0] else 0)
+    def rank(self) -> tuple[bool, int, datetime, int]:
+        """The highest is what the name means: the one published last, by the number that the store gave it.
+
+        Those from before there were numbers come first, in the order of their dates and of when they were written.
+        """
+        created_at = checked_time("created_at", self.manifest.created_at) if self.manifest else _LONG_AGO
+        return (not self.is_bundled, self.publication, created_at, self.stamp[0][1] if self.stamp[0] else 0)
 
     @property
     def public_problem(self) -> str | None:
@@ -186,7 +195,8 @@ def _file_stamp(path: str) -> _FileStamp | None:
 
 
 def _read(version: InstalledVersion) -> InstalledVersion:
-    """Fills in the manifest and what follows from it, or the problem."""
+    """Fills in the number, the manifest and what follows from it, or the problem."""
+    version.publication = number_of(version.path)
     try:
         manifest = read_manifest(version.path)
         if manifest.reference != version.reference:
