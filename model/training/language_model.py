@@ -1,5 +1,6 @@
 """A backbone as a plain language model: its training loss, and its perplexity on texts it has not seen."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -15,6 +16,8 @@ from adavae.model.backbone import Backbone, causal_mask
 from adavae.model.errors import DatasetError, SequenceTooLong
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.cross_entropy import sliced_cross_entropy
+
+_log = logging.getLogger(__name__)
 
 _ROWS_AT_ONCE = 64
 _SLICE = {False: 512, True: 16_384}  # tokens whose logits stand in memory at once, on a CPU, on a GPU
@@ -67,6 +70,24 @@ def next_token_loss(
     slice_size = _SLICE[hidden.is_cuda]
     loss, _ = sliced_cross_entropy(hidden, backbone.lm_head.weight, windows[:, 1:].flatten(), weights, slice_size)
     return loss
+
+
+def compiled_hidden_states(backbone: Backbone) -> HiddenStates:
+    """The backbone's hidden states, compiled for its shapes; as they are where the compiler fails."""
+    compiled: HiddenStates = torch.compile(backbone.hidden_states, dynamic=False)
+    is_broken = False
+
+    def hidden_states(token_ids: Tensor, positions: Tensor | None, mask: Tensor | None) -> Tensor:
+        nonlocal is_broken
+        if not is_broken:
+            try:
+                return compiled(token_ids, positions, mask)
+            except (RuntimeError, OSError) as exc:  # the compiler's own errors are RuntimeErrors
+                is_broken = True
+                _log.warning("the compiler failed (%s): training goes on without it, more slowly", exc)
+        return backbone.hidden_states(token_ids, positions, mask)
+
+    return hidden_states
 
 
 def separate_texts(token_ids: Tensor, eos_token_id: int) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ takes exactly the steps an unbroken one takes. Reading data is for ``corpus``, p
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adavae.model.adavae import AdaVAE, pad
+from adavae.model.adavae import AdaVAE
 from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingInterrupted
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.storage.pretrained import PretrainedBackbone
@@ -30,14 +30,14 @@ from adavae.model.training.checkpoint import (
     save_checkpoint,
 )
 from adavae.model.training.config import BetaSchedule, Precision, TrainingConfig
-from adavae.model.training.corpus import Batches, Dataset
+from adavae.model.training.corpus import Batches
 from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.muon import is_matrix
-from adavae.model.training.objective import Loss, Objective, TextBatch
+from adavae.model.training.objective import Loss, Objective
 from adavae.model.training.optimizers import Optimizers, diverged, under
 from adavae.model.training.progress import OnProgress, Report
 from adavae.model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
-from adavae.model.training.token_rows import TokenRows
+from adavae.model.training.tokenized_texts import TokenizedTexts
 from adavae.model.training.validation import CRITERIA, Validation
 
 _LEAST_RUN_FOR_WARMUP = 10  # the warm-up is at most one step in so many
@@ -61,43 +61,6 @@ class TrainingResult:
     stopped_early: bool
     validation_loss: float
     duration_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class TokenizedTexts:
-    """A dataset ready for batching.
-
-    Attributes:
-        token_ids: Of each text.
-        label_ids: Of each text, or None where there are no labels.
-        digest: Of the dataset.
-        form_ids: Token ids of another form of each text, or None where none was made.
-    """
-
-    token_ids: Sequence[Sequence[int]]
-    label_ids: list[int] | None
-    digest: str
-    form_ids: Sequence[Sequence[int]] | None = None
-
-    @classmethod
-    def of(
-        cls, dataset: Dataset, token_ids: TokenRows, labels: tuple[str, ...], form_ids: TokenRows | None = None
-    ) -> "TokenizedTexts":
-        ids = {label: number for number, label in enumerate(labels)}
-        label_ids = [ids[label] for label in dataset.labels] if dataset.labels is not None and labels else None
-        return cls(token_ids, label_ids, dataset.digest, form_ids)
-
-    def batch(self, rows: Iterable[int], eos_token_id: int, device: torch.device) -> TextBatch:
-        rows = list(rows)
-        texts = [self.token_ids[row] for row in rows]
-        token_ids, attention_mask = pad(texts, eos_token_id, device)
-        labels = None
-        if self.label_ids is not None:
-            labels = torch.tensor([self.label_ids[row] for row in rows], device=device)
-        forms = None
-        if self.form_ids is not None:
-            forms = TextBatch(*pad([self.form_ids[row] for row in rows], eos_token_id, device))
-        return TextBatch(token_ids, attention_mask, labels, tuple(map(len, texts)), forms)
 
 
 @dataclass(slots=True)
@@ -150,7 +113,7 @@ class TrainingRun:
             form_share=config.form_share,
         )
         self.optimizers = self._build_optimizers()
-        self.lengths, self.validation_lengths = _lengths(texts), _lengths(validation)
+        self.lengths, self.validation_lengths = texts.lengths, validation.lengths
         self.micro_batch_tokens = config.micro_batch_tokens or _MICRO_BATCH_TOKENS[self.device.type == "cuda"]
         batch_size = config.batch_size_for(len(self.lengths))
         self.batches = Batches(self.lengths, batch_size=batch_size, seed=config.seed)
@@ -414,11 +377,6 @@ def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
 def step_generator(seed: int, step: int, device: torch.device) -> torch.Generator:
     """All randomness of one step, from (seed, step) alone."""
     return torch.Generator(device).manual_seed((seed * 1_000_003 + step) % 2**63)
-
-
-def _lengths(texts: TokenizedTexts) -> Sequence[int]:
-    own = texts.token_ids
-    return own.lengths if isinstance(own, TokenRows) else [len(row) for row in own]
 
 
 def _fetched(loss: Loss, norm: Tensor) -> tuple[Loss, float]:

@@ -31,11 +31,12 @@ from adavae.model.training.config import Preset, TrainingConfig
 from adavae.model.training.corpus import Batches, Dataset, drawn_rows, read_dataset, split_validation, tokenize
 from adavae.model.training.evaluation import EvaluationConfig, evaluate
 from adavae.model.training.latent_space import LatentSpaceConfig
-from adavae.model.training.loop import TokenizedTexts, TrainingResult, train
+from adavae.model.training.loop import TrainingResult, train
 from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.prior_fitting import FlowSize, fit_prior
 from adavae.model.training.progress import OnProgress, OnStage, tell_nobody
 from adavae.model.training.text_forms import form_rows
+from adavae.model.training.tokenized_texts import TokenizedTexts
 
 _MAX_PRIOR_ROWS, _PRIOR_TOKENS, _MAX_LEARNED_ROWS = 20_000, 4096, 20_000
 _TRIED_TOKENS = 8

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import torch
 
     from adavae.model.storage.pretrained import PretrainedBackbone
-    from adavae.model.training.pretrain import PretrainConfig, PretrainProgress
+    from adavae.model.training.pretrain import PretrainProgress
+    from adavae.model.training.pretrain_config import PretrainConfig
 
 _SHAPE = "Shape of a fresh backbone (a small GPT-2's if left out)"
 _RUN = "Run (sensible values if left out)"
@@ -116,7 +117,7 @@ def pretrain(
 
 def _config(options: PretrainOptions, shape: ShapeOptions) -> "PretrainConfig":
     from adavae.model.training.config import Precision
-    from adavae.model.training.pretrain import SMALL_GPT2, PretrainConfig
+    from adavae.model.training.pretrain_config import SMALL_GPT2, PretrainConfig
 
     values, sizes = _given(options), _given(shape)
     if "precision" in values:

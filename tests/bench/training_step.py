@@ -17,7 +17,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adavae.model.storage.pretrained import load_backbone
 from adavae.model.training.config import Preset, preset_config
-from adavae.model.training.loop import TokenizedTexts, TrainingRun
+from adavae.model.training.loop import TrainingRun
+from adavae.model.training.tokenized_texts import TokenizedTexts
 
 BACKBONE = Path(__file__).parents[2] / "weights" / "backbone"
 STEPS_A_ROUND = 3

@@ -12,9 +12,10 @@ from adavae.model.adavae import AdaVAE
 from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingDiverged, TrainingInterrupted
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.config import BetaSchedule, Precision, Preset, TrainingConfig
-from adavae.model.training.loop import TokenizedTexts, TrainingRun, train
+from adavae.model.training.loop import TrainingRun, train
 from adavae.model.training.objective import Loss, Objective, TextBatch
 from adavae.model.training.progress import Progress
+from adavae.model.training.tokenized_texts import TokenizedTexts
 from adavae.model.training.validation import CRITERIA, Validation
 from tests.tiny import PLAIN, PREFIXED, TINY, tiny_backbone
 

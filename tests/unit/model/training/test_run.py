@@ -18,10 +18,11 @@ from adavae.model.training.config import TrainingConfig
 from adavae.model.training.corpus import Batches
 from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.latent_space import Group, LatentSpaceConfig
-from adavae.model.training.loop import TokenizedTexts, TrainingResult
+from adavae.model.training.loop import TrainingResult
 from adavae.model.training.operations import AsServed
 from adavae.model.training.progress import OnStage, tell_nobody
 from adavae.model.training.run import TrainingRequest, train_adapter_set, trained_tokens
+from adavae.model.training.tokenized_texts import TokenizedTexts
 from tests.tiny import PLAIN, PREFIXED
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 
