@@ -12,7 +12,7 @@ class Strategy(StrEnum):
     BEAM = "beam"
 
 
-# Parameters that only one strategy reads: whoever sets one beside another strategy is told that it has no effect.
+# Parameters that only one strategy reads: setting one with another strategy is refused, because it has no effect.
 ONLY_WITH = {
     "temperature": Strategy.SAMPLE,
     "top_k": Strategy.SAMPLE,
@@ -29,12 +29,12 @@ class Decoding:
         strategy: Greedy takes the likeliest token, sample draws one, beam keeps ``num_beams`` texts.
         temperature: Divides the logits before drawing.
         top_k: Draw among the k likeliest tokens; 0 is off.
-        top_p: Draw among the likeliest tokens that together hold this probability; 1 is off.
+        top_p: Draw among the likeliest tokens that together have this probability; 1 is off.
         repetition_penalty: Divides positive and multiplies negative logits of tokens the row has already; 1 is off.
         max_tokens: Longest text, end-of-text not counted.
-        min_tokens: End-of-text is not chosen before so many tokens.
+        min_tokens: End-of-text is not chosen before this many tokens.
         num_beams: Texts kept at every step of a beam search.
-        seed: Of every draw.
+        seed: Seed of every draw.
     """
 
     strategy: Strategy = Strategy.GREEDY
@@ -68,9 +68,9 @@ class Decoding:
                 raise ConfigError(name, value, "must be a whole number")
 
     def for_rows(self, num: int) -> "list[Decoding]":
-        """The same for every row but for the seed, which counts up, round the end of its range."""
+        """One decoding per row, the same but for the seed, which counts up (and wraps around)."""
         return [replace(self, seed=(self.seed + row) % 2**63) for row in range(num)]
 
     def for_draws(self, num: int) -> "list[Decoding]":
-        """As ``for_rows``, and never an empty text: what nobody gave a text for says at least a word."""
+        """As ``for_rows``, but never an empty text: a draw has at least one token."""
         return replace(self, min_tokens=max(1, self.min_tokens)).for_rows(num)

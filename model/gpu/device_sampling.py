@@ -57,15 +57,15 @@ class RowParameters:
     def put(self, rows: slice, decodings: Sequence[Decoding]) -> None:
         """Rows begin anew."""
         device = self.numbers.device
-        numbers = [(own.temperature, own.top_p, own.repetition_penalty) for own in decodings]
-        counts = [(own.top_k, own.seed, own.strategy is Strategy.SAMPLE, own.min_tokens) for own in decodings]
+        numbers = [(each.temperature, each.top_p, each.repetition_penalty) for each in decodings]
+        counts = [(each.top_k, each.seed, each.strategy is Strategy.SAMPLE, each.min_tokens) for each in decodings]
         self.numbers[rows] = on_device(numbers, torch.float64, device)
         self.counts[rows] = on_device(counts, torch.int64, device)
         self.has_token[rows] = False
 
     def move(self, sources: Tensor, targets: Tensor) -> None:
-        for own in (self.numbers, self.counts, self.has_token):
-            own[targets] = own[sources]
+        for table in (self.numbers, self.counts, self.has_token):
+            table[targets] = table[sources]
 
 
 def choose(

@@ -1,18 +1,18 @@
-"""Which way a traversal goes, as a request names it. A leaf without torch; the vectors are for ``directions``."""
+"""The direction of a traversal, as a request names it. A leaf without torch; ``directions`` computes the vectors."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """Along one number of z."""
+    """Along one dimension of z."""
 
     index: int
 
 
 @dataclass(frozen=True, slots=True)
 class BetweenLabels:
-    """From the mean of one label's texts to that of another's."""
+    """From the mean of one label's texts to that of another label's."""
 
     source: str
     target: str

@@ -168,7 +168,7 @@ def _certain(texts: Sequence[str], judge: AttributeJudge, label: str, certainty:
     if not certainty:
         return list(texts)
     sure = judge.certainties(texts, label)
-    return [text for text, own in zip(texts, sure, strict=True) if own >= certainty]
+    return [text for text, certain in zip(texts, sure, strict=True) if certain >= certainty]
 
 
 def nearest(texts: Sequence[str], candidates: Sequence[str]) -> list[str]:
@@ -202,23 +202,23 @@ def measure_direction(
         source=source,
         target=target,
         num_sentences=len(sentences),
-        kept_by_reconstruction=_kept(sentences, reconstructions),
-        fluency=fluency_judge.measure([text for own in outputs for text in own]),
+        kept_by_reconstruction=_share_of_words_kept(sentences, reconstructions),
+        fluency=fluency_judge.measure([text for written in outputs for text in written]),
         outcomes=tuple(
             PairOutcome(
                 pair=pair,
-                moved=Counter(attribute_judge.predict(own))[target] / len(own),
-                kept=_kept(sentences, own),
-                fluency=fluency_judge.measure(own),
+                moved=Counter(attribute_judge.predict(written))[target] / len(written),
+                kept=_share_of_words_kept(sentences, written),
+                fluency=fluency_judge.measure(written),
             )
-            for pair, own in zip(pairs, outputs, strict=True)
+            for pair, written in zip(pairs, outputs, strict=True)
         ),
         examples=tuple(
-            (pair.a, pair.b, sentences[number % len(sentences)], own[number % len(sentences)])
-            for number, (pair, own) in enumerate(zip(pairs, outputs, strict=True))
+            (pair.a, pair.b, sentences[number % len(sentences)], written[number % len(sentences)])
+            for number, (pair, written) in enumerate(zip(pairs, outputs, strict=True))
         )[:num_examples],
     )
 
 
-def _kept(sources: Sequence[str], outputs: Sequence[str]) -> float:
+def _share_of_words_kept(sources: Sequence[str], outputs: Sequence[str]) -> float:
     return sum(map(word_overlap, sources, outputs)) / len(sources)

@@ -194,9 +194,9 @@ def _encode_and_reconstruct(
     generator = _generator(config.seed)
     for micro in _counted("encode", micros, num_rows, on_progress):
         posterior = text_model.vae.encode(micro.batch.token_ids, micro.batch.attention_mask, micro.index)
-        own = Posterior(posterior.mu[:, :Z].float().cpu(), posterior.logvar[:, :Z].float().cpu())
-        z = text_model.vae.widened(own.sample(generator))
-        mu[micro.rows], logvar[micro.rows] = own.mu, own.logvar
+        narrow = Posterior(posterior.mu[:, :Z].float().cpu(), posterior.logvar[:, :Z].float().cpu())
+        z = text_model.vae.widened(narrow.sample(generator))
+        mu[micro.rows], logvar[micro.rows] = narrow.mu, narrow.logvar
         nll[micro.rows] = reconstruction_nll(text_model.vae, micro.batch, z, micro.index).cpu()
     return Posterior(mu, logvar), nll
 
@@ -211,14 +211,14 @@ def _perplexities(
 ) -> dict[str, Any]:
     """Perplexity per word and per token of some of the texts."""
     chosen = drawn_rows(len(read.token_ids), config.max_importance_rows, config.seed)
-    own, num_samples = read.rows(chosen), config.num_importance_samples
-    of_own = Posterior(posterior.mu[chosen], posterior.logvar[chosen])
-    nll = _importance_weighted(text_model, name, own, of_own, config, on_progress)
+    drawn, num_samples = read.rows(chosen), config.num_importance_samples
+    of_drawn = Posterior(posterior.mu[chosen], posterior.logvar[chosen])
+    nll = _importance_weighted(text_model, name, drawn, of_drawn, config, on_progress)
     return {
-        measures.perplexity_name("word", num_samples): measures.perplexity(nll, own.num_words),
-        measures.perplexity_name("token", num_samples): measures.perplexity(nll, own.num_tokens),
+        measures.perplexity_name("word", num_samples): measures.perplexity(nll, drawn.num_words),
+        measures.perplexity_name("token", num_samples): measures.perplexity(nll, drawn.num_tokens),
         "ppl_rows": len(chosen),
-        "ppl_truncated": sum(own.is_truncated),
+        "ppl_truncated": sum(drawn.is_truncated),
         "importance_samples": num_samples,
     }
 
@@ -237,13 +237,13 @@ def _importance_weighted(
     weighted = torch.empty(len(read.token_ids))
     generator = _generator(config.seed + 1)
     for micro in _counted("importance samples", micros, len(weighted), on_progress):
-        own = Posterior(posterior.mu[micro.rows], posterior.logvar[micro.rows])
+        of_batch = Posterior(posterior.mu[micro.rows], posterior.logvar[micro.rows])
         terms: list[tuple[Tensor, Tensor, Tensor]] = []
         for _ in range(config.num_importance_samples):
-            z = own.sample(generator)
+            z = of_batch.sample(generator)
             nll = reconstruction_nll(text_model.vae, micro.batch, text_model.vae.widened(z), micro.index).cpu()
             prior = measures.log_normal(z, torch.zeros_like(z), torch.zeros_like(z))
-            terms.append((-nll, prior, measures.log_normal(z, own.mu, own.logvar)))
+            terms.append((-nll, prior, measures.log_normal(z, of_batch.mu, of_batch.logvar)))
         log_px, log_pz, log_qz = (torch.stack(term) for term in zip(*terms, strict=True))  # each (K, B)
         weighted[micro.rows] = measures.importance_weighted_nll(log_px, log_pz, log_qz)
     return weighted

@@ -103,22 +103,22 @@ class FluencyJudge:
 
     def measure(self, texts: Sequence[str]) -> Fluency:
         """Of at least one text."""
-        own, real = self.judge(texts), self._real
-        median_nats = self._beside(own.lengths, real.nats, np.median)
-        median_slor = self._beside(own.lengths, real.slor, np.median)
-        most_nats = self._beside(own.lengths, real.nats, lambda like: np.quantile(like, _WORST))
-        least_slor = self._beside(own.lengths, real.slor, lambda like: np.quantile(like, 1 - _WORST))
+        judged, real = self.judge(texts), self._real
+        median_nats = self._beside(judged.lengths, real.nats, np.median)
+        median_slor = self._beside(judged.lengths, real.slor, np.median)
+        most_nats = self._beside(judged.lengths, real.nats, lambda like: np.quantile(like, _WORST))
+        least_slor = self._beside(judged.lengths, real.slor, lambda like: np.quantile(like, 1 - _WORST))
         return Fluency(
-            nats=float(np.median(own.nats)),
+            nats=float(np.median(judged.nats)),
             real_nats=float(np.median(median_nats)),
-            ratio=float(np.median(own.nats / median_nats)),
-            worse_by_nats=float((own.nats > most_nats).mean()),
-            slor=float(np.median(own.slor)),
+            ratio=float(np.median(judged.nats / median_nats)),
+            worse_by_nats=float((judged.nats > most_nats).mean()),
+            slor=float(np.median(judged.slor)),
             real_slor=float(np.median(median_slor)),
-            worse_by_slor=float((own.slor < least_slor).mean()),
-            unknown=float((own.unknown > 0).mean()),
+            worse_by_slor=float((judged.slor < least_slor).mean()),
+            unknown=float((judged.unknown > 0).mean()),
             real_unknown=float((real.unknown > 0).mean()),
-            perplexity=float(np.exp(own.nats @ own.lengths / own.lengths.sum())),
+            perplexity=float(np.exp(judged.nats @ judged.lengths / judged.lengths.sum())),
         )
 
     def _beside(self, lengths: NDArray[np.int64], figures: Floats, summary: Callable[[Floats], np.floating]) -> Floats:

@@ -129,7 +129,7 @@ def measure_probe(mu: Tensor, labels: Sequence[str], *, seed: int = 0) -> Probe 
     probe.fit(mu[learned].numpy(), [labels[row] for row in learned])
     predicted = [str(label) for label in probe.predict(mu[judged].numpy())]
     gold = [labels[row] for row in judged]
-    found = Counter(own for own, other in zip(predicted, gold, strict=True) if own == other)
+    found = Counter(guess for guess, truth in zip(predicted, gold, strict=True) if guess == truth)
     there = Counter(gold)
     return Probe(
         accuracy=measures.accuracy(predicted, gold),
@@ -157,8 +157,8 @@ def measure_retrieval(operations: Operations, texts: Sequence[str], mu: Tensor, 
     changed = operations.encode([copies[row] for row in rows]).mu.double()
     whole = mu.double()
     distances = torch.cdist(changed, whole)  # (M, N)
-    own = distances[torch.arange(len(rows)), torch.tensor(rows)]  # (M,)
-    ranks = (distances <= own[:, None]).sum(1)  # of equally near texts the own one is the last
+    to_original = distances[torch.arange(len(rows)), torch.tensor(rows)]  # (M,)
+    ranks = (distances <= to_original[:, None]).sum(1)  # of equally near texts the original counts as the last
     typical = float(torch.pdist(whole).mean())
     if typical == 0:
         return None
@@ -168,8 +168,8 @@ def measure_retrieval(operations: Operations, texts: Sequence[str], mu: Tensor, 
         num_texts=len(texts),
         nearest=float((ranks == 1).double().mean()),
         reciprocal_rank=float((1 / ranks.double()).mean()),
-        distance=float(own.mean()) / typical,
-        distance_worst=float(own.max()) / typical,
+        distance=float(to_original.mean()) / typical,
+        distance_worst=float(to_original.max()) / typical,
         cosine=float(cosines.mean()),
         cosine_worst=float(cosines.min()),
     )

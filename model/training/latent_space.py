@@ -121,17 +121,18 @@ def measure_latent_space(
     left_out: dict[str, str] = {}
     for group in config.groups or tuple(Group):
         try:
-            own = _MEASURES[group](run)
+            measured = _MEASURES[group](run)
         except DatasetError as exc:
             if config.groups is not None:
                 raise
             left_out[group.value] = str(exc)
             continue
-        if "samples" in own:
-            samples[group.value] = own.pop("samples")
-        figures[group.value] = own
-    told = {"judges": _told(judges, learned, held_out), **figures, "samples": samples, "left_out": left_out}
-    return {"seed": config.seed, **{name: value for name, value in told.items() if value}}
+        if "samples" in measured:
+            samples[group.value] = measured.pop("samples")
+        figures[group.value] = measured
+    judged_by = _trust_in(judges, learned, held_out)
+    report = {"judges": judged_by, **figures, "samples": samples, "left_out": left_out}
+    return {"seed": config.seed, **{name: value for name, value in report.items() if value}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +237,7 @@ def _latents(run: _Run) -> Figures:
     return {
         "units": asdict(measure_units(Posterior(encoded.mu, encoded.logvar))),
         **({} if probe is None else {"probe": asdict(probe)}),
-        **{name: asdict(own) for name, own in retrieval.items() if own is not None},
+        **{name: asdict(found) for name, found in retrieval.items() if found is not None},
     }
 
 
@@ -246,7 +247,7 @@ def _forms(run: _Run) -> Figures:
     mu = run.operations.encode(texts).mu
     forms = {name: measure_retrieval(run.operations, texts, mu, change) for name, change in FORMS.items()}
     run.on_stage("forms", len(texts), len(texts))
-    return {name: asdict(own) for name, own in forms.items() if own is not None}
+    return {name: asdict(figures) for name, figures in forms.items() if figures is not None}
 
 
 _JUDGED = frozenset({Group.WALKS, Group.DRAWS, Group.ANALOGIES})
@@ -274,11 +275,11 @@ def _with_samples(figures: Figures) -> Figures:
     return {**{name: value for name, value in figures.items() if value is not None}, "samples": samples}
 
 
-def _told(judges: Judges, learned: Dataset | None, held_out: Dataset) -> Figures:
+def _trust_in(judges: Judges, learned: Dataset | None, held_out: Dataset) -> Figures:
     """Who judged, and how far they are to be trusted."""
-    told: Figures = {}
+    trust: Figures = {}
     if judges.fluency is not None and learned is not None:
-        told["fluency"] = {
+        trust["fluency"] = {
             "order": JUDGE_ORDER,
             "data": learned.source,
             "texts": len(learned.texts),
@@ -286,5 +287,5 @@ def _told(judges: Judges, learned: Dataset | None, held_out: Dataset) -> Figures
             **asdict(judges.fluency.measure(held_out.texts)),
         }
     if judges.attribute is not None:
-        told["attribute_accuracy"] = judges.attribute.accuracy_on(held_out.texts, held_out.labels or ())
-    return told
+        trust["attribute_accuracy"] = judges.attribute.accuracy_on(held_out.texts, held_out.labels or ())
+    return trust

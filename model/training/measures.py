@@ -48,7 +48,7 @@ def importance_weighted_nll(log_px_given_z: Tensor, log_pz: Tensor, log_qz: Tens
 
 
 def perplexity(nll: Tensor, num_units: Tensor) -> float:
-    """exp(total nats / total units): of all texts together, not the mean of each text's own.
+    """exp(total nats / total units): over all texts together, not the mean of the texts' perplexities.
 
     Args:
         nll: -log p(x) of each text, (N,), nats.
@@ -91,8 +91,8 @@ def mutual_information(
     constant = -0.5 * (mu.shape[1] * math.log(2 * math.pi) + logvar.sum(-1) + (mu.square() * precision).sum(-1))  # (N,)
     total = 0.0
     for start in range(0, N, chunk):
-        own = z[start : start + chunk]
-        log_density = constant - 0.5 * (own.square() @ precision.T - 2 * own @ (mu * precision).T)  # (chunk, N)
+        rows = z[start : start + chunk]
+        log_density = constant - 0.5 * (rows.square() @ precision.T - 2 * rows @ (mu * precision).T)  # (chunk, N)
         log_qz_given_x = log_density.diagonal(start)
         total += float((log_qz_given_x - (log_density.logsumexp(-1) - math.log(N))).sum())
     return max(0.0, total / N)
@@ -149,14 +149,14 @@ def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> float:
 
 def accuracy(predicted: Sequence[str], gold: Sequence[str]) -> float:
     """Share of equal pairs."""
-    return sum(own == other for own, other in zip(predicted, gold, strict=True)) / len(gold)
+    return sum(guess == label for guess, label in zip(predicted, gold, strict=True)) / len(gold)
 
 
 def macro_f1(predicted: Sequence[str], gold: Sequence[str], labels: Sequence[str]) -> float:
     """Mean over the labels of F1 = 2 TP / (2 TP + FP + FN); a label that never occurs counts as 0."""
     scores = []
     for label in labels:
-        is_both = sum(own == other == label for own, other in zip(predicted, gold, strict=True))
-        occurrences = sum(own == label for own in predicted) + sum(other == label for other in gold)
+        is_both = sum(guess == truth == label for guess, truth in zip(predicted, gold, strict=True))
+        occurrences = sum(guess == label for guess in predicted) + sum(truth == label for truth in gold)
         scores.append(2 * is_both / occurrences if occurrences else 0.0)
     return sum(scores) / len(scores)

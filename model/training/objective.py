@@ -57,7 +57,7 @@ class TextBatch:
         if self.lengths is None:
             return is_target.flatten().nonzero().squeeze(1)
         T = is_target.shape[1]
-        places = torch.cat([torch.arange(row * T, row * T + own + 1) for row, own in enumerate(self.lengths)])
+        places = torch.cat([torch.arange(row * T, row * T + length + 1) for row, length in enumerate(self.lengths)])
         return places.to(is_target.device, non_blocking=True)
 
 

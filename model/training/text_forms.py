@@ -20,7 +20,7 @@ _TOGETHER = 2000  # texts
 def form_rows(
     texts: Sequence[str], token_ids: TokenRows, tokenizer: Tokenizer, max_tokens: int, *, seed: int
 ) -> TokenRows:
-    """Token ids of one other form of each text; its own where the form would be much longer.
+    """Token ids of one other form of each text; of the text itself where the form would be much longer.
 
     Args:
         texts: As they are.
@@ -31,9 +31,9 @@ def form_rows(
     """
     forms = TokenRows()
     for number, form in enumerate(_encoded(texts, tokenizer, seed)):
-        own = token_ids[number]
-        is_usable = 0 < len(form) <= min(len(own) + _LONGER_AT_MOST, max_tokens)
-        forms.append(form if is_usable else own)
+        original = token_ids[number]
+        is_usable = 0 < len(form) <= min(len(original) + _LONGER_AT_MOST, max_tokens)
+        forms.append(form if is_usable else original)
     return forms
 
 
