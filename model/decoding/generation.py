@@ -41,7 +41,7 @@ def generate(
     Raises:
         LogitsNotFinite: The model overflowed on some rows.
     """
-    tell = on_token or _tell_nobody
+    tell = on_token or _ignore_token
     results: dict[int, Generated] = {}
     plain = [row for row, decoding in enumerate(decodings) if decoding.strategy is not Strategy.BEAM]
     if plain:
@@ -116,5 +116,5 @@ def _searched(row: int, search: Callable[[], Generated]) -> Generated:
         raise LogitsNotFinite((row,)) from exc
 
 
-def _tell_nobody(row: int, token_id: int) -> None:
+def _ignore_token(row: int, token_id: int) -> None:
     del row, token_id

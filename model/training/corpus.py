@@ -1,6 +1,6 @@
 """Datasets: read and checked completely before training starts, split, tokenised, and cut into batches.
 
-A fault is told as ``file:line: what, and what to do``.
+Faults are reported as ``file:line: what is wrong, and what to do``.
 """
 
 import hashlib
@@ -30,9 +30,9 @@ class Dataset:
 
     Attributes:
         texts: Never empty, none of them blank.
-        labels: One a text, or None.
+        labels: One per text, or None.
         digest: sha256 over texts and labels in order.
-        source: The file's name, without its folder.
+        source: The file's name, without its directory.
         lines: Line of each text in the file; None where they are 1, 2, 3 ...
     """
 
@@ -66,7 +66,7 @@ class Dataset:
 
 
 def _digest(texts: Sequence[str], labels: Sequence[str] | None) -> str:
-    """sha256 of ``[texts, labels]`` as JSON, made text by text so that the whole of it never stands in memory."""
+    """sha256 of ``[texts, labels]`` as JSON, built text by text, so it is never in memory as a whole."""
     digest = hashlib.sha256()
     for number, column in enumerate((texts, labels)):
         digest.update(b", " if number else b"[")
@@ -93,11 +93,11 @@ def read_dataset(path: Path, *, require_labels: bool = False, limit: int | None 
     Args:
         path: The file.
         require_labels: Refuse texts without labels, or with only one.
-        limit: Take only so many rows, drawn by the seed: files are often sorted.
-        seed: Of the draw.
+        limit: Use only this many rows, drawn at random because files are often sorted.
+        seed: Seed of that draw.
 
     Raises:
-        DatasetError: The file or a line of it cannot be used; nothing is skipped silently but blank lines.
+        DatasetError: The file or a line of it cannot be used; only blank lines are skipped.
     """
     suffix = Path(path.name.removesuffix(".xz")).suffix
     parse = _PARSERS.get(suffix)
@@ -112,7 +112,7 @@ def read_dataset(path: Path, *, require_labels: bool = False, limit: int | None 
 
 
 def drawn_rows(num_rows: int, limit: int, seed: int) -> list[int]:
-    """``limit`` of ``num_rows`` places at random, ascending; all of them where there are no more."""
+    """``limit`` of ``num_rows`` places at random, ascending; all of them if there are not more."""
     if num_rows <= limit:
         return list(range(num_rows))
     return sorted(random.Random(seed).sample(range(num_rows), limit))
@@ -236,7 +236,7 @@ def _check_rows(path: Path, rows: list[_Row], require_labels: bool) -> None:
 
 
 def _is_storable(text: str) -> bool:
-    """False for what only JSON's escapes can bring in and UTF-8 text cannot hold."""
+    """False for lone surrogates, which JSON's escapes can express but UTF-8 cannot."""
     try:
         return b"\0" not in text.encode()
     except UnicodeEncodeError:
@@ -244,14 +244,14 @@ def _is_storable(text: str) -> bool:
 
 
 def split_validation(dataset: Dataset, fraction: float | None = None, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Training and validation texts, each label in both about as often; copies of one text never stand on both sides.
+    """Training and validation texts, with the same label proportions and no text on both sides.
 
     At least one text goes to each side, at most about 2,000 to validation.
 
     Args:
         dataset: The texts.
-        fraction: Share of the texts that is held back; None is ``validation_share``.
-        seed: Of the draw.
+        fraction: Share of the texts to hold back; None is ``validation_share``.
+        seed: Seed of the draw.
 
     Raises:
         DatasetError: All texts are copies of one.
@@ -272,7 +272,7 @@ def split_validation(dataset: Dataset, fraction: float | None = None, seed: int 
 
 
 def validation_share(num_texts: int) -> float:
-    """A twentieth; of few texts more, until there are a hundred, but never more than a fifth."""
+    """A twentieth; with few texts more, so that there are a hundred, but never more than a fifth."""
     return max(0.05, min(0.2, 100 / num_texts))
 
 
@@ -289,7 +289,7 @@ def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncat
     Args:
         dataset: The texts.
         tokenizer: The backbone's.
-        max_tokens: What the backbone's context leaves for a text.
+        max_tokens: Longest text the backbone's context allows.
         truncate: Cut longer texts instead of refusing them.
 
     Returns:
@@ -317,18 +317,18 @@ def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncat
 
 
 def _encoded(dataset: Dataset, tokenizer: Tokenizer) -> Iterator[list[int]]:
-    """Some texts at a time, because the tokenizer takes many times the memory of their tokens."""
+    """Some texts at a time, because tokenizing takes many times the memory of the tokens."""
     for start in range(0, len(dataset.texts), _TOKENIZED_TOGETHER):
         yield from tokenizer.encode_many(dataset.texts[start : start + _TOKENIZED_TOGETHER])
 
 
 class Batches:
-    """An endless, seeded stream of batches of similar lengths, addressed by step: nothing has to be kept to resume it.
+    """An endless, seeded stream of batches of similar lengths, addressed by step, so resuming needs no state.
 
-    Step s is batch ``s % batches_per_epoch`` of epoch ``s // batches_per_epoch``; an epoch has every row once.
+    Step s is batch ``s % batches_per_epoch`` of epoch ``s // batches_per_epoch``; every epoch has each row once.
     """
 
-    _CHUNK = 64  # batches that are sorted by length together
+    _CHUNK = 64  # batches whose rows are sorted by length together
 
     def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
         self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
@@ -351,7 +351,7 @@ class Batches:
         span = self.batch_size * self._CHUNK
         for start in range(0, len(rows), span):
             chunk = sorted(rows[start : start + span], key=lambda row: self.lengths[row])
-            # Of equal size, give or take a row: a last batch of two or three would weigh as much as a full one.
+            # Of equal size, give or take a row: a last batch of two or three rows would weigh as much as a full one.
             num_batches = -(-len(chunk) // self.batch_size)
             edges = [len(chunk) * number // num_batches for number in range(num_batches + 1)]
             batches += [chunk[low:high] for low, high in pairwise(edges)]

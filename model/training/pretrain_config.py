@@ -8,7 +8,7 @@ from adavae.model.training.config import Precision
 
 SMALL_GPT2 = BackboneConfig(vocab_size=12_288, n_positions=256, n_embd=384, n_layer=6, n_head=6, n_inner=1536)
 
-_BYTES_AND_END = 257  # the smallest byte-level vocabulary
+_BYTES_AND_END = 257  # the smallest byte-level vocabulary: every byte and end-of-text
 _LIMITS: dict[str, tuple[float, float]] = {
     "epochs": (0.001, 10_000),
     "batch_size": (1, 65_536),
@@ -30,16 +30,16 @@ class PretrainConfig:
 
     Attributes:
         backbone: Shape of a fresh model, its ``vocab_size`` the size of the tokenizer to train; None for a small GPT-2,
-            or for the checkpoint's own shape where the run starts from one.
+            or for the shape of the checkpoint that the run starts from.
         epochs: Passes over the stream; fractions allowed.
         max_steps: Stops earlier than ``epochs`` would; None for no such bound.
-        batch_size: Short windows a step; the long phase keeps the number of tokens.
-        window: Tokens a window.
-        long_window: Tokens a window in the last ``long_share`` of the steps.
-        learning_rate: Its peak, for Muon and AdamW alike.
-        warmup_steps: Until the peak; at most a third of the run.
-        weight_decay: Of the blocks' matrices; embeddings half of it, norms and biases none.
-        is_separate: Texts do not attend across each other; False takes the stream as one long text.
+        batch_size: Short windows per step; a step of long windows has the same number of tokens.
+        window: Tokens per window.
+        long_window: Tokens per window in the last ``long_share`` of the steps.
+        learning_rate: Peak learning rate, for Muon and AdamW alike.
+        warmup_steps: Steps until the peak; at most a third of the run.
+        weight_decay: Of the blocks' matrices; half of it for embeddings, none for norms and biases.
+        is_separate: Texts do not attend to each other; False treats the stream as one long text.
         max_gradient_norm: Gradients are clipped to this norm.
         checkpoint_every: Steps between checkpoints.
     """
@@ -80,6 +80,6 @@ class PretrainConfig:
         self.check_context(shape)
 
     def check_context(self, shape: BackboneConfig) -> None:
-        """Raises ConfigError where a window does not fit the context."""
+        """Raises ConfigError if a window does not fit the context."""
         if self.long_window > shape.n_positions:
             raise ConfigError("long_window", self.long_window, f"must be at most n_positions ({shape.n_positions})")

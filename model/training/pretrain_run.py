@@ -1,4 +1,4 @@
-"""One pretraining run: its steps, their schedule, and the checkpoints it goes on from.
+"""One pretraining run: its steps, their schedule, and the checkpoints it continues from.
 
 Short windows are cheap and enough for most of the run; the last steps see long ones, so that every position of the
 context is trained. A step's windows come from (seed, step) alone: a resumed run takes the steps an unbroken one takes.
@@ -57,7 +57,7 @@ class PretrainRun:
             self.total_steps = min(self.total_steps, config.max_steps)
         self.first_long_step = round(self.total_steps * (1 - config.long_share))
         self.step = 0
-        self._unchecked: list[Tensor] = []  # loss and norm of steps that nobody has waited for
+        self._unchecked: list[Tensor] = []  # loss and norm of steps not yet checked
 
     @property
     def is_finished(self) -> bool:
@@ -70,8 +70,8 @@ class PretrainRun:
             The loss in nats per token, and how many tokens it is the mean of.
 
         Raises:
-            TrainingDiverged: The loss or its gradient is not finite. On a CPU nothing was updated; on a GPU, which is
-                asked every few steps and before every checkpoint, the newest checkpoint is good.
+            TrainingDiverged: The loss or its gradient is not finite. On a CPU nothing was updated; a GPU is only
+                checked every few steps and before every checkpoint, so the newest checkpoint is good.
         """
         self._apply_schedule()
         windows = self._windows()
@@ -96,7 +96,7 @@ class PretrainRun:
         return loss.detach(), windows[:, 1:].numel()
 
     def _is_check_due(self) -> bool:
-        step = self.step + 1  # that is being taken
+        step = self.step + 1  # the one being taken
         is_told = step % REPORT_EVERY == 0 or step == self.total_steps
         return self.device.type == "cpu" or is_told or step % self.config.checkpoint_every == 0
 
@@ -128,7 +128,7 @@ class PretrainRun:
         return torch.autocast(self.device.type, dtype=torch.bfloat16) if self.autocast else nullcontext()
 
     def save(self) -> None:
-        """Writes a checkpoint from which ``restore`` goes on exactly."""
+        """Writes a checkpoint from which ``restore`` continues exactly."""
         tensors: dict[str, Tensor] = {
             f"backbone.{name}": parameter for name, parameter in self.backbone.named_parameters()
         }
@@ -144,7 +144,7 @@ class PretrainRun:
         save_checkpoint(self.directory, self.step, Checkpoint(tensors, state))
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Goes on from a checkpoint of this very run."""
+        """Continues from a checkpoint of this same run."""
         parameters = dict(self.backbone.named_parameters())
         for name, tensor in under(checkpoint.tensors, "backbone.").items():
             parameters[name].data.copy_(tensor)

@@ -1,4 +1,4 @@
-"""A dataset as token ids with labels, from which the batches of a training run are made."""
+"""A dataset as token ids with labels, from which a training run makes its batches."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class TokenizedTexts:
     """A dataset ready for batching.
 
     Attributes:
-        token_ids: Of each text.
-        label_ids: Of each text, or None where there are no labels.
-        digest: Of the dataset.
-        form_ids: Token ids of another form of each text, or None where none was made.
+        token_ids: Token ids of each text.
+        label_ids: Label of each text, or None without labels.
+        digest: Digest of the dataset.
+        form_ids: Token ids of another form of each text, or None if none were made.
     """
 
     token_ids: Sequence[Sequence[int]]
@@ -34,10 +34,10 @@ class TokenizedTexts:
         """The tokens of a dataset with its labels as numbers.
 
         Args:
-            dataset: What was tokenized.
-            token_ids: One row a text.
+            dataset: The dataset that was tokenized.
+            token_ids: One row per text.
             labels: Names of the set's classes, in the head's order; empty for a set without a head.
-            form_ids: Another form of each text, one row a text.
+            form_ids: Another form of each text, one row per text.
         """
         ids = {label: number for number, label in enumerate(labels)}
         label_ids = [ids[label] for label in dataset.labels] if dataset.labels is not None and labels else None

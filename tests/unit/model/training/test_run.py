@@ -20,7 +20,7 @@ from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.latent_space import Group, LatentSpaceConfig
 from adavae.model.training.loop import TrainingResult
 from adavae.model.training.operations import AsServed
-from adavae.model.training.progress import OnStage, tell_nobody
+from adavae.model.training.progress import OnStage, ignore_stage
 from adavae.model.training.run import TrainingRequest, train_adapter_set, trained_tokens
 from adavae.model.training.tokenized_texts import TokenizedTexts
 from tests.tiny import PLAIN, PREFIXED
@@ -35,7 +35,7 @@ def trained(
     initial: AdapterSet | None = None,
     publishing: Publishing = publish_freely,
     evaluation: EvaluationConfig = QUICK,
-    on_evaluation: OnStage = tell_nobody,
+    on_evaluation: OnStage = ignore_stage,
     num_texts: int = 60,
 ) -> AdapterSet:
     data = directory / "data.tsv"
