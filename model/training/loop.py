@@ -102,7 +102,7 @@ class TrainingRun:
         torch.manual_seed(config.seed)
         self.vae = self._build(pretrained)
         if initial is not None:
-            self.vae.bank.load(0, config.adapter, initial)
+            self.vae.bank.load(0, config.adapter, {**self.vae.bank.export(0), **initial})
         self.objective = Objective(
             free_bits=config.free_bits,
             free_bits_form=config.free_bits_form,
@@ -331,7 +331,7 @@ def train(
         texts: Training texts.
         validation: Texts that decide which step was best and when to stop.
         directory: Holds ``checkpoints/`` and ``metrics.jsonl``.
-        initial: Tensors to start with, as ``AdapterBank.export`` returns them; None starts afresh.
+        initial: Tensors to start with, as ``AdapterBank.export`` names them; what is missing starts afresh.
         resume: Continue from the newest checkpoint in ``directory`` if there is one.
         on_progress: Called every few steps.
         should_stop: Called before every step; True saves a checkpoint and raises TrainingInterrupted.
