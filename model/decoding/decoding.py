@@ -1,7 +1,8 @@
 """How the tokens of one row are chosen: strategy and parameters, checked. A leaf without torch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 from adavae.model.errors import ConfigError
 
@@ -19,6 +20,19 @@ ONLY_WITH = {
     "top_p": Strategy.SAMPLE,
     "num_beams": Strategy.BEAM,
 }
+
+
+class DecodingOptions(TypedDict, total=False):
+    """Keyword arguments that choose a ``Decoding``; what is left out has its default."""
+
+    strategy: Literal["greedy", "sample", "beam"]
+    temperature: float
+    top_k: int
+    top_p: float
+    repetition_penalty: float
+    max_tokens: int
+    num_beams: int
+    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +80,25 @@ class Decoding:
                 raise ConfigError(name, value, f"must be in [{low:g}, {high:g}]")
             if isinstance(low, int) and not isinstance(value, int):
                 raise ConfigError(name, value, "must be a whole number")
+
+    @classmethod
+    def of(cls, **options: Unpack[DecodingOptions]) -> Self:
+        """From keyword arguments, the strategy by its name.
+
+        Raises:
+            ConfigError: A value is out of range, or has no effect with the strategy.
+        """
+        values: dict[str, Any] = {"strategy": Strategy.GREEDY, **options}
+        if values["strategy"] not in list(Strategy):
+            raise ConfigError("strategy", values["strategy"], f"must be one of {list(map(str, Strategy))}")
+        decoding = cls(**values | {"strategy": Strategy(values["strategy"])})
+        for field in fields(cls):
+            needed = ONLY_WITH.get(field.name, decoding.strategy)
+            value = getattr(decoding, field.name)
+            if needed is not decoding.strategy and value != field.default:
+                rule = f"has no effect with strategy {decoding.strategy}: set strategy to {needed}, or leave it out"
+                raise ConfigError(field.name, value, rule)
+        return decoding
 
     def for_rows(self, num: int) -> "list[Decoding]":
         """One decoding per row, the same but for the seed, which counts up (and wraps around)."""
