@@ -1,4 +1,4 @@
-"""Datasets: read and checked completely before training starts, split, tokenised, and cut into batches.
+"""Datasets: read and checked completely before training starts.
 
 Faults are reported as ``file:line: what is wrong, and what to do``.
 """
@@ -10,17 +10,13 @@ import lzma
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
-from adavae.model.errors import DatasetError, SequenceTooLong
-from adavae.model.storage.tokenizer import Tokenizer
-from adavae.model.training.token_rows import TokenRows
+from adavae.model.errors import DatasetError
 
 MAX_BYTES = 1024**3  # decompressed
 MAX_LABELS = 1000
 MAX_LABEL_CHARACTERS = 100
-_TOKENIZED_TOGETHER = 2000  # texts
 _BOUNDARY_MARKS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
 
@@ -241,119 +237,3 @@ def _is_storable(text: str) -> bool:
         return b"\0" not in text.encode()
     except UnicodeEncodeError:
         return False
-
-
-def split_validation(dataset: Dataset, fraction: float | None = None, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Training and validation texts, with the same label proportions and no text on both sides.
-
-    At least one text goes to each side, at most about 2,000 to validation.
-
-    Args:
-        dataset: The texts.
-        fraction: Share of the texts to hold back; None is ``validation_share``.
-        seed: Seed of the draw.
-
-    Raises:
-        DatasetError: All texts are copies of one.
-    """
-    groups: dict[str, list[int]] = {}
-    for row, text in enumerate(dataset.texts):
-        groups.setdefault(" ".join(text.lower().split()), []).append(row)
-    if len(groups) < 2:
-        raise DatasetError(f"{dataset.source}: all texts are copies of one; at least two different ones are needed")
-    ordered = _shuffled_by_label(dataset, list(groups.values()), seed)
-    share = min(validation_share(len(dataset.texts)) if fraction is None else fraction, 2000 / len(dataset.texts))
-    wanted = min(len(ordered) - 1, max(1, round(share * len(ordered))))
-    # Evenly spaced groups of a list ordered by label hold each label in proportion.
-    chosen = [ordered[(2 * number + 1) * len(ordered) // (2 * wanted)] for number in range(wanted)]
-    held = {row for group in chosen for row in group}
-    training = [row for row in range(len(dataset.texts)) if row not in held]
-    return dataset.rows(training, dataset.source), dataset.rows(sorted(held), dataset.source)
-
-
-def validation_share(num_texts: int) -> float:
-    """A twentieth; with few texts more, so that there are a hundred, but never more than a fifth."""
-    return max(0.05, min(0.2, 100 / num_texts))
-
-
-def _shuffled_by_label(dataset: Dataset, groups: list[list[int]], seed: int) -> list[list[int]]:
-    """The groups ordered by the label of their first row, at random within a label."""
-    random.Random(seed).shuffle(groups)
-    labels = dataset.labels
-    return groups if labels is None else sorted(groups, key=lambda group: labels[group[0]])
-
-
-def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncate: bool) -> tuple[TokenRows, int]:
-    """Token ids of every text.
-
-    Args:
-        dataset: The texts.
-        tokenizer: The backbone's.
-        max_tokens: Longest text the backbone's context allows.
-        truncate: Cut longer texts instead of refusing them.
-
-    Returns:
-        Token ids, and how many texts were cut.
-
-    Raises:
-        SequenceTooLong: A text is longer, and ``truncate`` is not set.
-        DatasetError: The tokenizer leaves nothing of a text.
-    """
-    tokens, too_long, longest = TokenRows(), 0, (0, 0)
-    for number, row in enumerate(_encoded(dataset, tokenizer)):
-        if not row:
-            raise DatasetError(f"{dataset.source}:{dataset.line_of(number)}: has no tokens: remove the line")
-        if len(row) > max_tokens:
-            too_long, longest = too_long + 1, max(longest, (len(row), -number))
-        tokens.append(row[:max_tokens])
-    if too_long and not truncate:
-        length, number = longest
-        raise SequenceTooLong(
-            f"{dataset.source}:{dataset.line_of(-number)}: has {length:,} tokens, the limit is "
-            f"{max_tokens:,} (texts that are too long: {too_long:,}; this is the longest): shorten them, or allow "
-            "truncation (--truncate)"
-        )
-    return tokens, too_long
-
-
-def _encoded(dataset: Dataset, tokenizer: Tokenizer) -> Iterator[list[int]]:
-    """Some texts at a time, because tokenizing takes many times the memory of the tokens."""
-    for start in range(0, len(dataset.texts), _TOKENIZED_TOGETHER):
-        yield from tokenizer.encode_many(dataset.texts[start : start + _TOKENIZED_TOGETHER])
-
-
-class Batches:
-    """An endless, seeded stream of batches of similar lengths, addressed by step, so resuming needs no state.
-
-    Step s is batch ``s % batches_per_epoch`` of epoch ``s // batches_per_epoch``; every epoch has each row once.
-    """
-
-    _CHUNK = 64  # batches whose rows are sorted by length together
-
-    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.batches_per_epoch = -(-len(lengths) // batch_size)
-        self._epoch: tuple[int, list[list[int]]] = (-1, [])
-
-    def rows_at(self, step: int) -> list[int]:
-        """Rows of the batch of one step."""
-        epoch, place = divmod(step, self.batches_per_epoch)
-        if self._epoch[0] != epoch:
-            self._epoch = (epoch, self._batches_of(epoch))
-        return self._epoch[1][place]
-
-    def _batches_of(self, epoch: int) -> list[list[int]]:
-        """Depends on (seed, epoch) alone."""
-        generator = random.Random(f"{self.seed}:{epoch}")
-        rows = list(range(len(self.lengths)))
-        generator.shuffle(rows)
-        batches: list[list[int]] = []
-        span = self.batch_size * self._CHUNK
-        for start in range(0, len(rows), span):
-            chunk = sorted(rows[start : start + span], key=lambda row: self.lengths[row])
-            # Of equal size, give or take a row: a last batch of two or three rows would weigh as much as a full one.
-            num_batches = -(-len(chunk) // self.batch_size)
-            edges = [len(chunk) * number // num_batches for number in range(num_batches + 1)]
-            batches += [chunk[low:high] for low, high in pairwise(edges)]
-        generator.shuffle(batches)
-        return batches

@@ -23,6 +23,7 @@ from adavae.model.adavae import AdaVAE
 from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingInterrupted
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.training.batches import Batches
 from adavae.model.training.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -30,7 +31,6 @@ from adavae.model.training.checkpoint import (
     save_checkpoint,
 )
 from adavae.model.training.config import BetaSchedule, Precision, TrainingConfig
-from adavae.model.training.corpus import Batches
 from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.muon import is_matrix
 from adavae.model.training.objective import Loss, Objective

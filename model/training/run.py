@@ -27,16 +27,18 @@ from adavae.model.storage.manifest import check_fits
 from adavae.model.storage.model_card import model_card
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.text_model import TextModel
+from adavae.model.training.batches import Batches
 from adavae.model.training.config import Preset, TrainingConfig
-from adavae.model.training.corpus import Batches, Dataset, drawn_rows, read_dataset, split_validation, tokenize
+from adavae.model.training.corpus import Dataset, drawn_rows, read_dataset
 from adavae.model.training.evaluation import EvaluationConfig, evaluate
 from adavae.model.training.latent_space import LatentSpaceConfig
 from adavae.model.training.loop import TrainingResult, train
 from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.prior_fitting import FlowSize, fit_prior
 from adavae.model.training.progress import OnProgress, OnStage, ignore_stage
+from adavae.model.training.splitting import split_validation
 from adavae.model.training.text_forms import form_rows
-from adavae.model.training.tokenized_texts import TokenizedTexts
+from adavae.model.training.tokenized_texts import TokenizedTexts, tokenize
 
 _MAX_PRIOR_ROWS, _PRIOR_TOKENS, _MAX_LEARNED_ROWS = 20_000, 4096, 20_000
 _TRIED_TOKENS = 8

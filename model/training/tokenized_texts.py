@@ -1,14 +1,18 @@
-"""A dataset as token ids with labels, from which a training run makes its batches."""
+"""A dataset as token ids: tokenized as a whole, and with labels, for a training run to make batches of."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from adavae.model.adavae import pad
+from adavae.model.errors import DatasetError, SequenceTooLong
+from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.token_rows import TokenRows
+
+_TOKENIZED_TOGETHER = 2000  # texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +65,42 @@ class TokenizedTexts:
         if self.form_ids is not None:
             forms = TextBatch(*pad([self.form_ids[row] for row in rows], eos_token_id, device))
         return TextBatch(token_ids, attention_mask, labels, tuple(map(len, texts)), forms)
+
+
+def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncate: bool) -> tuple[TokenRows, int]:
+    """Token ids of every text.
+
+    Args:
+        dataset: The texts.
+        tokenizer: The backbone's.
+        max_tokens: Longest text the backbone's context allows.
+        truncate: Cut longer texts instead of refusing them.
+
+    Returns:
+        Token ids, and how many texts were cut.
+
+    Raises:
+        SequenceTooLong: A text is longer, and ``truncate`` is not set.
+        DatasetError: The tokenizer leaves nothing of a text.
+    """
+    tokens, too_long, longest = TokenRows(), 0, (0, 0)
+    for number, row in enumerate(_encoded(dataset, tokenizer)):
+        if not row:
+            raise DatasetError(f"{dataset.source}:{dataset.line_of(number)}: has no tokens: remove the line")
+        if len(row) > max_tokens:
+            too_long, longest = too_long + 1, max(longest, (len(row), -number))
+        tokens.append(row[:max_tokens])
+    if too_long and not truncate:
+        length, number = longest
+        raise SequenceTooLong(
+            f"{dataset.source}:{dataset.line_of(-number)}: has {length:,} tokens, the limit is "
+            f"{max_tokens:,} (texts that are too long: {too_long:,}; this is the longest): shorten them, or allow "
+            "truncation (--truncate)"
+        )
+    return tokens, too_long
+
+
+def _encoded(dataset: Dataset, tokenizer: Tokenizer) -> Iterator[list[int]]:
+    """Some texts at a time, because tokenizing takes many times the memory of the tokens."""
+    for start in range(0, len(dataset.texts), _TOKENIZED_TOGETHER):
+        yield from tokenizer.encode_many(dataset.texts[start : start + _TOKENIZED_TOGETHER])

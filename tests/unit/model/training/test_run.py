@@ -14,8 +14,8 @@ from adavae.model.storage.adapter_set import AdapterSet, Publishing, publish_fre
 from adavae.model.storage.manifest import Manifest
 from adavae.model.text_model import TextModel
 from adavae.model.training import run
+from adavae.model.training.batches import Batches
 from adavae.model.training.config import TrainingConfig
-from adavae.model.training.corpus import Batches
 from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.latent_space import Group, LatentSpaceConfig
 from adavae.model.training.loop import TrainingResult
