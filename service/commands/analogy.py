@@ -100,5 +100,5 @@ def _analogy(
     with_z: bool,
 ) -> list[Record]:
     rows = text_model.analogy(*groups, name, decoding.for_rows(samples), scale, steering)
-    own = {"adapter": text_model.reference_of(name)}
-    return [decoded_record(index, row, with_z=with_z, c=index // samples) | own for index, row in enumerate(rows)]
+    made_by = {"adapter": text_model.reference_of(name)}
+    return [decoded_record(index, row, with_z=with_z, c=index // samples) | made_by for index, row in enumerate(rows)]

@@ -143,7 +143,9 @@ def _evaluate(
     from adavae.model.training.evaluation import EvaluationConfig, evaluate
     from adavae.model.training.operations import AsServed
 
-    own = None if groups is None else tuple(latent_space.Group(group) for group in groups if group is not Group.PAPER)
+    space_groups = (
+        None if groups is None else tuple(latent_space.Group(group) for group in groups if group is not Group.PAPER)
+    )
     figures: Figures = {"adapter": text_model.reference_of(name), "data": held_out.source}
     if groups is None or Group.PAPER in groups:
         config = EvaluationConfig(
@@ -153,10 +155,10 @@ def _evaluate(
             seed=measure.seed,
         )
         figures = evaluate(text_model, name, held_out, config, on_progress)
-    if own == ():
+    if space_groups == ():
         return figures
     config_of_space = latent_space.LatentSpaceConfig(
-        groups=own,
+        groups=space_groups,
         num_walks=space.walks,
         num_draws=space.draws,
         num_pairs=space.pairs,

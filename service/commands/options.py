@@ -109,14 +109,14 @@ def takes(options_type: type, parameter: str) -> Callable[[Callable[..., None]],
     options = list(inspect.signature(options_type).parameters.values())
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [each for each in inspect.signature(command).parameters.values() if each.name != parameter]
+        others = [each for each in inspect.signature(command).parameters.values() if each.name != parameter]
 
         @functools.wraps(command)
         def expanded(**values: object) -> None:
             grouped = {each.name: values.pop(each.name) for each in options}
             command(**values, **{parameter: options_type(**grouped)})
 
-        parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *options)]
+        parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*others, *options)]
         expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         expanded.__annotations__ = {each.name: each.annotation for each in parameters}
         return expanded

@@ -101,5 +101,5 @@ def _traverse(
     with_z: bool,
 ) -> list[Record]:
     way = text_model.traverse(text, direction, name, decoding, steps, between, steering)
-    own = {"adapter": text_model.reference_of(name)}
-    return [decoded_record(index, step.decoded, with_z=with_z, at=step.at) | own for index, step in enumerate(way)]
+    made_by = {"adapter": text_model.reference_of(name)}
+    return [decoded_record(index, step.decoded, with_z=with_z, at=step.at) | made_by for index, step in enumerate(way)]
