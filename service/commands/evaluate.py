@@ -23,7 +23,7 @@ _TRANSFER = "Transfer: does an analogy move the label and keep the words?"
 
 
 class Group(StrEnum):
-    """What can be measured by itself: the paper's figures, and the groups of ``model.training.latent_space``."""
+    """Measures that can be chosen: the paper's figures, and the groups of ``model.training.latent_space``."""
 
     PAPER = "paper"
     WALKS = "walks"
@@ -35,7 +35,7 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureOptions:
-    """How closely to measure."""
+    """How precisely to measure."""
 
     importance_samples: Annotated[int, typer.Option(min=0, help="Per text, for the perplexity; 0 leaves it out.")] = 100
     importance_rows: Annotated[
@@ -49,7 +49,7 @@ class MeasureOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentSpaceOptions:
-    """On how many cases it is measured what the latent space writes."""
+    """How many cases the measures of the latent space use."""
 
     walks: Annotated[int, typer.Option(min=1, help="Pairs of texts to walk between.", rich_help_panel=_SPACE)] = 100
     draws: Annotated[int, typer.Option(min=1, help="Texts drawn.", rich_help_panel=_SPACE)] = 2000
@@ -64,7 +64,7 @@ class LatentSpaceOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferOptions:
-    """The attribute transfer by one pair to measure; None of it for no such measure."""
+    """The attribute transfer to measure, by one pair; nothing is measured if no option is given."""
 
     pair: Annotated[
         tuple[str, str] | None,
@@ -175,7 +175,7 @@ def _evaluate(
 
 
 def _tabulated(figures: Figures) -> Figures:
-    """What one reads: the latent space's main figures beside what they are measured against, and no samples."""
+    """The figures as a table: the latent space's main ones beside their comparison, and no samples."""
     from adavae.model.storage.latent_space_card import figure_rows
 
     space = figures.get("latent_space", {})

@@ -72,7 +72,7 @@ def traverse(
 def _direction(
     dimension: int | None, labels: tuple[str | None, str | None], texts: tuple[list[str] | None, list[str] | None]
 ) -> Direction:
-    """The one that was named; raises typer.BadParameter for none, half of one, or several."""
+    """The direction that was named; raises typer.BadParameter for none, half of one, or several."""
     named: list[Direction] = []
     if dimension is not None:
         named.append(Dimension(dimension))
