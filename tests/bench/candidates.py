@@ -70,7 +70,7 @@ async def measured(adapter: str, num_rounds: int) -> dict[str, float]:
                 await ask()
                 if turn:  # the first round warms up
                     times[name].append(1000 * (time.perf_counter() - began))
-        return {name: statistics.median(own) for name, own in times.items()}
+        return {name: statistics.median(milliseconds) for name, milliseconds in times.items()}
     finally:
         await service.stop()
 

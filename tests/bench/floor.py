@@ -140,7 +140,7 @@ def _shares(work: Work) -> str:
         kinds = (kind for kind, names in _KINDS.items() if any(name in event.key for name in names))
         spent[next(kinds, "the rest")] += event.self_cpu_time_total
     whole = sum(spent.values())
-    return ", ".join(f"{kind} {100 * own / whole:.0f} %" for kind, own in spent.items())
+    return ", ".join(f"{kind} {100 * seconds / whole:.0f} %" for kind, seconds in spent.items())
 
 
 def _kernel_shares(work: Work, kernel: BackboneKernel) -> str:

@@ -120,7 +120,7 @@ def overhead(rounds: int) -> Iterator[Figure]:
         for name, (body, bare) in works.items():
             ratios = []
             for number in range(rounds + 1):
-                bodies = [body(1000 * number + own) for own in range(OVERHEAD_REQUESTS)]
+                bodies = [body(1000 * number + request) for request in range(OVERHEAD_REQUESTS)]
                 alone = _timed_callers(running, bare, bodies)
                 through = _timed_clients(server.port, f"/{name}", bodies)
                 ratios.append(through / alone)
@@ -133,8 +133,8 @@ def overhead(rounds: int) -> Iterator[Figure]:
 def _timed_callers(
     running: RunningEngine, bare: Callable[[Body], Coroutine[Any, Any, None]], bodies: Sequence[Body]
 ) -> float:
-    async def caller(own: Sequence[Body]) -> None:
-        for body in own:
+    async def caller(bodies: Sequence[Body]) -> None:
+        for body in bodies:
             await bare(body)
 
     began = time.perf_counter()
@@ -272,7 +272,7 @@ def cold_adapter() -> Iterator[Figure]:
     )
     ratio = percentile(busy, 0.99) / percentile(quiet, 0.99)
     p99s = {"quiet": quiet, "beside_a_loaded_set": beside_loaded, "loading": busy}
-    details = {f"p99_{when}_ms": round(percentile(own, 0.99), 1) for when, own in p99s.items()}
+    details = {f"p99_{when}_ms": round(percentile(milliseconds, 0.99), 1) for when, milliseconds in p99s.items()}
     yield _bounded("p99 of other traffic while sets are loaded", [ratio], "ratio", at_most=1.25, details=details)
 
 

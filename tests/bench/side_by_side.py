@@ -55,7 +55,7 @@ def compared(
     unit: str = "ratio",
 ) -> Figure:
     """``ours`` over ``peer``: the median of the rounds' ratios and their spread."""
-    ratios = [own / other for own, other in zip(measured[ours], measured[peer], strict=True)]
+    ratios = [rate / other for rate, other in zip(measured[ours], measured[peer], strict=True)]
     median = statistics.median(ratios)
     return Figure(
         name=name,

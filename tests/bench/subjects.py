@@ -54,7 +54,9 @@ class Subject:
 
     @cached_property
     def text_model(self) -> TextModel:
-        return TextModel.of_sets(self.pretrained, {f"set-{number}": own for number, own in enumerate(self.sets)})
+        return TextModel.of_sets(
+            self.pretrained, {f"set-{number}": adapter_set for number, adapter_set in enumerate(self.sets)}
+        )
 
     @cached_property
     def transformers(self) -> Any:
@@ -119,7 +121,7 @@ class RunningEngine:
 
     def __init__(self, subject: Subject, limits: EngineLimits) -> None:
         self.runner = asyncio.Runner()
-        configs = [own.manifest.config for own in subject.sets]
+        configs = [adapter_set.manifest.config for adapter_set in subject.sets]
         self.engine = Engine(subject.pretrained, configs, num_slots=len(subject.sets), limits=limits, metrics=Metrics())
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:

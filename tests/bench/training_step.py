@@ -53,7 +53,7 @@ def measure(preset: Preset, rounds: int) -> dict[str, object]:
                 for _ in range(STEPS_A_ROUND):
                     run.take_step()
                 seconds[is_full].append((time.perf_counter() - started) / STEPS_A_ROUND)
-    ratios = [own / full for own, full in zip(seconds[False], seconds[True], strict=True)]
+    ratios = [adapters / full for adapters, full in zip(seconds[False], seconds[True], strict=True)]
     return {
         "preset": str(preset),
         "rounds": rounds,

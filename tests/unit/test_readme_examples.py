@@ -79,9 +79,9 @@ def named_commands(group: TyperGroup, words: list[str]) -> Iterator[tuple[TyperC
 
 
 def options(command: TyperCommand | TyperGroup) -> set[str]:
-    own = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+    named = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
     inner = command.commands.values() if isinstance(command, TyperGroup) else ()
-    return own.union(*(options(each) for each in inner if isinstance(each, TyperCommand | TyperGroup)))
+    return named.union(*(options(each) for each in inner if isinstance(each, TyperCommand | TyperGroup)))
 
 
 def test_every_command_is_shown_on_the_first_page() -> None:
@@ -129,8 +129,8 @@ def requests(page: Page) -> list[tuple[str, str | None]]:
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
 def test_requests_that_are_shown_are_answered(page: Page) -> None:
     sets = [
-        state(name, own["version"], labels=tuple(own["config"]["labels"]), is_default=name == DEFAULT)
-        for name, own in bundled().items()
+        state(name, manifest["version"], labels=tuple(manifest["config"]["labels"]), is_default=name == DEFAULT)
+        for name, manifest in bundled().items()
     ]
     with client_of(StubLatentService(states=sets)) as client:
         for path, body in requests(page):
@@ -151,7 +151,7 @@ def test_the_bundled_sets_are_all_told_of_and_by_their_versions() -> None:
     assert sorted(rows) == sorted(bundled())
     named = re.findall(r"([a-z][a-z0-9-]*)@([0-9a-f]{12})\b", "".join(page.text for page in PAGES))
     assert named
-    assert set(named) - {(name, own["version"]) for name, own in bundled().items()} == set()
+    assert set(named) - {(name, manifest["version"]) for name, manifest in bundled().items()} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)

@@ -138,7 +138,7 @@ def test_the_backbone_never_changes_but_in_full_fine_tuning(tmp_path: Path) -> N
         run = TrainingRun(config, pretrained, _texts(48, 1), _texts(16, 2), tmp_path)
         for _ in range(3):
             run.take_step()
-        moved = any(not torch.equal(own, before[name]) for name, own in run.vae.backbone.named_parameters())
+        moved = any(not torch.equal(parameter, before[name]) for name, parameter in run.vae.backbone.named_parameters())
         assert moved is is_full
     for name, tensor in pretrained.backbone.named_parameters():
         assert torch.equal(tensor, before[name])

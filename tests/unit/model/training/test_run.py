@@ -116,10 +116,10 @@ def test_new_texts_are_drawn_from_where_the_training_texts_lie(tmp_path: Path) -
     text_model = TextModel.of_sets(tiny_pretrained(), {"mine": adapter_set})
     mu = text_model.encode(list(reviews(60).texts), "mine", truncate=True).mu
     torch.testing.assert_close(torch.tensor(prior.mean), mu.mean(0), atol=2e-2, rtol=0)
-    own = text_model.space_of("mine").prior
-    assert own is not None
-    torch.testing.assert_close(own.mean, mu.mean(0), atol=2e-2, rtol=0)
-    assert torch.equal(text_model.sample_prior(4, "mine", seed=1), own.draw(4, seed=1))
+    prior = text_model.space_of("mine").prior
+    assert prior is not None
+    torch.testing.assert_close(prior.mean, mu.mean(0), atol=2e-2, rtol=0)
+    assert torch.equal(text_model.sample_prior(4, "mine", seed=1), prior.draw(4, seed=1))
 
 
 def test_a_set_carries_the_prior_that_it_was_measured_with(tmp_path: Path) -> None:
