@@ -1,4 +1,4 @@
-"""Drawing tokens row by row without a sort, over drawing by a full sort of the vocabulary.
+"""Drawing tokens row by row without sorting, against drawing with a full sort of the vocabulary.
 
 python -m tests.bench.drawing
 """
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _measured(probabilities: Tensor, filters: dict[str, float]) -> tuple[float, float]:
-    """Milliseconds of both ways, measured in turn."""
+    """Milliseconds of both, measured in turn."""
     num_rows = len(probabilities)
     decodings = [Decoding(strategy=Strategy.SAMPLE, seed=row, **filters) for row in range(num_rows)]  # type: ignore[arg-type]
     numbers = [uniform(decoding.seed, 0) for decoding in decodings]

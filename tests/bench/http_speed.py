@@ -1,4 +1,4 @@
-"""The service as its users see it: what HTTP and the queue add, cache, overload, cold and many adapter sets, start."""
+"""The service as its users see it: cost of HTTP and queue, cache, overload, cold and many adapter sets, start-up."""
 
 import asyncio
 import gc
@@ -29,7 +29,7 @@ Request = tuple[str, Body]
 def http_figures(rounds: int) -> Iterator[Figure]:
     """Every figure that needs a server."""
     gc.collect()
-    gc.freeze()  # what torch has brought along need not be looked through again, 100 ms each time
+    gc.freeze()  # objects that torch has created need not be scanned again, which takes 100 ms each time
     yield from start(rounds)
     yield from cached_encode()
     yield from overhead(rounds)
@@ -52,7 +52,7 @@ def start(rounds: int) -> Iterator[Figure]:
 
 
 def cached_encode() -> Iterator[Figure]:
-    """One client, texts of about 32 tokens: the first time and the second."""
+    """One client, texts of about 32 tokens: first and second request."""
     draw = random.Random(0)
     texts = [sentence(draw, 26) for _ in range(300)]
 
@@ -91,7 +91,7 @@ def cached_encode() -> Iterator[Figure]:
 
 
 def overhead(rounds: int) -> Iterator[Figure]:
-    """Sixteen clients through HTTP over sixteen callers of the bare engine, the same work, in turn."""
+    """Sixteen clients through HTTP against sixteen callers of the bare engine with the same work, in turn."""
     adapter_set = AdapterStore(BUNDLED.parent / "adapters").read("yelp")
     subject = Subject("bundled", load_backbone(BUNDLED), [adapter_set])
     encode = subject.pretrained.tokenizer.encode
@@ -152,7 +152,7 @@ def _timed_clients(port: int, path: str, bodies: Sequence[Body]) -> float:
 
 
 def mixed(number: int) -> Request:
-    """Every operation and every bundled set, by turns."""
+    """Every operation and every bundled set in turn."""
     draw = random.Random(number)
     adapter = draw.choice(["yelp", "yelp-lm", "sst2", "trec", "captions"])
     match draw.randrange(10):
@@ -227,7 +227,7 @@ def overload(duration_s: float = 60.0) -> Iterator[Figure]:
 
 
 def cold_adapter() -> Iterator[Figure]:
-    """First answers of sets that are not in memory, and other traffic meanwhile."""
+    """First answers of sets that are not in memory, and other traffic at the same time."""
     with tempfile.TemporaryDirectory() as directory:
         names = publish_random_sets(Path(directory), 60)
         with _server(Path(directory), bank_slots="8") as server:

@@ -1,4 +1,4 @@
-"""What is measured: two backbones, random adapter sets over them, the engine that serves both, transformers' twin."""
+"""What is measured: two backbones with random adapter sets, the engine that serves them, and transformers' twin."""
 
 import asyncio
 import tempfile
@@ -39,7 +39,7 @@ class Subject:
 
     Attributes:
         name: ``bundled``, or ``124m`` for GPT-2 small's shape with random weights.
-        sets: Adapter sets that differ in every number.
+        sets: Adapter sets with different numbers.
     """
 
     name: ShapeName
@@ -94,7 +94,7 @@ def _random_124m(bundled: PretrainedBackbone) -> PretrainedBackbone:
 
 
 def random_set(pretrained: PretrainedBackbone, seed: int, preset: Preset = Preset.GENERATION) -> AdapterSet:
-    """A set with random numbers of a trained one's size."""
+    """A set with random numbers of the size of trained ones."""
     config = preset_config(preset, pretrained.backbone.config).adapter
     bank = AdapterBank.for_training(pretrained.backbone.config, config)
     generator = torch.Generator().manual_seed(seed)
@@ -128,11 +128,11 @@ class RunningEngine:
         return self.runner.run(work)
 
     def on_device(self, way: Callable[[], int]) -> int:
-        """What does not go through the engine has its thread, the only one that computes with all cores."""
+        """Runs what bypasses the engine on its thread, the only one that computes with all cores."""
         return self.run(self.engine.on_device(way, DEADLINE_S))
 
     def all(self, work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-        """Everything at once."""
+        """Runs everything at once."""
 
         async def gathered() -> list[Result]:
             return list(await asyncio.gather(*work))

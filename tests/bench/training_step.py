@@ -33,7 +33,7 @@ def made_up_texts(num: int, vocab_size: int) -> TokenizedTexts:
 
 
 def measure(preset: Preset, rounds: int) -> dict[str, object]:
-    """Median seconds of a step, both ways, and the median and spread of their ratio."""
+    """Median seconds of both kinds of step, and the median and spread of their ratio."""
     pretrained = load_backbone(BACKBONE)
     config = replace(preset_config(preset, pretrained.backbone.config), stage_one_share=0.0, form_share=0.0)
     texts = made_up_texts(4096, pretrained.backbone.config.vocab_size)
