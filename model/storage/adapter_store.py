@@ -1,6 +1,6 @@
-"""Adapter sets by name: the user's own root, which can be written, and bundled ones, which cannot.
+"""Adapter sets by name: in the user's root, which is writable, and in the bundled ones, which are not.
 
-What a set consists of is for ``adapter_set``, what stands on the disk for ``installed``.
+``adapter_set`` reads and writes a single set, ``installed`` scans the disk.
 """
 
 import io
@@ -43,7 +43,7 @@ class AdapterStore:
 
     @property
     def roots(self) -> Sequence[tuple[Path, bool]]:
-        """Every directory of adapter sets, each with whether it came with the project."""
+        """Every directory of adapter sets, and whether it is a bundled one."""
         return [(self.root, False), *((root, True) for root in self.bundled)]
 
     def list(self, checking: TryingFiles | None = None) -> list[InstalledVersion]:
@@ -60,15 +60,15 @@ class AdapterStore:
     def resolve(self, reference: str) -> InstalledVersion:
         """The set that ``name`` or ``name@version`` means.
 
-        Without a version the newest one is meant; the user's own come before the bundled.
+        Without a version this is the newest one; the user's sets come before the bundled ones.
 
         Raises:
-            AdapterSetNotFound: No such set; the message names what comes close and what there is.
+            AdapterSetNotFound: No such set; the message names similar and installed ones.
             WeightsCorrupted: Its manifest cannot be read.
         """
         chosen = _whole_if_any(self._fitting(reference))
         if chosen.manifest is None:
-            assert chosen.problem is not None  # a scan leaves the one or the other
+            assert chosen.problem is not None  # a scan sets one or the other
             raise WeightsCorrupted(chosen.problem.message)
         return chosen
 
@@ -97,7 +97,7 @@ class AdapterStore:
     ) -> InstalledVersion:
         """Installs a set from a directory or a ``.tar.gz`` that ``export_set`` made.
 
-        Installing it twice is no error, and repairs the first where that was damaged.
+        Installing a set again is no error, and repairs a damaged one.
 
         Args:
             source: Where it comes from.
@@ -106,7 +106,7 @@ class AdapterStore:
 
         Raises:
             AdapterSetNotFound: No set in ``source``.
-            WeightsCorrupted: A file is damaged, or the archive holds something else.
+            WeightsCorrupted: A file is damaged, or the archive has unexpected contents.
             StorageFull: The disk took no more.
         """
         manifest = look_at(source, accepting)
@@ -123,7 +123,7 @@ class AdapterStore:
         return self.resolve(manifest.reference)
 
     def card(self, reference: str) -> str:
-        """The model card, Markdown; raises as ``resolve``, and WeightsCorrupted where it is not whole."""
+        """The model card, Markdown; raises as ``resolve`` does, and WeightsCorrupted if it is damaged."""
         path = self.resolve(reference).path / CARD
         try:
             return read_bounded(path, MAX_TEXT_BYTES).decode()
@@ -154,7 +154,7 @@ class AdapterStore:
         return destination
 
     def delete(self, reference: str) -> InstalledVersion:
-        """Removes one version of the user's own, damaged or not; bundled ones stay.
+        """Removes one of the user's versions, damaged or not; bundled ones cannot be removed.
 
         Raises:
             AdapterSetNotFound: No such set.
@@ -167,14 +167,14 @@ class AdapterStore:
         return entry
 
     def deletable(self, reference: str) -> InstalledVersion:
-        """What ``delete`` would remove; raises as it does."""
+        """The version that ``delete`` would remove; raises as it does."""
         entry = self._fitting(reference)[0]
         if entry.is_bundled:
             raise AdapterSetMismatch(f"{entry.reference} is bundled with adavae and cannot be deleted")
         return entry
 
     def _fitting(self, reference: str) -> Sequence[InstalledVersion]:
-        """What ``reference`` can mean, first what comes first; raises AdapterSetNotFound where there is nothing."""
+        """The versions that match ``reference``, best first; raises AdapterSetNotFound if there are none."""
         name, _, version = reference.partition("@")
         entries = self.list()
         fitting = [entry for entry in entries if entry.name == name and (not version or entry.version == version)]
@@ -188,7 +188,7 @@ def _whole_if_any(entries: Sequence[InstalledVersion]) -> InstalledVersion:
 
 
 def _holds(path: Path, manifest: Manifest) -> bool:
-    """Whether the set of ``manifest`` stands at ``path``, undamaged."""
+    """Whether the set of ``manifest`` is at ``path``, undamaged."""
     try:
         return check_adapter_set(path) == manifest
     except (AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted):

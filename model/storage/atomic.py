@@ -1,4 +1,4 @@
-"""Crash-safe writing: a file or a directory is there whole or not at all, also when the disk is full."""
+"""Crash-safe writing: a file or directory exists completely or not at all, even if the disk is full."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ _TEMPORARY, _STAGING = ".writing-", ".staging-"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces ``path`` by ``content``, durably; on any failure the old file stays as it was.
+    """Replaces the file at ``path`` durably; on any failure the old one is unchanged.
 
     Raises:
         StorageFull: The disk took no more.
@@ -41,10 +41,10 @@ def _write_atomically(path: Path, chunks: Iterable[bytes], num_bytes: int | None
 
 @contextmanager
 def staging_directory(parent: Path) -> Iterator[Path]:
-    """A private directory on ``parent``'s disk, removed at the end unless it was published.
+    """A private directory on ``parent``'s disk, removed at the end unless published.
 
     Raises:
-        StorageFull: Something written inside the ``with`` found no room.
+        StorageFull: The disk was full for something written inside the ``with``.
     """
     staging = parent / f"{_STAGING}{secrets.token_hex(8)}"
     with _full_disk_reported(parent, None):
@@ -57,7 +57,7 @@ def staging_directory(parent: Path) -> Iterator[Path]:
 
 
 def publish_directory(staging: Path, destination: Path) -> None:
-    """Renames a finished directory into place, durably and at once.
+    """Renames a finished directory into place, atomically and durably.
 
     Raises:
         AdapterSetExists: ``destination`` is there already.
@@ -75,12 +75,12 @@ def publish_directory(staging: Path, destination: Path) -> None:
             raise
         finally:
             with suppress(OSError):
-                destination.parent.rmdir()  # only goes where it is empty: nothing was published
+                destination.parent.rmdir()  # succeeds only if empty: nothing was published
         _sync(destination.parent)
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Removes what a killed process left half-written; only for a ``directory`` with a single writer."""
+    """Removes half-written files of a killed process; only for a ``directory`` with a single writer."""
     for path in directory.glob(f"{_TEMPORARY}*"):
         path.unlink(missing_ok=True)
     for path in directory.glob(f"{_STAGING}*"):
@@ -88,7 +88,7 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def _write_and_sync(path: Path, chunks: Iterable[bytes]) -> None:
-    """A new file with the rights that the umask leaves, so that other users can read what is published."""
+    """A new file with the umask's permissions, so that other users can read what is published."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         for chunk in chunks:
@@ -101,7 +101,7 @@ def _write_and_sync(path: Path, chunks: Iterable[bytes]) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Waits until a file, or a directory's list of names, is on the disk."""
+    """Waits until a file, or a directory's entries, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -116,7 +116,7 @@ def _refuse_existing(destination: Path) -> None:
 
 @contextmanager
 def _full_disk_reported(path: Path, num_bytes: int | None) -> Iterator[None]:
-    """Turns "no space left" and "quota exceeded" into StorageFull; other errors pass."""
+    """Turns "no space left" and "quota exceeded" into StorageFull; other errors pass through."""
     try:
         yield
     except OSError as exc:

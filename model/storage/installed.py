@@ -1,6 +1,6 @@
-"""Which versions of adapter sets stand on the disk: where, since when, and whether they can be used.
+"""Which versions of adapter sets are on the disk, and whether they can be used.
 
-Read without torch, manifests alone. Loading, importing and deleting them is for ``adapter_store``.
+Only manifests are read, and without torch. ``adapter_store`` loads, imports and deletes sets.
 """
 
 import difflib
@@ -22,7 +22,7 @@ from adavae.model.storage.publication import PUBLICATION, number_of
 REFUSALS = (AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted)
 """What is wrong with one version and with no other."""
 
-_RECHECK_S = 60.0  # a file that could not be read may be readable later, unchanged
+_RECHECK_S = 60.0  # a file that could not be read may become readable without changing
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EACCES)
 _STAMPED = (MANIFEST, TENSORS, *(file.name for file in SET_FILES if file.name != TENSORS), PUBLICATION)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -35,7 +35,7 @@ _Stamp = tuple[_FileStamp | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a version is refused."""
+    """Why a version cannot be used."""
 
     kind: type[AdapterSetMismatch] | type[WeightsCorrupted]
     message: str
@@ -48,7 +48,7 @@ class Problem:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to look again."""
+        """Whether it is time to check again."""
         return self.kind is WeightsCorrupted and monotonic() - self.found_at > _RECHECK_S
 
 
@@ -57,15 +57,15 @@ class InstalledVersion:
     """One version of one adapter set as the last scan found it.
 
     Attributes:
-        name: From its directory.
-        version: From its directory.
+        name: Taken from its directory.
+        version: Taken from its directory.
         path: Its directory.
         is_bundled: Whether it came with the project.
         stamp: Changes when a file does.
-        manifest: None where it cannot be read.
-        digest: Names the exact content of its adapters; empty where the manifest cannot be read.
+        manifest: None if it cannot be read.
+        digest: Identifies the exact content of its adapters; empty if the manifest cannot be read.
         publication: Its number in the order of publication; 0 for one from before there were numbers.
-        problem: Why it is refused; None for one that was verified, or will be when it is loaded.
+        problem: Why it cannot be used; None if it was verified, or will be on loading.
     """
 
     name: str
@@ -93,20 +93,20 @@ class InstalledVersion:
 
     @property
     def public_problem(self) -> str | None:
-        """Its problem without the server's own directories: clients read it."""
+        """Its problem without the server's directories, for clients."""
         return self.problem.message.replace(f"{self.path.parents[1]}{os.sep}", "") if self.problem else None
 
     def has_changed(self) -> bool:
-        """Whether the files are no longer those that were found: somebody writes or deletes right now."""
+        """Whether the files are no longer those found: someone is writing or deleting."""
         return _stamp(str(self.path)) != self.stamp
 
 
 def scan(roots: Sequence[tuple[Path, bool]], known: Mapping[str, InstalledVersion]) -> dict[str, InstalledVersion]:
-    """Every version on disk by its directory; those that have not changed are the ``known`` ones, unread.
+    """Every version on disk by its directory; unchanged ones are taken from ``known`` without reading.
 
     Args:
-        roots: Directories of adapter sets, each with whether it came with the project.
-        known: What an earlier scan found.
+        roots: Directories of adapter sets, each with whether it is bundled.
+        known: The result of an earlier scan.
     """
     found: dict[str, InstalledVersion] = {}
     for root, is_bundled in roots:
@@ -129,13 +129,13 @@ def _of_name(
             continue
         installed = known.get(path)
         if installed is None or installed.stamp != stamp:
-            installed = _read(InstalledVersion(name, version, Path(path), is_bundled, stamp))
+            installed = _with_manifest(InstalledVersion(name, version, Path(path), is_bundled, stamp))
         found[path] = installed
     return found
 
 
 def not_found(reference: str, versions: Iterable[InstalledVersion]) -> AdapterSetNotFound:
-    """An error that names what was asked for, what comes close to it, and what there is."""
+    """An error that names what was requested, similar names, and what is installed."""
     name, _, version = reference.partition("@")
     of_name: dict[str, list[str]] = {}
     for installed in versions:
@@ -153,7 +153,7 @@ def not_found(reference: str, versions: Iterable[InstalledVersion]) -> AdapterSe
 
 
 def _directories(path: str) -> list[str]:
-    """Names of directories that an adapter set or a version can have."""
+    """Names of directories that can be adapter sets or versions."""
     try:
         with os.scandir(path) as entries:
             return [entry.name for entry in entries if _is_name(entry.name) and _is_directory(entry)]
@@ -194,8 +194,8 @@ def _file_stamp(path: str) -> _FileStamp | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _read(version: InstalledVersion) -> InstalledVersion:
-    """Fills in the number, the manifest and what follows from it, or the problem."""
+def _with_manifest(version: InstalledVersion) -> InstalledVersion:
+    """Fills in its number, the manifest and what depends on it, or the problem."""
     version.publication = number_of(version.path)
     try:
         manifest = read_manifest(version.path)
