@@ -106,7 +106,7 @@ class JobService:
 
     def _tell_workers(self, job: Job) -> None:
         """Without waiting for the queue: they find the job anyway."""
-        telling = asyncio.create_task(self._queue.enqueue(job.id, job.attempt))
+        telling = asyncio.create_task(self._queue.enqueue(job.id))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 

@@ -168,7 +168,7 @@ async def _sent(text: str) -> AsyncIterator[bytes]:
 
 async def _enqueue(settings: Settings, job: Job) -> None:
     queue = open_queue(settings)
-    await queue.enqueue(job.id, job.attempt)
+    await queue.enqueue(job.id)
     await queue.close()
 
 

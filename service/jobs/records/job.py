@@ -1,9 +1,12 @@
 """What a training job and a stored data file are: frozen records, as JSON on the volume; no input or output here."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any, Literal, Self
+
+JOB_ID = re.compile(r"ftjob-[0-9a-f]{24}")
 
 
 class JobStatus(StrEnum):

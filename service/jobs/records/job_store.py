@@ -11,7 +11,6 @@ Reading takes no lock. Who may work on a job is for ``claims``.
 
 import hashlib
 import json
-import re
 import secrets
 import time
 from collections.abc import Iterator, Mapping
@@ -25,11 +24,10 @@ from adavae.service.errors import Overloaded
 from adavae.service.jobs.records.attempt_files import attempt_directory, read_progress
 from adavae.service.jobs.records.endings import endings
 from adavae.service.jobs.records.event_log import EventLog, EventReader, Kind, Level
-from adavae.service.jobs.records.job import Job, JobEvent, JobStatus
+from adavae.service.jobs.records.job import JOB_ID, Job, JobEvent, JobStatus
 from adavae.service.jobs.records.job_errors import JobConflict, JobDamaged, JobNotFound
 from adavae.service.jobs.records.volume_lock import locked
 
-_ID = re.compile(r"ftjob-[0-9a-f]{24}")
 _NEXT: Mapping[JobStatus, frozenset[JobStatus]] = {
     JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.PAUSED, JobStatus.CANCELLED}),
     JobStatus.PAUSED: frozenset({JobStatus.QUEUED, JobStatus.CANCELLED}),
@@ -152,7 +150,7 @@ class JobStore:
         """Every job, the newest first."""
         if not self.root.is_dir():
             return []
-        return sorted((path.name for path in self.root.iterdir() if _ID.fullmatch(path.name)), reverse=True)
+        return sorted((path.name for path in self.root.iterdir() if JOB_ID.fullmatch(path.name)), reverse=True)
 
     def unfinished(self) -> list[Job]:
         """Jobs that are queued, running or paused, the oldest first; damaged records are passed over."""
@@ -200,7 +198,7 @@ class JobStore:
 
     def directory(self, job_id: str) -> Path:
         """Where a job stands; raises JobNotFound for what is no id."""
-        if not _ID.fullmatch(job_id):
+        if not JOB_ID.fullmatch(job_id):
             raise JobNotFound(job_id)
         return self.root / job_id
 
