@@ -19,10 +19,12 @@ from adavae.service.jobs.hyperparameters import Hyperparameters
 from adavae.service.jobs.protocol import FileOperations, Page
 from adavae.service.jobs.queue.queue import JobQueue
 from adavae.service.jobs.records import wishes
+from adavae.service.jobs.records.caller import EVERYBODY, Caller
 from adavae.service.jobs.records.event_log import event_number
 from adavae.service.jobs.records.job import Job, JobEvent, JobStatus, NewJob, StoredFile
 from adavae.service.jobs.records.job_errors import JobDamaged
 from adavae.service.jobs.records.job_store import JobStore, new_job_id
+from adavae.service.jobs.records.set_owners import SetOwners
 from adavae.service.settings import Settings
 
 _POLL_S = 0.25
@@ -41,17 +43,17 @@ class JobService:
     ) -> None:
         """``describe`` gives the backbone; raises ServiceError while that is not known."""
         self._settings, self._store, self._files, self._queue = settings, store, files, queue
-        self._describe = describe
+        self._describe, self._set_owners = describe, SetOwners(settings)
         self._telling: set[asyncio.Task[None]] = set()
         self._ends_watching = False
 
-    async def create(self, new: NewJob, *, idempotency_key: str | None = None) -> Job:
+    async def create(self, new: NewJob, *, idempotency_key: str | None = None, caller: Caller = EVERYBODY) -> Job:
         request_digest = _digest(new)
         if idempotency_key is not None:
-            earlier = await asyncio.to_thread(self._store.made_with, idempotency_key, request_digest)
+            earlier = await asyncio.to_thread(self._store.made_with, idempotency_key, request_digest, caller.owner)
             if earlier is not None:
                 return earlier
-        drafted = await self._drafted(new, idempotency_key)
+        drafted = await self._drafted(new, idempotency_key, caller)
         job = await asyncio.to_thread(self._stored, drafted, request_digest)
         if job.id == drafted.id:
             await self._refuse_files_that_went(job)
@@ -61,8 +63,15 @@ class JobService:
     async def get(self, job_id: str) -> Job:
         return await asyncio.to_thread(self._store.get, job_id)
 
-    async def list(self, *, limit: int, after: str | None, metadata: dict[str, str] | None = None) -> Page[Job]:
-        return await asyncio.to_thread(self._page, limit, after, metadata or {})
+    async def list(
+        self,
+        *,
+        limit: int,
+        after: str | None,
+        metadata: dict[str, str] | None = None,
+        caller: Caller = EVERYBODY,
+    ) -> Page[Job]:
+        return await asyncio.to_thread(self._page, limit, after, metadata or {}, caller)
 
     async def events(self, job_id: str, *, limit: int, after: str | None) -> Page[JobEvent]:
         before = _number(after) if after is not None else None
@@ -110,14 +119,16 @@ class JobService:
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 
-    async def _drafted(self, new: NewJob, idempotency_key: str | None) -> Job:
+    async def _drafted(self, new: NewJob, idempotency_key: str | None, caller: Caller) -> Job:
         """The job that a request asks for; raises ServiceError where something is wrong with it."""
         self._refuse_unknown_backbone(new.backbone)
         _refuse_name(new.adapter_name)
-        training = await self._file(new.training_file, "training_file")
+        if not caller.is_admin:
+            await asyncio.to_thread(self._refuse_shadowing, new.adapter_name, caller.owner)
+        training = await self._file(new.training_file, "training_file", caller)
         held_back = None
         if new.validation_file is not None:
-            held_back = await self._file(new.validation_file, "validation_file")
+            held_back = await self._file(new.validation_file, "validation_file", caller)
             _refuse_other_labels(training, held_back)
         backbone = self._describe()
         seed = new.seed if new.seed is not None else secrets.randbelow(2**31)
@@ -137,6 +148,8 @@ class JobService:
             metadata=dict(new.metadata),
             report=_report(training, held_back),
             idempotency_key=idempotency_key,
+            owner=caller.owner,
+            may_shadow=caller.is_admin,
         )
 
     def _refuse_unknown_backbone(self, name: str) -> None:
@@ -149,6 +162,10 @@ class JobService:
                 code="model_not_found",
             )
 
+    def _refuse_shadowing(self, name: str, owner: str | None) -> None:
+        if (objection := self._set_owners.objection(name, owner)) is not None:
+            raise ServiceError(403, "name_taken", objection, param="suffix")
+
     async def _refuse_files_that_went(self, job: Job) -> None:
         """A file may have been deleted before anybody could know that this job uses it."""
         try:
@@ -159,25 +176,27 @@ class JobService:
             await asyncio.to_thread(wishes.cancel, self._store, job.id)
             raise
 
-    async def _file(self, file_id: str, param: str) -> StoredFile:
+    async def _file(self, file_id: str, param: str, caller: Caller = EVERYBODY) -> StoredFile:
         try:
-            return await self._files.get(file_id)
+            stored = await self._files.get(file_id)
         except ServiceError as exc:
             if exc.status != 404:
                 raise
-            message = f"{param} is {file_id[:100]!r}, and there is no such file: upload it with POST /v1/files"
-            raise InvalidRequest(message, param=param, code="file_not_found") from exc
+            raise _no_such_file(file_id, param) from exc
+        if not caller.sees(stored.owner):
+            raise _no_such_file(file_id, param)
+        return stored
 
     def _stored(self, job: Job, request_digest: str) -> Job:
-        limit = self._settings.max_open_jobs
+        limit, own_limit = self._settings.max_open_jobs, self._settings.max_open_jobs_per_key
         try:
-            return self._store.create(job, request_digest=request_digest, max_open=limit)
+            return self._store.create(job, request_digest=request_digest, max_open=limit, max_open_of_owner=own_limit)
         except StorageFull as exc:
             message = "the volume is full: delete files or adapter sets that nobody needs, and try again"
             raise ServiceError(503, "storage_full", message, retry_after_s=60) from exc
 
-    def _page(self, limit: int, after: str | None, metadata: Mapping[str, str]) -> Page[Job]:
-        ids = self._store.ids()
+    def _page(self, limit: int, after: str | None, metadata: Mapping[str, str], caller: Caller) -> Page[Job]:
+        ids = [job_id for job_id in self._store.ids() if caller.is_admin or caller.sees(self._store.owner_of(job_id))]
         if after is not None:
             if after not in ids:
                 raise InvalidRequest(f"after is {after[:100]!r}, and there is no such job: leave it out", param="after")
@@ -240,6 +259,11 @@ def _refuse_other_labels(training: StoredFile, held_back: StoredFile) -> None:
     if len(held_back.labels) < 2:
         message = "training_file has labels, so validation_file needs at least 2 of them: add rows, or leave it out"
         raise InvalidRequest(message, param="validation_file")
+
+
+def _no_such_file(file_id: str, param: str) -> InvalidRequest:
+    message = f"{param} is {file_id[:100]!r}, and there is no such file: upload it with POST /v1/files"
+    return InvalidRequest(message, param=param, code="file_not_found")
 
 
 def _digest(new: NewJob) -> str:

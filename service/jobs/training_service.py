@@ -17,7 +17,9 @@ from adavae.service.errors import ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription, describe_backbone
 from adavae.service.jobs.data.file_store import FileStore
 from adavae.service.jobs.job_service import JobService
+from adavae.service.jobs.owned import OwnedFiles, OwnedJobs, OwnedTraining
 from adavae.service.jobs.queue.open_queue import open_queue
+from adavae.service.jobs.records.caller import Caller
 from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job_store import JobStore
 from adavae.service.jobs.worker.lookout import Lookout
@@ -62,11 +64,16 @@ class TrainingService:
 
     @property
     def files(self) -> FileStore:
+        """Everybody's."""
         return self._files
 
     @property
     def jobs(self) -> JobService:
+        """Everybody's."""
         return self._jobs
+
+    def seen_by(self, caller: Caller) -> OwnedTraining:
+        return OwnedTraining(OwnedFiles(self._files, caller), OwnedJobs(self._jobs, caller))
 
     async def start(self) -> None:
         """Reads the backbone, and starts to train or to watch.

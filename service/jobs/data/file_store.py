@@ -10,6 +10,7 @@ A name that a client sent is never part of a path.
 
 import asyncio
 import errno
+import hashlib
 import json
 import os
 import re
@@ -30,6 +31,7 @@ from adavae.service.jobs.data.dataset_report import DatasetReport, report_on
 from adavae.service.jobs.data.token_counter import TokenCounter, open_token_counter
 from adavae.service.jobs.data.upload import PURPOSE, Upload, checked_name, ending_of
 from adavae.service.jobs.protocol import Page
+from adavae.service.jobs.records.caller import EVERYBODY, Caller
 from adavae.service.jobs.records.job import StoredFile
 from adavae.service.jobs.records.volume_lock import locked
 from adavae.service.settings import Settings
@@ -63,17 +65,20 @@ class FileStore:
         self._settings, self._users, self._open_counter = settings, users, open_counter
         self._root = settings.files
         self._counter: TokenCounter | None = None
+        self._owners: dict[str, str | None] = {}
         self._one_check = asyncio.Lock()  # one at a time: it takes several times the memory of the file
 
-    async def create(self, filename: str, purpose: str, content: AsyncIterator[bytes]) -> StoredFile:
+    async def create(
+        self, filename: str, purpose: str, content: AsyncIterator[bytes], *, owner: str | None = None
+    ) -> StoredFile:
         name = checked_name(filename)
         if purpose != PURPOSE:
             message = f"purpose is {purpose[:60]!r}, must be {PURPOSE!r}: data is stored for training only"
             raise InvalidRequest(message, param="purpose")
-        staging = self._root / f"{_STAGING}{secrets.token_hex(8)}"
+        staging = self._root / f"{_STAGING}{secrets.token_hex(8)}{_mark(owner)}"
         try:
-            await _in_thread(self._take_room, staging)
-            return await self._stored(staging, name, content)
+            await _in_thread(self._take_room, staging, owner)
+            return await self._stored(staging, name, content, owner)
         except (StorageFull, OSError) as exc:
             if isinstance(exc, OSError) and exc.errno not in _FULL:
                 raise
@@ -85,8 +90,10 @@ class FileStore:
     async def get(self, file_id: str) -> StoredFile:
         return await _in_thread(self._read, file_id)
 
-    async def list(self, *, limit: int, after: str | None, newest_first: bool = True) -> Page[StoredFile]:
-        return await _in_thread(self._page, limit, after, newest_first)
+    async def list(
+        self, *, limit: int, after: str | None, newest_first: bool = True, caller: Caller = EVERYBODY
+    ) -> Page[StoredFile]:
+        return await _in_thread(self._page, limit, after, newest_first, caller)
 
     async def content(self, file_id: str) -> bytes:
         return await _in_thread(self._content, file_id)
@@ -106,19 +113,36 @@ class FileStore:
                 _log.warning("stale_upload_removed", directory=staging.name)
                 _remove(staging)
 
-    def _take_room(self, staging: Path) -> None:
+    def _take_room(self, staging: Path, owner: str | None) -> None:
         """Makes the upload's own directory; uploads under way count, so that together they cannot fill the volume."""
         self._root.mkdir(parents=True, exist_ok=True)
-        limit = self._settings.max_files
+        limit, own_limit = self._settings.max_files, self._settings.max_files_per_key
         with locked(self._root / ".lock"):
             self.remove_stale()
-            num_files = sum(bool(_ID.fullmatch(path.name)) or _is_staging(path) for path in self._root.iterdir())
-            if num_files >= limit:
-                message = f"{num_files} files are stored or on their way, the limit is {limit} (ADAVAE_MAX_FILES)"
-                raise ServiceError(409, "too_many_files", f"{message}: delete some with DELETE /v1/files/{{id}}")
+            names = [path.name for path in self._root.iterdir()]
+            files = [name for name in names if _ID.fullmatch(name) or name.startswith(_STAGING)]
+            if len(files) >= limit:
+                raise _too_many(f"{len(files)} files are", f"{limit} (ADAVAE_MAX_FILES)")
+            if owner is not None and (num_own := sum(self._is_of(name, owner) for name in files)) >= own_limit:
+                raise _too_many(f"{num_own} files of this key are", f"{own_limit} (ADAVAE_MAX_FILES_PER_KEY)")
             staging.mkdir()
 
-    async def _stored(self, staging: Path, name: str, content: AsyncIterator[bytes]) -> StoredFile:
+    def _is_of(self, name: str, owner: str) -> bool:
+        """Of a file that is there, or of an upload under way."""
+        if name.startswith(_STAGING):
+            return name.endswith(_mark(owner))
+        return self._owner_of(name) == owner
+
+    def _owner_of(self, file_id: str) -> str | None:
+        """Whose file it is, read once: it never changes. None where it is nobody's, or cannot be read."""
+        if file_id not in self._owners:
+            stored = self._readable(file_id)
+            if stored is None:
+                return None
+            self._owners[file_id] = stored.owner
+        return self._owners[file_id]
+
+    async def _stored(self, staging: Path, name: str, content: AsyncIterator[bytes], owner: str | None) -> StoredFile:
         path = staging / f"content{ending_of(name)}"
         upload = Upload(path, self._settings.max_upload_bytes)
         async for piece in content:
@@ -140,6 +164,7 @@ class FileStore:
             num_rows=report.rows,
             labels=report.labels,
             report=report.to_dict(),
+            owner=owner,
         )
         await _in_thread(self._publish, staging, stored)
         return stored
@@ -165,12 +190,12 @@ class FileStore:
             values: dict[str, Any] = json.loads((self._directory(file_id) / _RECORD).read_bytes())
             return StoredFile(**values)
         except FileNotFoundError as exc:
-            raise _not_found(file_id) from exc
+            raise file_not_found(file_id) from exc
         except (ValueError, TypeError) as exc:
             message = f"the record of {file_id} is damaged ({type(exc).__name__}): delete the file and send it again"
             raise ServiceError(500, "file_damaged", message) from exc
 
-    def _page(self, limit: int, after: str | None, newest_first: bool) -> Page[StoredFile]:
+    def _page(self, limit: int, after: str | None, newest_first: bool, caller: Caller) -> Page[StoredFile]:
         """Goes on behind ``after`` also where that has been deleted since."""
         names = [path.name for path in self._root.iterdir()] if self._root.is_dir() else []
         ids = sorted(filter(_ID.fullmatch, names), reverse=newest_first)
@@ -179,7 +204,15 @@ class FileStore:
                 message = f"after is {after[:60]!r}, which is no file's id: give the last id of the page before"
                 raise InvalidRequest(message, param="after")
             ids = [each for each in ids if (each < after if newest_first else each > after)]
-        return Page([stored for each in ids[:limit] if (stored := self._readable(each))], has_more=len(ids) > limit)
+        found: list[StoredFile] = []
+        for each in ids:
+            if not caller.is_admin and not caller.sees(self._owner_of(each)):
+                continue
+            if (stored := self._readable(each)) is not None:
+                found.append(stored)
+            if len(found) > limit:
+                break
+        return Page(found[:limit], has_more=len(found) > limit)
 
     def _readable(self, file_id: str) -> StoredFile | None:
         """None where it was deleted meanwhile, or is damaged: the other files of a list are shown all the same."""
@@ -194,13 +227,13 @@ class FileStore:
         try:
             return self.path_of(file_id).read_bytes()
         except FileNotFoundError as exc:
-            raise _not_found(file_id) from exc
+            raise file_not_found(file_id) from exc
 
     def _delete(self, file_id: str) -> None:
         """By a rename first: nobody ever sees half of a file."""
         directory = self._directory(file_id)
         if not directory.is_dir():
-            raise _not_found(file_id)
+            raise file_not_found(file_id)
         if users := self._users.users_of(file_id):
             message = f"{file_id} is used by {users[0]}, which is not finished: wait for that job, or cancel it"
             raise ServiceError(409, "file_in_use", message)
@@ -208,12 +241,12 @@ class FileStore:
         try:
             os.rename(directory, doomed)
         except FileNotFoundError as exc:
-            raise _not_found(file_id) from exc
+            raise file_not_found(file_id) from exc
         _remove(doomed)
 
     def _directory(self, file_id: str) -> Path:
         if not _ID.fullmatch(file_id):
-            raise _not_found(file_id)
+            raise file_not_found(file_id)
         return self._root / file_id
 
 
@@ -228,8 +261,14 @@ async def _in_thread(function: Callable[..., Result], *arguments: Any) -> Result
         raise
 
 
-def _is_staging(path: Path) -> bool:
-    return path.name.startswith(_STAGING)
+def _mark(owner: str | None) -> str:
+    """What the names of an owner's uploads under way end with."""
+    return f"-{hashlib.sha256(owner.encode()).hexdigest()[:16]}" if owner is not None else ""
+
+
+def _too_many(what: str, limit: str) -> ServiceError:
+    message = f"{what} stored or on their way, the limit is {limit}: delete some with DELETE /v1/files/{{id}}"
+    return ServiceError(409, "too_many_files", message)
 
 
 def _last_change(directory: Path) -> float:
@@ -244,6 +283,6 @@ def _remove(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def _not_found(file_id: str) -> ServiceError:
+def file_not_found(file_id: str) -> ServiceError:
     message = f"there is no file {file_id[:60]!r}: GET /v1/files lists those that there are"
     return ServiceError(404, "file_not_found", message)

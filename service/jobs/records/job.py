@@ -79,6 +79,8 @@ class Job:
         publishing: Version of the adapter set that is being put in place, or None; decides a crash at that moment.
         adapter: ``name@version`` of the set it made, or None.
         metrics: Of that set on the validation texts.
+        owner: Name of the key that made the job; None where there were no keys.
+        may_shadow: Whether its set may take the place of bundled ones, the default, and those of others.
     """
 
     id: str
@@ -106,6 +108,8 @@ class Job:
     metrics: Mapping[str, Any] | None = None
     error: JobError | None = None
     idempotency_key: str | None = None
+    owner: str | None = None
+    may_shadow: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON types."""
@@ -154,6 +158,7 @@ class StoredFile:
         num_rows: Texts in it.
         labels: How many rows carry each label; empty without labels.
         report: What was found: duplicates, lengths, warnings.
+        owner: Name of the key that sent it; None where there were no keys.
     """
 
     id: str
@@ -165,3 +170,4 @@ class StoredFile:
     num_rows: int
     labels: Mapping[str, int]
     report: Mapping[str, Any]
+    owner: str | None = None

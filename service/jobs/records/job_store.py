@@ -89,8 +89,9 @@ class JobStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._finished: set[str] = set()
+        self._owners: dict[str, str | None] = {}
 
-    def create(self, job: Job, *, request_digest: str, max_open: int) -> Job:
+    def create(self, job: Job, *, request_digest: str, max_open: int, max_open_of_owner: int | None = None) -> Job:
         """Puts a new job on the volume.
 
         Returns:
@@ -98,18 +99,18 @@ class JobStore:
 
         Raises:
             JobConflict: The key was used before, with another request.
-            Overloaded: There are ``max_open`` jobs that are not finished.
+            Overloaded: There are ``max_open`` jobs that are not finished, or ``max_open_of_owner`` of the same owner.
             StorageFull: The disk took no more.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         with locked(self.root / ".lock"):
             if job.idempotency_key is not None:
-                earlier = self.made_with(job.idempotency_key, request_digest)
+                earlier = self.made_with(job.idempotency_key, request_digest, job.owner)
                 if earlier is not None:
                     return earlier
-            self._refuse_too_many(max_open)
+            self._refuse_too_many(job.owner, max_open, max_open_of_owner)
             if job.idempotency_key is not None:
-                self._remember_key(job.idempotency_key, job.id, request_digest)
+                self._remember_key(job, job.idempotency_key, request_digest)
             with staging_directory(self.root) as staging:
                 (staging / "lock").touch()
                 (staging / "attempts").mkdir()
@@ -119,10 +120,10 @@ class JobStore:
                 publish_directory(staging, self.root / job.id)
         return job
 
-    def made_with(self, key: str, request_digest: str) -> Job | None:
-        """The job that an idempotency key made; raises JobConflict where the request was another one."""
+    def made_with(self, key: str, request_digest: str, owner: str | None = None) -> Job | None:
+        """The job that an owner's idempotency key made; raises JobConflict where the request was another one."""
         try:
-            known = json.loads(self._key_path(key).read_bytes())
+            known = json.loads(self._key_path(key, owner).read_bytes())
             job = self.get(known["job_id"])
         except (FileNotFoundError, JobNotFound):
             return None
@@ -145,6 +146,15 @@ class JobStore:
         except (ValueError, TypeError, KeyError) as exc:
             raise JobDamaged(job_id, type(exc).__name__) from exc
         return self._with_progress(job) if job.status is JobStatus.RUNNING else job
+
+    def owner_of(self, job_id: str) -> str | None:
+        """Whose job it is, read once: it never changes. None where it is nobody's, not there, or damaged."""
+        if job_id not in self._owners:
+            try:
+                self._owners[job_id] = self.get(job_id).owner
+            except (JobDamaged, JobNotFound):
+                return None
+        return self._owners[job_id]
 
     def ids(self) -> list[str]:
         """Every job, the newest first."""
@@ -209,22 +219,27 @@ class JobStore:
             return job
         return replace(job, progress=known.figures, estimated_finish=known.estimated_finish)
 
-    def _refuse_too_many(self, max_open: int) -> None:
-        if (num_open := len(self.unfinished())) >= max_open:
-            raise Overloaded(
-                f"{num_open} training jobs are not finished, the limit is {max_open} (ADAVAE_MAX_OPEN_JOBS): wait for "
-                "one to end, or cancel one",
-                retry_after_s=60,
-            )
+    def _refuse_too_many(self, owner: str | None, max_open: int, max_open_of_owner: int | None) -> None:
+        unfinished = self.unfinished()
+        if len(unfinished) >= max_open:
+            raise _too_many(f"{len(unfinished)} training jobs are", f"{max_open} (ADAVAE_MAX_OPEN_JOBS)")
+        if owner is None or max_open_of_owner is None:
+            return
+        num_own = sum(job.owner == owner for job in unfinished)
+        if num_own >= max_open_of_owner:
+            limit = f"{max_open_of_owner} (ADAVAE_MAX_OPEN_JOBS_PER_KEY)"
+            raise _too_many(f"{num_own} training jobs of this key are", limit)
 
-    def _remember_key(self, key: str, job_id: str, request_digest: str) -> None:
+    def _remember_key(self, job: Job, key: str, request_digest: str) -> None:
         """Before the job is there: a crash in between leaves a key without a job, which counts as unused."""
-        path = self._key_path(key)
+        path = self._key_path(key, job.owner)
         path.parent.mkdir(exist_ok=True)
-        write_atomically(path, json.dumps({"job_id": job_id, "request_digest": request_digest}).encode())
+        write_atomically(path, json.dumps({"job_id": job.id, "request_digest": request_digest}).encode())
 
-    def _key_path(self, key: str) -> Path:
-        return self.root / ".keys" / f"{hashlib.sha256(key.encode()).hexdigest()}.json"
+    def _key_path(self, key: str, owner: str | None) -> Path:
+        """Every owner has idempotency keys of its own; no name of an owner has a blank in it."""
+        own = key if owner is None else f"{owner} {key}"
+        return self.root / ".keys" / f"{hashlib.sha256(own.encode()).hexdigest()}.json"
 
 
 class JobHistory:
@@ -243,6 +258,11 @@ class JobHistory:
             events.append(self._reader.end(own.level, own.message, own.data, job.finished_at or job.created_at))
         self.is_over = job.status.is_finished
         return events
+
+
+def _too_many(what: str, limit: str) -> Overloaded:
+    message = f"{what} not finished, the limit is {limit}: wait for one to end, or cancel one"
+    return Overloaded(message, retry_after_s=60)
 
 
 def _encoded(job: Job) -> bytes:

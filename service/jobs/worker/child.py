@@ -22,6 +22,7 @@ from adavae.service.jobs.records.claims import Claim, Claims
 from adavae.service.jobs.records.job import Job, JobError
 from adavae.service.jobs.records.job_errors import ClaimLost
 from adavae.service.jobs.records.job_store import JobStore
+from adavae.service.jobs.records.set_owners import SetOwners
 from adavae.service.jobs.worker.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
 from adavae.service.jobs.worker.failures import failure_of
 from adavae.service.jobs.worker.verdict import NotWorthPublishing, judge
@@ -101,15 +102,18 @@ def _train(order: Order, settings: Settings, voice: Voice, should_stop: threadin
     claim = Claim(order.job_id, order.attempt, order.worker, attempt_directory(directory, order.attempt))
     pretrained = load_pretrained(settings, None)
     _refuse_other_backbone(job, pretrained.digests)
+    _refuse_shadowing(job, SetOwners(settings))
     checkpoint = inherit(directory, order.attempt, latest_checkpoint)
     voice.say("started", step=step_of(checkpoint.name) if checkpoint is not None else 0)
 
     @contextmanager
     def publishing(manifest: "Manifest") -> Iterator[None]:
         judge(manifest.metrics, manifest.config.labels)
-        claims = Claims(store, settings.own_adapters)
-        with claims.publishing(claim, manifest.version, last_progress=voice.last_progress):
-            yield
+        claims, owners = Claims(store, settings.own_adapters), SetOwners(settings)
+        with owners.publishing(job.adapter_name, job.owner):
+            _refuse_shadowing(job, owners)
+            with claims.publishing(claim, manifest.version, last_progress=voice.last_progress):
+                yield
 
     def on_evaluation(stage: str, done: int, total: int) -> None:
         voice.say("measuring", stage=stage, done=done, total=total)
@@ -154,6 +158,12 @@ def _refuse_other_backbone(job: Job, digests: Sequence[str]) -> None:
             "service the same ADAVAE_BACKBONE and create the job again"
         )
         raise NotWorthPublishing(JobError(code="backbone_mismatch", message=message, param="model"))
+
+
+def _refuse_shadowing(job: Job, owners: SetOwners) -> None:
+    """The name may have been taken since the job was made."""
+    if not job.may_shadow and (objection := owners.objection(job.adapter_name, job.owner)) is not None:
+        raise NotWorthPublishing(JobError(code="name_taken", message=objection, param="suffix"))
 
 
 def _not_for_clients(order: Order, settings: Settings) -> dict[str, str]:

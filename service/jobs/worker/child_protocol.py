@@ -11,7 +11,7 @@ STOP = b"stop\n"
 DONE, FAILED, STOPPED, SUPERSEDED, ORPHANED = 0, 1, 75, 76, 77
 """Exit codes: set published; told why not; stopped when asked to; another attempt has the job; the worker is gone."""
 
-SETTINGS = ("weights", "backbone", "data", "device", "dtype")
+SETTINGS = ("weights", "backbone", "data", "device", "dtype", "default_adapter")
 """What the process needs of the settings; keys and the queue's address are not among it."""
 
 

@@ -13,6 +13,7 @@ from adavae.model.training.checkpoint import latest_checkpoint
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claim
 from adavae.service.jobs.records.job import Job, JobStatus
+from adavae.service.jobs.records.set_owners import SetOwners
 from adavae.service.jobs.worker.child import Voice, carry_out
 from adavae.service.jobs.worker.child_process import COMMAND
 from adavae.service.jobs.worker.child_protocol import DONE, FAILED, ORPHANED, STOPPED, SUPERSEDED, Line, Order
@@ -122,6 +123,38 @@ def test_another_backbone_than_the_jobs_is_refused(home: TrainingHome, monkeypat
     monkeypatch.setattr(type(home.store), "get", lambda _, job_id: replace(get(job_id), backbone_digest="f" * 64))
     code, said = training.carry_out()
     assert (code, said[-1].values["code"]) == (FAILED, "backbone_mismatch")
+
+
+def test_a_name_that_was_taken_while_it_trained_is_not_published_under(
+    home: TrainingHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the job and its end somebody else may have published under that name."""
+    training, get, say = Training(home), home.store.get, Voice.say
+    monkeypatch.setattr(
+        type(home.store), "get", lambda _, job_id: replace(get(job_id), owner="alice", may_shadow=False)
+    )
+    others = home.settings.own_adapters / "mine" / "others"
+
+    def take_name_when_measuring(voice: Voice, kind: str, **values: object) -> None:
+        say(voice, kind, **values)
+        if kind == "measuring":
+            others.mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr(Voice, "say", take_name_when_measuring)
+    code, said = training.carry_out()
+    assert (code, said[-1].values["code"], said[-1].values["is_final"]) == (FAILED, "name_taken", True)
+    assert [path.name for path in others.parent.iterdir()] == ["others"]
+    others.rmdir()
+    others.parent.rmdir()
+
+
+def test_a_set_is_its_jobs_owners(home: TrainingHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    training, get = Training(home), home.store.get
+    monkeypatch.setattr(
+        type(home.store), "get", lambda _, job_id: replace(get(job_id), owner="alice", may_shadow=False)
+    )
+    assert training.carry_out()[0] == DONE
+    assert SetOwners(home.settings).owner_of("mine") == "alice"
 
 
 @pytest.mark.parametrize("wish", [wishes.cancel, wishes.pause])
