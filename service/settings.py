@@ -149,6 +149,8 @@ class Settings(BaseSettings):
         default=0, ge=0, le=1024, description="CPU threads of a training run; 0 leaves the choice to torch."
     )
     max_upload_bytes: int = Field(default=64 * 1024**2, ge=1024, description="Bytes an uploaded data file may have.")
+    max_line_bytes: int = Field(default=256 * 1024, ge=1024, description="Bytes a line of a data file may have.")
+    check_timeout_s: float = Field(default=60.0, gt=0, description="Seconds that checking a data file may take.")
     max_files: int = Field(default=1000, ge=1, description="Data files that may be stored.")
     max_files_per_key: int = Field(default=250, ge=1, description="Data files that may be stored of one key.")
     max_open_jobs: int = Field(default=100, ge=1, description="Training jobs that may wait, run or be paused at once.")

@@ -27,6 +27,7 @@ import structlog
 from adavae.model.errors import DatasetError, StorageFull
 from adavae.model.storage.atomic import publish_directory, write_atomically
 from adavae.service.errors import InvalidRequest, ServiceError
+from adavae.service.jobs.data.check_pool import CheckPool, CheckTime
 from adavae.service.jobs.data.dataset_report import DatasetReport, report_on
 from adavae.service.jobs.data.token_counter import TokenCounter, open_token_counter
 from adavae.service.jobs.data.upload import PURPOSE, Upload, checked_name, ending_of
@@ -66,7 +67,7 @@ class FileStore:
         self._root = settings.files
         self._counter: TokenCounter | None = None
         self._owners: dict[str, str | None] = {}
-        self._one_check = asyncio.Lock()  # one at a time: it takes several times the memory of the file
+        self._checks = CheckPool()
 
     async def create(
         self, filename: str, purpose: str, content: AsyncIterator[bytes], *, owner: str | None = None
@@ -152,8 +153,8 @@ class FileStore:
         await _in_thread(upload.write)
         if not upload.num_bytes:
             raise InvalidRequest(f"{name} is empty: send at least 2 texts", param="file", code="invalid_data")
-        async with self._one_check:
-            report = await _in_thread(self._checked, path, name)
+        check_time = CheckTime(self._settings.check_timeout_s)
+        report = await self._checks.run(owner, check_time, lambda: self._checked(path, name, check_time))
         stored = StoredFile(
             id=f"file-{time.time_ns() // 1000:013x}{secrets.token_hex(6)[1:]}",  # sorts by time
             created_at=int(time.time()),
@@ -169,13 +170,17 @@ class FileStore:
         await _in_thread(self._publish, staging, stored)
         return stored
 
-    def _checked(self, path: Path, name: str) -> DatasetReport:
+    def _checked(self, path: Path, name: str, check_time: CheckTime) -> DatasetReport:
         if self._counter is None:
             self._counter = self._open_counter(self._settings)
-        limit = self._settings.max_upload_bytes
         try:
             return report_on(
-                path, count_tokens=self._counter.count, max_tokens=self._counter.max_tokens, max_bytes=limit
+                path,
+                count_tokens=self._counter.count,
+                max_tokens=self._counter.max_tokens,
+                max_bytes=self._settings.max_upload_bytes,
+                max_line_bytes=self._settings.max_line_bytes,
+                check_time=check_time,
             )
         except DatasetError as exc:
             message = str(exc).replace(str(path), name)

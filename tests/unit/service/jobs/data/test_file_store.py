@@ -9,16 +9,19 @@ import os
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from adavae.model.errors import StorageFull
+from adavae.model.storage.tokenizer import Tokenizer
 from adavae.service.errors import ServiceError
-from adavae.service.jobs.data import file_store, upload
+from adavae.service.jobs.data import check_pool, file_store, upload
+from adavae.service.jobs.data.check_pool import NUM_THREADS
 from adavae.service.jobs.data.dataset_report import DatasetReport
 from adavae.service.jobs.data.file_store import FileStore
 from adavae.service.jobs.data.token_counter import TokenCounter, open_token_counter
+from adavae.service.jobs.records.job import StoredFile
 from tests.tiny_home import tiny_settings
 from tests.tiny_text import N_POSITIONS, tiny_tokenizer
 from tests.unit.service.http_client import until
@@ -248,7 +251,7 @@ async def test_nothing_is_left_of_an_upload_that_is_cancelled_while_it_is_checke
     assert home.left == []
 
 
-async def test_files_are_checked_one_at_a_time(home: FileHome, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_few_files_are_checked_at_once(home: FileHome, monkeypatch: pytest.MonkeyPatch) -> None:
     num_running, most = 0, 0
     lock, real = threading.Lock(), file_store.report_on
 
@@ -264,9 +267,71 @@ async def test_files_are_checked_one_at_a_time(home: FileHome, monkeypatch: pyte
 
     monkeypatch.setattr(file_store, "report_on", counted)
     stored = await asyncio.gather(*(home.stored() for _ in range(8)))
-    assert most == 1
+    assert most <= NUM_THREADS
     assert home.left == sorted(each.id for each in stored)
     assert len(set(home.left)) == 8
+
+
+async def test_files_that_are_slow_to_check_keep_nobody_elses_waiting(
+    home: FileHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: twelve lines of a megabyte, 1,956 bytes of xz, held everybody's uploads up for 32 s."""
+    num_slow, go_on, real = 0, threading.Event(), file_store.report_on
+
+    def slow(path: Path, **fields: Any) -> DatasetReport:
+        nonlocal num_slow
+        if path.suffix == ".tsv":
+            num_slow += 1
+            assert go_on.wait(60)
+        return real(path, **fields)
+
+    async def sent(name: str, owner: str) -> StoredFile:
+        return await home.store.create(name, "fine-tune", in_pieces(b"label\ttext\nx\ta\ny\tb\n"), owner=owner)
+
+    monkeypatch.setattr(file_store, "report_on", slow)
+    slow_ones = [asyncio.create_task(sent("slow.tsv", "greedy")) for _ in range(4)]
+    await until(lambda: num_slow == 1)
+    async with asyncio.timeout(60):
+        assert [await sent("quick.txt", owner) for owner in ("one", "other")]
+    assert num_slow == 1
+    go_on.set()
+    await asyncio.gather(*slow_ones)
+
+
+async def test_more_uploads_than_may_wait_for_their_check_are_refused(
+    home: FileHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check_pool, "MAX_WAITING", 3)
+    outcomes = await asyncio.gather(*(home.stored() for _ in range(8)), return_exceptions=True)
+    refused = [each for each in outcomes if isinstance(each, ServiceError)]
+    assert {(each.status, each.code) for each in refused} == {(429, "overloaded")}
+    assert len(home.left) == 8 - len(refused) >= 3
+    assert await home.stored()
+
+
+async def test_a_check_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
+    home = FileHome(tmp_path, check_timeout_s=1e-9)
+    error = await refused(home, 422)
+    assert error.message.startswith("texts.txt: could not be checked within 1e-09 s (ADAVAE_CHECK_TIMEOUT_S)")
+
+
+@pytest.mark.parametrize("line", ["1!", "a", " a", "\U0001f600", "the ", "\t", "\u0301"])
+async def test_long_lines_cost_what_the_context_is_worth(home: FileHome, line: str) -> None:
+    """However long a text is, no more of it is tokenized than could fit."""
+    counter = count_with_tiny_tokenizer(home.settings)
+    seen = []
+
+    class Counted:
+        longest_token = counter.tokenizer.longest_token
+
+        def encode_many(self, texts: list[str]) -> list[list[int]]:
+            seen.extend(map(len, texts))
+            return counter.tokenizer.encode_many(texts)
+
+    bounded = TokenCounter(cast(Tokenizer, Counted()), MAX_TOKENS)
+    text = (line * 1_000_000)[:1_000_000] + "x"
+    assert bounded.count([text, "short"])[0] > MAX_TOKENS
+    assert max(seen) <= MAX_TOKENS * counter.tokenizer.longest_token + 1
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
