@@ -12,18 +12,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from adavae.model.config import BackboneConfig
-from adavae.model.errors import ConfigError, StorageFull
+from adavae.model.errors import AdaVAEError, ConfigError, StorageFull
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription
-from adavae.service.jobs.hyperparameters import Hyperparameters
+from adavae.service.jobs.hyperparameters import Hyperparameters, effective_hyperparameters
 from adavae.service.jobs.protocol import FileOperations, Page
 from adavae.service.jobs.queue.queue import JobQueue
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.caller import EVERYBODY, Caller
 from adavae.service.jobs.records.event_log import event_number
 from adavae.service.jobs.records.job import Job, JobEvent, JobStatus, NewJob, StoredFile
-from adavae.service.jobs.records.job_errors import JobDamaged
-from adavae.service.jobs.records.job_store import JobStore, new_job_id
+from adavae.service.jobs.records.job_errors import JobDamaged, JobNotFound
+from adavae.service.jobs.records.job_store import JobStore
 from adavae.service.jobs.records.set_owners import SetOwners
 from adavae.service.settings import Settings
 
@@ -61,7 +61,7 @@ class JobService:
         return job
 
     async def get(self, job_id: str) -> Job:
-        return await asyncio.to_thread(self._store.get, job_id)
+        return await asyncio.to_thread(self._checked, job_id)
 
     async def list(
         self,
@@ -134,7 +134,7 @@ class JobService:
         seed = new.seed if new.seed is not None else secrets.randbelow(2**31)
         hyperparameters, config = await asyncio.to_thread(_configured, new, backbone.config, seed, training)
         return Job(
-            id=new_job_id(),
+            id=await asyncio.to_thread(self._store.new_id),
             status=JobStatus.QUEUED,
             created_at=int(time.time()),
             training_file=training.id,
@@ -195,6 +195,24 @@ class JobService:
             message = "the volume is full: delete files or adapter sets that nobody needs, and try again"
             raise ServiceError(503, "storage_full", message, retry_after_s=60) from exc
 
+    def _checked(self, job_id: str) -> Job:
+        """A job whose hyperparameters can be told; raises JobNotFound, and JobDamaged for any other."""
+        job = self._store.get(job_id)
+        try:
+            effective_hyperparameters(job.hyperparameters, job.config)
+        except (AdaVAEError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as exc:
+            raise JobDamaged(job_id, f"config: {type(exc).__name__}") from exc
+        return job
+
+    def _tellable(self, job_id: str) -> Job | None:
+        """None where it is damaged, or has gone meanwhile: the other jobs of a list are told all the same."""
+        if self._store.readable(job_id) is None:
+            return None
+        try:
+            return self._checked(job_id)
+        except (JobDamaged, JobNotFound):
+            return None
+
     def _page(self, limit: int, after: str | None, metadata: Mapping[str, str], caller: Caller) -> Page[Job]:
         ids = [job_id for job_id in self._store.ids() if caller.is_admin or caller.sees(self._store.owner_of(job_id))]
         if after is not None:
@@ -203,9 +221,8 @@ class JobService:
             ids = ids[ids.index(after) + 1 :]
         fitting: list[Job] = []
         for job_id in ids:
-            try:
-                job = self._store.get(job_id)
-            except JobDamaged:
+            job = self._tellable(job_id)
+            if job is None:
                 continue
             if all(job.metadata.get(key) == value for key, value in metadata.items()):
                 fitting.append(job)

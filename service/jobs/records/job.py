@@ -4,7 +4,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+
+STRICT = ConfigDict(strict=True, extra="forbid")
+"""How records are read: no value is turned into another type, and no field is passed over."""
 
 JOB_ID = re.compile(r"ftjob-[0-9a-f]{24}")
 
@@ -38,6 +43,8 @@ class JobError:
     code: str
     message: str
     param: str | None = None
+
+    __pydantic_config__ = STRICT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,22 +118,11 @@ class Job:
     owner: str | None = None
     may_shadow: bool = True
 
-    def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
-        return asdict(self)
+    __pydantic_config__ = STRICT
 
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of ``to_dict``; raises TypeError, ValueError or KeyError where ``values`` is no job."""
-        error, wish = values["error"], values["wish"]
-        return cls(
-            **{
-                **values,
-                "status": JobStatus(values["status"]),
-                "wish": Wish(wish) if wish is not None else None,
-                "error": JobError(**error) if error is not None else None,
-            }
-        )
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON types; ``decoding.decoded_job`` reads them again."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,3 +167,5 @@ class StoredFile:
     labels: Mapping[str, int]
     report: Mapping[str, Any]
     owner: str | None = None
+
+    __pydantic_config__ = STRICT

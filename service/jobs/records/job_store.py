@@ -11,23 +11,29 @@ Reading takes no lock. Who may work on a job is for ``claims``.
 
 import hashlib
 import json
-import secrets
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import structlog
+from pydantic import TypeAdapter
+
 from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
 from adavae.service.errors import Overloaded
 from adavae.service.jobs.records.attempt_files import attempt_directory, read_progress
+from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded, decoded_job
 from adavae.service.jobs.records.endings import endings
 from adavae.service.jobs.records.event_log import EventLog, EventReader, Kind, Level
-from adavae.service.jobs.records.job import JOB_ID, Job, JobEvent, JobStatus
+from adavae.service.jobs.records.job import JOB_ID, STRICT, Job, JobEvent, JobStatus
 from adavae.service.jobs.records.job_errors import JobConflict, JobDamaged, JobNotFound
+from adavae.service.jobs.records.ordered_ids import next_id
+from adavae.service.jobs.records.volume_file import NotReadable, read_regular
 from adavae.service.jobs.records.volume_lock import locked
 
+_MAX_KEY_BYTES = 4096
+_log = structlog.get_logger("adavae.jobs")
 _NEXT: Mapping[JobStatus, frozenset[JobStatus]] = {
     JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.PAUSED, JobStatus.CANCELLED}),
     JobStatus.PAUSED: frozenset({JobStatus.QUEUED, JobStatus.CANCELLED}),
@@ -36,9 +42,25 @@ _NEXT: Mapping[JobStatus, frozenset[JobStatus]] = {
 }
 
 
-def new_job_id() -> str:
-    """Ids sort as jobs were made: 13 digits of microseconds since 1970, then chance."""
-    return f"ftjob-{time.time_ns() // 1000:013x}{secrets.token_hex(6)[1:]}"
+def new_job_id(newest: str | None = None) -> str:
+    """Ids sort as jobs were made: 13 digits of microseconds since 1970, then chance.
+
+    Where the clock was set back, they go on counting from the ``newest`` there is.
+    """
+    return next_id("ftjob-", newest)
+
+
+@dataclass(frozen=True, slots=True)
+class _UsedKey:
+    """What an idempotency key was used for."""
+
+    job_id: str
+    request_digest: str
+
+    __pydantic_config__ = STRICT
+
+
+_KEY = TypeAdapter(_UsedKey)
 
 
 @dataclass(slots=True)
@@ -47,6 +69,13 @@ class JobRecord:
 
     job: Job
     directory: Path
+
+    def note(self, message: str, *, level: Level = "info", data: Mapping[str, Any] | None = None) -> None:
+        """As ``tell``, of a change that has been saved: it counts, also where the disk takes no more."""
+        try:
+            self.tell(message, level=level, data=data)
+        except OSError as exc:
+            _log.warning("event_not_written", job=self.job.id, reason=str(exc))
 
     def tell(
         self,
@@ -90,6 +119,7 @@ class JobStore:
         self.root = root
         self._finished: set[str] = set()
         self._owners: dict[str, str | None] = {}
+        self._told_damaged: set[str] = set()
 
     def create(self, job: Job, *, request_digest: str, max_open: int, max_open_of_owner: int | None = None) -> Job:
         """Puts a new job on the volume.
@@ -123,11 +153,11 @@ class JobStore:
     def made_with(self, key: str, request_digest: str, owner: str | None = None) -> Job | None:
         """The job that an owner's idempotency key made; raises JobConflict where the request was another one."""
         try:
-            known = json.loads(self._key_path(key, owner).read_bytes())
-            job = self.get(known["job_id"])
-        except (FileNotFoundError, JobNotFound):
+            known = decoded(_KEY, read_regular(self._key_path(key, owner), _MAX_KEY_BYTES))
+            job = self.get(known.job_id)
+        except (FileNotFoundError, JobNotFound, NotReadable):
             return None
-        if known["request_digest"] != request_digest:
+        if known.request_digest != request_digest:
             raise JobConflict(
                 f"the Idempotency-Key {key[:60]!r} was used for another request, which made {job.id}: repeat that "
                 "request, or take a new key",
@@ -138,22 +168,36 @@ class JobStore:
     def get(self, job_id: str) -> Job:
         """The record as it stands; raises JobNotFound."""
         try:
-            content = (self.directory(job_id) / "job.json").read_bytes()
+            job = decoded_job(read_regular(self.directory(job_id) / "job.json", MAX_RECORD_BYTES), job_id)
         except (FileNotFoundError, NotADirectoryError) as exc:
             raise JobNotFound(job_id) from exc
-        try:
-            job = Job.from_dict(json.loads(content))
-        except (ValueError, TypeError, KeyError) as exc:
-            raise JobDamaged(job_id, type(exc).__name__) from exc
+        except NotReadable as exc:
+            raise JobDamaged(job_id, str(exc)) from exc
         return self._with_progress(job) if job.status is JobStatus.RUNNING else job
+
+    def readable(self, job_id: str) -> Job | None:
+        """As ``get``; None where that fails, which is logged once: one bad record hides no other job."""
+        try:
+            return self.get(job_id)
+        except JobNotFound:
+            return None
+        except (JobDamaged, OSError) as exc:
+            if job_id not in self._told_damaged:
+                self._told_damaged.add(job_id)
+                _log.warning("job_damaged", job=job_id, reason=str(exc))
+            return None
+
+    def new_id(self) -> str:
+        """An id behind every one there is."""
+        return new_job_id(next(iter(self.ids()), None))
 
     def owner_of(self, job_id: str) -> str | None:
         """Whose job it is, read once: it never changes. None where it is nobody's, not there, or damaged."""
         if job_id not in self._owners:
-            try:
-                self._owners[job_id] = self.get(job_id).owner
-            except (JobDamaged, JobNotFound):
+            job = self.readable(job_id)
+            if job is None:
                 return None
+            self._owners[job_id] = job.owner
         return self._owners[job_id]
 
     def ids(self) -> list[str]:
@@ -168,9 +212,8 @@ class JobStore:
         for job_id in reversed(self.ids()):
             if job_id in self._finished:
                 continue
-            try:
-                job = self.get(job_id)
-            except (JobDamaged, JobNotFound):
+            job = self.readable(job_id)
+            if job is None:
                 continue
             if job.status.is_finished:
                 self._finished.add(job_id)

@@ -12,8 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from adavae.model.storage.atomic import write_atomically
+from adavae.service.jobs.records.decoding import decoded_object
+from adavae.service.jobs.records.volume_file import NotReadable, read_regular
 from adavae.service.jobs.records.volume_lock import locked
 from adavae.service.settings import Settings
+
+_MAX_BYTES = 4096
 
 
 class SetOwners:
@@ -28,8 +32,8 @@ class SetOwners:
         if not self._is_installed(name):
             return None
         try:
-            owner = json.loads((self._root / f"{name}.json").read_bytes())["owner"]
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            owner = decoded_object(read_regular(self._root / f"{name}.json", _MAX_BYTES)).get("owner")
+        except (OSError, NotReadable):
             return None
         return owner if isinstance(owner, str) else None
 

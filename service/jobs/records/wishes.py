@@ -18,8 +18,8 @@ def cancel(store: JobStore, job_id: str) -> Job:
         if job.status is not JobStatus.RUNNING:
             return record.save(status=JobStatus.CANCELLED, finished_at=int(time.time()))
         if job.wish is not Wish.CANCEL:
-            record.tell("Asked to cancel the job")
             record.save(wish=Wish.CANCEL)
+            record.note("Asked to cancel the job")
         return record.job
 
 
@@ -31,11 +31,11 @@ def pause(store: JobStore, job_id: str) -> Job:
         if job.wish is Wish.CANCEL:
             raise JobConflict(f"{job.id} is being cancelled and cannot be paused: create another job")
         if job.status is JobStatus.QUEUED:
-            record.tell("The job is paused")
             record.save(status=JobStatus.PAUSED)
+            record.note("The job is paused")
         elif job.status is JobStatus.RUNNING and job.wish is None:
-            record.tell("Asked to pause the job")
             record.save(wish=Wish.PAUSE)
+            record.note("Asked to pause the job")
         return record.job
 
 
@@ -45,11 +45,13 @@ def resume(store: JobStore, job_id: str) -> Job:
         job = record.job
         _refuse_finished(job, "resumed")
         if job.status is JobStatus.PAUSED:
-            record.tell("The job is resumed: it is queued")
-            return record.save(status=JobStatus.QUEUED)
+            record.save(status=JobStatus.QUEUED)
+            record.note("The job is resumed: it is queued")
+            return record.job
         if job.wish is Wish.PAUSE:
-            record.tell("The job is resumed")
-            return record.save(wish=None)
+            record.save(wish=None)
+            record.note("The job is resumed")
+            return record.job
         raise JobConflict(f"{job.id} is {job.status}, only a paused job can be resumed")
 
 
