@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from adavae.model.config import BackboneConfig
-from adavae.model.errors import AdaVAEError, ConfigError, StorageFull
+from adavae.model.errors import AdaVAEError, ConfigError
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription
 from adavae.service.jobs.hyperparameters import Hyperparameters, effective_hyperparameters
@@ -25,13 +25,17 @@ from adavae.service.jobs.records.job import Job, JobEvent, JobStatus, NewJob, St
 from adavae.service.jobs.records.job_errors import JobDamaged, JobNotFound
 from adavae.service.jobs.records.job_store import JobStore
 from adavae.service.jobs.records.set_owners import SetOwners
+from adavae.service.jobs.records.volume import Volume
 from adavae.service.settings import Settings
 
 _POLL_S = 0.25
 
 
 class JobService:
-    """``JobOperations`` over the store; files are read in threads, the event loop never waits for the disk."""
+    """``JobOperations`` over the store; the event loop never waits for the disk.
+
+    All its methods raise ServiceError (503) where the volume is away, full, or fails.
+    """
 
     def __init__(
         self,
@@ -40,8 +44,10 @@ class JobService:
         files: FileOperations,
         queue: JobQueue,
         describe: Callable[[], BackboneDescription],
+        volume: Volume | None = None,
     ) -> None:
         """``describe`` gives the backbone; raises ServiceError while that is not known."""
+        self._volume = volume or Volume(settings.data)
         self._settings, self._store, self._files, self._queue = settings, store, files, queue
         self._describe, self._set_owners = describe, SetOwners(settings)
         self._telling: set[asyncio.Task[None]] = set()
@@ -50,18 +56,18 @@ class JobService:
     async def create(self, new: NewJob, *, idempotency_key: str | None = None, caller: Caller = EVERYBODY) -> Job:
         request_digest = _digest(new)
         if idempotency_key is not None:
-            earlier = await asyncio.to_thread(self._store.made_with, idempotency_key, request_digest, caller.owner)
+            earlier = await self._volume.use(self._store.made_with, idempotency_key, request_digest, caller.owner)
             if earlier is not None:
                 return earlier
         drafted = await self._drafted(new, idempotency_key, caller)
-        job = await asyncio.to_thread(self._stored, drafted, request_digest)
+        job = await self._volume.change(self._stored, drafted, request_digest)
         if job.id == drafted.id:
             await self._refuse_files_that_went(job)
             self._tell_workers(job)
         return job
 
     async def get(self, job_id: str) -> Job:
-        return await asyncio.to_thread(self._checked, job_id)
+        return await self._volume.use(self._checked, job_id)
 
     async def list(
         self,
@@ -71,20 +77,20 @@ class JobService:
         metadata: dict[str, str] | None = None,
         caller: Caller = EVERYBODY,
     ) -> Page[Job]:
-        return await asyncio.to_thread(self._page, limit, after, metadata or {}, caller)
+        return await self._volume.use(self._page, limit, after, metadata or {}, caller)
 
     async def events(self, job_id: str, *, limit: int, after: str | None) -> Page[JobEvent]:
         before = _number(after) if after is not None else None
-        history = await asyncio.to_thread(self._store.history, job_id)
-        told = await asyncio.to_thread(history.read)
+        history = await self._volume.use(self._store.history, job_id)
+        told = await self._volume.use(history.read)
         events = [event for event in reversed(told) if before is None or (event_number(event.id) or 0) < before]
         return Page(events[:limit], has_more=len(events) > limit)
 
     async def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
         last = _number(after) if after is not None else 0
-        history = await asyncio.to_thread(self._store.history, job_id)
+        history = await self._volume.use(self._store.history, job_id)
         while not history.is_over:
-            for event in await asyncio.to_thread(history.read):
+            for event in await self._volume.use(history.read):
                 if (event_number(event.id) or 0) > last:
                     yield event
             if self._ends_watching:
@@ -94,13 +100,13 @@ class JobService:
                 await asyncio.sleep(_POLL_S)
 
     async def cancel(self, job_id: str) -> Job:
-        return await asyncio.to_thread(wishes.cancel, self._store, job_id)
+        return await self._volume.change(wishes.cancel, self._store, job_id)
 
     async def pause(self, job_id: str) -> Job:
-        return await asyncio.to_thread(wishes.pause, self._store, job_id)
+        return await self._volume.change(wishes.pause, self._store, job_id)
 
     async def resume(self, job_id: str) -> Job:
-        job = await asyncio.to_thread(wishes.resume, self._store, job_id)
+        job = await self._volume.change(wishes.resume, self._store, job_id)
         if job.status is JobStatus.QUEUED:
             self._tell_workers(job)
         return job
@@ -124,7 +130,7 @@ class JobService:
         self._refuse_unknown_backbone(new.backbone)
         _refuse_name(new.adapter_name)
         if not caller.is_admin:
-            await asyncio.to_thread(self._refuse_shadowing, new.adapter_name, caller.owner)
+            await self._volume.use(self._refuse_shadowing, new.adapter_name, caller.owner)
         training = await self._file(new.training_file, "training_file", caller)
         held_back = None
         if new.validation_file is not None:
@@ -134,7 +140,7 @@ class JobService:
         seed = new.seed if new.seed is not None else secrets.randbelow(2**31)
         hyperparameters, config = await asyncio.to_thread(_configured, new, backbone.config, seed, training)
         return Job(
-            id=await asyncio.to_thread(self._store.new_id),
+            id=await self._volume.use(self._store.new_id),
             status=JobStatus.QUEUED,
             created_at=int(time.time()),
             training_file=training.id,
@@ -173,7 +179,7 @@ class JobService:
             if job.validation_file is not None:
                 await self._file(job.validation_file, "validation_file")
         except ServiceError:
-            await asyncio.to_thread(wishes.cancel, self._store, job.id)
+            await self._volume.change(wishes.cancel, self._store, job.id)
             raise
 
     async def _file(self, file_id: str, param: str, caller: Caller = EVERYBODY) -> StoredFile:
@@ -189,11 +195,7 @@ class JobService:
 
     def _stored(self, job: Job, request_digest: str) -> Job:
         limit, own_limit = self._settings.max_open_jobs, self._settings.max_open_jobs_per_key
-        try:
-            return self._store.create(job, request_digest=request_digest, max_open=limit, max_open_of_owner=own_limit)
-        except StorageFull as exc:
-            message = "the volume is full: delete files or adapter sets that nobody needs, and try again"
-            raise ServiceError(503, "storage_full", message, retry_after_s=60) from exc
+        return self._store.create(job, request_digest=request_digest, max_open=limit, max_open_of_owner=own_limit)
 
     def _checked(self, job_id: str) -> Job:
         """A job whose hyperparameters can be told; raises JobNotFound, and JobDamaged for any other."""

@@ -22,6 +22,7 @@ from adavae.service.jobs.queue.open_queue import open_queue
 from adavae.service.jobs.records.caller import Caller
 from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job_store import JobStore
+from adavae.service.jobs.records.volume import Volume
 from adavae.service.jobs.worker.lookout import Lookout
 from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 from adavae.service.jobs.worker.worker import Worker
@@ -57,8 +58,9 @@ class TrainingService:
         self._metrics = TrainingMetrics(metrics.registry)
         self._store = JobStore(settings.jobs)
         self._queue = open_queue(settings)
-        self._files = FileStore(settings, self._store)
-        self._jobs = JobService(settings, self._store, self._files, self._queue, self._described)
+        volume = Volume(settings.data)
+        self._files = FileStore(settings, self._store, volume=volume)
+        self._jobs = JobService(settings, self._store, self._files, self._queue, self._described, volume)
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
 

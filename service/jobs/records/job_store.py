@@ -236,8 +236,8 @@ class JobStore:
         return JobHistory(self, job_id)
 
     @contextmanager
-    def changing(self, job_id: str) -> Iterator[JobRecord]:
-        """The job's record, under its lock.
+    def changing(self, job_id: str, *, timeout_s: float = 10.0) -> Iterator[JobRecord]:
+        """The job's record, under its lock, which is waited for.
 
         Raises:
             JobNotFound: There is no such job.
@@ -246,7 +246,7 @@ class JobStore:
         directory = self.directory(job_id)
         if not directory.is_dir():
             raise JobNotFound(job_id)
-        with locked(directory / "lock"):
+        with locked(directory / "lock", timeout_s=timeout_s):
             yield JobRecord(self.get(job_id), directory)
 
     def directory(self, job_id: str) -> Path:

@@ -9,10 +9,12 @@ from adavae.service.jobs.records.job import Job, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import JobConflict
 from adavae.service.jobs.records.job_store import JobStore
 
+_PATIENCE_S = 2.0  # a user waits, and others behind
+
 
 def cancel(store: JobStore, job_id: str) -> Job:
     """Ends a job, or asks its worker to; raises JobNotFound, and JobConflict where it is finished."""
-    with store.changing(job_id) as record:
+    with store.changing(job_id, timeout_s=_PATIENCE_S) as record:
         job = record.job
         _refuse_finished(job, "cancelled")
         if job.status is not JobStatus.RUNNING:
@@ -25,7 +27,7 @@ def cancel(store: JobStore, job_id: str) -> Job:
 
 def pause(store: JobStore, job_id: str) -> Job:
     """Lays a job aside, or asks its worker to; raises as ``cancel`` does."""
-    with store.changing(job_id) as record:
+    with store.changing(job_id, timeout_s=_PATIENCE_S) as record:
         job = record.job
         _refuse_finished(job, "paused")
         if job.wish is Wish.CANCEL:
@@ -41,7 +43,7 @@ def pause(store: JobStore, job_id: str) -> Job:
 
 def resume(store: JobStore, job_id: str) -> Job:
     """Queues a paused job again, or takes the wish to pause back; raises JobConflict for any other."""
-    with store.changing(job_id) as record:
+    with store.changing(job_id, timeout_s=_PATIENCE_S) as record:
         job = record.job
         _refuse_finished(job, "resumed")
         if job.status is JobStatus.PAUSED:
