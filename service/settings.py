@@ -148,6 +148,12 @@ class Settings(BaseSettings):
     training_threads: int = Field(
         default=0, ge=0, le=1024, description="CPU threads of a training run; 0 leaves the choice to torch."
     )
+    training_silence_s: float = Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="Seconds without a sign of life after which a training process is killed and its job tried again.",
+    )
     max_upload_bytes: int = Field(default=64 * 1024**2, ge=1024, description="Bytes an uploaded data file may have.")
     max_line_bytes: int = Field(default=256 * 1024, ge=1024, description="Bytes a line of a data file may have.")
     check_timeout_s: float = Field(default=60.0, gt=0, description="Seconds that checking a data file may take.")

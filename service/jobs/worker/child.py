@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,6 +45,7 @@ def main() -> None:
     order, should_stop = Order.from_line(line), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: should_stop.set())
     threading.Thread(target=_obey, args=(commands, should_stop), daemon=True).start()
+    threading.Thread(target=_give_signs_of_life, args=(voice, order.alive_every_s), daemon=True).start()
     os.nice(order.niceness)
     let_threads_wait_briefly()
     keep_few_kernels()
@@ -54,13 +56,14 @@ class Voice:
     """What the worker hears; the last figures are kept, for they may have to go into the record with the set."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+        self._stream, self._one_at_a_time = stream, threading.Lock()
         self.last_progress: dict[str, Any] | None = None
 
     def say(self, kind: str, **values: Any) -> None:
         try:
-            self._stream.write(Line(kind, values).encode())
-            self._stream.flush()
+            with self._one_at_a_time:
+                self._stream.write(Line(kind, values).encode())
+                self._stream.flush()
         except BrokenPipeError:
             os._exit(ORPHANED)
 
@@ -183,6 +186,13 @@ def _private_stdout() -> BinaryIO:
     own = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return own
+
+
+def _give_signs_of_life(voice: Voice, every_s: float) -> None:
+    """For as long as any of its threads runs; what is frozen says nothing."""
+    while True:
+        time.sleep(every_s)
+        voice.say("alive")
 
 
 def _obey(commands: RawIOBase, should_stop: threading.Event) -> None:

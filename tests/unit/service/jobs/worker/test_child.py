@@ -1,6 +1,7 @@
 """The training process: what it says, how it ends, and that it never outlives its worker."""
 
 import io
+import itertools
 import subprocess
 import sys
 import threading
@@ -44,6 +45,7 @@ class Training:
             training_file=str(self.home.data),
             validation_file=None,
             niceness=0,
+            alive_every_s=0.05,
         )
 
     def carry_out(self) -> tuple[int, list[Line]]:
@@ -199,8 +201,9 @@ def test_it_dies_with_its_worker(home: TrainingHome) -> None:
         assert child.stdin is not None and child.stdout is not None
         child.stdin.write(training.order.to_line())
         child.stdin.flush()
-        line = Line.decode(child.stdout.readline())
-        assert line is not None and line.kind == "started"
+        said = (Line.decode(content) for content in child.stdout)
+        kinds = list(itertools.takewhile(lambda kind: kind != "started", (line.kind for line in said if line)))
+        assert set(kinds) == {"alive"}
         child.stdin.close()
         assert child.wait(60) == ORPHANED
     assert training.now().status is JobStatus.RUNNING
