@@ -303,11 +303,21 @@ async def test_files_that_are_slow_to_check_keep_nobody_elses_waiting(
 async def test_more_uploads_than_may_wait_for_their_check_are_refused(
     home: FileHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    go_on, real = threading.Event(), file_store.report_on
+
+    def slow(path: Path, **fields: Any) -> DatasetReport:
+        assert go_on.wait(60)
+        return real(path, **fields)
+
     monkeypatch.setattr(check_pool, "MAX_WAITING", 3)
-    outcomes = await asyncio.gather(*(home.stored() for _ in range(8)), return_exceptions=True)
+    monkeypatch.setattr(file_store, "report_on", slow)
+    sent = [asyncio.create_task(home.stored()) for _ in range(8)]
+    await until(lambda: sum(each.done() for each in sent) == 5)
+    go_on.set()
+    outcomes = await asyncio.gather(*sent, return_exceptions=True)
     refused = [each for each in outcomes if isinstance(each, ServiceError)]
-    assert {(each.status, each.code) for each in refused} == {(429, "overloaded")}
-    assert len(home.left) == 8 - len(refused) >= 3
+    assert [(each.status, each.code) for each in refused] == [(429, "overloaded")] * 5
+    assert len(home.left) == 3
     assert await home.stored()
 
 
