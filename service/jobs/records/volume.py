@@ -19,6 +19,7 @@ import structlog
 from adavae.model.errors import StorageFull
 from adavae.model.storage.atomic import write_atomically
 from adavae.service.errors import ServiceError
+from adavae.service.jobs.records.volume_file import NotReadable, read_regular
 
 MARKER = ".adavae-volume"
 NUM_USING, NUM_CHANGING, MAX_CHANGES_WAITING = 8, 8, 64
@@ -102,27 +103,27 @@ class Volume:
             raise _error(told, exc) from exc
 
     def _check_mounted(self) -> None:
-        if self._is_away():
-            _log.error("volume_failed", code=_AWAY[0], directory=str(self._data), reason=f"{MARKER} is missing")
-            raise _error(_AWAY)
-        if not self._is_known:
-            with suppress(OSError, StorageFull):  # a volume that can only be read is read without one
-                self._data.mkdir(parents=True, exist_ok=True)
-                if not self._marker.exists():
-                    write_atomically(self._marker, _MARK)
-                self._is_known = True
+        """Reads the marker, so that a volume that gives nothing is noticed also by who would only list it.
+
+        Raises:
+            OSError: It is not there any more, or cannot be read.
+        """
+        if self._is_known:
+            with suppress(NotReadable):  # something stands there
+                read_regular(self._marker, len(_MARK))
+            return
+        with suppress(OSError, StorageFull):  # a volume that can only be read is read without one
+            self._data.mkdir(parents=True, exist_ok=True)
+            if not self._marker.exists():
+                write_atomically(self._marker, _MARK)
+            self._is_known = True
 
     def _is_away(self) -> bool:
         """Whether the marker was there and has gone."""
-        if not self._is_known:
-            return False
         try:
-            self._marker.lstat()
-        except (FileNotFoundError, NotADirectoryError):
-            return True
-        except OSError:  # which whoever uses the volume meets too
+            return self._is_known and not self._marker.exists()
+        except OSError:  # it is not known
             return False
-        return False
 
 
 def _error(told: _Told, cause: OSError | None = None) -> ServiceError:
