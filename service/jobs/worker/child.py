@@ -4,6 +4,7 @@ It reads an order and commands from standard input, tells what happens on standa
 its set is in place, under the job's lock. When standard input closes the worker is gone, and the process ends at once.
 """
 
+import ctypes
 import os
 import signal
 import sys
@@ -29,6 +30,8 @@ from adavae.service.jobs.worker.failures import failure_of
 from adavae.service.jobs.worker.verdict import NotWorthPublishing, judge
 from adavae.service.settings import Settings, keep_few_kernels, let_threads_wait_briefly
 
+_SIGNAL_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
+
 if TYPE_CHECKING:
     from adavae.model.storage.manifest import Manifest
     from adavae.model.training.progress import Progress
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Carries out one order and ends the process with one of the codes of ``child_protocol``."""
+    _die_with_worker()
     voice = Voice(_private_stdout())
     commands = os.fdopen(os.dup(0), "rb", buffering=0)  # without a buffer there is no lock to be held at exit
     line = commands.readline()
@@ -179,6 +183,12 @@ def _not_for_clients(order: Order, settings: Settings) -> dict[str, str]:
         f"{settings.data}{os.sep}": "",
         f"{settings.weights}{os.sep}": "",
     }
+
+
+def _die_with_worker() -> None:
+    """Also where this process is frozen when its worker dies, and so does not see its standard input close."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SIGNAL_AT_PARENTS_DEATH, signal.SIGKILL)
 
 
 def _private_stdout() -> BinaryIO:
