@@ -91,7 +91,7 @@ def test_what_the_disk_holds_is_read_without_torch(name: str) -> None:
 @pytest.mark.parametrize("name", _within("service.client"))
 def test_the_client_needs_httpx2_and_numpy_only(name: str) -> None:
     reached = import_graph.packages_reached(name, _EDGES, _MODULES) - {"adavae"}
-    assert {own for own in reached if own not in sys.stdlib_module_names} <= {"httpx2", "numpy"}
+    assert {package for package in reached if package not in sys.stdlib_module_names} <= {"httpx2", "numpy"}
 
 
 def test_importing_adavae_imports_nothing_else() -> None:
