@@ -95,8 +95,13 @@ class Settings(BaseSettings):
         default=None,
         description="redis://[:password@]host:port/db of the encoding cache; unset: cache in this process.",
     )
+    queue_redis_url: SecretStr | None = Field(
+        default=None,
+        description="As ADAVAE_REDIS_URL, of the queue of training jobs; unset: where the cache is. It must not evict.",
+    )
     redis_password_file: Path | None = Field(
-        default=None, description="File with the password for ADAVAE_REDIS_URL (a mounted secret)."
+        default=None,
+        description="File with the password for ADAVAE_REDIS_URL and ADAVAE_QUEUE_REDIS_URL (a mounted secret).",
     )
     cache_bytes: int = Field(
         default=256 * 1024**2,
@@ -184,6 +189,11 @@ class Settings(BaseSettings):
     )
 
     @property
+    def queue_url(self) -> SecretStr | None:
+        """Where the queue of training jobs is; None for a queue inside this process."""
+        return self.queue_redis_url or self.redis_url
+
+    @property
     def backbone_source(self) -> str:
         """What ``model.storage.pretrained.load_backbone`` is given: a directory or a hub id."""
         return str(self.weights / "backbone") if self.backbone == BUNDLED_BACKBONE else self.backbone
@@ -240,22 +250,31 @@ def environment_of_child() -> dict[str, str]:
 
 
 def _with_redis_password(settings: Settings) -> Settings:
-    """The Redis URL with the password of its file, where there is one."""
+    """The Redis URLs with the password of its file, where there is one."""
     path = settings.redis_password_file
     if path is None:
         return settings
-    if settings.redis_url is None:
-        raise SettingsError(f"ADAVAE_REDIS_PASSWORD_FILE is {str(path)!r} without ADAVAE_REDIS_URL: set both")
+    given = {name: getattr(settings, name) for name in ("redis_url", "queue_redis_url")}
+    urls = {name: url for name, url in given.items() if url is not None}
+    if not urls:
+        raise SettingsError(
+            f"ADAVAE_REDIS_PASSWORD_FILE is {str(path)!r} without ADAVAE_REDIS_URL or ADAVAE_QUEUE_REDIS_URL: set one "
+            "of them too"
+        )
     try:
         password = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
         raise SettingsError(f"ADAVAE_REDIS_PASSWORD_FILE is {str(path)!r}: cannot be read ({exc})") from exc
-    url = urlsplit(settings.redis_url.get_secret_value())
-    if url.password is not None:
-        raise SettingsError("ADAVAE_REDIS_URL holds a password, and ADAVAE_REDIS_PASSWORD_FILE too: give one of them")
-    host = url.netloc.rpartition("@")[2]
-    changed = url._replace(netloc=f"{url.username or ''}:{quote(password, safe='')}@{host}")
-    return settings.model_copy(update={"redis_url": SecretStr(urlunsplit(changed))})
+    return settings.model_copy(update={name: _with_password(name, url, password) for name, url in urls.items()})
+
+
+def _with_password(name: str, url: SecretStr, password: str) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    if parts.password is not None:
+        raise SettingsError(f"{_variable(name)} holds a password, and ADAVAE_REDIS_PASSWORD_FILE too: give one of them")
+    host = parts.netloc.rpartition("@")[2]
+    changed = parts._replace(netloc=f"{parts.username or ''}:{quote(password, safe='')}@{host}")
+    return SecretStr(urlunsplit(changed))
 
 
 def let_threads_wait_briefly() -> None:
