@@ -48,6 +48,26 @@ def test_words_that_are_new_are_found(page: Page, before: str, text: str, new: l
 
 
 @pytest.mark.parametrize(
+    ("before", "text", "gone", "numbers"),
+    [
+        ("the food was very bad.", "the food was bad.", ["very"], (0, 1)),
+        ("x a b c", "a", ["x", "b c"], (0, 3)),
+        ("all of it", "", ["all of it"], (0, 3)),
+        ("the food was bad", "the food was so good", [], (2, 0)),
+        ("good food and good staff", "food and very good staff", ["good"], (1, 1)),
+    ],
+)
+def test_words_that_are_gone_are_told_where_none_stands_for_them(
+    page: Page, before: str, text: str, gone: list[str], numbers: tuple[int, int]
+) -> None:
+    pieces = asked(page, "words.js", "own.changed(...given)", [before, text])
+    assert "".join(piece["text"] for piece in pieces) == text
+    assert [piece["gone"] for piece in pieces if piece.get("gone")] == gone
+    told = asked(page, "words.js", "own.numChanged(...given)", [before, text])
+    assert (told["added"], told["gone"]) == numbers
+
+
+@pytest.mark.parametrize(
     ("name", "content", "rows"),
     [
         ("a.txt", "one\n\n two  words \r\nthree", [("one", ""), ("two words", ""), ("three", "")]),
