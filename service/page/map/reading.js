@@ -151,6 +151,7 @@ export function readingOf({ state, onRequest }) {
 
   /** What a lasso holds. */
   function list(indices) {
+    pointing.cancel();
     plot.mark(null);
     plot.line([]);
     const texts = indices.map((index) => map.texts[index]);
@@ -177,6 +178,7 @@ export function readingOf({ state, onRequest }) {
 
   /** Texts whose encodings are closest: copies, and what nearly is one. */
   function pairs() {
+    pointing.cancel();
     const found = new Map();
     for (const { index, nearest: other, distance } of map.data) {
       const pair = [Math.min(index, other), Math.max(index, other)];
