@@ -9,6 +9,16 @@ import { runner } from "../parts/runner.js";
 import { guess, readFile, readPasted } from "../tables.js";
 import { reportOf } from "./report.js";
 
+// Options that a run leaves to its preset, as [field of the form, name in the request, label, least, most, step].
+const OPTIONS = [
+  ["epochs", "n_epochs", "Epochs", 0.01, 100, 0.01],
+  ["steps", "steps", "Steps", 1, 1000000, 1],
+  ["batch", "batch_size", "Texts a step", 1, 1024, 1],
+  ["latent", "latent_size", "Size of z", 1, 1024, 1],
+  ["rate", "learning_rate", "Learning rate", 0.000001, 1, "any"],
+  ["beta", "beta", "β, weight of the KL", 0, 100, "any"],
+  ["freeBits", "free_bits", "Free bits", 0, 100, "any"],
+];
 const SENT_AS_IT_IS = /\.(xz)$/i;
 const PRESETS = [
   ["generation", "Generation", "Walks, analogies, new sentences. Also learns labels where the texts have them."],
@@ -21,7 +31,7 @@ export function newJob() {
   let file = null;
   let sent = null;
   let once = newKey();
-  const state = { name: "", preset: "generation", epochs: "", steps: "", batch: "", latent: "" };
+  const state = { name: "", preset: "generation", ...Object.fromEntries(OPTIONS.map(([key]) => [key, ""])) };
   const [outlet, formOutlet] = [h("div", { class: "outlet" }), h("div", { class: "outlet" })];
   const report = h("div", {});
   const columns = h("div", {});
@@ -165,12 +175,7 @@ export function newJob() {
           h(
             "div",
             { class: "fields" },
-            [
-              ["epochs", "Epochs", 0.01, 100, 0.01],
-              ["steps", "Steps", 1, 1000000, 1],
-              ["batch", "Texts a step", 1, 1024, 1],
-              ["latent", "Size of z", 1, 1024, 1],
-            ].map(([key, label, min, max, step]) =>
+            OPTIONS.map(([key, , label, min, max, step]) =>
               fieldFor(
                 { name: key, label, kind: "number", min, max, step, placeholder: "the preset's" },
                 state,
@@ -186,12 +191,7 @@ export function newJob() {
 
   async function start(signal) {
     const hyperparameters = { preset: state.preset };
-    for (const [key, name] of [
-      ["epochs", "n_epochs"],
-      ["steps", "steps"],
-      ["batch", "batch_size"],
-      ["latent", "latent_size"],
-    ]) {
+    for (const [key, name] of OPTIONS) {
       if (state[key] !== "") hyperparameters[name] = state[key];
     }
     const body = { model: "bundled", training_file: sent.id, suffix: state.name, hyperparameters };
