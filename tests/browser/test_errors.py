@@ -82,7 +82,7 @@ def test_an_error_stands_in_its_panel_in_the_services_words(
 ) -> None:
     with serving(StubLatentService(error=error)) as url:
         page = open_visit(url, refusals_are_fine=True).open(address)
-        expect(page.locator("main").get_by_role("alert")).to_contain_text(said)
+        expect(page.locator("main").get_by_role("alert").first).to_contain_text(said)
 
 
 def test_an_unknown_job_and_a_refused_file_are_told(open_visit: OpenVisit, tmp_path: Path) -> None:

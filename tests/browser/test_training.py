@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import OpenVisit
+from tests.browser.conftest import NUM_REVIEWS, OpenVisit
 from tests.integration.served import Served, served
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
@@ -33,11 +33,12 @@ def restarted(home: Path, url: str) -> Iterator[None]:
 
 def begin(page: Page, path: Path, steps: int) -> None:
     page.locator("input[type=file]").set_input_files(path)
-    expect(page.locator(".report")).to_contain_text("80")
+    expect(page.locator(".report")).to_contain_text(str(NUM_REVIEWS))
     expect(page.get_by_label("Name of the set")).to_have_value("my-reviews")
     page.locator("summary", has_text="More").click()
-    page.get_by_label("Steps").fill(str(steps))
-    page.get_by_label("Texts a step").fill("8")
+    options = {"Steps": steps, "Texts a step": 8, "Size of z": 4, "Learning rate": 0.02, "β, weight of the KL": 0.01}
+    for label, value in options.items():
+        page.get_by_label(label).fill(str(value))
     page.get_by_role("button", name="Train").click()
     expect(page.locator(".job-head h2")).to_have_text("my-reviews")
 
