@@ -24,9 +24,12 @@ export function changed(before, text) {
   return joined(marked);
 }
 
-/** {added, gone}: how many words of `text` are new, and how many of `before` are gone without others in their place. */
+/**
+ * {added, gone}: how many words of `text` are new, and how many of `before` are gone without others in their place.
+ * Punctuation is no word.
+ */
 export function numChanged(before, text) {
-  const count = (words) => words.split(/\s+/).filter(Boolean).length;
+  const count = (words) => words.split(/\s+/).filter((word) => /[\p{L}\p{N}]/u.test(word)).length;
   const all = changed(before, text);
   const sum = (texts) => texts.reduce((total, each) => total + count(each), 0);
   return {

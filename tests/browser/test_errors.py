@@ -74,6 +74,10 @@ def test_code_never_holds_the_key(open_visit: OpenVisit) -> None:
         ("#/analogy?a=a&b=b&c=c", ServiceError(422, "invalid_value", "scale is 9, the limit is 3"), "the limit is 3"),
         ("#/classify?text=a", ServiceError(504, "deadline_exceeded", "no answer within 60 s"), "no answer within 60 s"),
         ("#/map", ServiceError(429, "rate_limited", "more requests than 1", retry_after_s=60), "more requests than 1"),
+        ("#/classify?text=a", ServiceError(403, "missing_scope", "this key lacks infer"), "this key lacks infer"),
+        ("#/classify?text=a", ServiceError(409, "no_head", "own has no classification head"), "no classification head"),
+        ("#/map", ServiceError(413, "body_too_large", "the body has 9 bytes"), "the body has 9 bytes"),
+        ("#/walk?source=a&target=b", ServiceError(500, "internal", "an error, id 12"), "an error, id 12"),
         ("#/traverse?text=a", ServiceError(422, "text_too_long", "the text has 900 tokens"), "900 tokens"),
     ],
 )

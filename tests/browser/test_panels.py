@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -184,6 +185,39 @@ def test_a_map_is_drawn_and_any_point_of_it_is_written(bundled: str, open_visit:
     assert again.value.post_data_json["z"][0] != z, "the same point of the map, by another way back"
 
 
+def test_pointing_at_a_text_of_the_map_shows_it(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open("#/map")
+    given(page, "mine.tsv", LABELLED)
+    drawn(page, "pca 24")
+    box = place_of_map(page)
+    tip = page.locator(".map-tip")
+    for step in range(400):
+        across, down = (step * 37) % (box["width"] - 20), (step * 61) % (box["height"] - 20)
+        page.mouse.move(box["x"] + 10 + across, box["y"] + 10 + down)
+        if tip.is_visible():
+            break
+    expect(tip).to_contain_text("number")
+    expect(tip.locator(".tip-label")).to_have_text(re.compile("good|bad"))
+
+
+def test_a_link_holds_the_texts_of_a_map_and_the_place_that_was_read(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled, permissions=["clipboard-read", "clipboard-write"]).open("#/map")
+    given(page, "mine.tsv", LABELLED)
+    drawn(page, "pca 24")
+    box = place_of_map(page)
+    with page.expect_response("**/decode") as reply:
+        page.mouse.click(box["x"] + 40, box["y"] + 40)
+    written = reply.value.json()["data"][0]["text"]
+    expect(page.locator(".map-side .hero-sentence")).to_have_text(written)
+    page.get_by_role("button", name="Link").click()
+    expect(page.locator("#told")).to_have_text("Link copied")
+    address = page.evaluate("navigator.clipboard.readText()").partition("/#")[2]
+    other = open_visit(bundled).open(f"#{address}")
+    drawn(other, "pca 24")
+    expect(other.locator(".legend-item")).to_have_count(2)
+    expect(other.locator(".map-side .hero-sentence")).to_have_text(written)
+
+
 def test_a_line_on_the_map_is_a_walk_and_a_lasso_a_list(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open("#/map")
     given(page, "mine.tsv", LABELLED)
@@ -215,19 +249,28 @@ def test_a_map_is_taken_away_as_picture_and_table(bundled: str, open_visit: Open
     expect(page.locator(".map-side .hero-sentence")).not_to_be_empty()
 
 
-def test_a_sentence_is_moved_along_the_widest_dimension(bundled: str, open_visit: OpenVisit) -> None:
-    page = open_visit(bundled, refusals_are_fine=True).open(
-        "#/traverse"
-    )  # an older set does not know its labels' means
+def test_a_sentence_is_moved_along_the_dimension_that_matters_most(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open("#/traverse")
     expect(page.locator(".dimension").first).to_have_attribute("aria-pressed", "true")
     expect(page.locator(".trail li")).to_have_count(9)
     before = sentences(page)
+    assert len(set(before)) > 1, "the first dimension changes something"
     page.locator(".dimension").nth(1).click()
     expect(page.locator(".dimension").nth(1)).to_have_attribute("aria-pressed", "true")
-    expect(page.locator(".trail")).not_to_have_text(before[0])
-    page.get_by_text("Label to label").click()
-    expect(page.get_by_label("From")).to_have_value("negative")
+    expect(page.locator(".trail")).not_to_have_text("".join(before))
+    with page.expect_request("**/traverse") as sent:
+        page.get_by_label("Any dimension").fill("7")
+        page.get_by_label("Any dimension").press("Enter")
+    assert sent.value.post_data_json["direction"] == {"dimension": 7}
+    with page.expect_request("**/traverse") as sent:
+        page.get_by_text("Label to label").click()
+    assert sent.value.post_data_json["direction"] == {"from": "negative", "to": "positive"}
     expect(page.locator(".trail li")).to_have_count(9)
+    page.get_by_text("Text to text").click()
+    page.get_by_label("From").fill("the room was dirty.")
+    with page.expect_request("**/traverse") as sent:
+        page.get_by_label("To", exact=True).fill("the room was clean.")
+    assert sent.value.post_data_json["direction"] == {"from": ["the room was dirty."], "to": ["the room was clean."]}
 
 
 def test_a_text_is_classified_and_a_file_comes_back_as_a_table(bundled: str, open_visit: OpenVisit) -> None:

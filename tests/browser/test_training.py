@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import NUM_REVIEWS, OpenVisit
+from tests.browser.test_panels import code_of
 from tests.integration.served import Served, served
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
@@ -62,6 +63,12 @@ def test_a_run_is_paused_survives_a_reload_and_a_restart_and_is_cancelled(
         expect(page.locator("[data-status=running]")).to_be_visible()
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator("[data-status=cancelled]")).to_be_visible()
-        page.get_by_role("link", name="All runs").click()
+        page.get_by_role("link", name="Change and train again").click()
+        expect(page.locator(".report")).to_contain_text(str(NUM_REVIEWS))
+        expect(page.get_by_label("Name of the set")).to_have_value("my-reviews")
+        expect(page.get_by_label("Size of z")).to_have_attribute("placeholder", "last time 4")
+        code = code_of(page, "as curl")
+        assert "/v1/fine_tuning/jobs" in code and '"suffix":"my-reviews"' in code
+        page.get_by_role("link", name="Train", exact=True).click()
         expect(page.locator(".jobs li")).to_have_count(1)
         expect(page.locator(".jobs .pill")).to_have_text("cancelled")

@@ -79,5 +79,5 @@ function said(row, before) {
   const { added, gone } = numChanged(before, row.text);
   const told = (number, what) => (number ? [`${number} ${number === 1 ? "word" : "words"} ${what}`] : []);
   const all = [...told(added, "new"), ...told(gone, "gone")];
-  return all.length ? all : ["the same words as the step before"];
+  return all.length ? all : ["the same words as before"];
 }

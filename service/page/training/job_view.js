@@ -2,6 +2,7 @@
 
 import { ApiError, call, events, send } from "../api.js";
 import { h, tell } from "../dom.js";
+import { actionBar } from "../parts/actions.js";
 import { curves } from "../parts/curves.js";
 import { problem } from "../parts/problem.js";
 import { runner } from "../parts/runner.js";
@@ -37,6 +38,7 @@ export function jobView(id) {
     charts.element,
     h("h2", { class: "events-head" }, "Events"),
     told,
+    actionBar({ request: () => ({ method: "GET", path: `/v1/fine_tuning/jobs/${id}/events` }) }),
   );
   follow();
   return {
@@ -160,8 +162,17 @@ export function jobView(id) {
     if (job.status === "succeeded") bar.value = 1;
     done.replaceChildren(
       ...(job.status === "succeeded" ? [ready()] : []),
-      ...(job.error ? [problem(new ApiError(409, { message: job.error.message, code: job.error.code }))] : []),
+      ...(job.error ? [ended()] : []),
+      ...(["failed", "cancelled"].includes(job.status) ? [again()] : []),
     );
+  }
+
+  function ended() {
+    return problem(new ApiError(-1, { message: job.error.message, code: job.error.code }), null, "The run failed");
+  }
+
+  function again() {
+    return h("p", {}, h("a", { class: "button", href: `#/train?again=${id}` }, "Change and train again"));
   }
 
   function ready() {

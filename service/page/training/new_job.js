@@ -3,11 +3,13 @@
 import { go } from "../address.js";
 import { call, send } from "../api.js";
 import { h } from "../dom.js";
+import { actionBar } from "../parts/actions.js";
 import { acceptDrops, columnChoice, dropZone } from "../parts/drop.js";
 import { fieldFor } from "../parts/fields.js";
 import { runner } from "../parts/runner.js";
 import { guess, readFile, readPasted } from "../tables.js";
 import { reportOf } from "./report.js";
+import { number } from "./said.js";
 
 // Options that a run leaves to its preset, as [field of the form, name in the request, label, least, most, step].
 const OPTIONS = [
@@ -26,11 +28,13 @@ const PRESETS = [
   ["classification", "Classification", "Labels first; the texts need some."],
 ];
 
-/** {element, end()} of the form; it goes to the job once that is made. */
-export function newJob() {
+/** {element, end()} of the form; it goes to the job once that is made. `again` is a job whose texts are taken once more. */
+export function newJob(again = "") {
   let file = null;
   let sent = null;
+  let before = {}; // what an earlier run trained with
   let once = newKey();
+  let numReads = 0;
   const state = { name: "", preset: "generation", ...Object.fromEntries(OPTIONS.map(([key]) => [key, ""])) };
   const [outlet, formOutlet] = [h("div", { class: "outlet" }), h("div", { class: "outlet" })];
   const report = h("div", {});
@@ -71,16 +75,30 @@ export function newJob() {
     formOutlet,
   );
   acceptDrops(element, take);
+  const repeating = runner({ outlet, busy: report, work: repeat });
+  if (again) repeating.run();
   return {
     element,
     end() {
       uploading.end();
       starting.end();
+      repeating.end();
     },
   };
 
+  /** The texts of an earlier run, with its name and preset; its options are told where they may be changed. */
+  async function repeat(signal) {
+    const job = await call("GET", `/v1/fine_tuning/jobs/${encodeURIComponent(again)}`, { signal });
+    sent = await call("GET", `/v1/files/${encodeURIComponent(job.training_file)}`, { signal });
+    before = job.hyperparameters;
+    Object.assign(state, { name: job.suffix, preset: before.preset });
+    report.replaceChildren(reportOf(sent));
+    showForm();
+  }
+
   async function take(given) {
     if (SENT_AS_IT_IS.test(given.name)) {
+      numReads += 1;
       columns.replaceChildren();
       file = given;
       uploading.run();
@@ -89,12 +107,20 @@ export function newJob() {
     await use(() => readFile(given), given);
   }
 
+  /** What an option is without a value: the preset's, or what an earlier run had. */
+  function unset(name) {
+    return typeof before[name] === "number" ? `last time ${number(before[name])}` : "the preset's";
+  }
+
   /** Files that the service reads go as they are; tables are sent as JSON lines, with the columns that are chosen. */
   async function use(read, given = null) {
+    const number = (numReads += 1); // of two files the one that came last counts
     let table;
     try {
       table = await read();
+      if (number !== numReads) return;
     } catch (error) {
+      if (number !== numReads) return;
       uploading.cancel();
       form.hidden = true;
       report.replaceChildren();
@@ -121,6 +147,7 @@ export function newJob() {
     body.append("file", file, file.name);
     const reply = await send("POST", "/v1/files", { form: body, signal });
     sent = await reply.json();
+    before = {};
     report.replaceChildren(reportOf(sent));
     state.name = nameFrom(sent.filename);
     if (Object.keys(sent.labels).length === 0 && state.preset === "classification") state.preset = "generation";
@@ -170,35 +197,40 @@ export function newJob() {
         h("div", { class: "field" }, h("label", { for: "job-name" }, "Name of the set"), name),
         h(
           "details",
-          { class: "advanced" },
+          { class: "advanced", open: Boolean(again) },
           h("summary", {}, "More"),
           h(
             "div",
             { class: "fields" },
-            OPTIONS.map(([key, , label, min, max, step]) =>
-              fieldFor(
-                { name: key, label, kind: "number", min, max, step, placeholder: "the preset's" },
-                state,
-                () => {},
-              ),
+            OPTIONS.map(([key, name, label, min, max, step]) =>
+              fieldFor({ name: key, label, kind: "number", min, max, step, placeholder: unset(name) }, state, () => {}),
             ),
           ),
         ),
         h("button", { type: "submit", class: "main" }, "Train"),
       ),
+      actionBar({ request: () => ({ ...jobRequest(), note: noteOf(sent) }), link: false }),
     );
   }
 
-  async function start(signal) {
+  function jobRequest() {
     const hyperparameters = { preset: state.preset };
     for (const [key, name] of OPTIONS) {
       if (state[key] !== "") hyperparameters[name] = state[key];
     }
     const body = { model: "bundled", training_file: sent.id, suffix: state.name, hyperparameters };
-    const job = await call("POST", "/v1/fine_tuning/jobs", { body, signal, headers: { "idempotency-key": once } });
+    return { method: "POST", path: "/v1/fine_tuning/jobs", body };
+  }
+
+  async function start(signal) {
+    const { method, path, body } = jobRequest();
+    const job = await call(method, path, { body, signal, headers: { "idempotency-key": once } });
     go("train", { job: job.id });
   }
 }
+
+const noteOf = ({ filename }) =>
+  `The texts were sent before: POST /v1/files with purpose=fine-tune and file=@${filename} gave the id of training_file.`;
 
 /** A key of its own for one press of the button: a request that is sent again makes no second job. */
 function newKey() {
