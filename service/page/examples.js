@@ -4,9 +4,9 @@ import { call } from "./api.js";
 
 const REVIEWS = {
   walks: [
-    ["the staff was rude and the food was cold.", "the staff was friendly and the food was delicious."],
-    ["the waiter was rude.", "i love this place!"],
-    ["the pizza was cold and the service was slow.", "great place, we will be back!"],
+    ["the waiter was rude and the food was cold.", "we loved the food and the staff was friendly."],
+    ["the food was horrible and the staff was rude.", "great place, we will be back!"],
+    ["my room was dirty and noisy.", "my room was clean and quiet."],
   ],
   analogies: [
     {

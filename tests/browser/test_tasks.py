@@ -14,6 +14,8 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed (
 
 from playwright.sync_api import expect
 
+from tests.browser.accessibility import serious
+
 
 def test_compare_two_reviews(bundled: str, open_visit: OpenVisit) -> None:
     """Paste both, walk from one to the other, see where the tone turns, and send a colleague the link."""
@@ -88,6 +90,7 @@ def test_train_on_a_spreadsheet(tiny: str, spreadsheet: Path, open_visit: OpenVi
     begin(page, spreadsheet, steps=30)
     expect(page.locator("[data-status=succeeded]")).to_be_visible()
     expect(page.locator(".ready")).to_contain_text("accuracy")
+    assert not serious(page)
     page.get_by_role("link", name="Open in the walk").click()
     expect(page.locator("#set")).to_have_value("my-reviews")
     expect(page.locator(".trail li")).to_have_count(9)

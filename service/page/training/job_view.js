@@ -23,7 +23,8 @@ export function jobView(id) {
   const figures = h("p", { class: "muted job-figures", role: "status" });
   const done = h("div", { class: "job-done" });
   const charts = curves();
-  const told = h("ol", { class: "events", tabindex: "0", role: "log", "aria-label": "Events" });
+  const told = h("ol", {});
+  const log = h("div", { class: "events", tabindex: "0", role: "log", "aria-label": "Events" }, told);
   const changing = runner({ outlet, busy: head, work: (signal) => change(signal) });
   let change = async () => {};
   const element = h(
@@ -37,7 +38,7 @@ export function jobView(id) {
     done,
     charts.element,
     h("h2", { class: "events-head" }, "Events"),
-    told,
+    log,
     actionBar({ request: () => ({ method: "GET", path: `/v1/fine_tuning/jobs/${id}/events` }) }),
   );
   follow();
