@@ -30,6 +30,17 @@ def test_how_z_is_led_is_left_to_the_service_until_a_user_says(bundled: str, ope
         assert not {"refine", "truncation", "candidates"} & sent.value.post_data_json.keys()
 
 
+def test_an_analogys_focus_is_left_to_the_service_too(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open("#/analogy")
+    expect(page.locator(".answers mark").first).to_be_visible()
+    with page.expect_request(lambda request: "focus" in (request.post_data or "")) as sent:
+        page.get_by_label("Focus").fill("0")
+    assert sent.value.post_data_json["focus"] == 0
+    page.goto(f"{bundled}/#/walk")
+    expect(page.locator(".trail li")).to_have_count(9)
+    expect(page.get_by_label("Focus")).to_have_count(0)
+
+
 def test_variations_are_near_and_different(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open("#/analogy")
     expect(page.locator(".variants li").first).to_be_visible()

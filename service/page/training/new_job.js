@@ -31,6 +31,7 @@ const PRESETS = [
 /** {element, end()} of the form; it goes to the job once that is made. `again` is a job whose texts are taken once more. */
 export function newJob(again = "") {
   let file = null;
+  let named = ""; // the file that a user gave, which may be sent as another one
   let sent = null;
   let before = {}; // what an earlier run trained with
   let once = newKey();
@@ -101,6 +102,7 @@ export function newJob(again = "") {
       numReads += 1;
       columns.replaceChildren();
       file = given;
+      named = given.name;
       uploading.run();
       return;
     }
@@ -128,6 +130,7 @@ export function newJob(again = "") {
       return;
     }
     const isTable = table.columns !== null && !/\.tsv$/i.test(table.name);
+    named = table.name;
     const chosen = (own) => {
       file = new File([own.toJsonLines()], `${own.name.replace(/\.\w+$/, "")}.jsonl`);
       uploading.run();
@@ -141,15 +144,15 @@ export function newJob(again = "") {
   }
 
   async function upload(signal) {
-    report.replaceChildren(h("p", { class: "muted" }, `Reading ${file.name}…`));
+    report.replaceChildren(h("p", { class: "muted" }, `Reading ${named}…`));
     const body = new FormData();
     body.append("purpose", "fine-tune");
     body.append("file", file, file.name);
     const reply = await send("POST", "/v1/files", { form: body, signal });
     sent = await reply.json();
     before = {};
-    report.replaceChildren(reportOf(sent));
-    state.name = nameFrom(sent.filename);
+    report.replaceChildren(reportOf({ ...sent, filename: named }));
+    state.name = nameFrom(named);
     if (Object.keys(sent.labels).length === 0 && state.preset === "classification") state.preset = "generation";
     showForm();
   }
