@@ -66,6 +66,7 @@ class Drill:
             self._stop_worker,
             self._freeze_worker,
             self._kill_training,
+            self._freeze_training,
             self._fill_disk,
             self._damage_checkpoint,
             self._kill_redis,
@@ -167,6 +168,10 @@ class Drill:
 
     def _kill_training(self) -> bool:
         return self._strike_training(_kill)
+
+    def _freeze_training(self) -> bool:
+        """Nobody thaws it: its worker has to notice."""
+        return self._strike_training(_freeze)
 
     def _fill_disk(self) -> bool:
         return self._strike_training(fill_disk_of)
@@ -279,6 +284,11 @@ class Drill:
 def _kill(pid: int) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def _freeze(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
 
 
 def _wipe(redis: RedisServer) -> None:
