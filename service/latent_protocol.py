@@ -6,14 +6,15 @@ from typing import Protocol
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.latent.direction import Direction
+from adavae.model.latent.map_points import MapMethod
 from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.service.results import (
     AdapterState,
     ClassifyResult,
     DecodeResult,
+    EmbedResult,
     EncodeResult,
     InterpolateResult,
-    MapMethod,
     MapResult,
     TextPiece,
     TraverseResult,
@@ -30,6 +31,12 @@ class LatentOperations(Protocol):
 
     async def encode(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> EncodeResult:
         """Posterior of each text."""
+        ...
+
+    async def embed(
+        self, inputs: Sequence[str | Sequence[int]], *, adapter: str | None, dimensions: int | None
+    ) -> EmbedResult:
+        """A vector of length 1 for each text, or for each text's token ids."""
         ...
 
     async def decode(
