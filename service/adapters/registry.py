@@ -223,7 +223,7 @@ class AdapterRegistry:
             await self._bank.expect([own.manifest.config for own in by_default_first if own.manifest])
             self._expected = {own.digest for own in usable}
         except ServiceError as exc:  # the engine is busy or stopped: the next look tries again
-            _log.info("the bank keeps its size for now", reason=str(exc))
+            _log.debug("the bank keeps its size for now", reason=str(exc))
 
     async def _unload(self, is_meant: Callable[[InstalledVersion], bool] = lambda _: True) -> bool:
         """Takes one of the meant sets out of its slot; False where none of them stands idle in one."""
