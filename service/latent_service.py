@@ -199,9 +199,9 @@ class LatentService:
     async def _try_default(self) -> None:
         """Encodes a text with the default adapter set, past the cache; raises what a request would be answered with."""
         async with self._pinned(None) as pinned:
-            rows = await self._encoder.token_ids([_TRIED_TEXT])
-            limited = [row[: self.max_text_tokens] for row in rows]
-            await self._engine.encode(limited, [pinned.slot], deadline_s=min(_TRIAL_S, self.settings.deadline_s))
+            (row,) = self._pretrained.tokenizer.encode_many([_TRIED_TEXT])
+            deadline_s = min(_TRIAL_S, self.settings.deadline_s)
+            await self._engine.encode([row[: self.max_text_tokens]], [pinned.slot], deadline_s=deadline_s)
 
     def versions(self) -> dict[str, str]:
         """Versions and digests, as GET /version shows them."""

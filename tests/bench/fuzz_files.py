@@ -1,6 +1,6 @@
 """Reads changed manifests, tensor files and archives for some minutes, and says what was read, refused, and broke.
 
-python -m tests.bench.fuzz_files [--minutes 10] [--seed 0]
+python -m tests.bench.fuzz_files [--minutes 10] [--seed 0] [--kind manifest | tensors | archive]
 
 What breaks, an error that is none of ours, is printed with the number that makes it again.
 """
@@ -110,11 +110,7 @@ def look_at_archive(seeds: Seeds, seed: int) -> None:
     path = seeds.directory / "changed.tar.gz"
     content = changed_bytes(seeds.archive, seed)
     path.write_bytes(changed_bytes(gzip.compress(content, 1), seed) if seed % 4 == 0 else gzip.compress(content, 1))
-    try:
-        look_at(path, lambda _: None)
-    except REFUSALS as exc:
-        assert len(str(exc)) < 2000
-        str(exc).encode()
+    look_at(path, lambda _: None)
 
 
 KINDS: dict[str, Callable[[Seeds, int], None]] = {
@@ -132,7 +128,9 @@ def fuzz(kind: str, minutes: float, first_seed: int, seeds: Seeds) -> dict[str, 
         try:
             KINDS[kind](seeds, seed)
             outcomes["read"] += 1
-        except REFUSALS:
+        except REFUSALS as exc:
+            assert len(str(exc)) < 5000
+            str(exc).encode()
             outcomes["refused"] += 1
         except Exception as exc:  # what this program looks for
             outcomes["broke"] += 1
@@ -145,10 +143,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=10.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kind", choices=list(KINDS))
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as directory:
         seeds = Seeds.made(Path(directory))
-        for kind in KINDS:
+        for kind in [arguments.kind] if arguments.kind else KINDS:
             sys.stdout.write(json.dumps(fuzz(kind, arguments.minutes, arguments.seed, seeds)) + "\n")
             sys.stdout.flush()
 
