@@ -151,7 +151,7 @@ async def test_a_job_that_crashes_rests_while_others_are_done(home: JobHome) -> 
 @pytest.mark.asyncio
 async def test_a_volume_that_cannot_be_read_is_tried_again(home: JobHome, monkeypatch: pytest.MonkeyPatch) -> None:
     job, own = home.queue_job(), worker(home, "train", "1")
-    view, failures = own._lookout.view, [OSError("stale file handle")]
+    view, failures = own._lookout.view, [OSError("stale file handle"), RecursionError("nobody foresaw it")]
 
     def sometimes() -> object:
         if failures:
