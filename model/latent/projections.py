@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from adavae.model.errors import ConfigError
 
@@ -36,6 +36,12 @@ class Plane:
     mean: Floats
     basis: Floats
     explained: tuple[float, float]
+
+    def lift(self, points: ArrayLike) -> Floats:
+        """z of points of the plane, (N, 2) or one (2,): (N, Z), float32."""
+        rows = np.atleast_2d(np.asarray(points, dtype=np.float32))
+        z: Floats = self.mean + rows @ self.basis
+        return z
 
 
 @dataclass(frozen=True, slots=True)
