@@ -37,7 +37,7 @@ from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded_file
 from adavae.service.jobs.records.job import StoredFile
 from adavae.service.jobs.records.ordered_ids import next_id
 from adavae.service.jobs.records.volume import Volume
-from adavae.service.jobs.records.volume_file import NotReadable, read_regular
+from adavae.service.jobs.records.volume_file import NotReadable, open_regular, read_regular
 from adavae.service.jobs.records.volume_lock import locked
 from adavae.service.settings import Settings
 
@@ -105,9 +105,17 @@ class FileStore:
         await self._volume.use(self._delete, file_id)
 
     def path_of(self, file_id: str) -> Path:
-        """Where a file's content stands; raises ServiceError (404) where there is none."""
+        """Where a file's content stands; raises ServiceError (404) where there is none, 503 where that is no file."""
         stored = self._read(file_id)
-        return self._directory(file_id) / f"content{ending_of(stored.filename)}"
+        path = self._directory(file_id) / f"content{ending_of(stored.filename)}"
+        try:
+            open_regular(path).close()
+        except FileNotFoundError as exc:
+            raise file_not_found(file_id) from exc
+        except NotReadable as exc:
+            message = f"the content of {file_id} is damaged ({exc}): delete the file and send it again"
+            raise ServiceError(503, "file_damaged", message) from exc
+        return path
 
     def _take_room(self, staging: Staging, owner: str | None) -> None:
         """Makes the upload's own directory; uploads under way count, so that together they cannot fill the volume."""
