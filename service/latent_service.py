@@ -117,6 +117,7 @@ class LatentService:
             self._cache,
             self.metrics,
             max_tokens=self.max_text_tokens,
+            max_queued_characters=settings.max_queued_characters,
             deadline_s=settings.deadline_s,
         )
         self._runner = PlanRunner(
@@ -162,6 +163,8 @@ class LatentService:
             await self._registry.stop()
         if hasattr(self, "_engine"):
             await self._engine.stop(self.settings.shutdown_s)
+        if hasattr(self, "_encoder"):
+            self._encoder.tokens.close()
         if hasattr(self, "_cache"):
             await self._cache.close()
 

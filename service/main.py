@@ -1,6 +1,7 @@
 """The app: every route, every layer around them, every error reply, on one screen: START READING HERE.
 
-request -> RequestId -> RequestLog -> Access (host, key, rate) -> BodyLimit -> route -> LatentOperations -> reply
+request -> RequestId -> RequestLog -> Access (host, key, rate) -> Deadlines -> BodyLimit -> route
+        -> LatentOperations -> reply
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from adavae.model.errors import AdaVAEError
 from adavae.service.http.access import Access, needs
 from adavae.service.http.api_keys import load_api_keys
 from adavae.service.http.body_limit import BodyLimit
+from adavae.service.http.deadlines import Deadlines
 from adavae.service.http.documentation import (
     ARCHIVE,
     CARD,
@@ -118,6 +120,7 @@ def create_app(
             Middleware(RequestId),
             Middleware(RequestLog, metrics=metrics),
             Middleware(Access, keys=keys, rate_limit=rate_limit),
+            Middleware(Deadlines, request_s=settings.deadline_s, body_s=settings.body_timeout_s),
             Middleware(BodyLimit, max_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes),
         ],
     )
@@ -131,7 +134,7 @@ def create_app(
 
 def _operations(*, has_keys: bool) -> APIRouter:
     guards = [Depends(needs("infer")), Depends(require_json), *documented_security(has_keys)]
-    errors = documented_errors(400, 404, 409, 413, 415, 422, 429, 503, 504, has_keys=has_keys)
+    errors = documented_errors(400, 404, 408, 409, 413, 415, 422, 429, 503, 504, has_keys=has_keys)
     router = APIRouter(dependencies=guards, responses=errors)
     router.post("/encode", tags=["texts"], response_model=EncodeReply)(encode)
     router.post("/decode", tags=["texts"], responses=STREAMED, response_model=DecodeReply)(decode)
@@ -163,7 +166,7 @@ def _adapters(*, has_keys: bool) -> APIRouter:
 
 def _files(*, has_keys: bool) -> APIRouter:
     guards = [Depends(needs("train")), *documented_security(has_keys)]
-    refused, missing = documented_errors(400, 403, 409, 413, 415), documented_errors(404)
+    refused, missing = documented_errors(400, 403, 408, 409, 413, 415), documented_errors(404)
     router = APIRouter(
         tags=["files"], dependencies=guards, responses=documented_errors(422, 429, 503, has_keys=has_keys)
     )
@@ -182,7 +185,7 @@ def _files(*, has_keys: bool) -> APIRouter:
 
 def _jobs(*, has_keys: bool) -> APIRouter:
     guards = [Depends(needs("train")), *documented_security(has_keys)]
-    refused, missing = documented_errors(400, 409, 413, 415), documented_errors(404)
+    refused, missing = documented_errors(400, 408, 409, 413, 415), documented_errors(404)
     router = APIRouter(
         prefix="/v1/fine_tuning/jobs",
         tags=["training"],

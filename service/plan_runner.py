@@ -53,13 +53,13 @@ class PlanRunner:
             case Decode(z, decodings):
                 return await self._decoded(z, decodings, pinned, room)
             case Score(texts):
-                ids = await self._cut_token_ids(texts)
+                ids = await self._encoder.tokens.cut(texts, self._max_text_tokens)
                 return torch.from_numpy(await self._engine.score(ids, deadline_s=self._deadline_s))
             case Compute(run):
                 return await self._engine.on_device(run, self._deadline_s)
 
     async def _encoded_written(self, texts: Sequence[str], pinned: PinnedAdapter, room: Room | None) -> Tensor:
-        rows = await self._cut_token_ids(texts)
+        rows = await self._encoder.tokens.cut(texts, self._max_text_tokens)
         slots = [pinned.slot] * len(rows)
         encoded = await self._engine.encode(rows, slots, deadline_s=self._deadline_s, room=room)
         return torch.stack([torch.from_numpy(row.mu) for row in encoded])
@@ -78,7 +78,3 @@ class PlanRunner:
             DecodedText(decode(row.token_ids), len(row.token_ids), row.finish_reason, own)
             for row, own in zip(generated, z.numpy(), strict=True)
         ]
-
-    async def _cut_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        rows = await self._encoder.token_ids(texts)
-        return [row[: self._max_text_tokens] for row in rows]

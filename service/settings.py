@@ -128,7 +128,21 @@ class Settings(BaseSettings):
     max_queued_rows: int = Field(
         default=2048, ge=1, description="Rows that may wait for the device; what comes beyond is refused with 429."
     )
-    deadline_s: float = Field(default=60.0, gt=0, description="Seconds after which a request is given up with 504.")
+    max_queued_characters: int = Field(
+        default=8 * 1024**2,
+        ge=1,
+        description="Characters of long texts that may wait for the tokenizer; beyond it: 429.",
+    )
+    deadline_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="Seconds, from the first byte of a request on, after which it is given up with 504.",
+    )
+    body_timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds that a request's body has to come in, and one more for every 8 KiB of it; then 408.",
+    )
     shutdown_s: float = Field(
         default=30.0, gt=0, description="Seconds that running requests have to finish on SIGTERM."
     )
