@@ -91,6 +91,13 @@ class Settings(BaseSettings):
         default="",
         description="Requests a client may make, as '600/minute'; empty: no limit. Clients are keys, else IPs.",
     )
+    failed_key_limit: str = Field(
+        default="30/minute", description="Wrong API keys that may come from one IP before it is refused; empty: any."
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks of proxies whose X-Forwarded-For is believed; empty: nobody's is.",
+    )
     redis_url: SecretStr | None = Field(
         default=None,
         description="redis://[:password@]host:port/db of the encoding cache; unset: cache in this process.",

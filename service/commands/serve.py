@@ -87,7 +87,10 @@ def _refuse_open_door(settings: Settings, address: str) -> None:
 
 
 def _run(settings: Settings, listener: socket.socket) -> None:
+    import structlog
+
     from adavae.service.http.http_server import HttpServer, http_config
+    from adavae.service.http.secret_files import exposed_secrets
     from adavae.service.jobs.training_service import TrainingService
     from adavae.service.latent_service import LatentService
     from adavae.service.log import set_up_log
@@ -95,6 +98,8 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     from adavae.service.metrics import Metrics
 
     set_up_log(settings)
+    for exposed in exposed_secrets(settings):
+        structlog.get_logger("adavae.serve").warning(exposed)
     metrics = Metrics()
     training = None if settings.training == "off" else TrainingService(settings, metrics)
     outcome = _Outcome(_url(listener))

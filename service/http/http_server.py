@@ -21,7 +21,8 @@ def http_config(app: ASGIApp, shutdown_s: float) -> uvicorn.Config:
 
     h11 and asyncio are named because uvicorn takes httptools and uvloop where it finds them. httptools is a tenth of a
     millisecond faster, but loses the body of a request that offers "Upgrade: h2c", as Java's clients do, and keeps
-    headers of any length in memory; ``HttpServer`` closes its door in a way that uvloop does not know.
+    headers of any length in memory; ``HttpServer`` closes its door in a way that uvloop does not know. Proxies are the
+    business of ``client_address``: uvicorn believes X-Forwarded-For of whatever connects from this machine.
     """
     return uvicorn.Config(
         app,
@@ -30,6 +31,7 @@ def http_config(app: ASGIApp, shutdown_s: float) -> uvicorn.Config:
         lifespan="on",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=math.ceil(shutdown_s),
     )

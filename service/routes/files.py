@@ -68,28 +68,6 @@ async def delete_file(file_id: FileIdInPath, training: Training) -> JsonReply:
     return JsonReply({"object": "file", "id": file_id, "deleted": True})
 
 
-async def refuse_other_sites(request: Request) -> None:
-    """Without keys, keeps other sites' pages from sending files here: for a form a browser asks nobody.
-
-    Raises:
-        ServiceError: 403.
-    """
-    if request.state.api_key is not None:
-        return
-    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    if site is not None:
-        is_own = site in ("same-origin", "none")
-    else:
-        is_own = origin is None or origin.partition("://")[2] == request.headers.get("host")
-    if not is_own:
-        raise ServiceError(
-            403,
-            "cross_site",
-            f"a page of another site sent this ({(origin or site or '')[:100]}): send it from a program or a page of "
-            "this service, or set ADAVAE_API_KEYS and give a key",
-        )
-
-
 def _shaped(stored: StoredFile) -> dict[str, object]:
     return {
         "object": "file",
