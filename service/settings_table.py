@@ -1,4 +1,4 @@
-"""The README's table of settings, made from the settings themselves: ``python -m adavae.service.settings_table``."""
+"""The table in docker/README.md, made from the settings themselves: ``python -m adavae.service.settings_table``."""
 
 import sys
 

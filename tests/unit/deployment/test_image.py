@@ -17,6 +17,7 @@ from tests.compose_file import REPOSITORY
 from tests.dockerfile import DOCKERFILE, read_instructions, read_stages
 
 PARTS = ("model", "service", "weights")
+PAGES = {"model/README.md", "service/README.md"}  # for readers of the repository
 SINGLE = ("LICENSE", "README.md", "docker/constraints.txt", "pyproject.toml")
 STRAYS = [
     ".env",
@@ -29,6 +30,8 @@ STRAYS = [
     "model/training/__pycache__/loop.cpython-312.pyc",
     "model/kernel/kernel_avx2.so",
     "service/routes/encode.pyc",
+    "service/README.md",
+    "docker/README.md",
     "tests/unit/model/test_config.py",
     "data/adapters/mine/manifest.json",
     "weights.bak/backbone/model.safetensors",
@@ -51,9 +54,11 @@ def image_contents(root: Path) -> list[str]:
 
 
 def own_files(root: Path) -> list[str]:
+    """What a package is made of."""
     found = [path for part in PARTS for path in (root / part).rglob("*") if path.is_file()]
     made_here = ("__pycache__", ".so")
-    return [path.relative_to(root).as_posix() for path in found if not {path.suffix, *path.parts} & set(made_here)]
+    names = [path.relative_to(root).as_posix() for path in found if not {path.suffix, *path.parts} & set(made_here)]
+    return [name for name in names if name not in PAGES]
 
 
 def constraints() -> dict[str, str]:
