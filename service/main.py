@@ -122,7 +122,12 @@ def create_app(
             Middleware(RequestLog, metrics=metrics),
             Middleware(Access, keys=keys, **_counted(settings)),
             Middleware(Deadlines, request_s=settings.deadline_s, body_s=settings.body_timeout_s),
-            Middleware(BodyLimit, max_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes),
+            Middleware(
+                BodyLimit,
+                max_bytes=settings.max_body_bytes,
+                max_upload_bytes=settings.max_upload_bytes,
+                max_all_bytes=settings.max_bodies_bytes,
+            ),
         ],
     )
     app.state.settings, app.state.latent, app.state.metrics = settings, latent, metrics

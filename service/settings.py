@@ -140,6 +140,28 @@ class Settings(BaseSettings):
         ge=1,
         description="Characters of long texts that may wait for the tokenizer; beyond it: 429.",
     )
+    max_bodies_bytes: int = Field(
+        default=128 * 1024**2,
+        ge=1024,
+        description="Bytes that the bodies of all requests under way may have, uploads apart; a client has a quarter.",
+    )
+    max_connections: int = Field(
+        default=1024, ge=1, description="Connections at once; fewer where the process may open too few files."
+    )
+    max_connections_per_address: int = Field(
+        default=512, ge=1, description="Connections of one IP at once; trusted proxies have as many as there are."
+    )
+    header_timeout_s: float = Field(
+        default=10.0, gt=0, description="Seconds that a request's line and headers have to come in; then 408."
+    )
+    write_timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds in which a client has to take 16 KiB of its answer; then it is cut off.",
+    )
+    keep_alive_s: int = Field(
+        default=5, ge=1, description="Seconds that a connection stays open after an answer, for the next request."
+    )
     deadline_s: float = Field(
         default=60.0,
         gt=0,

@@ -39,6 +39,13 @@ class TrustedProxies:
             return UNKNOWN
         return f"ip:{_unit(self._forwarded(peer, headers.getlist(_HEADER)))}"
 
+    def unless_trusted(self, peer: str) -> str | None:
+        """As ``client_of`` names who is connected; None for a trusted proxy, which is there for many."""
+        address = _parsed(peer)
+        if address is None:
+            return UNKNOWN
+        return None if self._has(address) else f"ip:{_unit(address)}"
+
     def _forwarded(self, peer: Address, lines: Sequence[str]) -> Address:
         """The last address that is no trusted proxy's; the farthest proxy's, where what it says cannot be read."""
         names = [name for line in lines for name in line.split(",")] if self._networks else []

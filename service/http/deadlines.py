@@ -1,9 +1,11 @@
 """How long a request may take, counted from its first byte: its body to come in, its answer to be found.
 
-The body's time grows with what has come, so that an upload over a slow line is taken and one that drips is not.
+The body's time grows with what has come, so that an upload over a slow line is taken and one that drips is not. An
+upload has no deadline beyond that.
 """
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adavae.service.errors import DeadlineExceeded
+from adavae.service.http.body_limit import UPLOAD_PATH
 
 FIRST_BYTE = "adavae.first_byte"  # in a scope's state: when the request's first byte came, on the event loop's clock
 _BYTES_PER_S = 8192  # slower than any line that uploads are sent over
@@ -50,9 +53,10 @@ class Deadlines:
             return
         began = scope["state"].get(FIRST_BYTE, asyncio.get_running_loop().time())
         scope["state"]["deadline"] = Deadline(began + self._request_s, self._request_s)
-        await self._app(scope, self._in_time(receive, began), send)
+        latest = math.inf if scope["path"] == UPLOAD_PATH else began + self._request_s
+        await self._app(scope, self._in_time(receive, began, latest), send)
 
-    def _in_time(self, receive: Receive, began: float) -> Receive:
+    def _in_time(self, receive: Receive, began: float, latest: float) -> Receive:
         num_bytes, is_complete = 0, False
 
         async def receive_in_time() -> Message:
@@ -60,7 +64,7 @@ class Deadlines:
             if is_complete:  # what is waited for now is the client's leaving
                 return await receive()
             try:
-                async with asyncio.timeout_at(began + self._body_s + num_bytes / _BYTES_PER_S):
+                async with asyncio.timeout_at(min(latest, began + self._body_s + num_bytes / _BYTES_PER_S)):
                     message = await receive()
             except TimeoutError as exc:
                 raise self._too_slow(num_bytes) from exc
@@ -75,7 +79,8 @@ class Deadlines:
         return HTTPException(
             408,
             f"{num_bytes} bytes of the body came in time, the limit is {self._body_s:g} s (ADAVAE_BODY_TIMEOUT_S) and "
-            f"one more for every {_BYTES_PER_S} bytes: send it faster, or less of it",
+            f"one more for every {_BYTES_PER_S} bytes, but {self._request_s:g} s (ADAVAE_DEADLINE_S) for all that is "
+            "no file: send it faster, or less of it",
             {"connection": "close"},
         )
 

@@ -16,7 +16,7 @@ LONG_S = 1000.0
 
 
 def scope_of(began: float | None = None) -> Scope:
-    return {"type": "http", "state": {} if began is None else {FIRST_BYTE: began}}
+    return {"type": "http", "path": "/v1/files", "state": {} if began is None else {FIRST_BYTE: began}}
 
 
 async def body_of(receive: Receive) -> bytes:
