@@ -139,7 +139,7 @@ class TrainingRun:
         torch.manual_seed(config.seed)
         self.vae = self._build(pretrained)
         if initial is not None:
-            self.vae.bank.load(0, config.adapter, initial)
+            self.vae.bank.load(0, config.adapter, {**self.vae.bank.export(0), **initial})
         self.objective = Objective(
             free_bits=config.free_bits,
             free_bits_form=config.free_bits_form,
@@ -368,7 +368,7 @@ def train(
         texts: Training texts.
         validation: Texts that decide which step was the best and when to stop.
         directory: Keeps ``checkpoints/`` and ``metrics.jsonl``.
-        initial: Tensors to begin with, as ``AdapterBank.export`` gives them; None begins afresh.
+        initial: Tensors to begin with, as ``AdapterBank.export`` names them; what is missing begins afresh.
         resume: Go on from the newest checkpoint in ``directory`` if there is one.
         on_progress: Called every few steps.
         should_stop: Asked before every step; True saves a checkpoint and raises TrainingInterrupted.

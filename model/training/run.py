@@ -39,6 +39,7 @@ from adavae.model.training.text_forms import form_rows
 
 _MAX_PRIOR_ROWS, _PRIOR_TOKENS, _MAX_LEARNED_ROWS = 20_000, 4096, 20_000
 _TRIED_TOKENS = 8
+_HEAD = "head."  # of the names of its tensors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +185,7 @@ def train_adapter_set(
         data.training_tokens,
         data.validation_tokens,
         directory,
-        initial=request.initial.tensors if request.initial is not None else None,
+        initial=None if request.initial is None else _begun_with(request.initial, config),
         resume=resume,
         on_progress=on_progress,
         should_stop=should_stop,
@@ -236,8 +237,15 @@ def _check_initial(initial: AdapterSet, config: TrainingConfig, pretrained: Pret
         raise ConfigError("init_from", manifest.reference, rule)
     wanted, there = config.adapter.to_dict(), manifest.config.to_dict()
     for name, value in wanted.items():
-        if value != there[name]:
+        if value != there[name] and name != "labels":  # the head of other labels begins afresh
             raise ConfigError(name, value, f"{manifest.reference} has {there[name]!r}: going on from it keeps that")
+
+
+def _begun_with(initial: AdapterSet, config: TrainingConfig) -> dict[str, Tensor]:
+    """The tensors that a run over these labels takes over: all of them, or all but the head of others."""
+    if initial.manifest.config.labels == config.adapter.labels:
+        return initial.tensors
+    return {name: tensor for name, tensor in initial.tensors.items() if not name.startswith(_HEAD)}
 
 
 def _majority_share(dataset: Dataset) -> float:

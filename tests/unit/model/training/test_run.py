@@ -71,6 +71,26 @@ def test_a_run_goes_on_from_a_set_that_is_there(tmp_path: Path) -> None:
     assert not torch.allclose(afresh.tensors["posterior.mu.weight"], first.tensors["posterior.mu.weight"], atol=1e-2)
 
 
+def test_a_head_for_other_labels_begins_afresh_over_a_set_that_is_there(tmp_path: Path) -> None:
+    """Once the labels had to be those of the set, so that none could be trained from a set without a head."""
+    first = trained(tmp_path / "first", config())
+    (tmp_path / "second").mkdir()
+    data = tmp_path / "second" / "labelled.tsv"
+    data.write_text("label\ttext\n" + "".join(f"{'ab'[n % 2]}\tword{n % 2} word{n}\n" for n in range(40)))
+    kept = replace(config(learning_rate=1e-7, max_steps=1), init_from=first.manifest.reference)
+    request = TrainingRequest(
+        name="second", data=data, validation=None, config=kept, initial=first, truncate=True, evaluation=QUICK
+    )
+    second = train_adapter_set(
+        request, tiny_pretrained(), directory=tmp_path / "run", destination=tmp_path / "adapters"
+    )
+    assert second.manifest.config.labels == ("a", "b")
+    assert second.tensors["head.linear.weight"].shape == (2, PLAIN.latent_size)
+    torch.testing.assert_close(
+        second.tensors["posterior.mu.weight"], first.tensors["posterior.mu.weight"], atol=1e-3, rtol=0
+    )
+
+
 def test_going_on_with_other_sizes_is_refused(tmp_path: Path) -> None:
     first = trained(tmp_path / "first", config())
     larger = replace(config(), adapter=replace(PLAIN, adapter_size=6))
