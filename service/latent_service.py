@@ -27,8 +27,11 @@ from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.operations import moves, writing
 from adavae.model.operations.steps import Plan, Result
 from adavae.model.results import Classified
+from adavae.model.storage.adapter_set import read_adapter_set
+from adavae.model.storage.manifest import MANIFEST
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
+from adavae.service.downloads import Download, download_archive
 from adavae.service.encodings.cache import EncodingCache
 from adavae.service.encodings.open_cache import open_cache
 from adavae.service.encodings.text_encoder import TextEncoder
@@ -75,6 +78,7 @@ class LatentService:
         self._encoder: TextEncoder
         self._runner: PlanRunner
         self._cartographer = Cartographer(settings.deadline_s)
+        self._one_verification = asyncio.Lock()  # each takes the memory of a whole set
 
     async def start(self) -> None:
         """Loads the backbone, finds the adapter sets, starts the engine.
@@ -400,10 +404,16 @@ class LatentService:
         self._check_ready()
         return await asyncio.to_thread(self._registry.store.card, name)
 
-    async def adapter_archive(self, name: str) -> bytes:
+    async def adapter_archive(self, name: str) -> Download:
         """The whole set as ``.tar.gz``; raises AdapterSetNotFound, or WeightsCorrupted where it is damaged."""
         self._check_ready()
-        return await asyncio.to_thread(self._registry.store.archive, name)
+        async with self._one_verification:
+            return await asyncio.to_thread(self._verified_archive, name)
+
+    def _verified_archive(self, name: str) -> Download:
+        entry = self._registry.store.resolve(name)
+        files = (MANIFEST, *read_adapter_set(entry.path).manifest.files)
+        return download_archive({f"{entry.name}/{entry.version}/{file}": entry.path / file for file in files})
 
     def _check_ready(self) -> None:
         if self._problem is not None:

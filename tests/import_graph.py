@@ -32,7 +32,7 @@ FLOORS = (
     ("service.settings", "service.errors", "service.results", "service.metrics", "service.repeated_lines"),
     ("service.log",),
     ("service.client",),
-    ("service.loading", "service.settings_table", "service.text_stream"),
+    ("service.loading", "service.settings_table", "service.text_stream", "service.downloads"),
     ("service.adapters", "service.engine"),
     ("service.encodings",),
     ("service.latent_protocol", "service.jobs.records"),

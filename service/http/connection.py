@@ -5,12 +5,12 @@ They are looked after once a second, by ``end_if_overdue``; a request's own dead
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any
 
 import h11
 import uvicorn
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from adavae.service.errors import ServiceError
@@ -33,25 +33,27 @@ class Connection(H11Protocol):
         app_state: dict[str, Any],
         *,
         limits: ConnectionLimits,
-        on_lost: Callable[[Self], None],
+        on_lost: Callable[["Connection"], None],
     ) -> None:
         """``on_lost`` is called once, when the connection is gone."""
         super().__init__(config, server_state, app_state)
         self.conn: StrictConnection = StrictConnection()
-        self.app = self._timed  # type: ignore[assignment]  # uvicorn's own types of the same protocol
+        self.app = self._timed
         self._limits, self._on_lost = limits, on_lost
         self.timeout_keep_alive = limits.keep_alive_s
         self.quiet_since = self._taken_at = self.loop.time()
         self._first_byte: float | None = None
-        self._num_untaken, self._is_unwanted = 0, False
+        self._num_untaken, self._is_made, self._is_unwanted = 0, False, False
 
     @property
     def is_idle(self) -> bool:
         """No request of it is being answered: nobody loses anything when it is closed."""
-        return self.cycle is None or self.cycle.response_complete
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's type leaves out that there is none at first
+        return cycle is None or cycle.response_complete
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        super().connection_made(transport)  # type: ignore[arg-type]  # as uvicorn narrows it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
+        super().connection_made(transport)
+        self._is_made = True
         if self._is_unwanted:  # since before it was there
             self.transport.close()
 
@@ -63,7 +65,7 @@ class Connection(H11Protocol):
     async def _timed(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application, told when the request's first byte came."""
         scope["state"][FIRST_BYTE] = self._first_byte if self._first_byte is not None else self.loop.time()
-        await self.config.loaded_app(scope, receive, send)  # type: ignore[arg-type]
+        await self.config.loaded_app(scope, receive, send)
 
     def on_response_complete(self) -> None:
         self.quiet_since, self._first_byte = self.loop.time(), None
@@ -72,7 +74,7 @@ class Connection(H11Protocol):
     def close(self) -> None:
         """Ends it where nothing is lost: no request of it is being answered."""
         self._is_unwanted = True
-        if self.transport is not None:
+        if self._is_made:
             self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -81,7 +83,7 @@ class Connection(H11Protocol):
 
     def end_if_overdue(self, now: float) -> None:
         """Ends the connection where it has kept the server waiting for too long."""
-        if self.transport is None:
+        if not self._is_made:
             return
         if self._is_stuck(now):
             self.transport.abort()

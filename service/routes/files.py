@@ -13,6 +13,7 @@ from adavae.service.http.request_log import STATUS_CLIENT_GONE
 from adavae.service.jobs.data.upload import PURPOSE
 from adavae.service.jobs.records.job import StoredFile
 from adavae.service.routes.dependencies import Training
+from adavae.service.routes.download_reply import DownloadReply
 from adavae.service.routes.upload_form import UploadForm
 from adavae.service.schemas.files import FilesQuery
 
@@ -58,8 +59,8 @@ async def get_file_content(file_id: FileIdInPath, training: Training) -> Respons
         "content-disposition": f"attachment; filename*=UTF-8''{quote(stored.filename, safe='')}",
         "x-content-type-options": "nosniff",  # whatever is in it, no browser shall run it
     }
-    content = await training.files.content(file_id)
-    return Response(content, media_type="application/octet-stream", headers=headers)
+    content = await training.files.download(file_id)
+    return DownloadReply(content, media_type="application/octet-stream", headers=headers)
 
 
 async def delete_file(file_id: FileIdInPath, training: Training) -> JsonReply:

@@ -145,6 +145,21 @@ def test_a_client_that_takes_nothing_is_cut_off(address: Address) -> None:
         assert _received_all(connection).count(b"HTTP/1.1 200") < wanted
 
 
+def test_a_download_is_read_no_faster_than_it_is_taken() -> None:
+    """Thirty downloads of 60 MB that nobody took were 1.6 GB in memory."""
+    latent = StubLatentService(num_copies=10_000_000)
+    asked = b"GET /adapters/yelp/archive HTTP/1.1\r\nhost: localhost\r\n\r\n"
+    with listening(latent, write_timeout_s=0.5) as address, connected(address) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)
+        connection.sendall(asked)
+        deadline_s = time.monotonic() + 60
+        while latent.num_downloads_closed == 0:
+            assert time.monotonic() < deadline_s
+            assert _status(address) == 200
+        assert latent.num_bytes_sent < 20_000_000
+        assert len(_received_all(connection)) < 20_000_000
+
+
 def test_a_client_that_takes_its_time_gets_everything() -> None:
     with listening(write_timeout_s=60) as address, connected(address) as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 32_768)

@@ -25,6 +25,7 @@ import structlog
 
 from adavae.model.errors import DatasetError, StorageFull
 from adavae.model.storage.atomic import publish_directory, write_atomically
+from adavae.service.downloads import Download, download_file
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.data.dataset_report import DatasetReport, report_on
 from adavae.service.jobs.data.token_counter import TokenCounter, open_token_counter
@@ -88,8 +89,8 @@ class FileStore:
     async def list(self, *, limit: int, after: str | None, newest_first: bool = True) -> Page[StoredFile]:
         return await _in_thread(self._page, limit, after, newest_first)
 
-    async def content(self, file_id: str) -> bytes:
-        return await _in_thread(self._content, file_id)
+    async def download(self, file_id: str) -> Download:
+        return await _in_thread(self._download, file_id)
 
     async def delete(self, file_id: str) -> None:
         await _in_thread(self._delete, file_id)
@@ -190,9 +191,9 @@ class FileStore:
                 _log.warning("file_damaged", file=file_id)
             return None
 
-    def _content(self, file_id: str) -> bytes:
+    def _download(self, file_id: str) -> Download:
         try:
-            return self.path_of(file_id).read_bytes()
+            return download_file(self.path_of(file_id))
         except FileNotFoundError as exc:
             raise _not_found(file_id) from exc
 
