@@ -38,7 +38,7 @@ from adavae.service.encodings.text_encoder import TextEncoder
 from adavae.service.encodings.text_map import Cartographer
 from adavae.service.engine.compute_threads import available_threads, use_threads
 from adavae.service.engine.engine import Engine
-from adavae.service.engine.scheduler import EngineLimits
+from adavae.service.engine.work import EngineLimits
 from adavae.service.errors import EngineStopped, InvalidRequest
 from adavae.service.loading import load_pretrained, open_store
 from adavae.service.metrics import Metrics
@@ -431,14 +431,14 @@ class LatentService:
         """What a plan comes to; refused before its first step where it is too long or the queue is full."""
         self._check_decodings(decodings)
         with self._engine.room_for(num_rows) as room:
-            return await self._runner.run(plan, pinned, room)
+            return await self._runner.run(plan, pinned, room, num_rows=num_rows)
 
     async def _streamed(
         self, plan: Plan[Tensor], pinned: PinnedAdapter, decodings: Sequence[Decoding]
     ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
         """The texts of the latents that ``plan`` comes to."""
         self._check_decodings(decodings)
-        z = await self._runner.run(plan, pinned)
+        z = await self._runner.run(plan, pinned, num_rows=len(decodings))
         stream = TextStream(self._pretrained.tokenizer)
         decoding = asyncio.ensure_future(
             self._engine.decode(

@@ -13,6 +13,7 @@ from adavae.model.storage.tokenizer import Tokenizer
 from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.encodings.text_encoder import TextEncoder
 from adavae.service.engine.engine import Engine, Room
+from adavae.service.engine.scheduler import SHORT_ROWS
 
 
 class PlanRunner:
@@ -25,25 +26,28 @@ class PlanRunner:
         self._engine, self._encoder, self._tokenizer = engine, encoder, tokenizer
         self._max_text_tokens, self._deadline_s = max_text_tokens, deadline_s
 
-    async def run(self, plan: Plan[Result], pinned: PinnedAdapter, room: Room | None = None) -> Result:
+    async def run(
+        self, plan: Plan[Result], pinned: PinnedAdapter, room: Room | None = None, *, num_rows: int
+    ) -> Result:
         """The plan's result; raises as its steps do.
 
         Args:
             plan: Not begun yet.
             pinned: The adapter set of its texts and latents.
             room: That of the request, which was admitted with it.
+            num_rows: How many it is about: what is computed for many lets others come between.
         """
         try:
             step = next(plan)
             while True:
-                step = plan.send(await self._done(step, pinned, room))
+                step = plan.send(await self._done(step, pinned, room, num_rows))
         except StopIteration as stop:
             result: Result = stop.value
             return result
         finally:
             plan.close()
 
-    async def _done(self, step: Step, pinned: PinnedAdapter, room: Room | None) -> object:
+    async def _done(self, step: Step, pinned: PinnedAdapter, room: Room | None, num_rows: int) -> object:
         match step:
             case Encode(texts, params):
                 rows = await self._encoder.encode(texts, pinned, truncate=False, params=params, room=room)
@@ -56,7 +60,7 @@ class PlanRunner:
                 ids = await self._encoder.tokens.cut(texts, self._max_text_tokens)
                 return torch.from_numpy(await self._engine.score(ids, deadline_s=self._deadline_s))
             case Compute(run):
-                return await self._engine.on_device(run, self._deadline_s)
+                return await self._engine.on_device(run, self._deadline_s, is_long=num_rows > SHORT_ROWS)
 
     async def _encoded_written(self, texts: Sequence[str], pinned: PinnedAdapter, room: Room | None) -> Tensor:
         rows = await self._encoder.tokens.cut(texts, self._max_text_tokens)

@@ -133,7 +133,9 @@ class Settings(BaseSettings):
     max_tokens: int = Field(default=128, ge=1, description="Tokens a decoded text may have.")
     max_body_bytes: int = Field(default=4 * 1024**2, ge=1024, description="Bytes a request body may have.")
     max_queued_rows: int = Field(
-        default=2048, ge=1, description="Rows that may wait for the device; what comes beyond is refused with 429."
+        default=2048,
+        ge=1,
+        description="Rows of a client that may wait for the device; beyond it, or four times it of all: 429.",
     )
     max_queued_characters: int = Field(
         default=8 * 1024**2,

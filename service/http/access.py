@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adavae.service.caller import CALLER, NOBODY
 from adavae.service.errors import ServiceError
 from adavae.service.http import api_keys
 from adavae.service.http.api_keys import ApiKey, ApiKeys, sent_key
@@ -43,6 +44,7 @@ class Access:
             except ServiceError as exc:
                 await error_reply(exc)(scope, receive, send)
                 return
+            CALLER.set(scope["state"].get("client_id", NOBODY))  # for this request's task and those it starts
         await self._app(scope, receive, send)
 
     def _check(self, scope: Scope, headers: Headers) -> None:

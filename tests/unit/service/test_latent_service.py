@@ -135,7 +135,7 @@ async def test_closing_a_stream_frees_its_rows(tmp_path: Path) -> None:
         ) as stream:
             assert isinstance(await anext(stream), TextPiece)
         async with asyncio.timeout(10):
-            while len(service._engine._scheduler.batch) or service._engine.num_waiting:
+            while service._engine._scheduler.num_decoding or service._engine.num_waiting:
                 await asyncio.sleep(0.001)
 
 
