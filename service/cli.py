@@ -1,7 +1,7 @@
 """The ``adavae`` command: START READING HERE for the command line.
 
-Puts the commands of ``service.commands`` together and turns what goes wrong into exit codes: 2 for wrong usage, 1 for
-failure, 130 for Ctrl-C. Prints nothing itself but the one line that says what went wrong.
+Puts the commands of ``service.commands`` together and turns errors into exit codes: 2 for wrong usage, 1 for failure,
+130 for Ctrl-C. Itself it prints only the one line that says what went wrong.
 """
 
 import sys
@@ -19,6 +19,7 @@ from adavae.service.commands.encode import encode
 from adavae.service.commands.evaluate import evaluate
 from adavae.service.commands.health import health
 from adavae.service.commands.interpolate import interpolate
+from adavae.service.commands.map import map_texts
 from adavae.service.commands.pretrain import pretrain
 from adavae.service.commands.serve import serve
 from adavae.service.commands.terminal import say, say_error
@@ -45,7 +46,10 @@ def create_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     texts = (encode, decode, interpolate, analogy, variations, traverse, classify)
-    for command in (serve, worker, *texts, train, evaluate):
+    for command in (serve, worker, *texts):
+        app.command()(command)
+    app.command(name="map")(map_texts)
+    for command in (train, evaluate):
         app.command()(command)
     app.add_typer(adapters.create_app(), name="adapters")
     app.add_typer(jobs.create_app(), name="jobs")

@@ -34,10 +34,10 @@ def download_of(content: bytes) -> Download:
     return Download(_pieces(io.BytesIO(content)), len(content), ExitStack())
 
 
-def download_file(path: Path) -> Download:
-    """One file as it is; raises OSError."""
+def download_file(file: BinaryIO) -> Download:
+    """One file as it is, which is closed with the download."""
     files = ExitStack()
-    file = files.enter_context(path.open("rb"))
+    files.enter_context(file)
     return Download(_pieces(file), os.fstat(file.fileno()).st_size, files)
 
 

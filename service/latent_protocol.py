@@ -6,6 +6,7 @@ from typing import Protocol
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.latent.direction import Direction
+from adavae.model.latent.map_points import MapMethod
 from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.service.downloads import Download
 from adavae.service.results import (
@@ -14,7 +15,6 @@ from adavae.service.results import (
     DecodeResult,
     EncodeResult,
     InterpolateResult,
-    MapMethod,
     MapResult,
     TextPiece,
     TraverseResult,

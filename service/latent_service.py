@@ -23,6 +23,7 @@ from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import AdapterSetMismatch, AdaVAEError
 from adavae.model.latent import defaults
 from adavae.model.latent.direction import Direction
+from adavae.model.latent.map_points import MapMethod
 from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.operations import moves, writing
 from adavae.model.operations.steps import Plan, Result
@@ -52,7 +53,6 @@ from adavae.service.results import (
     EncodedText,
     EncodeResult,
     InterpolateResult,
-    MapMethod,
     MapResult,
     TextPiece,
     TraverseResult,

@@ -1,15 +1,12 @@
 """What the service computes, before it becomes JSON: frozen results that routes shape into replies."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from adavae.model.latent.projections import Neighbours, Plane, Separation
+from adavae.model.latent.map_points import MapPoints
 from adavae.model.results import Classified, DecodedText, InterpolationStep, TraverseStep
-
-MapMethod = Literal["pca", "tsne"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,22 +133,6 @@ class AdapterState:
     @property
     def reference(self) -> str:
         return f"{self.name}@{self.version}"
-
-
-@dataclass(frozen=True, slots=True)
-class MapPoints:
-    """Encodings on a plane.
-
-    Attributes:
-        points: (N, 2), float32.
-        plane: The way back to z; None where the method has none.
-        separation: How well labels come apart; None without labels, or with too few rows of them.
-    """
-
-    points: NDArray[np.float32]
-    plane: Plane | None
-    neighbours: Neighbours
-    separation: Separation | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ FLOORS = (
     ("model.text_model", "model.variants"),
     ("model.training",),
     ("model",),
+    ("service.spelling",),
     (
         "service.settings",
         "service.errors",

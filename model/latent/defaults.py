@@ -45,7 +45,16 @@ WALK_ROUNDS = 3
 """Of looking for them, for the points that still repeat."""
 
 LABEL_GAIN = 2.4
-"""Such a change of label, in distances between the labels' means: greedy decoding crosses over well beyond them."""
+"""A change of label, in distances between the labels' means: greedy decoding crosses over well beyond them."""
+
+LABEL_GAINS = (1.2, 1.6, 2.4, 3.2)
+"""Where a request leaves the choice: tried for each text, and of what changes the label the nearest to it is taken."""
+
+LABEL_ALTERNATIVES = 2
+"""Points tried at each of these gains: the one on the way, and others around it, as far away as those of a walk."""
+
+LABEL_SIDE = 0.2
+"""How far across a text must be for that, from 0 between the labels' means to 0.5 at the mean of the label wanted."""
 
 LEAST_LABEL_SHARE = 0.25
 """Of the distance between two labels' means, that a difference must cross to count as a change of label."""

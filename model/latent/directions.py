@@ -4,13 +4,14 @@ Pure functions over z; what is written along them is for ``operations``.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from adavae.model.errors import ConfigError
-from adavae.model.latent.defaults import LABEL_GAIN, LEAST_LABEL_SHARE
-from adavae.model.latent.prior import walk_bump
+from adavae.model.latent.defaults import LEAST_LABEL_SHARE
+from adavae.model.latent.prior import LabelChange, walk_bump
 from adavae.model.latent.space import LatentSpace
 from adavae.model.latent.steering import Settled
 
@@ -38,26 +39,40 @@ def between_labels(space: LatentSpace, source: str, target: str) -> Tensor:
     return space.prior.label_direction(*numbers)
 
 
-def changed(space: LatentSpace, z_a: Tensor, z_b: Tensor, focus: float) -> Tensor:
-    """What an analogy adds to z_C, (Z,): z_B - z_A, or the change of label that it shows.
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """What an analogy adds to z_C, as its examples a and b show it.
+
+    Attributes:
+        difference: z_B - z_A, (Z,).
+        labels: The change of label in it; None where it shows none, or none is asked for.
+        way: From the mean of the one label to that of the other, (Z,).
+        focus: 0 is the difference as it is (paper Table 4), 1 the change of label alone.
+    """
+
+    difference: Tensor
+    labels: LabelChange | None
+    way: Tensor
+    focus: float
+
+    def by(self, gain: float) -> Tensor:
+        """What is added, (Z,); ``gain`` times the way between the labels, where there is one."""
+        return self.difference if self.labels is None else torch.lerp(self.difference, gain * self.way, self.focus)
+
+
+def change(space: LatentSpace, z_a: Tensor, z_b: Tensor, focus: float) -> Change:
+    """What a, (Z,), becoming b, (Z,), shows: their difference, and the change of label in it.
 
     The difference of two sentences is mostly what else they say. Where a set knows labels and a becomes b by crossing
-    from one to another, the way between these labels' means, ``LABEL_GAIN`` times, says the same without that: the part
-    of z_B - z_A in directions of content is left out (Fisher's S^-1 (m_b - m_a) tells how much of it is label).
-
-    Args:
-        space: Knows the labels, or none.
-        z_a: (Z,).
-        z_b: (Z,).
-        focus: 0 is z_B - z_A as it is (paper Table 4), 1 the change of label alone.
+    from one to another, the way between these labels' means says the same without that: the part of z_B - z_A in
+    directions of content is left out (Fisher's S^-1 (m_b - m_a) tells how much of it is label).
     """
     difference = z_b - z_a
-    change = None if space.prior is None or focus == 0.0 else space.prior.label_change(difference)
-    if change is None or change.share < LEAST_LABEL_SHARE:
-        return difference
-    assert space.prior is not None  # no change without one
-    way = LABEL_GAIN * max(1.0, change.share) * space.prior.label_direction(change.source, change.target)
-    return torch.lerp(difference, way, focus)
+    labels = None if space.prior is None or focus == 0.0 else space.prior.label_change(difference)
+    if labels is None or labels.share < LEAST_LABEL_SHARE:
+        return Change(difference, None, torch.zeros_like(difference), focus)
+    assert space.prior is not None  # no change of label without one
+    return Change(difference, labels, space.prior.label_direction(labels.source, labels.target), focus)
 
 
 def denoised_walk(space: LatentSpace, way: Tensor, settled: Settled) -> Tensor:

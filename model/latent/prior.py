@@ -170,6 +170,18 @@ class LatentPrior:
         share = float(scores[target] - scores[source]) / length if length > 0.0 else 0.0
         return LabelChange(source, target, share)
 
+    def label_side(self, mu: Tensor, source: int, target: int) -> Tensor:
+        """On which side of two labels' boundary texts lie, by the same discriminant: mu, (N, Z), to (N,), float32.
+
+        0 is half-way between the labels' means, 0.5 the target's mean, -0.5 the source's.
+        """
+        way = (self.label_means[target] - self.label_means[source]).double().unsqueeze(1)  # (Z, 1)
+        half_way = (self.label_means[target] + self.label_means[source]).double() / 2
+        normal = torch.cholesky_solve(way, self._within)  # (Z, 1)
+        length = (way.T @ normal).clamp_min(torch.finfo(torch.float64).tiny)
+        side: Tensor = ((mu.double() - half_way) @ normal / length).squeeze(1).float()
+        return side
+
     def label_direction(self, source: int, target: int) -> Tensor:
         """From the mean of one label to that of another, (Z,)."""
         return self.label_means[target] - self.label_means[source]

@@ -15,6 +15,7 @@ from adavae.model.latent.direction import BetweenLabels, BetweenTexts, Dimension
 from adavae.model.latent.space import LatentSpace
 from adavae.model.latent.steering import Settled, Steering, check_scale
 from adavae.model.operations.distinct import told_apart
+from adavae.model.operations.least_change import least_changed
 from adavae.model.operations.steps import Plan, computed, decoded, encoded
 from adavae.model.operations.writing import steered, typical, written
 from adavae.model.results import DecodedText, InterpolationStep, TraverseStep
@@ -84,8 +85,9 @@ def analogy(
 ) -> Plan[list[DecodedText]]:
     """Every ``c`` changed as the mean of ``a`` changes into that of ``b`` (paper Table 4).
 
-    One answer per decoding for each c, as it would be alone: z_D = z_C + scale * (mean z_B - mean z_A), the difference
-    led to the change of label in it by ``focus`` (``directions.changed``).
+    One answer per decoding for each c, as it would be alone: z_D = z_C + scale * (mean z_B - mean z_A). Where the
+    examples change their label, ``focus`` leads the difference to that change (``directions.change``), and each text
+    goes as far as its label needs (``least_change``), unless another scale or a number of candidates is asked for.
     """
     settled = space.settled(steering, defaults.ANALOGY)
     factor = defaults.SCALE if scale is None else scale
@@ -94,9 +96,11 @@ def analogy(
     params = [name for own, given in zip("abc", (a, b, c), strict=True) for name in _params(own, given)]
     mu = yield from encoded([text for texts in groups.values() for text in texts], params)
     num_a, num_changed = len(groups["a"]), len(groups["a"]) + len(groups["b"])
-    z_a, z_b = mu[:num_a].mean(0), mu[num_a:num_changed].mean(0)
-    z = mu[num_changed:] + factor * directions.changed(space, z_a, z_b, settled.focus)
-    z = yield from steered(space, z, settled)
+    change = directions.change(space, mu[:num_a].mean(0), mu[num_a:num_changed].mean(0), settled.focus)
+    z_c = mu[num_changed:]
+    if change.labels is not None and factor == defaults.SCALE and steering.candidates is None:
+        return (yield from least_changed(space, z_c, change, decodings, settled))
+    z = yield from steered(space, z_c + factor * change.by(defaults.LABEL_GAIN), settled)
     each = z.repeat_interleave(len(decodings), dim=0)
     return (yield from written(space, each, list(decodings) * len(z), settled.candidates))
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from adavae.model.latent import defaults
+from adavae.model.latent.map_points import MapMethod, MapPoints
 from adavae.model.results import Classified
 from adavae.service.client import exchanges
 from adavae.service.client.exchanges import (
@@ -181,6 +182,18 @@ class AsyncAdaVAEClient:
     ) -> list[Classified]:
         """Each text's label; otherwise as ``encode``."""
         return await self._run(exchanges.classify(texts, adapter, top_k=top_k, truncate=truncate))
+
+    async def map(
+        self,
+        texts: Sequence[str],
+        adapter: str | None = None,
+        *,
+        labels: Sequence[str] | None = None,
+        method: MapMethod = "pca",
+        truncate: bool = False,
+    ) -> MapPoints:
+        """As ``AdaVAEClient.map``."""
+        return await self._run(exchanges.map_texts(texts, adapter, labels=labels, method=method, truncate=truncate))
 
     async def adapters(self) -> list[AdapterState]:
         """Every installed version of every adapter set."""

@@ -12,6 +12,8 @@ from typing import Any, Literal, TypedDict, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adavae.model.latent.map_points import MapMethod, MapPoints
+from adavae.model.latent.projections import Neighbours, Plane, Separation
 from adavae.model.results import Classified
 from adavae.service.results import AdapterState
 
@@ -197,6 +199,27 @@ def classify(
     options = {"truncate": truncate} if top_k is None else {"truncate": truncate, "top_k": top_k}
     rows = yield from _in_chunks("/classify", texts, adapter, options)
     return [Classified(row["label"], {entry["label"]: entry["score"] for entry in row["scores"]}) for row in rows]
+
+
+def map_texts(
+    texts: Sequence[str], adapter: str | None, *, labels: Sequence[str] | None, method: MapMethod, truncate: bool
+) -> Exchange[MapPoints]:
+    """One request, for a plane is drawn of all texts together."""
+    given = _known(labels=None if labels is None else list(labels))
+    return _map_points((yield _call("/map", adapter, texts=list(texts), method=method, truncate=truncate, **given)))
+
+
+def _map_points(reply: Any) -> MapPoints:
+    rows, parting = _data(reply), reply["separation"]
+    points = np.array([(row["x"], row["y"]) for row in rows], np.float32).reshape(len(rows), 2)
+    plane = None
+    if reply["basis"] is not None:
+        mean, basis = np.array(reply["mean"], np.float32), np.array(reply["basis"], np.float32)
+        plane = Plane(points, mean, basis, (reply["explained"][0], reply["explained"][1]))
+    nearest = np.array([row["nearest"] for row in rows], np.int64)
+    distance = np.array([row["distance"] for row in rows], np.float32)
+    found = None if parting is None else Separation(parting["accuracy"], parting["majority"], parting["rows"])
+    return MapPoints(points, plane, Neighbours(nearest, distance), found)
 
 
 def adapters() -> Exchange[list[AdapterState]]:

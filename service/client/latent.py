@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from adavae.model.latent import defaults
+from adavae.model.latent.map_points import MapMethod, MapPoints
 from adavae.model.results import Classified
 from adavae.service.client import exchanges
 from adavae.service.client.exchanges import (
@@ -43,6 +44,7 @@ __all__ = [
     "Classified",
     "DecodingOptions",
     "DrawOptions",
+    "MapPoints",
     "Posterior",
     "SteeringOptions",
     "TextPiece",
@@ -183,6 +185,28 @@ class AdaVAEClient(HttpClient):
     ) -> list[Classified]:
         """Each text's label; otherwise as ``encode``."""
         return self._run(exchanges.classify(texts, adapter, top_k=top_k, truncate=truncate))
+
+    def map(
+        self,
+        texts: Sequence[str],
+        adapter: str | None = None,
+        *,
+        labels: Sequence[str] | None = None,
+        method: MapMethod = "pca",
+        truncate: bool = False,
+    ) -> MapPoints:
+        """Texts as points of a plane, (N, 2), with each one's nearest neighbour in z and how well labels come apart.
+
+        ``plane.lift(points)`` is z of any point of a map drawn with pca, to be given to ``decode``.
+
+        Args:
+            texts: At least three; the service has a limit, 5,000 by default.
+            adapter: As for ``encode``.
+            labels: One for each text; they do not move the points.
+            method: ``pca``, which has a way back, or ``tsne``.
+            truncate: As for ``encode``.
+        """
+        return self._run(exchanges.map_texts(texts, adapter, labels=labels, method=method, truncate=truncate))
 
     def adapters(self) -> list[AdapterState]:
         """Every installed version of every adapter set."""

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from adavae.model.latent.projections import Plane, Separation, neighbours, principal_plane, separation, tsne
+from adavae.model.latent.map_points import MapMethod, MapPoints, map_points
 from adavae.service.engine.compute_threads import alone
 from adavae.service.errors import DeadlineExceeded
-from adavae.service.results import MapMethod, MapPoints
 
 
 class Cartographer:
@@ -29,7 +28,7 @@ class Cartographer:
         try:
             async with asyncio.timeout(self._deadline_s):
                 await self._drawing.acquire()
-                drawing = asyncio.ensure_future(asyncio.to_thread(alone(_points), mu, labels, method))
+                drawing = asyncio.ensure_future(asyncio.to_thread(alone(map_points), mu, labels, method))
                 drawing.add_done_callback(self._free)  # a thread goes on to its end, whoever has stopped waiting
                 return await asyncio.shield(drawing)
         except TimeoutError as exc:
@@ -39,10 +38,3 @@ class Cartographer:
         self._drawing.release()
         if not drawing.cancelled():
             drawing.exception()  # else one that nobody waits for any more would be logged as lost
-
-
-def _points(mu: NDArray[np.float32], labels: Sequence[str] | None, method: MapMethod) -> MapPoints:
-    plane: Plane | None = principal_plane(mu) if method == "pca" else None
-    points = plane.points if plane is not None else tsne(mu)
-    found: Separation | None = separation(mu, labels) if labels is not None else None
-    return MapPoints(points, plane, neighbours(mu), found)

@@ -1,8 +1,8 @@
 // START READING HERE: the panels, which of them the address asks for, and what all of them share.
 
 import { forget, readAddress, settle } from "./address.js";
-import { ApiError, call } from "./api.js";
-import { h } from "./dom.js";
+import { ApiError, call, key } from "./api.js";
+import { h, tell } from "./dom.js";
 import { has, loadFeatures } from "./features.js";
 import { loadScopes, may } from "./keys.js";
 import { problem } from "./parts/problem.js";
@@ -111,6 +111,13 @@ async function begin() {
     window.addEventListener("service-back", () => begin().then(show), { once: true });
 }
 
+/** Which panels the key is good for. */
+function opened() {
+  const named = (isOpen) => PANELS.filter((panel) => may(panel.scope) === isOpen).map((panel) => panel.title);
+  const [open, barred] = [named(true), named(false)];
+  return `This key opens ${open.join(", ") || "no panel"}${barred.length ? `; not ${barred.join(", ")}` : ""}`;
+}
+
 async function showVersion() {
   const version = await call("GET", "/version");
   document.getElementById("version").textContent =
@@ -121,7 +128,10 @@ window.addEventListener("hashchange", show);
 document.addEventListener("click", settle, { capture: true }); // a link leaves the state that it leaves behind
 window.addEventListener("scopes-known", () => showNav(shown.id ?? "walk"));
 window.addEventListener("sets-loaded", () => showNav(shown.id ?? "walk"));
-window.addEventListener("key-given", () => begin());
+window.addEventListener("key-given", () => {
+  begin();
+  if (key.get()) tell(opened());
+});
 window.addEventListener("set-chosen", () => showNav(shown.id ?? "walk"));
 sets.listen();
 document.querySelector(".skip").addEventListener("click", (event) => {

@@ -4,16 +4,16 @@ import { key, urlOf } from "./api.js";
 
 const shellQuoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
-/** As a command for a shell; a key comes out of the environment, never out of the page. */
-export function asCurl({ method, path, body }) {
+/** As a command for a shell; a key comes out of the environment, never out of the page. `note` says what comes before. */
+export function asCurl({ method, path, body, note = "" }) {
   const parts = [`curl -sS ${method === "GET" ? "" : `-X ${method} `}${shellQuoted(urlOf(path))}`];
   if (key.get()) parts.push('-H "Authorization: Bearer $ADAVAE_API_KEY"');
   if (body !== undefined) parts.push("-H 'Content-Type: application/json'", `-d ${shellQuoted(JSON.stringify(body))}`);
-  return parts.join(" \\\n  ");
+  return commented(note) + parts.join(" \\\n  ");
 }
 
 /** As a Python program without anything to install. */
-export function asPython({ method, path, body }) {
+export function asPython({ method, path, body, note = "" }) {
   const headers = [];
   if (body !== undefined) headers.push('"Content-Type": "application/json"');
   if (key.get()) headers.push('"Authorization": "Bearer " + os.environ["ADAVAE_API_KEY"]');
@@ -29,8 +29,10 @@ export function asPython({ method, path, body }) {
     "",
     "print(json.dumps(reply, indent=2))",
   ];
-  return `${lines.join("\n")}\n`;
+  return `${commented(note)}${lines.join("\n")}\n`;
 }
+
+const commented = (note) => (note ? `# ${note.replace(/\s+/g, " ")}\n` : "");
 
 /** A Python literal: JSON, but for three names. */
 function literal(value, indent) {

@@ -4,9 +4,9 @@ import { call } from "./api.js";
 
 const REVIEWS = {
   walks: [
-    ["the food was terrible and the staff was rude.", "great place, we will be back!"],
-    ["the service was slow and the room was dirty.", "the service was friendly and the room was clean."],
-    ["the pizza was cold and the waiter was rude.", "the pizza was hot and the waiter was friendly."],
+    ["the waiter was rude and the food was cold.", "we loved the food and the staff was friendly."],
+    ["the food was horrible and the staff was rude.", "great place, we will be back!"],
+    ["my room was dirty and noisy.", "my room was clean and quiet."],
   ],
   analogies: [
     {
@@ -30,63 +30,116 @@ const REVIEWS = {
     "not bad, but far too expensive.",
   ],
 };
-const FILMS = {
+const PLAIN_REVIEWS = {
   walks: [
-    ["a dull and lifeless film.", "a funny and moving film."],
-    ["the plot makes no sense.", "a gripping story, beautifully told."],
-  ],
-  analogies: [
-    { name: "to praise", a: "a bad film.", b: "a good film.", c: "a bad script." },
-    { name: "terrible to wonderful", a: "a terrible movie.", b: "a wonderful movie.", c: "the acting is terrible." },
-  ],
-  texts: ["a gripping story, beautifully told.", "the jokes fall flat.", "it is not as bad as it looks."],
-};
-const QUESTIONS = {
-  walks: [
-    ["Who wrote the first novel?", "How many people live in Rome?"],
-    ["Who invented the telephone?", "When was the telephone invented?"],
+    [
+      "the food was bland and the service was horrible.",
+      "the food was delicious and the service was great.",
+    ],
+    ["i will never go back to this place.", "i will definitely be back."],
+    ["the staff is very friendly.", "the food was cold."],
   ],
   analogies: [
     {
-      name: "capital to population",
-      a: "What is the capital of France?",
-      b: "What is the population of France?",
-      c: "What is the capital of Japan?",
+      name: "to praise",
+      a: "the food was bland and the service was horrible.",
+      b: "the food was delicious and the service was great.",
+      c: "the staff was rude.",
     },
-    { name: "when to where", a: "When was Lincoln born?", b: "Where was Lincoln born?", c: "When was Babe Ruth born?" },
+    {
+      name: "to the past",
+      a: "the food is delicious and the service is great.",
+      b: "the food was delicious and the service was great.",
+      c: "the staff is friendly.",
+    },
+    { name: "slow to great", a: "the service was slow.", b: "the service was great.", c: "the food was not good." },
+  ],
+  texts: [
+    "the service was slow and the food was not good.",
+    "my room was clean and quiet.",
+    "i will never go back to this place.",
+  ],
+};
+const FILMS = {
+  walks: [
+    ["the acting is terrible.", "the acting is superb."],
+    ["a bad movie.", "a good movie."],
+    ["too slow and too long.", "a touching and funny film."],
+  ],
+  analogies: [
+    { name: "to praise", a: "a terrible movie.", b: "a wonderful movie.", c: "the acting is terrible." },
+    { name: "to blame", a: "a wonderful movie.", b: "a terrible movie.", c: "the acting is superb." },
+    { name: "dull to funny", a: "a dull film.", b: "a funny film.", c: "a dull story." },
+  ],
+  texts: ["the jokes fall flat.", "a gripping story, beautifully told.", "it is not as bad as it looks."],
+};
+const QUESTIONS = {
+  walks: [
+    ["Who was the first man to fly?", "When was the first man born?"],
+    ["What is the population of Japan?", "What is the capital of Japan?"],
+    ["How many people live in the world?", "What does the BBC stand for?"],
+  ],
+  analogies: [
+    {
+      name: "man to woman",
+      a: "Who was the first man to fly?",
+      b: "Who was the first woman to fly?",
+      c: "Who was the first man to die?",
+    },
+    {
+      name: "state to country",
+      a: "What is the capital of California?",
+      b: "What is the capital of the United States?",
+      c: "What is the population of California?",
+    },
+    {
+      name: "to how many",
+      a: "What is the population of Japan?",
+      b: "How many people live in Japan?",
+      c: "What is the population of the world?",
+    },
   ],
   texts: ["How many people live in Rome?", "Who invented the telephone?", "What does NASA stand for?"],
 };
 const CAPTIONS = {
   walks: [
     ["a dog runs through the grass.", "a man in love walks along the beach at sunset."],
-    ["two children play in the water.", "a boy jumps like a frog."],
+    ["a man climbs a mountain.", "a brown dog runs through the snow."],
+    ["a dog runs through the grass.", "a boy rides a bike."],
   ],
   analogies: [
-    {
-      name: "in love",
-      a: "a man walks on the beach.",
-      b: "a man in love walks on the beach.",
-      c: "a woman sits on a bench.",
-    },
-    { name: "like a rabbit", a: "a dog runs.", b: "a dog runs like a rabbit.", c: "a boy jumps." },
     { name: "he to she", a: "a man rides a bike.", b: "a woman rides a bike.", c: "a man climbs a mountain." },
+    {
+      name: "grass to snow",
+      a: "a dog runs through the grass.",
+      b: "a dog runs through the snow.",
+      c: "a boy runs through the grass.",
+    },
+    { name: "brown to black", a: "a brown dog runs.", b: "a black dog runs.", c: "a brown dog jumps in the air." },
   ],
-  texts: ["a dog runs through the grass to catch a bone.", "a couple holds hands in the sunset, full of love."],
+  texts: [
+    "a dog runs through the grass to catch a bone.",
+    "a couple holds hands in the sunset, full of love.",
+    "a man climbs a mountain.",
+  ],
 };
 const EVERYDAY = {
   walks: [
     ["i am very tired today.", "we had a wonderful time at the beach."],
-    ["the meeting starts at nine.", "i will call you tomorrow."],
+    ["he is a good friend.", "she was a wonderful teacher."],
+    ["i love this book.", "the food was terrible."],
   ],
   analogies: [
-    { name: "to the past", a: "she lives in london.", b: "she lived in london.", c: "he works in a small shop." },
+    { name: "to the past", a: "she is a good friend.", b: "she was a good friend.", c: "he is a good teacher." },
+    { name: "he to she", a: "he is a good friend.", b: "she is a good friend.", c: "he is a great teacher." },
+    { name: "not", a: "i like this book.", b: "i do not like this book.", c: "i like this place." },
+    { name: "i to we", a: "i had a good time.", b: "we had a good time.", c: "i went to the beach." },
   ],
-  texts: ["i am very tired today.", "the meeting starts at nine."],
+  texts: ["i am very tired today.", "he is a good friend.", "the weather is beautiful today."],
 };
 const BY_NAME = {
   yelp: REVIEWS,
-  "yelp-lm": REVIEWS,
+  "yelp-lm": PLAIN_REVIEWS,
   sst2: FILMS,
   trec: QUESTIONS,
   captions: CAPTIONS,

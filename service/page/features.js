@@ -23,7 +23,7 @@ export function field(path, name) {
 /** Whether a field takes a list. */
 export function takesList(path, name) {
   const schema = field(path, name);
-  const kinds = schema ? [schema, ...(schema.anyOf ?? [])].map(resolved) : [];
+  const kinds = schema ? [schema, ...(schema.anyOf ?? []), ...(schema.oneOf ?? [])].map(resolved) : [];
   return kinds.some((kind) => kind?.type === "array");
 }
 

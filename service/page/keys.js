@@ -1,7 +1,7 @@
 // The API key: asked for where the service wants one, kept for this tab only, and what it may do.
 
 import { ApiError, call, key } from "./api.js";
-import { h, tell } from "./dom.js";
+import { h } from "./dom.js";
 
 let scopes = null;
 
@@ -77,7 +77,6 @@ export function askForKey(why) {
     }
     dialog.close();
     await loadScopes();
-    tell(`This key may: ${scopes.join(", ")}`);
     window.dispatchEvent(new Event("key-given"));
   }
 

@@ -1,6 +1,7 @@
 // From a point of the map back to z: through the projection's basis, or from the encodings of the texts around it.
 
 const NEAREST = 8;
+const GRID = 15; // places in a row
 
 /** z of a point (x, y) on the plane itself: mean + x b0 + y b1. */
 export function onPlane(map, [x, y]) {
@@ -25,6 +26,24 @@ export function weightsAround(points, [x, y]) {
 export function nearest(points, [x, y], number) {
   const all = points.map(([ownX, ownY], index) => ({ index, squared: (ownX - x) ** 2 + (ownY - y) ** 2 }));
   return all.sort((a, b) => a.squared - b.squared).slice(0, number);
+}
+
+/** A place among the points that is as far from all of them as can be: what is written there nobody has written. */
+export function clearing(points) {
+  const range = (axis) => {
+    const sorted = points.map((point) => point[axis]).sort((a, b) => a - b);
+    return [0.25, 0.75].map((share) => sorted[Math.round(share * (sorted.length - 1))]);
+  };
+  const [[left, right], [low, high]] = [range(0), range(1)];
+  let [best, most] = [[left, low], -1];
+  for (let place = 0; place < GRID * GRID; place += 1) {
+    const across = (place % GRID) / (GRID - 1);
+    const up = Math.floor(place / GRID) / (GRID - 1);
+    const at = [left + across * (right - left), low + up * (high - low)];
+    const away = points.reduce((least, [x, y]) => Math.min(least, (x - at[0]) ** 2 + (y - at[1]) ** 2), Infinity);
+    if (away > most) [best, most] = [at, away];
+  }
+  return best;
 }
 
 /** The weighted sum of encodings. */

@@ -2,33 +2,59 @@
 
 const WORDS = /[\p{L}\p{N}]+(?:['’][\p{L}\p{N}]+)*|[^\s\p{L}\p{N}]+|\s+/gu;
 
-/** `text` in pieces, each with whether it is new against `before`: [{text, isNew}]. */
+/**
+ * `text` in pieces, each with whether it is new against `before`: [{text, isNew}]. Where words are gone and none stand in
+ * their place, there is a piece without text that names them: {text: "", isNew: false, gone}.
+ */
 export function changed(before, text) {
   const old = pieces(before).filter((piece) => piece.trim());
   const all = pieces(text);
   const now = all.filter((piece) => piece.trim());
   const kept = common(old, now);
-  let place = -1;
-  const marked = all.map((piece) => {
-    if (!piece.trim()) return { text: piece, isNew: false };
-    place += 1;
-    return { text: piece, isNew: !kept.has(place) };
-  });
+  const gone = gaps(old, now.length, kept);
+  const marked = [];
+  let place = 0;
+  for (const piece of all) {
+    const isWord = Boolean(piece.trim());
+    if (isWord && gone.has(place)) marked.push({ text: "", isNew: false, gone: gone.get(place) });
+    marked.push({ text: piece, isNew: isWord && !kept.has(place) });
+    if (isWord) place += 1;
+  }
+  if (gone.has(place)) marked.push({ text: "", isNew: false, gone: gone.get(place) });
   return joined(marked);
 }
 
-/** How many words of `text` are new. */
+/**
+ * {added, gone}: how many words of `text` are new, and how many of `before` are gone without others in their place.
+ * Punctuation is no word.
+ */
 export function numChanged(before, text) {
-  return changed(before, text)
-    .filter((piece) => piece.isNew)
-    .reduce((sum, piece) => sum + piece.text.split(/\s+/).length, 0);
+  const count = (words) => words.split(/\s+/).filter((word) => /[\p{L}\p{N}]/u.test(word)).length;
+  const all = changed(before, text);
+  const sum = (texts) => texts.reduce((total, each) => total + count(each), 0);
+  return {
+    added: sum(all.filter((piece) => piece.isNew).map((piece) => piece.text)),
+    gone: sum(all.map((piece) => piece.gone ?? "")),
+  };
 }
 
 function pieces(text) {
   return text.match(WORDS) ?? [];
 }
 
-/** Places in `now` that belong to a longest common subsequence with `old`; case does not count. */
+/** Words of `old` that nothing stands for, by the place in the new text where they were: {place: "them"}. */
+function gaps(old, numNow, kept) {
+  const found = new Map();
+  const matches = [...kept, [numNow, old.length]];
+  let [lastNow, lastOld] = [-1, -1];
+  for (const [now, was] of matches) {
+    if (now === lastNow + 1 && was > lastOld + 1) found.set(now, old.slice(lastOld + 1, was).join(" "));
+    [lastNow, lastOld] = [now, was];
+  }
+  return found;
+}
+
+/** A longest common subsequence, case aside, as places in `now` and the places in `old` that they are, in order. */
 function common(old, now) {
   const [rows, columns] = [old.length, now.length];
   const isSame = (row, column) => old[row].toLowerCase() === now[column].toLowerCase();
@@ -40,10 +66,10 @@ function common(old, now) {
         : Math.max(length[row + 1][column], length[row][column + 1]);
     }
   }
-  const kept = new Set();
+  const kept = new Map();
   for (let row = 0, column = 0; row < rows && column < columns;) {
     if (isSame(row, column)) {
-      kept.add(column);
+      kept.set(column, row);
       row += 1;
       column += 1;
     } else if (length[row + 1][column] >= length[row][column + 1]) row += 1;
@@ -56,9 +82,13 @@ function common(old, now) {
 function joined(marked) {
   const out = [];
   for (const [index, piece] of marked.entries()) {
+    if (piece.gone) {
+      out.push(piece);
+      continue;
+    }
     const isBetween = !piece.text.trim() && marked[index - 1]?.isNew && marked[index + 1]?.isNew;
     const isNew = piece.isNew || Boolean(isBetween);
-    if (out.length && out.at(-1).isNew === isNew) out.at(-1).text += piece.text;
+    if (out.length && !out.at(-1).gone && out.at(-1).isNew === isNew) out.at(-1).text += piece.text;
     else out.push({ text: piece.text, isNew });
   }
   return out;

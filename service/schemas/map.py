@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from adavae.service.results import MapMethod
+from adavae.model.latent.map_points import MapMethod
 from adavae.service.schemas.body import Body
 from adavae.service.schemas.fields import AdapterName, Text, Whole
 from adavae.service.schemas.reply import ListReply, Reply

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
 
+NUM_REVIEWS = 36  # of which few enough are held back that no unit of z has to be active
+
 OpenVisit = Callable[..., "Visit"]
 
 
@@ -46,7 +48,7 @@ def tiny(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def spreadsheet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A table as spreadsheets save it: quoted cells, another column, a name with a blank."""
     path = tmp_path_factory.mktemp("table") / "My Reviews.csv"
-    texts = reviews(80)
+    texts = reviews(NUM_REVIEWS)
     rows = [f'"{text}",{label},2026' for text, label in zip(texts.texts, texts.labels or (), strict=True)]
     path.write_text("\r\n".join(["Comment,Verdict,Year", *rows]) + "\r\n", encoding="utf-8")
     yield path

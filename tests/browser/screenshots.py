@@ -28,8 +28,11 @@ _SERVICE = {
     "ADAVAE_MAX_TOKENS": "48",
     "ADAVAE_THREADS": "0",
 }
-_ENDS = {"source": "the service was slow and the room was dirty.", "target": "best pizza in town, and so cheap!"}
-_WALK = f"#/walk?{urlencode(_ENDS | {'steps': 13, 'at': 6})}"
+_ENDS = {
+    "source": "the waiter was rude and the food was cold.",
+    "target": "we loved the food and the staff was friendly.",
+}
+_WALK = f"#/walk?{urlencode(_ENDS | {'at': 4})}"
 
 
 def main(folder: Path = _FOLDER) -> None:

@@ -15,6 +15,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed (
 from playwright.sync_api import Page, expect
 
 from adavae.service.errors import EngineStopped, Overloaded, ServiceError
+from tests.browser.accessibility import serious
 
 READER = "reader-of-the-test-keys"
 KEYS = f"all-of-the-test-keys:infer,train,admin {READER}:infer"
@@ -32,7 +33,11 @@ def test_a_key_is_asked_for_kept_for_the_tab_and_says_what_it_may_do(open_visit:
         page.get_by_role("alert").get_by_role("button", name="Give a key").click()
         give_key(page, "wrong")
         expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("not one of this server's")
+        assert not serious(page)
         give_key(page, READER)
+        expect(page.locator("#told")).to_have_text(
+            "This key opens Walk, Analogy, Map, Traverse, Classify, Sets; not Train"
+        )
         expect(page.locator(".trail li")).to_have_count(9)
         expect(page.get_by_role("button", name="Key: infer")).to_be_visible()
         expect(page.get_by_role("link", name="Train", exact=True)).to_have_attribute(
@@ -75,6 +80,10 @@ def test_code_never_holds_the_key(open_visit: OpenVisit) -> None:
         ("#/analogy?a=a&b=b&c=c", ServiceError(422, "invalid_value", "scale is 9, the limit is 3"), "the limit is 3"),
         ("#/classify?text=a", ServiceError(504, "deadline_exceeded", "no answer within 60 s"), "no answer within 60 s"),
         ("#/map", ServiceError(429, "rate_limited", "more requests than 1", retry_after_s=60), "more requests than 1"),
+        ("#/classify?text=a", ServiceError(403, "missing_scope", "this key lacks infer"), "this key lacks infer"),
+        ("#/classify?text=a", ServiceError(409, "no_head", "own has no classification head"), "no classification head"),
+        ("#/map", ServiceError(413, "body_too_large", "the body has 9 bytes"), "the body has 9 bytes"),
+        ("#/walk?source=a&target=b", ServiceError(500, "internal", "an error, id 12"), "an error, id 12"),
         ("#/traverse?text=a", ServiceError(422, "text_too_long", "the text has 900 tokens"), "900 tokens"),
     ],
 )
@@ -83,7 +92,8 @@ def test_an_error_stands_in_its_panel_in_the_services_words(
 ) -> None:
     with serving(StubLatentService(error=error)) as url:
         page = open_visit(url, refusals_are_fine=True).open(address)
-        expect(page.locator("main").get_by_role("alert")).to_contain_text(said)
+        expect(page.locator("main").get_by_role("alert").first).to_contain_text(said)
+        assert not serious(page)
 
 
 def test_an_unknown_job_and_a_refused_file_are_told(open_visit: OpenVisit, tmp_path: Path) -> None:
@@ -128,6 +138,33 @@ def test_a_service_that_is_still_loading_is_waited_for(open_visit: OpenVisit) ->
         latent.problem = None
         page.get_by_role("alert").get_by_role("button", name="Try again").click()
         expect(page.locator(".trail li")).to_have_count(9)
+
+
+def test_a_key_deletes_and_exports_only_where_it_may(open_visit: OpenVisit) -> None:
+    with serving(StubLatentService(), StubTrainingService(), api_keys=KEYS) as url:
+        page = open_visit(url, refusals_are_fine=True).open("#/sets")
+        for key, number in (("reader", 0), ("all", 1)):
+            page.locator("#key").click()
+            give_key(page, key)
+            expect(page.locator("#key")).to_contain_text("admin" if number else "Key: infer")
+            page.get_by_role("link", name="Walk", exact=True).first.click()
+            page.get_by_role("link", name="Sets").click()
+            card = page.get_by_role("article", name="own@3333aaaa4444")
+            expect(card.get_by_role("button", name="Card")).to_be_visible()
+            for name in ("Delete", "Export"):
+                expect(card.get_by_role("button", name=name)).to_have_count(number)
+
+
+def test_versions_stand_side_by_side(open_visit: OpenVisit) -> None:
+    with serving(StubLatentService()) as url:
+        page = open_visit(url).open("#/sets")
+        rows = page.locator(".sets-table tbody tr", has_text="own")
+        expect(rows).to_have_count(2)
+        older = page.get_by_role("article", name="own@3333aaaa4444")
+        expect(older).to_contain_text("older version")
+        older.get_by_role("link", name="Walk").click()
+        expect(page.locator("#set")).to_have_value("own@3333aaaa4444")
+        expect(page.locator("[data-made='own@3333aaaa4444']")).to_be_visible()
 
 
 def test_names_and_texts_are_never_markup(open_visit: OpenVisit) -> None:

@@ -4,6 +4,7 @@ import io
 import zipfile
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -11,6 +12,7 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed (
 
 from playwright.sync_api import Browser, Page
 
+from tests.browser.test_panels import BUNDLED
 from tests.browser.visit import visit
 
 
@@ -45,6 +47,27 @@ def test_words_that_are_new_are_found(page: Page, before: str, text: str, new: l
     pieces = asked(page, "words.js", "own.changed(...given)", [before, text])
     assert "".join(piece["text"] for piece in pieces) == text
     assert [piece["text"].strip() for piece in pieces if piece["isNew"]] == new
+
+
+@pytest.mark.parametrize(
+    ("before", "text", "gone", "numbers"),
+    [
+        ("the food was very bad.", "the food was bad.", ["very"], (0, 1)),
+        ("x a b c", "a", ["x", "b c"], (0, 3)),
+        ("all of it", "", ["all of it"], (0, 3)),
+        ("the food was bad", "the food was so good", [], (2, 0)),
+        ("good food and good staff", "food and very good staff", ["good"], (1, 1)),
+        ("good food and staff", "good food, and staff!", [], (0, 0)),
+    ],
+)
+def test_words_that_are_gone_are_told_where_none_stands_for_them(
+    page: Page, before: str, text: str, gone: list[str], numbers: tuple[int, int]
+) -> None:
+    pieces = asked(page, "words.js", "own.changed(...given)", [before, text])
+    assert "".join(piece["text"] for piece in pieces) == text
+    assert [piece["gone"] for piece in pieces if piece.get("gone")] == gone
+    told = asked(page, "words.js", "own.numChanged(...given)", [before, text])
+    assert (told["added"], told["gone"]) == numbers
 
 
 @pytest.mark.parametrize(
@@ -146,6 +169,24 @@ def test_the_way_back_from_a_point_projects_to_that_point(page: Page) -> None:
     assert on_plane != beside
 
 
+def test_the_place_that_a_map_begins_with_is_among_the_texts_and_on_none(page: Page) -> None:
+    points = [[x, y] for x in range(5) for y in range(5) if (x, y) != (2, 2)]
+    assert asked(page, "plane.js", "own.clearing(given)", points) == [2, 2]
+    assert asked(page, "plane.js", "own.clearing(given)", [[1, 1], [1, 1], [1, 1]]) == [1, 1]
+
+
+def test_a_link_gives_texts_back_with_their_labels(page: Page) -> None:
+    there_and_back = """(() => {
+      const table = own.linkedTable(given);
+      return [table.rows, own.linkedTexts(table)];
+    })()"""
+    for lines, labels in (('good\tgreat food\nbad\tcold, "really"', ["good", "bad"]), ("one\ntwo & three", ["", ""])):
+        rows, again = asked(page, "map/kept_texts.js", there_and_back, lines)
+        assert again == lines
+        assert [row["label"] for row in rows] == labels
+    assert asked(page, "map/kept_texts.js", "own.linkedTable(given)", " \n") is None
+
+
 def test_points_inside_a_lasso_are_told_from_those_outside(page: Page) -> None:
     bent = [[0, 0], [4, 0], [4, 4], [2, 1], [0, 4]]
     points = [[1, 1], [2, 3], [3.5, 2], [5, 1]]
@@ -167,3 +208,23 @@ def test_cards_are_rendered_and_html_in_them_is_text(page: Page) -> None:
     assert told[1] == 0
     assert "license" not in told[2]
     assert "<img src=x>" in told[2]
+
+
+def test_every_example_of_every_set_shows_what_it_is_there_for(page: Page) -> None:
+    """Walks have sentences in between, and the answer to an analogy is another sentence than the one that was given."""
+    examples = asked(page, "examples.js", "Promise.all(given.map((name) => own.examplesFor({ name })))", BUNDLED)
+    for name, own in zip(BUNDLED, examples, strict=True):
+        assert len(own["walks"]) >= 3 and len(own["analogies"]) >= 3 and len(own["texts"]) >= 3, name
+        for source, target in own["walks"]:
+            walk = texts_of(page, "/interpolate", {"source": source, "target": target, "steps": 9, "adapter": name})
+            assert len(set(walk)) >= 4, (name, walk)
+        for example in own["analogies"]:
+            body = {field: example[field] for field in "abc"} | {"adapter": name}
+            answer = texts_of(page, "/analogy", body)
+            assert answer not in ([example["c"]], [example["b"]]), (name, example)
+
+
+def texts_of(page: Page, path: str, body: dict[str, Any]) -> list[str]:
+    reply = page.request.post(f"{urlsplit(page.url).scheme}://{urlsplit(page.url).netloc}{path}", data=body)
+    assert reply.ok, reply.text()
+    return [row["text"] for row in reply.json()["data"]]

@@ -1,7 +1,6 @@
-"""Controls that show where the service has the operation: variations, several pairs, how z is led, one traverse."""
+"""How z is led, variations, several pairs, one traverse: what the controls say is what the service is asked for."""
 
-import json
-import urllib.request
+from typing import Any
 
 import pytest
 
@@ -10,53 +9,39 @@ from tests.browser.test_panels import sentences
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
 
-from playwright.sync_api import expect
+from playwright.sync_api import Response, expect
 
 
-@pytest.fixture(scope="module")
-def fields(bundled: str) -> dict[str, set[str]]:
-    """The fields of each JSON body that this service takes, by path."""
-    with urllib.request.urlopen(f"{bundled}/openapi.json") as reply:
-        described = json.load(reply)
-    found = {}
-    for path, methods in described["paths"].items():
-        content = methods.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {})
-        name = content.get("schema", {}).get("$ref", "").rpartition("/")[2]
-        found[path] = set(described["components"]["schemas"].get(name, {}).get("properties", {}))
-    return found
+def asked(reply: Response) -> dict[str, Any]:
+    """The body that this answers; nothing where it was none."""
+    body: dict[str, Any] | None = reply.request.post_data_json
+    return body or {}
 
 
-def test_no_control_is_shown_that_the_service_would_refuse(
-    bundled: str, fields: dict[str, set[str]], open_visit: OpenVisit
-) -> None:
+def test_how_z_is_led_is_left_to_the_service_until_a_user_says(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open()
     expect(page.locator(".trail li")).to_have_count(9)
-    for name in ("Refine", "Truncation", "Candidates"):
-        assert page.get_by_label(name).count() == (name.lower() in fields["/interpolate"]), name
-    page.get_by_role("link", name="Analogy").click()
+    for field, value in (("Candidates", "2"), ("Refine", "0.4"), ("Truncation", "0.8")):
+        with page.expect_request("**/interpolate") as sent:
+            page.get_by_label(field).fill(value)
+        assert sent.value.post_data_json[field.lower()] == float(value)
+        with page.expect_request("**/interpolate") as sent:
+            page.get_by_label(field).fill(page.get_by_label(field).get_attribute("min") or "")
+        assert not {"refine", "truncation", "candidates"} & sent.value.post_data_json.keys()
+
+
+def test_an_analogys_focus_is_left_to_the_service_too(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open("#/analogy")
     expect(page.locator(".answers mark").first).to_be_visible()
-    assert page.get_by_role("heading", name="Variations").count() == ("/variations" in fields)
-
-
-def test_how_z_is_led_is_left_to_the_service_until_a_user_says(
-    bundled: str, fields: dict[str, set[str]], open_visit: OpenVisit
-) -> None:
-    if "refine" not in fields["/interpolate"]:
-        pytest.skip("this service does not refine")
-    page = open_visit(bundled).open()
+    with page.expect_request(lambda request: "focus" in (request.post_data or "")) as sent:
+        page.get_by_label("Focus").fill("0")
+    assert sent.value.post_data_json["focus"] == 0
+    page.goto(f"{bundled}/#/walk")
     expect(page.locator(".trail li")).to_have_count(9)
-    with page.expect_request("**/interpolate") as sent:
-        page.get_by_label("Candidates").fill("2")
-    assert sent.value.post_data_json["candidates"] == 2
-    assert not {"refine", "truncation"} & sent.value.post_data_json.keys()
-    with page.expect_request("**/interpolate") as sent:
-        page.get_by_label("Candidates").fill("0")
-    assert "candidates" not in sent.value.post_data_json
+    expect(page.get_by_label("Focus")).to_have_count(0)
 
 
-def test_variations_are_near_and_different(bundled: str, fields: dict[str, set[str]], open_visit: OpenVisit) -> None:
-    if "/variations" not in fields:
-        pytest.skip("this service has no variations")
+def test_variations_are_near_and_different(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open("#/analogy")
     expect(page.locator(".variants li").first).to_be_visible()
     with page.expect_response("**/variations") as reply:
@@ -66,21 +51,18 @@ def test_variations_are_near_and_different(bundled: str, fields: dict[str, set[s
     expect(page.locator(".variants li")).to_have_text(wanted)
 
 
-def test_several_pairs_count_as_one_direction(bundled: str, fields: dict[str, set[str]], open_visit: OpenVisit) -> None:
-    if "/variations" not in fields:  # lists came with them
-        pytest.skip("this service takes one pair")
+def test_several_pairs_count_as_one_direction(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open("#/analogy")
     expect(page.locator(".answers mark").first).to_be_visible()
     page.get_by_label("This", exact=True).fill("the food was terrible.\ni will never come back.")
-    with page.expect_response("**/analogy") as reply:
+    with page.expect_response(lambda reply: isinstance(asked(reply).get("b"), list)) as reply:
         page.get_by_label("becomes this").first.fill("the food was delicious.\ni will come back soon.")
     assert reply.value.request.post_data_json["a"] == ["the food was terrible.", "i will never come back."]
+    assert reply.value.request.post_data_json["b"] == ["the food was delicious.", "i will come back soon."]
     assert reply.value.ok
 
 
-def test_a_traverse_is_one_request(bundled: str, fields: dict[str, set[str]], open_visit: OpenVisit) -> None:
-    if "/traverse" not in fields:
-        pytest.skip("this service has no traverse")
+def test_a_traverse_is_one_request(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open("#/traverse?steps=5")
     with page.expect_response("**/traverse") as reply:
         expect(page.locator(".trail li")).to_have_count(5)

@@ -14,6 +14,8 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed (
 
 from playwright.sync_api import expect
 
+from tests.browser.accessibility import serious
+
 
 def test_compare_two_reviews(bundled: str, open_visit: OpenVisit) -> None:
     """Paste both, walk from one to the other, see where the tone turns, and send a colleague the link."""
@@ -67,7 +69,7 @@ def test_soften_a_complaint(bundled: str, open_visit: OpenVisit) -> None:
         page.get_by_label("Scale").fill("0.5")
     softer = reply.value.json()["data"][0]["text"]
     expect(answer).to_have_text(softer)
-    page.get_by_role("button", name="Copy").click()
+    page.get_by_role("button", name="Copy").first.click()
     expect(page.locator("#told")).to_have_text("Text copied")
 
 
@@ -85,9 +87,10 @@ def test_see_whether_two_classes_separate(bundled: str, open_visit: OpenVisit) -
 def test_train_on_a_spreadsheet(tiny: str, spreadsheet: Path, open_visit: OpenVisit) -> None:
     """Save it as CSV, drop it, see that the columns were understood, train, and walk in the set that comes out."""
     page = open_visit(tiny).open("#/train")
-    begin(page, spreadsheet, steps=20)
+    begin(page, spreadsheet, steps=30)
     expect(page.locator("[data-status=succeeded]")).to_be_visible()
     expect(page.locator(".ready")).to_contain_text("accuracy")
+    assert not serious(page)
     page.get_by_role("link", name="Open in the walk").click()
     expect(page.locator("#set")).to_have_value("my-reviews")
     expect(page.locator(".trail li")).to_have_count(9)

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.conftest import OpenVisit
+from tests.browser.conftest import NUM_REVIEWS, OpenVisit
+from tests.browser.test_panels import code_of
 from tests.integration.served import Served, served
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
@@ -33,11 +34,12 @@ def restarted(home: Path, url: str) -> Iterator[None]:
 
 def begin(page: Page, path: Path, steps: int) -> None:
     page.locator("input[type=file]").set_input_files(path)
-    expect(page.locator(".report")).to_contain_text("80")
+    expect(page.locator(".report")).to_contain_text(str(NUM_REVIEWS))
     expect(page.get_by_label("Name of the set")).to_have_value("my-reviews")
     page.locator("summary", has_text="More").click()
-    page.get_by_label("Steps").fill(str(steps))
-    page.get_by_label("Texts a step").fill("8")
+    options = {"Steps": steps, "Texts a step": 8, "Size of z": 4, "Learning rate": 0.02, "β, weight of the KL": 0.01}
+    for label, value in options.items():
+        page.get_by_label(label).fill(str(value))
     page.get_by_role("button", name="Train").click()
     expect(page.locator(".job-head h2")).to_have_text("my-reviews")
 
@@ -61,6 +63,12 @@ def test_a_run_is_paused_survives_a_reload_and_a_restart_and_is_cancelled(
         expect(page.locator("[data-status=running]")).to_be_visible()
         page.get_by_role("button", name="Cancel").click()
         expect(page.locator("[data-status=cancelled]")).to_be_visible()
-        page.get_by_role("link", name="All runs").click()
+        page.get_by_role("link", name="Change and train again").click()
+        expect(page.locator(".report")).to_contain_text(str(NUM_REVIEWS))
+        expect(page.get_by_label("Name of the set")).to_have_value("my-reviews")
+        expect(page.get_by_label("Size of z")).to_have_attribute("placeholder", "last time 4")
+        code = code_of(page, "as curl")
+        assert "/v1/fine_tuning/jobs" in code and '"suffix":"my-reviews"' in code
+        page.get_by_role("link", name="Train", exact=True).click()
         expect(page.locator(".jobs li")).to_have_count(1)
         expect(page.locator(".jobs .pill")).to_have_text("cancelled")

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Page, expect
 
-PATIENCE_MS = 30_000
+PATIENCE_MS = 60_000
 _REFUSED = "Failed to load resource"  # Chromium's own line for every reply that is no success
 
 

@@ -1,17 +1,20 @@
 """Every operation through HTTP and its client, through the library, and on the command line: one answer."""
 
 import asyncio
+import csv
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx2
+import numpy as np
 import pytest
 
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.latent.direction import BetweenLabels, BetweenTexts, Dimension
+from adavae.model.latent.map_points import MapPoints, map_points
 from adavae.model.latent.steering import Draw, Steering
 from adavae.model.text_model import TextModel
 from adavae.service.cli import main
@@ -24,6 +27,7 @@ from adavae.service.settings import Settings
 from tests.tiny import PREFIXED
 from tests.tiny_home import publish_tiny, tiny_settings
 from tests.tiny_prior import tiny_prior
+from tests.tiny_text import as_tsv, reviews
 
 NAME, MAX_TOKENS = "spaced", 6
 GREEDY = Decoding(max_tokens=MAX_TOKENS, seed=3)
@@ -70,7 +74,9 @@ OPERATIONS = {
     "variations": Ways(
         lambda client: client.variations([A, C], 3, 1.5, NAME, steering={"refine": 0.4}, max_tokens=6, seed=3),
         lambda model: [
-            text for own in model.variations([A, C], NAME, GREEDY, 3, 1.5, Steering(refine=0.4)) for text in _texts(own)
+            text
+            for rows in model.variations([A, C], NAME, GREEDY, 3, 1.5, Steering(refine=0.4))
+            for text in _texts(rows)
         ],
         ["variations", A, C, "-n", "3", "--distance", "1.5", "--refine", "0.4"],
     ),
@@ -100,26 +106,38 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
-@pytest.fixture(scope="module")
-def answers(home: Settings) -> dict[str, list[str]]:
-    """Of the service, by its client."""
+Answer = TypeVar("Answer")
 
-    async def ask() -> dict[str, list[str]]:
+
+def asked(home: Settings, ask: Callable[[AsyncAdaVAEClient], Awaitable[Answer]]) -> Answer:
+    """What a client is told by the service over HTTP."""
+
+    async def serve_and_ask() -> Answer:
         metrics = Metrics()
         service = LatentService(home, metrics)
         await service.start()
         transport = httpx2.ASGITransport(create_app(home, service, metrics))
         try:
             async with AsyncAdaVAEClient("http://127.0.0.1", transport=transport, max_retries=0) as client:
-                return {name: _flat(await ways.client(client)) for name, ways in OPERATIONS.items()}
+                return await ask(client)
         finally:
             await service.stop()
 
-    return asyncio.run(ask())
+    return asyncio.run(serve_and_ask())
+
+
+@pytest.fixture(scope="module")
+def answers(home: Settings) -> dict[str, list[str]]:
+    """Of the service, by its client."""
+
+    async def ask(client: AsyncAdaVAEClient) -> dict[str, list[str]]:
+        return {name: _flat(await ways.client(client)) for name, ways in OPERATIONS.items()}
+
+    return asked(home, ask)
 
 
 def _flat(answer: list[Any]) -> list[str]:
-    return [text for own in answer for text in ([own] if isinstance(own, str) else own)]
+    return [text for part in answer for text in ([part] if isinstance(part, str) else part)]
 
 
 @pytest.fixture(scope="module")
@@ -169,3 +187,54 @@ def test_a_file_of_texts_is_what_texts_are(
         main([*command, "--adapter", NAME, "--max-tokens", "6", "--seed", "3", "--json"])
     written = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
     assert written == answers["analogies"]
+
+
+def test_every_way_draws_the_same_map(
+    home: Settings,
+    text_model: TextModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Points, neighbours, the way back, how well labels part; from the command as lines and as either kind of file."""
+    dataset = reviews(24)
+    texts, labels = list(dataset.texts), list(dataset.labels or ())
+    expected = map_points(text_model.encode(texts, NAME).mu.numpy(), labels, "pca")
+    assert expected.plane is not None and expected.separation is not None
+    told = asked(home, lambda client: client.map(texts, NAME, labels=labels))
+    assert told.plane is not None and told.separation == expected.separation
+    _same_points(told, expected)
+    np.testing.assert_allclose(told.plane.lift([[0.5, -1.0]]), expected.plane.lift([[0.5, -1.0]]), atol=1e-3)
+
+    (tmp_path / "texts.tsv").write_text(as_tsv(dataset), encoding="utf-8")
+    monkeypatch.setenv("ADAVAE_WEIGHTS", str(home.weights))
+    monkeypatch.setenv("ADAVAE_DATA", str(home.data))
+    command = ["map", str(tmp_path / "texts.tsv"), "--adapter", NAME]
+    capsys.readouterr()  # what the service logged
+    for output in (None, tmp_path / "map.json", tmp_path / "map.csv"):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--json"] if output is None else [*command, "--output", str(output)])
+        assert not ended.value.code
+        rows = _rows(output, capsys.readouterr().out)
+        assert [row["text"] for row in rows] == texts
+        assert [row["label"] for row in rows] == labels
+        assert [int(row["nearest"]) for row in rows] == expected.neighbours.nearest.tolist()
+        np.testing.assert_allclose([(float(row["x"]), float(row["y"])) for row in rows], expected.points, atol=1e-3)
+    whole = json.loads((tmp_path / "map.json").read_text(encoding="utf-8"))
+    np.testing.assert_allclose(whole["basis"], expected.plane.basis, atol=1e-3)
+    assert whole["separation"]["accuracy"] == expected.separation.accuracy
+
+
+def _same_points(told: MapPoints, expected: MapPoints) -> None:
+    np.testing.assert_allclose(told.points, expected.points, atol=1e-3)
+    np.testing.assert_array_equal(told.neighbours.nearest, expected.neighbours.nearest)
+    np.testing.assert_allclose(told.neighbours.distance, expected.neighbours.distance, atol=1e-3)
+
+
+def _rows(output: Path | None, stdout: str) -> list[dict[str, Any]]:
+    if output is None:
+        return [json.loads(line) for line in stdout.splitlines()]
+    if output.suffix == ".csv":
+        return list(csv.DictReader(output.read_text(encoding="utf-8").splitlines()))
+    rows: list[dict[str, Any]] = json.loads(output.read_text(encoding="utf-8"))["data"]
+    return rows

@@ -1,4 +1,4 @@
-// The texts of the map, kept by the tab, so that they survive its reload.
+// The texts of the map: kept by the tab, so that they survive its reload, and as a part of a link.
 
 import * as sets from "../sets.js";
 import { TextTable } from "../tables.js";
@@ -26,4 +26,21 @@ export function keptTable() {
   } catch {
     return null;
   }
+}
+
+/** Texts as one value of an address: a line each, the label and a tab before it where there are labels. */
+export function linkedTexts(table) {
+  const labels = table.labels;
+  return table.texts.map((text, row) => (labels ? `${labels[row]}\t${text}` : text)).join("\n");
+}
+
+/** The table that an address holds, or null. */
+export function linkedTable(value) {
+  const lines = (value ?? "").split("\n").filter((line) => line.trim());
+  if (!lines.length) return null;
+  const rows = lines.map((line) => {
+    const [label, text] = line.includes("\t") ? line.split(/\t(.*)/s, 2) : ["", line];
+    return { text, label };
+  });
+  return Object.assign(new TextTable("From the link", rows), { isOwn: true });
 }

@@ -5,7 +5,7 @@ import { copy, download, h } from "../dom.js";
 import { marked } from "../parts/marked.js";
 import { runner } from "../parts/runner.js";
 import { trail } from "../parts/trail.js";
-import { nearest } from "../plane.js";
+import { clearing, nearest } from "../plane.js";
 import * as sets from "../sets.js";
 import { toCsv } from "../tables.js";
 import { commonest } from "./labels.js";
@@ -15,10 +15,11 @@ const WALK_STEPS = 9;
 const LISTED = 200;
 
 /**
- * The column beside the map. `state.lift` says which way leads back to z; `onRequest` hears of each request.
+ * The column beside the map. `state.lift` says which way leads back to z, `state.at` and `state.to` hold the place that is
+ * read, or both ends of a walk, as "x,y"; `onRequest` hears of each request, `onPlace` of each choice of a place.
  * `.begin(plot)` and `.show(map)` come before anything is read.
  */
-export function readingOf({ state, onRequest }) {
+export function readingOf({ state, onRequest, onPlace }) {
   const element = h("div", { class: "map-side" });
   const outlet = h("div", { class: "outlet" });
   let [plot, map, latent] = [null, null, null];
@@ -33,14 +34,28 @@ export function readingOf({ state, onRequest }) {
     show(next) {
       map = next;
       latent = wayBack(map, state);
-      pick(middle(map.points), null);
+      const [at, to] = [state.at, state.to].map(placeOf);
+      if (at && to) walk(at, to);
+      else if (at) pick(at, null);
+      else pick(clearing(map.points), null);
     },
-    pick,
-    walk,
+    pick(at, index) {
+      choose(at);
+      pick(at, index);
+    },
+    walk(from, to) {
+      choose(from, to);
+      walk(from, to);
+    },
     list,
     pairs: () => map && pairs(),
     end: pointing.end,
   };
+
+  function choose(...places) {
+    [state.at, state.to] = [0, 1].map((each) => places[each]?.map((value) => Number(value.toFixed(3))).join() ?? "");
+    onPlace();
+  }
 
   function hint() {
     element.replaceChildren(
@@ -151,6 +166,7 @@ export function readingOf({ state, onRequest }) {
 
   /** What a lasso holds. */
   function list(indices) {
+    pointing.cancel();
     plot.mark(null);
     plot.line([]);
     const texts = indices.map((index) => map.texts[index]);
@@ -177,6 +193,7 @@ export function readingOf({ state, onRequest }) {
 
   /** Texts whose encodings are closest: copies, and what nearly is one. */
   function pairs() {
+    pointing.cancel();
     const found = new Map();
     for (const { index, nearest: other, distance } of map.data) {
       const pair = [Math.min(index, other), Math.max(index, other)];
@@ -255,7 +272,8 @@ export function readingOf({ state, onRequest }) {
   }
 }
 
-/** The middle of all points, where mostly there is no text: what is shown there was never written by anybody. */
-function middle(points) {
-  return [0, 1].map((axis) => points.reduce((sum, point) => sum + point[axis], 0) / points.length);
+/** "x,y" as a place; null where it is none. */
+function placeOf(text) {
+  const place = text.split(",").map(Number);
+  return text && place.length === 2 && place.every(Number.isFinite) ? place : null;
 }

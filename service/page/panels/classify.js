@@ -142,6 +142,7 @@ function fileCard() {
   const columns = h("div", {});
   const head = h("div", { class: "table-head" });
   let table = null;
+  let numReads = 0;
   const running = runner({ outlet, busy: result, work: load });
   const element = h(
     "div",
@@ -165,9 +166,13 @@ function fileCard() {
   }
 
   async function use(read) {
+    const number = (numReads += 1); // of two files the one that came last counts
     try {
-      table = await read();
+      const found = await read();
+      if (number !== numReads) return;
+      table = found;
     } catch (error) {
+      if (number !== numReads) return;
       running.cancel();
       outlet.replaceChildren(h("div", { class: "problem", role: "alert" }, error.message));
       return;

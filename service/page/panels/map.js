@@ -1,14 +1,14 @@
 // Map: texts as points of a plane. A click anywhere writes the sentence of that very point; a line is a walk.
 
-import { replaceAddress } from "../address.js";
+import { addressOf, replaceAddress } from "../address.js";
 import { call } from "../api.js";
 import { download, h } from "../dom.js";
-import { keep, keptTable } from "../map/kept_texts.js";
+import { keep, keptTable, linkedTable, linkedTexts } from "../map/kept_texts.js";
 import { commonest } from "../map/labels.js";
 import { readingOf } from "../map/reading.js";
 import { actionBar } from "../parts/actions.js";
 import { acceptDrops, columnChoice, dropZone } from "../parts/drop.js";
-import { fieldFor, stateOf } from "../parts/fields.js";
+import { addressValues, fieldFor, stateOf } from "../parts/fields.js";
 import { runner } from "../parts/runner.js";
 import { scatter } from "../parts/scatter.js";
 import * as sets from "../sets.js";
@@ -18,14 +18,16 @@ import { colours } from "../charts.js";
 
 const DRAWN = 128; // texts the set is asked for where there is no file
 const MOST_TEXTS = 5000;
-const DEFAULTS = { method: "pca", lift: "text" };
+const MOST_OF_ADDRESS = 8000; // characters; longer ones are cut off where they are sent on
+const DEFAULTS = { method: "pca", lift: "text", at: "", to: "" };
 
 export function mount(root, values) {
   const state = stateOf(DEFAULTS, values);
-  let table = keptTable();
+  let table = linkedTable(values.texts) ?? keptTable();
   let map = null;
   let request = null;
   let plot = null;
+  let numReads = 0;
   const outlet = h("div", { class: "outlet" });
   const legend = h("div", { class: "legend", role: "group", "aria-label": "Labels" });
   const facts = h("p", { class: "muted map-facts", role: "status" });
@@ -35,7 +37,7 @@ export function mount(root, values) {
   const onRequest = (sent) => {
     request = sent;
   };
-  const reading = readingOf({ state, onRequest });
+  const reading = readingOf({ state, onRequest, onPlace: saveAddress });
   const tools = h("div", { class: "fields map-tools" });
   const modes = { mode: "explore" };
 
@@ -57,7 +59,7 @@ export function mount(root, values) {
       "div",
       { class: "under-stage" },
       h("div", { class: "actions map-export" }, exportButtons()),
-      actionBar({ request: () => request, link: false }),
+      actionBar({ request: () => request, link: linkTo }),
     ),
     h(
       "header",
@@ -76,7 +78,7 @@ export function mount(root, values) {
   acceptDrops(root, take);
   const onSet = () => {
     if (!table?.isOwn) table = null;
-    running.run();
+    again();
   };
   window.addEventListener("set-chosen", onSet);
   begin();
@@ -98,8 +100,13 @@ export function mount(root, values) {
     running.run();
   }
 
+  /** Draws anew, where no place means what it did. */
+  function again() {
+    Object.assign(state, { at: "", to: "" });
+    running.run();
+  }
+
   function showTools() {
-    const again = () => running.run();
     const specs = [
       [
         {
@@ -182,9 +189,13 @@ export function mount(root, values) {
   }
 
   async function use(read) {
+    const number = (numReads += 1); // of two files the one that came last counts, however long each takes to read
     try {
-      table = owned(await read());
+      const found = await read();
+      if (number !== numReads) return;
+      table = owned(found);
     } catch (error) {
+      if (number !== numReads) return;
       running.cancel();
       outlet.replaceChildren(h("div", { class: "problem", role: "alert" }, error.message));
       outlet.scrollIntoView({ block: "nearest" });
@@ -192,18 +203,24 @@ export function mount(root, values) {
     }
     const chosen = (own) => {
       table = owned(own);
-      running.run();
+      again();
     };
     columns.replaceChildren(...(table.columns ? [columnChoice(table, guess(table), chosen)] : []));
     root.scrollIntoView({ block: "start" });
-    running.run();
+    again();
   }
 
   function saveAddress() {
-    replaceAddress("map", {
-      set: sets.reference(),
-      ...Object.fromEntries(Object.entries(state).filter(([name, value]) => value !== DEFAULTS[name])),
-    });
+    replaceAddress("map", { set: sets.reference(), ...addressValues(state, DEFAULTS) });
+  }
+
+  /** The address of this very map: with a user's own texts in it where they are few. */
+  function linkTo() {
+    const values = { set: sets.reference(), ...addressValues(state, DEFAULTS) };
+    if (!table?.isOwn) return { address: addressOf("map", values) };
+    const whole = addressOf("map", { ...values, texts: linkedTexts(table) });
+    if (whole.length <= MOST_OF_ADDRESS) return { address: whole };
+    return { address: addressOf("map", values), told: "Link copied, without the texts: send the file along" };
   }
 
   /** Draws the table; without one, what the set itself says. */

@@ -164,6 +164,7 @@ export function mount(root) {
     function toggle(button) {
       const isOpen = button.getAttribute("aria-expanded") === "true";
       button.setAttribute("aria-expanded", String(!isOpen));
+      reading.cancel();
       if (isOpen) card.replaceChildren();
       else reading.run();
     }

@@ -33,7 +33,7 @@ export function mount(root, values) {
     end();
     parts = [];
     if (may("train")) {
-      parts = values.job ? [jobView(values.job)] : [newJob(), jobList()];
+      parts = values.job ? [jobView(values.job)] : [newJob(values.again), jobList()];
       board.replaceChildren(...parts.map((part) => part.element));
     } else
       board.replaceChildren(

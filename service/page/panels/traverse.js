@@ -12,7 +12,7 @@ import { runner } from "../parts/runner.js";
 import { stageOf } from "../parts/stage.js";
 import * as sets from "../sets.js";
 import { along } from "../traverse/along.js";
-import { directions } from "../traverse/spread.js";
+import { directions, usualRange } from "../traverse/spread.js";
 
 const PAUSE_MS = 180;
 const SHOWN = 16; // dimensions
@@ -24,7 +24,7 @@ const DEFAULTS = {
   b: "",
   from: "",
   to: "",
-  range: 2,
+  range: 0, // the usual one
   steps: 9,
   at: -1,
   ...DECODING,
@@ -66,7 +66,6 @@ export function mount(root, values) {
     list,
   );
   window.addEventListener("set-chosen", onSet);
-  showOptions();
   begin();
   return {
     end() {
@@ -78,6 +77,7 @@ export function mount(root, values) {
 
   async function begin() {
     showKinds();
+    showOptions();
     const examples = await examplesFor(sets.current()).catch(() => null);
     chips.replaceChildren(
       ...(examples?.texts ?? []).map((each) =>
@@ -89,7 +89,7 @@ export function mount(root, values) {
   }
 
   function onSet() {
-    Object.assign(state, { dimension: -1, from: "", to: "", at: -1 });
+    Object.assign(state, { dimension: -1, from: "", to: "", at: -1, range: 0 });
     begin();
   }
 
@@ -111,7 +111,7 @@ export function mount(root, values) {
     const spec = { name: "kind", label: "Direction", kind: "segments", values: choices };
     kinds.replaceChildren(
       fieldFor(spec, state, () => {
-        Object.assign(state, { at: -1, range: state.kind === "dimension" ? 2 : 1 });
+        Object.assign(state, { at: -1, range: 0 });
         showOptions();
         showWays(null);
         soon.now();
@@ -120,7 +120,8 @@ export function mount(root, values) {
     showWays(null);
   }
 
-  function showWays(found) {
+  /** `found` are the dimensions once they are known; until then `share` says how far that is. */
+  function showWays(found, share = 0) {
     const labels = sets.current()?.labels ?? [];
     if (state.kind === "labels") {
       if (!labels.includes(state.from)) state.from = labels[0];
@@ -140,10 +141,11 @@ export function mount(root, values) {
         ),
       );
     } else if (found) {
+      const any = { name: "dimension", label: "Any dimension", kind: "number", min: 0, max: found.deviation.length - 1 };
       ways.replaceChildren(
         h(
           "div",
-          { class: "dimensions", role: "group", "aria-label": "Dimensions, the widest first" },
+          { class: "dimensions", role: "group", "aria-label": "Dimensions, those that change most first" },
           found.order.slice(0, SHOWN).map((dimension) =>
             h(
               "button",
@@ -151,31 +153,39 @@ export function mount(root, values) {
                 type: "button",
                 class: "dimension",
                 "aria-pressed": String(dimension === state.dimension),
+                title: `Moved along it, ${Math.round(100 * found.effect[dimension])} % of a sentence's words change`,
                 onclick: () => {
                   state.dimension = dimension;
                   soon.now();
                 },
               },
-              h("span", {}, `z${dimension + 1}`),
-              gauge(found.deviation[dimension] / found.deviation[found.order[0]]),
+              h("span", {}, `z${dimension}`),
+              gauge(found.effect[dimension] / (found.effect[found.order[0]] || 1)),
             ),
           ),
+          fieldFor(any, state, soon),
         ),
       );
     } else
       ways.replaceChildren(
-        h("p", { class: "muted" }, "Looking at what the set itself writes, for the dimensions that matter…"),
+        h(
+          "p",
+          { class: "muted" },
+          `Sentences of the set are moved along its dimensions, to find those that matter… ${Math.round(100 * share)} %`,
+        ),
       );
   }
 
   function showOptions() {
+    const isDimension = state.kind === "dimension";
+    if (!(state.range > 0)) state.range = isDimension ? usualRange(sets.current()?.latent_size ?? 16) : 1;
     const specs = [
       {
         name: "range",
         label: "Range",
         kind: "range",
         min: 0.5,
-        max: 6,
+        max: isDimension ? 20 : 4,
         step: 0.5,
         format: (value) => `± ${value}`,
         hint: "In standard deviations, or in whole differences",
@@ -238,7 +248,7 @@ export function mount(root, values) {
       const [from, to] = [lines(state.a), lines(state.b)];
       return from.length && to.length ? { from, to } : null;
     }
-    const found = await directions(sets.current(), signal);
+    const found = await directions(sets.current(), signal, (share) => showWays(null, share));
     if (!(state.dimension >= 0 && state.dimension < found.deviation.length)) state.dimension = found.order[0];
     showWays(found);
     return { dimension: state.dimension };

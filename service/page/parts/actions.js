@@ -4,7 +4,10 @@ import { settle } from "../address.js";
 import { asCurl, asPython } from "../code.js";
 import { copy, h } from "../dom.js";
 
-/** Buttons; `text()` gives what is copied (null: no such button), `request()` {method, path, body} or null. */
+/**
+ * Buttons; `text()` gives what is copied (null: no such button), `request()` {method, path, body} or null. `link` is false,
+ * true where the address says it all, or gives {address, told?}.
+ */
 export function actionBar({ text = null, request, link = true }) {
   const code = (name, write) =>
     h(
@@ -21,15 +24,16 @@ export function actionBar({ text = null, request, link = true }) {
     "div",
     { class: "actions" },
     text && h("button", { type: "button", class: "quiet", onclick: () => copy(text(), "Text copied") }, "Copy"),
-    link && h("button", { type: "button", class: "quiet", onclick: copyLink }, "Link"),
+    link && h("button", { type: "button", class: "quiet", onclick: () => copyLink(link) }, "Link"),
     code("as curl", asCurl),
     code("as Python", asPython),
   );
 }
 
-function copyLink() {
+function copyLink(link) {
   settle();
-  copy(location.href, "Link copied");
+  const { address, told = "Link copied" } = typeof link === "function" ? link() : { address: location.hash };
+  copy(new URL(address, location.href).href, told);
 }
 
 function showCode(name, content) {

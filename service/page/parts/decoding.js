@@ -12,6 +12,7 @@ export const DECODING = {
   refine: BEST,
   truncation: BEST,
   candidates: BEST,
+  focus: BEST,
 };
 
 const STEERING = [
@@ -30,6 +31,13 @@ const STEERING = [
     step: 1,
     least: 1,
     hint: "Several texts are written for each z, and the best is kept",
+  },
+  {
+    name: "focus",
+    label: "Focus",
+    most: 1,
+    step: 0.05,
+    hint: "Where the pair goes from one label to another: 0 takes the whole difference, 1 the change of label alone",
   },
 ];
 

@@ -1,4 +1,4 @@
-// A sentence with what is new in it marked, for eyes and for screen readers.
+// A sentence with what is new in it marked, and where something is gone, for eyes and for screen readers.
 
 import { h } from "../dom.js";
 import { changed } from "../words.js";
@@ -7,5 +7,8 @@ import { changed } from "../words.js";
 export function marked(before, text) {
   if (before === null) return [text || "(nothing)"];
   if (!text) return ["(nothing)"];
-  return changed(before, text).map((piece) => (piece.isNew ? h("mark", {}, piece.text) : piece.text));
+  return changed(before, text).map(({ text: own, isNew, gone }) => {
+    if (gone) return h("del", { class: "gone", title: `gone: ${gone}` });
+    return isNew ? h("mark", {}, own) : own;
+  });
 }

@@ -17,8 +17,7 @@ const TITLES = {
 };
 
 /** An alert for an error; `retry` is called by its button, and by itself once waiting makes sense. */
-export function problem(error, retry = null) {
-  const title = TITLES[error.status] ?? (error.status >= 500 ? "The service failed" : "That did not work");
+export function problem(error, retry = null, title = titleOf(error)) {
   const box = h(
     "div",
     { class: "problem", role: "alert", "data-status": error.status ?? "" },
@@ -39,6 +38,10 @@ export function problem(error, retry = null) {
     buttons.append(h("span", { class: "muted" }, `request ${error.requestId}`));
   if (buttons.childElementCount) box.append(buttons);
   return box;
+}
+
+function titleOf({ status }) {
+  return TITLES[status] ?? (status >= 500 ? "The service failed" : "That did not work");
 }
 
 function retryButton(error, retry) {

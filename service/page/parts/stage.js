@@ -76,6 +76,8 @@ function said(row, before) {
   if (row.said) return [row.said];
   if (before === null) return [];
   if (before === row.text) return ["as the step before"];
-  const number = numChanged(before, row.text);
-  return [number ? `${number} ${number === 1 ? "word" : "words"} new` : "shorter than the step before"];
+  const { added, gone } = numChanged(before, row.text);
+  const told = (number, what) => (number ? [`${number} ${number === 1 ? "word" : "words"} ${what}`] : []);
+  const all = [...told(added, "new"), ...told(gone, "gone")];
+  return all.length ? all : ["the same words as before"];
 }

@@ -2,6 +2,7 @@
 
 import { ApiError, call, events, send } from "../api.js";
 import { h, tell } from "../dom.js";
+import { actionBar } from "../parts/actions.js";
 import { curves } from "../parts/curves.js";
 import { problem } from "../parts/problem.js";
 import { runner } from "../parts/runner.js";
@@ -22,7 +23,8 @@ export function jobView(id) {
   const figures = h("p", { class: "muted job-figures", role: "status" });
   const done = h("div", { class: "job-done" });
   const charts = curves();
-  const told = h("ol", { class: "events", tabindex: "0", role: "log", "aria-label": "Events" });
+  const told = h("ol", {});
+  const log = h("div", { class: "events", tabindex: "0", role: "log", "aria-label": "Events" }, told);
   const changing = runner({ outlet, busy: head, work: (signal) => change(signal) });
   let change = async () => {};
   const element = h(
@@ -36,7 +38,8 @@ export function jobView(id) {
     done,
     charts.element,
     h("h2", { class: "events-head" }, "Events"),
-    told,
+    log,
+    actionBar({ request: () => ({ method: "GET", path: `/v1/fine_tuning/jobs/${id}/events` }) }),
   );
   follow();
   return {
@@ -160,8 +163,17 @@ export function jobView(id) {
     if (job.status === "succeeded") bar.value = 1;
     done.replaceChildren(
       ...(job.status === "succeeded" ? [ready()] : []),
-      ...(job.error ? [problem(new ApiError(409, { message: job.error.message, code: job.error.code }))] : []),
+      ...(job.error ? [ended()] : []),
+      ...(["failed", "cancelled"].includes(job.status) ? [again()] : []),
     );
+  }
+
+  function ended() {
+    return problem(new ApiError(-1, { message: job.error.message, code: job.error.code }), null, "The run failed");
+  }
+
+  function again() {
+    return h("p", {}, h("a", { class: "button", href: `#/train?again=${id}` }, "Change and train again"));
   }
 
   function ready() {

@@ -3,12 +3,24 @@
 import { go } from "../address.js";
 import { call, send } from "../api.js";
 import { h } from "../dom.js";
+import { actionBar } from "../parts/actions.js";
 import { acceptDrops, columnChoice, dropZone } from "../parts/drop.js";
 import { fieldFor } from "../parts/fields.js";
 import { runner } from "../parts/runner.js";
 import { guess, readFile, readPasted } from "../tables.js";
 import { reportOf } from "./report.js";
+import { number } from "./said.js";
 
+// Options that a run leaves to its preset, as [field of the form, name in the request, label, least, most, step].
+const OPTIONS = [
+  ["epochs", "n_epochs", "Epochs", 0.01, 100, 0.01],
+  ["steps", "steps", "Steps", 1, 1000000, 1],
+  ["batch", "batch_size", "Texts a step", 1, 1024, 1],
+  ["latent", "latent_size", "Size of z", 1, 1024, 1],
+  ["rate", "learning_rate", "Learning rate", 0.000001, 1, "any"],
+  ["beta", "beta", "β, weight of the KL", 0, 100, "any"],
+  ["freeBits", "free_bits", "Free bits", 0, 100, "any"],
+];
 const SENT_AS_IT_IS = /\.(xz)$/i;
 const PRESETS = [
   ["generation", "Generation", "Walks, analogies, new sentences. Also learns labels where the texts have them."],
@@ -16,12 +28,15 @@ const PRESETS = [
   ["classification", "Classification", "Labels first; the texts need some."],
 ];
 
-/** {element, end()} of the form; it goes to the job once that is made. */
-export function newJob() {
+/** {element, end()} of the form; it goes to the job once that is made. `again` is a job whose texts are taken once more. */
+export function newJob(again = "") {
   let file = null;
+  let named = ""; // the file that a user gave, which may be sent as another one
   let sent = null;
+  let before = {}; // what an earlier run trained with
   let once = newKey();
-  const state = { name: "", preset: "generation", epochs: "", steps: "", batch: "", latent: "" };
+  let numReads = 0;
+  const state = { name: "", preset: "generation", ...Object.fromEntries(OPTIONS.map(([key]) => [key, ""])) };
   const [outlet, formOutlet] = [h("div", { class: "outlet" }), h("div", { class: "outlet" })];
   const report = h("div", {});
   const columns = h("div", {});
@@ -61,30 +76,53 @@ export function newJob() {
     formOutlet,
   );
   acceptDrops(element, take);
+  const repeating = runner({ outlet, busy: report, work: repeat });
+  if (again) repeating.run();
   return {
     element,
     end() {
       uploading.end();
       starting.end();
+      repeating.end();
     },
   };
 
+  /** The texts of an earlier run, with its name and preset; its options are told where they may be changed. */
+  async function repeat(signal) {
+    const job = await call("GET", `/v1/fine_tuning/jobs/${encodeURIComponent(again)}`, { signal });
+    sent = await call("GET", `/v1/files/${encodeURIComponent(job.training_file)}`, { signal });
+    before = job.hyperparameters;
+    Object.assign(state, { name: job.suffix, preset: before.preset });
+    report.replaceChildren(reportOf(sent));
+    showForm();
+  }
+
   async function take(given) {
     if (SENT_AS_IT_IS.test(given.name)) {
+      numReads += 1;
       columns.replaceChildren();
       file = given;
+      named = given.name;
       uploading.run();
       return;
     }
     await use(() => readFile(given), given);
   }
 
+  /** What an option is without a value: the preset's, or what an earlier run had. */
+  function unset(name) {
+    return typeof before[name] === "number" ? `last time ${number(before[name])}` : "the preset's";
+  }
+
   /** Files that the service reads go as they are; tables are sent as JSON lines, with the columns that are chosen. */
   async function use(read, given = null) {
+    const number = (numReads += 1); // of two files the one that came last counts
     let table;
     try {
       table = await read();
+      if (number !== numReads) return;
     } catch (error) {
+      if (number !== numReads) return;
       uploading.cancel();
       form.hidden = true;
       report.replaceChildren();
@@ -92,6 +130,7 @@ export function newJob() {
       return;
     }
     const isTable = table.columns !== null && !/\.tsv$/i.test(table.name);
+    named = table.name;
     const chosen = (own) => {
       file = new File([own.toJsonLines()], `${own.name.replace(/\.\w+$/, "")}.jsonl`);
       uploading.run();
@@ -105,14 +144,15 @@ export function newJob() {
   }
 
   async function upload(signal) {
-    report.replaceChildren(h("p", { class: "muted" }, `Reading ${file.name}…`));
+    report.replaceChildren(h("p", { class: "muted" }, `Reading ${named}…`));
     const body = new FormData();
     body.append("purpose", "fine-tune");
     body.append("file", file, file.name);
     const reply = await send("POST", "/v1/files", { form: body, signal });
     sent = await reply.json();
-    report.replaceChildren(reportOf(sent));
-    state.name = nameFrom(sent.filename);
+    before = {};
+    report.replaceChildren(reportOf({ ...sent, filename: named }));
+    state.name = nameFrom(named);
     if (Object.keys(sent.labels).length === 0 && state.preset === "classification") state.preset = "generation";
     showForm();
   }
@@ -160,45 +200,40 @@ export function newJob() {
         h("div", { class: "field" }, h("label", { for: "job-name" }, "Name of the set"), name),
         h(
           "details",
-          { class: "advanced" },
+          { class: "advanced", open: Boolean(again) },
           h("summary", {}, "More"),
           h(
             "div",
             { class: "fields" },
-            [
-              ["epochs", "Epochs", 0.01, 100, 0.01],
-              ["steps", "Steps", 1, 1000000, 1],
-              ["batch", "Texts a step", 1, 1024, 1],
-              ["latent", "Size of z", 1, 1024, 1],
-            ].map(([key, label, min, max, step]) =>
-              fieldFor(
-                { name: key, label, kind: "number", min, max, step, placeholder: "the preset's" },
-                state,
-                () => {},
-              ),
+            OPTIONS.map(([key, name, label, min, max, step]) =>
+              fieldFor({ name: key, label, kind: "number", min, max, step, placeholder: unset(name) }, state, () => {}),
             ),
           ),
         ),
         h("button", { type: "submit", class: "main" }, "Train"),
       ),
+      actionBar({ request: () => ({ ...jobRequest(), note: noteOf(sent) }), link: false }),
     );
   }
 
-  async function start(signal) {
+  function jobRequest() {
     const hyperparameters = { preset: state.preset };
-    for (const [key, name] of [
-      ["epochs", "n_epochs"],
-      ["steps", "steps"],
-      ["batch", "batch_size"],
-      ["latent", "latent_size"],
-    ]) {
+    for (const [key, name] of OPTIONS) {
       if (state[key] !== "") hyperparameters[name] = state[key];
     }
     const body = { model: "bundled", training_file: sent.id, suffix: state.name, hyperparameters };
-    const job = await call("POST", "/v1/fine_tuning/jobs", { body, signal, headers: { "idempotency-key": once } });
+    return { method: "POST", path: "/v1/fine_tuning/jobs", body };
+  }
+
+  async function start(signal) {
+    const { method, path, body } = jobRequest();
+    const job = await call(method, path, { body, signal, headers: { "idempotency-key": once } });
     go("train", { job: job.id });
   }
 }
+
+const noteOf = ({ filename }) =>
+  `The texts were sent before: POST /v1/files with purpose=fine-tune and file=@${filename} gave the id of training_file.`;
 
 /** A key of its own for one press of the button: a request that is sent again makes no second job. */
 function newKey() {

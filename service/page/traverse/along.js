@@ -3,7 +3,7 @@
 import { call } from "../api.js";
 import { has } from "../features.js";
 import { decodingBody, withTypicality } from "../parts/decoding.js";
-import { directions } from "./spread.js";
+import { between, directions } from "./spread.js";
 
 /**
  * {request, rows} for `text` moved along `direction`, from `-range` to `range` of its lengths in `steps` steps.
@@ -47,8 +47,8 @@ async function vectorOf({ dimension, from, to }, set, named, signal) {
     const [first, last] = [mus.slice(0, from.length), mus.slice(from.length)];
     return mus[0].map((_, axis) => mean(last, axis) - mean(first, axis));
   }
+  if (dimension === undefined) return between(set, from, to, signal);
   const found = await directions(set, signal);
-  if (dimension === undefined) return found.between(from, to);
   return found.deviation.map((value, axis) => (axis === dimension ? value : 0));
 }
 

@@ -15,6 +15,7 @@ from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound
 from adavae.model.latent.direction import Direction
+from adavae.model.latent.map_points import MapMethod, MapPoints
 from adavae.model.latent.projections import neighbours, principal_plane
 from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.results import Classified, DecodedText, InterpolationStep, TraverseStep
@@ -30,8 +31,6 @@ from adavae.service.results import (
     EncodeResult,
     Encoding,
     InterpolateResult,
-    MapMethod,
-    MapPoints,
     MapResult,
     TextPiece,
     TraverseResult,

@@ -14,7 +14,7 @@ CONTENT = bytes(range(256)) * 4096
 def test_a_file_is_sent_whole_in_pieces_though_it_is_deleted_meanwhile(tmp_path: Path) -> None:
     path = tmp_path / "texts.jsonl"
     path.write_bytes(CONTENT)
-    download = download_file(path)
+    download = download_file(path.open("rb"))
     path.unlink()
     pieces = list(download.pieces)
     download.close()

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from adavae.model.latent.defaults import LABEL_GAIN
-from adavae.model.latent.directions import changed
+from adavae.model.latent.directions import change
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.latent.space import LatentSpace
 from adavae.model.training.prior_fitting import fit_prior
@@ -20,6 +20,10 @@ def labelled_space() -> LatentSpace:
     mu[:, 0] += torch.where(labels == 0, -1.0, 1.0)
     prior = fit_prior(mu, torch.full_like(mu, -4.0), labels.tolist(), num_labels=2, flow_steps=0)
     return LatentSpace("set@1", ("no", "yes"), FittedPrior.of(mu), prior)
+
+
+def changed(space: LatentSpace, z_a: torch.Tensor, z_b: torch.Tensor, focus: float) -> torch.Tensor:
+    return change(space, z_a, z_b, focus).by(LABEL_GAIN)
 
 
 SPACE = labelled_space()
@@ -54,3 +58,13 @@ def test_half_of_each() -> None:
 
 def test_a_set_without_prior_knows_no_labels() -> None:
     assert torch.equal(changed(replace(SPACE, prior=None), NO, YES, 1.0), YES - NO)
+
+
+def test_a_larger_gain_goes_further_the_same_way() -> None:
+    shown = change(SPACE, NO, YES, 1.0)
+    torch.testing.assert_close(shown.by(3.0), 2.0 * shown.by(1.5))
+
+
+def test_a_plain_difference_knows_no_gain() -> None:
+    shown = change(SPACE, NO, YES, 0.0)
+    assert torch.equal(shown.by(3.0), shown.by(1.0))

@@ -231,3 +231,22 @@ def test_what_differs_beside_the_label_is_no_change_of_it(gaussian: LatentPrior)
 def test_texts_without_labels_show_no_change_of_label() -> None:
     mu, logvar, _ = encodings()
     assert fit_prior(mu, logvar, None, num_labels=0, flow_steps=0).label_change(torch.ones(Z)) is None
+
+
+def test_a_text_lies_on_the_side_of_the_label_that_it_is_nearer_to(gaussian: LatentPrior) -> None:
+    means = torch.stack([gaussian.label_means[0], gaussian.label_means[:2].mean(0), gaussian.label_means[1]])
+    torch.testing.assert_close(gaussian.label_side(means, 0, 1), torch.tensor([-0.5, 0.0, 0.5]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(gaussian.label_side(means, 1, 0), -gaussian.label_side(means, 0, 1))
+
+
+def test_a_side_is_what_linear_discriminant_analysis_says(gaussian: LatentPrior) -> None:
+    """log p(1|z) - log p(0|z) of two Gaussians of one covariance, over what lies between their means."""
+    mu = torch.randn(20, Z, generator=torch.Generator().manual_seed(3))
+    within = (gaussian.covariance + 0.05 * torch.diag(gaussian.posterior_variance)).double()
+    logs = [
+        torch.distributions.MultivariateNormal(gaussian.label_means[label].double(), within).log_prob(mu.double())
+        for label in (0, 1)
+    ]
+    way = gaussian.label_direction(0, 1).double()
+    expected = (logs[1] - logs[0]) / (way @ torch.linalg.solve(within, way))
+    torch.testing.assert_close(gaussian.label_side(mu, 0, 1), expected.float(), atol=1e-4, rtol=1e-4)

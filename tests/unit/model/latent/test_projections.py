@@ -29,7 +29,9 @@ def test_points_are_the_projection_on_an_orthonormal_basis() -> None:
 def test_the_way_back_loses_what_the_plane_does_not_show_and_nothing_else() -> None:
     mu = rows()
     plane = principal_plane(mu)
-    back = plane.mean + plane.points @ plane.basis
+    back = plane.lift(plane.points)
+    np.testing.assert_allclose(back, plane.mean + plane.points @ plane.basis, atol=1e-5)
+    np.testing.assert_array_equal(plane.lift(plane.points[3]), back[3:4])
     lost = np.square(mu - back).sum() / np.square(mu - plane.mean).sum()
     assert lost == pytest.approx(1 - sum(plane.explained), abs=1e-4)
     assert 0.9 < sum(plane.explained) < 1.0

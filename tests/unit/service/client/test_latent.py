@@ -15,6 +15,7 @@ import httpx2
 import numpy as np
 import pytest
 
+from adavae.model.latent.projections import Separation
 from adavae.model.results import Classified
 from adavae.service.client.async_latent import AsyncAdaVAEClient
 from adavae.service.client.exchanges import Posterior
@@ -38,7 +39,7 @@ class Client:
     is_async: bool
     pauses: list[float] = field(default_factory=list)
 
-    def ask(self, handler: Handler, method: str, *args: Any, max_retries: int = 4, **kwargs: Any) -> Any:
+    def ask(self, handler: Handler, method: str, /, *args: Any, max_retries: int = 4, **kwargs: Any) -> Any:
         transport = httpx2.MockTransport(handler)
         options: dict[str, Any] = {"api_key": "secret", "max_retries": max_retries}
         if self.is_async:
@@ -185,6 +186,32 @@ def test_rows_are_decoded_in_several_requests_as_in_one(client: Client) -> None:
 def test_what_is_no_latent_vector_is_not_sent(client: Client, z: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         client.ask(Service(), "decode", z)
+
+
+@pytest.mark.parametrize("method", ["pca", "tsne"])
+def test_a_map_is_read_with_its_way_back(client: Client, method: str) -> None:
+    bodies: list[dict[str, Any]] = []
+    is_pca = method == "pca"
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        bodies.append(json.loads(request.content))
+        rows = [{"index": at, "x": at, "y": -at, "nearest": (at + 1) % 3, "distance": 0.5} for at in (2, 0, 1)]
+        way = {"mean": [1, 2, 3], "basis": [[1, 0, 0], [0, 0, 1]], "explained": [0.5, 0.25]}
+        reply = {"object": "list", "data": rows, "adapter": ADAPTER, **(way if is_pca else dict.fromkeys(way))}
+        reply["separation"] = {"accuracy": 0.75, "majority": 0.5, "rows": 3} if is_pca else None
+        return httpx2.Response(200, json=reply)
+
+    texts, labels = ["a", "b", "c"], ["x", "x", "y"] if is_pca else None
+    found = client.ask(answer, "map", texts, "yelp", labels=labels, method=method)
+    expected = {"texts": texts, "method": method, "truncate": False, "adapter": "yelp"}
+    assert bodies == [expected | ({"labels": labels} if is_pca else {})]
+    np.testing.assert_array_equal(found.points, [[0, 0], [1, -1], [2, -2]])
+    assert found.neighbours.nearest.tolist() == [1, 2, 0]
+    if is_pca:
+        np.testing.assert_array_equal(found.plane.lift([2, 4]), [[3, 2, 7]])
+        assert found.separation == Separation(0.75, 0.5, 3)
+    else:
+        assert found.plane is found.separation is None
 
 
 def test_every_operation_says_what_was_asked(client: Client) -> None:

@@ -85,7 +85,7 @@ class FakeTextModel:
     ) -> list[DecodedText]:
         assert name in self.references
         self.decodings, self.steering = list(decoding), steering
-        changed = [f"{'+'.join(a)}:{'+'.join(b)}::{own} {scale}" for own in c for _ in decoding]
+        changed = [f"{'+'.join(a)}:{'+'.join(b)}::{text} {scale}" for text in c for _ in decoding]
         return [DecodedText(text, 2, "length", np.ones(Z, np.float32)) for text in changed]
 
     def classify(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> list[Classified]:
@@ -272,8 +272,8 @@ def test_interpolate_wants_two_texts_and_two_steps(run_command: RunCommand, argu
 @pytest.mark.usefixtures("fake")
 def test_analogy_gives_its_answer(run_command: RunCommand) -> None:
     records = _records(run_command("analogy", "a", "b", "c", "--scale", "1.5", "--with-z"))
-    own = {"index": 0, "c": 0, "text": "a:b::c 1.5", "tokens": 2, "finish_reason": "length", "z": [1.0, 1.0]}
-    assert records == [{**own, "typicality": None, "adapter": "yelp@0123456789ab"}]
+    expected = {"index": 0, "c": 0, "text": "a:b::c 1.5", "tokens": 2, "finish_reason": "length", "z": [1.0, 1.0]}
+    assert records == [{**expected, "typicality": None, "adapter": "yelp@0123456789ab"}]
 
 
 @pytest.mark.usefixtures("fake")
@@ -326,3 +326,28 @@ def test_classify_gives_labels_and_scores(run_command: RunCommand) -> None:
 def test_classify_gives_the_first_labels_on_request(run_command: RunCommand) -> None:
     record = _records(run_command("classify", "nice", "--top-k", "1"))[0]
     assert record["scores"] == [{"label": "good", "score": 0.75}]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_map_of_several_files_is_labelled_by_the_files(run_command: RunCommand, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("one\nthree\n", encoding="utf-8")
+    (tmp_path / "b.txt").write_text("seventeen\ntwenty-one\n", encoding="utf-8")
+    outcome = run_command("map", str(tmp_path / "a.txt"), str(tmp_path / "b.txt"))
+    assert outcome.exit_code == 0
+    assert "the plane shows 100.0% of what differs" in outcome.err
+    records = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [record["label"] for record in records] == ["a.txt", "a.txt", "b.txt", "b.txt"]
+    assert [record["nearest"] for record in records] == [1, 0, 3, 2]
+    alone = run_command("map", str(tmp_path / "a.txt"), str(tmp_path / "a.txt"), "--method", "tsne")
+    assert "plane" not in alone.err
+    assert len(alone.out.splitlines()) == 4
+
+
+@pytest.mark.parametrize(("output", "said"), [("map.png", ".csv, .json"), ("nowhere/map.csv", "make it first")])
+def test_a_map_that_could_not_be_written_is_not_drawn(
+    run_command: RunCommand, fake: FakeTextModel, tmp_path: Path, output: str, said: str
+) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\nthree\n", encoding="utf-8")
+    outcome = run_command("map", str(tmp_path / "a.txt"), "--output", str(tmp_path / output))
+    assert (outcome.exit_code, outcome.out, fake.references) == (2, "", [])
+    assert said in " ".join(outcome.err.split())

@@ -72,7 +72,7 @@ def test_one_map_is_drawn_at_a_time_and_waiting_counts(monkeypatch: pytest.Monke
         running.pop()
         return "drawn"
 
-    monkeypatch.setattr(text_map, "_points", held)
+    monkeypatch.setattr(text_map, "map_points", held)
 
     async def work() -> None:
         cartographer, patient = Cartographer(0.05), Cartographer(10)
