@@ -20,6 +20,7 @@ _KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 _KEPT_KERNELS = "64"  # more than one step of one shape has
 _SPINS = "10000"  # some ten microseconds, which is more than from one operation to the next
 PREFIX = "ADAVAE_"
+_LEAST_SECRET = 16
 BUNDLED_BACKBONE = "bundled"
 _FOR_CHILDREN = (
     *("PATH", "PYTHON", "VIRTUAL_ENV", "HOME", "XDG_CACHE_HOME", "TMPDIR", "LANG", "LC_", "TZ"),
@@ -104,6 +105,14 @@ class Settings(BaseSettings):
     )
     redis_password_file: Path | None = Field(
         default=None, description="File with the password for ADAVAE_REDIS_URL (a mounted secret)."
+    )
+    cache_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Secret that seals what is kept in Redis, so that nobody else who writes there changes an answer; "
+        "the same for every service, at least 16 characters.",
+    )
+    cache_secret_file: Path | None = Field(
+        default=None, description="File with the secret of ADAVAE_CACHE_SECRET (a mounted secret)."
     )
     cache_bytes: int = Field(
         default=256 * 1024**2,
@@ -267,7 +276,7 @@ def load_settings() -> Settings:
     """
     _refuse_unknown(os.environ)
     try:
-        return _with_redis_password(Settings())
+        return _with_cache_secret(_with_redis_password(Settings()))
     except ValidationError as exc:
         raise SettingsError(
             "; ".join(_explain(error["loc"], error["input"], error["msg"]) for error in exc.errors())
@@ -286,16 +295,35 @@ def _with_redis_password(settings: Settings) -> Settings:
         return settings
     if settings.redis_url is None:
         raise SettingsError(f"ADAVAE_REDIS_PASSWORD_FILE is {str(path)!r} without ADAVAE_REDIS_URL: set both")
-    try:
-        password = path.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise SettingsError(f"ADAVAE_REDIS_PASSWORD_FILE is {str(path)!r}: cannot be read ({exc})") from exc
+    password = _read_secret("ADAVAE_REDIS_PASSWORD_FILE", path)
     url = urlsplit(settings.redis_url.get_secret_value())
     if url.password is not None:
         raise SettingsError("ADAVAE_REDIS_URL holds a password, and ADAVAE_REDIS_PASSWORD_FILE too: give one of them")
     host = url.netloc.rpartition("@")[2]
     changed = url._replace(netloc=f"{url.username or ''}:{quote(password, safe='')}@{host}")
     return settings.model_copy(update={"redis_url": SecretStr(urlunsplit(changed))})
+
+
+def _with_cache_secret(settings: Settings) -> Settings:
+    """The cache's secret from its file, where there is one."""
+    secret, path = settings.cache_secret.get_secret_value(), settings.cache_secret_file
+    if path is not None:
+        if secret:
+            raise SettingsError("ADAVAE_CACHE_SECRET and ADAVAE_CACHE_SECRET_FILE are both set: give one of them")
+        secret = _read_secret("ADAVAE_CACHE_SECRET_FILE", path)
+    if (path is not None or secret) and len(secret) < _LEAST_SECRET:
+        raise SettingsError(
+            f"ADAVAE_CACHE_SECRET has {len(secret)} characters, the least is {_LEAST_SECRET}: make one with "
+            "`openssl rand -hex 32`"
+        )
+    return settings.model_copy(update={"cache_secret": SecretStr(secret)})
+
+
+def _read_secret(variable: str, path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        raise SettingsError(f"{variable} is {str(path)!r}: cannot be read ({exc})") from exc
 
 
 def let_threads_wait_briefly() -> None:

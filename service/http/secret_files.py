@@ -11,6 +11,7 @@ def exposed_secrets(settings: Settings) -> Iterator[str]:
     for variable, path in (
         ("ADAVAE_API_KEYS_FILE", settings.api_keys_file),
         ("ADAVAE_REDIS_PASSWORD_FILE", settings.redis_password_file),
+        ("ADAVAE_CACHE_SECRET_FILE", settings.cache_secret_file),
     ):
         if path is not None and path.stat().st_mode & stat.S_IROTH:
             mode = stat.S_IMODE(path.stat().st_mode)
