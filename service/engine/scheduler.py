@@ -18,6 +18,7 @@ from adavae.model.gpu.device_rows import DeviceRows
 from adavae.service.engine.decode_batch import DecodeBatch, DecodeRow
 from adavae.service.engine.fair_queue import FairQueue
 from adavae.service.engine.lane import Lane
+from adavae.service.engine.time_shares import Task, TimeShares
 from adavae.service.engine.work import Call, Done, EncodeRow, EngineLimits, Work
 from adavae.service.metrics import Metrics
 
@@ -45,7 +46,8 @@ class Scheduler:
         self.short = self.long if self.kernels is not None else self._new_lane(limits.decode_rows + SHORT_ROWS)
         self._last_seen: dict[str, float] = {}
         self._credit_s = self._long_step_s = 0.0
-        self._turn = 0
+        self._short_shares: TimeShares[str] = TimeShares(clock)
+        self._long_shares: TimeShares[str] = TimeShares(clock)
 
     def _new_lane(self, max_rows: int) -> Lane:
         batch = self._new_batch(max_rows)
@@ -104,50 +106,42 @@ class Scheduler:
         done = self._run_calls()
         for lane in self.lanes:
             lane.batch.drop_abandoned()
-        began = self._clock()
-        short, is_busy = self._short_step() if self.short is not self.long else ([], False)
-        done += short
-        if is_busy:
-            done += self._long_if_due(self._clock() - began)
-        else:
+        if self.short is self.long:
             done += self.long.encode() + self._admit(self.long) + self.long.decode() + self._long_call()
+        else:
+            done += self._in_two_lanes()
         self.metrics.decode_rows.set(self.num_decoding)
         return done
 
-    def _short_step(self) -> tuple[list[Done], bool]:
-        """What is done, and whether anything could be: rows that wait for a call to come first are not."""
-        is_busy = len(self.short.encoding) > 0
-        done = self.short.encode() + self._admit(self.short)
-        is_busy = is_busy or len(self.short.batch) > 0
-        return done + self.short.decode(), is_busy
+    def _in_two_lanes(self) -> list[Done]:
+        done = self._admit(self.short) + self._admit(self.long)
+        tasks = {
+            "encode": Task(len(self.short.encoding), self.short.encode),
+            "decode": Task(len(self.short.batch), self.short.decode),
+        }
+        short, took_s = self._short_shares.step(tasks)
+        if not any(task.num_waiting for task in tasks.values()):
+            done += self._long_step()
+            self._credit_s = 0.0
+            return done
+        self._credit_s = min(self._credit_s + _LONG_SHARE * took_s, self._long_step_s)
+        if self._credit_s >= self._long_step_s:
+            short += self._long_step()
+        return done + short
 
-    def _long_if_due(self, short_took_s: float) -> list[Done]:
-        """A step of what is long, once what was short has had its time."""
-        self._credit_s = min(self._credit_s + _LONG_SHARE * short_took_s, self._long_step_s)
-        if self._credit_s < self._long_step_s:
-            return []
-        began = self._clock()
-        done = self._one_long_step()
-        took_s = self._clock() - began
-        if took_s > 0 and done is not None:
-            self._long_step_s += 0.3 * (took_s - self._long_step_s)
-        self._credit_s = 0.0
-        return done or []
-
-    def _one_long_step(self) -> list[Done] | None:
-        """The next of its kinds that has something to do; None where there is nothing."""
-        steps: tuple[tuple[Callable[[], int], Callable[[], list[Done]]], ...] = (
-            (lambda: len(self.long.encoding), self.long.encode),
-            (lambda: len(self.long.batch), self.long.decode),
-            (lambda: len(self.long_calls), self._long_call),
+    def _long_step(self) -> list[Done]:
+        """The next step of what is long, out of the time that what is short has granted."""
+        done, took_s = self._long_shares.step(
+            {
+                "encode": Task(len(self.long.encoding), self.long.encode),
+                "decode": Task(len(self.long.batch), self.long.decode),
+                "call": Task(len(self.long_calls), self._long_call),
+            }
         )
-        failed = self._admit(self.long)
-        for _ in steps:
-            self._turn = (self._turn + 1) % len(steps)
-            has_work, run = steps[self._turn]
-            if has_work():
-                return failed + run()
-        return failed or None
+        self._credit_s -= took_s
+        if took_s:
+            self._long_step_s += 0.3 * (took_s - self._long_step_s)
+        return done
 
     def _admit(self, lane: Lane) -> list[Done]:
         if self.calls and self.calls[0].needs_empty_decode:
