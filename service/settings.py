@@ -5,16 +5,17 @@ choosing a device) is for those who use it.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from adavae.model.errors import AdaVAEError
+from adavae.service.service_links import explain_service_links, is_service_link
 
 _KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 _KEPT_KERNELS = "64"  # more than one step of one shape has
@@ -27,8 +28,6 @@ _FOR_CHILDREN = (
     *("LD_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "CUDA_", "NVIDIA_", "TORCH", "PYTORCH_"),
     *("HF_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_", "REQUESTS_CA_BUNDLE"),  # a backbone from the hub
 )
-
-Directory = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 class SettingsError(AdaVAEError):
@@ -43,15 +42,52 @@ def _default_weights() -> Path:
 
 
 def _default_data() -> Path:
-    """``$XDG_DATA_HOME/adavae``; the variable counts only where it is absolute (XDG base directory specification)."""
+    """``$XDG_DATA_HOME/adavae``; the variable counts only where it is absolute (XDG base directory specification).
+
+    A user without a home, as containers have, is taken for a daemon's (Filesystem Hierarchy Standard, /var/lib).
+    """
     home = Path(os.environ.get("XDG_DATA_HOME", ""))
-    return (home if home.is_absolute() else Path.home() / ".local" / "share") / "adavae"
+    try:
+        return (home if home.is_absolute() else Path.home() / ".local" / "share") / "adavae"
+    except RuntimeError:  # no HOME, and nobody knows the user
+        return Path("/var/lib/adavae")
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as exc:
+        raise ValueError("has a ~, and nobody knows the home directory: write the whole path") from exc
+
+
+Directory = Annotated[Path, AfterValidator(_absolute)]
+
+
+class _OwnVariables(EnvSettingsSource):
+    """The environment without what Kubernetes puts there."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {
+            name: value for name, value in super()._load_env_vars().items() if not is_service_link(name, value or "")
+        }
 
 
 class Settings(BaseSettings):
     """Every setting, with its unit; the variable is the field's name in capitals behind ``ADAVAE_``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment; nothing else."""
+        return init_settings, _OwnVariables(settings_cls)
 
     weights: Directory = Field(
         default_factory=_default_weights,
@@ -274,13 +310,18 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: A variable is misspelt or its value is outside its rule.
     """
-    _refuse_unknown(os.environ)
+    _refuse_unknown(name for name, value in os.environ.items() if not is_service_link(name, value))
     try:
         return _with_cache_secret(_with_redis_password(Settings()))
     except ValidationError as exc:
         raise SettingsError(
             "; ".join(_explain(error["loc"], error["input"], error["msg"]) for error in exc.errors())
         ) from exc
+
+
+def ignored_variables() -> str | None:
+    """What to say of variables that look like settings and are Kubernetes' own; None where there are none."""
+    return explain_service_links(os.environ, map(_variable, Settings.model_fields))
 
 
 def environment_of_child() -> dict[str, str]:

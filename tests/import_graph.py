@@ -29,7 +29,7 @@ FLOORS = (
     ("model.text_model", "model.variants"),
     ("model.training",),
     ("model",),
-    ("service.spelling",),
+    ("service.spelling", "service.service_links"),
     (
         "service.settings",
         "service.errors",

@@ -12,7 +12,7 @@ import typer
 
 from adavae.model.errors import AdaVAEError
 from adavae.service.commands.terminal import say
-from adavae.service.settings import Settings, SettingsError, load_settings
+from adavae.service.settings import Settings, SettingsError, ignored_variables, load_settings
 
 if TYPE_CHECKING:
     import uvicorn
@@ -100,8 +100,9 @@ def _run(settings: Settings, listener: socket.socket) -> None:
 
     set_up_log(settings)
     allow_descriptors()
-    for exposed in exposed_secrets(settings):
-        structlog.get_logger("adavae.serve").warning(exposed)
+    for said in (*exposed_secrets(settings), ignored_variables()):
+        if said is not None:
+            structlog.get_logger("adavae.serve").warning(said)
     metrics = Metrics()
     training = None if settings.training == "off" else TrainingService(settings, metrics)
     outcome = _Outcome(_url(listener))
