@@ -1,11 +1,14 @@
 """Ways through the page: addresses, reload, back, a narrow screen, the keyboard alone, and what axe finds."""
 
+import json
 import re
+import subprocess
+import sys
 
 import pytest
 
 from tests.browser.conftest import OpenVisit
-from tests.browser.test_panels import sentences
+from tests.browser.test_panels import code_of, sentences
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed (pip install '.[dev]')")
@@ -166,6 +169,18 @@ def test_the_keyboard_alone_walks_classifies_traverses_and_reads_the_map(bundled
     press("Shift+ArrowLeft")
     press("w")
     expect(page.locator(".map-side .trail li")).to_have_count(9)
+
+
+def test_every_panel_gives_its_request_as_code_that_runs(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open("#/sets")
+    for panel in ("sets", "analogy", "traverse", "classify", "map"):
+        show(page, panel)
+        if panel == "map":
+            expect(page.locator(".map-side .hero-sentence")).to_be_visible()
+        programs = [["bash", "-c", code_of(page, "as curl")], [sys.executable, "-c", code_of(page, "as Python")]]
+        replies = [subprocess.run(program, capture_output=True, text=True, check=True).stdout for program in programs]
+        curl, python = (json.loads(reply)["data"] for reply in replies)
+        assert len(curl) == len(python) > 0, panel
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
