@@ -1,1 +1,1 @@
-"""AdaVAE itself: one frozen GPT-2 used twice, what is trained beside it, its training. Start reading in ``adavae``."""
+"""AdaVAE: one frozen GPT-2 used twice, the parts trained beside it, and their training. Start with ``adavae``."""

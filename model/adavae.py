@@ -1,7 +1,7 @@
 """START READING HERE: AdaVAE, one frozen GPT-2 as encoder and decoder, and a bank of adapter sets over it.
 
-The whole forward pass, on token ids and latent vectors. From text to text is ``text_model``'s business, choosing tokens
-``generation``'s, training ``training``'s; GPT-2's blocks stand in ``backbone``, the trained parts in ``parts``.
+The whole forward pass, on token ids and latent vectors. ``text_model`` goes from text to text, ``generation`` chooses
+tokens, ``training`` trains; GPT-2's blocks are in ``backbone``, the trained parts in ``parts``.
 
     x  --encode-->  q(z|x) = N(mu, exp(logvar))  --z-->  prefill, decode_step ...  -->  x'
 
@@ -26,7 +26,7 @@ class AdaVAE(nn.Module):
     Attributes:
         backbone: The decoder's GPT-2, and the encoder's too: one copy of the weights.
         bank: The trained parts.
-        encoder_backbone: The encoder's GPT-2; another one than ``backbone`` only in the full fine-tuning baseline.
+        encoder_backbone: The encoder's GPT-2; differs from ``backbone`` only in the full fine-tuning baseline.
     """
 
     def __init__(self, backbone: Backbone, bank: AdapterBank, encoder_backbone: Backbone | None = None) -> None:
@@ -58,7 +58,7 @@ class AdaVAE(nn.Module):
     def encode_hidden(self, token_ids: Tensor, attention_mask: Tensor, index: AdapterIndex) -> Tensor:
         """The encoder before it is pooled: the first blocks without the causal mask, then the final layer norm.
 
-        Arguments as for ``encode``; returns (B, T, C), of any value on padding.
+        Arguments as for ``encode``; returns (B, T, C), undefined on padding.
         """
         kernel = None if self.bank.has_encoder_prefix(index) else self.encoder_backbone.kernel  # it knows no prefix
         if (compiled := self.bank.compiled(kernel, index)) is not None:
@@ -67,7 +67,7 @@ class AdaVAE(nn.Module):
         return self.plain_encode_hidden(token_ids, attention_mask, index)
 
     def plain_encode_hidden(self, token_ids: Tensor, attention_mask: Tensor, index: AdapterIndex) -> Tensor:
-        """``encode_hidden`` through PyTorch: on any device, in any dtype, and what the compiled blocks are held to."""
+        """``encode_hidden`` in PyTorch: for any device and dtype, and the reference for the compiled blocks."""
         backbone, bank = self.encoder_backbone, self.bank
         x = backbone.embed(token_ids, torch.arange(token_ids.shape[1], device=token_ids.device))  # (B, T, C)
         memory = bank.encoder_memory(index)  # a prefix, if any row's set has one
@@ -107,22 +107,22 @@ class AdaVAE(nn.Module):
         return hidden
 
     def prefill(self, z: Tensor, index: AdapterIndex, max_tokens: int) -> tuple[Tensor, KVCache]:
-        """Starts decoding: z into the cache, end-of-text as the first token.
+        """Starts decoding: puts z into the cache and feeds end-of-text as the first token (paper Section 2.3).
 
         Args:
             z: (B, Z).
             index: Adapter set of each row.
-            max_tokens: How many tokens may be decoded at most.
+            max_tokens: The most tokens that will be decoded.
 
         Returns:
-            Logits of the first token, (B, V), and the cache to go on with.
+            Logits of the first token, (B, V), and the cache for the following steps.
         """
         kv_cache = KVCache.starting_with(self.bank.decoder_memory(z, index), max_tokens)
         first = torch.full((z.shape[0],), self.eos_token_id, dtype=torch.int64, device=z.device)
         return self.decode_step(first, kv_cache, index), kv_cache
 
     def decode_step(self, token_ids: Tensor, kv_cache: KVCache, index: AdapterIndex) -> Tensor:
-        """One token more for every row; ``kv_cache`` grows in place.
+        """Decodes one more token for every row; ``kv_cache`` grows in place.
 
         Args:
             token_ids: Each row's newest token, (B,), int64.
@@ -138,7 +138,7 @@ class AdaVAE(nn.Module):
         return self.plain_decode_step(token_ids, kv_cache, index)
 
     def plain_decode_step(self, token_ids: Tensor, kv_cache: KVCache, index: AdapterIndex) -> Tensor:
-        """``decode_step`` through PyTorch: on any device, in any dtype, and what the compiled step is held to."""
+        """``decode_step`` in PyTorch: for any device and dtype, and the reference for the compiled step."""
         step = kv_cache.begin_step()
         mask = step.mask
         x = self.backbone.embed(token_ids.unsqueeze(1), step.positions)  # (B, 1, C)
@@ -151,14 +151,14 @@ class AdaVAE(nn.Module):
         return self.bank.classify(mu, index)
 
     def widened(self, z: Tensor) -> Tensor:
-        """Latents of any set, (B, own Z), as the bank takes them: (B, Z), in the backbone's dtype, on its device."""
+        """Pads one set's latents with zeros to the bank's size: (B, Z), in the backbone's dtype, on its device."""
         wide = self.backbone.wte.weight.new_zeros(len(z), self.bank.shape.latent_size)
         wide[:, : z.shape[1]] = z
         return wide
 
 
 def _teacher_forced_mask(memory: Memory, num_tokens: int) -> Tensor:
-    """Where a token may look: the memory that its row has, and tokens not after its own; (T, M + T) or (B, 1, ...)."""
+    """True where a token may look: its row's memory, itself and earlier tokens; (T, M + T) or (B, 1, T, M + T)."""
     B, M = memory.mask.shape
     mask = causal_mask(num_tokens, M, device=memory.mask.device)
     if not bool(memory.mask.all()):
@@ -172,8 +172,8 @@ def pad(rows: Sequence[Sequence[int]], padding_id: int, device: torch.device | N
 
     Args:
         rows: Token ids of each text.
-        padding_id: Fills the rest; never attended to.
-        device: Where the tensors go.
+        padding_id: The token to pad with; never attended to.
+        device: Device of the result.
 
     Returns:
         token_ids (B, T), int64, and attention_mask (B, T), bool, True on real tokens.

@@ -1,8 +1,7 @@
 """The frozen GPT-2: one copy of the weights, used twice (causal decoder, unmasked encoder).
 
 The blocks are our own because rows of one batch may use different adapter sets and because keys and values made from z
-stand in front of the text's. Where the weights come from is for ``pretrained``; what an adapter computes is for
-``parts.bottleneck``.
+stand in front of the text's. ``storage.pretrained`` loads the weights; ``parts.bottleneck`` computes the adapters.
 """
 
 from collections.abc import Callable
@@ -25,7 +24,7 @@ _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 
 
 class BlockAdapters(Protocol):
-    """What a block asks of the trained parts beside it; ``parts.bottleneck.RowAdapters`` is the one implementation."""
+    """What a block calls of the trained parts beside it; ``parts.bottleneck.RowAdapters`` is the one implementation."""
 
     def on_attention(self, x: Tensor, attended: Tensor) -> Tensor:
         """The attention output as the residual stream receives it, (B, T, C)."""
@@ -60,7 +59,7 @@ class Attention(nn.Module):
             x: Normalised hidden states, (B, T, C).
             mask: True where a query may look, or numbers added to the scores, broadcastable to (B, H, T, T_all); None
                 for everywhere.
-            store: Keeps or supplies further keys and values; None for the text's own alone.
+            store: Keeps or supplies further keys and values; None to attend to the text alone.
 
         Returns:
             Attention output, (B, T, C).
@@ -139,7 +138,7 @@ class Backbone(nn.Module):
 
         Args:
             token_ids: (B, T), int64.
-            positions: Position of each token in its own text, broadcastable to (B, T), int64.
+            positions: Position of each token within its text, broadcastable to (B, T), int64.
 
         Returns:
             Residual stream, (B, T, C).
@@ -159,12 +158,12 @@ class Backbone(nn.Module):
         return self.logits(self.hidden_states(token_ids))
 
     def hidden_states(self, token_ids: Tensor, positions: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """``forward`` short of the output embedding.
+        """``forward`` without the output embedding.
 
         Args:
             token_ids: (B, T), int64.
-            positions: Of each token in its own text, (B, T), int64; None where a row is one text.
-            mask: True where a query may look, (B, 1, T, T); None for every token up to its own.
+            positions: Of each token within its text, (B, T), int64; None where a row is one text.
+            mask: True where a query may look, (B, 1, T, T); None for the usual causal mask.
 
         Returns:
             (B, T, C).
@@ -186,7 +185,7 @@ class Backbone(nn.Module):
         return logits
 
     def pack(self) -> None:
-        """Prepares the compiled blocks, else every matrix for few rows; only for weights that stay as they are."""
+        """Prepares the compiled blocks, or else each matrix for few rows; only for weights that will not change."""
         self.kernel = BackboneKernel.of(self.config, self.state_dict())
         for module in self.modules():
             if isinstance(module, Projection) and self.kernel is None:
@@ -208,7 +207,7 @@ class Backbone(nn.Module):
 
 
 def causal_mask(num_tokens: int, num_memory: int = 0, *, device: torch.device | None = None) -> Tensor:
-    """True where a query may look: every memory position, and tokens not after its own.
+    """True where a query may look: every memory position, itself and earlier tokens.
 
     Returns:
         (T, M + T), bool.

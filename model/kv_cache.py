@@ -8,7 +8,7 @@ from torch import Tensor
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Key/value positions in front of the text's own, for every layer: what z and the prefix become.
+    """Key/value positions in front of the text's, for every layer, made from z and the prefix.
 
     Attributes:
         keys: (L, B, H, M, D).
@@ -43,7 +43,7 @@ class KVCache:
         keys: (L, B, H, M + T_max, D).
         values: (L, B, H, M + T_max, D).
         is_filled: True where a position holds something the row may attend to, (B, M + T_max).
-        lengths: Tokens each row has taken in, (B,), int64.
+        lengths: Tokens each row has read so far, (B,), int64.
     """
 
     def __init__(self, keys: Tensor, values: Tensor, is_filled: Tensor, lengths: Tensor, num_memory: int) -> None:
@@ -96,13 +96,13 @@ class CacheStep:
 
     @property
     def mask(self) -> Tensor:
-        """Added to attention's scores, (B, 1, 1, width): zero where a row may look, minus infinity elsewhere."""
+        """Added to the attention scores, (B, 1, 1, width): zero where a row may look, minus infinity elsewhere."""
         is_filled = self.cache.is_filled[:, None, None, : self.width]
         return self.cache.keys.new_zeros(is_filled.shape).masked_fill_(~is_filled, -torch.inf)
 
     @property
     def positions(self) -> Tensor:
-        """Position of each row's token in its own text, (B, 1)."""
+        """Position of each row's token within its text, (B, 1)."""
         return (self.columns - self.cache.num_memory).unsqueeze(1)
 
     def layer(self, layer: int) -> "LayerStore":
@@ -117,7 +117,7 @@ class LayerStore:
     index: int
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Writes one position per row, (B, H, 1, D) each; returns all so far, (B, H, width, D) each."""
+        """Writes one position per row, (B, H, 1, D) each; returns all positions so far, (B, H, width, D) each."""
         step, D = self.step, keys.shape[-1]
         layer_keys, layer_values = step.cache.keys[self.index], step.cache.values[self.index]  # (B, H, M + T_max, D)
         layer_keys.view(-1, D).index_copy_(0, step.places, keys.reshape(-1, D))

@@ -1,4 +1,4 @@
-"""Walking and calculating in the latent space (paper Section 3.4). Pure functions over z."""
+"""Interpolation and analogy in the latent space (paper Section 3.4): pure functions over z."""
 
 import torch
 from torch import Tensor
@@ -6,11 +6,11 @@ from torch import Tensor
 from adavae.model.config import Interpolation
 from adavae.model.errors import ConfigError, LatentShapeError
 
-_NEARLY_PARALLEL = 1e-4  # radians; below it the sphere's arc is a line
+_NEARLY_PARALLEL = 1e-4  # radians; below this the arc is practically a line
 
 
 def taus(steps: int) -> Tensor:
-    """Even places from 0 to 1, ends included, (steps,), float64.
+    """Evenly spaced numbers from 0 to 1, ends included, (steps,), float64.
 
     Raises:
         ConfigError: Fewer than two steps.
@@ -21,7 +21,7 @@ def taus(steps: int) -> Tensor:
 
 
 def interpolate(source: Tensor, target: Tensor, steps: int, method: Interpolation = Interpolation.LINEAR) -> Tensor:
-    """The way from ``source`` to ``target``.
+    """Points from ``source`` to ``target``.
 
     Linear is ``z = source * (1 - tau) + target * tau`` (paper Table 5); spherical goes along the arc between the two
     directions while the length changes evenly, and along the line where no arc is defined (parallel, opposite, zero).
@@ -29,7 +29,7 @@ def interpolate(source: Tensor, target: Tensor, steps: int, method: Interpolatio
     Args:
         source: (Z,).
         target: (Z,).
-        steps: Points, both ends included.
+        steps: Number of points, both ends included.
         method: Along the line, or along the arc.
 
     Returns:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from adavae.model.adavae import pad
 from adavae.model.backbone import Backbone
 
-_TOKENS_AT_ONCE = 512  # whose logits stand in memory
+_TOKENS_AT_ONCE = 512  # whose logits are in memory at once
 
 
 @torch.inference_mode()

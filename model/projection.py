@@ -1,8 +1,8 @@
-"""The backbone's matrices: linear layers that, frozen on a CPU, keep their weight a second time in float16.
+"""The backbone's matrices: linear layers which, when frozen on a CPU, keep a second copy of the weight in float16.
 
-A few rows are multiplied as fast as the weight can be read, and half the bytes are read in half the time. Sums stay in
-float32, and only a weight that float16 holds exactly is kept so, which every backbone is that this project stores:
-results differ by the order of summation alone.
+With few rows, a product is as fast as the weight can be read, and half the bytes take half the time. Sums stay in
+float32, and only weights that float16 represents exactly are copied (true of every backbone this project stores), so
+results differ only in the order of summation.
 """
 
 from typing import Any
@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_MAX_ROWS = 64  # with more of them arithmetic is the bound, not reading
+_MAX_ROWS = 64  # with more rows, arithmetic is the bound, not reading
 
 
 class Projection(nn.Linear):
-    """``nn.Linear`` with its own way for few rows, without gradients."""
+    """``nn.Linear`` with a faster path for few rows, without gradients."""
 
     _packed: Any = None
 
     def pack(self) -> None:
-        """Prepares the way for few rows, where this processor has it and it changes nothing."""
+        """Prepares the path for few rows, if this processor supports it and it changes no result."""
         weight = self.weight.detach()
         if weight.dtype != torch.float32 or weight.device.type != "cpu" or not _has_fbgemm():
             return
@@ -39,7 +39,7 @@ class Projection(nn.Linear):
         return F.linear(x, self.weight, self.bias)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy may be cast or trained: it begins without the second weight."""
+        """A copy may be cast or trained, so it starts without the second weight."""
         return {name: value for name, value in self.__dict__.items() if name != "_packed"}
 
 

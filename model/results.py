@@ -1,4 +1,4 @@
-"""What comes of decoding and classifying, for the library, the service and its clients alike. A leaf without torch."""
+"""Results of decoding and classifying, shared by the library and the service. A leaf without torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ class DecodedText:
     """One decoded latent vector.
 
     Attributes:
-        z: What was asked to be written, (Z,), float32.
-        typicality: Share of real texts at least as far from the middle as z; None where the set has no prior.
+        z: The latent vector that was to be decoded, (Z,), float32.
+        typicality: Share of real texts at least as far from the mean as z; None where the set has no prior.
     """
 
     text: str
@@ -34,7 +34,7 @@ class InterpolationStep:
 
 @dataclass(frozen=True, slots=True)
 class TraverseStep:
-    """One sentence along a direction, ``at`` as many of its lengths from the text."""
+    """One sentence along a direction, at a distance of ``at`` times its length from the text."""
 
     at: float
     decoded: DecodedText
@@ -49,6 +49,6 @@ class Classified:
 
     @classmethod
     def of(cls, labels: Sequence[str], probabilities: Sequence[float]) -> Self:
-        """Of one probability a label; among equal ones the earlier label comes first."""
+        """From one probability per label; of equal ones, the earlier label comes first."""
         scores = sorted(zip(labels, probabilities, strict=True), key=lambda pair: -pair[1])
         return cls(scores[0][0], dict(scores))

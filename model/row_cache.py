@@ -1,7 +1,7 @@
 """The KV cache of continuous decoding: preallocated once, rows join and leave between steps.
 
-Active rows always stand at the front, so that a step works on views and copies nothing: a row that leaves is
-overwritten by the last one.
+Active rows are always at the front, so a step works on views and copies nothing: when a row leaves, the last row
+overwrites it.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ class RowCache:
     """Room for ``max_rows`` rows of ``num_memory`` memory positions and ``max_tokens`` tokens each.
 
     Attributes:
-        num_rows: Active rows; they stand at places 0 to ``num_rows`` - 1.
+        num_rows: Active rows, at places 0 to ``num_rows`` - 1.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class RowCache:
         return self.max_rows - self.num_rows
 
     def join(self, memory: Memory) -> range:
-        """Puts new rows behind the active ones; B of ``memory`` must be free.
+        """Adds new rows behind the active ones; there must be room for all B rows of ``memory``.
 
         Returns:
             Their places.
@@ -59,7 +59,7 @@ class RowCache:
         """Frees ``places``; the last rows move up into the gaps.
 
         Returns:
-            The moves made, (from, to), in the order in which the caller must repeat them in its own lists.
+            The moves made, (from, to), in the order in which the caller must repeat them in its lists.
         """
         moves = []
         for place in sorted(places, reverse=True):
@@ -79,14 +79,14 @@ class RowCache:
         whole.lengths[target] = whole.lengths[source]
 
     def view(self, start: int, stop: int) -> KVCache:
-        """Places ``start`` to ``stop`` as a cache of their own that shares this one's memory."""
+        """Places ``start`` to ``stop`` as a separate cache that shares this one's memory."""
         whole, rows = self._whole, slice(start, stop)
         return KVCache(
             whole.keys[:, rows], whole.values[:, rows], whole.is_filled[rows], whole.lengths[rows], whole.num_memory
         )
 
     def undo_step(self, start: int, stop: int, lengths: Tensor) -> None:
-        """Takes a failed step back: ``lengths``, (stop - start,), are what they were before it."""
+        """Undoes a failed step: ``lengths``, (stop - start,), are the lengths from before it."""
         whole, rows = self._whole, slice(start, stop)
         whole.lengths[rows] = lengths
         positions = torch.arange(whole.max_tokens, device=lengths.device)

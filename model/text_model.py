@@ -1,7 +1,7 @@
 """From text to text: the latent model with its tokenizer and adapter sets by name.
 
-What the command line (and anything else that wants an answer at once) calls. Batches are whole requests here; mixing
-rows of many requests is the engine's business.
+For the command line, and for any program that wants its answer at once. A batch here is one whole request; mixing
+the rows of many requests is left to the engine.
 """
 
 from collections.abc import Sequence
@@ -36,8 +36,8 @@ from adavae.model.storage.manifest import check_fits
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.storage.tokenizer import Tokenizer
 
-_DECODE_ROWS = 256  # side by side, candidates counted
-_ENCODE_ROWS = 64  # texts in one forward pass; sorted by length, so that little of it is padding
+_DECODE_ROWS = 256  # decoded together, candidates included
+_ENCODE_ROWS = 64  # texts in one forward pass; sorted by length, so little of it is padding
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class TextModel:
 
     @classmethod
     def of_sets(cls, pretrained: PretrainedBackbone, sets: dict[str, AdapterSet]) -> Self:
-        """A model of adapter sets that are in memory already, by the names they shall have."""
+        """A model over adapter sets that are already in memory, by the names they are to have."""
         backbone = pretrained.backbone
         shape = BankShape.covering(s.manifest.config for s in sets.values())
         bank = AdapterBank.for_serving(backbone.config, shape, like=backbone.wte.weight)
@@ -102,7 +102,7 @@ class TextModel:
     def of_tensors(
         cls, pretrained: PretrainedBackbone, name: str, config: AdapterConfig, tensors: dict[str, Tensor]
     ) -> Self:
-        """A model of one adapter set that is not published yet."""
+        """A model over one adapter set that is not yet published."""
         backbone = pretrained.backbone
         bank = AdapterBank.for_serving(backbone.config, BankShape.covering([config]), like=backbone.wte.weight)
         bank.load(0, config, tensors)
@@ -110,7 +110,7 @@ class TextModel:
         return cls(AdaVAE(pretrained.backbone, bank), pretrained.tokenizer, {name: 0}, {name: name}, {name: space})
 
     def with_prior(self, name: str, fitted: FittedPrior, prior: LatentPrior | None = None) -> Self:
-        """The same model, but that the texts of one set lie where these say."""
+        """The same model with another prior for one of its sets."""
         space = replace(self._spaces[name], fitted=fitted, prior=prior)
         return type(self)(self.vae, self.tokenizer, self._slots, self._references, {**self._spaces, name: space})
 
@@ -123,7 +123,7 @@ class TextModel:
 
     @property
     def max_text_tokens(self) -> int:
-        """Tokens that a text may have: the context, less the end-of-text the decoder begins with."""
+        """The most tokens a text may have: the context, less the end-of-text the decoder starts with."""
         return self.vae.backbone.config.n_positions - 1
 
     def token_ids(self, texts: Sequence[str], *, truncate: bool = False) -> tuple[list[list[int]], tuple[bool, ...]]:
@@ -167,7 +167,7 @@ class TextModel:
             z: Latent vectors, (N, Z), float32.
             name: The adapter set.
             decodings: How to choose tokens, for all rows or one each.
-            steering: Where z is led first, and of how many texts the best is taken.
+            steering: How z is adjusted first, and from how many candidates the best text is chosen.
 
         Raises:
             LatentShapeError: Wrong size, or a number that is not finite.
@@ -224,9 +224,9 @@ class TextModel:
         scale: float = defaults.SCALE,
         steering: Steering = USUAL,
     ) -> list[DecodedText]:
-        """Every ``c`` changed as ``a`` changes into ``b`` (paper Table 4); lists of a and b count by their means.
+        """Every ``c`` changed as ``a`` changes into ``b`` (paper Table 4); a list of a or b counts as its mean.
 
-        Each c has one answer per decoding, one after the other.
+        Each c gets one answer per decoding, in order.
         """
         each = [decoding] if isinstance(decoding, Decoding) else list(decoding)
         plan = moves.analogy(self.space_of(name), a, b, c, scale=scale, decodings=each, steering=steering)
@@ -270,25 +270,25 @@ class TextModel:
         return self.carry_out(plan, name)
 
     def space_of(self, name: str) -> LatentSpace:
-        """What is known of where a loaded set's texts lie."""
+        """The latent space of a loaded set."""
         return self._spaces[name]
 
     def sample_prior(self, num: int, name: str, seed: int) -> Tensor:
-        """Draws from where the set's mu lie, (num, Z)."""
+        """Draws from the set's prior, (num, Z), float32."""
         return self.space_of(name).draw(num, seed)
 
     def carry_out(self, plan: Plan[Result], name: str, *, truncate: bool = False) -> Result:
-        """The result of a plan for one set, each of its steps done as it comes; ``truncate`` as for ``encode``."""
+        """Runs a plan for one set, step by step, and returns its result; ``truncate`` as for ``encode``."""
         try:
             step = next(plan)
             while True:
-                step = plan.send(self._done(step, name, truncate=truncate))
+                step = plan.send(self._run_step(step, name, truncate=truncate))
         except StopIteration as stop:
             result: Result = stop.value
             return result
 
     @torch.inference_mode()
-    def _done(self, step: Step, name: str, *, truncate: bool) -> object:
+    def _run_step(self, step: Step, name: str, *, truncate: bool) -> object:
         match step:
             case Encode(texts):
                 return self.encode(texts, name, truncate=truncate).mu
@@ -313,8 +313,10 @@ class TextModel:
             wide = self.vae.widened(z[rows])
             generated += generate(self.vae, wide, self.index_of(name, len(wide)), decodings[rows])
         return [
-            DecodedText(self.tokenizer.decode(list(row.token_ids)), len(row.token_ids), row.finish_reason, own.numpy())
-            for row, own in zip(generated, z, strict=True)
+            DecodedText(
+                self.tokenizer.decode(list(row.token_ids)), len(row.token_ids), row.finish_reason, latent.numpy()
+            )
+            for row, latent in zip(generated, z, strict=True)
         ]
 
     def score(self, texts: Sequence[str]) -> Tensor:
@@ -329,7 +331,7 @@ class TextModel:
 
     @torch.inference_mode()
     def classify(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> list[Classified]:
-        """The head's verdict on every text.
+        """The head's labels for every text, with probabilities.
 
         Raises:
             AdapterSetMismatch: The adapter set has no head.
@@ -338,7 +340,7 @@ class TextModel:
 
     @torch.inference_mode()
     def classify_latents(self, mu: Tensor, name: str) -> list[Classified]:
-        """The head's verdict on encodings, (N, Z); raises as ``classify`` does."""
+        """The head's labels for encodings, (N, Z); raises as ``classify`` does."""
         labels = self.config_of(name).labels
         if len(mu) == 0:
             return []
@@ -350,5 +352,5 @@ class TextModel:
         return self.vae.backbone.wte.weight.device
 
     def index_of(self, name: str, num_rows: int) -> AdapterIndex:
-        """An index that gives every one of ``num_rows`` rows to one loaded set."""
+        """An index in which all ``num_rows`` rows use one loaded set."""
         return AdapterIndex.of([self._slots[name]] * num_rows, self.device)

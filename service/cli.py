@@ -1,7 +1,7 @@
 """The ``adavae`` command: START READING HERE for the command line.
 
-Puts the commands of ``service.commands`` together and turns what goes wrong into exit codes: 2 for wrong usage, 1 for
-failure, 130 for Ctrl-C. Prints nothing itself but the one line that says what went wrong.
+Puts the commands of ``service.commands`` together and turns errors into exit codes: 2 for wrong usage, 1 for failure,
+130 for Ctrl-C. Itself it prints only the one line that says what went wrong.
 """
 
 import sys

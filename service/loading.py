@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def open_store(settings: Settings) -> "AdapterStore":
-    """The adapter sets that are installed: the user's own and the bundled ones."""
+    """The installed adapter sets: the user's and the bundled ones."""
     from adavae.model.storage.adapter_store import AdapterStore
 
     return AdapterStore(settings.own_adapters, bundled=(settings.bundled_adapters,))
@@ -24,12 +24,12 @@ def load_pretrained(settings: Settings, device: str | None) -> "PretrainedBackbo
     """The configured backbone, on its device.
 
     Args:
-        settings: Say where it is, its dtype, and how many threads compute.
-        device: ``auto``, ``cpu`` or ``cuda`` in place of the setting.
+        settings: Name its place, its dtype and the number of threads.
+        device: ``auto``, ``cpu`` or ``cuda``, instead of the setting.
 
     Raises:
         BackboneNotFound: There is no checkpoint.
-        ConfigError: No GPU where one was asked for.
+        ConfigError: A GPU is requested, but there is none.
     """
     import torch
 
@@ -47,7 +47,7 @@ def load_text_model(settings: Settings, references: list[str], device: str | Non
 
 
 def prepare_device(settings: Settings, device: str | None = None) -> "torch.device":
-    """Where to compute, with as many threads as the settings say; raises as ``choose_device`` does."""
+    """The device to compute on, after setting the number of threads; raises as ``choose_device`` does."""
     import torch
 
     if settings.threads:
@@ -56,13 +56,15 @@ def prepare_device(settings: Settings, device: str | None = None) -> "torch.devi
 
 
 def choose_device(name: str) -> "torch.device":
-    """``auto`` is the GPU where there is one.
+    """``auto`` is the GPU if there is one, otherwise the CPU.
 
     Raises:
-        ConfigError: No GPU where one was asked for.
+        ConfigError: No such device, or ``cuda`` without a GPU.
     """
     import torch
 
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError("device", name, "must be auto, cpu or cuda")
     has_gpu = torch.cuda.is_available()
     if name == "cuda" and not has_gpu:
         raise ConfigError("device", name, "this machine has no GPU that torch can use: take cpu or auto")

@@ -11,35 +11,43 @@ class Metrics:
     """Counters, gauges and histograms of one service; each part sets its own."""
 
     def __init__(self) -> None:
-        self.registry = own = CollectorRegistry()
+        self.registry = registry = CollectorRegistry()
         self.requests_total = Counter(
-            "adavae_requests_total", "Requests answered.", ["method", "route", "status"], registry=own
+            "adavae_requests_total", "Requests answered.", ["method", "route", "status"], registry=registry
         )
         self.request_seconds = Histogram(
             "adavae_request_seconds",
             "Seconds until a request was answered, streams to their end.",
             ["method", "route", "status"],
             buckets=_SECONDS,
-            registry=own,
+            registry=registry,
         )
-        self.requests_in_flight = Gauge("adavae_requests_in_flight", "Requests being answered.", registry=own)
-        self.queue_rows = Gauge("adavae_queue_rows", "Rows that wait for the device.", registry=own)
+        self.requests_in_flight = Gauge("adavae_requests_in_flight", "Requests being answered.", registry=registry)
+        self.queue_rows = Gauge("adavae_queue_rows", "Rows that wait for the device.", registry=registry)
         self.queue_wait_seconds = Histogram(
-            "adavae_queue_wait_seconds", "Seconds a row waited.", buckets=_SECONDS, registry=own
+            "adavae_queue_wait_seconds", "Seconds a row waited.", buckets=_SECONDS, registry=registry
         )
         self.encode_batch_rows = Histogram(
-            "adavae_encode_batch_rows", "Rows of an encode micro-batch.", buckets=_ROWS, registry=own
+            "adavae_encode_batch_rows", "Rows of an encode micro-batch.", buckets=_ROWS, registry=registry
         )
         self.encode_batch_tokens = Histogram(
-            "adavae_encode_batch_tokens", "Tokens of an encode micro-batch.", buckets=_TOKENS, registry=own
+            "adavae_encode_batch_tokens", "Tokens of an encode micro-batch.", buckets=_TOKENS, registry=registry
         )
-        self.decode_rows = Gauge("adavae_decode_rows", "Rows being decoded.", registry=own)
-        self.decode_steps_total = Counter("adavae_decode_steps_total", "Decode steps taken.", registry=own)
-        self.decode_tokens_total = Counter("adavae_decode_tokens_total", "Tokens decoded.", registry=own)
-        self.cache_hits_total = Counter("adavae_cache_hits_total", "Encodings found in the cache.", registry=own)
-        self.cache_misses_total = Counter("adavae_cache_misses_total", "Encodings not in the cache.", registry=own)
-        self.cache_errors_total = Counter("adavae_cache_errors_total", "Look-ups and writes that failed.", registry=own)
-        self.adapter_loads_total = Counter("adavae_adapter_loads_total", "Adapter sets loaded.", registry=own)
-        self.adapter_evictions_total = Counter("adavae_adapter_evictions_total", "Adapter sets evicted.", registry=own)
-        self.adapter_failures_total = Counter("adavae_adapter_failures_total", "Adapter sets refused.", registry=own)
-        self.engine_restarts_total = Counter("adavae_engine_restarts_total", "Device threads restarted.", registry=own)
+        self.decode_rows = Gauge("adavae_decode_rows", "Rows being decoded.", registry=registry)
+        self.decode_steps_total = Counter("adavae_decode_steps_total", "Decode steps taken.", registry=registry)
+        self.decode_tokens_total = Counter("adavae_decode_tokens_total", "Tokens decoded.", registry=registry)
+        self.cache_hits_total = Counter("adavae_cache_hits_total", "Encodings found in the cache.", registry=registry)
+        self.cache_misses_total = Counter("adavae_cache_misses_total", "Encodings not in the cache.", registry=registry)
+        self.cache_errors_total = Counter(
+            "adavae_cache_errors_total", "Look-ups and writes that failed.", registry=registry
+        )
+        self.adapter_loads_total = Counter("adavae_adapter_loads_total", "Adapter sets loaded.", registry=registry)
+        self.adapter_evictions_total = Counter(
+            "adavae_adapter_evictions_total", "Adapter sets evicted.", registry=registry
+        )
+        self.adapter_failures_total = Counter(
+            "adavae_adapter_failures_total", "Adapter sets refused.", registry=registry
+        )
+        self.engine_restarts_total = Counter(
+            "adavae_engine_restarts_total", "Device threads restarted.", registry=registry
+        )

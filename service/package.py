@@ -1,32 +1,34 @@
-"""``import adavae``: what stands at the root of the installed package, as its ``__init__``.
+"""``import adavae``: the ``__init__`` of the installed package.
 
-Nothing is imported before it is used, so that importing adavae costs nothing.
+Everything else is imported on first use, so importing adavae costs nothing.
 """
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from adavae.model.text_model import TextModel
+    from adavae.model.loaded_set import LoadedSet
     from adavae.service.client.latent import AdaVAEClient as Client
 
 __all__ = ["Client", "load"]
 
 
-def load(*references: str, device: str | None = None) -> "TextModel":
-    """The model over the configured backbone with these adapter sets, ``name`` or ``name@version``.
+def load(reference: str | None = None, *, device: str | None = None) -> "LoadedSet":
+    """An adapter set over the configured backbone, ready to encode, decode, interpolate and more in this process.
 
     Args:
-        references: At least one; the default adapter set if left out.
+        reference: ``name`` or ``name@version``; the default adapter set if left out.
         device: ``auto``, ``cpu`` or ``cuda`` in place of the setting.
 
     Raises:
-        AdaVAEError: A set or the backbone is missing, broken, or does not fit the other.
+        AdaVAEError: The set or the backbone is missing, damaged, or does not fit the other.
     """
+    from adavae.model.loaded_set import LoadedSet
     from adavae.service.loading import load_text_model
     from adavae.service.settings import load_settings
 
     settings = load_settings()
-    return load_text_model(settings, list(references or (settings.default_adapter,)), device)
+    name = reference or settings.default_adapter
+    return LoadedSet(load_text_model(settings, [name], device), name)
 
 
 def __getattr__(name: str) -> object:

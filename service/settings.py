@@ -82,7 +82,7 @@ class Settings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     api_keys: SecretStr = Field(
         default=SecretStr(""),
-        description="Keys and their scopes, 'KEY:infer,train,admin' each, separated by blanks or ';'; empty: no keys.",
+        description="Keys as 'KEY:infer,train,name=alice' (scopes, name), separated by blanks or ';'; empty: no keys.",
     )
     api_keys_file: Path | None = Field(
         default=None, description="File with keys in the form of ADAVAE_API_KEYS, one a line (a mounted secret)."
@@ -148,9 +148,19 @@ class Settings(BaseSettings):
     training_threads: int = Field(
         default=0, ge=0, le=1024, description="CPU threads of a training run; 0 leaves the choice to torch."
     )
+    training_silence_s: float = Field(
+        default=60.0,
+        ge=1,
+        le=3600,
+        description="Seconds without a sign of life after which a training process is killed and its job tried again.",
+    )
     max_upload_bytes: int = Field(default=64 * 1024**2, ge=1024, description="Bytes an uploaded data file may have.")
+    max_line_bytes: int = Field(default=256 * 1024, ge=1024, description="Bytes a line of a data file may have.")
+    check_timeout_s: float = Field(default=60.0, gt=0, description="Seconds that checking a data file may take.")
     max_files: int = Field(default=1000, ge=1, description="Data files that may be stored.")
+    max_files_per_key: int = Field(default=250, ge=1, description="Data files that may be stored of one key.")
     max_open_jobs: int = Field(default=100, ge=1, description="Training jobs that may wait, run or be paused at once.")
+    max_open_jobs_per_key: int = Field(default=25, ge=1, description="Of these, how many may be of one key.")
     lease_s: float = Field(
         default=15.0,
         ge=0.5,
@@ -192,6 +202,11 @@ class Settings(BaseSettings):
     def jobs(self) -> Path:
         """Training jobs, one directory each: record, events, attempts with their checkpoints."""
         return self.data / "jobs"
+
+    @property
+    def set_owners(self) -> Path:
+        """Whose the users' own adapter sets are, one file a name."""
+        return self.data / "owners"
 
     @property
     def runs(self) -> Path:

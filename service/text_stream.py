@@ -1,4 +1,4 @@
-"""Token ids as they are decoded into pieces of text: nothing is shown that a later token could still change."""
+"""Decoded token ids into pieces of text: nothing is shown that a later token could still change."""
 
 import asyncio
 from collections import defaultdict
@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Iterator
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.service.results import TextPiece
 
-_INCOMPLETE = "\ufffd"  # what half a UTF-8 character decodes to
+_INCOMPLETE = "\ufffd"  # what an incomplete UTF-8 character decodes to
 
 
 class TextStream:
-    """Collects the tokens of several rows and gives their texts out piece by piece; used from one event loop."""
+    """Collects the tokens of several rows and yields their texts piece by piece; used from one event loop."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -20,7 +20,7 @@ class TextStream:
         self._changed: asyncio.Queue[int | None] = asyncio.Queue()
 
     def put_token(self, row: int, token_id: int) -> None:
-        """One row's next token."""
+        """Adds one row's next token."""
         self._tokens[row].append(token_id)
         self._changed.put_nowait(row)
 
@@ -36,7 +36,7 @@ class TextStream:
                 yield piece
 
     def rest(self) -> Iterator[TextPiece]:
-        """What was held back, once no more tokens come."""
+        """The text that was held back, once there are no more tokens."""
         for row in sorted(self._tokens):
             piece = self._piece(row, is_last=True)
             if piece is not None:

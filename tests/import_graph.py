@@ -29,6 +29,7 @@ FLOORS = (
     ("model.text_model", "model.variants"),
     ("model.training",),
     ("model",),
+    ("service.spelling",),
     ("service.settings", "service.errors", "service.results", "service.metrics", "service.log"),
     ("service.client",),
     ("service.loading", "service.settings_table", "service.text_stream"),

@@ -60,8 +60,8 @@ def mixed_bank(configs: tuple[AdapterConfig, ...] = VARIANTS) -> tuple[AdapterBa
     """A serving bank of all ``configs``, and each set alone in a bank of its own size."""
     alone = [trained_bank(config, seed) for seed, config in enumerate(configs, start=1)]
     bank = AdapterBank(TINY, BankShape.covering(configs, num_slots=len(configs) + 1)).requires_grad_(False).eval()
-    for slot, (config, own) in enumerate(zip(configs, alone, strict=True)):
-        bank.load(slot, config, own.export())
+    for slot, (config, bank_alone) in enumerate(zip(configs, alone, strict=True)):
+        bank.load(slot, config, bank_alone.export())
     return bank, alone
 
 

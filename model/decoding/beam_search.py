@@ -1,4 +1,4 @@
-"""Beam search: the likeliest text per token that a few beams find, which are the rows of one batch."""
+"""Beam search: the text of highest log-probability per token, the beams being the rows of one batch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,9 +28,9 @@ class _Hypothesis:
 
 
 class BeamSearch(Generic[CacheType]):
-    """The likeliest text per token that ``num_beams`` beams find; its beams are the rows of one batch.
+    """Searches with ``num_beams`` beams, which are the rows of one batch.
 
-    ``step`` by step, so that other work can go on in between.
+    Advances ``step`` by step, so other work can be done in between.
     """
 
     def __init__(self, decoder: StepDecoder[CacheType], z: Tensor, index: AdapterIndex, decoding: Decoding) -> None:
@@ -42,13 +42,13 @@ class BeamSearch(Generic[CacheType]):
         self.result: Generated | None = None
 
     def run(self) -> Generated:
-        """Every step to the end."""
+        """Takes every remaining step."""
         while self.result is None:
             self.step()
         return self.result
 
     def step(self) -> None:
-        """Every beam grows by a token; at the end ``result`` is set.
+        """Extends every beam by one token; sets ``result`` at the end.
 
         Raises:
             LogitsNotFinite: The model overflowed.
@@ -85,9 +85,9 @@ class BeamSearch(Generic[CacheType]):
 def _extended(
     beams: list[_Hypothesis], log_probs: Tensor, num_beams: int, eos_token_id: int, finished: list[_Hypothesis]
 ) -> tuple[list[int], list[_Hypothesis]]:
-    """The ``num_beams`` likeliest one-token extensions that go on, with the beam each comes from.
+    """The ``num_beams`` likeliest one-token extensions that continue, with the beam each extends.
 
-    Extensions by end-of-text that are among the likeliest go to ``finished``.
+    Likely extensions by end-of-text are appended to ``finished``.
     """
     V = log_probs.shape[1]
     totals = log_probs.double() + torch.tensor([[beam.log_prob] for beam in beams], device=log_probs.device).double()

@@ -1,4 +1,4 @@
-"""Several texts for one z, and which of them is the best: the nearest to what was wished that reads as language."""
+"""Several candidate texts for one z, and the choice of the best: near the wanted z, and fluent."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,21 @@ from adavae.model.latent.directions import around
 
 
 def candidate_latents(z: Tensor, num: int, posterior_variance: Tensor, seeds: Sequence[int]) -> Tensor:
-    """What the candidates of every row are decoded from: z itself, and points around it as wide as the posterior.
+    """Latents to decode each row's candidates from: z itself, and points around it as wide as the posterior.
 
     Args:
-        z: Wished latent vectors, (N, Z).
-        num: Candidates of a row.
+        z: Wanted latent vectors, (N, Z).
+        num: Candidates per row.
         posterior_variance: (Z,).
         seeds: Of each row's noise; a row's candidates depend on nothing else.
 
     Returns:
-        (N * num, Z), a row's candidates one after the other, z itself first.
+        (N * num, Z), row by row, z itself first.
     """
     width = CANDIDATE_NOISE * posterior_variance.sqrt()
-    rows = [torch.cat([own[None], around(own, width, num - 1, seed)]) for own, seed in zip(z, seeds, strict=True)]
+    rows = [
+        torch.cat([wanted[None], around(wanted, width, num - 1, seed)]) for wanted, seed in zip(z, seeds, strict=True)
+    ]
     return torch.cat(rows)
 
 
@@ -30,8 +32,8 @@ def candidate_costs(z: Tensor, mu: Tensor, posterior_variance: Tensor, nats: Ten
     """mean_i (mu_i - z_i)^2 / E[exp(logvar_i)] + FLUENCY_WEIGHT * nats: the lower, the better.
 
     Args:
-        z: What was wished, (M, Z).
-        mu: What the candidate's text means, (M, Z).
+        z: Wanted latent vectors, (M, Z).
+        mu: Encodings of the candidates' texts, (M, Z).
         posterior_variance: (Z,).
         nats: Per token of the candidate's text, by the bare backbone, (M,).
 
@@ -42,6 +44,6 @@ def candidate_costs(z: Tensor, mu: Tensor, posterior_variance: Tensor, nats: Ten
 
 
 def best_candidates(costs: Tensor) -> list[int]:
-    """The cheapest candidate of each row, (N, num); of equal ones the first, hence z itself where all are infinite."""
+    """The cheapest candidate of each row, (N, num); the first of equal ones, hence z itself where all are infinite."""
     best: list[int] = costs.argmin(1).tolist()
     return best

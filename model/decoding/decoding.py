@@ -1,7 +1,8 @@
 """How the tokens of one row are chosen: strategy and parameters, checked. A leaf without torch."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 from adavae.model.errors import ConfigError
 
@@ -12,13 +13,26 @@ class Strategy(StrEnum):
     BEAM = "beam"
 
 
-# Parameters that only one strategy reads: whoever sets one beside another strategy is told that it has no effect.
+# Parameters that only one strategy reads: setting one with another strategy is refused, because it has no effect.
 ONLY_WITH = {
     "temperature": Strategy.SAMPLE,
     "top_k": Strategy.SAMPLE,
     "top_p": Strategy.SAMPLE,
     "num_beams": Strategy.BEAM,
 }
+
+
+class DecodingOptions(TypedDict, total=False):
+    """Keyword arguments that choose a ``Decoding``; what is left out has its default."""
+
+    strategy: Literal["greedy", "sample", "beam"]
+    temperature: float
+    top_k: int
+    top_p: float
+    repetition_penalty: float
+    max_tokens: int
+    num_beams: int
+    seed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,12 +43,12 @@ class Decoding:
         strategy: Greedy takes the likeliest token, sample draws one, beam keeps ``num_beams`` texts.
         temperature: Divides the logits before drawing.
         top_k: Draw among the k likeliest tokens; 0 is off.
-        top_p: Draw among the likeliest tokens that together hold this probability; 1 is off.
+        top_p: Draw among the likeliest tokens that together have this probability; 1 is off.
         repetition_penalty: Divides positive and multiplies negative logits of tokens the row has already; 1 is off.
         max_tokens: Longest text, end-of-text not counted.
-        min_tokens: End-of-text is not chosen before so many tokens.
+        min_tokens: End-of-text is not chosen before this many tokens.
         num_beams: Texts kept at every step of a beam search.
-        seed: Of every draw.
+        seed: Seed of every draw.
     """
 
     strategy: Strategy = Strategy.GREEDY
@@ -67,10 +81,29 @@ class Decoding:
             if isinstance(low, int) and not isinstance(value, int):
                 raise ConfigError(name, value, "must be a whole number")
 
+    @classmethod
+    def of(cls, **options: Unpack[DecodingOptions]) -> Self:
+        """From keyword arguments, the strategy by its name.
+
+        Raises:
+            ConfigError: A value is out of range, or has no effect with the strategy.
+        """
+        values: dict[str, Any] = {"strategy": Strategy.GREEDY, **options}
+        if values["strategy"] not in list(Strategy):
+            raise ConfigError("strategy", values["strategy"], f"must be one of {list(map(str, Strategy))}")
+        decoding = cls(**values | {"strategy": Strategy(values["strategy"])})
+        for field in fields(cls):
+            needed = ONLY_WITH.get(field.name, decoding.strategy)
+            value = getattr(decoding, field.name)
+            if needed is not decoding.strategy and value != field.default:
+                rule = f"has no effect with strategy {decoding.strategy}: set strategy to {needed}, or leave it out"
+                raise ConfigError(field.name, value, rule)
+        return decoding
+
     def for_rows(self, num: int) -> "list[Decoding]":
-        """The same for every row but for the seed, which counts up, round the end of its range."""
+        """One decoding per row, the same but for the seed, which counts up (and wraps around)."""
         return [replace(self, seed=(self.seed + row) % 2**63) for row in range(num)]
 
     def for_draws(self, num: int) -> "list[Decoding]":
-        """As ``for_rows``, and never an empty text: what nobody gave a text for says at least a word."""
+        """As ``for_rows``, but never an empty text: a draw has at least one token."""
         return replace(self, min_tokens=max(1, self.min_tokens)).for_rows(num)

@@ -1,7 +1,7 @@
 """Drawing one token of every row from its probabilities, filtered by top-k and top-p (Holtzman et al. 2020).
 
-By the inverse of the cumulative distribution, in the order of token ids: the tokens that are kept need not be sorted,
-which for a whole vocabulary takes longer than a decoding step. A row's randomness comes from its own seed and step.
+Uses the inverse of the cumulative distribution in the order of token ids, so tokens need not be sorted, which for a
+whole vocabulary takes longer than a decoding step. A row's randomness comes from its seed and step alone.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 from adavae.model.decoding.decoding import Decoding
 
 _MASK_64 = (1 << 64) - 1
-_HEAD = 256  # the likeliest tokens, in which a nucleus is looked for first
+_HEAD = 256  # the nucleus is first looked for among this many of the likeliest tokens
 
 
 def uniform(seed: int, step: int) -> float:
@@ -34,8 +34,8 @@ def draw(probabilities: Tensor, decodings: Sequence[Decoding], steps: Sequence[i
 
     Args:
         probabilities: (B, V), float32.
-        decodings: One a row; of the likeliest tokens, ``top_k`` are kept, and as many as hold ``top_p`` together.
-        steps: How many tokens each row has drawn before.
+        decodings: One per row; the ``top_k`` likeliest tokens are kept, and of them as many as together hold ``top_p``.
+        steps: Tokens each row has drawn so far.
 
     Returns:
         (B,), int64.
@@ -70,12 +70,12 @@ def _kept_tokens(probabilities: NDArray[np.float32], decoding: Decoding) -> NDAr
     tokens = np.flatnonzero(probabilities >= least)
     if len(tokens) == num_kept:
         return tokens
-    ties = np.flatnonzero(probabilities[tokens] == least)  # of equally likely tokens the first are kept
+    ties = np.flatnonzero(probabilities[tokens] == least)  # of equally likely tokens, the first are kept
     return np.delete(tokens, ties[num_kept - len(tokens) :])
 
 
 def _nucleus(probabilities: NDArray[np.float32], top_p: float, most: int) -> tuple[int, np.float32]:
-    """How many of the likeliest tokens hold ``top_p`` together, at most ``most``, and the probability of the last."""
+    """How many of the likeliest tokens together hold ``top_p``, at most ``most``, and the last one's probability."""
     V, size = len(probabilities), min(_HEAD, most)
     while True:
         head = np.sort(np.partition(probabilities, V - size)[V - size :])[::-1]
@@ -87,7 +87,7 @@ def _nucleus(probabilities: NDArray[np.float32], top_p: float, most: int) -> tup
 
 
 def draw_side_by_side(probabilities: Tensor, decodings: Sequence[Decoding], numbers: Sequence[float]) -> Tensor:
-    """The same for all rows at once, without leaving the device; ``numbers`` in [0, 1) decide."""
+    """``draw`` for all rows at once, without leaving the device, from ``numbers`` in [0, 1)."""
     device = probabilities.device
     top_k = torch.tensor([decoding.top_k for decoding in decodings], device=device).unsqueeze(1)
     top_p = torch.tensor([decoding.top_p for decoding in decodings], device=device, dtype=torch.float64).unsqueeze(1)
@@ -95,7 +95,7 @@ def draw_side_by_side(probabilities: Tensor, decodings: Sequence[Decoding], numb
 
 
 def draw_from(probabilities: Tensor, top_k: Tensor, top_p: Tensor, numbers: Tensor) -> Tensor:
-    """A token for every row, its parameters in tensors too.
+    """A token for every row, with the parameters in tensors.
 
     Args:
         probabilities: (B, V), float32.
@@ -106,14 +106,14 @@ def draw_from(probabilities: Tensor, top_k: Tensor, top_p: Tensor, numbers: Tens
     Returns:
         (B,), int64.
     """
-    kept = probabilities.double() * _kept(probabilities, top_k, top_p)
+    kept = probabilities.double() * _may_be_drawn(probabilities, top_k, top_p)
     cumulative = kept.cumsum(-1)
     place = (cumulative <= numbers.unsqueeze(1) * cumulative[:, -1:]).sum(-1)
     last = kept.shape[1] - 1 - (kept > 0).int().flip(-1).argmax(-1)
     return torch.minimum(place, last)
 
 
-def _kept(probabilities: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
+def _may_be_drawn(probabilities: Tensor, top_k: Tensor, top_p: Tensor) -> Tensor:
     """Which tokens may be drawn, (B, V), bool."""
     likeliest, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
     in_nucleus = (likeliest.double().cumsum(-1) - likeliest < top_p) | (top_p >= 1.0)

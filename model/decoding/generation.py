@@ -1,5 +1,6 @@
-"""Decoding whole requests: all rows as one batch, each with its own adapter set, parameters and seed, each stopping by
-itself. Beam rows decode their beams side by side in a batch of their own.
+"""Decoding whole requests: all rows in one batch, each with its own adapter set, parameters, seed and end.
+
+A beam row decodes its beams together, in a separate batch.
 """
 
 from collections.abc import Callable, Sequence
@@ -31,27 +32,27 @@ def generate(
         decoder: The model.
         z: Latent vectors, (B, Z).
         index: Adapter set of each row.
-        decodings: How to choose tokens, one a row; ``max_tokens`` must fit the model's context.
-        on_token: Told of every token as it is chosen, row and token id; beam rows report theirs at their end.
+        decodings: How to choose tokens, one per row; ``max_tokens`` must fit the model's context.
+        on_token: Called with row and token id as each token is chosen; for beam rows, at the end.
 
     Returns:
-        One result a row, in order.
+        One result per row, in order.
 
     Raises:
         LogitsNotFinite: The model overflowed on some rows.
     """
-    tell = on_token or _tell_nobody
+    tell = on_token or _ignore_token
     results: dict[int, Generated] = {}
     plain = [row for row, decoding in enumerate(decodings) if decoding.strategy is not Strategy.BEAM]
     if plain:
         chosen = torch.tensor(plain, device=z.device)
-        own = [decodings[row] for row in plain]
-        decoded = _generate_plain(decoder, z[chosen], index.select(chosen), own, plain, tell)
+        plain_decodings = [decodings[row] for row in plain]
+        decoded = _generate_plain(decoder, z[chosen], index.select(chosen), plain_decodings, plain, tell)
         results |= zip(plain, decoded, strict=True)
     for row, decoding in enumerate(decodings):
         if decoding.strategy is Strategy.BEAM:
             alone = torch.tensor([row], device=z.device)
-            results[row] = _named(row, BeamSearch(decoder, z[alone], index.select(alone), decoding).run)
+            results[row] = _searched(row, BeamSearch(decoder, z[alone], index.select(alone), decoding).run)
             for token_id in results[row].token_ids:
                 tell(row, token_id)
     return [results[row] for row in range(len(decodings))]
@@ -65,7 +66,7 @@ def _generate_plain(
     numbers: list[int],
     on_token: OnToken,
 ) -> list[Generated]:
-    """Greedy and sampled rows; a finished row leaves the batch. ``numbers`` are what the caller calls the rows."""
+    """Greedy and sampled rows; a finished row leaves the batch. ``numbers`` are the caller's row numbers."""
     tokens: list[list[int]] = [[] for _ in decodings]
     reasons: dict[int, FinishReason] = {}
     longest = max(decoding.max_tokens for decoding in decodings)
@@ -74,9 +75,9 @@ def _generate_plain(
     rows = list(range(len(decodings)))  # the rows still in the batch
     for step in range(longest):
         check_finite(logits, [numbers[row] for row in rows])
-        own = [decodings[row] for row in rows]
-        logits = end_held_off(logits, own, [step] * len(rows), decoder.eos_token_id)
-        chosen = next_tokens(logits, own, has_token, step)
+        remaining = [decodings[row] for row in rows]
+        logits = end_held_off(logits, remaining, [step] * len(rows), decoder.eos_token_id)
+        chosen = next_tokens(logits, remaining, has_token, step)
         going_on = []
         for place, (row, token_id) in enumerate(zip(rows, chosen.tolist(), strict=True)):
             if token_id == decoder.eos_token_id:
@@ -107,13 +108,13 @@ def _no_tokens_yet(logits: Tensor, decodings: Sequence[Decoding]) -> Tensor | No
     return torch.zeros_like(logits, dtype=torch.bool)
 
 
-def _named(row: int, search: Callable[[], Generated]) -> Generated:
-    """What ``search`` finds; where it fails, its one row is called what the caller calls it."""
+def _searched(row: int, search: Callable[[], Generated]) -> Generated:
+    """The result of ``search``; a failure names the row by the caller's number."""
     try:
         return search()
     except LogitsNotFinite as exc:
         raise LogitsNotFinite((row,)) from exc
 
 
-def _tell_nobody(row: int, token_id: int) -> None:
+def _ignore_token(row: int, token_id: int) -> None:
     del row, token_id

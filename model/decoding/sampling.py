@@ -1,6 +1,6 @@
 """Choosing the next token of every row: greedy, or sampled with temperature, top-k, top-p and a repetition penalty.
 
-What a row gets depends on its own logits, text, parameters, seed and step alone, never on the batch it is in.
+A row's token depends on its logits, text, parameters, seed and step alone, never on the batch it is in.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ from adavae.model.decoding.drawing import draw
 def next_tokens(
     logits: Tensor, decodings: Sequence[Decoding], has_token: Tensor | None, step: int | Sequence[int]
 ) -> Tensor:
-    """The next token of every row, greedy or sampled as its own decoding says.
+    """The next token of every row, greedy or sampled as its decoding says.
 
     Args:
         logits: (B, V).
-        decodings: One a row.
-        has_token: True where a row's text holds a token already, (B, V); None where no row has a penalty.
-        step: How many tokens each row has chosen before, part of its draw's seed; one number where all have as many.
+        decodings: One per row.
+        has_token: True where a row's text already has a token, (B, V), bool; None if no row has a penalty.
+        step: Tokens each row has chosen so far, which is part of its draw's seed; one number if it is the same for all.
 
     Returns:
         (B,), int64.
@@ -33,14 +33,14 @@ def next_tokens(
         return chosen
     rows = torch.tensor(sampled, device=logits.device)
     steps = [step if isinstance(step, int) else step[row] for row in sampled]
-    own = [decodings[row] for row in sampled]
-    temperature = logits.new_tensor([decoding.temperature for decoding in own]).unsqueeze(1)
-    chosen[rows] = draw((logits[rows] / temperature).softmax(-1), own, steps)
+    chosen_decodings = [decodings[row] for row in sampled]
+    temperature = logits.new_tensor([decoding.temperature for decoding in chosen_decodings]).unsqueeze(1)
+    chosen[rows] = draw((logits[rows] / temperature).softmax(-1), chosen_decodings, steps)
     return chosen
 
 
 def end_held_off(logits: Tensor, decodings: Sequence[Decoding], steps: Sequence[int], eos_token_id: int) -> Tensor:
-    """Logits that do not let a row end before its ``min_tokens``, (B, V); ``steps`` as in ``next_tokens``."""
+    """Logits, (B, V), under which no row ends before its ``min_tokens``; ``steps`` are tokens chosen so far."""
     rows = [row for row, decoding in enumerate(decodings) if steps[row] < decoding.min_tokens]
     if not rows:
         return logits

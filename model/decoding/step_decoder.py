@@ -1,4 +1,4 @@
-"""What decoding asks of a model, and what it gives back for a row."""
+"""What decoding needs of a model, and what it returns for a row."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ CacheType = TypeVar("CacheType", bound="Cache")
 
 
 class Cache(Protocol):
-    """What generation asks of a KV cache."""
+    """What generation needs of a KV cache."""
 
     def select(self: CacheType, rows: Tensor) -> CacheType:
-        """Rows picked, repeated or left out."""
+        """A cache of some rows, which may be repeated or left out."""
         ...
 
 
 class StepDecoder(Protocol[CacheType]):
-    """What generation asks of a model; ``AdaVAE`` is one."""
+    """What generation needs of a model; ``AdaVAE`` is one."""
 
     @property
     def eos_token_id(self) -> int: ...

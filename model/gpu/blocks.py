@@ -1,8 +1,8 @@
-"""One transformer block over a residual stream of one token a row, (N, C), with the adapters beside it: what packed
-encoding and graphed decoding have in common.
+"""One transformer block over a residual stream with one token per row, (N, C), and the adapters beside it: shared by
+packed encoding and graphed decoding.
 
-Sums are handed on unfinished, as a stream and what is still to be added to it, so that each is made in one launch with
-the norm that follows.
+Sums are passed on unfinished, as a stream and a term still to be added, so that each is computed in one launch with the
+following norm.
 """
 
 from collections.abc import Callable
@@ -49,16 +49,16 @@ def block_deltas(
     """One block.
 
     Args:
-        kernels: What computes it.
-        block: Its weights.
-        activation: Of its MLP.
+        kernels: The operations to compute with.
+        block: The block's weights.
+        activation: Activation of its MLP.
         adapters: The trained parts beside it.
-        attend: Queries, keys and values, (N, 3 C), to what attention gives, (N, C).
+        attend: Attention, from queries, keys and values, (N, 3 C), to (N, C).
         x: Residual stream, (N, C).
-        delta: Still to be added to ``x``, (N, C); None for nothing.
+        delta: A term still to be added to ``x``, (N, C), or None.
 
     Returns:
-        The stream, and what is still to be added to it, (N, C) each.
+        The stream, and a term still to be added to it, (N, C) each.
     """
     x, normed = kernels.add_norm(x, delta, block.ln_1)
     attended = product(attend(product(normed, block.attn.c_attn)), block.attn.c_proj)
@@ -72,7 +72,7 @@ def block_deltas(
 
 
 def _only_slot(adapters: BlockAdapters, x: Tensor) -> tuple[BottleneckAdapter, int] | None:
-    """The adapter beside the MLP and the one slot of all rows, where cuBLAS alone can add it up on the way."""
+    """The adapter beside the MLP and the one slot of all rows, if cuBLAS can fuse their sum."""
     slot = adapters.rows.only_slot if isinstance(adapters.rows, SlotTiles) else None
     if slot is None or not x.is_cuda or AdapterPlacement.PARALLEL_FFN not in adapters.layer.placed:
         return None
@@ -88,7 +88,7 @@ def uniform_ffn(
     x: Tensor,
     normed: Tensor,
 ) -> Tensor:
-    """MLP and adapter of one slot, (N, C); no sum has a launch of its own."""
+    """MLP and adapter of one slot, (N, C), without a separate launch for any sum."""
     down, up = adapter.down, adapter.up
     assert down.bias is not None and up.bias is not None  # a bottleneck's have them
     narrow = torch._addmm_activation(down.bias[slot], x, down.weight[slot].mT)  # with ReLU
@@ -97,7 +97,7 @@ def uniform_ffn(
 
 
 def _added(kernels: Kernels, adapters: BlockAdapters, placement: AdapterPlacement, x: Tensor, output: Tensor) -> Tensor:
-    """``output + scale * adapter(x)``, or ``output`` where nothing stands at ``placement``."""
+    """``output + scale * adapter(x)``, or ``output`` if there is no adapter at ``placement``."""
     if placement not in adapters.layer.placed:
         return output
     down: StackedLinear = adapters.layer.placed[placement].down  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""Which kernels compute on a device."""
+"""The choice of kernels for a device."""
 
 from importlib.util import find_spec
 
@@ -8,7 +8,7 @@ from adavae.model.gpu.kernels import Kernels, PlainKernels
 
 
 def kernels_for(device: torch.device) -> Kernels:
-    """Triton's on a GPU that has Triton, else PyTorch's."""
+    """Triton's on a GPU with Triton installed, otherwise PyTorch's."""
     if device.type != "cuda" or find_spec("triton") is None:
         return PlainKernels()
     from adavae.model.gpu.triton_kernels import TritonKernels

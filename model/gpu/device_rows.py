@@ -1,8 +1,9 @@
-"""The rows being decoded, wholly on one device: cache, newest tokens, parameters. A step is one CUDA graph of a bucket
-of rows, and the host waits for it once: for the tokens that were chosen.
+"""The rows being decoded, entirely on one device: cache, newest tokens, parameters.
 
-Rows stand at the front, as in ``row_cache``. Places of a bucket behind the last row are computed too, and change
-nothing. Without graphs (a CPU, or a GPU that had no memory for one) the same step is computed launch by launch.
+A step is one CUDA graph for a bucket of rows, and the host waits for it once: for the chosen tokens.
+
+Rows are at the front, as in ``row_cache``. Places of a bucket behind the last row are computed too, but change nothing.
+Without graphs (on a CPU, or a GPU without memory for one) the same step is computed launch by launch.
 """
 
 from collections.abc import Sequence
@@ -28,7 +29,7 @@ class DeviceRows:
     """Room for ``max_rows`` rows of ``max_tokens`` tokens each.
 
     Attributes:
-        num_rows: Active rows; they stand at places 0 to ``num_rows`` - 1.
+        num_rows: Active rows, at places 0 to ``num_rows`` - 1.
         has_graphs: Whether steps are captured and replayed.
     """
 
@@ -57,7 +58,7 @@ class DeviceRows:
         return self.max_rows - self.num_rows
 
     def join(self, memory: Memory, slots: Sequence[int], decodings: Sequence[Decoding]) -> range:
-        """Puts new rows behind the active ones; there must be room for them.
+        """Adds new rows behind the active ones; there must be room for them.
 
         Returns:
             Their places.
@@ -79,7 +80,7 @@ class DeviceRows:
         """Frees ``places``; the last rows move up into the gaps.
 
         Returns:
-            The moves made, (from, to), in the order in which the caller must repeat them in its own lists.
+            The moves made, (from, to), in the order in which the caller must repeat them in its lists.
         """
         moves, stood_at = [], list(range(self.num_rows))
         for place in sorted(places, reverse=True):
@@ -97,7 +98,7 @@ class DeviceRows:
         return moves
 
     def _move(self, sources: Tensor, targets: Tensor) -> None:
-        """Every source is behind the last row that stays, every target before it: none is both."""
+        """Every source is behind the last row that stays and every target before it, so none is both."""
         for tensor in (self._keys, self._values):
             tensor[:, targets] = tensor[:, sources]
         for tensor in (self._memory_mask, self._lengths, self._slots, self._newest, self._is_active):
@@ -105,7 +106,7 @@ class DeviceRows:
         self._parameters.move(sources, targets)
 
     def step(self) -> list[int]:
-        """The next token of every row; NOT_FINITE for one whose logits are not."""
+        """The next token of every row; NOT_FINITE if its logits are not finite."""
         step = self._bucket(), max(self._choices)
         if self.has_graphs and step not in self._graphs:
             self._graphs[step] = self._captured(step)
@@ -130,7 +131,7 @@ class DeviceRows:
         return next(size for size in buckets(self.max_rows) if size >= self.num_rows)
 
     def _compute(self, num_rows: int, choice: Choice) -> None:
-        """One step of the first places: nothing in it depends on a number that only the host knows."""
+        """One step of the first places; it depends on no number that only the host knows."""
         logits = self._logits(num_rows)
         rows = slice(0, num_rows)
         parameters, is_active = self._parameters.first(num_rows), self._is_active[rows].bool()
@@ -145,7 +146,7 @@ class DeviceRows:
         self._lengths[rows] += self._is_active[rows]
 
     def _logits(self, num_rows: int) -> Tensor:
-        """(B, V), float32, after every row's newest token has been read."""
+        """Logits, (B, V), float32, once every row's newest token has been read."""
         backbone, bank, rows = self.vae.backbone, self.vae.bank, RowSlots(self._slots[:num_rows])
         lengths = self._lengths[:num_rows]
         x, delta = backbone.embed(self._newest[:num_rows], lengths.long()), None
@@ -169,14 +170,14 @@ class DeviceRows:
         return held * mask[None, None, :, None, :, None]
 
     def capture(self) -> None:
-        """Captures every step of every bucket, so that no request waits for it."""
+        """Captures all steps of all buckets, so that no request has to wait for that."""
         for size in buckets(self.max_rows):
             for choice in Choice:
                 if self.has_graphs and (size, choice) not in self._graphs:
                     self._graphs[size, choice] = self._captured((size, choice))
 
     def _captured(self, step: _Step) -> torch.cuda.CUDAGraph | None:
-        """The graph of a step, or None where there is no memory for it; no row moves on."""
+        """The graph of a step, or None if there is no memory for it; no row advances."""
         is_active = self._is_active.clone()
         self._is_active.zero_()
         try:
@@ -198,7 +199,7 @@ class DeviceRows:
 
 
 def buckets(max_rows: int) -> list[int]:
-    """Sizes of batches for which there are graphs: close together where rows are few."""
+    """Batch sizes that have graphs: close together for few rows."""
     sizes = [1, 2, 4, 8, 16, 24, 32, 48, *range(64, max_rows, 32)]
     return [*(size for size in sizes if size < max_rows), max_rows]
 
@@ -215,7 +216,7 @@ def _padded(weight: Tensor) -> Tensor:
 
 
 def _wide_product(hidden: Tensor, weight: Tensor) -> Tensor:
-    """(B, C) and (V, C) to (B, V) in float32: sums of halves are not rounded to halves, which would tie tokens."""
+    """(B, C) and (V, C) to (B, V) in float32: rounding the sums to half precision would create ties."""
     if hidden.is_cuda and hidden.dtype != torch.float32:
         return torch.mm(hidden, weight.mT, out_dtype=torch.float32)
     return F.linear(hidden, weight).float()

@@ -1,5 +1,5 @@
-"""Choosing the next token of every row on the device: the same choices as ``sampling`` and ``drawing`` make, from
-parameters that lie in tensors, so that a CUDA graph can hold them and no step waits for the host.
+"""Choosing the next token of every row on the device: the same choices as ``sampling`` and ``drawing``, but with the
+parameters in tensors, so that a CUDA graph can hold them and no step waits for the host.
 """
 
 from collections.abc import Sequence
@@ -14,11 +14,11 @@ from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.gpu.kernels import Kernels
 from adavae.model.gpu.layout import on_device
 
-NOT_FINITE = -1  # in place of a token: the row's logits were no numbers to choose by
+NOT_FINITE = -1  # instead of a token: the row's logits were not finite
 
 
 class Choice(IntEnum):
-    """How much a batch's rows ask for: the next one can do whatever the one before can."""
+    """Which features a batch's rows need; each choice includes those before it."""
 
     LIKELIEST = 0
     ANY = 1
@@ -31,12 +31,12 @@ class Choice(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class RowParameters:
-    """How each of R rows chooses its tokens, and which it has chosen.
+    """How each of R rows chooses its tokens, and which tokens it has.
 
     Attributes:
         numbers: Temperature, top-p and repetition penalty, (R, 3), float64.
-        counts: Top-k, seed, whether tokens are drawn, and the least number of tokens, (R, 4), int64.
-        has_token: True where a row's text holds a token, (R, V), bool; kept up to date by ``Choice.ANY`` alone.
+        counts: Top-k, seed, whether tokens are drawn, and the minimum number of tokens, (R, 4), int64.
+        has_token: True where a row's text has a token, (R, V), bool; only ``Choice.ANY`` keeps it up to date.
     """
 
     numbers: Tensor
@@ -55,17 +55,17 @@ class RowParameters:
         return type(self)(self.numbers[:num_rows], self.counts[:num_rows], self.has_token[:num_rows])
 
     def put(self, rows: slice, decodings: Sequence[Decoding]) -> None:
-        """Rows begin anew."""
+        """Sets the parameters of new rows."""
         device = self.numbers.device
-        numbers = [(own.temperature, own.top_p, own.repetition_penalty) for own in decodings]
-        counts = [(own.top_k, own.seed, own.strategy is Strategy.SAMPLE, own.min_tokens) for own in decodings]
+        numbers = [(each.temperature, each.top_p, each.repetition_penalty) for each in decodings]
+        counts = [(each.top_k, each.seed, each.strategy is Strategy.SAMPLE, each.min_tokens) for each in decodings]
         self.numbers[rows] = on_device(numbers, torch.float64, device)
         self.counts[rows] = on_device(counts, torch.int64, device)
         self.has_token[rows] = False
 
     def move(self, sources: Tensor, targets: Tensor) -> None:
-        for own in (self.numbers, self.counts, self.has_token):
-            own[targets] = own[sources]
+        for table in (self.numbers, self.counts, self.has_token):
+            table[targets] = table[sources]
 
 
 def choose(
@@ -74,12 +74,12 @@ def choose(
     """The next token of every row.
 
     Args:
-        kernels: What draws.
+        kernels: The operations to draw with.
         logits: (B, V), float32.
-        parameters: Of the B rows.
-        steps: How many tokens each row has chosen before, (B,).
-        choice: What the rows ask for at most.
-        eos_token_id: The token that a row does not end by before its least number of tokens.
+        parameters: Parameters of the B rows.
+        steps: Tokens each row has chosen so far, (B,).
+        choice: The features that the rows need.
+        eos_token_id: End-of-text, which is not chosen before a row's minimum number of tokens.
 
     Returns:
         (B,), int64; NOT_FINITE where a row's logits have a NaN or +inf, or nothing but -inf.
@@ -115,7 +115,7 @@ def _mixed(value: Tensor) -> Tensor:
 
 
 def _shifted(value: Tensor, bits: int) -> Tensor:
-    """To the right, zeros moving in."""
+    """Logical shift to the right."""
     return (value >> bits) & ((1 << (64 - bits)) - 1)
 
 

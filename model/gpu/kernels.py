@@ -1,7 +1,6 @@
-"""The operations of which ``packed_encoder`` and ``device_rows`` consist, in plain PyTorch: the slow twin of
-``triton_kernels``, and the way on every device.
+"""The operations of ``packed_encoder`` and ``device_rows`` in plain PyTorch, the slow twin of ``triton_kernels``.
 
-A residual stream has one token a row here, (N, C): rows being decoded, or texts laid end to end.
+A residual stream here has one token per row, (N, C): rows being decoded, or texts laid end to end.
 """
 
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ class LayerCache:
     """One layer of the decoder's cache, and how far each row has come.
 
     Attributes:
-        keys: (R, H, M + T_max, D); R is at least the number of rows of a step.
+        keys: (R, H, M + T_max, D); R is at least the number of rows in a step.
         values: As ``keys``.
         memory_mask: True where a row has that memory position, (R, M), bool.
         lengths: Tokens before this one, (R,), int32.
@@ -39,30 +38,30 @@ class LayerCache:
 
 
 class Kernels(Protocol):
-    """What a GPU computes in one launch where it can."""
+    """Operations that a GPU computes in one launch where possible."""
 
     def add_norm(self, x: Tensor, delta: Tensor | None, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
         """``x + delta`` and its layer norm, both (N, C)."""
         ...
 
     def cached_attention(self, qkv: Tensor, cache: LayerCache) -> Tensor:
-        """One token a row: its key and value go into the cache, (B, 3 C); returns what it attends to, (B, C)."""
+        """Attention of one token per row, (B, 3 C) to (B, C); its key and value are added to the cache."""
         ...
 
     def packed_attention(self, qkv: Tensor, texts: PackedTexts, n_head: int) -> Tensor:
-        """Every token attends to its own text, (N, 3 C) to (N, C)."""
+        """Attention of every token to its text, (N, 3 C) to (N, C)."""
         ...
 
     def linear_of_rows(
         self, x: Tensor, layer: StackedLinear, slots: Tensor, *, scale: float, is_relu: bool, base: Tensor | None
     ) -> Tensor:
-        """``base + scale * (x W[slot] + b[slot])``, or its ReLU, each row by its own slot, (B,), int32."""
+        """``base + scale * (x W[slot] + b[slot])``, or its ReLU, with the slot of each row, (B,), int32."""
         ...
 
     def linear_of_tiles(
         self, x: Tensor, layer: StackedLinear, tiles: SlotTiles, *, scale: float, is_relu: bool, base: Tensor | None
     ) -> Tensor:
-        """The same for rows that stand together by slot."""
+        """The same for rows sorted by slot."""
         ...
 
     def draw(self, probabilities: Tensor, top_k: Tensor, top_p: Tensor, numbers: Tensor) -> Tensor:
@@ -71,7 +70,7 @@ class Kernels(Protocol):
 
 
 class PlainKernels:
-    """Every operation as PyTorch has it."""
+    """Every operation in plain PyTorch."""
 
     def add_norm(self, x: Tensor, delta: Tensor | None, norm: nn.LayerNorm) -> tuple[Tensor, Tensor]:
         total = x if delta is None else x + delta
@@ -129,7 +128,7 @@ def _finished(output: Tensor, *, scale: float, is_relu: bool, base: Tensor | Non
 
 
 def feed_forward(x: Tensor, mlp: MLP, activation: Activation, shift: Tensor | None = None) -> Tensor:
-    """``MLP.forward`` of (N, C), the activation in the first product's own launch where cuBLAS has it.
+    """``MLP.forward`` of (N, C), with the activation fused into the first product if cuBLAS supports it.
 
     ``shift``, (C,), is added to the result.
     """
@@ -143,5 +142,5 @@ def feed_forward(x: Tensor, mlp: MLP, activation: Activation, shift: Tensor | No
 
 
 def product(x: Tensor, layer: Projection) -> Tensor:
-    """``layer`` of (N, in), without the ways that only a CPU has."""
+    """``layer`` applied to (N, in), without the paths that only a CPU has."""
     return F.linear(x, layer.weight, layer.bias)

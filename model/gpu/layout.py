@@ -1,6 +1,4 @@
-"""How texts of unequal lengths and adapter sets lie in one tensor without padding, and the tiles in which they are
-multiplied by their own set's weights.
-"""
+"""Texts of different lengths and adapter sets in one tensor without padding, and the tiles they are multiplied in."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-TILE_ROWS = 64  # of one slot that one program multiplies
+TILE_ROWS = 64  # rows of one slot that one program multiplies
 
 
 @dataclass(frozen=True, slots=True)
 class SlotTiles:
-    """Rows that stand together by slot, cut into tiles of at most ``TILE_ROWS``.
+    """Rows sorted by slot, cut into tiles of at most ``TILE_ROWS``.
 
     Attributes:
         spans: Slot, start and stop of every run of equal slots.
-        table: The same of every tile, (3, tiles), int32, on the device.
+        table: The same for every tile, (3, tiles), int32, on the device.
     """
 
     spans: tuple[tuple[int, int, int], ...]
@@ -38,23 +36,23 @@ class SlotTiles:
 
     @property
     def only_slot(self) -> int | None:
-        """The slot of all rows, or None where they differ."""
+        """The slot of all rows, or None if they differ."""
         slots = {slot for slot, _, _ in self.spans}
         return slots.pop() if len(slots) == 1 else None
 
 
 @dataclass(frozen=True)
 class PackedTexts:
-    """Texts laid end to end, those of one adapter set side by side.
+    """Texts laid end to end, those of one adapter set next to each other.
 
     Attributes:
         lengths: Tokens of each text, none 0.
-        slots: Adapter set of each text; equal ones stand together.
+        slots: Adapter set of each text; equal ones are adjacent.
         token_ids: (N,), int64, N the sum of ``lengths``.
-        positions: Of each token in its own text, (N,), int64.
-        cumulative: Where each text begins, and N, (B + 1,), int32.
-        places: Of each token where the texts are padded to one rectangle, (N,), int64.
-        tiles: Of the tokens, by slot.
+        positions: Position of each token within its text, (N,), int64.
+        cumulative: Start of each text, and N, (B + 1,), int32.
+        places: Place of each token in the padded rectangle, (N,), int64.
+        tiles: The tokens' tiles by slot.
     """
 
     lengths: tuple[int, ...]
@@ -67,7 +65,7 @@ class PackedTexts:
 
     @classmethod
     def of(cls, rows: Sequence[Sequence[int]], slots: Sequence[int], device: torch.device) -> Self:
-        """Lays out ``rows`` of token ids, which are sorted so that equal ``slots`` stand together."""
+        """Lays out ``rows`` of token ids, which must be sorted so that equal ``slots`` are adjacent."""
         lengths = tuple(map(len, rows))
         width, ends = max(lengths), list(accumulate(lengths, initial=0))
         ids = np.fromiter(chain.from_iterable(rows), np.int64, ends[-1])
@@ -133,12 +131,12 @@ class PackedTexts:
 
 
 def on_device(values: Sequence[object], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Numbers of the host as a tensor."""
+    """Numbers from the host as a tensor on ``device``."""
     return queued(torch.tensor(values, dtype=dtype), device)
 
 
 def queued(tensor: Tensor, device: torch.device) -> Tensor:
-    """A copy of the host's ``tensor`` on ``device``; for a GPU it is queued, and nobody waits for it."""
+    """A copy of the host's ``tensor`` on ``device``; for a GPU the copy is queued without waiting."""
     if device.type != "cuda":
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)

@@ -1,6 +1,6 @@
-"""The encoder over packed texts: no token is padding, and texts of all adapter sets go through one product.
+"""The encoder over packed texts: without padding, and with texts of all adapter sets in one product.
 
-A set with a prefix in its encoder is not for here: ``AdaVAE.encode`` takes those.
+Sets with an encoder prefix are not supported here; ``AdaVAE.encode`` handles them.
 """
 
 from collections.abc import Sequence
@@ -17,11 +17,11 @@ from adavae.model.parts.stacked import AdapterIndex
 
 
 def encode_packed(vae: AdaVAE, kernels: Kernels, rows: Sequence[Sequence[int]], slots: Sequence[int]) -> Posterior:
-    """Token ids to q(z|x), as ``AdaVAE.encode``.
+    """From token ids to q(z|x), as ``AdaVAE.encode``.
 
     Args:
         vae: The model; no set of ``slots`` has an encoder prefix.
-        kernels: What computes.
+        kernels: The operations to compute with.
         rows: Token ids of each text, none empty.
         slots: Adapter set of each text.
 
@@ -45,9 +45,9 @@ def encode_hidden_packed(vae: AdaVAE, kernels: Kernels, texts: PackedTexts, dept
 
     Args:
         vae: The model.
-        kernels: What computes.
-        texts: Those that take more blocks before those that take fewer.
-        depths: Blocks of each text.
+        kernels: The operations to compute with.
+        texts: Sorted so that texts with more blocks come first.
+        depths: Number of blocks for each text.
     """
     backbone, bank = vae.encoder_backbone, vae.bank
     activation, n_head = backbone.config.activation, backbone.config.n_head

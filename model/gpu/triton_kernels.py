@@ -1,6 +1,6 @@
 """The operations of ``kernels`` as Triton programs: one launch each, every row by itself.
 
-A row's result is the same, bit for bit, whatever rows stand beside it: no program adds up over rows. Triton's own
+A row's result is the same, bit for bit, whatever rows are in the batch: no program sums over rows. Triton's own
 interpreter runs them on a CPU, as the tests do (``TRITON_INTERPRET=1`` before this file is imported).
 """
 
@@ -16,7 +16,7 @@ from adavae.model.gpu.kernels import LayerCache, PlainKernels
 from adavae.model.gpu.layout import TILE_ROWS, PackedTexts, SlotTiles
 from adavae.model.parts.stacked import StackedLinear
 
-_FEW_ROWS = 8  # up to here a launch has too few programs to fill the device, and narrower ones are taken
+_FEW_ROWS = 8  # up to this many rows, a launch has too few programs to fill the device, so narrower ones are used
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ class RowBlocks:
     """How ``linear_of_rows`` cuts a row's outputs into programs.
 
     Attributes:
-        few: Outputs of a program where rows are few.
-        many: The same where they are many.
-        num_warps: Of a program.
+        few: Outputs per program if there are few rows.
+        many: Outputs per program if there are many.
+        num_warps: Warps per program.
     """
 
     few: int = 16
@@ -70,7 +70,7 @@ def _cached_attention(  # type: ignore[no-untyped-def]
     place = (row.to(tl.int64) * H + head) * W * D
     tl.store(keys + place + column * D + d, key, mask=is_d)
     tl.store(values + place + column * D + d, value, mask=is_d)
-    # The row's own position comes from registers: what was just stored need not be visible yet.
+    # The newest position is read from registers: its store need not be visible yet.
     best = tl.sum(query * key.to(tl.float32), 0) * scale
     total = best * 0.0 + 1.0
     attended = value.to(tl.float32)
@@ -159,8 +159,8 @@ def _draw(probabilities, top_k, top_p, numbers, drawn, V, BLOCK: tl.constexpr): 
     row_p = probabilities + row * V
     most, mass, number = tl.load(top_k + row), tl.load(top_p + row), tl.load(numbers + row)
     most = tl.where(most == 0, V, most)
-    # A token is kept where fewer than ``most`` tokens are likelier and these hold less than ``mass``. Numbers that are
-    # not negative are in the order of their bits: halving finds the least likely one that is kept.
+    # A token is kept if fewer than ``most`` tokens are likelier and together hold less than ``mass``. Non-negative
+    # floats are ordered like their bits, so bisection over bits finds the least likely kept one.
     low = (most * 0 - 1).to(tl.int32)
     high = low + 0x3F800001
     for _ in range(31):
@@ -300,11 +300,11 @@ def _launch(kernel: Any, grid: tuple[int, ...], *arguments: object, **sizes: obj
 
 
 def _or(given: Tensor | None, other: Tensor) -> Tensor:
-    """A pointer that is never read needs to point somewhere."""
+    """A pointer that is never read must still point somewhere."""
     return other if given is None else given
 
 
 def _strides(layer: StackedLinear) -> tuple[int, int, int]:
-    """From slot to slot, input to input, output to output."""
+    """Strides between slots, inputs and outputs."""
     slot, output, given = layer.weight.stride()
     return slot, given, output

@@ -1,8 +1,8 @@
-"""The blocks of a frozen float32 backbone on a CPU, compiled: the fast twin of what ``adavae`` does with PyTorch.
+"""The blocks of a frozen float32 backbone on a CPU, compiled: the fast twin of the PyTorch code in ``adavae``.
 
-A decoding step through PyTorch is some two hundred operations, each shared out among threads by itself; here it is one
-program of forty phases, and weights are read as float16 where that changes nothing. Texts are encoded without padding.
-A row's logits and a text's hidden states are the same, bit for bit, whatever stands beside them.
+In PyTorch a decoding step is some two hundred operations, each divided among threads separately; here it is one program
+of forty phases, and weights are read as float16 where that is exact. Texts are encoded without padding. A row's logits
+and a text's hidden states are the same, bit for bit, whatever else is in the batch.
 """
 
 import ctypes
@@ -30,14 +30,14 @@ _ACTIVATIONS = {Activation.GELU_NEW: 0, Activation.GELU_TANH: 0, Activation.GELU
 
 
 class BackboneKernel:
-    """The compiled code over one backbone's weights, packed once.
+    """The compiled code for one backbone, whose weights are packed once.
 
     Attributes:
-        seconds: Where each of ``library.KINDS`` has its time added, (3,), float64; None for who does not measure.
+        seconds: The time spent in each of ``library.KINDS`` is added here, (3,), float64; None to measure nothing.
     """
 
     def __init__(self, config: BackboneConfig, weights: Mapping[str, Tensor], compiled: Library) -> None:
-        """``weights`` are a backbone's by name, in float32 on a CPU; they stay as they are."""
+        """``weights`` are a backbone's by name, in float32 on a CPU; they must not change afterwards."""
         kept = KeptTensors()
         self._layers = (LayerFields * config.n_layer)()
         for layer, fields in enumerate(self._layers):
@@ -63,22 +63,22 @@ class BackboneKernel:
             layers=self._layers,
             lm_head=kept.matrix(weights["lm_head.weight"], None),
         )
-        self._kept, self.library = kept, compiled
+        self._kept_tensors, self.library = kept, compiled
         self.seconds: Tensor | None = None
         self._vocab_size = config.vocab_size
 
     @classmethod
     def of(cls, config: BackboneConfig, weights: Mapping[str, Tensor]) -> Self | None:
-        """The kernel of a backbone, or None where there is no compiled library or it is not for these weights."""
+        """The kernel for a backbone, or None if there is no compiled library or it does not support these weights."""
         compiled = library_for(weights["wte.weight"])
         return None if compiled is None else cls(config, weights, compiled)
 
     def decode_step(self, token_ids: Tensor, kv_cache: KVCache, sets: Sequence[PackedAdapterSet]) -> Tensor:
-        """As ``AdaVAE.decode_step``; ``sets`` are those of the rows.
+        """As ``AdaVAE.decode_step``; ``sets`` are the rows' packed sets.
 
         Raises:
             IndexError: A token outside the vocabulary, or no room for another position; nothing has changed then.
-            MemoryError: No room for the step's buffers.
+            MemoryError: Not enough memory for the step's buffers.
         """
         B, keys = len(token_ids), kv_cache.keys
         logits = torch.empty(B, self._vocab_size)
@@ -107,7 +107,7 @@ class BackboneKernel:
 
         Raises:
             IndexError: A token outside the vocabulary, or a text longer than the backbone's context.
-            MemoryError: No room for the buffers.
+            MemoryError: Not enough memory for the buffers.
         """
         B, T = token_ids.shape
         hidden = torch.zeros(B, T, self.fields.n_embd)

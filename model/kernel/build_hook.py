@@ -1,10 +1,10 @@
-"""What is made while adavae is being installed: the compiled library, and one root for both packages.
+"""What is built when adavae is installed: the compiled library, and one root for both packages.
 
-A hook of hatchling, the build backend. Installed, everything lies under ``adavae``: a wheel has ``model`` and
+A hook of hatchling, the build backend. Once installed, everything is under ``adavae``: a wheel has ``model`` and
 ``service`` there as files; an editable install has ``build/editable`` on the path, where they are links.
 
-Without a C++ compiler, or on another processor than x86-64, the package is installed all the same and computes
-through PyTorch. ``python model/kernel/build_hook.py`` compiles again after a change.
+Without a C++ compiler, or on a processor other than x86-64, the package is still installed and computes with
+PyTorch. ``python model/kernel/build_hook.py`` compiles again after a change.
 """
 
 import os
@@ -27,10 +27,10 @@ _FLAGS = (
     *("-std=c++20", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-fPIC", "-shared", "-pthread", "-static-libstdc++", "-static-libgcc"),
     *("-fvisibility=hidden", "-fvisibility-inlines-hidden"),
-    *("-Wall", "-Wextra", "-Wno-maybe-uninitialized"),  # which gcc 12 finds in its own header
+    *("-Wall", "-Wextra", "-Wno-maybe-uninitialized"),  # which gcc 12 reports in one of its headers
 )
 _MARCH = {"avx512": "x86-64-v4", "avx2": "x86-64-v3"}
-_LONGEST_S = 600.0  # that compiling may take; it takes some ten seconds
+_LONGEST_S = 600.0  # longest time to compile; usually it takes ten seconds
 
 _ROOT_FILES = {"service/package.py": "__init__.py", "service/py.typed": "py.typed"}  # of ``adavae``
 _LINKS = {**_ROOT_FILES, "model": "model", "service": "service"}
@@ -38,7 +38,7 @@ _EDITABLE = "build/editable"  # on the path of an editable install: see dev-mode
 
 
 class BuildHook(BuildHookInterface[Any]):
-    """Puts the root's own files and the compiled library into the wheel, which then is for this system alone."""
+    """Puts the root's files and the compiled library into the wheel, which is then for this system only."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         if self.target_name != "wheel":
@@ -70,11 +70,11 @@ class BuildHook(BuildHookInterface[Any]):
 
 
 def link_root(root: Path, made: Path) -> dict[str, str]:
-    """Makes ``adavae`` of an editable install: links, so that type checkers and editors follow it too.
+    """Makes ``adavae`` for an editable install, from links, so that type checkers and editors follow it too.
 
     Returns:
-        What to put into site-packages beside the path to the links: nothing, or, where the checkout cannot be written,
-        an ``adavae`` of its own that finds the checkout at run time.
+        What to put into site-packages besides the path to the links: nothing, or, if the checkout cannot be written,
+        an ``adavae`` that finds the checkout at run time.
     """
     home = root / _EDITABLE / "adavae"
     try:
@@ -102,12 +102,12 @@ def build(
     longest_s: float = _LONGEST_S,
     more_flags: Sequence[str] = (),
 ) -> list[Path]:
-    """Compiles every variant into ``directory``; what was there before is replaced, or removed where that fails.
+    """Compiles every variant into ``directory``; old ones are replaced, or removed if compiling fails.
 
-    ``more_flags`` come after the usual ones, for a library that is not installed but examined.
+    ``more_flags`` follow the usual ones, for a library that is tested and not installed.
 
     Raises:
-        NotBuilt: No compiler, not the processor it is for, nowhere to write, or the compiler refuses or hangs.
+        NotBuilt: No compiler, an unsupported processor, nowhere to write, or the compiler fails or hangs.
     """
     targets = {directory / f"kernel_{name}.so": march for name, march in _MARCH.items()}
     try:
@@ -137,7 +137,7 @@ def _compile(command: Sequence[str], targets: Mapping[Path, str], longest_s: flo
 
 
 def _end(run: "subprocess.Popen[str]") -> None:
-    """Ends a compiler that still runs, with the processes it has started."""
+    """Ends a compiler that is still running, with the processes it has started."""
     if run.poll() is None:
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
@@ -155,7 +155,7 @@ def _remove(targets: Mapping[Path, str], *, missing_right_ok: bool = False) -> N
 
 
 def compiler_of(environ: Mapping[str, str]) -> str:
-    """The C++ compiler of this machine; raises NotBuilt where there is none."""
+    """The C++ compiler of this machine; raises NotBuilt if there is none."""
     for name in (environ["CXX"],) if environ.get("CXX") else ("c++", "g++", "clang++"):
         found = shutil.which(name, path=environ.get("PATH"))
         if found is not None:

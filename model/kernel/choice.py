@@ -1,7 +1,7 @@
 """Compiled or PyTorch: the one place where that is decided.
 
-The compiled code computes where there is a library for this processor, the weights are float32 on a CPU, every row's
-adapter set is packed for it, and nobody asks for gradients. Everywhere else PyTorch does.
+The compiled code is used if there is a library for this processor, the weights are float32 on a CPU, every row's
+adapter set is packed for it, and no gradients are needed. In all other cases PyTorch is used.
 """
 
 from collections.abc import Sequence
@@ -17,18 +17,18 @@ _Kernel = TypeVar("_Kernel")
 
 
 def library_for(weight: Tensor) -> Library | None:
-    """The compiled code for a model whose weights are like this one, or None."""
+    """The compiled code for a model with weights of this dtype and device, or None."""
     return library() if weight.dtype == torch.float32 and weight.device.type == "cpu" else None
 
 
 def compiled(
     kernel: _Kernel | None, sets: Sequence[PackedAdapterSet | None]
 ) -> tuple[_Kernel, Sequence[PackedAdapterSet]] | None:
-    """What computes a batch, and with what, or None where PyTorch does.
+    """The kernel and packed sets that compute a batch, or None if PyTorch does.
 
     Args:
-        kernel: Of the model; None where ``library_for`` its weights there is none.
-        sets: Of each row, (B,); None for one that is not packed.
+        kernel: The model's kernel; None if ``library_for`` its weights is None.
+        sets: The packed set of each row, (B,); None for one that is not packed.
     """
     packed = [adapter_set for adapter_set in sets if adapter_set is not None]
     if kernel is None or torch.is_grad_enabled() or len(packed) < len(sets):

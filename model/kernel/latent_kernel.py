@@ -1,7 +1,7 @@
 """The linear layers around z, compiled: the fast twin of ``posterior`` and ``pseudo_self_attention``.
 
-Every adapter set is computed at its own size, whatever the bank's widest has, and read as float16 where that changes
-nothing. A row's results are the same, bit for bit, whatever stands beside it.
+Every adapter set is computed at its own size, not at that of the bank's widest, and read as float16 where that is
+exact. A row's results are the same, bit for bit, whatever else is in the batch.
 """
 
 import ctypes
@@ -24,23 +24,23 @@ class LatentKernel:
 
     @classmethod
     def of(cls, like: Tensor) -> Optional["LatentKernel"]:
-        """None where there is no compiled library, or it is not for tensors as ``like``."""
+        """None if there is no compiled library, or it does not support tensors like ``like``."""
         compiled = library_for(like)
         return None if compiled is None else cls(compiled)
 
     def posterior(self, v_z: Tensor, sets: Sequence[PackedAdapterSet], latent_size: int) -> tuple[Tensor, Tensor]:
-        """As ``PosteriorHeads``, before its bounds.
+        """As ``PosteriorHeads``, without clamping.
 
         Args:
-            v_z: (B, at least what the widest of ``sets`` reads).
-            sets: Those of the rows.
+            v_z: (B, at least the width that the widest of ``sets`` reads).
+            sets: The rows' packed sets.
             latent_size: Z.
 
         Returns:
             mu and logvar, (B, Z) each, zero beyond a set's own size.
 
         Raises:
-            MemoryError: No room for the buffers.
+            MemoryError: Not enough memory for the buffers.
         """
         v_z = v_z.contiguous()
         mu, logvar = torch.zeros(2, len(v_z), latent_size)
@@ -64,17 +64,17 @@ class LatentKernel:
 
         Args:
             z: (B, Z).
-            sets: Those of the rows.
+            sets: The rows' packed sets.
             n_layer: L.
             n_embd: C.
-            first_atm: Where add-to-memory's positions begin.
-            positions: M', of both ways of infusion.
+            first_atm: First position of add-to-memory.
+            positions: M', the positions of both infusions.
 
         Returns:
             Keys and values, (L, B, M', C) each, zero at positions that a row's set does not have.
 
         Raises:
-            MemoryError: No room for the buffers.
+            MemoryError: Not enough memory for the buffers.
         """
         z = z.contiguous()
         keys_values = torch.empty(n_layer, len(z), positions, 2 * n_embd)

@@ -12,11 +12,11 @@ from typing import Any, ClassVar
 
 import torch
 
-PANEL = 32  # columns that lie together
+PANEL = 32  # columns stored together
 
 _log = logging.getLogger("adavae.kernel")
 _FIELDS = list[tuple[str, Any]]
-_VARIANTS = {"AVX512": ("avx512", "avx2"), "AVX2": ("avx2",)}  # by what torch finds that the processor can do
+_VARIANTS = {"AVX512": ("avx512", "avx2"), "AVX2": ("avx2",)}  # by the name torch gives the processor's capability
 
 
 class MatrixFields(Structure):
@@ -158,11 +158,11 @@ class Outcome(IntEnum):
 
 
 def check(returned: int) -> None:
-    """What a function of the library returned; nothing has changed where it is an error.
+    """Checks what a function of the library returned; after an error nothing has changed.
 
     Raises:
         IndexError: A token outside the vocabulary, or no room for another position.
-        MemoryError: No room for its buffers.
+        MemoryError: Not enough memory for its buffers.
     """
     outcome = Outcome(returned)
     if outcome is Outcome.NO_MEMORY:
@@ -192,13 +192,13 @@ class Library:
 
 @lru_cache(maxsize=1)
 def library() -> Library | None:
-    """The best variant that was built and that this processor runs, or None."""
+    """The best built variant that this processor can run, or None."""
     names = _VARIANTS.get(torch.backends.cpu.get_cpu_capability(), ())
     return next((found for name in names if (found := variant(name)) is not None), None)
 
 
 def variant(instructions: str) -> Library | None:
-    """One variant; None where it was not built, or is not for this system or this version, which is logged."""
+    """One variant; None, with a log line, if it was not built or is for another system or version."""
     path = Path(__file__).with_name(f"kernel_{instructions}.so")
     if not path.is_file():
         return None
@@ -213,7 +213,7 @@ def opened(path: Path, instructions: str) -> Library:
     """The library in one file.
 
     Raises:
-        OSError: It is none for this system, or was made from other headers.
+        OSError: It is not for this system, or was built from other headers.
         AttributeError: It lacks a function.
     """
     loaded = ctypes.CDLL(str(path))

@@ -1,6 +1,6 @@
-"""Frozen weights as the compiled code reads them: matrices in panels, in float16 where that changes nothing.
+"""Frozen weights as the compiled code reads them: matrices in panels, in float16 where that is exact.
 
-What is packed here must never change afterwards; the tensors stay alive with the object that names their addresses.
+Packed weights must never change; the tensors stay alive as long as the object that holds their addresses.
 """
 
 import ctypes
@@ -35,22 +35,22 @@ _LINE_BYTES = 64
 class KeptTensors:
     """Tensors whose memory a structure points at.
 
-    Panels lie one after the other in blocks, which the next set of a slot takes over: to write to memory that is fresh
-    from the system takes ten times as long.
+    Panels lie one after the other in blocks, which the next set of a slot reuses: writing to memory that is fresh from
+    the system takes ten times as long.
     """
 
     def __init__(self) -> None:
         self._tensors: list[Tensor] = []
         self._blocks: list[Tensor] = []
-        self._place = (0, 0)  # block, byte: where there is room
+        self._place = (0, 0)  # block and byte of the next free place
 
     def emptied(self) -> Self:
-        """The same blocks for other panels; nothing may point at them any more."""
+        """The same blocks for other panels; nothing may point into them any more."""
         self._tensors, self._place = [], (0, 0)
         return self
 
     def address(self, tensor: Tensor) -> int:
-        """Of ``tensor``, which is kept from now on; it must lie in one piece."""
+        """The address of ``tensor``, which is kept alive; it must be contiguous."""
         assert tensor.is_contiguous()
         self._tensors.append(tensor)
         return tensor.data_ptr()
@@ -74,7 +74,7 @@ class KeptTensors:
         return NormFields(weight=self.address(weight.detach()), bias=self.address(bias.detach()))
 
     def _room(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-        """An uninitialised part of a block, of which nothing else uses a cache line."""
+        """An uninitialised part of a block that shares no cache line with others."""
         number, begin = self._place
         end = begin + math.prod(shape) * dtype.itemsize
         while number < len(self._blocks) and end > len(self._blocks[number]):
@@ -100,9 +100,9 @@ class PackedAdapterSet:
 
     Attributes:
         encoder: The adapters of the encoder's blocks.
-        decoder: Those of the decoder's.
+        decoder: The adapters of the decoder's blocks.
         latent: The linear layers around z.
-        kept: What these point at.
+        kept: The tensors that these point into.
     """
 
     encoder: AdapterSetFields
@@ -114,9 +114,9 @@ class PackedAdapterSet:
     def of(
         cls, config: AdapterConfig, tensors: Mapping[str, Tensor], n_layer: int, replaced: Self | None = None
     ) -> Self:
-        """``tensors`` are those of ``AdapterBank.export``, ``n_layer`` is the backbone's.
+        """``tensors`` come from ``AdapterBank.export``, ``n_layer`` from the backbone.
 
-        ``replaced`` is a set that nothing uses any more, nor ever will: its memory is written over.
+        ``replaced`` is a set that is never used again: its memory is overwritten.
         """
         kept = KeptTensors() if replaced is None else replaced.kept.emptied()
         encoder = _side("encoder", config, tensors, config.encoder_layers, kept)
@@ -125,7 +125,7 @@ class PackedAdapterSet:
 
     @classmethod
     def bare(cls, encoder_layers: int, n_layer: int) -> Self:
-        """No adapters and no z: the frozen blocks alone."""
+        """The frozen blocks alone, without adapters and z."""
         encoder, decoder = (
             AdapterSetFields(placement=_NOWHERE, num_layers=depth) for depth in (encoder_layers, n_layer)
         )
@@ -140,7 +140,7 @@ def _side(
         prefix = f"{side}_adapters.{layer}.placed.{config.adapter_placement}"
         for part in ("down", "up"):
             setattr(adapters[layer], part, _linear(f"{prefix}.{part}", tensors, kept))
-    return AdapterSetFields(  # which keeps the array that it points at
+    return AdapterSetFields(  # which keeps alive the array that it points at
         adapters=adapters,
         placement=_PLACEMENTS[config.adapter_placement],
         scale=config.adapter_scale,
@@ -154,7 +154,7 @@ def _latent(config: AdapterConfig, tensors: Mapping[str, Tensor], n_layer: int, 
             *(_linear(f"latent_memory.{way}.{layer}", tensors, kept) for layer in range(n_layer))
         )
 
-    return LatentSetFields(  # which keeps the arrays that it points at
+    return LatentSetFields(  # which keeps alive the arrays that it points at
         mu=_linear("posterior.mu", tensors, kept),
         logvar=_linear("posterior.logvar", tensors, kept),
         projection=_linear("latent_memory.projection", tensors, kept),

@@ -1,1 +1,1 @@
-"""Where z lives: what is known of the latent space of one adapter set."""
+"""Where z lives: the latent space of one adapter set, its prior and directions."""

@@ -1,18 +1,22 @@
-"""Which way a traversal goes, as a request names it. A leaf without torch; the vectors are for ``directions``."""
+"""The direction of a traversal, as a request names it. A leaf without torch; ``directions`` computes the vectors."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
+
+from adavae.model.errors import ConfigError
 
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
-    """Along one number of z."""
+    """Along one dimension of z."""
 
     index: int
 
 
 @dataclass(frozen=True, slots=True)
 class BetweenLabels:
-    """From the mean of one label's texts to that of another's."""
+    """From the mean of one label's texts to that of another label's."""
 
     source: str
     target: str
@@ -27,3 +31,30 @@ class BetweenTexts:
 
 
 Direction = Dimension | BetweenLabels | BetweenTexts
+
+DirectionOptions = Mapping[str, int] | Mapping[str, str] | Mapping[str, Sequence[str]]
+"""``{"dimension": 3}``, or ``{"from": ..., "to": ...}`` with two labels or two lists of texts."""
+
+
+def direction_of(options: DirectionOptions) -> Direction:
+    """The direction that the options name.
+
+    Raises:
+        ConfigError: They are none of the three forms.
+    """
+    if set(options) == {"dimension"}:
+        index = options["dimension"]
+        if isinstance(index, int) and index >= 0:
+            return Dimension(index)
+    elif set(options) == {"from", "to"}:
+        source, target = options["from"], options["to"]
+        if isinstance(source, str) and isinstance(target, str):
+            return BetweenLabels(source, target)
+        if _are_texts(source) and _are_texts(target):
+            return BetweenTexts(tuple(source), tuple(target))
+    rule = 'must be {"dimension": number}, or {"from": ..., "to": ...} with two labels or two lists of texts'
+    raise ConfigError("direction", options, rule)
+
+
+def _are_texts(given: object) -> TypeGuard[Sequence[str]]:
+    return isinstance(given, Sequence) and not isinstance(given, str) and all(isinstance(text, str) for text in given)

@@ -3,9 +3,9 @@
     z1: standardised z of a text      z0 ~ N(0, I)      z_t = (1 - t) z0 + t z1
     v(z_t, t, label) is trained on |v - (z1 - z0)|^2; dz/dt = v leads from noise (t = 0) to sentences (t = 1)
 
-(Liu et al. 2023; Lipman et al. 2023.) The label is left out at random while training, so that one network knows both
-v(.|label) and v(.), and guidance can lead further than the label alone: v + w (v_label - v). What is drawn, refined or
-judged with it is for ``prior``; fitting one to a set's encodings is for ``training.flow_fitting``.
+(Liu et al. 2023; Lipman et al. 2023.) The label is dropped at random in training, so one network learns both v(.|label)
+and v(.), and guidance, v + w (v_label - v), can go further than the label alone. ``prior`` draws, refines and judges
+with it; ``training.flow_fitting`` fits one to a set's encodings.
 """
 
 import math
@@ -29,7 +29,7 @@ class FlowConfig:
 
     Attributes:
         latent_size: Z.
-        num_labels: Labels it can be asked for; 0 for none.
+        num_labels: Labels it knows; 0 for none.
         width: Of its residual stream.
         depth: Residual blocks.
     """
@@ -65,7 +65,7 @@ class VelocityNetwork(nn.Module):
         """Velocities.
 
         Args:
-            z: Standardised points on their way, (N, Z).
+            z: Standardised points at times ``t``, (N, Z).
             t: Their times in [0, 1], (N,).
             label_ids: Their labels, (N,), int64; ``any_label`` for none.
 
@@ -85,9 +85,9 @@ class VelocityNetwork(nn.Module):
         return self.config.num_labels
 
     def averaged(self, other: Self, share: float) -> None:
-        """Moves every weight by ``share`` towards ``other``'s: the average that is kept while training."""
-        for own, new in zip(self.parameters(), other.parameters(), strict=True):
-            own.data.lerp_(new.data, share)
+        """Moves every weight by ``share`` towards ``other``'s: a running average over training."""
+        for average, newest in zip(self.parameters(), other.parameters(), strict=True):
+            average.data.lerp_(newest.data, share)
 
 
 class _Block(nn.Module):
@@ -110,14 +110,14 @@ class _Block(nn.Module):
 def flow_loss(
     network: VelocityNetwork, z1: Tensor, label_ids: Tensor, generator: torch.Generator, label_dropout: float = 0.15
 ) -> Tensor:
-    """Mean |v(z_t, t, label) - (z1 - z0)|^2 over rows and dimensions, for one draw of z0, t and left-out labels.
+    """Mean |v(z_t, t, label) - (z1 - z0)|^2 over rows and dimensions, for one draw of z0, t and dropped labels.
 
     Args:
         network: Being trained.
         z1: Standardised z of texts, (N, Z).
         label_ids: (N,), int64; ``any_label`` where a text has none.
-        generator: Of all randomness, on the device of ``z1``.
-        label_dropout: Share of the rows whose label is left out.
+        generator: Source of all randomness, on the device of ``z1``.
+        label_dropout: Share of the rows whose label is dropped.
     """
     N = len(z1)
     z0 = torch.randn(z1.shape, generator=generator, device=z1.device)

@@ -1,6 +1,6 @@
 """Encodings as points of a plane, and what stands out among them: neighbours, and whether labels come apart.
 
-Pure functions over mu, (N, Z). Who may ask for how many rows, and in which thread this runs, is the service's.
+Pure functions over mu, (N, Z). How many rows are allowed, and which thread computes, is left to the service.
 """
 
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from adavae.model.errors import ConfigError
 
 MIN_ROWS = 3
-_CHUNK_ROWS = 512  # of the distances that are in memory at once
+_CHUNK_ROWS = 512  # rows of distances in memory at once
 _TSNE_COMPONENTS, _PERPLEXITY, _TSNE_ITERATIONS = 50, 30.0, 500
-_TSNE_SPREAD = 1e-4  # of the points it begins with, as its authors advise
+_TSNE_SPREAD = 1e-4  # standard deviation of the initial points, as its authors advise
 _FOLDS = 5
 _RIDGE = 0.1  # times the mean variance
 
@@ -23,7 +23,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """The two directions in which rows differ most; ``mean + points @ basis`` leads back, to the plane.
+    """The two directions in which rows differ most; ``mean + points @ basis`` maps a point of the plane back to z.
 
     Attributes:
         points: (N, 2), float32.
@@ -46,7 +46,7 @@ class Plane:
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """For each row the nearest other one and how far away it is; both (N,)."""
+    """The nearest other row of each row, and its distance; both (N,)."""
 
     nearest: NDArray[np.int64]
     distance: Floats
@@ -54,12 +54,12 @@ class Neighbours:
 
 @dataclass(frozen=True, slots=True)
 class Separation:
-    """How well a linear classifier on z tells the labels of rows it has not seen.
+    """How well a linear classifier on z predicts the labels of rows it has not seen.
 
     Attributes:
         accuracy: Over five folds.
-        majority: Accuracy of always saying the most frequent label.
-        rows: Rows with labels that have enough of them.
+        majority: Accuracy of always predicting the most frequent label.
+        rows: Number of rows whose label is frequent enough.
     """
 
     accuracy: float
@@ -93,7 +93,7 @@ def principal_plane(mu: Floats) -> Plane:
 
 
 def tsne(mu: Floats) -> Floats:
-    """t-SNE (van der Maaten and Hinton 2008) of the first 50 principal components, (N, 2); the same each time.
+    """t-SNE (van der Maaten and Hinton 2008) of the first 50 principal components, (N, 2), float32; deterministic.
 
     Raises:
         ConfigError: Fewer than three rows.
@@ -116,7 +116,7 @@ def tsne(mu: Floats) -> Floats:
 
 
 def neighbours(mu: Floats) -> Neighbours:
-    """The nearest other row of each, by Euclidean distance; of several the first.
+    """The nearest other row of each, by Euclidean distance; the first of equally near ones.
 
     Args:
         mu: (N, Z), float32, N > 1.
@@ -125,7 +125,7 @@ def neighbours(mu: Floats) -> Neighbours:
     nearest = np.empty(len(mu), dtype=np.int64)
     for start in range(0, len(mu), _CHUNK_ROWS):
         rows = slice(start, start + _CHUNK_ROWS)
-        away = squared - 2 * mu[rows] @ mu.T  # (rows, N), without what is the same for a whole row
+        away = squared - 2 * mu[rows] @ mu.T  # (rows, N), up to a constant per row
         away[np.arange(len(away)), np.arange(start, start + len(away))] = np.inf
         nearest[rows] = away.argmin(axis=1)
     distance = np.linalg.norm(mu - mu[nearest], axis=1)  # exact where the rows are equal
@@ -133,7 +133,7 @@ def neighbours(mu: Floats) -> Neighbours:
 
 
 def separation(mu: Floats, labels: Sequence[str]) -> Separation | None:
-    """Accuracy of ridge regression on the labels, each row judged by a classifier that has not seen it.
+    """Accuracy of ridge regression on the labels, each row predicted by a classifier that has not seen it.
 
     Args:
         mu: (N, Z), float32.
@@ -158,16 +158,16 @@ def separation(mu: Floats, labels: Sequence[str]) -> Separation | None:
 
 
 def _principal_axes(centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Unit vectors as rows, (Z, Z), the one of the largest variance first, and the sums of squares along them, (Z,)."""
+    """Unit vectors as rows, (Z, Z), largest variance first, and the sums of squares along them, (Z,)."""
     squares, vectors = np.linalg.eigh(centred.T @ centred)
     axes: NDArray[np.float64] = vectors.T[::-1]
     largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
-    axes = axes * np.sign(largest)  # else the sign is chance
+    axes = axes * np.sign(largest)  # otherwise the sign is arbitrary
     return axes, np.maximum(squares[::-1], 0.0)
 
 
 def _stratified_folds(codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """A fold for each row, (N,): every label is dealt out over the folds in turn, in an order of chance."""
+    """A fold for each row, (N,): the rows of each label are dealt over the folds in random order."""
     order = np.random.default_rng(0).permutation(len(codes))
     order = order[np.argsort(codes[order], kind="stable")]
     folds = np.empty(len(codes), dtype=np.int64)

@@ -1,7 +1,7 @@
-"""The latent space of one adapter set as requests ask for it: its labels by name, its prior or what stands in for it.
+"""The latent space of one adapter set as requests use it: labels by name, and its prior or the substitute for one.
 
-Sets that were trained before priors were fitted have a diagonal Gaussian alone (``fitted_prior``): they draw from that,
-refine nothing, and cannot tell how typical a z is.
+Sets trained before priors were fitted have only a diagonal Gaussian (``fitted_prior``): they draw from that, refine
+nothing, and cannot tell how typical a z is.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,13 +22,13 @@ _LEAST_VARIANCE = 0.01
 
 @dataclass(frozen=True, eq=False)
 class LatentSpace:
-    """What is known of where one set's texts lie.
+    """The latent space of one adapter set.
 
     Attributes:
         reference: ``name@version`` of the set, for messages.
-        labels: Names of the labels, by their numbers.
+        labels: Names of the labels, in the order of their ids.
         fitted: The diagonal Gaussian that every set has.
-        prior: The set's own; None where it has none.
+        prior: The prior with flow and label means; None for a set without one.
     """
 
     reference: str
@@ -40,7 +40,7 @@ class LatentSpace:
     def of(
         cls, reference: str, labels: Sequence[str], fitted: FittedPrior, prior_tensors: Mapping[str, Tensor] | None
     ) -> Self:
-        """Of what a set's files hold; raises ConfigError where the tensors are no prior of that set."""
+        """From the contents of a set's files; raises ConfigError if the tensors are not a prior of that set."""
         Z = len(fitted.mean)
         prior = None if prior_tensors is None else LatentPrior.from_tensors(prior_tensors, Z, len(labels))
         return cls(reference, tuple(labels), fitted, prior)
@@ -61,24 +61,24 @@ class LatentSpace:
 
     @cached_property
     def posterior_variance(self) -> Tensor:
-        """Mean of exp(logvar) over texts, (Z,): the square of how exactly z is meant.
+        """Mean of exp(logvar) over texts, (Z,): the variance that z has around mu.
 
-        Without a prior it is what N(0, I), which q(z) was held to in training, leaves beside the variance of mu.
+        Without a prior it is estimated as 1 - Var(mu), as if q(z) were the N(0, I) it was trained towards.
         """
         if self.prior is not None:
             return self.prior.posterior_variance.clamp_min(torch.finfo(torch.float32).tiny)
         return (1.0 - self.std.square()).clamp_min(_LEAST_VARIANCE)
 
     def posterior_distance(self, z: Tensor, mu: Tensor) -> Tensor:
-        """mean_i (mu_i - z_i)^2 / E[exp(logvar_i)], (...,): how far a text's mu is from a wished z, (..., Z)."""
+        """mean_i (mu_i - z_i)^2 / E[exp(logvar_i)], (...,): how far a text's mu is from a wanted z, (..., Z)."""
         distance: Tensor = ((mu - z).square() / self.posterior_variance).mean(-1)
         return distance
 
     def settled(self, steering: Steering, default: Settled) -> Settled:
-        """What was asked for over what is usual; nothing is refined where nothing can be.
+        """The requested values, and defaults for the rest; without a flow nothing is refined.
 
         Raises:
-            AdapterSetMismatch: ``refine`` was asked for, and the set has no flow.
+            AdapterSetMismatch: ``refine`` is requested, but the set has no flow.
         """
         chosen = steering.or_else(default)
         if self.prior is not None and self.prior.network is not None:
@@ -90,11 +90,11 @@ class LatentSpace:
         return replace(chosen, refine=0.0)
 
     def label_number(self, label: str, param: str = "label") -> int:
-        """Of a label by its name.
+        """The id of a label.
 
         Raises:
             AdapterSetMismatch: The set has no labels, or no prior that knows them.
-            ConfigError: It has others.
+            ConfigError: It has no label of this name.
         """
         if not self.labels or self.prior is None:
             self._refuse(param, "has no labels" if not self.labels else "has no prior that knows its labels")
@@ -105,24 +105,24 @@ class LatentSpace:
     def draw(
         self, num: int, seed: int, *, label: str | None = None, truncation: float = 1.0, guidance: float = 1.0
     ) -> Tensor:
-        """New z, (num, Z), float32; the same seed gives the same; raises as ``label_number`` and the priors do."""
+        """New z, (num, Z), float32, the same for the same seed; raises as ``label_number`` and the priors do."""
         number = None if label is None else self.label_number(label)
         if self.prior is None:
             return self.truncate(self.fitted.sample(num, seed), truncation)
         return self.prior.draw(num, seed, label=number, truncation=truncation, guidance=guidance)
 
     def truncate(self, z: Tensor, truncation: float | Tensor) -> Tensor:
-        """m + truncation (z - m), (N, Z): towards the middle; a number, or one a row, (N, 1)."""
+        """m + truncation (z - m), (N, Z), towards the mean; ``truncation`` is a number, or one per row, (N, 1)."""
         return self.mean + truncation * (z - self.mean)
 
     def steered(self, z: Tensor, settled: Settled) -> Tensor:
-        """z, (N, Z), drawn towards the middle and led back to where texts lie, as much as ``settled`` says."""
+        """z, (N, Z), truncated and refined as ``settled`` says."""
         if settled.truncation != 1.0:
             z = self.truncate(z, settled.truncation)
         return z if self.prior is None else self.prior.refine(z, settled.refine)
 
     def typicality(self, z: Tensor) -> list[float] | list[None]:
-        """Of each z, (N, Z); None where the set has no prior."""
+        """How typical each z, (N, Z), is among real texts; None where the set has no prior."""
         if self.prior is None:
             return [None] * len(z)
         values: list[float] = self.prior.typicality(z).tolist()

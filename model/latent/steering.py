@@ -1,4 +1,4 @@
-"""How a request wishes z to be led and its text to be chosen. A leaf without torch; what it leads to is for others."""
+"""How a request wants z adjusted and texts chosen. A leaf without torch; ``space`` and ``operations`` carry it out."""
 
 import math
 from dataclasses import dataclass, fields
@@ -10,14 +10,14 @@ _MOST_CANDIDATES = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steering:
-    """What may be said beside the texts; what is None is the operation's default (``defaults``).
+    """Options of a request; None means the operation's default (``defaults``).
 
     Attributes:
-        refine: How far z is led back to where real texts lie, 0 to 1; 0 leaves it where it is.
-        truncation: Of a walk: how far its middle is drawn towards the middle of all texts, 0 is not at all. Of anything
-            else: the share of z's distance from that middle which is kept, 1 is all of it.
-        candidates: Texts written for each z, of which the best is returned.
-        focus: Of an analogy: the share of its direction that is the change of label it shows, where it shows one.
+        refine: How far z is moved back to where real texts lie, 0 to 1; 0 leaves it unchanged.
+        truncation: For a walk: how far its inner points are pulled towards the mean of all texts; 0 is not at all. For
+            anything else: the share of z's distance from that mean that is kept; 1 is all of it.
+        candidates: Texts decoded for each z, of which the best is returned.
+        focus: For an analogy that shows a change of label: how much of its direction is that change alone.
     """
 
     refine: float | None = None
@@ -34,7 +34,7 @@ class Steering:
                 raise ConfigError(name, value, f"must be in [{low:g}, {high:g}]")
 
     def or_else(self, default: "Settled") -> "Settled":
-        """With the defaults for what was left out."""
+        """With defaults for what was left out."""
         chosen = {field.name: getattr(self, field.name) for field in fields(self)}
         return Settled(**{name: getattr(default, name) if value is None else value for name, value in chosen.items()})
 
@@ -55,11 +55,11 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draw:
-    """Which new texts are wished.
+    """Which new texts to draw.
 
     Attributes:
-        label: They shall have; None for any.
-        guidance: How far towards the label; None for the default, and where there is no label.
+        label: Label the texts should have; None for any.
+        guidance: How strongly the label is followed; None for the default, and without a label.
     """
 
     label: str | None = None
@@ -77,6 +77,6 @@ ANY = Draw()
 
 
 def check_scale(name: str, value: float) -> None:
-    """Raises ConfigError for a number that z cannot be multiplied with."""
+    """Raises ConfigError for a number by which z cannot be multiplied."""
     if not math.isfinite(value):
         raise ConfigError(name, value, "must be a finite number")

@@ -1,1 +1,1 @@
-"""What a latent space is asked for, as plans that the library and the service carry out, each in its own way."""
+"""Operations on a latent space, as plans that the library and the service each carry out in their own way."""

@@ -1,8 +1,8 @@
-"""Walks whose sentences differ: a point that would repeat a sentence of its walk is given another one near it.
+"""Walks without repeated sentences: a point that repeats a sentence of its walk gets another one from nearby.
 
-The decoder writes one sentence over a whole region of z, so that neighbours on a walk often say the same. Around such a
-point a few more are decoded, within the posterior's width, and the nearest to it by its re-encoding that the walk does
-not have yet takes the place. Ends stay as they are.
+The decoder writes one sentence over a whole region of z, so neighbours on a walk are often equal. Around such a point a
+few more latents are decoded, within the posterior's width; of the sentences that the walk lacks, the one whose encoding
+is nearest takes the place. Ends are not changed.
 """
 
 from collections.abc import Sequence
@@ -21,14 +21,14 @@ from adavae.model.results import DecodedText
 def told_apart(
     space: LatentSpace, z: Tensor, rows: Sequence[DecodedText], decoding: Decoding, steps: int
 ) -> Plan[list[DecodedText]]:
-    """The same walks, with other sentences at the inner points that repeated one.
+    """The same walks, with other sentences at inner points that repeated one.
 
     Args:
-        space: Where they lead through.
+        space: The latent space.
         z: Points of all walks, one walk after the other, (walks * steps, Z).
-        rows: What was written there.
-        decoding: As for the rows.
-        steps: Points of one walk.
+        rows: The texts decoded there.
+        decoding: The decoding of ``rows``.
+        steps: Points per walk.
     """
     chosen = list(rows)
     for turn in range(defaults.WALK_ROUNDS):
@@ -49,7 +49,7 @@ def _replace(
     steps: int,
     width: Tensor,
 ) -> Plan[None]:
-    """Puts another sentence into every place of ``repeated`` for which one was found within ``width``, (Z,)."""
+    """Replaces the sentences at ``repeated`` where another was found within ``width``, (Z,)."""
     num = defaults.WALK_ALTERNATIVES
     near = torch.cat([around(z[row], width, num, decoding.seed) for row in repeated])  # (repeated * num, Z)
     tried = yield from decoded(near, [decoding] * len(near))
@@ -61,14 +61,14 @@ def _replace(
     for number, row in enumerate(repeated):
         first = row - row % steps
         known = {each.text for each in chosen[first : first + steps]}
-        fresh = [own for own in tried[number * num : (number + 1) * num] if own.text and own.text not in known]
+        fresh = [other for other in tried[number * num : (number + 1) * num] if other.text and other.text not in known]
         if fresh:
-            distances = [float(space.posterior_distance(z[row], mu[place[own.text]])) for own in fresh]
+            distances = [float(space.posterior_distance(z[row], mu[place[other.text]])) for other in fresh]
             chosen[row] = fresh[distances.index(min(distances))]
 
 
 def _repeated(texts: Sequence[str], steps: int) -> list[int]:
-    """Inner points whose sentence stands earlier in their walk, or at its end."""
+    """Inner points whose sentence occurs earlier in their walk, or at its end."""
     found = []
     for row, text in enumerate(texts):
         place = row % steps

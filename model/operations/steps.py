@@ -1,8 +1,8 @@
 """The steps that plans are made of.
 
-A plan is a generator: it yields a step, is sent what came of it, and returns the operation's result. Whether a step is
-computed at once (``text_model``) or waits its turn among other requests (``service.latent_service``) is not the plan's
-business, so that both give the same.
+A plan is a generator: it yields a step, is sent the step's result, and finally returns the operation's. It does not
+know whether a step is computed at once (``text_model``) or waits its turn among other requests
+(``service.plan_runner``), so both give the same result.
 """
 
 from collections.abc import Callable, Generator, Sequence
@@ -22,8 +22,8 @@ class Encode:
     """mu of each text, (N, Z), float32.
 
     Attributes:
-        texts: What a user wrote.
-        params: What each is called in an error.
+        texts: The user's texts.
+        params: The name of each in an error message.
     """
 
     texts: Sequence[str]
@@ -32,7 +32,7 @@ class Encode:
 
 @dataclass(frozen=True, slots=True)
 class EncodeWritten:
-    """mu, (N, Z), float32, of texts that the model wrote: none empty, cut where too long, and not remembered."""
+    """mu, (N, Z), float32, of texts that the model wrote: none empty, truncated if too long, and never cached."""
 
     texts: Sequence[str]
 
@@ -54,7 +54,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Something that takes milliseconds, done where it keeps nobody waiting."""
+    """A computation of some milliseconds, run where it blocks no other request."""
 
     run: Callable[[], Any]
 

@@ -17,7 +17,7 @@ from adavae.model.results import DecodedText
 
 
 def latents(space: LatentSpace, z: Tensor, steering: Steering) -> Plan[Tensor]:
-    """Latents that were given, (N, Z), as they are to be decoded."""
+    """The given latents, (N, Z), adjusted for decoding."""
     return (yield from steered(space, z, space.settled(steering, defaults.DECODE)))
 
 
@@ -32,20 +32,20 @@ def drawn(space: LatentSpace, num: int, seed: int, draw: Draw, steering: Steerin
 
 
 def steered(space: LatentSpace, z: Tensor, settled: Settled) -> Plan[Tensor]:
-    """z, (N, Z), where ``settled`` leads it."""
+    """z, (N, Z), adjusted as ``settled`` says."""
     if settled.refine == 0.0 and settled.truncation == 1.0:
         return z
     return (yield from computed(partial(space.steered, z, settled)))
 
 
 def decode(space: LatentSpace, z: Tensor, decodings: Sequence[Decoding], steering: Steering) -> Plan[list[DecodedText]]:
-    """A text for each z that was given, (N, Z)."""
+    """A text for each given z, (N, Z)."""
     steered_z = yield from latents(space, z, steering)
     return (yield from written(space, steered_z, decodings, steering.or_else(defaults.DECODE).candidates))
 
 
 def sample(space: LatentSpace, num: int, decoding: Decoding, draw: Draw, steering: Steering) -> Plan[list[DecodedText]]:
-    """``num`` new texts; z and the i-th text's draws come from the decoding's seed, plus i."""
+    """``num`` new texts; z comes from the decoding's seed, the tokens of text i from that seed plus i."""
     z = yield from drawn(space, num, decoding.seed, draw, steering)
     return (yield from written(space, z, decoding.for_draws(num), steering.or_else(defaults.DRAW).candidates))
 
@@ -53,7 +53,7 @@ def sample(space: LatentSpace, num: int, decoding: Decoding, draw: Draw, steerin
 def written(
     space: LatentSpace, z: Tensor, decodings: Sequence[Decoding], num_candidates: int
 ) -> Plan[list[DecodedText]]:
-    """The best of ``num_candidates`` texts for each z, (N, Z), with how typical that z is."""
+    """The best of ``num_candidates`` texts for each z, (N, Z), and how typical that z is."""
     if num_candidates == 1:
         rows = yield from decoded(z, decodings)
     else:
@@ -62,16 +62,18 @@ def written(
 
 
 def typical(space: LatentSpace, z: Tensor, rows: Sequence[DecodedText]) -> list[DecodedText]:
-    """The same texts, with the z that was wished, (N, Z), and how typical it is."""
-    wished = z.float().cpu().numpy()
+    """The same texts, each with its wanted z, (N, Z), and how typical that is."""
+    wanted = z.float().cpu().numpy()
     typicality = space.typicality(z)
-    return [replace(row, z=own, typicality=each) for row, own, each in zip(rows, wished, typicality, strict=True)]
+    return [
+        replace(row, z=latent, typicality=share) for row, latent, share in zip(rows, wanted, typicality, strict=True)
+    ]
 
 
 def _best_written(space: LatentSpace, z: Tensor, decodings: Sequence[Decoding], num: int) -> Plan[list[DecodedText]]:
     seeds = [decoding.seed for decoding in decodings]
     around_z = candidate_latents(z, num, space.posterior_variance, seeds)  # (N * num, Z)
-    each = [own for decoding in decodings for own in [decoding] * num]
+    each = [decoding for decoding in decodings for _ in range(num)]
     rows = yield from decoded(around_z, each)
     texts = sorted({row.text for row in rows if row.text})
     costs = torch.full((len(rows),), torch.inf)
@@ -81,7 +83,7 @@ def _best_written(space: LatentSpace, z: Tensor, decodings: Sequence[Decoding], 
         places = {text: place for place, text in enumerate(texts)}
         numbers = [number for number, row in enumerate(rows) if row.text]
         found = torch.tensor([places[rows[number].text] for number in numbers])
-        wished = z.repeat_interleave(num, dim=0)[numbers]
-        costs[numbers] = candidate_costs(wished, mu[found], space.posterior_variance, nats[found])
+        wanted = z.repeat_interleave(num, dim=0)[numbers]
+        costs[numbers] = candidate_costs(wanted, mu[found], space.posterior_variance, nats[found])
     best = best_candidates(costs.view(len(z), num))
     return [rows[row * num + place] for row, place in enumerate(best)]

@@ -1,4 +1,4 @@
-"""What a bank of adapter sets has room for: the parts and the largest sizes of the sets that it may hold."""
+"""The parts and sizes that a bank of adapter sets has room for."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from typing import Self
 
 from adavae.model.config import AdapterConfig, AdapterPlacement, LatentAggregation
 
-_SIZES = (  # of a bank's shape, each as large as its largest set asks for
+_SIZES = (  # of a bank's shape, each as large as its largest set needs
     "encoder_layers",
     "adapter_size",
     "latent_size",
@@ -56,7 +56,7 @@ class BankShape:
         )
 
     def union(self, other: Self) -> Self:
-        """The smallest shape with room for what either has room for; the number of slots stays."""
+        """The smallest shape that covers both; the number of slots stays."""
         return replace(
             self,
             placements=tuple(sorted({*self.placements, *other.placements})),
@@ -68,7 +68,7 @@ class BankShape:
         )
 
     def covers(self, other: Self) -> bool:
-        """Whether whatever fits into ``other`` fits in here; the number of slots aside."""
+        """Whether everything that fits ``other`` fits this shape, apart from the number of slots."""
         parts = ("has_psa", "has_atm")
         return (
             all(getattr(other, size) <= getattr(self, size) for size in _SIZES)

@@ -1,4 +1,4 @@
-"""Bottleneck adapters: the one beside a branch of a block, all beside one block, and these bound to a batch's rows."""
+"""Bottleneck adapters: beside one branch of a block, beside a whole block, and bound to the rows of a batch."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class BottleneckAdapter(nn.Module):
         nn.init.zeros_(self.up.weight)
 
     def forward(self, x: Tensor, index: AdapterIndex) -> Tensor:
-        """(B, T, C) to (B, T, C); rows of one set are brought together once for both layers."""
+        """(B, T, C) to (B, T, C); rows are sorted by set once for both layers."""
         narrow = torch.relu(self.down.of_sorted(index.sorted(x), index))
         return index.unsorted(self.up.of_sorted(narrow, index))
 
@@ -35,7 +35,7 @@ class LayerAdapters(nn.Module):
         )
 
     def add(self, placement: AdapterPlacement, x: Tensor, output: Tensor, scale: float, index: AdapterIndex) -> Tensor:
-        """``output + scale * adapter(x)``, or ``output`` where nothing stands at ``placement``."""
+        """``output + scale * adapter(x)``, or ``output`` if there is no adapter at ``placement``."""
         if placement not in self.placed:
             return output
         added: Tensor = self.placed[placement](x, index)

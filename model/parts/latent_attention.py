@@ -7,10 +7,10 @@ from adavae.model.parts.stacked import AdapterIndex, StackedLinear
 
 
 class LatentAttention(nn.Module):
-    """v_z = sum_t softmax(f(v_t) / sqrt(C))_t * v_t with f linear, without bias; padding takes no part.
+    """v_z = sum_t softmax(f(v_t) / sqrt(C))_t * v_t with f linear, without bias; padding is ignored.
 
-    f gives one number a token in the paper; K numbers make K such sums, side by side, so that z can tell the parts of a
-    sentence apart.
+    In the paper f gives one number per token; K numbers give K such sums, concatenated, so that z can tell the parts of
+    a sentence apart.
     """
 
     def __init__(self, num_slots: int, n_embd: int, num_heads: int = 1) -> None:
@@ -35,7 +35,7 @@ class LatentAttention(nn.Module):
 
 
 class Pooled(nn.Module):
-    """v_z = tanh(Linear(mean of the hidden states)), as Optimus; padding takes no part."""
+    """v_z = tanh(Linear(mean of the hidden states)), as in Optimus; padding is ignored."""
 
     def __init__(self, num_slots: int, n_embd: int) -> None:
         super().__init__()

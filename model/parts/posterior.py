@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from adavae.model.parts.stacked import AdapterIndex, StackedLinear
 
-_LOGVAR_BOUNDS = (-12.0, 2.0)  # far outside what training settles on; one wild batch can no longer blow up the KL
+_LOGVAR_BOUNDS = (-12.0, 2.0)  # far outside what training settles on, so one wild batch cannot blow up the KL
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Posterior:
 
     @classmethod
     def bounded(cls, mu: Tensor, logvar: Tensor) -> Self:
-        """In float32, its log variance within what can be meant."""
+        """In float32, with the log variance clamped to a sensible range."""
         return cls(mu=mu.float(), logvar=logvar.float().clamp(*_LOGVAR_BOUNDS))
 
     def sample(self, generator: torch.Generator | None = None) -> Tensor:

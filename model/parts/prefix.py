@@ -1,6 +1,6 @@
 """Prefix-tuning: P learned key/value pairs per layer (paper Table 1, "+Prefix").
 
-While training they come out of a small MLP; afterwards only the finished keys and values are kept.
+In training a small MLP makes them; afterwards only the finished keys and values are kept.
 """
 
 from dataclasses import dataclass

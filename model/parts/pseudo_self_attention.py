@@ -1,6 +1,6 @@
-"""How z enters the decoder: keys and values in front of each layer's own (paper Section 2.3, Eq. 2).
+"""How z enters the decoder: as keys and values in front of the text's in every layer (paper Section 2.3, Eq. 2).
 
-They depend on z alone, so they are made once a row, before the first token.
+They depend on z alone, so they are computed once per row, before the first token.
 """
 
 import torch
@@ -12,8 +12,8 @@ from adavae.model.parts.stacked import AdapterIndex, StackedLinear
 class LatentMemory(nn.Module):
     """z to key/value positions of every decoder layer: pseudo self-attention, add-to-memory, or both.
 
-    z is projected to M vectors of the backbone's width, shared by the layers. Pseudo self-attention turns each into a
-    key and a value of its own; add-to-memory into one vector that serves as both. M = 1 is the paper.
+    z is projected to M vectors of the backbone's width, shared by the layers. Pseudo self-attention makes a key
+    and a value of each; add-to-memory makes one vector that serves as both. M = 1 is the paper.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Weights of S adapter sets stacked in one tensor, picked per row: the one place that knows how rows find their slot.
+"""Weights of S adapter sets stacked in one tensor; the one place that knows how rows find their slot.
 
-A batch in which all rows use the same slot costs what a plain linear layer costs; a mixed batch is sorted by slot and
-computed slot by slot, or as one batched product where the slots are neighbours; weights are never copied.
+A batch in which all rows use one slot costs as much as a plain linear layer; a mixed batch is sorted by slot and
+computed slot by slot, or as one batched product if the slots are neighbours. Weights are never copied.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _GAP = -1
-_MAX_GRID_SHARE = 1.5  # sorted places, over rows: beyond it, filling up costs more than going slot by slot
+_MAX_GRID_SHARE = 1.5  # sorted places per row: beyond this, padding costs more than going slot by slot
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +23,11 @@ class AdapterIndex:
 
     Attributes:
         slots: Slot of each row.
-        spans: Every distinct slot in turn, with where its rows begin and end once they are sorted by slot.
-        order: Which row stands at each sorted place, int64; None where the rows are sorted already.
-        inverse: The sorted place of each row, (B,), int64; None as ``order``.
-        grid: First and last of neighbouring slots that take equally many sorted places each; None where too many of
-            these would have to be filled up with copies of row 0.
+        spans: Every distinct slot in turn, with the start and end of its rows once they are sorted by slot.
+        order: The row at each sorted place, int64; None if the rows are already sorted.
+        inverse: The sorted place of each row, (B,), int64; None if ``order`` is.
+        grid: First and last of neighbouring slots that take equally many sorted places each; None if too many of these
+            places would be padding (copies of row 0).
     """
 
     slots: tuple[int, ...]
@@ -60,7 +60,7 @@ class AdapterIndex:
         return self.spans[0][0] if len(self.spans) == 1 else None
 
     def sorted(self, x: Tensor) -> Tensor:
-        """Rows of ``x``, (B, ...), brought together by slot; in a grid, more than B."""
+        """Rows of ``x``, (B, ...), sorted by slot; in a grid, more than B."""
         return x if self.order is None else x.index_select(0, self.order)
 
     def unsorted(self, x: Tensor) -> Tensor:
@@ -82,7 +82,7 @@ def _spans(slots: Sequence[int]) -> tuple[tuple[int, int, int], ...]:
 
 
 def _grid(spans: Sequence[tuple[int, int, int]], num_rows: int) -> tuple[int, int] | None:
-    """First and last slot, where a grid over them holds few enough places."""
+    """First and last slot, if a grid over them has few enough places."""
     if len(spans) < 2:
         return None
     first, last = spans[0][0], spans[-1][0]
@@ -91,7 +91,7 @@ def _grid(spans: Sequence[tuple[int, int, int]], num_rows: int) -> tuple[int, in
 
 
 def _filled(order: Sequence[int], spans: Sequence[tuple[int, int, int]], grid: tuple[int, int]) -> list[int]:
-    """Rows by slot, each slot with as many places as the one with most rows; _GAP stands in the gaps."""
+    """Rows by slot, each slot with as many places as the fullest one; gaps hold _GAP."""
     filled: list[int] = []
     rows = {slot: order[start:stop] for slot, start, stop in spans}
     for slot in range(grid[0], grid[1] + 1):
@@ -105,7 +105,7 @@ def _longest(spans: Sequence[tuple[int, int, int]]) -> int:
 
 
 class StackedLinear(nn.Module):
-    """S linear layers of one shape, one a slot.
+    """S linear layers of one shape, one per slot.
 
     Attributes:
         weight: (S, out, in).
@@ -121,7 +121,7 @@ class StackedLinear(nn.Module):
         nn.init.uniform_(self.weight, -bound, bound)
 
     def forward(self, x: Tensor, index: AdapterIndex) -> Tensor:
-        """Applies each row's own layer.
+        """Applies each row's layer.
 
         Args:
             x: (B, ..., in).

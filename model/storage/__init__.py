@@ -1,1 +1,1 @@
-"""What lies on disk: checkpoints, tokenizers and adapter sets, written at once or not at all."""
+"""Everything on disk: checkpoints, tokenizers and adapter sets, written completely or not at all."""

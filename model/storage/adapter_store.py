@@ -1,6 +1,6 @@
-"""Adapter sets by name: the user's own root, which can be written, and bundled ones, which cannot.
+"""Adapter sets by name: in the user's root, which is writable, and in the bundled ones, which are not.
 
-What a set consists of is for ``adapter_set``, what stands on the disk for ``installed``.
+``adapter_set`` reads and writes a single set, ``installed`` scans the disk.
 """
 
 import io
@@ -29,26 +29,26 @@ class AdapterStore:
 
     @property
     def roots(self) -> Sequence[tuple[Path, bool]]:
-        """Every directory of adapter sets, each with whether it came with the project."""
+        """Every directory of adapter sets, and whether it is a bundled one."""
         return [(self.root, False), *((root, True) for root in self.bundled)]
 
     def list(self) -> list[InstalledVersion]:
-        """Every installed version, by name, the newest first; only manifests are read."""
+        """Every installed version, by name, newest first; only manifests are read."""
         entries = sorted(scan(self.roots, {}).values(), key=attrgetter("rank"), reverse=True)
         return sorted(entries, key=attrgetter("name"))
 
     def resolve(self, reference: str) -> InstalledVersion:
         """The set that ``name`` or ``name@version`` means.
 
-        Without a version the newest one is meant; the user's own come before the bundled.
+        Without a version this is the newest one; the user's sets come before the bundled ones.
 
         Raises:
-            AdapterSetNotFound: No such set; the message names what comes close and what there is.
+            AdapterSetNotFound: No such set; the message names similar and installed ones.
             WeightsCorrupted: Its manifest cannot be read.
         """
         chosen = _whole_if_any(self._fitting(reference))
         if chosen.manifest is None:
-            assert chosen.problem is not None  # a scan leaves the one or the other
+            assert chosen.problem is not None  # a scan sets one or the other
             raise WeightsCorrupted(chosen.problem.message)
         return chosen
 
@@ -57,18 +57,18 @@ class AdapterStore:
         return read_adapter_set(self.resolve(reference).path)
 
     def verify(self, reference: str | None = None) -> Sequence[tuple[InstalledVersion, str | None]]:
-        """Checks every byte of one set, or of all: each with its problem, or None."""
+        """Checks every byte of one set, or of all; returns each with its problem, or None."""
         entries = [_whole_if_any(self._fitting(reference))] if reference else self.list()
         return [(entry, _problem_of(entry)) for entry in entries]
 
     def import_set(self, source: Path) -> InstalledVersion:
         """Installs a set from a directory or a ``.tar.gz`` that ``export_set`` made.
 
-        Installing it twice is no error, and repairs the first where that was damaged.
+        Installing a set again is no error, and repairs a damaged one.
 
         Raises:
             AdapterSetNotFound: No set in ``source``.
-            WeightsCorrupted: A file is damaged, or the archive holds something else.
+            WeightsCorrupted: A file is damaged, or the archive has unexpected contents.
             StorageFull: The disk took no more.
         """
         contents = _read_directory(source) if source.is_dir() else _read_archive(source)
@@ -85,7 +85,7 @@ class AdapterStore:
         return self.resolve(manifest.reference)
 
     def card(self, reference: str) -> str:
-        """The model card, Markdown; raises as ``resolve``, and WeightsCorrupted where it is not whole."""
+        """The model card, Markdown; raises as ``resolve`` does, and WeightsCorrupted if it is damaged."""
         path = self.resolve(reference).path / CARD
         try:
             return path.read_text(encoding="utf-8")
@@ -116,7 +116,7 @@ class AdapterStore:
         return destination
 
     def delete(self, reference: str) -> InstalledVersion:
-        """Removes one version of the user's own, damaged or not; bundled ones stay.
+        """Removes one of the user's versions, damaged or not; bundled ones cannot be removed.
 
         Raises:
             AdapterSetNotFound: No such set.
@@ -129,14 +129,14 @@ class AdapterStore:
         return entry
 
     def deletable(self, reference: str) -> InstalledVersion:
-        """What ``delete`` would remove; raises as it does."""
+        """The version that ``delete`` would remove; raises as it does."""
         entry = self._fitting(reference)[0]
         if entry.is_bundled:
             raise AdapterSetMismatch(f"{entry.reference} is bundled with adavae and cannot be deleted")
         return entry
 
     def _fitting(self, reference: str) -> Sequence[InstalledVersion]:
-        """What ``reference`` can mean, first what comes first; raises AdapterSetNotFound where there is nothing."""
+        """The versions that match ``reference``, best first; raises AdapterSetNotFound if there are none."""
         name, _, version = reference.partition("@")
         entries = self.list()
         fitting = [entry for entry in entries if entry.name == name and (not version or entry.version == version)]
@@ -150,7 +150,7 @@ def _whole_if_any(entries: Sequence[InstalledVersion]) -> InstalledVersion:
 
 
 def _holds(path: Path, manifest: Manifest) -> bool:
-    """Whether the set of ``manifest`` stands at ``path``, undamaged."""
+    """Whether the set of ``manifest`` is at ``path``, undamaged."""
     try:
         return read_adapter_set(path).manifest == manifest
     except (AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted):
@@ -175,7 +175,7 @@ def _read_directory(source: Path) -> dict[str, bytes]:
 
 
 def _read_archive(source: Path) -> dict[str, bytes]:
-    """The known files of an archive; nothing is ever unpacked by the names it gives."""
+    """The known files of an archive; nothing is ever unpacked under the names it gives."""
     contents: dict[str, bytes] = {}
     try:
         with tarfile.open(source, "r:gz") as tar:
@@ -196,5 +196,5 @@ def _read_archive(source: Path) -> dict[str, bytes]:
 
 
 def _missing(contents: Mapping[str, bytes]) -> str:
-    """Names of the files that every set has and this one has not."""
+    """Names of the mandatory files that are missing."""
     return ", ".join(name for name in _REQUIRED if name not in contents)

@@ -1,4 +1,4 @@
-"""Crash-safe writing: a file or a directory is there whole or not at all, also when the disk is full."""
+"""Crash-safe writing: a file or directory exists completely or not at all, even if the disk is full."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ _TEMPORARY, _STAGING = ".writing-", ".staging-"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replaces ``path`` by ``content``, durably; on any failure the old file stays as it was.
+    """Replaces the file at ``path`` durably; on any failure the old one is unchanged.
 
     Raises:
         StorageFull: The disk took no more.
@@ -32,10 +32,10 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 @contextmanager
 def staging_directory(parent: Path) -> Iterator[Path]:
-    """A private directory on ``parent``'s disk, removed at the end unless it was published.
+    """A private directory on ``parent``'s disk, removed at the end unless published.
 
     Raises:
-        StorageFull: Something written inside the ``with`` found no room.
+        StorageFull: The disk was full for something written inside the ``with``.
     """
     staging = parent / f"{_STAGING}{secrets.token_hex(8)}"
     with _full_disk_reported(parent, None):
@@ -48,7 +48,7 @@ def staging_directory(parent: Path) -> Iterator[Path]:
 
 
 def publish_directory(staging: Path, destination: Path) -> None:
-    """Renames a finished directory into place, durably and at once.
+    """Renames a finished directory into place, atomically and durably.
 
     Raises:
         AdapterSetExists: ``destination`` is there already.
@@ -66,12 +66,12 @@ def publish_directory(staging: Path, destination: Path) -> None:
             raise
         finally:
             with suppress(OSError):
-                destination.parent.rmdir()  # only goes where it is empty: nothing was published
+                destination.parent.rmdir()  # succeeds only if empty: nothing was published
         _sync(destination.parent)
 
 
 def remove_leftovers(directory: Path) -> None:
-    """Removes what a killed process left half-written; only for a ``directory`` with a single writer."""
+    """Removes half-written files of a killed process; only for a ``directory`` with a single writer."""
     for path in directory.glob(f"{_TEMPORARY}*"):
         path.unlink(missing_ok=True)
     for path in directory.glob(f"{_STAGING}*"):
@@ -79,7 +79,7 @@ def remove_leftovers(directory: Path) -> None:
 
 
 def _write_and_sync(path: Path, content: bytes) -> None:
-    """A new file with the rights that the umask leaves, so that other users can read what is published."""
+    """A new file with the umask's permissions, so that other users can read what is published."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         remaining = memoryview(content)
@@ -91,7 +91,7 @@ def _write_and_sync(path: Path, content: bytes) -> None:
 
 
 def _sync(path: Path) -> None:
-    """Waits until a file, or a directory's list of names, is on the disk."""
+    """Waits until a file, or a directory's entries, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -106,7 +106,7 @@ def _refuse_existing(destination: Path) -> None:
 
 @contextmanager
 def _full_disk_reported(path: Path, num_bytes: int | None) -> Iterator[None]:
-    """Turns "no space left" and "quota exceeded" into StorageFull; other errors pass."""
+    """Turns "no space left" and "quota exceeded" into StorageFull; other errors pass through."""
     try:
         yield
     except OSError as exc:

@@ -1,6 +1,6 @@
-"""A backbone's checkpoint as files: where it stands, its config.json, its safetensors and the digest over them.
+"""A backbone's checkpoint as files: its directory, config.json, safetensors and the digest over them.
 
-Read without torch and without holding the weights. Making a ``Backbone`` of them is for ``pretrained``.
+Read without torch and without keeping weights in memory; ``pretrained`` makes a ``Backbone`` of them.
 """
 
 import hashlib
@@ -22,19 +22,19 @@ _HUB_FILES = [CONFIG, WEIGHTS, SHARDS, "model-*.safetensors", "tokenizer.json", 
 _DTYPES = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64", "U8": "uint8", "BOOL": "bool"}
 _CHUNK_BYTES = 1024**2
 _LONGEST_HEADER = 100 * 1024**2
-_LENGTH_BYTES = 8  # of a header's length, little-endian, in front of the header
+_LENGTH_BYTES = 8  # bytes of the header's length, little-endian, before the header
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointDigests:
-    """Two names for the content of a checkpoint.
+    """Two digests of the content of a checkpoint.
 
     Attributes:
-        digest: Over the sizes and every weight, by transformers' own names (``transformer.wte.weight``) in their order;
-            the same however the checkpoint was saved: with or without that prefix, with masks, in shards, with a tied
-            output embedding stored or not.
-        former_digest: The same over whatever the file holds under the names that it has. Adapter sets of before carry
-            it where their backbone was saved otherwise; they go on fitting the very files they were trained over.
+        digest: Over the sizes and every weight, in the order of transformers' names (``transformer.wte.weight``); equal
+            however the checkpoint was saved: with or without that prefix, with masks, in shards, with or without the
+            tied output embedding.
+        former_digest: Over all tensors of the file, under the names they have there. Older adapter sets carry it, and
+            still fit the files they were trained over.
     """
 
     digest: str
@@ -43,13 +43,13 @@ class CheckpointDigests:
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor:
-    """Where a tensor lies.
+    """Where a tensor is stored.
 
     Attributes:
-        name: As it is stored.
+        name: Its name in the file.
         dtype: As safetensors spells it: ``F16``.
         start: Offset in the file of its first byte.
-        end: Offset of the byte behind its last.
+        end: Offset after its last byte.
     """
 
     path: Path
@@ -61,10 +61,10 @@ class StoredTensor:
 
 
 def checkpoint_directory(source: str | Path) -> Path:
-    """The directory that ``source`` names; a hub id is fetched.
+    """The directory that ``source`` names; a hub id is downloaded.
 
     Raises:
-        BackboneNotFound: No such directory, and nothing of that name could be fetched.
+        BackboneNotFound: No such directory, and nothing of that name could be downloaded.
     """
     path = Path(source)
     if path.is_dir():
@@ -125,10 +125,10 @@ def weight_files(directory: Path) -> tuple[Path, ...]:
 
 
 def checkpoint_digests(config: BackboneConfig, files: Iterable[Path]) -> CheckpointDigests:
-    """Reads every weight once; twice where the checkpoint was saved in another layout than ours.
+    """Reads every weight once, or twice if the checkpoint's layout differs from ours.
 
     Raises:
-        WeightsCorrupted: A file is not what its header says.
+        WeightsCorrupted: A file does not match its header.
     """
     stored = [tensor for path in files for tensor in _stored_tensors(path)]
     by_stored_name = sorted(((tensor.name, tensor) for tensor in stored), key=itemgetter(0))
@@ -141,12 +141,12 @@ def checkpoint_digests(config: BackboneConfig, files: Iterable[Path]) -> Checkpo
 
 
 def is_buffer(stored_name: str) -> bool:
-    """Whether it is no weight but a causal mask."""
+    """Whether this is a causal mask and not a weight."""
     return stored_name.endswith(_BUFFERS)
 
 
 def canonical_name(stored_name: str) -> str:
-    """The name that transformers' ``GPT2LMHeadModel`` gives a tensor: some save without its prefix."""
+    """The tensor's name in transformers' ``GPT2LMHeadModel``; some checkpoints lack its prefix."""
     if stored_name == OUTPUT_EMBEDDING or stored_name.startswith(_PREFIX):
         return stored_name
     return _PREFIX + stored_name

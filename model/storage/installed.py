@@ -1,6 +1,6 @@
-"""Which versions of adapter sets stand on the disk: where, since when, and whether they can be used.
+"""Which versions of adapter sets are on the disk, and whether they can be used.
 
-Read without torch, manifests alone. Loading, importing and deleting them is for ``adapter_store``.
+Only manifests are read, and without torch. ``adapter_store`` loads, imports and deletes sets.
 """
 
 import difflib
@@ -19,7 +19,7 @@ from adavae.model.storage.manifest import MANIFEST, SET_FILES, TENSORS, Manifest
 REFUSALS = (AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted)
 """What is wrong with one version and with no other."""
 
-_RECHECK_S = 60.0  # a file that could not be read may be readable later, unchanged
+_RECHECK_S = 60.0  # a file that could not be read may become readable without changing
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EACCES)
 _STAMPED = (MANIFEST, TENSORS, *(file.name for file in SET_FILES if file.name != TENSORS))
 _NAMES_SHOWN = 20
@@ -31,7 +31,7 @@ _Stamp = tuple[_FileStamp | None, ...]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a version is refused."""
+    """Why a version cannot be used."""
 
     kind: type[AdapterSetMismatch] | type[WeightsCorrupted]
     message: str
@@ -44,7 +44,7 @@ class Problem:
 
     @property
     def is_due(self) -> bool:
-        """Whether it is time to look again."""
+        """Whether it is time to check again."""
         return self.kind is WeightsCorrupted and monotonic() - self.found_at > _RECHECK_S
 
 
@@ -53,14 +53,14 @@ class InstalledVersion:
     """One version of one adapter set as the last scan found it.
 
     Attributes:
-        name: From its directory.
-        version: From its directory.
+        name: Taken from its directory.
+        version: Taken from its directory.
         path: Its directory.
         is_bundled: Whether it came with the project.
         stamp: Changes when a file does.
-        manifest: None where it cannot be read.
-        digest: Names the exact content of its adapters; empty where the manifest cannot be read.
-        problem: Why it is refused; None for one that was verified, or will be when it is loaded.
+        manifest: None if it cannot be read.
+        digest: Identifies the exact content of its adapters; empty if the manifest cannot be read.
+        problem: Why it cannot be used; None if it was verified, or will be on loading.
     """
 
     name: str
@@ -78,42 +78,42 @@ class InstalledVersion:
 
     @property
     def rank(self) -> tuple[bool, str, int]:
-        """The highest is what the name means; of two made in the same second the one written later."""
+        """A name refers to the version of highest rank: the newest; within one second, the one written later."""
         created_at = self.manifest.created_at if self.manifest else ""
         return (not self.is_bundled, created_at, self.stamp[0][1] if self.stamp[0] else 0)
 
     @property
     def public_problem(self) -> str | None:
-        """Its problem without the server's own directories: clients read it."""
+        """Its problem without the server's directories, for clients."""
         return self.problem.message.replace(f"{self.path.parents[1]}{os.sep}", "") if self.problem else None
 
     def has_changed(self) -> bool:
-        """Whether the files are no longer those that were found: somebody writes or deletes right now."""
+        """Whether the files are no longer those found: someone is writing or deleting."""
         return _stamp(str(self.path)) != self.stamp
 
 
 def scan(roots: Sequence[tuple[Path, bool]], known: Mapping[str, InstalledVersion]) -> dict[str, InstalledVersion]:
-    """Every version on disk by its directory; those that have not changed are the ``known`` ones, unread.
+    """Every version on disk by its directory; unchanged ones are taken from ``known`` without reading.
 
     Args:
-        roots: Directories of adapter sets, each with whether it came with the project.
-        known: What an earlier scan found.
+        roots: Directories of adapter sets, each with whether it is bundled.
+        known: The result of an earlier scan.
     """
     found: dict[str, InstalledVersion] = {}
     for root, is_bundled in roots:
         for path, name, version in _version_directories(str(root)):
             stamp = _stamp(path)
-            if not any(stamp[:2]):  # neither manifest nor adapters
+            if not any(stamp[:2]):  # neither a manifest nor adapters
                 continue
             installed = known.get(path)
             if installed is None or installed.stamp != stamp:
-                installed = _read(InstalledVersion(name, version, Path(path), is_bundled, stamp))
+                installed = _with_manifest(InstalledVersion(name, version, Path(path), is_bundled, stamp))
             found[path] = installed
     return found
 
 
 def not_found(reference: str, versions: Iterable[InstalledVersion]) -> AdapterSetNotFound:
-    """An error that names what was asked for, what comes close to it, and what there is."""
+    """An error that names what was requested, similar names, and what is installed."""
     name, _, version = reference.partition("@")
     of_name: dict[str, list[str]] = {}
     for installed in versions:
@@ -137,7 +137,7 @@ def _version_directories(root: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _directories(path: str) -> list[str]:
-    """Names of directories that an adapter set or a version can have."""
+    """Names of directories that can be adapter sets or versions."""
     try:
         with os.scandir(path) as entries:
             return [entry.name for entry in entries if _is_name(entry.name) and entry.is_dir()]
@@ -168,8 +168,8 @@ def _file_stamp(path: str) -> _FileStamp | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _read(version: InstalledVersion) -> InstalledVersion:
-    """Fills in the manifest and what follows from it, or the problem."""
+def _with_manifest(version: InstalledVersion) -> InstalledVersion:
+    """Fills in the manifest and what depends on it, or the problem."""
     try:
         manifest = read_manifest(version.path)
         if manifest.reference != version.reference:

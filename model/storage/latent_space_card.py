@@ -1,11 +1,11 @@
-"""A table and a card's part on what a latent space writes: figures beside real texts', samples nobody chose."""
+"""What a latent space writes, as a table and as part of the model card: figures beside real texts', and samples."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 _SHOWN_DRAWS = 20
 
-# Title, path of the figure, path of what to read it beside: the worst case, or real texts'; = where that is known.
+# Title, path of the figure, path of its comparison (worst case or real texts), or the known value after =.
 _ROWS: tuple[tuple[str, str, str], ...] = (
     ("walks: different sentences", "walks.distinct", "walks.distinct_worst"),
     ("walks: inner sentences of their own", "walks.own_inner", ""),
@@ -36,17 +36,17 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
 
 
 def figure_rows(space: Mapping[str, Any]) -> dict[str, str]:
-    """By title the figure and in brackets what it is to be read beside, of all that was measured.
+    """Every measured figure by its title, with its comparison in brackets.
 
     Args:
-        space: As ``training.latent_space.measure_latent_space`` gives it.
+        space: As returned by ``training.latent_space.measure_latent_space``.
     """
     figures = ((title, _at(space, path), _beside(space, beside)) for title, path, beside in _ROWS)
     return {title: f"{figure:.4g}{beside}" for title, figure, beside in figures if figure is not None}
 
 
 def sample_blocks(space: Mapping[str, Any]) -> str:
-    """Draws, a walk and analogies, the first of each, as Markdown; empty without samples."""
+    """The first draws, walk and analogies as Markdown; empty without samples."""
     samples = space.get("samples", {})
     blocks = []
     if draws := samples.get("draws"):
@@ -63,7 +63,7 @@ def _analogies(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def _lines(lines: Sequence[str]) -> str:
-    """One text a line; nothing in a text may end the block."""
+    """One text per line, escaped so that no text can end the block."""
     return "\n".join(" ".join(line.split()).replace("```", "'''") for line in lines).rstrip("\n")
 
 

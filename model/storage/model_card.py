@@ -1,4 +1,4 @@
-"""The model card of an adapter set: what it is, what it was made from and how it measured, in Markdown, from facts."""
+"""The model card of an adapter set, in Markdown: what it is, what it was made from, and its figures."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -46,9 +46,9 @@ def model_card(
     """One set's card.
 
     Args:
-        name: Of the set.
-        config: What it consists of.
-        metrics: As ``evaluation.evaluate`` gives them.
+        name: Name of the set.
+        config: Its configuration.
+        metrics: As returned by ``evaluation.evaluate``.
         training: ``preset``, ``command``, ``data`` (source, rows, digest, truncated), ``steps``, ``duration_s``.
         created_at: ISO 8601, UTC.
     """
@@ -83,7 +83,7 @@ def model_card(
 
 
 def _titled(key: str, metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """The title and value of a figure, or of each of those that tell their importance samples in their names."""
+    """The title and value of a figure, or of each one whose name includes its importance samples."""
     if key in metrics:
         yield _FIGURES[key], metrics[key]
     for name, value in metrics.items():
@@ -100,7 +100,7 @@ _LIMITS = (
 
 
 def _latent_space(space: Mapping[str, Any]) -> list[str]:
-    """What its latent space writes, where that was measured."""
+    """What its latent space writes, if that was measured."""
     rows = figure_rows(space)
     samples = sample_blocks(space)
     return [
@@ -127,7 +127,7 @@ def _table(rows: Mapping[str, object]) -> str:
 
 
 def _cell(value: object) -> str:
-    """A bar would end the cell, and so would one behind an escaped backslash."""
+    """Escapes bars, which would end the cell, and the backslashes before them."""
     return re.sub(r"(\\*)\|", r"\1\1\\|", _one_line(value))
 
 

@@ -1,6 +1,6 @@
 """A frozen backbone from disk or from the hub, in the Hugging Face layout: config.json, model.safetensors, tokenizer.
 
-safetensors and JSON only. A fault in what is found is told in terms of the file that has it.
+Only safetensors and JSON are read. Errors name the file at fault.
 """
 
 import json
@@ -40,10 +40,10 @@ class PretrainedBackbone:
 
     Attributes:
         backbone: Frozen, in evaluation mode.
-        tokenizer: What it was trained with.
+        tokenizer: The tokenizer it was trained with.
         digest: sha256 over the sizes and every weight, however they were saved.
         source: Where it came from.
-        former_digest: What adapter sets of before may call this checkpoint; see ``CheckpointDigests``.
+        former_digest: What older adapter sets may call this checkpoint; see ``CheckpointDigests``.
     """
 
     backbone: Backbone
@@ -54,7 +54,7 @@ class PretrainedBackbone:
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Of backbones whose adapter sets fit this one; the first is its own."""
+        """Digests by which adapter sets may name this backbone; the first is the current one."""
         return (self.digest,) if self.former_digest in (None, self.digest) else (self.digest, self.former_digest)
 
 
@@ -65,13 +65,13 @@ def load_backbone(
 
     Args:
         source: A directory in the Hugging Face layout, or a hub id such as ``gpt2``.
-        dtype: What the weights are held in.
-        device: Where they are held; the CPU by default.
+        dtype: Of the weights in memory.
+        device: Device of the weights; the CPU by default.
 
     Raises:
-        BackboneNotFound: No such checkpoint, or no network to fetch it with.
+        BackboneNotFound: No such checkpoint, or no network to download it.
         ConfigError: It is not of the GPT-2 family.
-        WeightsCorrupted: A file is damaged, tensors are missing, left over, of the wrong shape or not finite, or the
+        WeightsCorrupted: A file is damaged, tensors are missing, unknown, of the wrong shape or not finite, or the
             tokenizer is another model's.
     """
     directory = checkpoint_directory(source)
@@ -87,7 +87,7 @@ def load_backbone(
 
 
 def save_backbone(directory: Path, backbone: Backbone, tokenizer: Tokenizer) -> None:
-    """Writes a checkpoint that ``load_backbone`` and transformers read, in float16.
+    """Writes a checkpoint in float16 that ``load_backbone`` and transformers can read.
 
     Raises:
         StorageFull: The disk took no more; no file is left half-written.
@@ -141,7 +141,7 @@ def _assemble(config: BackboneConfig, stored: Mapping[str, Tensor], path: Path) 
             f"(expected {expected.get(name)}, found {found.get(name)}): the files do not belong together"
         )
     _check_numbers(tensors, path)
-    # Transposed ones stay as they are stored, (in, out): a CPU multiplies a few rows by them up to twice as fast.
+    # Transposed matrices stay as stored, (in, out): a CPU multiplies a few rows by them up to twice as fast.
     whole = {name: tensor if name.endswith(_TRANSPOSED) else tensor.contiguous() for name, tensor in tensors.items()}
     backbone.load_state_dict(whole, strict=False, assign=True)
     if config.tie_word_embeddings:
@@ -150,7 +150,7 @@ def _assemble(config: BackboneConfig, stored: Mapping[str, Tensor], path: Path) 
 
 
 def _renamed(stored: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
-    """The weights by our names, matrices as (out, in)."""
+    """The weights under our names, matrices as (out, in)."""
     tensors: dict[str, Tensor] = {}
     for stored_name, tensor in stored.items():
         if is_buffer(stored_name):
@@ -174,7 +174,7 @@ def _check_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def _tensors_of(backbone: Backbone) -> dict[str, Tensor]:
-    """The backbone's tensors by our names, tied ones once."""
+    """The backbone's tensors under our names, tied ones once."""
     return dict(backbone.named_parameters())
 
 

@@ -36,7 +36,9 @@ class Tokenizer:
         self._tokenizer.encode_special_tokens = True  # "<|endoftext|>" in a text is plain text
         self.content = tokenizer_json
         self.eos_token_id: int = eos_token_id
-        self._vocab_size = 1 + max(self._tokenizer.get_vocab(with_added_tokens=True).values())
+        vocab = self._tokenizer.get_vocab(with_added_tokens=True)
+        self._vocab_size = 1 + max(vocab.values())
+        self._longest_token = max(map(len, vocab))
         canonical = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         self.digest = hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -64,6 +66,11 @@ class Tokenizer:
     def vocab_size(self) -> int:
         """Every token id is below it."""
         return self._vocab_size
+
+    @property
+    def longest_token(self) -> int:
+        """Bytes of the longest token: a text of more than ``n`` times as many characters has more than ``n`` tokens."""
+        return self._longest_token
 
     def encode(self, text: str) -> list[int]:
         """Token ids of one text, without end-of-text."""

@@ -1,8 +1,8 @@
 """Analogies over many pairs of sentences: whether they move a label, keep the sentence, and leave it English.
 
-``z_d = z_c + z_b - z_a`` with a of the label that c has and b of the other. One pair can be found for which this works,
-so pairs are drawn by seed and never chosen by what comes of them: half are minimal (b is the sentence of the other
-label nearest to a by TF-IDF cosine), half have nothing to do with each other. A held-out judge says what moved.
+``z_d = z_c + z_b - z_a`` with a of the label that c has and b of the other. A pair for which this works can always be
+found, so pairs are drawn by seed and never selected by their result: half are minimal (b is the sentence of the other
+label nearest to a by TF-IDF cosine), half are unrelated. A held-out judge says what moved.
 """
 
 from collections import Counter
@@ -16,16 +16,16 @@ from adavae.model.errors import DatasetError
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.fluency import Fluency, FluencyJudge
 from adavae.model.training.operations import Operations
-from adavae.model.training.progress import OnDone, tell_no_one
+from adavae.model.training.progress import OnDone, ignore_done
 from adavae.model.training.transfer import AttributeJudge, select_short, word_overlap
 
-_CANDIDATES = 5000  # sentences of a label that pairs are drawn from at most
-_MAX_LABELS = 6  # between which directions are measured
+_CANDIDATES = 5000  # at most so many sentences per label to draw pairs from
+_MAX_LABELS = 6  # labels between which directions are measured
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """Two sentences, of the label to come from and of the label to reach."""
+    """Two sentences: a of the source label, b of the target label."""
 
     a: str
     b: str
@@ -38,9 +38,9 @@ class PairOutcome:
 
     Attributes:
         pair: The two.
-        moved: Share of outputs that the judge gives the target label.
-        kept: Mean share of a sentence's words that are still there.
-        fluency: Of its outputs.
+        moved: Share of outputs to which the judge gives the target label.
+        kept: Mean share of a sentence's words that its output keeps.
+        fluency: Of the outputs.
     """
 
     pair: Pair
@@ -57,9 +57,9 @@ class Direction:
         source: The label that c and a have.
         target: The label that b has.
         num_sentences: Sentences c of each pair.
-        kept_by_reconstruction: Share of words that decoding c's own mu keeps: what an analogy can keep at most.
+        kept_by_reconstruction: Share of words that plain reconstruction of c keeps, the most an analogy can keep.
         fluency: Of all outputs.
-        outcomes: One a pair.
+        outcomes: One per pair.
         examples: (a, b, c, output), one for each of the first few pairs.
     """
 
@@ -111,7 +111,7 @@ def summary(outcomes: Sequence[PairOutcome]) -> dict[str, float]:
 
 
 def directions_of(labels: Sequence[str]) -> list[tuple[str, str]]:
-    """Both ways between two labels; of more, each to the next and the last to the first, the six commonest at most."""
+    """Both ways between two labels; with more, from each of the six commonest to the next, in a circle."""
     names = sorted(name for name, _ in Counter(labels).most_common(_MAX_LABELS))
     return list(zip(names, names[1:] + names[:1], strict=True)) if len(names) > 1 else []
 
@@ -127,17 +127,17 @@ def draw_analogies(
     certainty: float = 0.0,
     seed: int = 0,
 ) -> tuple[list[Pair], list[str]]:
-    """Pairs and sentences c, short ones whose label the judge agrees with; no a is a c.
+    """Pairs, and short sentences c, all with labels that the judge agrees with; no sentence is both an a and a c.
 
     Args:
-        dataset: Labelled texts, in an order that means nothing.
-        judge: Who agrees.
-        source: The label to come from.
-        target: The label to reach.
-        num_pairs: Pairs at most.
-        num_sentences: Sentences c at most.
-        certainty: How sure the judge must be of a and of b; 0 takes every text it agrees with, tepid ones too.
-        seed: Of the choice.
+        dataset: Labelled texts, in arbitrary order.
+        judge: Must agree with the labels.
+        source: Label of a and c.
+        target: Label of b.
+        num_pairs: At most this many pairs.
+        num_sentences: At most this many sentences c.
+        certainty: How sure the judge must be of a and b; 0 accepts every text it agrees with.
+        seed: Seed of the choice.
 
     Raises:
         DatasetError: There are fewer than two sentences of ``source`` or none of ``target``.
@@ -168,11 +168,11 @@ def _certain(texts: Sequence[str], judge: AttributeJudge, label: str, certainty:
     if not certainty:
         return list(texts)
     sure = judge.certainties(texts, label)
-    return [text for text, own in zip(texts, sure, strict=True) if own >= certainty]
+    return [text for text, certain in zip(texts, sure, strict=True) if certain >= certainty]
 
 
 def nearest(texts: Sequence[str], candidates: Sequence[str]) -> list[str]:
-    """For every text the candidate of the highest TF-IDF cosine, the first of equals."""
+    """For every text, the candidate with the highest TF-IDF cosine; the first of equal ones."""
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     vectorizer = TfidfVectorizer(token_pattern=r"[^\s]+", sublinear_tf=True).fit([*texts, *candidates])
@@ -189,10 +189,10 @@ def measure_direction(
     *,
     source: str,
     target: str,
-    on_done: OnDone = tell_no_one,
+    on_done: OnDone = ignore_done,
     num_examples: int = 5,
 ) -> Direction:
-    """Applies every pair to every sentence, of which there is at least one each."""
+    """Applies every pair to every sentence; there must be at least one of each."""
     outputs: list[list[str]] = []
     for done, pair in enumerate(pairs, start=1):
         outputs.append(operations.analogy(pair.a, pair.b, sentences))
@@ -202,23 +202,23 @@ def measure_direction(
         source=source,
         target=target,
         num_sentences=len(sentences),
-        kept_by_reconstruction=_kept(sentences, reconstructions),
-        fluency=fluency_judge.measure([text for own in outputs for text in own]),
+        kept_by_reconstruction=_share_of_words_kept(sentences, reconstructions),
+        fluency=fluency_judge.measure([text for written in outputs for text in written]),
         outcomes=tuple(
             PairOutcome(
                 pair=pair,
-                moved=Counter(attribute_judge.predict(own))[target] / len(own),
-                kept=_kept(sentences, own),
-                fluency=fluency_judge.measure(own),
+                moved=Counter(attribute_judge.predict(written))[target] / len(written),
+                kept=_share_of_words_kept(sentences, written),
+                fluency=fluency_judge.measure(written),
             )
-            for pair, own in zip(pairs, outputs, strict=True)
+            for pair, written in zip(pairs, outputs, strict=True)
         ),
         examples=tuple(
-            (pair.a, pair.b, sentences[number % len(sentences)], own[number % len(sentences)])
-            for number, (pair, own) in enumerate(zip(pairs, outputs, strict=True))
+            (pair.a, pair.b, sentences[number % len(sentences)], written[number % len(sentences)])
+            for number, (pair, written) in enumerate(zip(pairs, outputs, strict=True))
         )[:num_examples],
     )
 
 
-def _kept(sources: Sequence[str], outputs: Sequence[str]) -> float:
+def _share_of_words_kept(sources: Sequence[str], outputs: Sequence[str]) -> float:
     return sum(map(word_overlap, sources, outputs)) / len(sources)

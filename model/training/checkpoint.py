@@ -19,7 +19,7 @@ from adavae.model.training.checkpoint_name import checkpoint_name, step_of
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Everything a run needs to go on.
+    """Everything a run needs in order to continue.
 
     Attributes:
         tensors: By name.
@@ -33,8 +33,8 @@ class Checkpoint:
 def save_checkpoint(directory: Path, step: int, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
     """Writes ``step-N.safetensors`` (32 bytes of sha256 before the content), then removes all but the newest ``keep``.
 
-    Checkpoints of later steps belong to a past that this run has left, because it began afresh or went on from an
-    earlier one: they are removed too, or a resumed run would go on from them.
+    Checkpoints of later steps are removed too: they are from before this run started afresh or went back to an
+    earlier one, and a resumed run would otherwise continue from them.
 
     Raises:
         StorageFull: The disk took no more; the previous checkpoints are as they were.
@@ -52,7 +52,7 @@ def save_checkpoint(directory: Path, step: int, checkpoint: Checkpoint, *, keep:
 
 
 def latest_checkpoint(directory: Path) -> Path | None:
-    """The newest checkpoint that is whole; a damaged one is passed over."""
+    """The newest undamaged checkpoint; damaged ones are skipped."""
     for path in _newest_first(directory):
         try:
             _verified(path)
@@ -81,7 +81,7 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
     """An optimiser's state and options; parameters that were never updated have no state.
 
     Returns:
-        Tensors ``state.<parameter>.<name>`` (the optimiser's own, not copies) and ``groups.<group>.<option>``, and JSON
+        Tensors ``state.<parameter>.<name>`` (not copies) and ``groups.<group>.<option>``, and JSON
         with everything that is not a tensor.
     """
     flat = optimizer.state_dict()
@@ -98,10 +98,10 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tenso
 def restore_optimizer(
     optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], saved: Mapping[str, Any]
 ) -> None:
-    """Puts back what ``flatten_optimizer`` took, into an optimiser of the same parameters.
+    """The inverse of ``flatten_optimizer``, into an optimiser of the same parameters.
 
     Raises:
-        CheckpointMismatch: It was taken from another kind of optimiser, or from other parameters.
+        CheckpointMismatch: The state is that of another kind of optimiser, or of other parameters.
     """
     present = {"kind": type(optimizer).__name__, "shapes": _shapes(optimizer)}
     if different := [name for name, value in present.items() if saved[name] != value]:
@@ -131,7 +131,7 @@ def _shapes(optimizer: torch.optim.Optimizer) -> list[list[list[int]]]:
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same values, contiguous on the CPU, no two in the same memory, as safetensors wants them."""
+    """The same values, contiguous on the CPU, no two sharing memory, as safetensors requires."""
     separate: dict[str, Tensor] = {}
     seen: set[int] = set()
     for name, tensor in tensors.items():

@@ -1,4 +1,4 @@
-"""What training checkpoints are called: ``step-000001200.safetensors``; a leaf without torch."""
+"""Names of training checkpoints: ``step-000001200.safetensors``. A leaf without torch."""
 
 import re
 
@@ -6,11 +6,11 @@ _NAME = re.compile(r"step-(\d{9})\.safetensors")
 
 
 def checkpoint_name(step: int) -> str:
-    """The file that a checkpoint after ``step`` steps has."""
+    """The file name of the checkpoint after ``step`` steps."""
     return f"step-{step:09d}.safetensors"
 
 
 def step_of(name: str) -> int | None:
-    """The step that a file's name tells; None where it is no checkpoint."""
+    """The step in a file's name; None if it is not a checkpoint."""
     match = _NAME.fullmatch(name)
     return int(match[1]) if match else None

@@ -1,4 +1,4 @@
-"""What a training run is asked to do, and the presets that users start from."""
+"""The settings of a training run, and the presets that users start from."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -10,7 +10,7 @@ from adavae.model.errors import ConfigError
 
 
 class Preset(StrEnum):
-    """Two kinds of latent are wanted and one set cannot be both (paper Section 3.1), plus one for heads alone."""
+    """What a set is for: generation and language modelling want different latents (paper Section 3.1)."""
 
     GENERATION = "generation"
     LANGUAGE_MODELLING = "language-modelling"
@@ -18,7 +18,7 @@ class Preset(StrEnum):
 
 
 class FreeBits(StrEnum):
-    """What the free-bits threshold lambda is compared with."""
+    """What the free-bits threshold lambda applies to: each dimension's KL, or the whole KL."""
 
     PER_DIMENSION = "per_dimension"
     WHOLE = "whole"
@@ -80,33 +80,33 @@ class TrainingConfig:
         adapter: What is trained; its labels are filled in from the data.
         epochs: Passes over the training texts; fractions allowed.
         max_steps: Stops earlier than ``epochs`` would; None for no such bound.
-        min_steps: With few texts the run has more passes than ``epochs``, until it has so many steps, and does not stop
+        min_steps: With few texts, the run makes more passes than ``epochs`` to reach this many steps, and does not stop
             early before them.
-        batch_size: Texts a step.
-        min_batches: With few texts a step has fewer than ``batch_size``, until a pass has so many steps (8 texts at
-            least).
-        micro_batch_tokens: Tokens that go through the model at once, padding included, gradients adding up over a
-            step: memory grows with it. None is 2,048 on a CPU, 32,768 on a GPU.
-        learning_rate: Its peak, for Muon and AdamW alike.
-        warmup_steps: Until the peak, at most a tenth of the run.
+        batch_size: Texts per step.
+        min_batches: With few texts, a step has fewer than ``batch_size`` (but at least 8), so that a pass has this many
+            steps.
+        micro_batch_tokens: Tokens that go through the model at once, padding included, with gradients added up over
+            a step; memory grows with it. None is 2,048 on a CPU, 32,768 on a GPU.
+        learning_rate: Peak learning rate, for Muon and AdamW alike.
+        warmup_steps: Steps until the peak; at most a tenth of the run.
         max_gradient_norm: Gradients are clipped to this norm.
         beta: Largest weight of the KL.
         beta_zero_share: Share of a cycle that beta stays at zero.
         beta_rise_share: Share of a cycle in which it rises; for the rest it stays at ``beta``.
         free_bits: lambda, in nats (paper Eq. 4).
-        head_weight: Weight of the head's cross-entropy beside a text's reconstruction.
-        label_smoothing: Share of the head's target that is spread evenly over all labels while training.
-        word_dropout: Share of the decoder's input tokens hidden from it while training.
-        input_dropout: Largest share of a text's tokens that the encoder does not get to read while training; a text's
-            own is uniform from 0 to this, and the decoder rebuilds the whole text.
-        form_share: Share of the texts that the encoder reads in another form while training (``text_forms``).
+        head_weight: Weight of the head's cross-entropy relative to a text's reconstruction.
+        label_smoothing: Share of the head's target that is spread evenly over all labels in training.
+        word_dropout: Share of the decoder's input tokens hidden from it in training.
+        input_dropout: Largest share of a text's tokens that are deleted from the encoder's input in training; the share
+            of each text is uniform from 0 to this, and the decoder rebuilds the whole text.
+        form_share: Share of the texts that the encoder reads in another form in training (``text_forms``).
         stage_one_share: Share of the run that trains the encoder and the latent parts only (paper: 2.5k iterations).
-        validations: How often the validation texts are looked at over the run; ``validation`` says what decides.
+        validations: How many times the run is validated; ``validation`` has the criteria.
         patience: Validations without improvement after which the run stops early.
         checkpoint_every: Steps between checkpoints.
-        init_from: ``name@version`` of the adapter set whose tensors the run begins with; None begins afresh.
-        is_full_fine_tuning: Steps train every weight of two backbones instead: what a step is timed against. There
-            is no such set to store, measure or serve, so that ``loop.train`` refuses it.
+        init_from: ``name@version`` of the adapter set whose tensors the run starts with; None starts afresh.
+        is_full_fine_tuning: Steps train every weight of two backbones instead, as the baseline that a step is timed
+            against. The result is no adapter set, so ``loop.train`` refuses it.
     """
 
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
@@ -158,7 +158,7 @@ class TrainingConfig:
             raise ConfigError("micro_batch_tokens", self.micro_batch_tokens, f"must be in [{low}, {high:,}]")
 
     def batch_size_for(self, num_texts: int) -> int:
-        """Texts a step, where there are ``num_texts`` to train on."""
+        """Texts per step, given the number of training texts."""
         return min(self.batch_size, max(_SMALLEST_BATCH, num_texts // self.min_batches))
 
     def total_steps(self, batches_per_epoch: int) -> int:
@@ -205,7 +205,7 @@ _OF_FEW_TEXTS: dict[str, Any] = {"min_steps": 150, "min_batches": 8}
 
 
 def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
-    """The settings a preset stands for over one backbone.
+    """The settings of a preset over one backbone.
 
     The encoder takes two thirds of the blocks, as 8 of GPT-2 124M's 12 in the paper; sizes that the paper gives for a
     width of 768 shrink with the backbone's width.

@@ -1,6 +1,6 @@
-"""Datasets: read and checked completely before training starts, split, tokenised, and cut into batches.
+"""Datasets: read and checked completely before training starts.
 
-A fault is told as ``file:line: what, and what to do``.
+Faults are reported as ``file:line: what is wrong, and what to do``.
 """
 
 import hashlib
@@ -10,17 +10,13 @@ import lzma
 import random
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
-from adavae.model.errors import DatasetError, SequenceTooLong
-from adavae.model.storage.tokenizer import Tokenizer
-from adavae.model.training.token_rows import TokenRows
+from adavae.model.errors import DatasetError
 
 MAX_BYTES = 1024**3  # decompressed
 MAX_LABELS = 1000
 MAX_LABEL_CHARACTERS = 100
-_TOKENIZED_TOGETHER = 2000  # texts
 _BOUNDARY_MARKS = ((b"\xff\xfe", "UTF-16"), (b"\xfe\xff", "UTF-16"))
 
 
@@ -30,9 +26,9 @@ class Dataset:
 
     Attributes:
         texts: Never empty, none of them blank.
-        labels: One a text, or None.
+        labels: One per text, or None.
         digest: sha256 over texts and labels in order.
-        source: The file's name, without its folder.
+        source: The file's name, without its directory.
         lines: Line of each text in the file; None where they are 1, 2, 3 ...
     """
 
@@ -66,7 +62,7 @@ class Dataset:
 
 
 def _digest(texts: Sequence[str], labels: Sequence[str] | None) -> str:
-    """sha256 of ``[texts, labels]`` as JSON, made text by text so that the whole of it never stands in memory."""
+    """sha256 of ``[texts, labels]`` as JSON, built text by text, so it is never in memory as a whole."""
     digest = hashlib.sha256()
     for number, column in enumerate((texts, labels)):
         digest.update(b", " if number else b"[")
@@ -93,11 +89,11 @@ def read_dataset(path: Path, *, require_labels: bool = False, limit: int | None 
     Args:
         path: The file.
         require_labels: Refuse texts without labels, or with only one.
-        limit: Take only so many rows, drawn by the seed: files are often sorted.
-        seed: Of the draw.
+        limit: Use only this many rows, drawn at random because files are often sorted.
+        seed: Seed of that draw.
 
     Raises:
-        DatasetError: The file or a line of it cannot be used; nothing is skipped silently but blank lines.
+        DatasetError: The file or a line of it cannot be used; only blank lines are skipped.
     """
     suffix = Path(path.name.removesuffix(".xz")).suffix
     parse = _PARSERS.get(suffix)
@@ -112,7 +108,7 @@ def read_dataset(path: Path, *, require_labels: bool = False, limit: int | None 
 
 
 def drawn_rows(num_rows: int, limit: int, seed: int) -> list[int]:
-    """``limit`` of ``num_rows`` places at random, ascending; all of them where there are no more."""
+    """``limit`` of ``num_rows`` places at random, ascending; all of them if there are not more."""
     if num_rows <= limit:
         return list(range(num_rows))
     return sorted(random.Random(seed).sample(range(num_rows), limit))
@@ -236,124 +232,8 @@ def _check_rows(path: Path, rows: list[_Row], require_labels: bool) -> None:
 
 
 def _is_storable(text: str) -> bool:
-    """False for what only JSON's escapes can bring in and UTF-8 text cannot hold."""
+    """False for lone surrogates, which JSON's escapes can express but UTF-8 cannot."""
     try:
         return b"\0" not in text.encode()
     except UnicodeEncodeError:
         return False
-
-
-def split_validation(dataset: Dataset, fraction: float | None = None, seed: int = 0) -> tuple[Dataset, Dataset]:
-    """Training and validation texts, each label in both about as often; copies of one text never stand on both sides.
-
-    At least one text goes to each side, at most about 2,000 to validation.
-
-    Args:
-        dataset: The texts.
-        fraction: Share of the texts that is held back; None is ``validation_share``.
-        seed: Of the draw.
-
-    Raises:
-        DatasetError: All texts are copies of one.
-    """
-    groups: dict[str, list[int]] = {}
-    for row, text in enumerate(dataset.texts):
-        groups.setdefault(" ".join(text.lower().split()), []).append(row)
-    if len(groups) < 2:
-        raise DatasetError(f"{dataset.source}: all texts are copies of one; at least two different ones are needed")
-    ordered = _shuffled_by_label(dataset, list(groups.values()), seed)
-    share = min(validation_share(len(dataset.texts)) if fraction is None else fraction, 2000 / len(dataset.texts))
-    wanted = min(len(ordered) - 1, max(1, round(share * len(ordered))))
-    # Evenly spaced groups of a list ordered by label hold each label in proportion.
-    chosen = [ordered[(2 * number + 1) * len(ordered) // (2 * wanted)] for number in range(wanted)]
-    held = {row for group in chosen for row in group}
-    training = [row for row in range(len(dataset.texts)) if row not in held]
-    return dataset.rows(training, dataset.source), dataset.rows(sorted(held), dataset.source)
-
-
-def validation_share(num_texts: int) -> float:
-    """A twentieth; of few texts more, until there are a hundred, but never more than a fifth."""
-    return max(0.05, min(0.2, 100 / num_texts))
-
-
-def _shuffled_by_label(dataset: Dataset, groups: list[list[int]], seed: int) -> list[list[int]]:
-    """The groups ordered by the label of their first row, at random within a label."""
-    random.Random(seed).shuffle(groups)
-    labels = dataset.labels
-    return groups if labels is None else sorted(groups, key=lambda group: labels[group[0]])
-
-
-def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncate: bool) -> tuple[TokenRows, int]:
-    """Token ids of every text.
-
-    Args:
-        dataset: The texts.
-        tokenizer: The backbone's.
-        max_tokens: What the backbone's context leaves for a text.
-        truncate: Cut longer texts instead of refusing them.
-
-    Returns:
-        Token ids, and how many texts were cut.
-
-    Raises:
-        SequenceTooLong: A text is longer, and ``truncate`` is not set.
-        DatasetError: The tokenizer leaves nothing of a text.
-    """
-    tokens, too_long, longest = TokenRows(), 0, (0, 0)
-    for number, row in enumerate(_encoded(dataset, tokenizer)):
-        if not row:
-            raise DatasetError(f"{dataset.source}:{dataset.line_of(number)}: has no tokens: remove the line")
-        if len(row) > max_tokens:
-            too_long, longest = too_long + 1, max(longest, (len(row), -number))
-        tokens.append(row[:max_tokens])
-    if too_long and not truncate:
-        length, number = longest
-        raise SequenceTooLong(
-            f"{dataset.source}:{dataset.line_of(-number)}: has {length:,} tokens, the limit is "
-            f"{max_tokens:,} (texts that are too long: {too_long:,}; this is the longest): shorten them, or allow "
-            "truncation (--truncate)"
-        )
-    return tokens, too_long
-
-
-def _encoded(dataset: Dataset, tokenizer: Tokenizer) -> Iterator[list[int]]:
-    """Some texts at a time, because the tokenizer takes many times the memory of their tokens."""
-    for start in range(0, len(dataset.texts), _TOKENIZED_TOGETHER):
-        yield from tokenizer.encode_many(dataset.texts[start : start + _TOKENIZED_TOGETHER])
-
-
-class Batches:
-    """An endless, seeded stream of batches of similar lengths, addressed by step: nothing has to be kept to resume it.
-
-    Step s is batch ``s % batches_per_epoch`` of epoch ``s // batches_per_epoch``; an epoch has every row once.
-    """
-
-    _CHUNK = 64  # batches that are sorted by length together
-
-    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
-        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        self.batches_per_epoch = -(-len(lengths) // batch_size)
-        self._epoch: tuple[int, list[list[int]]] = (-1, [])
-
-    def rows_at(self, step: int) -> list[int]:
-        """Rows of the batch of one step."""
-        epoch, place = divmod(step, self.batches_per_epoch)
-        if self._epoch[0] != epoch:
-            self._epoch = (epoch, self._batches_of(epoch))
-        return self._epoch[1][place]
-
-    def _batches_of(self, epoch: int) -> list[list[int]]:
-        """Depends on (seed, epoch) alone."""
-        generator = random.Random(f"{self.seed}:{epoch}")
-        rows = list(range(len(self.lengths)))
-        generator.shuffle(rows)
-        batches: list[list[int]] = []
-        span = self.batch_size * self._CHUNK
-        for start in range(0, len(rows), span):
-            chunk = sorted(rows[start : start + span], key=lambda row: self.lengths[row])
-            # Of equal size, give or take a row: a last batch of two or three would weigh as much as a full one.
-            num_batches = -(-len(chunk) // self.batch_size)
-            edges = [len(chunk) * number // num_batches for number in range(num_batches + 1)]
-            batches += [chunk[low:high] for low, high in pairwise(edges)]
-        generator.shuffle(batches)
-        return batches

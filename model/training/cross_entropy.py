@@ -1,7 +1,7 @@
-"""Cross-entropy against a large vocabulary without ever holding all logits: taken in slices of tokens.
+"""Cross-entropy over a large vocabulary without ever holding all logits: computed in slices of tokens.
 
-Forward computes loss and gradient together, so that backward is one scaling. The obvious twin is
-``F.cross_entropy(hidden @ weight.T, targets)``; tests/parity holds the two together.
+Forward computes loss and gradient together, so backward is one scaling. The obvious twin is
+``F.cross_entropy(hidden @ weight.T, targets)``; tests/parity compares the two.
 """
 
 from typing import Any
@@ -56,9 +56,9 @@ def sliced_cross_entropy(
     Args:
         hidden: Final hidden states, (N, C), float32 or bfloat16.
         weight: Output embedding, (V, C).
-        targets: The token each position should predict, (N,), int64.
-        token_weights: Each token's share in the sum (0 leaves it out), (N,), float32.
-        slice_size: Tokens whose logits stand in memory at once.
+        targets: The token each position is to predict, (N,), int64.
+        token_weights: Weight of each token in the sum (0 leaves it out), (N,), float32.
+        slice_size: Tokens whose logits are in memory at once.
 
     Returns:
         The differentiable sum, a scalar, and the unweighted nll of each token, (N,), float32, not differentiable.

@@ -1,4 +1,4 @@
-"""Texts drawn from the prior: whether they are English, whether they differ, whether they cover what people write."""
+"""Texts drawn from the prior: whether they are fluent, differ from each other, and cover what people write."""
 
 import random
 from collections.abc import Sequence
@@ -9,28 +9,28 @@ from adavae.model.errors import DatasetError
 from adavae.model.training.fluency import Fluency, FluencyJudge
 from adavae.model.training.ngram_model import NgramModel, words_of
 from adavae.model.training.operations import Operations
-from adavae.model.training.progress import OnDone, tell_no_one
+from adavae.model.training.progress import OnDone, ignore_done
 
-_TOGETHER = 250  # texts asked for at once
+_TOGETHER = 250  # texts requested at once
 
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """Draws beside as many real texts.
+    """Figures of draws, beside the same number of real texts.
 
     Attributes:
         num_draws: How many.
-        fluency: Of the draws; its ``perplexity`` is the forward perplexity: a model of real texts reads draws.
+        fluency: Of the draws; its ``perplexity`` is the forward perplexity, that of draws under a model of real texts.
         real_perplexity: The same model on real texts.
         distinct: Share of different texts.
-        distinct_2: Different pairs of neighbouring words over all such pairs.
-        real_distinct_2: The same of real texts.
-        told_apart: Area under the curve of a classifier that learned to tell half of the draws from real texts, on the
-            other half (two-sample test, Lopez-Paz and Oquab 2017): 0.5 where nobody could.
-        copied: Share that are training texts to the word.
-        real_copied: The same of real texts: some sentences everybody writes.
-        reverse_perplexity: A model that learned from the draws reads real texts: high where draws miss what there is.
-        real_reverse_perplexity: The same model, had it learned from as many training texts.
+        distinct_2: Share of different pairs among all pairs of neighbouring words.
+        real_distinct_2: The same for real texts.
+        told_apart: Area under the ROC curve of a classifier that learned to tell half of the draws from real texts, on
+            the other half (two-sample test, Lopez-Paz and Oquab 2017); 0.5 is chance.
+        copied: Share of draws that equal a training text word for word.
+        real_copied: The same for real texts: some sentences are common.
+        reverse_perplexity: Of real texts under a model of the draws: high where draws miss what people write.
+        real_reverse_perplexity: Of real texts under a model of as many training texts.
         examples: The first few draws.
     """
 
@@ -57,22 +57,22 @@ def measure_draws(
     num_draws: int = 2000,
     seed: int = 0,
     num_examples: int = 50,
-    on_done: OnDone = tell_no_one,
+    on_done: OnDone = ignore_done,
 ) -> Draws:
-    """Draws beside ``real_texts`` that nothing has learned from.
+    """Compares draws with ``real_texts``, from which neither the set nor the judge has learned.
 
     Args:
-        operations: What is measured.
-        training_texts: What the set may have learned from, and the judge has.
-        real_texts: Of the same kind, in an order that means nothing.
-        judge: Of ``training_texts``.
-        num_draws: How many, but no more than there are training texts.
-        seed: Of the draws.
-        num_examples: Draws to show, the first ones.
-        on_done: Told how many texts are drawn.
+        operations: The latent space to measure.
+        training_texts: What the judge has learned from, and perhaps the set.
+        real_texts: Texts of the same kind, in arbitrary order.
+        judge: Trained on ``training_texts``.
+        num_draws: Number of draws, at most that of the training texts.
+        seed: Seed of the draws.
+        num_examples: How many of the first draws to keep as examples.
+        on_done: Called with the number of texts drawn so far.
 
     Raises:
-        DatasetError: Nothing is to be drawn, or there is nothing to compare with.
+        DatasetError: ``num_draws`` is 0, or there are no texts to compare with.
     """
     num_draws = min(num_draws, len(training_texts))
     num = min(num_draws, len(real_texts))
@@ -105,15 +105,15 @@ def measure_draws(
 
 
 def distinct_2(texts: Sequence[str]) -> float:
-    """Different pairs of neighbouring words over all of them (Li et al. 2016); 0 where no text has two words."""
+    """Share of different pairs among all pairs of neighbouring words (Li et al. 2016); 0 if no text has two words."""
     pairs = list(chain.from_iterable(pairwise(words_of(text)) for text in texts))
     return len(set(pairs)) / max(1, len(pairs))
 
 
 def told_apart(drawn: Sequence[str], real_texts: Sequence[str]) -> float:
-    """How well TF-IDF of 1- to 3-grams of words tells drawn from real texts, each second one held out; 0.5 by chance.
+    """How well TF-IDF of word 1- to 3-grams tells drawn from real texts, every second text held out; 0.5 is chance.
 
-    Of fewer than four texts, or none with a word, nothing can be learned: 0.5.
+    From fewer than four texts, or texts without words, nothing can be learned: 0.5.
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
@@ -142,5 +142,5 @@ def _as_words(text: str) -> tuple[str, ...]:
 
 
 def _reverse(texts: Sequence[str], real_texts: Sequence[str], vocabulary: Sequence[str]) -> float:
-    """Perplexity of real texts under a trigram model of ``texts``, every model over one vocabulary."""
+    """Perplexity of real texts under a trigram model of ``texts``, with one vocabulary for all models."""
     return NgramModel.fit(texts, order=3, vocabulary=vocabulary).perplexity(real_texts)

@@ -1,8 +1,8 @@
-"""What the encoder reads of a text while training: another form of it at times, with some of its tokens deleted.
+"""What the encoder reads of a text in training: sometimes another form of it, and some of its tokens deleted.
 
-The decoder rebuilds the whole text all the same, so that texts that say the same lie close together in z (denoising:
-Shen et al., "Educating Text Autoencoders", ICML 2020). Which forms there are is for ``text_forms``. Nobody waits for
-the device here: shapes depend on the batch alone.
+The decoder still rebuilds the whole text, so that texts with the same meaning lie close together in z (denoising: Shen
+et al., "Educating Text Autoencoders", ICML 2020). ``text_forms`` makes the other forms. Shapes depend on the batch
+alone, so the host never waits for the device.
 """
 
 import torch
@@ -17,14 +17,14 @@ def with_forms(
     share: float,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Some rows replaced by another form of their text.
+    """Replaces some rows by another form of their text.
 
     Args:
         token_ids: The texts, (B, T), int64, right-padded.
         attention_mask: True on real tokens, (B, T).
         form_ids: Another form of each, (B, T'), int64, right-padded.
         form_mask: True on real tokens, (B, T').
-        share: Of the rows, on average.
+        share: Share of rows to replace, on average.
         generator: Of the draw.
 
     Returns:
@@ -40,7 +40,7 @@ def with_forms(
 def with_deletions(
     token_ids: Tensor, attention_mask: Tensor, largest_rate: float, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Tokens deleted, each row at a rate of its own; what is left closes up.
+    """Deletes tokens, each row at its own rate, and closes the gaps.
 
     Args:
         token_ids: The texts, (B, T), int64, right-padded.
@@ -57,7 +57,7 @@ def with_deletions(
     )
     is_kept = attention_mask & (drawn >= largest_rate * rates)
     is_kept = torch.where(is_kept.any(1, keepdim=True), is_kept, attention_mask)
-    order = (~is_kept).to(torch.int8).argsort(dim=1, stable=True)  # what is kept first, in its order
+    order = (~is_kept).to(torch.int8).argsort(dim=1, stable=True)  # kept tokens first, in their order
     mask = torch.arange(T, device=token_ids.device) < is_kept.sum(1, keepdim=True)
     return token_ids.gather(1, order), mask
 

@@ -1,6 +1,6 @@
 """Measuring one adapter set on one dataset: every figure of the paper's Tables 1 to 3, and reconstruction and transfer.
 
-What a figure means is defined in ``measures`` and ``transfer``; here the model is run to get what they need.
+``measures`` and ``transfer`` define the figures; this file runs the model for them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,25 +22,25 @@ from adavae.model.training.latent_space import LatentSpaceConfig, measure_latent
 from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.objective import TextBatch, reconstruction_nll
 from adavae.model.training.operations import AsServed
-from adavae.model.training.progress import OnStage, tell_nobody
+from adavae.model.training.progress import OnStage, ignore_stage
 from adavae.model.training.texts_read import TextsRead
 from adavae.model.training.transfer import AttributeJudge, measure_transfer, select_short
 
-_ROWS, _TOKENS = 100, 8192  # at most, in one forward pass
+_ROWS, _TOKENS = 100, 8192  # at most, per forward pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationConfig:
-    """What to measure, and how closely.
+    """What to measure, and how precisely.
 
     Attributes:
         num_importance_samples: K of the importance-weighted likelihood (the paper's measure asks for at least 100); 0
             leaves the perplexity out.
-        max_importance_rows: Texts the perplexity is measured on at most, drawn by the seed.
-        max_decoded: Texts that are decoded again for BLEU and exact match at most, drawn by the seed; 0 for none.
+        max_importance_rows: At most this many texts, drawn by the seed, for the perplexity.
+        max_decoded: At most this many texts, drawn by the seed, are reconstructed for BLEU and exact match; 0 for none.
         max_decoded_tokens: Longest reconstruction.
-        latent_space: How walks, draws, analogies and what z holds are measured; None for none of it.
-        seed: Of every random draw.
+        latent_space: How walks, draws, analogies and z itself are measured; None to leave them out.
+        seed: Seed of every random draw.
     """
 
     num_importance_samples: int = 100
@@ -65,7 +65,7 @@ def evaluate(
     name: str,
     dataset: Dataset,
     config: EvaluationConfig,
-    on_progress: OnStage = tell_nobody,
+    on_progress: OnStage = ignore_stage,
     *,
     learned: Dataset | None = None,
 ) -> dict[str, Any]:
@@ -76,11 +76,11 @@ def evaluate(
         name: The adapter set.
         dataset: Texts, with labels for accuracy and macro-F1; texts longer than the context are cut and counted.
         config: What to measure.
-        on_progress: Told the stage, and how many texts of how many are done.
-        learned: The set's training texts, which the judges of its latent space learn from.
+        on_progress: Called with the stage, the number of texts done and their total.
+        learned: The set's training texts, from which the judges of its latent space learn.
 
     Returns:
-        One JSON object, its figures as ``measures`` defines them.
+        One JSON object of figures as ``measures`` defines them.
     """
     read = TextsRead.of(text_model, dataset.texts)
     micros = _micro_batches(text_model, name, read)
@@ -131,7 +131,7 @@ def evaluate_transfer(
         text_model: Has the set loaded.
         name: The adapter set.
         dataset: Labelled texts; short ones of ``source_label`` are the sentences c.
-        judge_data: What the independent judge learns from; never what it judges.
+        judge_data: What the independent judge learns from; disjoint from ``dataset``.
         pair: The fixed texts a and b.
         source_label: The label that c has.
         target_label: The label that the output should have.
@@ -139,10 +139,10 @@ def evaluate_transfer(
         scale: s.
 
     Returns:
-        Under ``transfer``: share that moved, share of words kept, the judge's own accuracy, examples.
+        Under ``transfer``: share that moved, share of words kept, the judge's accuracy, examples.
 
     Raises:
-        DatasetError: Labels are missing, or there are none such in the data.
+        DatasetError: The data lack labels, or these labels.
     """
     judge = AttributeJudge.fit(judge_data.texts, judge_data.labels or ())
     if target_label not in judge_data.label_names:
@@ -194,9 +194,9 @@ def _encode_and_reconstruct(
     generator = _generator(config.seed)
     for micro in _counted("encode", micros, num_rows, on_progress):
         posterior = text_model.vae.encode(micro.batch.token_ids, micro.batch.attention_mask, micro.index)
-        own = Posterior(posterior.mu[:, :Z].float().cpu(), posterior.logvar[:, :Z].float().cpu())
-        z = text_model.vae.widened(own.sample(generator))
-        mu[micro.rows], logvar[micro.rows] = own.mu, own.logvar
+        narrow = Posterior(posterior.mu[:, :Z].float().cpu(), posterior.logvar[:, :Z].float().cpu())
+        z = text_model.vae.widened(narrow.sample(generator))
+        mu[micro.rows], logvar[micro.rows] = narrow.mu, narrow.logvar
         nll[micro.rows] = reconstruction_nll(text_model.vae, micro.batch, z, micro.index).cpu()
     return Posterior(mu, logvar), nll
 
@@ -211,14 +211,14 @@ def _perplexities(
 ) -> dict[str, Any]:
     """Perplexity per word and per token of some of the texts."""
     chosen = drawn_rows(len(read.token_ids), config.max_importance_rows, config.seed)
-    own, num_samples = read.rows(chosen), config.num_importance_samples
-    of_own = Posterior(posterior.mu[chosen], posterior.logvar[chosen])
-    nll = _importance_weighted(text_model, name, own, of_own, config, on_progress)
+    drawn, num_samples = read.rows(chosen), config.num_importance_samples
+    of_drawn = Posterior(posterior.mu[chosen], posterior.logvar[chosen])
+    nll = _importance_weighted(text_model, name, drawn, of_drawn, config, on_progress)
     return {
-        measures.perplexity_name("word", num_samples): measures.perplexity(nll, own.num_words),
-        measures.perplexity_name("token", num_samples): measures.perplexity(nll, own.num_tokens),
+        measures.perplexity_name("word", num_samples): measures.perplexity(nll, drawn.num_words),
+        measures.perplexity_name("token", num_samples): measures.perplexity(nll, drawn.num_tokens),
         "ppl_rows": len(chosen),
-        "ppl_truncated": sum(own.is_truncated),
+        "ppl_truncated": sum(drawn.is_truncated),
         "importance_samples": num_samples,
     }
 
@@ -232,18 +232,18 @@ def _importance_weighted(
     config: EvaluationConfig,
     on_progress: OnStage,
 ) -> Tensor:
-    """-log p(x) of each text by K importance samples, (N,), nats; ``posterior`` is theirs."""
+    """-log p(x) of each text by K importance samples, (N,), nats; ``posterior`` is that of the texts."""
     micros = _micro_batches(text_model, name, read)
     weighted = torch.empty(len(read.token_ids))
     generator = _generator(config.seed + 1)
     for micro in _counted("importance samples", micros, len(weighted), on_progress):
-        own = Posterior(posterior.mu[micro.rows], posterior.logvar[micro.rows])
+        of_batch = Posterior(posterior.mu[micro.rows], posterior.logvar[micro.rows])
         terms: list[tuple[Tensor, Tensor, Tensor]] = []
         for _ in range(config.num_importance_samples):
-            z = own.sample(generator)
+            z = of_batch.sample(generator)
             nll = reconstruction_nll(text_model.vae, micro.batch, text_model.vae.widened(z), micro.index).cpu()
             prior = measures.log_normal(z, torch.zeros_like(z), torch.zeros_like(z))
-            terms.append((-nll, prior, measures.log_normal(z, own.mu, own.logvar)))
+            terms.append((-nll, prior, measures.log_normal(z, of_batch.mu, of_batch.logvar)))
         log_px, log_pz, log_qz = (torch.stack(term) for term in zip(*terms, strict=True))  # each (K, B)
         weighted[micro.rows] = measures.importance_weighted_nll(log_px, log_pz, log_qz)
     return weighted
@@ -275,7 +275,7 @@ def _decode_all(
     name: str,
     z: Tensor,
     decoding: Decoding,
-    on_progress: OnStage = tell_nobody,
+    on_progress: OnStage = ignore_stage,
 ) -> list[str]:
     texts: list[str] = []
     for start in range(0, len(z), _ROWS):

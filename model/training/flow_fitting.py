@@ -1,7 +1,7 @@
-"""Fits a rectified flow to where an adapter set's texts lie: minutes on a CPU, seconds on a GPU.
+"""Fits a rectified flow to the encodings of an adapter set's texts: minutes on a CPU, seconds on a GPU.
 
-A text's z is drawn anew at every step from a posterior of narrowed width, so that the flow learns a region around each
-mu and not the training texts themselves. The network that is kept is a running average of the one that is trained.
+At every step z is drawn anew from a narrowed posterior, so that the flow learns a region around each mu and not the
+training texts themselves. The result is a running average of the trained network.
 """
 
 import copy
@@ -13,7 +13,7 @@ from torch import Tensor
 from adavae.model.latent.flow import FlowConfig, VelocityNetwork, flow_loss
 from adavae.model.training.schedule import learning_rate_at
 
-POSTERIOR_SHARE = 0.4  # of a posterior's standard deviation, that z is drawn with
+POSTERIOR_SHARE = 0.4  # share of the posterior's standard deviation with which z is drawn
 _WARMUP_STEPS, _AVERAGE_SHARE = 100, 0.002
 
 
@@ -33,16 +33,16 @@ def fit_flow(
     """Trains a velocity network.
 
     Args:
-        config: Its shape.
+        config: Shape of the network.
         mu: Standardised means of the texts' posteriors, (N, Z), float32.
-        std: Standard deviations of the posteriors in the same unit, (N, Z).
+        std: Standard deviations of the posteriors, standardised likewise, (N, Z).
         label_ids: (N,), int64, or None.
-        steps: Updates.
-        batch_size: Texts a step, drawn with replacement.
-        learning_rate: Its peak; a cosine to zero.
-        seed: Of initialisation and every draw.
-        on_step: Told step, steps and loss every hundred steps.
-        should_stop: Asked at every step; True ends the run early.
+        steps: Number of updates.
+        batch_size: Texts per step, drawn with replacement.
+        learning_rate: Peak, followed by a cosine to zero.
+        seed: Seed of the initialisation and of every draw.
+        on_step: Called with step, steps and loss every hundred steps.
+        should_stop: Called at every step; True ends the run early.
 
     Returns:
         The averaged network, on the device of ``mu``.

@@ -1,5 +1,6 @@
 """A backbone as a plain language model: its training loss, and its perplexity on texts it has not seen."""
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,18 +17,20 @@ from adavae.model.errors import DatasetError, SequenceTooLong
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.cross_entropy import sliced_cross_entropy
 
+_log = logging.getLogger(__name__)
+
 _ROWS_AT_ONCE = 64
-_SLICE = {False: 512, True: 16_384}  # tokens whose logits stand in memory at once, on a CPU, on a GPU
+_SLICE = {False: 512, True: 16_384}  # tokens whose logits are in memory at once, on a CPU, on a GPU
 
 
 @dataclass(frozen=True, slots=True)
 class Perplexity:
-    """How well a backbone foretells texts it has not seen.
+    """How well a backbone predicts texts it has not seen.
 
     Attributes:
-        per_token: Over the tokenizer's tokens and each text's end; compares backbones of one tokenizer.
-        per_word: Over whitespace-separated words and each text's end; compares any two.
-        num_texts: Measured.
+        per_token: Over the tokenizer's tokens and each text's end; compares backbones with the same tokenizer.
+        per_word: Over whitespace-separated words and each text's end; compares any two backbones.
+        num_texts: Number of texts measured.
     """
 
     per_token: float
@@ -52,9 +55,9 @@ def next_token_loss(
     Args:
         backbone: The model, causal.
         windows: (B, T + 1), int64.
-        dtype: In which hidden states meet the output embedding.
+        dtype: Of the product with the output embedding.
         is_separate: End-of-text begins a text of its own, which sees nothing of the one before it.
-        hidden_states: What computes the backbone's; its own method if left out.
+        hidden_states: Computes the backbone's hidden states; ``backbone.hidden_states`` if left out.
 
     Returns:
         A scalar, nats per token.
@@ -69,12 +72,30 @@ def next_token_loss(
     return loss
 
 
+def compiled_hidden_states(backbone: Backbone) -> HiddenStates:
+    """``backbone.hidden_states`` compiled by torch; not compiled where the compiler fails."""
+    compiled: HiddenStates = torch.compile(backbone.hidden_states, dynamic=False)
+    is_broken = False
+
+    def hidden_states(token_ids: Tensor, positions: Tensor | None, mask: Tensor | None) -> Tensor:
+        nonlocal is_broken
+        if not is_broken:
+            try:
+                return compiled(token_ids, positions, mask)
+            except (RuntimeError, OSError) as exc:  # the compiler's own errors are RuntimeErrors
+                is_broken = True
+                _log.warning("the compiler failed (%s): training goes on without it, more slowly", exc)
+        return backbone.hidden_states(token_ids, positions, mask)
+
+    return hidden_states
+
+
 def separate_texts(token_ids: Tensor, eos_token_id: int) -> tuple[Tensor, Tensor]:
     """Positions and mask under which the texts of a window do not see each other.
 
     Args:
         token_ids: Windows of texts, end-of-text before each, (B, T), int64; the first text may have begun earlier.
-        eos_token_id: What begins a text.
+        eos_token_id: The token that begins a text.
 
     Returns:
         Positions counted from each text's end-of-text, (B, T), int64, and True where a query may look, (B, 1, T, T).
@@ -89,7 +110,7 @@ def separate_texts(token_ids: Tensor, eos_token_id: int) -> tuple[Tensor, Tensor
 
 @torch.no_grad()
 def held_out_perplexity(pretrained: PretrainedBackbone, texts: Sequence[str]) -> Perplexity:
-    """Perplexity of texts, each alone: read after end-of-text, and ended by one.
+    """Perplexity of texts, each on its own, with end-of-text before and after it.
 
     Raises:
         DatasetError: There is no text.
@@ -121,5 +142,5 @@ def _summed_nll(backbone: Backbone, rows: list[list[int]], eos: int) -> float:
 
 
 def attention_on(device: torch.device) -> AbstractContextManager[Any]:
-    """On a CPU the plain form is several times faster than the fused one's backward pass at these lengths."""
+    """On a CPU, plain attention is several times faster than the fused one's backward pass at these lengths."""
     return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()

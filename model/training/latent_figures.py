@@ -1,7 +1,7 @@
-"""What z itself holds: labels that a line can part, units in use, and whether near texts lie near.
+"""What z itself holds: linearly separable labels, units in use, and whether similar texts lie close together.
 
-``Retrieval`` asks the last of three kinds of copies of a text: half of it, some of its words dropped, and the same text
-in another form (spaces before punctuation, other case), which ought not to change what it means.
+``Retrieval`` measures the last on three kinds of changed copies of a text: half of it, some of its words dropped, and
+the same text in another form (spaces before punctuation, other case), which should not change its meaning.
 """
 
 import random
@@ -17,9 +17,9 @@ from adavae.model.parts.posterior import Posterior
 from adavae.model.training import measures
 from adavae.model.training.operations import Operations
 
-_ACTIVE_KL = 0.01  # nats of a unit below which it says nothing
-_DROPPED = 0.2  # share of words a copy lacks
-_MIN_HALVED = 6  # words of a text whose half still says something
+_ACTIVE_KL = 0.01  # nats; a unit with less carries nothing
+_DROPPED = 0.2  # share of words dropped from a copy
+_MIN_HALVED = 6  # least words of a text whose half is still meaningful
 
 _PUNCTUATION = re.compile(r"(n't\b|'\w+|[.,!?;:()\"])")
 Change = Callable[[str], str]
@@ -33,11 +33,11 @@ class Units:
         latent_size: Z.
         active: Dimensions with Var_x(mu_i) > 0.01.
         kl_mean: Mean KL of a unit over the texts, nats.
-        kl_max: Of the unit that says most.
-        kl_half: Units, from the most telling on, that hold half of the KL: low where few do the work.
-        kl_silent: Units of less than 0.01 nats.
+        kl_max: KL of the unit with the highest.
+        kl_half: How many units, highest first, hold half of the KL: low if a few do all the work.
+        kl_silent: Number of units with less than 0.01 nats.
         mu_std: Root mean square over the units of the deviation of mu over the texts.
-        posterior_std: Root mean square deviation of q(z|x): the noise that the decoder has learned to bear.
+        posterior_std: Root mean square deviation of q(z|x): the noise that the decoder has learned to tolerate.
     """
 
     latent_size: int
@@ -52,12 +52,12 @@ class Units:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a line through mu knows of the labels.
+    """How well a linear classifier on mu predicts the labels.
 
     Attributes:
-        accuracy: Of logistic regression on the half of the texts it did not learn from.
-        majority: The commonest label's share of them: the accuracy of knowing nothing.
-        recall: Share of each label's texts that it finds.
+        accuracy: Of logistic regression, on the half of the texts it did not learn from.
+        majority: Share of the commonest label among them, the accuracy of a constant guess.
+        recall: For each label, the share of its texts that are found.
     """
 
     accuracy: float
@@ -67,15 +67,15 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """Whether a changed copy of a text lies nearest to that text, among all of them.
+    """Whether a changed copy of a text lies nearest to that text, among all texts.
 
     Attributes:
-        num_texts: Texts it is looked for among.
-        nearest: Share of copies whose own text is the nearest.
-        reciprocal_rank: Mean of 1 / rank of the own text.
+        num_texts: Number of texts searched.
+        nearest: Share of copies whose nearest text is the original.
+        reciprocal_rank: Mean of 1 / rank of the original.
         distance: Mean distance of a copy to its text, over the mean distance between two texts.
         distance_worst: The largest.
-        cosine: Mean cosine between copy and text, both less the mean of all texts.
+        cosine: Mean cosine between copy and text, both relative to the mean of all texts.
         cosine_worst: The least.
     """
 
@@ -89,7 +89,7 @@ class Retrieval:
 
 
 def measure_units(posterior: Posterior) -> Units:
-    """Of the posteriors of many texts, (N, Z)."""
+    """Measures the posteriors of many texts, (N, Z)."""
     kl = posterior.kl_to_prior().mean(0)  # (Z,)
     falling = kl.sort(descending=True).values.cumsum(0)
     return Units(
@@ -109,11 +109,11 @@ def measure_probe(mu: Tensor, labels: Sequence[str], *, seed: int = 0) -> Probe 
 
     Args:
         mu: (N, Z).
-        labels: One a text.
-        seed: Of the halving.
+        labels: One per text.
+        seed: Seed of the split into halves.
 
     Returns:
-        None where there is nothing to tell apart, or nothing to judge on.
+        None if there is only one label, or nothing left to judge on.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -129,7 +129,7 @@ def measure_probe(mu: Tensor, labels: Sequence[str], *, seed: int = 0) -> Probe 
     probe.fit(mu[learned].numpy(), [labels[row] for row in learned])
     predicted = [str(label) for label in probe.predict(mu[judged].numpy())]
     gold = [labels[row] for row in judged]
-    found = Counter(own for own, other in zip(predicted, gold, strict=True) if own == other)
+    found = Counter(guess for guess, truth in zip(predicted, gold, strict=True) if guess == truth)
     there = Counter(gold)
     return Probe(
         accuracy=measures.accuracy(predicted, gold),
@@ -139,16 +139,16 @@ def measure_probe(mu: Tensor, labels: Sequence[str], *, seed: int = 0) -> Probe 
 
 
 def measure_retrieval(operations: Operations, texts: Sequence[str], mu: Tensor, change: Change) -> Retrieval | None:
-    """Changes every text, encodes it and looks for the text it was.
+    """Changes every text, encodes the copy and looks for the original.
 
     Args:
-        operations: What is measured.
-        texts: Different ones.
-        mu: Theirs, (N, Z).
-        change: Gives the copy; a text it leaves as it is, or of which it leaves nothing, is not looked for.
+        operations: The latent space to measure.
+        texts: Distinct texts.
+        mu: Their encodings, (N, Z).
+        change: Makes the copy; texts that it leaves unchanged or empty are skipped.
 
     Returns:
-        None where it changes no text, or there is nothing to confuse one with: one text, or all at one place.
+        None if it changes no text, or if there is only one text or all encodings are equal.
     """
     copies = {row: change(text) for row, text in enumerate(texts)}
     rows = [row for row, copy in copies.items() if copy.strip() and copy != texts[row]]
@@ -157,8 +157,8 @@ def measure_retrieval(operations: Operations, texts: Sequence[str], mu: Tensor, 
     changed = operations.encode([copies[row] for row in rows]).mu.double()
     whole = mu.double()
     distances = torch.cdist(changed, whole)  # (M, N)
-    own = distances[torch.arange(len(rows)), torch.tensor(rows)]  # (M,)
-    ranks = (distances <= own[:, None]).sum(1)  # of equally near texts the own one is the last
+    to_original = distances[torch.arange(len(rows)), torch.tensor(rows)]  # (M,)
+    ranks = (distances <= to_original[:, None]).sum(1)  # of equally near texts the original counts as the last
     typical = float(torch.pdist(whole).mean())
     if typical == 0:
         return None
@@ -168,32 +168,32 @@ def measure_retrieval(operations: Operations, texts: Sequence[str], mu: Tensor, 
         num_texts=len(texts),
         nearest=float((ranks == 1).double().mean()),
         reciprocal_rank=float((1 / ranks.double()).mean()),
-        distance=float(own.mean()) / typical,
-        distance_worst=float(own.max()) / typical,
+        distance=float(to_original.mean()) / typical,
+        distance_worst=float(to_original.max()) / typical,
         cosine=float(cosines.mean()),
         cosine_worst=float(cosines.min()),
     )
 
 
 def halved(text: str) -> str:
-    """The first half of the words; a text of fewer than six stays whole, half of it might be anyone's."""
+    """The first half of the words; a text of fewer than six stays whole, as its half could belong to many texts."""
     words = text.split()
     return " ".join(words[: len(words) // 2]) if len(words) >= _MIN_HALVED else text
 
 
 def thinned(text: str) -> str:
-    """A fifth of the words dropped, at random, always the same ones of the same text."""
+    """Drops a fifth of the words, chosen at random but always the same for the same text."""
     draw, words = random.Random(text), text.split()
     return " ".join(word for word in words if draw.random() >= _DROPPED)
 
 
 def spaced(text: str) -> str:
-    """As treebanks and the paper print it: ``it 's nice , really .``"""
+    """As treebanks and the paper print text: ``it 's nice , really .``"""
     return " ".join(_PUNCTUATION.sub(r" \1 ", text).split())
 
 
 def capitalised(text: str) -> str:
-    """With a capital first letter, and ``I`` as one writes it."""
+    """With a capital first letter, and a capital ``I``."""
     return re.sub(r"\bi\b", "I", text[:1].upper() + text[1:])
 
 

@@ -1,7 +1,7 @@
 """What a latent space writes, measured: walks, draws, analogies, what z holds, and the form of a text.
 
-Chooses texts, makes the judges, runs the measures one after the other, and puts their figures into one JSON object.
-What a figure means is defined where it is measured.
+Chooses texts, trains the judges, runs the measures one after the other, and collects their figures in one JSON object.
+Each figure is defined where it is measured.
 """
 
 import random
@@ -19,17 +19,17 @@ from adavae.model.training.draws import measure_draws
 from adavae.model.training.fluency import JUDGE_ORDER, FluencyJudge
 from adavae.model.training.latent_figures import COPIES, FORMS, measure_probe, measure_retrieval, measure_units
 from adavae.model.training.operations import Operations
-from adavae.model.training.progress import OnDone, OnStage, tell_nobody
+from adavae.model.training.progress import OnDone, OnStage, ignore_stage
 from adavae.model.training.transfer import AttributeJudge
 from adavae.model.training.walks import STEPS, measure_walks
 
 Figures = dict[str, Any]
-_MAX_CHARACTERS = 20_000_000  # of texts that the judges learn from
+_MAX_CHARACTERS = 20_000_000  # characters of text that the judges learn from
 _GIVE_TEXTS = "give those beside the texts to measure on (--judge-data)"
 
 
 class Group(StrEnum):
-    """What can be measured by itself."""
+    """Measures that can be run by themselves."""
 
     WALKS = "walks"
     DRAWS = "draws"
@@ -40,19 +40,19 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentSpaceConfig:
-    """What to measure, on how many cases.
+    """What to measure, and on how many cases.
 
     Attributes:
-        groups: What is measured; None for all that the data allow.
-        num_walks: Pairs of texts to walk between.
-        steps: Sentences on a walk, ends included.
-        num_draws: Texts drawn.
+        groups: Which measures to run; None for all that the data allow.
+        num_walks: Number of walks, each between two texts.
+        steps: Sentences per walk, ends included.
+        num_draws: Number of texts to draw.
         num_pairs: Pairs (a, b) of analogies for each direction.
         num_sentences: Sentences c that every pair is applied to.
-        pair_certainty: How sure the judge must be of the labels of a and b; 0 takes tepid texts too.
-        num_texts: Texts that a changed copy is looked for among, and that units and probe are measured on.
-        num_samples: Draws to show; of walks and of each direction a tenth.
-        seed: Of every random draw.
+        pair_certainty: How sure the judge must be of the labels of a and b; 0 accepts any.
+        num_texts: Texts for retrieval, units and probe.
+        num_samples: Draws to keep as examples; a tenth as many walks and analogies per direction.
+        seed: Seed of every random draw.
     """
 
     groups: tuple[Group, ...] | None = None
@@ -69,14 +69,14 @@ class LatentSpaceConfig:
 
 @dataclass(frozen=True, slots=True)
 class Judges:
-    """Who has learned from training texts what fluent is, and what the labels are; None where nobody could."""
+    """Judges of fluency and of labels, trained on training texts; None where that was not possible."""
 
     fluency: FluencyJudge | None
     attribute: AttributeJudge | None
 
     @classmethod
     def of(cls, learned: Dataset, held_out: Dataset) -> "Judges":
-        """Learns from ``learned``, which has nothing of ``held_out``."""
+        """Trains the judges on ``learned``, which shares no text with ``held_out``."""
         learned = _bounded(learned)
         fluency = FluencyJudge.fit(learned.texts, held_out.texts)
         has_labels = len(learned.label_names) > 1 and len(held_out.label_names) > 1
@@ -88,26 +88,26 @@ def measure_latent_space(
     held_out: Dataset,
     learned: Dataset | None,
     config: LatentSpaceConfig,
-    on_stage: OnStage = tell_nobody,
+    on_stage: OnStage = ignore_stage,
     *,
     judges: Judges | None = None,
 ) -> Figures:
-    """Every group that was asked for.
+    """Runs every requested group of measures.
 
     Args:
-        operations: What is measured.
-        held_out: Real texts that neither the set nor a judge has learned from.
-        learned: The set's training texts, which judges learn from; without them nobody judges, so that walks are
-            measured without fluency, draws and analogies not at all.
+        operations: The latent space to measure.
+        held_out: Real texts from which neither the set nor a judge has learned.
+        learned: The set's training texts, from which judges learn; without them there are no judges, so walks are
+            measured without fluency, and draws and analogies not at all.
         config: What to measure.
-        on_stage: Told the stage, and how many cases of how many are done.
-        judges: Made before, where many variants are measured on the same data; made here if left out.
+        on_stage: Called with the stage, the number of cases done and their total.
+        judges: Trained before, to measure many variants on the same data; trained here if left out.
 
     Returns:
-        Figures by group, ``judges``, ``samples`` of what was written, and under ``left_out`` why a group is missing.
+        Figures by group, ``judges``, ``samples`` of the texts, and ``left_out``: why a group is missing.
 
     Raises:
-        DatasetError: A group that was asked for by name cannot be measured on these data.
+        DatasetError: A group named in ``config`` cannot be measured on these data.
     """
     if judges is None:
         judges = Judges(None, None)
@@ -121,17 +121,18 @@ def measure_latent_space(
     left_out: dict[str, str] = {}
     for group in config.groups or tuple(Group):
         try:
-            own = _MEASURES[group](run)
+            measured = _MEASURES[group](run)
         except DatasetError as exc:
             if config.groups is not None:
                 raise
             left_out[group.value] = str(exc)
             continue
-        if "samples" in own:
-            samples[group.value] = own.pop("samples")
-        figures[group.value] = own
-    told = {"judges": _told(judges, learned, held_out), **figures, "samples": samples, "left_out": left_out}
-    return {"seed": config.seed, **{name: value for name, value in told.items() if value}}
+        if "samples" in measured:
+            samples[group.value] = measured.pop("samples")
+        figures[group.value] = measured
+    judged_by = _trust_in(judges, learned, held_out)
+    report = {"judges": judged_by, **figures, "samples": samples, "left_out": left_out}
+    return {"seed": config.seed, **{name: value for name, value in report.items() if value}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +150,10 @@ class _Run:
         return lambda done, total: self.on_stage(name, done, total)
 
     def texts(self) -> tuple[Sequence[str], Sequence[str] | None]:
-        """The first different held-out texts and their labels.
+        """The first distinct held-out texts and their labels.
 
         Raises:
-            DatasetError: There are not even two.
+            DatasetError: There are fewer than two.
         """
         rows = list({text: row for row, text in reversed(list(enumerate(self.held_out.texts)))}.values())
         rows = sorted(rows)[: self.config.num_texts]
@@ -236,7 +237,7 @@ def _latents(run: _Run) -> Figures:
     return {
         "units": asdict(measure_units(Posterior(encoded.mu, encoded.logvar))),
         **({} if probe is None else {"probe": asdict(probe)}),
-        **{name: asdict(own) for name, own in retrieval.items() if own is not None},
+        **{name: asdict(found) for name, found in retrieval.items() if found is not None},
     }
 
 
@@ -246,7 +247,7 @@ def _forms(run: _Run) -> Figures:
     mu = run.operations.encode(texts).mu
     forms = {name: measure_retrieval(run.operations, texts, mu, change) for name, change in FORMS.items()}
     run.on_stage("forms", len(texts), len(texts))
-    return {name: asdict(own) for name, own in forms.items() if own is not None}
+    return {name: asdict(figures) for name, figures in forms.items() if figures is not None}
 
 
 _JUDGED = frozenset({Group.WALKS, Group.DRAWS, Group.ANALOGIES})
@@ -260,7 +261,7 @@ _MEASURES: dict[Group, Callable[[_Run], Figures]] = {
 
 
 def _bounded(learned: Dataset) -> Dataset:
-    """As much of it, drawn at random, as a judge learns from in seconds."""
+    """A random part of it, small enough for a judge to learn in seconds."""
     rows = list(range(len(learned.texts)))
     random.Random(0).shuffle(rows)
     ends = accumulate(len(learned.texts[row]) for row in rows)
@@ -269,16 +270,16 @@ def _bounded(learned: Dataset) -> Dataset:
 
 
 def _with_samples(figures: Figures) -> Figures:
-    """A report as JSON, its examples apart; what was not measured is not there."""
+    """A report as JSON, with its examples as samples and without figures that were not measured."""
     samples = [list(each) if isinstance(each, tuple) else each for each in figures.pop("examples")]
     return {**{name: value for name, value in figures.items() if value is not None}, "samples": samples}
 
 
-def _told(judges: Judges, learned: Dataset | None, held_out: Dataset) -> Figures:
-    """Who judged, and how far they are to be trusted."""
-    told: Figures = {}
+def _trust_in(judges: Judges, learned: Dataset | None, held_out: Dataset) -> Figures:
+    """How far the judges are to be trusted."""
+    trust: Figures = {}
     if judges.fluency is not None and learned is not None:
-        told["fluency"] = {
+        trust["fluency"] = {
             "order": JUDGE_ORDER,
             "data": learned.source,
             "texts": len(learned.texts),
@@ -286,5 +287,5 @@ def _told(judges: Judges, learned: Dataset | None, held_out: Dataset) -> Figures
             **asdict(judges.fluency.measure(held_out.texts)),
         }
     if judges.attribute is not None:
-        told["attribute_accuracy"] = judges.attribute.accuracy_on(held_out.texts, held_out.labels or ())
-    return told
+        trust["attribute_accuracy"] = judges.attribute.accuracy_on(held_out.texts, held_out.labels or ())
+    return trust

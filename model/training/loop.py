@@ -2,14 +2,14 @@
 
     for step in range(start, total):  batch -> loss -> clip -> update -> sometimes validate, sometimes checkpoint
 
-A batch goes through the model in micro-batches whose gradients add up, so that memory is bounded by their size. A
-step's randomness comes from (seed, step) and its batch from (seed, epoch), so that a run that was killed and resumed
-takes exactly the steps an unbroken one takes. Reading data is for ``corpus``, publishing the result for ``run``.
+A batch goes through the model in micro-batches whose gradients add up, which bounds memory. A step's randomness comes
+from (seed, step) and its batch from (seed, epoch), so a run that was killed and resumed takes exactly the steps of an
+unbroken one. ``corpus`` reads the data, ``run`` publishes the result.
 """
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -19,10 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from adavae.model.adavae import AdaVAE, pad
+from adavae.model.adavae import AdaVAE
 from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingInterrupted
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.training.batches import Batches
 from adavae.model.training.checkpoint import (
     Checkpoint,
     latest_checkpoint,
@@ -30,17 +31,16 @@ from adavae.model.training.checkpoint import (
     save_checkpoint,
 )
 from adavae.model.training.config import BetaSchedule, Precision, TrainingConfig
-from adavae.model.training.corpus import Batches, Dataset
 from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.muon import is_matrix
-from adavae.model.training.objective import Loss, Objective, TextBatch
+from adavae.model.training.objective import Loss, Objective
 from adavae.model.training.optimizers import Optimizers, diverged, under
 from adavae.model.training.progress import OnProgress, Report
 from adavae.model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
-from adavae.model.training.token_rows import TokenRows
+from adavae.model.training.tokenized_texts import TokenizedTexts
 from adavae.model.training.validation import CRITERIA, Validation
 
-_LEAST_RUN_FOR_WARMUP = 10  # the warm-up is at most one step in so many
+_LEAST_RUN_FOR_WARMUP = 10  # the warm-up is at most one step in this many
 _MICRO_BATCH_TOKENS = {False: 2048, True: 32_768}  # on a CPU, on a GPU
 
 
@@ -49,7 +49,7 @@ class TrainingResult:
     """A finished run.
 
     Attributes:
-        tensors: The best adapter set by what the run is asked for, as ``AdapterBank.export`` gives it.
+        tensors: The adapter set of the best step by the run's criterion, as ``AdapterBank.export`` returns it.
         steps: Steps taken.
         stopped_early: Whether patience ran out before the last step.
         validation_loss: Of ``tensors``, the objective in nats per token.
@@ -63,46 +63,9 @@ class TrainingResult:
     duration_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class TokenizedTexts:
-    """A dataset ready for batching.
-
-    Attributes:
-        token_ids: Of each text.
-        label_ids: Of each text, or None where there are no labels.
-        digest: Of the dataset.
-        form_ids: Token ids of another form of each text, or None where none was made.
-    """
-
-    token_ids: Sequence[Sequence[int]]
-    label_ids: list[int] | None
-    digest: str
-    form_ids: Sequence[Sequence[int]] | None = None
-
-    @classmethod
-    def of(
-        cls, dataset: Dataset, token_ids: TokenRows, labels: tuple[str, ...], form_ids: TokenRows | None = None
-    ) -> "TokenizedTexts":
-        ids = {label: number for number, label in enumerate(labels)}
-        label_ids = [ids[label] for label in dataset.labels] if dataset.labels is not None and labels else None
-        return cls(token_ids, label_ids, dataset.digest, form_ids)
-
-    def batch(self, rows: Iterable[int], eos_token_id: int, device: torch.device) -> TextBatch:
-        rows = list(rows)
-        texts = [self.token_ids[row] for row in rows]
-        token_ids, attention_mask = pad(texts, eos_token_id, device)
-        labels = None
-        if self.label_ids is not None:
-            labels = torch.tensor([self.label_ids[row] for row in rows], device=device)
-        forms = None
-        if self.form_ids is not None:
-            forms = TextBatch(*pad([self.form_ids[row] for row in rows], eos_token_id, device))
-        return TextBatch(token_ids, attention_mask, labels, tuple(map(len, texts)), forms)
-
-
 @dataclass(slots=True)
 class _RunState:
-    """What changes from step to step beside the tensors; saved with every checkpoint."""
+    """What changes from step to step besides the tensors; saved with every checkpoint."""
 
     step: int = 0
     best_score: float = float("inf")
@@ -150,7 +113,7 @@ class TrainingRun:
             form_share=config.form_share,
         )
         self.optimizers = self._build_optimizers()
-        self.lengths, self.validation_lengths = _lengths(texts), _lengths(validation)
+        self.lengths, self.validation_lengths = texts.lengths, validation.lengths
         self.micro_batch_tokens = config.micro_batch_tokens or _MICRO_BATCH_TOKENS[self.device.type == "cuda"]
         batch_size = config.batch_size_for(len(self.lengths))
         self.batches = Batches(self.lengths, batch_size=batch_size, seed=config.seed)
@@ -168,7 +131,7 @@ class TrainingRun:
         return AdaVAE(backbone.requires_grad_(False), bank)
 
     def _build_optimizers(self) -> Optimizers:
-        """Muon for the adapter set's matrices, AdamW for everything else (and for all of a full fine-tuning)."""
+        """Muon for the adapter set's matrices, AdamW for everything else (and for all of full fine-tuning)."""
         parameters = [parameter for parameter in self.vae.parameters() if parameter.requires_grad]
         return Optimizers(
             parameters,
@@ -179,12 +142,12 @@ class TrainingRun:
 
     @property
     def step(self) -> int:
-        """Steps taken."""
+        """Steps taken so far."""
         return self.state.step
 
     @property
     def validation_loss(self) -> float | None:
-        """The latest one, nats per token; None before the first."""
+        """Nats per token at the latest validation; None before the first."""
         return self.state.validation_loss
 
     @property
@@ -234,10 +197,10 @@ class TrainingRun:
 
         Args:
             objective: What is measured.
-            texts: What the rows are of.
-            rows: Texts of one step, or all validation texts.
+            texts: The dataset of the rows.
+            rows: The texts of one step, or all validation texts.
             beta: Weight of the KL.
-            generator: All randomness.
+            generator: Source of all randomness.
         """
         lengths = self.lengths if texts is self.texts else self.validation_lengths
         step_tokens = sum(lengths[row] + 1 for row in rows)
@@ -284,7 +247,7 @@ class TrainingRun:
 
     @torch.no_grad()
     def validate(self) -> Validation:
-        """Measures the validation texts at full beta, nothing hidden; remembers the best tensors."""
+        """Measures the validation texts at full beta with nothing hidden, and remembers the best tensors."""
         generator = step_generator(self.config.seed, 0, self.device)
         rows = range(len(self.validation_lengths))
         loss = Loss.together(
@@ -304,7 +267,7 @@ class TrainingRun:
             state.best = self.vae.bank.export()
 
     def save(self) -> None:
-        """Writes a checkpoint from which ``resume`` goes on exactly."""
+        """Writes a checkpoint from which ``resume`` continues exactly."""
         tensors = {f"vae.{name}": tensor for name, tensor in self._trained().items()}
         optimizer_tensors, optimizer_states = self.optimizers.save()
         tensors |= optimizer_tensors
@@ -318,7 +281,7 @@ class TrainingRun:
         save_checkpoint(self.directory / "checkpoints", self.state.step, Checkpoint(tensors, state))
 
     def resume(self) -> bool:
-        """Goes on from the newest whole checkpoint.
+        """Continues from the newest undamaged checkpoint.
 
         Returns:
             Whether there was one.
@@ -366,12 +329,12 @@ def train(
         config: The run's settings.
         pretrained: The backbone; its weights are not changed.
         texts: Training texts.
-        validation: Texts that decide which step was the best and when to stop.
-        directory: Keeps ``checkpoints/`` and ``metrics.jsonl``.
-        initial: Tensors to begin with, as ``AdapterBank.export`` names them; what is missing begins afresh.
-        resume: Go on from the newest checkpoint in ``directory`` if there is one.
+        validation: Texts that decide which step was best and when to stop.
+        directory: Holds ``checkpoints/`` and ``metrics.jsonl``.
+        initial: Tensors to start with, as ``AdapterBank.export`` names them; what is missing starts afresh.
+        resume: Continue from the newest checkpoint in ``directory`` if there is one.
         on_progress: Called every few steps.
-        should_stop: Asked before every step; True saves a checkpoint and raises TrainingInterrupted.
+        should_stop: Called before every step; True saves a checkpoint and raises TrainingInterrupted.
 
     Raises:
         TrainingDiverged: The loss is no longer finite.
@@ -403,7 +366,7 @@ def train(
 
 
 def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
-    """Whether matrices are multiplied in bfloat16: where asked for, or where the hardware does it."""
+    """Whether matrices are multiplied in bfloat16: if requested, or if the hardware supports it."""
     if precision is not Precision.AUTO:
         return precision is Precision.BFLOAT16
     if device.type == "cuda":
@@ -416,19 +379,14 @@ def step_generator(seed: int, step: int, device: torch.device) -> torch.Generato
     return torch.Generator(device).manual_seed((seed * 1_000_003 + step) % 2**63)
 
 
-def _lengths(texts: TokenizedTexts) -> Sequence[int]:
-    own = texts.token_ids
-    return own.lengths if isinstance(own, TokenRows) else [len(row) for row in own]
-
-
 def _fetched(loss: Loss, norm: Tensor) -> tuple[Loss, float]:
-    """Both off the device: the only time that a step waits for it."""
+    """Fetches both from the device: the only time a step waits for it."""
     numbers = torch.cat([torch.stack([loss.total, norm]), loss.sums]).cpu()
     return replace(loss, total=numbers[0], sums=numbers[2:]), float(numbers[1])
 
 
 def _attention_backends(device: torch.device) -> list[SDPBackend]:
-    """On a CPU the plain form is several times faster than the fused one's backward pass at sentence length."""
+    """On a CPU, plain attention is several times faster than the fused one's backward pass at sentence length."""
     if device.type == "cpu":
         return [SDPBackend.MATH]
     return [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]

@@ -1,7 +1,7 @@
 """The measures of the paper's Tables 1 to 3, as pure functions over tensors and strings (nats throughout).
 
-Each is defined once, as Optimus (Li et al. 2020) and He et al. (2019) define it, x standing for the tokens that the
-model has read of a text, its end included:
+Each is defined once, as in Optimus (Li et al. 2020) and He et al. (2019), where x is the tokens of a text that the
+model has read, its end included:
 
     reconstruction_nats  -E_q log p(x|z), one z ~ q(z|x) a text            mean over the texts
     kl                   KL(q(z|x) || N(0, I)) = 1/2 sum_i (mu_i^2 + s_i^2 - 1 - ln s_i^2)      mean over the texts
@@ -12,7 +12,7 @@ model has read of a text, its end included:
     mi_gaussian          ``mutual_information_gaussian``, which does not
     au                   dimensions with Var_x(mu_i) > 0.01
 
-Running the model is for ``evaluation``.
+``evaluation`` runs the model.
 """
 
 import math
@@ -48,17 +48,17 @@ def importance_weighted_nll(log_px_given_z: Tensor, log_pz: Tensor, log_qz: Tens
 
 
 def perplexity(nll: Tensor, num_units: Tensor) -> float:
-    """exp(total nats / total units): of all texts together, not the mean of each text's own.
+    """exp(total nats / total units): over all texts together, not the mean of the texts' perplexities.
 
     Args:
         nll: -log p(x) of each text, (N,), nats.
-        num_units: Its words (He et al. 2019) or its tokens (Optimus), the end of the text counted as one, (N,).
+        num_units: Words (He et al. 2019) or tokens (Optimus) of each text, its end counted as one, (N,).
     """
     return float((nll.double().sum() / num_units.double().sum()).exp())
 
 
 def perplexity_name(unit: Literal["word", "token"], num_samples: int) -> str:
-    """What the figure is called: a bound of few samples is higher, so that their number belongs to its name."""
+    """The figure's name, which includes the number of samples because fewer give a higher bound."""
     return f"ppl_{unit}_iw{num_samples}"
 
 
@@ -68,15 +68,15 @@ def mutual_information(
     """I(x; z) = E_x KL(q(z|x) || p(z)) - KL(q(z) || p(z)) = E log q(z|x) - E log q(z) (Hoffman and Johnson 2016).
 
     log q(z) is the log-mean-exp over the posteriors, so the estimate cannot exceed ``mutual_information_ceiling``:
-    report that beside it. Both terms come from the same draws, so that their noise cancels (He et al. 2019 take the
-    first in closed form).
+    report that beside it. Both terms use the same draws, so their noise cancels (He et al. 2019 compute the first
+    in closed form).
 
     Args:
         mu: (N, Z).
         logvar: (N, Z).
         generator: Draws one z per text.
-        chunk: Texts whose densities stand in memory at once.
-        limit: Texts used at most, drawn at random where there are more.
+        chunk: Texts whose densities are in memory at once.
+        limit: Use at most this many texts, drawn at random.
 
     Returns:
         Nats; never below 0.
@@ -91,15 +91,15 @@ def mutual_information(
     constant = -0.5 * (mu.shape[1] * math.log(2 * math.pi) + logvar.sum(-1) + (mu.square() * precision).sum(-1))  # (N,)
     total = 0.0
     for start in range(0, N, chunk):
-        own = z[start : start + chunk]
-        log_density = constant - 0.5 * (own.square() @ precision.T - 2 * own @ (mu * precision).T)  # (chunk, N)
+        rows = z[start : start + chunk]
+        log_density = constant - 0.5 * (rows.square() @ precision.T - 2 * rows @ (mu * precision).T)  # (chunk, N)
         log_qz_given_x = log_density.diagonal(start)
         total += float((log_qz_given_x - (log_density.logsumexp(-1) - math.log(N))).sum())
     return max(0.0, total / N)
 
 
 def mutual_information_ceiling(num_texts: int, *, limit: int = MI_TEXTS) -> float:
-    """The most that ``mutual_information`` can come to: ln of the texts that it uses, nats."""
+    """The largest possible ``mutual_information``: ln of the number of texts used, nats."""
     return math.log(min(num_texts, limit))
 
 
@@ -108,7 +108,7 @@ def mutual_information_gaussian(mu: Tensor, logvar: Tensor) -> float:
 
     I(x; z) = E_x KL(q(z|x) || r(z)) - KL(q(z) || r(z)) for every r (Barber and Agakov 2003); of all Gaussians the one
     with q(z)'s moments comes closest. With S = Cov(mu) + E diag(exp(logvar)) it is 1/2 (ln det S - E sum logvar), which
-    no number of texts bounds. Too low where there are not many more texts than dimensions.
+    no number of texts bounds. Too low unless there are many more texts than dimensions.
 
     Args:
         mu: (N, Z).
@@ -124,8 +124,8 @@ def active_units(mu: Tensor, threshold: float = 0.01) -> int:
     """Dimensions whose mean varies over the texts: Var_x(mu_i) > threshold (Burda et al. 2016).
 
     Args:
-        mu: (N, Z); of one text alone nothing varies.
-        threshold: The customary 0.01 counts a dimension that carries almost nothing as off.
+        mu: (N, Z); with a single text nothing varies.
+        threshold: The customary 0.01 treats dimensions that carry almost nothing as inactive.
     """
     return int((mu.double().var(0, correction=0) > threshold).sum())
 
@@ -133,30 +133,30 @@ def active_units(mu: Tensor, threshold: float = 0.01) -> int:
 def bleu4(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """Corpus BLEU-4 by sacrebleu, case-sensitive, tokenisation 13a, exponential smoothing: 0 to 100.
 
-    Texts that are all shorter than four tokens score 0, even where they are equal: there is no 4-gram to match.
-    ``force`` only silences sacrebleu's complaint about corpora that come tokenised.
+    If all texts are shorter than four tokens the score is 0, even if they are equal: there is no 4-gram to match.
+    ``force`` only silences sacrebleu's warning about corpora that are already tokenised.
     """
     from sacrebleu import corpus_bleu
 
     score = corpus_bleu(list(hypotheses), [list(references)], tokenize="13a", force=True).score
-    return min(100.0, float(score))  # identical texts come to a rounding error above it
+    return min(100.0, float(score))  # identical texts give a rounding error above 100
 
 
 def exact_match(hypotheses: Sequence[str], references: Sequence[str]) -> float:
-    """Share of texts that come back to the letter."""
+    """Share of texts that are reproduced exactly."""
     return accuracy(hypotheses, references)
 
 
 def accuracy(predicted: Sequence[str], gold: Sequence[str]) -> float:
     """Share of equal pairs."""
-    return sum(own == other for own, other in zip(predicted, gold, strict=True)) / len(gold)
+    return sum(guess == label for guess, label in zip(predicted, gold, strict=True)) / len(gold)
 
 
 def macro_f1(predicted: Sequence[str], gold: Sequence[str], labels: Sequence[str]) -> float:
     """Mean over the labels of F1 = 2 TP / (2 TP + FP + FN); a label that never occurs counts as 0."""
     scores = []
     for label in labels:
-        is_both = sum(own == other == label for own, other in zip(predicted, gold, strict=True))
-        occurrences = sum(own == label for own in predicted) + sum(other == label for other in gold)
+        is_both = sum(guess == truth == label for guess, truth in zip(predicted, gold, strict=True))
+        occurrences = sum(guess == label for guess in predicted) + sum(truth == label for truth in gold)
         scores.append(2 * is_both / occurrences if occurrences else 0.0)
     return sum(scores) / len(scores)

@@ -1,21 +1,21 @@
-"""The texts of one step in micro-batches of bounded size: what a step keeps in memory does not grow with its texts.
+"""The texts of one step in micro-batches of bounded size, so that a step's memory does not grow with its texts.
 
-Gradients add up over the micro-batches of a step, so that the bound changes no result but the order of random draws.
+Gradients add up over the micro-batches of a step, so the bound changes nothing but the order of random draws.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 
-_AS_LARGE_AS_ATTENTION = 512  # tokens at which a token's attention scores take the memory of its other activations
+_AS_LARGE_AS_ATTENTION = 512  # text length at which attention scores take as much memory as all other activations
 
 
 def micro_batches(rows: Iterable[int], lengths: Sequence[int] | Mapping[int, int], max_tokens: int) -> list[list[int]]:
     """Groups of rows of similar length, the shortest first.
 
     Args:
-        rows: Of the data set.
-        lengths: Tokens of every text of the data set.
-        max_tokens: Tokens that a micro-batch may have, padding included; long texts count more, because their
-            attention scores grow with the square of their length. A text that is longer stands alone.
+        rows: Rows of the dataset.
+        lengths: Tokens of every text of the dataset.
+        max_tokens: Most tokens of a micro-batch, padding included; long texts count more, because attention scores
+            grow with the square of the length. A longer text gets a micro-batch of its own.
     """
     groups: list[list[int]] = []
     for row in sorted(rows, key=lambda row: lengths[row]):
@@ -26,5 +26,5 @@ def micro_batches(rows: Iterable[int], lengths: Sequence[int] | Mapping[int, int
 
 
 def _weight(length: int) -> float:
-    """Memory of one text beside texts of its length, in tokens of a short text; the end of text is one more."""
+    """Memory of one text in a batch of its length, in tokens of a short text; end-of-text is one more."""
     return (length + 1) * (1 + (length + 1) / _AS_LARGE_AS_ATTENTION)

@@ -1,8 +1,8 @@
-"""Muon: momentum whose update is orthogonalised, for matrices; the optimiser adapter sets are trained with.
+"""Muon: momentum with an orthogonalised update, for matrices; the optimiser that trains adapter sets.
 
-Unlike ``torch.optim.Muon`` it takes stacked matrices, (..., rows, columns), each orthogonalised by itself. The
+Unlike ``torch.optim.Muon`` it takes stacked matrices, (..., rows, columns), and orthogonalises each by itself. The
 iteration is Newton-Schulz with the quintic coefficients of Jordan et al. (2024); the update is scaled to AdamW's size
-(Liu et al. 2025), so that one learning rate serves both.
+(Liu et al. 2025), so one learning rate serves both.
 """
 
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ class Muon(torch.optim.Optimizer):
                     self._update(parameter, group["lr"], group["momentum"], group["weight_decay"])
 
     def _update(self, parameter: nn.Parameter, lr: float, momentum: float, weight_decay: float) -> None:
-        assert parameter.grad is not None  # step chose it for having one
+        assert parameter.grad is not None  # step() selected it for having a gradient
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
@@ -42,11 +42,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """A matrix of the same singular vectors whose singular values are all near 1.
+    """A matrix with the same singular vectors and all singular values near 1.
 
     Args:
         matrix: (..., rows, columns).
-        iterations: Of Newton-Schulz.
+        iterations: Newton-Schulz iterations.
 
     Returns:
         As ``matrix``, in its dtype.
@@ -64,5 +64,5 @@ def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
 
 
 def is_matrix(parameter: Tensor) -> bool:
-    """Whether Muon is the right optimiser: a (stacked) matrix whose sides are both longer than 1."""
+    """Whether Muon is the right optimiser: for a (stacked) matrix with both sides longer than 1."""
     return parameter.ndim >= 2 and min(parameter.shape[-2:]) > 1 and parameter.ndim <= 3

@@ -1,8 +1,8 @@
 """A plain language model of words: interpolated modified Kneser-Ney (Chen and Goodman 1999), in numpy.
 
-It judges what the text model writes, so it shares nothing with it: no backbone, no tokenizer, no gradient. Our own,
-because KenLM comes only as C++ to be compiled, and nltk's reads sixty words a second (this one half a million) and
-knows one discount instead of three. What its figures mean for texts is for ``fluency``.
+It judges what the text model writes, so it shares nothing with it: no backbone, no tokenizer, no gradient. It is our
+own because KenLM is C++ that must be compiled, and nltk's model reads sixty words a second (this one half a million)
+and has one discount instead of three. ``fluency`` interprets its figures.
 """
 
 import math
@@ -27,20 +27,20 @@ Floats = NDArray[np.float64]
 
 
 def words_of(text: str) -> list[str]:
-    """Lower-case words; every punctuation mark is one, and so is what an apostrophe cuts off: ``do n't``, ``it 's``.
+    """Lower-case words; a punctuation mark is a word, and so is a clitic: ``do n't``, ``it 's``.
 
-    Spaces do not matter, so that a text and its form as treebanks print it have the same words.
+    Spaces do not matter, so a text and its treebank form have the same words.
     """
     return _WORD.findall(text.lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'"))
 
 
 @dataclass(frozen=True, slots=True)
 class _Grams:
-    """All n-grams of one order, by their number in the order of ``keys``.
+    """All n-grams of one order, numbered in the order of ``keys``.
 
     Attributes:
         keys: ``history * V + word``, where history is the number of the (n-1)-gram before the word; sorted, (G,).
-        share: max(c - D(c), 0) / sum_w c(history w), what the count leaves to this n-gram, (G,).
+        share: max(c - D(c), 0) / sum_w c(history w), the discounted probability of this n-gram, (G,).
     """
 
     keys: Ids
@@ -56,8 +56,8 @@ class _Grams:
 class NgramModel:
     """p(w|h) = max(c(hw) - D, 0) / c(h) + gamma(h) p(w|h'), down to a uniform distribution over the vocabulary.
 
-    A word that the vocabulary lacks is one unknown word, which has that uniform share only. Texts begin with a begin
-    mark and end with an end mark, which is a word like any other: its nats are counted, and it counts as a word.
+    Words outside the vocabulary are one unknown word, which has only that uniform share. A text has a begin mark and an
+    end mark; the end mark counts as a word like any other.
     """
 
     def __init__(self, ids: Mapping[str, int], grams: Sequence[_Grams], backoffs: Sequence[Floats]) -> None:
@@ -70,8 +70,8 @@ class NgramModel:
         Args:
             texts: At least one.
             order: Words of the longest n-gram.
-            vocabulary: The words that are known; those of ``texts`` if left out. Perplexities compare only between
-                models of the same vocabulary.
+            vocabulary: The known words; those of ``texts`` if left out. Perplexities can be compared only between
+                models with the same vocabulary.
 
         Raises:
             ConfigError: An order that is out of range.
@@ -96,7 +96,7 @@ class NgramModel:
 
     @property
     def vocabulary(self) -> tuple[str, ...]:
-        """The words that it knows, sorted."""
+        """The known words, sorted."""
         return tuple(self._ids)
 
     def word_nats(self, texts: Sequence[str]) -> list[Floats]:
@@ -119,7 +119,7 @@ class NgramModel:
         """-log p of every token of a corpus; 0 for begin marks."""
         V = len(self._ids) + _UNKNOWN + 1
         history = np.zeros(len(corpus.words), dtype=np.int64)  # the one history of unigrams
-        probability = np.full(len(corpus.words), 1.0 / (V - 1))  # the begin mark is never foretold
+        probability = np.full(len(corpus.words), 1.0 / (V - 1))  # the begin mark is never predicted
         for number, (grams, backoff) in enumerate(zip(self._grams, self._backoffs, strict=True)):
             found = grams.find(history, corpus.words, V)
             share = np.where(found >= 0, grams.share[found], 0.0)
@@ -149,16 +149,16 @@ class _Corpus:
         return cls(np.array(words, dtype=np.int64), np.arange(len(words), dtype=np.int64) - starts)
 
     def before(self, grams: Ids, length: int) -> Ids:
-        """For every token the n-gram of ``length`` words that ends right before it; none over the begin of a text."""
+        """For every token, the n-gram of ``length`` words right before it; none across the beginning of a text."""
         shifted = np.concatenate([np.array([_NO_GRAM]), grams[:-1]])
         return np.where(self.place >= length, shifted, _NO_GRAM)
 
 
 def _count(corpus: _Corpus, order: int, num_words: int) -> list[tuple[Ids, Ids, Ids]]:
-    """For every order the n-grams: their keys, their counts, the numbers of their histories.
+    """For every order, the keys of its n-grams, their counts and the numbers of their histories.
 
-    Counts below the highest order are of different words to the left; n-grams at the begin of a text, which have none,
-    keep how often they occur.
+    Below the highest order, a count is the number of different words to the left; n-grams at the beginning of a text,
+    which have none, keep their frequency.
     """
     counted: list[tuple[Ids, Ids, Ids]] = []
     begins: list[NDArray[np.bool_]] = []
@@ -166,7 +166,7 @@ def _count(corpus: _Corpus, order: int, num_words: int) -> list[tuple[Ids, Ids, 
     shorter = history  # for every token, the number of the (n-1)-gram that ends there
     for number in range(order):
         is_there = history >= 0
-        if not is_there.any():  # every text is shorter
+        if not is_there.any():  # all texts are shorter
             break
         all_keys = history[is_there] * num_words + corpus.words[is_there]
         keys, first, inverse, counts = np.unique(all_keys, return_index=True, return_inverse=True, return_counts=True)
@@ -186,7 +186,7 @@ def _count(corpus: _Corpus, order: int, num_words: int) -> list[tuple[Ids, Ids, 
 
 
 def _smoothed(counts: Ids, history: Ids, num_histories: int) -> tuple[Floats, Floats]:
-    """What each n-gram keeps of its history's probability, (G,), and what each history leaves to shorter ones, (H,)."""
+    """Each n-gram's share of its history's probability, (G,), and what each history leaves to shorter ones, (H,)."""
     taken = np.minimum(_discounts(counts)[np.minimum(counts, 3)], counts)
     totals = np.bincount(history, weights=counts, minlength=num_histories)
     left = np.bincount(history, weights=taken, minlength=num_histories)
@@ -195,7 +195,7 @@ def _smoothed(counts: Ids, history: Ids, num_histories: int) -> tuple[Floats, Fl
 
 
 def _discounts(counts: Ids) -> Floats:
-    """D of counts 0, 1, 2 and more (Chen and Goodman's Equation 26); those of KenLM's fallback for too few texts."""
+    """D of counts 0, 1, 2 and more (Chen and Goodman's Equation 26); with too few texts, KenLM's fallback values."""
     n1, n2, n3, n4 = (int((counts == count).sum()) for count in (1, 2, 3, 4))
     fallback = np.array([0.0, 0.5, 1.0, 1.5])
     if not (n1 and n2 and n3 and n4):

@@ -2,7 +2,7 @@
 
 The paper's Eq. 4 puts the free-bits threshold on the whole KL; with lambda = 0.5 that caps the information at about
 half a nat, which cannot give the mutual information the paper reports. Optimus and most later work put it on each
-dimension. That form is the default here, the other stays selectable.
+dimension. That is the default here; the other form can be selected.
 """
 
 from collections.abc import Sequence
@@ -28,8 +28,8 @@ class TextBatch:
         token_ids: (B, T), int64, right-padded.
         attention_mask: True on real tokens, (B, T).
         label_ids: (B,), int64, or None where texts have no labels.
-        lengths: Tokens of each text where they are known outside the device: then nobody waits for it to count them.
-        forms: Another form of each text, which the encoder may read in its place.
+        lengths: Tokens of each text, if known on the host, which then need not wait for the device to count them.
+        forms: Another form of each text, which the encoder may read instead.
     """
 
     token_ids: Tensor
@@ -42,7 +42,7 @@ class TextBatch:
         return self.token_ids.shape[0]
 
     def decoder_sides(self, eos_token_id: int) -> tuple[Tensor, Tensor, Tensor]:
-        """What the decoder reads and has to predict: end-of-text begins the input and ends the target.
+        """What the decoder reads and must predict: end-of-text begins the input and ends the target.
 
         Returns:
             inputs (B, T + 1), targets (B, T + 1), and is_target (B, T + 1), True where a target counts.
@@ -53,16 +53,16 @@ class TextBatch:
         return torch.cat([edge, filled], 1), torch.cat([filled, edge], 1), is_target
 
     def target_places(self, is_target: Tensor) -> Tensor:
-        """Where ``is_target``, (B, T + 1), is True, counted through all rows, (N,), int64."""
+        """Flat positions at which ``is_target``, (B, T + 1), is True, (N,), int64."""
         if self.lengths is None:
             return is_target.flatten().nonzero().squeeze(1)
         T = is_target.shape[1]
-        places = torch.cat([torch.arange(row * T, row * T + own + 1) for row, own in enumerate(self.lengths)])
+        places = torch.cat([torch.arange(row * T, row * T + length + 1) for row, length in enumerate(self.lengths)])
         return places.to(is_target.device, non_blocking=True)
 
 
 def free_bits_kl(kl_per_dimension: Tensor, free_bits: float, form: FreeBits = FreeBits.PER_DIMENSION) -> Tensor:
-    """The KL of each row with its free bits granted.
+    """The KL of each row with free bits (paper Eq. 4).
 
     Args:
         kl_per_dimension: KL of each dimension, (B, Z), nats.
@@ -91,10 +91,10 @@ class Loss:
     """The loss of a step, or of one of its micro-batches, and its parts.
 
     Attributes:
-        total: What is minimised: per token of the step, so that its gradient does not grow with the texts' lengths.
+        total: What is minimised, per token of the step, so that gradients do not grow with the texts' lengths.
         sums: -log p(x|z), KL(q(z|x) || p(z)) without free bits and the head's cross-entropy, each summed over the
             texts, (3,), nats; no gradient.
-        num_texts: Texts.
+        num_texts: Number of texts.
         num_tokens: Target tokens.
     """
 
@@ -105,7 +105,7 @@ class Loss:
 
     @classmethod
     def together(cls, parts: Sequence["Loss"]) -> "Loss":
-        """Of all micro-batches of a step; no gradient, and nobody waits for the device."""
+        """Sums the micro-batches of a step; without gradient, and without waiting for the device."""
         return cls(
             torch.stack([part.total.detach() for part in parts]).sum(),
             torch.stack([part.sums for part in parts]).sum(0),
@@ -140,9 +140,9 @@ class Objective:
     Attributes:
         free_bits: lambda, nats.
         free_bits_form: What lambda is compared with.
-        head_weight: Weight of the classification loss, in nats per text beside the reconstruction.
+        head_weight: Weight of the classification loss relative to the reconstruction, both in nats per text.
         label_smoothing: Share of the head's target that is spread evenly over all labels.
-        word_dropout: Share of the decoder's input tokens replaced by end-of-text, so that it leans on z.
+        word_dropout: Share of the decoder's input tokens replaced by end-of-text, so that it relies on z.
         input_dropout: Largest rate at which tokens of the encoder's input are deleted.
         form_share: Share of the texts whose other form the encoder reads.
     """
@@ -156,7 +156,7 @@ class Objective:
     form_share: float = 0.0
 
     def undisturbed(self) -> "Objective":
-        """The same with everything shown and nothing smoothed: what is measured on validation texts."""
+        """The same without dropout, other forms or smoothing, for validation texts."""
         return replace(self, label_smoothing=0.0, word_dropout=0.0, input_dropout=0.0, form_share=0.0)
 
     def loss(
@@ -167,14 +167,14 @@ class Objective:
         generator: torch.Generator,
         step_tokens: int | None = None,
     ) -> Loss:
-        """The loss of one micro-batch, so that those of a step add up to the step's.
+        """The loss of one micro-batch; over a step these add up to the step's loss.
 
         Args:
             vae: The model being trained; slot 0 of its bank.
             batch: Texts of one micro-batch.
             beta: Weight of the KL.
-            generator: All randomness of the step: what the encoder reads, epsilon, word dropout.
-            step_tokens: Target tokens of the whole step; None where the batch is all of it.
+            generator: Source of the step's randomness: the encoder's input, epsilon, word dropout.
+            step_tokens: Target tokens of the whole step; None if the batch is the whole step.
         """
         index = AdapterIndex.uniform(len(batch))
         posterior = vae.encode(*self._encoder_input(batch, generator), index)
@@ -212,7 +212,7 @@ class Objective:
         generator: torch.Generator,
         step_tokens: int | None,
     ) -> tuple[Tensor, Tensor]:
-        """Sum of the tokens' nll over the step's number of tokens, differentiable, and each token's nll, (N,)."""
+        """The tokens' summed nll divided by the step's number of tokens, differentiable, and each token's nll, (N,)."""
         eos_token_id = vae.backbone.config.eos_token_id
         inputs, targets, is_target = batch.decoder_sides(eos_token_id)
         if self.word_dropout > 0.0:
@@ -225,7 +225,7 @@ class Objective:
         return sliced_cross_entropy(hidden, vae.backbone.lm_head.weight, targets.flatten()[places], weights)
 
     def _head(self, vae: AdaVAE, batch: TextBatch, posterior: Posterior, index: AdapterIndex) -> Tensor:
-        """The head's cross-entropy summed over the texts, a scalar in nats; 0 where the set has no head."""
+        """The head's cross-entropy summed over the texts, a scalar in nats; 0 if the set has no head."""
         if batch.label_ids is None or vae.bank.head is None:
             return torch.zeros((), device=batch.token_ids.device)
         logits = vae.classify(posterior.mu, index)
@@ -233,7 +233,7 @@ class Objective:
 
 
 def _sum_by_row(values: Tensor, is_present: Tensor) -> Tensor:
-    """Values listed for the True places of a (B, T) mask, summed over each row, (B,)."""
+    """Sums over each row, (B,), of values given for the True places of a (B, T) mask."""
     spread = torch.zeros(is_present.shape, dtype=values.dtype, device=values.device)
     spread[is_present] = values
     return spread.sum(1)

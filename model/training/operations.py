@@ -1,7 +1,7 @@
-"""What a latent space is asked to do, many requests at once: the seam between the measures and what they measure.
+"""Operations on a latent space, many requests at once: the seam between the measures and what they measure.
 
-Measures know these five operations alone, so that they measure what a user gets who sets nothing (``AsServed``), and
-whatever else implements them: other priors, other ways to walk, other sets.
+Measures use these five operations alone, so they measure what a user gets by default (``AsServed``) and equally any
+other implementation: other priors, other walks, other sets.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ _LONGEST = 48  # tokens; the default of every request
 
 
 class Operations(Protocol):
-    """Text to latent and back, one answer a row; a row never depends on its neighbours."""
+    """From text to latent and back, one answer per row; a row never depends on its neighbours."""
 
     def encode(self, texts: Sequence[str]) -> Encoded:
         """Posteriors, mu and logvar (N, Z)."""
@@ -31,7 +31,7 @@ class Operations(Protocol):
         ...
 
     def interpolate(self, pairs: Sequence[tuple[str, str]], steps: int) -> list[list[str]]:
-        """For every pair ``steps`` texts from the first to the second, both ends decoded too."""
+        """For every pair, ``steps`` texts from the first to the second, with decoded ends."""
         ...
 
     def analogy(self, a: str, b: str, c: Sequence[str]) -> list[str]:
@@ -44,7 +44,7 @@ class Operations(Protocol):
 
 
 class AsServed:
-    """One adapter set's operations at the defaults of every request: greedy, whole steps, the set's own prior."""
+    """One adapter set's operations with the defaults of a request: greedy decoding and the set's prior."""
 
     def __init__(self, text_model: TextModel, name: str) -> None:
         self._text_model, self._name, self._space = text_model, name, text_model.space_of(name)

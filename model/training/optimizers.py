@@ -1,4 +1,4 @@
-"""The two optimizers of a run as one: Muon for matrices, AdamW for everything else, at one learning rate."""
+"""The two optimizers of a run as one: Muon for matrices, AdamW for everything else, with one learning rate."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +19,7 @@ class Optimizers:
 
     Attributes:
         parameters: All of them.
-        by_kind: ``adamw``, and ``muon`` where there are matrices for it; the names stand in checkpoints.
+        by_kind: ``adamw``, and ``muon`` if there are matrices for it; checkpoints use these names.
     """
 
     def __init__(
@@ -31,9 +31,9 @@ class Optimizers:
         weight_decay: float = 0.0,
         muon_decay: float = 0.0,
     ) -> None:
-        """``matrices`` are those of ``parameters`` that Muon updates, (..., rows, columns); AdamW does the rest.
+        """``matrices`` are the ``parameters``, (..., rows, columns), that Muon updates; AdamW updates the rest.
 
-        ``weight_decay`` is AdamW's, for what has two axes at least; ``muon_decay`` that of Muon.
+        ``weight_decay`` is AdamW's, for parameters with at least two axes; ``muon_decay`` is Muon's.
         """
         chosen = {id(parameter) for parameter in matrices}
         rest = [parameter for parameter in parameters if id(parameter) not in chosen]
@@ -60,7 +60,7 @@ class Optimizers:
             optimizer.step()
 
     def save(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Their state: tensors, not copies, and the JSON that belongs to them; see ``flatten_optimizer``."""
+        """Their state: tensors, not copied, and JSON; see ``flatten_optimizer``."""
         tensors: dict[str, Tensor] = {}
         states: dict[str, Any] = {}
         for kind, optimizer in self.by_kind.items():
@@ -69,22 +69,22 @@ class Optimizers:
         return tensors, states
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Puts back what ``save`` gave, its JSON under ``optimizers``.
+        """The inverse of ``save``; the JSON is under ``optimizers``.
 
         Raises:
-            CheckpointMismatch: It was taken from optimizers of another kind, or of other parameters.
+            CheckpointMismatch: The state is of other kinds of optimizers, or of other parameters.
         """
         for kind, optimizer in self.by_kind.items():
             restore_optimizer(optimizer, under(checkpoint.tensors, f"{kind}."), checkpoint.state["optimizers"][kind])
 
 
 def under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Those whose name begins with ``prefix``, without it."""
+    """The tensors whose names begin with ``prefix``, which is removed."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def diverged(step: int, total_steps: int, learning_rate: float, checkpoints: Path) -> TrainingDiverged:
-    """The error of a step whose loss or gradient is not finite: which step, what is kept, what helps."""
+    """The error for a loss or gradient that is not finite: at which step, what was kept, what helps."""
     path = latest_checkpoint(checkpoints)
     kept = f"the last good checkpoint is {path}" if path else "there was no checkpoint yet"
     return TrainingDiverged(

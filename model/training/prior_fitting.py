@@ -11,19 +11,19 @@ from adavae.model.latent.flow import FlowConfig, VelocityNetwork
 from adavae.model.latent.prior import LatentPrior, mahalanobis_quantiles
 from adavae.model.training.flow_fitting import fit_flow
 
-_WIDEST_POSTERIOR = 3.0  # in deviations of mu: a dimension that says nothing would drown the others
+_WIDEST_POSTERIOR = 3.0  # times the deviation of mu: otherwise a dimension that carries nothing would drown the others
 _FEWEST_TEXTS, _SMALLEST_LATENT = 200, 8
-_MANY_TEXTS = 100_000  # training on so many takes so long that a wide flow is little beside it
+_MANY_TEXTS = 100_000  # training on this many texts takes long enough for a wide flow to be a small part of it
 
 
 @dataclass(frozen=True, slots=True)
 class FlowSize:
-    """How large a flow is fitted, and for how long: a small part of the training that it follows.
+    """How large a flow is fitted, and for how long: a small part of the training before it.
 
     Attributes:
-        steps: Updates; 0 for no flow.
-        width: Of its residual stream.
-        batch_size: Texts a step.
+        steps: Number of updates; 0 for no flow.
+        width: Width of the residual stream.
+        batch_size: Texts per step.
     """
 
     steps: int
@@ -32,7 +32,7 @@ class FlowSize:
 
     @classmethod
     def for_texts(cls, num_texts: int, latent_size: int) -> Self:
-        """What suits a set that was trained on ``num_texts``; few texts, or few dimensions, have the Gaussian alone."""
+        """The size for a set trained on ``num_texts``; with few texts or dimensions, only the Gaussian is fitted."""
         if num_texts < _FEWEST_TEXTS or latent_size < _SMALLEST_LATENT:
             return cls(0)
         if num_texts >= _MANY_TEXTS:
@@ -58,17 +58,17 @@ def fit_prior(
     Args:
         mu: Means of the texts' posteriors, (N, Z), float32, N of at least 1.
         logvar: (N, Z).
-        label_ids: One a text, or None.
-        num_labels: Labels of the set; 0 without.
-        flow_steps: Updates of the flow; 0 fits the Gaussian alone.
-        flow_width: Of its residual stream.
-        batch_size: Texts a step.
-        device: Where the flow is fitted; the CPU if left out.
-        seed: Of the flow's initialisation and draws.
-        on_step: Told of the flow's progress.
+        label_ids: One per text, or None.
+        num_labels: Number of the set's labels; 0 for none.
+        flow_steps: Updates of the flow; 0 fits only the Gaussian.
+        flow_width: Width of its residual stream.
+        batch_size: Texts per step.
+        device: Device of the fit; the CPU if left out.
+        seed: Seed of the flow's initialisation and draws.
+        on_step: Called with the flow's progress.
 
     Returns:
-        The prior, on the CPU; without a flow where the fit left the finite numbers or mu is the same everywhere.
+        The prior, on the CPU; without a flow if its weights became non-finite or mu is constant.
     """
     labels = None if label_ids is None or num_labels == 0 else torch.tensor(list(label_ids))
     gaussian = _gaussian(mu.float(), logvar.float(), labels, num_labels)

@@ -1,4 +1,4 @@
-"""What a training run tells while it goes: averages of a few steps, to the caller and into ``metrics.jsonl``."""
+"""Progress of a training run: averages of a few steps, for the caller and for ``metrics.jsonl``."""
 
 import json
 import time
@@ -20,14 +20,14 @@ class Progress:
         step: Steps taken.
         total_steps: Steps of the whole run.
         loss: Training loss, nats per token.
-        reconstruction_nats: Per text.
-        kl_nats: Per text.
-        head_nats: Per text.
+        reconstruction_nats: Nats per text.
+        kl_nats: Nats per text.
+        head_nats: Nats per text.
         beta: Weight of the KL at this step.
-        learning_rate: At this step.
+        learning_rate: Learning rate at this step.
         tokens_per_s: Target tokens per second.
         eta_s: Seconds to the end at this speed.
-        validation_loss: The latest one, nats per token; None before the first.
+        validation_loss: At the latest validation, nats per token; None before the first.
     """
 
     step: int
@@ -52,18 +52,18 @@ OnDone = Callable[[int, int], None]
 """Told how many cases of how many are done."""
 
 
-def tell_nobody(stage: str, done: int, total: int) -> None:
-    """An ``OnStage`` for when nobody asks."""
+def ignore_stage(stage: str, done: int, total: int) -> None:
+    """An ``OnStage`` that does nothing."""
     del stage, done, total
 
 
-def tell_no_one(done: int, total: int) -> None:
-    """An ``OnDone`` for when nobody asks."""
+def ignore_done(done: int, total: int) -> None:
+    """An ``OnDone`` that does nothing."""
     del done, total
 
 
 class Reported(Protocol):
-    """What a report asks of the run that it is about."""
+    """What a report needs to know of its run."""
 
     @property
     def step(self) -> int: ...
@@ -126,7 +126,7 @@ class Report:
 
 
 def _lines_up_to(path: Path, step: int) -> list[str]:
-    """Lines of a metrics file that a resumed run will not write again; a torn last line is dropped."""
+    """Lines of a metrics file that a resumed run will not write again; an incomplete last line is dropped."""
     kept = []
     for line in path.read_text(encoding="utf-8").splitlines():
         try:

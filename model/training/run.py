@@ -1,4 +1,4 @@
-"""From a data file to a trained, measured and published adapter set: what ``adavae train`` and the worker do."""
+"""From a data file to a trained, measured and published adapter set, for ``adavae train`` and for the worker."""
 
 import math
 from collections import Counter
@@ -27,15 +27,18 @@ from adavae.model.storage.manifest import check_fits
 from adavae.model.storage.model_card import model_card
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.text_model import TextModel
+from adavae.model.training.batches import Batches
 from adavae.model.training.config import Preset, TrainingConfig
-from adavae.model.training.corpus import Batches, Dataset, drawn_rows, read_dataset, split_validation, tokenize
+from adavae.model.training.corpus import Dataset, drawn_rows, read_dataset
 from adavae.model.training.evaluation import EvaluationConfig, evaluate
 from adavae.model.training.latent_space import LatentSpaceConfig
-from adavae.model.training.loop import TokenizedTexts, TrainingResult, train
+from adavae.model.training.loop import TrainingResult, train
 from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.prior_fitting import FlowSize, fit_prior
-from adavae.model.training.progress import OnProgress, OnStage, tell_nobody
+from adavae.model.training.progress import OnProgress, OnStage, ignore_stage
+from adavae.model.training.splitting import split_validation
 from adavae.model.training.text_forms import form_rows
+from adavae.model.training.tokenized_texts import TokenizedTexts, tokenize
 
 _MAX_PRIOR_ROWS, _PRIOR_TOKENS, _MAX_LEARNED_ROWS = 20_000, 4096, 20_000
 _TRIED_TOKENS = 8
@@ -44,18 +47,18 @@ _HEAD = "head."  # of the names of its tensors
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingRequest:
-    """What a user asks for.
+    """What to train, and on what.
 
     Attributes:
-        name: Of the adapter set.
+        name: Name of the adapter set.
         data: Training texts.
-        validation: Texts that are held back; None to split some off.
-        config: The run's settings; its labels are taken from the data.
+        validation: Validation texts; None to split some off the training texts.
+        config: The run's settings; labels are taken from the data.
         truncate: Cut texts that are longer than the context instead of refusing them.
-        limit: Use only so many rows, drawn by the run's seed; None for all.
-        initial: The set that the run goes on from, the one that ``config.init_from`` names; None to begin afresh.
-        command: What the user typed, for the model card.
-        source: What the training data is called there; its file's name if left out.
+        limit: Use only this many rows, drawn by the run's seed; None for all.
+        initial: The set to continue from, which ``config.init_from`` names; None to start afresh.
+        command: The user's command, for the model card.
+        source: Name of the training data in the model card; the file's name if left out.
         evaluation: How the finished set is measured on the validation texts.
     """
 
@@ -80,7 +83,7 @@ class TrainingRequest:
 
 @dataclass(frozen=True, slots=True)
 class DataOrigin:
-    """What is told of the training texts; of the texts themselves only the token ids are kept."""
+    """Facts about the training texts, of which only the token ids are kept."""
 
     source: str
     rows: int
@@ -96,11 +99,11 @@ class PreparedData:
     """Checked texts, ready to train on.
 
     Attributes:
-        training: Where the texts to learn from come from.
-        learned: Some of them at most, drawn by the seed, for the judges of what the set writes.
-        validation: Texts that are held back.
+        training: Origin of the training texts.
+        learned: A bounded sample of them, from which the judges of the latent space learn.
+        validation: Held-back texts.
         labels: Names of the head's classes; empty for no head.
-        num_truncated: Texts that were cut to the context.
+        num_truncated: Number of texts that were cut to the context.
     """
 
     training: DataOrigin
@@ -154,25 +157,25 @@ def train_adapter_set(
     destination: Path,
     resume: bool = False,
     on_progress: OnProgress | None = None,
-    on_evaluation: OnStage = tell_nobody,
+    on_evaluation: OnStage = ignore_stage,
     should_stop: Callable[[], bool] = lambda: False,
     publishing: Publishing = publish_freely,
 ) -> AdapterSet:
     """Trains, measures and publishes one adapter set.
 
     Args:
-        request: What is asked for.
+        request: What to train, and on what.
         pretrained: The backbone.
-        directory: Keeps checkpoints and metrics of this run, and for a moment the set, on the disk of ``destination``.
+        directory: Holds checkpoints and metrics, and briefly the set; on the same disk as ``destination``.
         destination: Root of adapter sets; the set appears there whole or not at all.
-        resume: Go on from the newest checkpoint in ``directory``.
-        on_progress: Told of training every few steps.
-        on_evaluation: Told of what follows training, the prior and measuring: the stage, and how many of how many.
-        should_stop: Asked before every step.
-        publishing: Entered when the set is measured and written, left when it is in place.
+        resume: Continue from the newest checkpoint in ``directory``.
+        on_progress: Called every few training steps.
+        on_evaluation: Called after training with the stage (prior, measures), the number of items done and their total.
+        should_stop: Called before every step.
+        publishing: Entered once the set is measured and written, left once it is in place.
 
     Raises:
-        AdaVAEError: As the parts raise; nothing is published then, and checkpoints stay.
+        AdaVAEError: Whatever the parts raise; nothing is published then, and checkpoints are kept.
     """
     data = prepare(request, pretrained)
     config = request.config.with_labels(data.labels)
@@ -229,7 +232,7 @@ def _measured(
 
 
 def _check_initial(initial: AdapterSet, config: TrainingConfig, pretrained: PretrainedBackbone) -> None:
-    """Raises AdapterSetMismatch or ConfigError where the run cannot go on from ``initial``."""
+    """Raises AdapterSetMismatch or ConfigError if the run cannot continue from ``initial``."""
     manifest = initial.manifest
     check_fits(manifest, pretrained.digests, pretrained.tokenizer.digest)
     if manifest.config.prefix_length:
@@ -265,7 +268,7 @@ def trained_tokens(config: TrainingConfig, texts: TokenizedTexts, steps: int) ->
 
 @dataclass(frozen=True, slots=True)
 class _Encodings:
-    """Posteriors of training texts: mu and logvar, (N, Z), float32, and the rows that they are of."""
+    """Posteriors of training texts: mu and logvar, (N, Z), float32, and the rows they belong to."""
 
     mu: Tensor
     logvar: Tensor
@@ -274,7 +277,7 @@ class _Encodings:
 
 @torch.no_grad()
 def _encodings(trained: TextModel, name: str, texts: TokenizedTexts, on_stage: OnStage, *, seed: int) -> _Encodings:
-    """Of some thousand training texts, drawn by the seed."""
+    """Encodes some thousands of training texts, drawn by the seed."""
     drawn = drawn_rows(len(texts.token_ids), _MAX_PRIOR_ROWS, seed)
     lengths = {row: len(texts.token_ids[row]) for row in drawn}
     mu: list[Tensor] = []
@@ -293,7 +296,7 @@ def _encodings(trained: TextModel, name: str, texts: TokenizedTexts, on_stage: O
 def _prior(
     encodings: _Encodings, data: PreparedData, config: TrainingConfig, device: torch.device, on_stage: OnStage
 ) -> LatentPrior:
-    """Where the training texts lie; from the trained set and the seed alone, so that a killed run fits it again."""
+    """The prior over the training texts; from the trained set and the seed alone, so a resumed run fits the same."""
     label_ids = data.training_tokens.label_ids
     size = FlowSize.for_texts(data.training.rows, config.adapter.latent_size)
     return fit_prior(
@@ -311,7 +314,7 @@ def _prior(
 
 
 def _try(written: AdapterSet, pretrained: PretrainedBackbone, text: str) -> None:
-    """Reads and writes one text as the set will be asked to; whatever that raises, the set is not published."""
+    """Encodes and decodes one text; if that raises, the set is not published."""
     name = written.manifest.name
     model = TextModel.of_sets(pretrained, {name: written})
     mu = model.encode([text], name, truncate=True).mu

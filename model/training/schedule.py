@@ -24,11 +24,11 @@ def beta_at(
     """Weight of the KL by cyclical annealing (Fu et al. 2019).
 
     Each cycle stays at zero for ``zero_share`` of its steps, rises linearly for ``rise_share``, then stays at
-    ``maximum``, as it does from ``total_steps`` on.
+    ``maximum``; after ``total_steps`` it stays there too.
     """
     if step >= total_steps:
         return maximum
-    place = (step * cycles / max(1, total_steps)) % 1.0  # in its cycle, [0, 1)
+    place = (step * cycles / max(1, total_steps)) % 1.0  # place within the cycle, [0, 1)
     if place < zero_share:
         return 0.0
     if rise_share == 0.0:
@@ -45,8 +45,8 @@ def learning_rate_at(
     kind: Literal["cosine", "linear", "constant"],
     final_share: float = 0.02,
 ) -> float:
-    """Linear warm-up to ``peak``, then down to ``final_share`` of it: by a half cosine, or constant for a third of the
-    run and linear from there, or not at all.
+    """Linear warm-up to ``peak``, then by ``kind``: a half cosine down to ``final_share`` of the peak, constant for a
+    third of the run and then linear down to it, or constant.
     """
     if step < warmup:
         return peak * (step + 1) / warmup
@@ -59,5 +59,5 @@ def learning_rate_at(
 
 
 def stage_at(step: int, total_steps: int, stage_one_share: float = 1 / 6) -> Stage:
-    """Encoder and latent parts alone at first, then everything."""
+    """At first only the encoder and latent parts train, then everything."""
     return Stage.LATENT_FIRST if step < stage_one_share * total_steps else Stage.ALL

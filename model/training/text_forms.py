@@ -1,7 +1,7 @@
 """Other forms of a text that mean the same: spaces before its punctuation, capitals, no full stop at its end.
 
-Users type as they like, and data sets come tokenised in many ways; an encoder that has read such forms puts them where
-the text itself lies (``encoder_input``). In texts of natural case capitals carry meaning: there only spaces change.
+Users type as they like, and datasets come tokenised in many ways; an encoder trained on such forms maps them to where
+the text itself lies (``encoder_input``). In texts with natural case, capitals carry meaning, so only spaces change.
 """
 
 import random
@@ -12,28 +12,28 @@ from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.training.token_rows import TokenRows
 
 _BEFORE_PUNCTUATION = re.compile(r"\s*([.,!?;:])")
-_NATURAL_SHARE = 0.05  # of the texts that have a capital, from which on they are in natural case
-_LONGER_AT_MOST = 6  # tokens; a longer form is not used, so that memory is bounded by the texts
+_NATURAL_SHARE = 0.05  # share of texts with a capital above which they are in natural case
+_LONGER_AT_MOST = 6  # tokens more than the text; a longer form is not used, so the texts bound memory
 _TOGETHER = 2000  # texts
 
 
 def form_rows(
     texts: Sequence[str], token_ids: TokenRows, tokenizer: Tokenizer, max_tokens: int, *, seed: int
 ) -> TokenRows:
-    """Token ids of one other form of each text; its own where the form would be much longer.
+    """Token ids of one other form of each text; of the text itself where the form would be much longer.
 
     Args:
-        texts: As they are.
+        texts: The original texts.
         token_ids: Their token ids, cut to the context.
         tokenizer: The backbone's.
-        max_tokens: What the context leaves for a text.
-        seed: Of the choice of forms.
+        max_tokens: Longest text the context allows.
+        seed: Seed of the choice of forms.
     """
     forms = TokenRows()
     for number, form in enumerate(_encoded(texts, tokenizer, seed)):
-        own = token_ids[number]
-        is_usable = 0 < len(form) <= min(len(own) + _LONGER_AT_MOST, max_tokens)
-        forms.append(form if is_usable else own)
+        original = token_ids[number]
+        is_usable = 0 < len(form) <= min(len(original) + _LONGER_AT_MOST, max_tokens)
+        forms.append(form if is_usable else original)
     return forms
 
 
@@ -52,7 +52,7 @@ def another_form(text: str, draw: random.Random, *, is_natural_case: bool) -> st
 
 
 def is_in_natural_case(texts: Sequence[str]) -> bool:
-    """Whether capitals are used at all."""
+    """Whether the texts use capitals at all."""
     num_with_capitals = sum(text != text.lower() for text in texts)
     return num_with_capitals > _NATURAL_SHARE * len(texts)
 

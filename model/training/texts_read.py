@@ -1,7 +1,7 @@
 """What the model reads of a dataset: token ids cut to the context, and how many tokens and words that is.
 
-A likelihood covers the tokens that were read, so that what it is divided by counts those and no others. The words of a
-text that was cut are those of its beginning, decoded again; a word that the cut goes through counts as one.
+A likelihood covers only the tokens that were read, so it is divided by the number of those. The words of a truncated
+text are those of its decoded beginning; a word that is cut through counts as one.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Token ids of many texts in four bytes each: all of a data set that is kept while it is trained on."""
+"""Token ids of many texts in four bytes each: all that training keeps of a dataset."""
 
 from array import array
 from collections.abc import Iterable, Sequence
@@ -6,7 +6,7 @@ from typing import overload
 
 
 class TokenRows(Sequence[Sequence[int]]):
-    """The rows of a data set, one behind the other in one piece of memory."""
+    """The rows of a dataset, one after the other in one piece of memory."""
 
     def __init__(self, rows: Iterable[Sequence[int]] = ()) -> None:
         self._ids, self._ends = array("i"), array("q")
@@ -14,13 +14,13 @@ class TokenRows(Sequence[Sequence[int]]):
             self.append(row)
 
     def append(self, row: Sequence[int]) -> None:
-        """One more text."""
+        """Adds one text."""
         self._ids.extend(row)
         self._ends.append(len(self._ids))
 
     @property
     def lengths(self) -> "array[int]":
-        """Tokens of each row."""
+        """Number of tokens of each row."""
         return array("i", (end - self._start(row) for row, end in enumerate(self._ends)))
 
     @property
@@ -39,7 +39,7 @@ class TokenRows(Sequence[Sequence[int]]):
     def __getitem__(self, place: int | slice) -> Sequence[int] | list[Sequence[int]]:
         if isinstance(place, slice):
             return [self[row] for row in range(*place.indices(len(self)))]
-        row = range(len(self))[place]  # IndexError beyond the end, and places from the end
+        row = range(len(self))[place]  # raises IndexError beyond the end, and resolves negative places
         return self._ids[self._start(row) : self._ends[row]].tolist()
 
     def _start(self, row: int) -> int:

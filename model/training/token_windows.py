@@ -13,11 +13,11 @@ from torch import Tensor
 from adavae.model.storage.tokenizer import END_OF_TEXT, Tokenizer
 from adavae.model.training.corpus import Dataset, drawn_rows
 
-_TEXTS_AT_ONCE = 20_000  # tokenised together, so that lists of Python integers stay small
+_TEXTS_AT_ONCE = 20_000  # texts tokenised together, so lists of Python integers stay small
 
 
 class WindowStream:
-    """Shuffled windows of one long stream of tokens, addressed by step: nothing has to be kept to resume it."""
+    """Shuffled windows of one long stream of tokens, addressed by step, so resuming needs no state."""
 
     def __init__(self, tokens: NDArray[np.int32], seed: int) -> None:
         self.tokens, self.seed = tokens, seed
@@ -27,12 +27,12 @@ class WindowStream:
         """The batch of one step.
 
         Args:
-            step: Counted within the steps of this ``length``.
-            length: Tokens that are predicted in each window.
-            batch_size: Windows; fewer where the stream is shorter.
+            step: Counted among the steps with this ``length``.
+            length: Number of predicted tokens per window.
+            batch_size: Number of windows; fewer if the stream is shorter.
 
         Returns:
-            (B, length + 1), int64: inputs and, one further, targets.
+            (B, length + 1), int64: inputs, and targets one place further.
         """
         num_windows = (len(self.tokens) - 1) // length
         batch_size = min(batch_size, num_windows)
@@ -41,7 +41,7 @@ class WindowStream:
         return torch.from_numpy(self.tokens[starts[:, None] + np.arange(length + 1)]).long()
 
     def _starts(self, length: int, epoch: int) -> NDArray[np.int64]:
-        """Where the windows of an epoch begin, in random order; depends on (seed, length, epoch) alone."""
+        """Starts of an epoch's windows in random order; depends on (seed, length, epoch) alone."""
         if self._epoch[0] != (length, epoch):
             generator = np.random.default_rng([self.seed, length, epoch])
             num_windows, rest = divmod(len(self.tokens) - 1, length)
@@ -51,7 +51,7 @@ class WindowStream:
 
 
 def repeated(dataset: Dataset, times: float, seed: int) -> Dataset:
-    """Its texts as often as ``times`` says; of a fraction, so many of them, drawn by the seed."""
+    """The dataset repeated ``times`` times; for a fraction, that share of its texts is drawn by the seed."""
     whole, rest = divmod(times, 1)
     drawn = drawn_rows(len(dataset.texts), round(rest * len(dataset.texts)), seed)
     texts = dataset.texts * int(whole) + tuple(dataset.texts[row] for row in drawn)
@@ -69,7 +69,7 @@ def token_stream(datasets: Sequence[Dataset], tokenizer: Tokenizer) -> NDArray[n
 
 
 def train_tokenizer(datasets: Sequence[Dataset], vocab_size: int) -> Tokenizer:
-    """A byte-level BPE with end-of-text as token 0; it has fewer tokens than asked for where the texts are few."""
+    """A byte-level BPE with end-of-text as token 0; with few texts it has fewer tokens than ``vocab_size``."""
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()

@@ -1,4 +1,4 @@
-"""How well an analogy moves an attribute: an independent judge says what became of each sentence.
+"""How well an analogy moves an attribute, according to an independent judge.
 
 The judge never sees the model or its latents: TF-IDF of 1- and 2-grams with logistic regression.
 """
@@ -43,7 +43,7 @@ class AttributeJudge:
             raise DatasetError(f"the judge cannot learn from these {len(texts)} texts, give it more: {exc}") from exc
 
     def predict(self, texts: Sequence[str]) -> list[str]:
-        """One label a text."""
+        """One label per text."""
         return [str(label) for label in self._classifier.predict(list(texts))] if texts else []
 
     def certainties(self, texts: Sequence[str], label: str) -> list[float]:
@@ -54,7 +54,7 @@ class AttributeJudge:
         return [float(row[place]) for row in self._classifier.predict_proba(list(texts))]
 
     def accuracy_on(self, texts: Sequence[str], labels: Sequence[str]) -> float:
-        """Share it gets right of texts that it did not learn from: how far the judge itself is to be trusted."""
+        """Its accuracy on texts it did not learn from: how far the judge itself is to be trusted."""
         return accuracy(self.predict(texts), labels)
 
 
@@ -64,10 +64,10 @@ class TransferReport:
 
     Attributes:
         num_rows: Sentences judged.
-        moved: Share that the judge gives the target label afterwards.
-        kept_words: Mean share of a sentence's words that are still there.
-        direction: From which labels, in the judge's eyes, to which: ``"negative -> positive"``.
-        examples: (source, output) of the first few.
+        moved: Share of outputs to which the judge gives the target label.
+        kept_words: Mean share of a sentence's words that its output keeps.
+        direction: Source and target label as the judge sees them: ``"negative -> positive"``.
+        examples: The first few (source, output).
     """
 
     num_rows: int
@@ -87,7 +87,7 @@ def select_short(
     limit: int = 500,
     seed: int = 0,
 ) -> list[str]:
-    """Short texts of one label that the judge, too, gives that label, in seeded order.
+    """Short texts with one label that the judge agrees with, in seeded order.
 
     Raises:
         DatasetError: There is none, or the texts have no labels.
@@ -110,9 +110,9 @@ def select_short(
 
 
 def word_overlap(source: str, output: str) -> float:
-    """Share of the source's words, counted with repetition, that the output has too, in any order.
+    """Share of the source's words, counted with repetition, that are also in the output, in any order.
 
-    Words are lower-cased and stripped of punctuation; 0 where the source has none.
+    Words are lower-cased and stripped of punctuation; 0 if the source has none.
     """
     words = Counter(_words(source))
     kept = words & Counter(_words(output))
@@ -122,7 +122,7 @@ def word_overlap(source: str, output: str) -> float:
 def measure_transfer(
     sources: Sequence[str], outputs: Sequence[str], judge: AttributeJudge, target_label: str, num_examples: int = 20
 ) -> TransferReport:
-    """What became of ``sources``, of which there is at least one; ``outputs`` has one text for each."""
+    """Judges ``outputs``, one for each of ``sources``, of which there must be at least one."""
     judged = judge.predict(outputs)
     overlaps = [word_overlap(source, output) for source, output in zip(sources, outputs, strict=True)]
     return TransferReport(

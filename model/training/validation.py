@@ -1,7 +1,7 @@
-"""What a run is judged by on its validation texts: which step was the best, and when to stop.
+"""How a run is judged on its validation texts: which step was best, and when to stop.
 
-A run is asked for something, and that decides: a classification run for labels, a generation run for sentences that
-come back, a language-modelling run for the bound on their likelihood. Words are never hidden from the decoder here.
+The preset decides: a classification run is judged by its labels, a generation run by reconstruction, a
+language-modelling run by the bound on the likelihood. No words are hidden from the decoder here.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from adavae.model.training.objective import Loss
 
 
 class Criterion(StrEnum):
-    """The figure that is lowest at the best step."""
+    """The figure that is to be lowest."""
 
     HEAD = "head cross-entropy, nats a text"
     RECONSTRUCTION = "reconstruction, nats a token"
@@ -28,7 +28,7 @@ CRITERIA = {
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """One look at the validation texts.
+    """Figures of the validation texts at one step.
 
     Attributes:
         loss: The objective at full beta, nats per token.

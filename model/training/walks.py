@@ -1,6 +1,6 @@
-"""Walks between random pairs of sentences: whether they take steps or jump, and whether what stands between is English.
+"""Walks between random pairs of sentences: whether they move in steps or jump, and whether inner sentences are fluent.
 
-Distances between sentences are edits of words (Levenshtein), a metric, so that no way is shorter than the straight one.
+Distances between sentences are word edits (Levenshtein), a metric, so no walk is shorter than the direct distance.
 """
 
 import random
@@ -12,11 +12,11 @@ from adavae.model.errors import DatasetError
 from adavae.model.training.fluency import Fluency, FluencyJudge
 from adavae.model.training.ngram_model import words_of
 from adavae.model.training.operations import Operations
-from adavae.model.training.progress import OnDone, tell_no_one
+from adavae.model.training.progress import OnDone, ignore_done
 from adavae.model.training.transfer import word_overlap
 
 STEPS = 11
-_TOGETHER = 20  # walks asked for at once
+_TOGETHER = 20  # walks requested at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +24,20 @@ class Walks:
     """Walks of eleven steps between decoded ends.
 
     Attributes:
-        num_walks: How many.
-        steps: Sentences on each, ends included.
+        num_walks: Number of walks.
+        steps: Sentences per walk, ends included.
         distinct: Mean number of different sentences on a walk.
-        distinct_worst: The least of them.
+        distinct_worst: The lowest of these.
         own_inner: Mean share of inner sentences that are neither end's.
         own_middle: Share of walks whose middle sentence is neither end's.
-        middle_from_source: Mean share of the middle's words that the first sentence has.
-        middle_from_target: The same of the last.
+        middle_from_source: Mean share of the middle sentence's words that are in the first sentence.
+        middle_from_target: The same for the last sentence.
         smoothness: Mean of the distance between the ends over the sum of the distances between neighbours
-            (interpolation smoothness, Zhang et al. 2024): 1 where no step is a detour.
-        smoothness_worst: The least of them.
+            (interpolation smoothness, Zhang et al. 2024): 1 if no step is a detour.
+        smoothness_worst: The lowest of these.
         longest_step: Mean of the longest step over the distance between the ends: 1 / (steps - 1) is an even walk, 1
-            is a jump, which smoothness alone does not tell from a walk.
-        fluency: Of all inner sentences, repeated ones as often as they stand there; None without a judge.
+            is a jump, which smoothness alone cannot tell from a walk.
+        fluency: Of all inner sentences, including repeated ones; None without a judge.
         examples: The first few walks.
     """
 
@@ -57,10 +57,10 @@ class Walks:
 
 
 def draw_pairs(texts: Sequence[str], num: int, seed: int) -> list[tuple[str, str]]:
-    """Random pairs in which no row of ``texts`` stands twice; fewer than ``num`` where there are too few.
+    """Random pairs in which no row of ``texts`` occurs twice; fewer than ``num`` if there are too few.
 
     Raises:
-        DatasetError: There are not even two different texts.
+        DatasetError: There are fewer than two different texts.
     """
     different = list(dict.fromkeys(texts))
     if len(different) < 2:
@@ -78,7 +78,7 @@ def measure_walks(
     steps: int = STEPS,
     seed: int = 0,
     num_examples: int = 3,
-    on_done: OnDone = tell_no_one,
+    on_done: OnDone = ignore_done,
 ) -> Walks:
     """Walks between random pairs of ``texts``; raises as ``draw_pairs`` does."""
     pairs, walks = draw_pairs(texts, num_walks, seed), list[list[str]]()
@@ -106,24 +106,24 @@ def measure_walks(
 
 
 def own_share(walk: Sequence[str]) -> float:
-    """Share of the sentences between the ends that equal neither; 0 where nothing stands between."""
+    """Share of inner sentences that equal neither end; 0 if there are none."""
     inner = walk[1:-1]
     return _mean([text not in (walk[0], walk[-1]) for text in inner]) if inner else 0.0
 
 
 def smoothness_of(walk: Sequence[str]) -> float:
-    """Distance of the ends over the length of the way: in [0, 1], 1 too for a walk that never leaves one sentence."""
+    """Distance of the ends over the length of the walk, in [0, 1]; 1 for a walk that stays at one sentence."""
     length = sum(edits(*step) for step in pairwise(walk))
     return edits(walk[0], walk[-1]) / length if length else 1.0
 
 
 def longest_step_of(walk: Sequence[str]) -> float:
-    """The longest step over the distance of the ends, at least 1 word; above 1 where a step leads further than both."""
+    """The longest step over the distance of the ends (at least 1 word); above 1 if a step goes further than that."""
     return max(edits(*step) for step in pairwise(walk)) / max(1, edits(walk[0], walk[-1]))
 
 
 def edits(source: str, target: str) -> int:
-    """Words to insert, drop or change to come from one text to the other (Levenshtein 1966)."""
+    """Words to insert, drop or change to get from one text to the other (Levenshtein 1966)."""
     ours, theirs = words_of(source), words_of(target)
     row = list(range(len(theirs) + 1))
     for number, word in enumerate(ours, start=1):

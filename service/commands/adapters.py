@@ -1,4 +1,4 @@
-"""``adavae adapters``: what is installed, whether it is whole, and moving it between machines."""
+"""``adavae adapters``: which sets are installed, whether they are undamaged, and moving them between machines."""
 
 import sys
 from pathlib import Path

@@ -76,7 +76,7 @@ def analogy(
 
 
 def _groups(texts: list[str], *files: Path | None) -> _Groups:
-    """The texts of a, b and c: from their files, and what has none from the arguments in that order."""
+    """The texts of a, b and c: from their files, and otherwise from the arguments, in that order."""
     refuse_empty(*texts)
     rest = list(texts)
     a, b = (read_file(file) if file is not None else [rest.pop(0)] if rest else [] for file in files[:2])
@@ -100,5 +100,5 @@ def _analogy(
     with_z: bool,
 ) -> list[Record]:
     rows = text_model.analogy(*groups, name, decoding.for_rows(samples), scale, steering)
-    own = {"adapter": text_model.reference_of(name)}
-    return [decoded_record(index, row, with_z=with_z, c=index // samples) | own for index, row in enumerate(rows)]
+    made_by = {"adapter": text_model.reference_of(name)}
+    return [decoded_record(index, row, with_z=with_z, c=index // samples) | made_by for index, row in enumerate(rows)]

@@ -1,4 +1,4 @@
-"""What happens to an interrupted run's checkpoints: a command goes on from them or throws them away, when told to."""
+"""Checkpoints of an interrupted run: a command resumes or discards them only when told to."""
 
 import shutil
 from pathlib import Path
@@ -13,11 +13,11 @@ RestartOption = Annotated[bool, typer.Option("--restart", help="Throw an interru
 
 
 def claim(directory: Path, *, resume: bool, restart: bool) -> None:
-    """Makes sure that a run neither overwrites another one's checkpoint unasked nor resumes what is not there.
+    """Makes sure that a run neither overwrites a checkpoint unasked nor resumes one that does not exist.
 
     Raises:
-        typer.BadParameter: Both were asked for.
-        CheckpointMismatch: There is a checkpoint and neither was asked for, or none and ``resume`` was.
+        typer.BadParameter: Both options are given.
+        CheckpointMismatch: There is a checkpoint and neither option is given, or there is none to resume.
     """
     if resume and restart:
         raise typer.BadParameter("--resume goes on with an interrupted run, --restart throws it away: give one of them")
@@ -40,5 +40,5 @@ def release(directory: Path) -> None:
 
 
 def with_remedy(interruption: TrainingInterrupted) -> TrainingInterrupted:
-    """The same, and how to go on."""
+    """The same error, with how to continue."""
     return TrainingInterrupted(f"{interruption}; run the same command with --resume to go on")

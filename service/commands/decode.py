@@ -82,5 +82,5 @@ def _decode(
     else:
         z = torch.tensor(vectors, dtype=torch.float32)
         rows = text_model.decode(z, name, decoding.for_rows(len(z)), steering)
-    own = {"adapter": text_model.reference_of(name)}
-    return [decoded_record(index, row, with_z=with_z) | own for index, row in enumerate(rows)]
+    made_by = {"adapter": text_model.reference_of(name)}
+    return [decoded_record(index, row, with_z=with_z) | made_by for index, row in enumerate(rows)]

@@ -23,7 +23,7 @@ _TRANSFER = "Transfer: does an analogy move the label and keep the words?"
 
 
 class Group(StrEnum):
-    """What can be measured by itself: the paper's figures, and the groups of ``model.training.latent_space``."""
+    """Measures that can be chosen: the paper's figures, and the groups of ``model.training.latent_space``."""
 
     PAPER = "paper"
     WALKS = "walks"
@@ -35,7 +35,7 @@ class Group(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureOptions:
-    """How closely to measure."""
+    """How precisely to measure."""
 
     importance_samples: Annotated[int, typer.Option(min=0, help="Per text, for the perplexity; 0 leaves it out.")] = 100
     importance_rows: Annotated[
@@ -49,7 +49,7 @@ class MeasureOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LatentSpaceOptions:
-    """On how many cases it is measured what the latent space writes."""
+    """How many cases the measures of the latent space use."""
 
     walks: Annotated[int, typer.Option(min=1, help="Pairs of texts to walk between.", rich_help_panel=_SPACE)] = 100
     draws: Annotated[int, typer.Option(min=1, help="Texts drawn.", rich_help_panel=_SPACE)] = 2000
@@ -64,7 +64,7 @@ class LatentSpaceOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TransferOptions:
-    """The attribute transfer by one pair to measure; None of it for no such measure."""
+    """The attribute transfer to measure, by one pair; nothing is measured if no option is given."""
 
     pair: Annotated[
         tuple[str, str] | None,
@@ -143,7 +143,9 @@ def _evaluate(
     from adavae.model.training.evaluation import EvaluationConfig, evaluate
     from adavae.model.training.operations import AsServed
 
-    own = None if groups is None else tuple(latent_space.Group(group) for group in groups if group is not Group.PAPER)
+    space_groups = (
+        None if groups is None else tuple(latent_space.Group(group) for group in groups if group is not Group.PAPER)
+    )
     figures: Figures = {"adapter": text_model.reference_of(name), "data": held_out.source}
     if groups is None or Group.PAPER in groups:
         config = EvaluationConfig(
@@ -153,10 +155,10 @@ def _evaluate(
             seed=measure.seed,
         )
         figures = evaluate(text_model, name, held_out, config, on_progress)
-    if own == ():
+    if space_groups == ():
         return figures
     config_of_space = latent_space.LatentSpaceConfig(
-        groups=own,
+        groups=space_groups,
         num_walks=space.walks,
         num_draws=space.draws,
         num_pairs=space.pairs,
@@ -173,7 +175,7 @@ def _evaluate(
 
 
 def _tabulated(figures: Figures) -> Figures:
-    """What one reads: the latent space's main figures beside what they are measured against, and no samples."""
+    """The figures as a table: the latent space's main ones beside their comparison, and no samples."""
     from adavae.model.storage.latent_space_card import figure_rows
 
     space = figures.get("latent_space", {})

@@ -12,7 +12,7 @@ from adavae.service.commands.terminal import Output
 
 
 class NotHealthy(AdaVAEError):
-    """No answer, or not the one of a healthy process."""
+    """There was no answer, or not that of a healthy process."""
 
 
 def health(
@@ -26,7 +26,7 @@ def health(
         with build_opener(ProxyHandler({})).open(url, timeout=timeout_s) as reply:
             status = reply.status
     except HTTPError as refusal:
-        with refusal:  # its connection stays open until it is closed
+        with refusal:  # otherwise its connection stays open
             raise NotHealthy(f"{url}: {refusal}") from refusal
     except (URLError, HTTPException, OSError, ValueError) as exc:
         raise NotHealthy(f"{url}: {exc}") from exc

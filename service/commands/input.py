@@ -23,7 +23,7 @@ def read_texts(arguments: list[str] | None, file: Path | None) -> list[str]:
     """The texts of one command line.
 
     Raises:
-        typer.BadParameter: There are none, or two sources of them, or one is empty.
+        typer.BadParameter: There is no text, more than one source of texts, or an empty text.
         DatasetError: A line is empty, or the file is not UTF-8.
     """
     texts = arguments or []
@@ -38,17 +38,17 @@ def read_texts(arguments: list[str] | None, file: Path | None) -> list[str]:
 
 
 def refuse_empty(*texts: str) -> None:
-    """Raises typer.BadParameter where a text has nothing to encode."""
+    """Raises typer.BadParameter if a text is empty."""
     if any(not text.strip() for text in texts):
         raise typer.BadParameter("a text is empty")
 
 
 def read_vectors() -> list[list[float]]:
-    """Latent vectors from standard input: each line an array, or an object that has one as ``z`` or ``mu``.
+    """Latent vectors from standard input: each line is an array, or an object with one as ``z`` or ``mu``.
 
     Raises:
         typer.BadParameter: Standard input is a terminal.
-        DatasetError: A line holds no vector, or the vectors differ in size.
+        DatasetError: A line is not a vector, or the vectors differ in size.
     """
     if sys.stdin.isatty():
         raise typer.BadParameter("give --samples N, or latent vectors on standard input, one JSON array a line")

@@ -69,5 +69,7 @@ def _interpolate(
     from adavae.model.config import Interpolation
 
     way = text_model.interpolate(*ends, steps, name, decoding, Interpolation(method), steering)
-    own = {"adapter": text_model.reference_of(name)}
-    return [decoded_record(index, step.decoded, with_z=with_z, tau=step.tau) | own for index, step in enumerate(way)]
+    made_by = {"adapter": text_model.reference_of(name)}
+    return [
+        decoded_record(index, step.decoded, with_z=with_z, tau=step.tau) | made_by for index, step in enumerate(way)
+    ]

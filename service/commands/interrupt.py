@@ -1,4 +1,4 @@
-"""Ctrl-C while training: finish the step, keep the checkpoint, then stop."""
+"""Ctrl-C during training: finish the step, keep the checkpoint, then stop."""
 
 import signal
 from collections.abc import Callable, Iterator
@@ -9,9 +9,9 @@ from types import FrameType
 
 @contextmanager
 def stop_on_signal() -> Iterator[Callable[[], bool]]:
-    """Gives a function that says whether to stop: after Ctrl-C or a termination signal.
+    """Yields a function that says whether to stop: after Ctrl-C or a termination signal.
 
-    The second signal is not waited for: it ends the process as it always does.
+    A second signal ends the process at once, as usual.
     """
     is_stopping = Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}

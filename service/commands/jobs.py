@@ -30,7 +30,7 @@ _MINUTES = "%Y-%m-%d %H:%M"
 
 @dataclass(frozen=True, slots=True)
 class _Command:
-    """What tells a job to do something: its help, and what to say where a running job has yet to do it."""
+    """A command to a job: its help, and the message if a running job has not yet obeyed."""
 
     help_text: str
     pending: str
@@ -88,7 +88,7 @@ def watch_job(job_id: JobArgument, server: ServerOption = None, as_json: JsonOpt
 
 
 def summary(job: dict[str, Any]) -> Record:
-    """What one wants to know of a job that has succeeded."""
+    """The facts of a job that has succeeded."""
     return {"adapter": job["fine_tuned_model"], "job": job["id"], "metrics": job["metrics"] or {}}
 
 
@@ -105,7 +105,7 @@ def _changing(change: "Change") -> Callable[..., None]:
 
 
 def _readable(job: dict[str, Any]) -> Record:
-    """What a person looks for, what matters most at the end, where a terminal shows it; without what is empty."""
+    """A job for people: without empty fields, and with what matters most at the end, where a terminal shows it."""
     chosen: Record = {
         **{name: job[name] for name in ("training_file", "validation_file", "metadata", "seed", "attempt")},
         **{name: job[name] for name in ("hyperparameters", "report", "progress", "metrics", "trained_tokens")},
@@ -132,7 +132,7 @@ def _progress(job: Record) -> str:
 
 
 def _time(seconds: object) -> str:
-    """As the clock on this machine shows it."""
+    """A time in this machine's time zone."""
     return "" if seconds is None else datetime.fromtimestamp(int(str(seconds)), UTC).astimezone().strftime(_MINUTES)
 
 

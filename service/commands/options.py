@@ -41,7 +41,7 @@ class DecodingOptions:
     seed: Annotated[int, typer.Option(help="Of every random choice: same seed, same text.")] = 0
 
     def to_decoding(self) -> Decoding:
-        """The model's own form.
+        """The options as a ``Decoding``.
 
         Raises:
             typer.BadParameter: A value is out of range, or has no effect with this strategy.
@@ -99,24 +99,24 @@ def steering_of(
     candidates: int | None = None,
     focus: float | None = None,
 ) -> Steering:
-    """The model's own form; raises typer.BadParameter where a value is out of range."""
+    """The options as ``Steering``; raises typer.BadParameter if a value is out of range."""
     with usage_errors():
         return Steering(refine=refine, truncation=truncation, candidates=candidates, focus=focus)
 
 
 def takes(options_type: type, parameter: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Gives a command an option per field of a dataclass; it receives them as one ``parameter`` of that type."""
+    """Adds an option for each field of a dataclass to a command, which receives them as one ``parameter``."""
     options = list(inspect.signature(options_type).parameters.values())
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = [each for each in inspect.signature(command).parameters.values() if each.name != parameter]
+        others = [each for each in inspect.signature(command).parameters.values() if each.name != parameter]
 
         @functools.wraps(command)
         def expanded(**values: object) -> None:
             grouped = {each.name: values.pop(each.name) for each in options}
             command(**values, **{parameter: options_type(**grouped)})
 
-        parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*own, *options)]
+        parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*others, *options)]
         expanded.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         expanded.__annotations__ = {each.name: each.annotation for each in parameters}
         return expanded
@@ -126,7 +126,7 @@ def takes(options_type: type, parameter: str) -> Callable[[Callable[..., None]],
 
 @contextmanager
 def usage_errors() -> Iterator[None]:
-    """A value the model refuses is wrong usage where it came straight from an option."""
+    """A value that the model refuses is wrong usage if it came straight from an option."""
     try:
         yield
     except ConfigError as exc:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import torch
 
     from adavae.model.storage.pretrained import PretrainedBackbone
-    from adavae.model.training.pretrain import PretrainConfig, PretrainProgress
+    from adavae.model.training.pretrain import PretrainProgress
+    from adavae.model.training.pretrain_config import PretrainConfig
 
 _SHAPE = "Shape of a fresh backbone (a small GPT-2's if left out)"
 _RUN = "Run (sensible values if left out)"
@@ -27,7 +28,7 @@ _RUN = "Run (sensible values if left out)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShapeOptions:
-    """Fields of BackboneConfig; None leaves one as the small GPT-2 has it."""
+    """Fields of BackboneConfig; None means the value of the small GPT-2."""
 
     n_layer: Annotated[int | None, typer.Option(help="Blocks.", rich_help_panel=_SHAPE)] = None
     n_embd: Annotated[int | None, typer.Option(help="Width.", rich_help_panel=_SHAPE)] = None
@@ -39,7 +40,7 @@ class ShapeOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PretrainOptions:
-    """Fields of PretrainConfig; None leaves its default."""
+    """Fields of PretrainConfig; None means its default."""
 
     epochs: Annotated[float | None, typer.Option(help="Passes over the texts.", rich_help_panel=_RUN)] = None
     max_steps: Annotated[int | None, typer.Option(help="Stop after this many steps.", rich_help_panel=_RUN)] = None
@@ -116,7 +117,7 @@ def pretrain(
 
 def _config(options: PretrainOptions, shape: ShapeOptions) -> "PretrainConfig":
     from adavae.model.training.config import Precision
-    from adavae.model.training.pretrain import SMALL_GPT2, PretrainConfig
+    from adavae.model.training.pretrain_config import SMALL_GPT2, PretrainConfig
 
     values, sizes = _given(options), _given(shape)
     if "precision" in values:
@@ -176,7 +177,7 @@ def _pretrain(
 
 
 def _with_repeats(sources: list[Path]) -> tuple[list[Path], list[float]]:
-    """``FILE*1.5`` as the file and 1.5, a plain file as itself and 1."""
+    """Splits ``FILE*1.5`` into the file and 1.5; a plain file is read once."""
     files: list[Path] = []
     repeats: list[float] = []
     for source in sources:

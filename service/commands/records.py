@@ -5,7 +5,7 @@ from adavae.service.commands.terminal import Record
 
 
 def decoded_record(index: int, decoded: DecodedText, *, with_z: bool, **fields: object) -> Record:
-    """One text with what belongs to it; its z and how typical that is only where it was asked for."""
+    """One text as a record; z and its typicality only if requested."""
     record: Record = {"index": index, **fields, "text": decoded.text, "tokens": decoded.num_tokens}
     record["finish_reason"] = decoded.finish_reason
     return record | {"z": decoded.z.tolist(), "typicality": decoded.typicality} if with_z else record

@@ -1,4 +1,4 @@
-"""Commands that talk to a running service: where it is, what it refuses in one line, a job watched to its end."""
+"""Commands that talk to a running service: its address, its refusals as one line, and watching a job."""
 
 import shlex
 from collections.abc import Callable, Iterator
@@ -31,7 +31,7 @@ _KEY_REMEDY = "set ADAVAE_API_KEY to a key with the scope train"
 
 
 class ServiceRefused(AdaVAEError):
-    """The service refused, or could not be reached."""
+    """The service refused a request, or could not be reached."""
 
 
 class JobNotSucceeded(AdaVAEError):
@@ -43,9 +43,9 @@ class RemoteService:
     """A service as a command names it.
 
     Attributes:
-        url: Where it listens.
-        api_key: What it wants to see, or None.
-        is_usual: Whether commands find it without being told where.
+        url: Its address.
+        api_key: The key to send, or None.
+        is_usual: Whether it is the one that commands use if none is named.
     """
 
     url: str
@@ -54,13 +54,13 @@ class RemoteService:
 
     @classmethod
     def at(cls, url: str | None, settings: Settings) -> Self:
-        """The one at ``url``, or where the settings say; raises SettingsError where that is no address."""
+        """The service at ``url``, or the one in the settings; raises SettingsError if that is not an address."""
         chosen = _checked_url(url or settings.server_url)
         return cls(chosen, _checked_key(settings), chosen == settings.server_url)
 
     @contextmanager
     def client(self) -> Iterator["TrainingClient"]:
-        """A client whose errors are those of the command line: one line each."""
+        """A client whose errors are shown as one line each."""
         from adavae.service.client.retries import AdaVAEServiceError
         from adavae.service.client.training import TrainingClient
 
@@ -71,7 +71,7 @@ class RemoteService:
             raise ServiceRefused(_explained(exc)) from exc
 
     def command(self, words: str) -> str:
-        """An ``adavae`` command as it is typed to reach this service."""
+        """An ``adavae`` command as a user types it to reach this service."""
         return f"adavae {words}" if self.is_usual else f"adavae {words} --server {shlex.quote(self.url)}"
 
 
@@ -81,10 +81,10 @@ def watch(
     """Follows a job until it is finished; Ctrl-C ends the watching, not the job.
 
     Args:
-        service: Which has the job.
-        client: Of that service.
-        job_id: Which job.
-        on_event: Told of every event; None shows them to the person in front.
+        service: The service that has the job.
+        client: A client of that service.
+        job_id: The job's id.
+        on_event: Called with every event; None shows them to the user.
 
     Returns:
         The job that has succeeded.
@@ -138,7 +138,7 @@ def _show(event: Event, display: ProgressDisplay) -> None:
 
 
 def _figures(figures: dict[str, Any]) -> str:
-    """Those that a person follows, of the ones that are there."""
+    """The figures that a user follows, if they are present."""
     names = {"loss": "loss", "reconstruction_nats": "rec", "kl_nats": "kl", "head_nats": "head"}
     names["validation_loss"] = "validation"
     shown = [f"{title} {figures[key]:.3g}" for key, title in names.items() if figures.get(key)]
@@ -159,7 +159,7 @@ def _checked_url(url: str) -> str:
 
 
 def _checked_key(settings: Settings) -> str | None:
-    """Raises SettingsError, without the key, where no service can have such a one."""
+    """Raises SettingsError, which does not show the key, if no service can have such a key."""
     key = settings.api_key.get_secret_value().strip() if settings.api_key is not None else ""
     if not all("!" <= each <= "~" for each in key):
         raise SettingsError("ADAVAE_API_KEY holds a blank or a character that is not ASCII: copy the key again")

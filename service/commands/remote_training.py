@@ -39,10 +39,10 @@ _NAMED_LABELS = 8
 
 
 def hyperparameters(options: TrainingOptions, preset: str) -> dict[str, Any]:
-    """The options under the names of the wire.
+    """The options under their names in the API.
 
     Raises:
-        typer.BadParameter: One of them only a run on this machine takes.
+        typer.BadParameter: One of them exists only for runs on this machine.
     """
     given = {field.name: value for field in fields(options) if (value := getattr(options, field.name)) is not None}
     refuse_local_only([name for name in given if name not in _SENT and name != "seed"])
@@ -51,7 +51,7 @@ def hyperparameters(options: TrainingOptions, preset: str) -> dict[str, Any]:
 
 
 def refuse_local_only(names: list[str]) -> None:
-    """Raises typer.BadParameter where there are any; ``names`` are options with underscores."""
+    """Raises typer.BadParameter if there are any; ``names`` are options with underscores."""
     if names:
         shown = ", ".join(f"--{name.replace('_', '-')}" for name in names)
         raise typer.BadParameter(f"{shown} cannot be sent to a service: leave it out, or train here without --remote")
@@ -63,10 +63,10 @@ def train_remotely(
     """Uploads, makes the job, watches it; returns the job that has succeeded. Raises as ``remote.watch`` does.
 
     Args:
-        service: What trains.
+        service: The service that trains.
         data: Texts to train on.
-        validation: Texts held back, or None.
-        body: The request for the job, but for the files.
+        validation: Held-back texts, or None.
+        body: The request for the job, without the files.
     """
     paths = {"training_file": data} | ({"validation_file": validation} if validation is not None else {})
     for path in paths.values():
@@ -82,7 +82,7 @@ def train_remotely(
 
 
 def usage(service: RemoteService, adapter: str) -> str:
-    """How the new set is used, to be copied into a shell."""
+    """Commands that use the new set, to be copied into a shell."""
     key = ' -H "authorization: Bearer $ADAVAE_API_KEY"' if service.api_key is not None else ""
     body = shlex.quote(f'{{"texts": ["a text of yours"], "adapter": "{adapter}"}}')
     return (
@@ -92,7 +92,7 @@ def usage(service: RemoteService, adapter: str) -> str:
 
 
 def _create(client: "TrainingClient", paths: dict[str, Path], body: dict[str, Any]) -> dict[str, Any]:
-    """Makes the job; where it is refused, what was uploaded for it goes again."""
+    """Creates the job; if it is refused, deletes the files uploaded for it."""
     from adavae.service.client.retries import AdaVAEServiceError
 
     uploaded: dict[str, str] = {}
@@ -113,14 +113,14 @@ def _upload(client: "TrainingClient", path: Path) -> str:
         stored = client.upload(
             path, lambda done, total: display.update(f"send {path.name}", ceil(done / 1000), ceil(total / 1000), "kB")
         )
-    say(f"{path.name}: {stored['rows']:,} texts, {_named(stored['labels'])}")
+    say(f"{path.name}: {stored['rows']:,} texts, {_label_counts(stored['labels'])}")
     for warning in stored["report"]["warnings"]:
         say(f"  {warning}")
     return str(stored["id"])
 
 
-def _named(labels: dict[str, int]) -> str:
-    """How many rows carry each label, the most frequent first."""
+def _label_counts(labels: dict[str, int]) -> str:
+    """The number of rows with each label, the most frequent first."""
     if not labels:
         return "no labels"
     by_count = sorted(labels.items(), key=lambda item: -item[1])

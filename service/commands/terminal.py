@@ -1,7 +1,7 @@
 """How the command line shows things: data on stdout, progress and messages on stderr.
 
-Data is one JSON object a line, or a table where stdout is a terminal and ``--json`` was not given. What the data is, is
-for the commands.
+Data is one JSON object per line, or a table if stdout is a terminal and ``--json`` is not given. The commands decide
+what it is.
 """
 
 import json
@@ -28,8 +28,8 @@ from rich.table import Column as TableColumn
 from rich.table import Table
 from rich.text import Text
 
-_SHORTEST_STAGE, _BAR_WIDTH = 8, 16  # columns of a narrow terminal; the figures beside them may be cut
-_LONGEST_CELL = 200  # characters of a list; JSON has the whole of it
+_SHORTEST_STAGE, _BAR_WIDTH = 8, 16  # columns of a narrow terminal; figures beside them may be cut
+_LONGEST_CELL = 200  # characters of a list; JSON has all of it
 Record = dict[str, object]
 
 
@@ -44,7 +44,7 @@ class Column:
 
 
 def column(key: str, header: str | None = None) -> Column:
-    """Shows a field as it is."""
+    """Shows a field unchanged."""
     return Column(header or key, lambda record: str(record[key]))
 
 
@@ -66,7 +66,7 @@ class Output:
 
     @classmethod
     def of(cls, wants_json: bool) -> "Output":
-        """JSON where it was asked for, and wherever stdout is not a terminal."""
+        """JSON if requested, or if stdout is not a terminal."""
         return cls(sys.stdout, is_json=wants_json or not sys.stdout.isatty())
 
     def write_records(self, records: Sequence[Record], columns: Sequence[Column]) -> None:
@@ -77,7 +77,7 @@ class Output:
             self._write_table([[each.show(record) for each in columns] for record in records], columns)
 
     def write_object(self, record: Record, only_in_json: Sequence[str] = ()) -> None:
-        """One object: one line, or a table with a row per field but for those that no one reads."""
+        """One object: one line, or a table with a row per field, except ``only_in_json``."""
         if self.is_json:
             self._write_json([record])
         else:
@@ -101,14 +101,14 @@ class Output:
 
 
 class ProgressDisplay(Protocol):
-    """Where a long command says how far it is."""
+    """Where a long command reports its progress."""
 
     def update(self, stage: str, done: int, total: int | None, detail: str = "", *, eta_s: float | None = None) -> None:
-        """``total`` is None while nobody knows it; without ``eta_s`` the pace so far tells the time that remains."""
+        """``total`` is None while unknown; without ``eta_s``, the pace so far gives the remaining time."""
         ...
 
     def say(self, message: str) -> None:
-        """One line to the person in front, beside what is shown."""
+        """One line to the user, beside the progress."""
         ...
 
 
@@ -129,7 +129,7 @@ class ProgressBars:
 
 
 class ProgressLines:
-    """A plain line every ``interval_s`` seconds and at each stage's end, where stderr is not a terminal."""
+    """A plain line every ``interval_s`` seconds and at the end of each stage, if stderr is not a terminal."""
 
     def __init__(
         self, stderr: TextIO, *, interval_s: float = 10.0, clock: Callable[[], float] = time.monotonic
@@ -144,7 +144,7 @@ class ProgressLines:
         total: int | None,
         detail: str = "",
         *,
-        eta_s: float | None = None,  # noqa: ARG002 - a line that is written once in a while tells how far, not how long
+        eta_s: float | None = None,  # noqa: ARG002 - an occasional line says how far, not how long
     ) -> None:
         now_s = self._clock()
         if total is None or (done < total and now_s - self._last_s < self._interval_s):
@@ -159,7 +159,7 @@ class ProgressLines:
 
 
 class _TimeRemaining(TimeRemainingColumn):
-    """What was told, or else what the pace so far makes likely."""
+    """The given remaining time, or an estimate from the pace so far."""
 
     def render(self, task: Task) -> Text:
         eta_s: float | None = task.fields["eta_s"]
@@ -169,7 +169,7 @@ class _TimeRemaining(TimeRemainingColumn):
 
 
 class _Detail(ProgressColumn):
-    """Figures beside a bar: one line, cut where the terminal ends."""
+    """Figures beside a bar: one line, cut at the terminal's edge."""
 
     def render(self, task: Task) -> Text:
         return Text(str(task.fields["detail"]), no_wrap=True, overflow="ellipsis")
@@ -177,7 +177,7 @@ class _Detail(ProgressColumn):
 
 @contextmanager
 def progress_display() -> Iterator[ProgressDisplay]:
-    """Bars on a terminal, else plain lines; always on stderr."""
+    """Bars on a terminal, otherwise plain lines; always on stderr."""
     if not sys.stderr.isatty():
         yield ProgressLines(sys.stderr)
         return
@@ -186,8 +186,8 @@ def progress_display() -> Iterator[ProgressDisplay]:
 
 
 def progress_columns() -> Sequence[ProgressColumn]:
-    """What stands beside each other for a stage, for a terminal of any width."""
-    # Only the column of the details may shrink: rich takes the width from those that may wrap.
+    """The columns of a stage, for a terminal of any width."""
+    # Only the details may shrink: rich takes width from columns that may wrap.
     kept = [TableColumn(no_wrap=True, min_width=width) for width in (_SHORTEST_STAGE, _BAR_WIDTH, None, None)]
     return (
         TextColumn("{task.description}", markup=False, table_column=kept[0]),
@@ -199,7 +199,7 @@ def progress_columns() -> Sequence[ProgressColumn]:
 
 
 def say(message: str) -> None:
-    """One line to the person in front, on stderr."""
+    """One line to the user, on stderr."""
     _to_stderr(Text(message))
 
 
@@ -219,7 +219,7 @@ def _shortened(value: object) -> str:
 
 
 def _flattened(record: Record, prefix: str = "") -> Iterator[tuple[str, object]]:
-    """Every field, those of objects inside under their dotted names."""
+    """Every field, with dotted names for those of inner objects."""
     for name, value in record.items():
         if isinstance(value, dict) and value:
             yield from _flattened(value, f"{prefix}{name}.")

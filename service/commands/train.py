@@ -140,7 +140,7 @@ def _request(
 
 
 def _command_line(arguments: list[str]) -> str:
-    """What was typed, for the model card; how often the run was interrupted does not matter there."""
+    """The command as typed, for the model card; without how often the run was interrupted."""
     return shlex.join(["adavae", *(each for each in arguments if each not in ("--resume", "--restart", "--json"))])
 
 
@@ -185,7 +185,7 @@ def _shown_on(display: ProgressDisplay) -> Callable[["Progress"], None]:
 
 
 def _measuring_on(display: ProgressDisplay, should_stop: Callable[[], bool]) -> Callable[[str, int, int], None]:
-    """Shows how far measuring is, and stops it when asked to; the trained set is in the checkpoint by then."""
+    """Shows the progress of measuring, and stops it when asked to; the trained set is in the checkpoint by then."""
 
     def show(stage: str, done: int, total: int) -> None:
         display.update(stage, done, total)

@@ -18,7 +18,7 @@ _OBJECTIVE = "Objective (the preset's value if left out)"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainingOptions:
-    """None leaves a setting as the preset has it."""
+    """None means the preset's value."""
 
     epochs: Annotated[float | None, Option(help="Passes over the texts; fractions allowed.", rich_help_panel=_RUN)] = (
         None
@@ -126,7 +126,7 @@ class TrainingOptions:
     ] = None
 
     def applied_to(self, preset: "TrainingConfig") -> "TrainingConfig":
-        """The preset with what was asked for in its place.
+        """The preset with the given options in place of its settings.
 
         Raises:
             typer.BadParameter: A value is out of range.
@@ -134,7 +134,7 @@ class TrainingOptions:
         from adavae.model.training.config import TrainingConfig
 
         values: dict[str, Any] = preset.to_dict()
-        if self.epochs is not None:  # asked for, so that nothing is made of few texts
+        if self.epochs is not None:  # given, so the rules for few texts do not apply
             values["min_steps"] = 0
         if self.batch_size is not None:
             values["min_batches"] = 1

@@ -72,7 +72,7 @@ def traverse(
 def _direction(
     dimension: int | None, labels: tuple[str | None, str | None], texts: tuple[list[str] | None, list[str] | None]
 ) -> Direction:
-    """The one that was named; raises typer.BadParameter for none, half of one, or several."""
+    """The direction that was named; raises typer.BadParameter for none, half of one, or several."""
     named: list[Direction] = []
     if dimension is not None:
         named.append(Dimension(dimension))
@@ -101,5 +101,5 @@ def _traverse(
     with_z: bool,
 ) -> list[Record]:
     way = text_model.traverse(text, direction, name, decoding, steps, between, steering)
-    own = {"adapter": text_model.reference_of(name)}
-    return [decoded_record(index, step.decoded, with_z=with_z, at=step.at) | own for index, step in enumerate(way)]
+    made_by = {"adapter": text_model.reference_of(name)}
+    return [decoded_record(index, step.decoded, with_z=with_z, at=step.at) | made_by for index, step in enumerate(way)]

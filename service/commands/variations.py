@@ -68,6 +68,8 @@ def _variations(
     with_z: bool,
 ) -> list[Record]:
     found = text_model.variations(texts, name, decoding, num, distance, steering)
-    rows = [(source, row) for source, own in enumerate(found) for row in own]
-    own = {"adapter": text_model.reference_of(name)}
-    return [decoded_record(index, row, with_z=with_z, source=source) | own for index, (source, row) in enumerate(rows)]
+    rows = [(source, row) for source, near in enumerate(found) for row in near]
+    made_by = {"adapter": text_model.reference_of(name)}
+    return [
+        decoded_record(index, row, with_z=with_z, source=source) | made_by for index, (source, row) in enumerate(rows)
+    ]

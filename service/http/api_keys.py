@@ -16,15 +16,26 @@ from adavae.service.settings import Settings, SettingsError
 Scope = Literal["infer", "train", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
+_NAME, _LABEL = "name=", re.compile(r"(?!key-)[a-z0-9][a-z0-9._-]{0,63}")
 _HOW_TO_SEND = "send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """One key's hash and scopes."""
+    """One key's hash and scopes.
+
+    Attributes:
+        label: The name that it was given; keys of one name own the same things, so that a key can be replaced.
+    """
 
     digest: bytes
     scopes: frozenset[Scope]
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        """What its files, jobs and sets are kept under."""
+        return self.label or f"key-{self.digest.hex()[:12]}"
 
     @property
     def client_id(self) -> str:
@@ -66,15 +77,15 @@ def load_api_keys(settings: Settings) -> ApiKeys:
     Raises:
         SettingsError: The file cannot be read, a source holds no key, or a scope does not exist. Names no key.
     """
-    scopes: dict[bytes, frozenset[Scope]] = {}
+    keys: dict[bytes, ApiKey] = {}
     for source, text in _sources(settings):
         entries = [entry for entry in re.split(r"[\s;]+", text) if entry]
         if not entries:
             raise SettingsError(f"{source} holds no key: put 'KEY:infer,train,admin' there, or unset it")
         for number, entry in enumerate(entries, start=1):
-            digest, own = _parsed(entry, f"key {number} of {source}")
-            scopes[digest] = scopes.get(digest, frozenset()) | own
-    return ApiKeys(ApiKey(digest, own) for digest, own in scopes.items())
+            key = _parsed(entry, where := f"key {number} of {source}")
+            keys[key.digest] = _joined(keys.get(key.digest), key, where)
+    return ApiKeys(keys.values())
 
 
 def _sources(settings: Settings) -> Iterable[tuple[str, str]]:
@@ -93,16 +104,36 @@ def _read(path: Path) -> str:
     return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
 
 
-def _parsed(entry: str, where: str) -> tuple[bytes, frozenset[Scope]]:
+def _joined(known: ApiKey | None, key: ApiKey, where: str) -> ApiKey:
+    """A key that is given twice has the scopes of both."""
+    if known is None:
+        return key
+    if known.label and key.label and known.label != key.label:
+        raise SettingsError(f"{where} was there before with the name {known.label!r}: give it one name")
+    return ApiKey(key.digest, known.scopes | key.scopes, known.label or key.label)
+
+
+def _parsed(entry: str, where: str) -> ApiKey:
     key, colon, named = entry.rpartition(":")
     if not colon:
         key, named = entry, "infer"
     if not key:
         raise SettingsError(f"{where} is empty: write it as KEY:infer,train,admin")
-    own = frozenset(scope for scope in SCOPES if scope in named.split(","))
-    if len(own) != len(set(named.split(","))):
+    label, listed = _label(set(named.split(",")), where)
+    own = frozenset(scope for scope in SCOPES if scope in listed)
+    if len(own) != len(listed):
         raise SettingsError(f"{where} has scopes that do not exist: the scopes are {', '.join(SCOPES)}")
-    return hashlib.sha256(key.encode()).digest(), own
+    return ApiKey(hashlib.sha256(key.encode()).digest(), own, label)
+
+
+def _label(listed: set[str], where: str) -> tuple[str, set[str]]:
+    """The name among what stands behind a key, and the rest of that: its scopes."""
+    names = {each for each in listed if each.startswith(_NAME)}
+    label = ",".join(names).removeprefix(_NAME)
+    if names and not _LABEL.fullmatch(label):
+        rule = "must be one, of 1 to 64 of a-z, 0-9, '.', '_' and '-', and may not begin with 'key-'"
+        raise SettingsError(f"{where} has the name {label[:64]!r}: {rule}, as in KEY:infer,train,name=alice")
+    return label, listed - names
 
 
 def _sent(headers: Headers) -> bytes | None:

@@ -4,7 +4,6 @@ Names are OpenAI's where it has one. What is left out, or is ``"auto"``, is the 
 """
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NoReturn, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
@@ -14,6 +13,7 @@ from adavae.model.config import AdapterConfig, BackboneConfig
 from adavae.model.errors import ConfigError
 from adavae.model.training.config import Preset, TrainingConfig, preset_config
 from adavae.service.errors import InvalidRequest
+from adavae.service.spelling import unknown_field
 
 PresetName = Literal["generation", "language-modelling", "classification"]
 
@@ -132,13 +132,10 @@ class Hyperparameters(BaseModel):
     @classmethod
     def _refuse_unknown(cls, fields: Any) -> Any:
         """One error, with the field that was meant."""
-        if isinstance(fields, Mapping):
-            known = list(cls.model_fields)
-            if (unknown := next((str(name) for name in fields if name not in known), None)) is not None:
-                shown = unknown[:100].encode(errors="replace").decode()
-                close = get_close_matches(shown, known, n=1)
-                remedy = f"did you mean {close[0]}?" if close else f"the fields are {', '.join(known)}"
-                _refuse(shown, "unknown_field", f"unknown field: {remedy}")
+        unknown = unknown_field(fields, list(cls.model_fields)) if isinstance(fields, Mapping) else None
+        if unknown is not None:
+            name, remedy = unknown
+            _refuse(name, "unknown_field", remedy)
         return fields
 
     @model_validator(mode="after")

@@ -12,24 +12,30 @@ from typing import Any
 from pydantic import ValidationError
 
 from adavae.model.config import BackboneConfig
-from adavae.model.errors import ConfigError, StorageFull
+from adavae.model.errors import AdaVAEError, ConfigError
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription
-from adavae.service.jobs.hyperparameters import Hyperparameters
+from adavae.service.jobs.hyperparameters import Hyperparameters, effective_hyperparameters
 from adavae.service.jobs.protocol import FileOperations, Page
 from adavae.service.jobs.queue.queue import JobQueue
 from adavae.service.jobs.records import wishes
+from adavae.service.jobs.records.caller import EVERYBODY, Caller
 from adavae.service.jobs.records.event_log import event_number
 from adavae.service.jobs.records.job import Job, JobEvent, JobStatus, NewJob, StoredFile
-from adavae.service.jobs.records.job_errors import JobDamaged
-from adavae.service.jobs.records.job_store import JobStore, new_job_id
+from adavae.service.jobs.records.job_errors import JobDamaged, JobNotFound
+from adavae.service.jobs.records.job_store import JobStore
+from adavae.service.jobs.records.set_owners import SetOwners
+from adavae.service.jobs.records.volume import Volume
 from adavae.service.settings import Settings
 
 _POLL_S = 0.25
 
 
 class JobService:
-    """``JobOperations`` over the store; files are read in threads, the event loop never waits for the disk."""
+    """``JobOperations`` over the store; the event loop never waits for the disk.
+
+    All its methods raise ServiceError (503) where the volume is away, full, or fails.
+    """
 
     def __init__(
         self,
@@ -38,44 +44,53 @@ class JobService:
         files: FileOperations,
         queue: JobQueue,
         describe: Callable[[], BackboneDescription],
+        volume: Volume | None = None,
     ) -> None:
         """``describe`` gives the backbone; raises ServiceError while that is not known."""
+        self._volume = volume or Volume(settings.data)
         self._settings, self._store, self._files, self._queue = settings, store, files, queue
-        self._describe = describe
+        self._describe, self._set_owners = describe, SetOwners(settings)
         self._telling: set[asyncio.Task[None]] = set()
         self._ends_watching = False
 
-    async def create(self, new: NewJob, *, idempotency_key: str | None = None) -> Job:
+    async def create(self, new: NewJob, *, idempotency_key: str | None = None, caller: Caller = EVERYBODY) -> Job:
         request_digest = _digest(new)
         if idempotency_key is not None:
-            earlier = await asyncio.to_thread(self._store.made_with, idempotency_key, request_digest)
+            earlier = await self._volume.use(self._store.made_with, idempotency_key, request_digest, caller.owner)
             if earlier is not None:
                 return earlier
-        drafted = await self._drafted(new, idempotency_key)
-        job = await asyncio.to_thread(self._stored, drafted, request_digest)
+        drafted = await self._drafted(new, idempotency_key, caller)
+        job = await self._volume.change(self._stored, drafted, request_digest)
         if job.id == drafted.id:
             await self._refuse_files_that_went(job)
             self._tell_workers(job)
         return job
 
     async def get(self, job_id: str) -> Job:
-        return await asyncio.to_thread(self._store.get, job_id)
+        return await self._volume.use(self._checked, job_id)
 
-    async def list(self, *, limit: int, after: str | None, metadata: dict[str, str] | None = None) -> Page[Job]:
-        return await asyncio.to_thread(self._page, limit, after, metadata or {})
+    async def list(
+        self,
+        *,
+        limit: int,
+        after: str | None,
+        metadata: dict[str, str] | None = None,
+        caller: Caller = EVERYBODY,
+    ) -> Page[Job]:
+        return await self._volume.use(self._page, limit, after, metadata or {}, caller)
 
     async def events(self, job_id: str, *, limit: int, after: str | None) -> Page[JobEvent]:
         before = _number(after) if after is not None else None
-        history = await asyncio.to_thread(self._store.history, job_id)
-        told = await asyncio.to_thread(history.read)
+        history = await self._volume.use(self._store.history, job_id)
+        told = await self._volume.use(history.read)
         events = [event for event in reversed(told) if before is None or (event_number(event.id) or 0) < before]
         return Page(events[:limit], has_more=len(events) > limit)
 
     async def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
         last = _number(after) if after is not None else 0
-        history = await asyncio.to_thread(self._store.history, job_id)
+        history = await self._volume.use(self._store.history, job_id)
         while not history.is_over:
-            for event in await asyncio.to_thread(history.read):
+            for event in await self._volume.use(history.read):
                 if (event_number(event.id) or 0) > last:
                     yield event
             if self._ends_watching:
@@ -85,13 +100,13 @@ class JobService:
                 await asyncio.sleep(_POLL_S)
 
     async def cancel(self, job_id: str) -> Job:
-        return await asyncio.to_thread(wishes.cancel, self._store, job_id)
+        return await self._volume.change(wishes.cancel, self._store, job_id)
 
     async def pause(self, job_id: str) -> Job:
-        return await asyncio.to_thread(wishes.pause, self._store, job_id)
+        return await self._volume.change(wishes.pause, self._store, job_id)
 
     async def resume(self, job_id: str) -> Job:
-        job = await asyncio.to_thread(wishes.resume, self._store, job_id)
+        job = await self._volume.change(wishes.resume, self._store, job_id)
         if job.status is JobStatus.QUEUED:
             self._tell_workers(job)
         return job
@@ -106,24 +121,26 @@ class JobService:
 
     def _tell_workers(self, job: Job) -> None:
         """Without waiting for the queue: they find the job anyway."""
-        telling = asyncio.create_task(self._queue.enqueue(job.id, job.attempt))
+        telling = asyncio.create_task(self._queue.enqueue(job.id))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 
-    async def _drafted(self, new: NewJob, idempotency_key: str | None) -> Job:
+    async def _drafted(self, new: NewJob, idempotency_key: str | None, caller: Caller) -> Job:
         """The job that a request asks for; raises ServiceError where something is wrong with it."""
         self._refuse_unknown_backbone(new.backbone)
         _refuse_name(new.adapter_name)
-        training = await self._file(new.training_file, "training_file")
+        if not caller.is_admin:
+            await self._volume.use(self._refuse_shadowing, new.adapter_name, caller.owner)
+        training = await self._file(new.training_file, "training_file", caller)
         held_back = None
         if new.validation_file is not None:
-            held_back = await self._file(new.validation_file, "validation_file")
+            held_back = await self._file(new.validation_file, "validation_file", caller)
             _refuse_other_labels(training, held_back)
         backbone = self._describe()
         seed = new.seed if new.seed is not None else secrets.randbelow(2**31)
         hyperparameters, config = await asyncio.to_thread(_configured, new, backbone.config, seed, training)
         return Job(
-            id=new_job_id(),
+            id=await self._volume.use(self._store.new_id),
             status=JobStatus.QUEUED,
             created_at=int(time.time()),
             training_file=training.id,
@@ -137,6 +154,8 @@ class JobService:
             metadata=dict(new.metadata),
             report=_report(training, held_back),
             idempotency_key=idempotency_key,
+            owner=caller.owner,
+            may_shadow=caller.is_admin,
         )
 
     def _refuse_unknown_backbone(self, name: str) -> None:
@@ -149,6 +168,10 @@ class JobService:
                 code="model_not_found",
             )
 
+    def _refuse_shadowing(self, name: str, owner: str | None) -> None:
+        if (objection := self._set_owners.objection(name, owner)) is not None:
+            raise ServiceError(403, "name_taken", objection, param="suffix")
+
     async def _refuse_files_that_went(self, job: Job) -> None:
         """A file may have been deleted before anybody could know that this job uses it."""
         try:
@@ -156,37 +179,52 @@ class JobService:
             if job.validation_file is not None:
                 await self._file(job.validation_file, "validation_file")
         except ServiceError:
-            await asyncio.to_thread(wishes.cancel, self._store, job.id)
+            await self._volume.change(wishes.cancel, self._store, job.id)
             raise
 
-    async def _file(self, file_id: str, param: str) -> StoredFile:
+    async def _file(self, file_id: str, param: str, caller: Caller = EVERYBODY) -> StoredFile:
         try:
-            return await self._files.get(file_id)
+            stored = await self._files.get(file_id)
         except ServiceError as exc:
             if exc.status != 404:
                 raise
-            message = f"{param} is {file_id[:100]!r}, and there is no such file: upload it with POST /v1/files"
-            raise InvalidRequest(message, param=param, code="file_not_found") from exc
+            raise _no_such_file(file_id, param) from exc
+        if not caller.sees(stored.owner):
+            raise _no_such_file(file_id, param)
+        return stored
 
     def _stored(self, job: Job, request_digest: str) -> Job:
-        limit = self._settings.max_open_jobs
-        try:
-            return self._store.create(job, request_digest=request_digest, max_open=limit)
-        except StorageFull as exc:
-            message = "the volume is full: delete files or adapter sets that nobody needs, and try again"
-            raise ServiceError(503, "storage_full", message, retry_after_s=60) from exc
+        limit, own_limit = self._settings.max_open_jobs, self._settings.max_open_jobs_per_key
+        return self._store.create(job, request_digest=request_digest, max_open=limit, max_open_of_owner=own_limit)
 
-    def _page(self, limit: int, after: str | None, metadata: Mapping[str, str]) -> Page[Job]:
-        ids = self._store.ids()
+    def _checked(self, job_id: str) -> Job:
+        """A job whose hyperparameters can be told; raises JobNotFound, and JobDamaged for any other."""
+        job = self._store.get(job_id)
+        try:
+            effective_hyperparameters(job.hyperparameters, job.config)
+        except (AdaVAEError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as exc:
+            raise JobDamaged(job_id, f"config: {type(exc).__name__}") from exc
+        return job
+
+    def _tellable(self, job_id: str) -> Job | None:
+        """None where it is damaged, or has gone meanwhile: the other jobs of a list are told all the same."""
+        if self._store.readable(job_id) is None:
+            return None
+        try:
+            return self._checked(job_id)
+        except (JobDamaged, JobNotFound):
+            return None
+
+    def _page(self, limit: int, after: str | None, metadata: Mapping[str, str], caller: Caller) -> Page[Job]:
+        ids = [job_id for job_id in self._store.ids() if caller.is_admin or caller.sees(self._store.owner_of(job_id))]
         if after is not None:
             if after not in ids:
                 raise InvalidRequest(f"after is {after[:100]!r}, and there is no such job: leave it out", param="after")
             ids = ids[ids.index(after) + 1 :]
         fitting: list[Job] = []
         for job_id in ids:
-            try:
-                job = self._store.get(job_id)
-            except JobDamaged:
+            job = self._tellable(job_id)
+            if job is None:
                 continue
             if all(job.metadata.get(key) == value for key, value in metadata.items()):
                 fitting.append(job)
@@ -240,6 +278,11 @@ def _refuse_other_labels(training: StoredFile, held_back: StoredFile) -> None:
     if len(held_back.labels) < 2:
         message = "training_file has labels, so validation_file needs at least 2 of them: add rows, or leave it out"
         raise InvalidRequest(message, param="validation_file")
+
+
+def _no_such_file(file_id: str, param: str) -> InvalidRequest:
+    message = f"{param} is {file_id[:100]!r}, and there is no such file: upload it with POST /v1/files"
+    return InvalidRequest(message, param=param, code="file_not_found")
 
 
 def _digest(new: NewJob) -> str:

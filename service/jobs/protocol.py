@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from adavae.service.jobs.records.caller import Caller
 from adavae.service.jobs.records.job import Job, JobEvent, NewJob, StoredFile
 
 Item = TypeVar("Item")
@@ -70,14 +71,20 @@ class JobOperations(Protocol):
     async def resume(self, job_id: str) -> Job: ...
 
 
-class TrainingOperations(Protocol):
-    """Both, with the life of whatever runs behind them."""
+class CallersTraining(Protocol):
+    """Both, as one caller sees them: what is another's is not there (404)."""
 
     @property
     def files(self) -> FileOperations: ...
 
     @property
     def jobs(self) -> JobOperations: ...
+
+
+class TrainingOperations(Protocol):
+    """Training, with the life of whatever runs behind it."""
+
+    def seen_by(self, caller: Caller) -> CallersTraining: ...
 
     async def start(self) -> None: ...
 

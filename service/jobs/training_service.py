@@ -17,9 +17,12 @@ from adavae.service.errors import ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription, describe_backbone
 from adavae.service.jobs.data.file_store import FileStore
 from adavae.service.jobs.job_service import JobService
+from adavae.service.jobs.owned import OwnedFiles, OwnedJobs, OwnedTraining
 from adavae.service.jobs.queue.open_queue import open_queue
+from adavae.service.jobs.records.caller import Caller
 from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job_store import JobStore
+from adavae.service.jobs.records.volume import Volume
 from adavae.service.jobs.worker.lookout import Lookout
 from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 from adavae.service.jobs.worker.worker import Worker
@@ -55,18 +58,24 @@ class TrainingService:
         self._metrics = TrainingMetrics(metrics.registry)
         self._store = JobStore(settings.jobs)
         self._queue = open_queue(settings)
-        self._files = FileStore(settings, self._store)
-        self._jobs = JobService(settings, self._store, self._files, self._queue, self._described)
+        volume = Volume(settings.data)
+        self._files = FileStore(settings, self._store, volume=volume)
+        self._jobs = JobService(settings, self._store, self._files, self._queue, self._described, volume)
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
 
     @property
     def files(self) -> FileStore:
+        """Everybody's."""
         return self._files
 
     @property
     def jobs(self) -> JobService:
+        """Everybody's."""
         return self._jobs
+
+    def seen_by(self, caller: Caller) -> OwnedTraining:
+        return OwnedTraining(OwnedFiles(self._files, caller), OwnedJobs(self._jobs, caller))
 
     async def start(self) -> None:
         """Reads the backbone, and starts to train or to watch.

@@ -8,7 +8,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from adavae.service.errors import ServiceError
-from adavae.service.jobs.protocol import TrainingOperations
+from adavae.service.http.api_keys import ApiKey
+from adavae.service.jobs.protocol import CallersTraining, TrainingOperations
+from adavae.service.jobs.records.caller import EVERYBODY, Caller
 from adavae.service.latent_protocol import LatentOperations
 from adavae.service.metrics import Metrics
 from adavae.service.settings import Settings
@@ -29,17 +31,20 @@ async def _metrics(request: Request) -> Metrics:
     return metrics
 
 
-async def _training(request: Request) -> TrainingOperations:
+async def _training(request: Request) -> CallersTraining:
+    """What is the caller's own, or everything for ``admin``: routes have no other way to files and jobs."""
     training: TrainingOperations | None = request.app.state.training
     if training is None:
         message = "training is turned off here (ADAVAE_TRAINING is off): ask who runs the service to turn it on"
         raise ServiceError(503, "training_off", message)
-    return training
+    key: ApiKey | None = request.state.api_key
+    caller = Caller(key.name, is_admin="admin" in key.scopes) if key is not None else EVERYBODY
+    return training.seen_by(caller)
 
 
 Latent = Annotated[LatentOperations, Depends(_latent)]
 Limits = Annotated[Settings, Depends(_settings)]
-Training = Annotated[TrainingOperations, Depends(_training)]
+Training = Annotated[CallersTraining, Depends(_training)]
 AppMetrics = Annotated[Metrics, Depends(_metrics)]
 
 

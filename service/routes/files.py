@@ -103,4 +103,5 @@ def _shaped(stored: StoredFile) -> dict[str, object]:
         "labels": dict(stored.labels),
         "sha256": stored.sha256,
         "report": dict(stored.report),
+        "owner": stored.owner,
     }

@@ -36,6 +36,7 @@ def shape_job(job: Job) -> dict[str, object]:
         "report": job.report,
         "progress": job.progress,
         "metrics": job.metrics,
+        "owner": job.owner,
     }
 
 

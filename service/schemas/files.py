@@ -85,6 +85,7 @@ class FileReply(Reply):
     labels: dict[str, int] = Field(description="How many rows carry each label; empty without labels.")
     sha256: str
     report: DatasetReportReply
+    owner: str | None = Field(description="Name of the key that sent it; null where there were no keys.")
 
 
 class FileListReply(Reply):

@@ -223,6 +223,7 @@ class JobReply(Reply):
     report: dict[str, Any] = Field(description="What was found in the data.")
     progress: dict[str, Any] | None = Field(description="Newest figures: step, total_steps, losses, tokens_per_s ...")
     metrics: dict[str, Any] | None = Field(description="Of the adapter set on the validation texts.")
+    owner: str | None = Field(description="Name of the key that made it; null where there were no keys.")
 
 
 class JobListReply(Reply):

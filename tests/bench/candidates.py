@@ -1,4 +1,4 @@
-"""What each option costs beside the plain request, at one server in this process: ratios of medians in one run.
+"""The cost of each option relative to the plain request, at one server in this process: ratios of medians in one run.
 
 ``python -m tests.bench.candidates [--adapter NAME] [--rounds N]``: rounds of all requests in turn, so that whatever
 else the machine does meets them alike.
@@ -23,7 +23,7 @@ Request = Callable[[], Awaitable[object]]
 
 
 def requests(service: LatentService, adapter: str) -> dict[str, Request]:
-    """The plain request of an operation, then what is held against it."""
+    """The plain request of an operation, then those compared with it."""
     greedy = Decoding()
     names = {"adapter": adapter, "decoding": greedy}
 
@@ -70,7 +70,7 @@ async def measured(adapter: str, num_rounds: int) -> dict[str, float]:
                 await ask()
                 if turn:  # the first round warms up
                     times[name].append(1000 * (time.perf_counter() - began))
-        return {name: statistics.median(own) for name, own in times.items()}
+        return {name: statistics.median(milliseconds) for name, milliseconds in times.items()}
     finally:
         await service.stop()
 

@@ -1,4 +1,4 @@
-"""Drawing tokens row by row without a sort, over drawing by a full sort of the vocabulary.
+"""Drawing tokens row by row without sorting, against drawing with a full sort of the vocabulary.
 
 python -m tests.bench.drawing
 """
@@ -24,21 +24,21 @@ def main() -> None:
         for num_rows in (1, 11, 32):
             logits = 4 * torch.randn(num_rows, V, generator=torch.Generator().manual_seed(0))
             for name, filters in _FILTERS.items():
-                own, sorting = _measured(logits.softmax(-1), filters)
-                sys.stdout.write(f"| {V} | {num_rows} | {name} | {own:.2f} | {sorting:.2f} | {sorting / own:.1f} |\n")
+                ours, sorting = _measured(logits.softmax(-1), filters)
+                sys.stdout.write(f"| {V} | {num_rows} | {name} | {ours:.2f} | {sorting:.2f} | {sorting / ours:.1f} |\n")
                 sys.stdout.flush()
 
 
 def _measured(probabilities: Tensor, filters: dict[str, float]) -> tuple[float, float]:
-    """Milliseconds of both ways, measured in turn."""
+    """Milliseconds of both, measured in turn."""
     num_rows = len(probabilities)
     decodings = [Decoding(strategy=Strategy.SAMPLE, seed=row, **filters) for row in range(num_rows)]  # type: ignore[arg-type]
     numbers = [uniform(decoding.seed, 0) for decoding in decodings]
-    own, sorting = [], []
+    ours, sorting = [], []
     for _ in range(_ROUNDS):
-        own.append(_seconds(lambda: draw(probabilities, decodings, [0] * num_rows)))
+        ours.append(_seconds(lambda: draw(probabilities, decodings, [0] * num_rows)))
         sorting.append(_seconds(lambda: draw_side_by_side(probabilities, decodings, numbers)))
-    return 1e3 * statistics.median(own), 1e3 * statistics.median(sorting)
+    return 1e3 * statistics.median(ours), 1e3 * statistics.median(sorting)
 
 
 def _seconds(run: Callable[[], object]) -> float:

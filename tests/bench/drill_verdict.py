@@ -1,4 +1,4 @@
-"""Whether every job of a drill came to the end it should have come to, once, and left nothing else behind."""
+"""Whether every job of a drill ended as it should have, exactly once, and left nothing else behind."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -13,13 +13,13 @@ _ENDS = ("The job has succeeded", "The job is cancelled", "The job has failed")
 
 
 def violations(home: TrainingHome, ended: Sequence[Job], doomed: Collection[str], num_steps: int) -> list[str]:
-    """What is wrong, in words; nothing where all is well.
+    """What is wrong, in words; empty if all is well.
 
     Args:
         home: The volume.
-        ended: Every job there is.
-        doomed: Ids of those that somebody has cancelled.
-        num_steps: Of each run.
+        ended: Every job.
+        doomed: Ids of the cancelled ones.
+        num_steps: Steps of each run.
     """
     expected = _unbroken_figures(home, num_steps)
     found = [problem for job in ended for problem in _problems_of(home, job, expected, job.id in doomed)]
@@ -34,7 +34,7 @@ def violations(home: TrainingHome, ended: Sequence[Job], doomed: Collection[str]
 
 
 def _unbroken_figures(home: TrainingHome, num_steps: int) -> dict[str, Any]:
-    """The last figures of the same run when nothing befalls it."""
+    """The last figures of an undisturbed run."""
     directory = home.settings.data / "unbroken"
     config = training_config(max_steps=num_steps)
     request = TrainingRequest(name="unbroken", data=home.data, validation=None, config=config, truncate=True)

@@ -12,12 +12,12 @@ from adavae.model.kv_cache import KVCache, Memory
 from tests.bench.side_by_side import Figure, Way, compared, rates
 from tests.bench.subjects import DEADLINE_S, NUM_SETS, RunningEngine, Subject, as_tensor, running_engine
 
-NUM_TOKENS = 24  # a decoded text
+NUM_TOKENS = 24  # tokens of a decoded text
 GREEDY = Decoding(max_tokens=NUM_TOKENS)
 
 
 def engine_figures(subject: Subject, rounds: int) -> Iterator[Figure]:
-    """Everything that needs no HTTP."""
+    """Every figure that needs no HTTP."""
     with running_engine(subject) as running:
         yield interpolation(subject, running, rounds)
         for num_rows, bound in ((1, 2.0), (11, 1.5), (32, 1.5)):
@@ -31,7 +31,7 @@ def engine_figures(subject: Subject, rounds: int) -> Iterator[Figure]:
 
 
 def decoded(running: RunningEngine, subject: Subject, slots: Sequence[int], seed: int = 0) -> int:
-    """One row for every slot, all at once; returns tokens."""
+    """One row per slot, all at once; returns the number of tokens."""
     z = subject.latents(len(slots), seed)
     work = [
         running.engine.decode(z[row : row + 1], slot, [GREEDY], deadline_s=DEADLINE_S) for row, slot in enumerate(slots)
@@ -142,7 +142,7 @@ def different_sets_encode(subject: Subject, running: RunningEngine, rounds: int)
 
 
 def mixed_decode(subject: Subject, running: RunningEngine, rounds: int) -> Figure:
-    """Eight sets, a row each: in one batch, over a batch for every set."""
+    """Eight sets with one row each: in one batch, against one batch per set."""
     ways: dict[str, Way] = {
         "mixed": lambda: decoded(running, subject, range(NUM_SETS)),
         "one_batch_a_set": lambda: sum(decoded(running, subject, [slot], slot) for slot in range(NUM_SETS)),
@@ -162,7 +162,7 @@ def mixed_encode(subject: Subject, running: RunningEngine, rounds: int) -> Figur
 
 
 def adapter_cost(subject: Subject, running: RunningEngine, rounds: int) -> Iterator[Figure]:
-    """One adapter set against the frozen backbone alone, both by our own code, without the engine."""
+    """One adapter set against the bare frozen backbone, both with our code, without the engine."""
     text_model, backbone = subject.text_model, subject.pretrained.backbone
     vae, eos = text_model.vae, text_model.tokenizer.eos_token_id
     depth = subject.sets[0].manifest.config.encoder_layers

@@ -2,8 +2,8 @@
 
     python -m tests.bench.fault_drill --faults 100 --seed 0
 
-At the end every job is done once, or cancelled where somebody asked for that: none lost, none done twice, none half
-published, and each trained to the same last figures as a run that nothing befell. Writes one JSON object to stdout.
+At the end every job is done exactly once, or cancelled if that was requested: none is lost, done twice or half
+published, and each has the same last figures as an undisturbed run. Writes one JSON object to stdout.
 """
 
 import argparse
@@ -66,6 +66,7 @@ class Drill:
             self._stop_worker,
             self._freeze_worker,
             self._kill_training,
+            self._freeze_training,
             self._fill_disk,
             self._damage_checkpoint,
             self._kill_redis,
@@ -77,7 +78,7 @@ class Drill:
         ]
 
     def run(self, num_faults: int) -> Summary:
-        """Every kind of fault in turn, shuffled each round, then whatever is left to be done."""
+        """Every kind of fault in turn, shuffled each round, then the remaining work."""
         started_at, done, order = time.monotonic(), Counter[str](), list[Callable[[], bool]]()
         while done.total() < num_faults:
             self._top_up()
@@ -106,7 +107,7 @@ class Drill:
         )
 
     def _top_up(self) -> None:
-        """Jobs for both workers, and one that waits; every other one is dispatched, the rest have to be found."""
+        """Jobs for both workers, and one waiting; every second one is dispatched, the others must be found."""
         while len(self._open()) < _NUM_OPEN:
             job = self._home.queue_job(f"set-{len(self._jobs)}", max_steps=NUM_STEPS)
             self._jobs.append(job)
@@ -118,13 +119,13 @@ class Drill:
         return [job for job in jobs if not job.status.is_finished]
 
     def _is_over(self, job: Job) -> bool:
-        """A paused job is resumed on the way."""
+        """Whether a job is finished; resumes it if it is paused."""
         if self._home.status(job) is JobStatus.PAUSED:
             wishes.resume(self._home.store, job.id)
         return self._home.status(job).is_finished
 
     def _wait_for_progress(self) -> None:
-        """Faults are to hit runs that are under way, not the start of processes again and again."""
+        """Faults should hit running jobs, and not always the start of processes."""
         before, deadline_s = self._progress(), time.monotonic() + _PATIENCE_S
         while self._progress() == before and time.monotonic() < deadline_s:
             time.sleep(_POLL_S)
@@ -148,7 +149,7 @@ class Drill:
         return True
 
     def _freeze_worker(self) -> bool:
-        """Until somebody else has its job; its training process goes on."""
+        """Freezes a worker until another has its job; its training process continues."""
         worker = self._random.choice(self._workers)
         self._freeze(worker, self._job_of(worker.child) if worker.child is not None else None)
         return True
@@ -168,11 +169,15 @@ class Drill:
     def _kill_training(self) -> bool:
         return self._strike_training(_kill)
 
+    def _freeze_training(self) -> bool:
+        """Nobody thaws it: its worker has to notice."""
+        return self._strike_training(_freeze)
+
     def _fill_disk(self) -> bool:
         return self._strike_training(fill_disk_of)
 
     def _strike_training(self, strike: Callable[[int], None]) -> bool:
-        """Where the run has got on since its last setback: three in a row would rightly fail it."""
+        """Strikes a run that has progressed since its last setback: three in a row would rightly fail it."""
         for worker in self._random.sample(self._workers, len(self._workers)):
             child = worker.child
             job = self._job_of(child) if child is not None else None
@@ -197,7 +202,7 @@ class Drill:
         return newest_step(directory) > known
 
     def _damage_checkpoint(self) -> bool:
-        """The newest one of a run whose worker is killed right after."""
+        """Damages the newest checkpoint of a run, and kills its worker."""
         for worker in self._random.sample(self._workers, len(self._workers)):
             job = self._job_of(worker.child) if worker.child is not None else None
             if job is None:
@@ -244,12 +249,12 @@ class Drill:
         except JobConflict:
             return False
         time.sleep(self._random.uniform(0.0, 1.0))
-        with contextlib.suppress(JobConflict):  # where it has ended meanwhile
+        with contextlib.suppress(JobConflict):  # if it has ended meanwhile
             wishes.resume(self._home.store, job.id)
         return True
 
     def _strike_while_publishing(self) -> bool:
-        """About when a set is put in place: its worker is killed, frozen, or the job is cancelled."""
+        """Kills or freezes the worker, or cancels the job, about when the set is published."""
         deadline_s = time.monotonic() + _PATIENCE_S
         while time.monotonic() < deadline_s:
             for worker in self._workers:
@@ -281,6 +286,11 @@ def _kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def _freeze(pid: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+
+
 def _wipe(redis: RedisServer) -> None:
     with socket.create_connection(("127.0.0.1", redis.port), timeout=_PATIENCE_S) as connection:
         connection.sendall(b"FLUSHALL\r\n")
@@ -295,7 +305,7 @@ def _parent(pid: int) -> str | None:
 
 
 def drill(root: Path, redis: RedisServer, *, num_faults: int, seed: int) -> Summary:
-    """Runs one; every process it started has ended when it returns."""
+    """Runs one drill; every process it started has ended when it returns."""
     home = TrainingHome(root, redis_url=redis.url, lease_s=_LEASE_S)
     try:
         return Drill(home, redis, seed).run(num_faults)

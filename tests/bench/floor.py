@@ -1,4 +1,4 @@
-"""How fast this machine could be, how fast the model is, and where the time goes: for one decode step and one encode.
+"""How fast this machine could be, how fast the model is, and where time goes, for one decode step and one encode.
 
     python -m tests.bench.floor
 
@@ -31,10 +31,10 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One thing to be done: what it needs at least, and how to do it; ``repeats`` are in one call.
+    """One piece of work: its least cost, and how to do it; one call does ``repeats`` of it.
 
     Attributes:
-        kernel: What computes it, where that is compiled.
+        kernel: The compiled code that computes it, if any.
     """
 
     name: str
@@ -78,7 +78,7 @@ def _bandwidth(num_bytes: float) -> float:
 
 @torch.inference_mode()
 def _matrix_rate() -> float:
-    """Operations a second of a large product."""
+    """Operations per second of a large product."""
     x = torch.randn(2048, 2048)
     return 2 * 2048**3 / _best(lambda: x @ x)
 
@@ -130,7 +130,7 @@ def _milliseconds(work: Work) -> float:
 
 
 def _shares(work: Work) -> str:
-    """Of the time inside operations, by kind; of the whole where they are compiled."""
+    """Share of time by kind: of the time inside operations, or of the whole time if they are compiled."""
     if work.kernel is not None:
         return _kernel_shares(work, work.kernel)
     with profile(activities=[ProfilerActivity.CPU]) as recorded:
@@ -140,7 +140,7 @@ def _shares(work: Work) -> str:
         kinds = (kind for kind, names in _KINDS.items() if any(name in event.key for name in names))
         spent[next(kinds, "the rest")] += event.self_cpu_time_total
     whole = sum(spent.values())
-    return ", ".join(f"{kind} {100 * own / whole:.0f} %" for kind, own in spent.items())
+    return ", ".join(f"{kind} {100 * seconds / whole:.0f} %" for kind, seconds in spent.items())
 
 
 def _kernel_shares(work: Work, kernel: BackboneKernel) -> str:

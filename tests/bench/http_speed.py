@@ -1,4 +1,4 @@
-"""The service as its users see it: what HTTP and the queue add, cache, overload, cold and many adapter sets, start."""
+"""The service as its users see it: cost of HTTP and queue, cache, overload, cold and many adapter sets, start-up."""
 
 import asyncio
 import gc
@@ -29,7 +29,7 @@ Request = tuple[str, Body]
 def http_figures(rounds: int) -> Iterator[Figure]:
     """Every figure that needs a server."""
     gc.collect()
-    gc.freeze()  # what torch has brought along need not be looked through again, 100 ms each time
+    gc.freeze()  # objects that torch has created need not be scanned again, which takes 100 ms each time
     yield from start(rounds)
     yield from cached_encode()
     yield from overhead(rounds)
@@ -52,7 +52,7 @@ def start(rounds: int) -> Iterator[Figure]:
 
 
 def cached_encode() -> Iterator[Figure]:
-    """One client, texts of about 32 tokens: the first time and the second."""
+    """One client, texts of about 32 tokens: first and second request."""
     draw = random.Random(0)
     texts = [sentence(draw, 26) for _ in range(300)]
 
@@ -91,7 +91,7 @@ def cached_encode() -> Iterator[Figure]:
 
 
 def overhead(rounds: int) -> Iterator[Figure]:
-    """Sixteen clients through HTTP over sixteen callers of the bare engine, the same work, in turn."""
+    """Sixteen clients through HTTP against sixteen callers of the bare engine with the same work, in turn."""
     adapter_set = AdapterStore(BUNDLED.parent / "adapters").read("yelp")
     subject = Subject("bundled", load_backbone(BUNDLED), [adapter_set])
     encode = subject.pretrained.tokenizer.encode
@@ -120,7 +120,7 @@ def overhead(rounds: int) -> Iterator[Figure]:
         for name, (body, bare) in works.items():
             ratios = []
             for number in range(rounds + 1):
-                bodies = [body(1000 * number + own) for own in range(OVERHEAD_REQUESTS)]
+                bodies = [body(1000 * number + request) for request in range(OVERHEAD_REQUESTS)]
                 alone = _timed_callers(running, bare, bodies)
                 through = _timed_clients(server.port, f"/{name}", bodies)
                 ratios.append(through / alone)
@@ -133,8 +133,8 @@ def overhead(rounds: int) -> Iterator[Figure]:
 def _timed_callers(
     running: RunningEngine, bare: Callable[[Body], Coroutine[Any, Any, None]], bodies: Sequence[Body]
 ) -> float:
-    async def caller(own: Sequence[Body]) -> None:
-        for body in own:
+    async def caller(bodies: Sequence[Body]) -> None:
+        for body in bodies:
             await bare(body)
 
     began = time.perf_counter()
@@ -152,7 +152,7 @@ def _timed_clients(port: int, path: str, bodies: Sequence[Body]) -> float:
 
 
 def mixed(number: int) -> Request:
-    """Every operation and every bundled set, by turns."""
+    """Every operation and every bundled set in turn."""
     draw = random.Random(number)
     adapter = draw.choice(["yelp", "yelp-lm", "sst2", "trec", "captions"])
     match draw.randrange(10):
@@ -227,7 +227,7 @@ def overload(duration_s: float = 60.0) -> Iterator[Figure]:
 
 
 def cold_adapter() -> Iterator[Figure]:
-    """First answers of sets that are not in memory, and other traffic meanwhile."""
+    """First answers of sets that are not in memory, and other traffic at the same time."""
     with tempfile.TemporaryDirectory() as directory:
         names = publish_random_sets(Path(directory), 60)
         with _server(Path(directory), bank_slots="8") as server:
@@ -272,7 +272,7 @@ def cold_adapter() -> Iterator[Figure]:
     )
     ratio = percentile(busy, 0.99) / percentile(quiet, 0.99)
     p99s = {"quiet": quiet, "beside_a_loaded_set": beside_loaded, "loading": busy}
-    details = {f"p99_{when}_ms": round(percentile(own, 0.99), 1) for when, own in p99s.items()}
+    details = {f"p99_{when}_ms": round(percentile(milliseconds, 0.99), 1) for when, milliseconds in p99s.items()}
     yield _bounded("p99 of other traffic while sets are loaded", [ratio], "ratio", at_most=1.25, details=details)
 
 

@@ -1,4 +1,4 @@
-"""A load generator with next to no cost of its own: HTTP/1.1 over kept-open connections, closed loop and open loop."""
+"""A load generator that costs almost nothing: HTTP/1.1 over persistent connections, closed loop and open loop."""
 
 import asyncio
 import contextlib
@@ -28,7 +28,7 @@ def written(body: Body) -> bytes:
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """No collection of garbage in the load generator, whose pauses would be put down to the server."""
+    """No garbage collection in the load generator: its pauses would be attributed to the server."""
     gc.disable()
     try:
         yield
@@ -37,7 +37,7 @@ def undisturbed() -> Iterator[None]:
 
 
 class Connection:
-    """One kept-open connection, one request at a time."""
+    """One persistent connection, one request at a time."""
 
     def __init__(self, host: str, port: int) -> None:
         self.host, self.port = host, port
@@ -78,7 +78,7 @@ class Connection:
 async def closed_loop(
     host: str, port: int, request: Callable[[int], tuple[str, Body | bytes]], *, num_clients: int, num_requests: int
 ) -> list[Answer]:
-    """``num_clients`` that each send their next request when the last is answered."""
+    """``num_clients`` clients that each send the next request once the last is answered."""
     answers: list[Answer] = []
     numbers = iter(range(num_requests))
 

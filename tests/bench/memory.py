@@ -1,4 +1,4 @@
-"""Resident memory over many mixed requests with adapter sets loaded and evicted all the while.
+"""Resident memory over many mixed requests, while adapter sets are loaded and evicted.
 
 OMP_WAIT_POLICY=passive python -m tests.bench.memory [--requests 20000]
 

@@ -20,7 +20,7 @@ from tests.browser.chromium import chromium
 
 _POINTS, _LOADS, _KEYS, _FRAMES = 2000, 7, 15, 240
 
-# From the last key to the sentence it leads to: the request's wait for a pause included.
+# Time from the last key to the new sentence, including the page's wait for a pause.
 _KEY_TO_ANSWER = """async (text) => {
   const area = document.querySelector("textarea[name=target]");
   const list = document.querySelector(".trail");
@@ -33,7 +33,7 @@ _KEY_TO_ANSWER = """async (text) => {
   return performance.now() - begun;
 }"""
 
-# Pans and zooms by the events of a pointer, one of each a frame, and notes how long each frame took.
+# Pans and zooms by pointer events, one of each per frame, and records how long each frame took.
 _PAN = """async (frames) => {
   const box = document.querySelector(".map-canvas");
   const canvas = box.querySelector("canvas");
@@ -98,7 +98,7 @@ def _keys(browser: Browser, origin: str) -> list[float]:
 
 
 def _frames(browser: Browser, origin: str) -> list[float]:
-    """Texts of chance: what is drawn costs the same, whatever it says."""
+    """With random texts: drawing costs the same whatever they say."""
     draw = random.Random(0)
     words = ["the", "a", "food", "staff", "room", "service", "was", "is", "great", "bad", "cold", "slow", "never"]
     texts = [f"{draw.choice('ab')}\t{' '.join(draw.choices(words, k=8))}" for _ in range(_POINTS)]

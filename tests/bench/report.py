@@ -1,4 +1,4 @@
-"""Runs the benchmarks and shows one line a figure."""
+"""Runs the benchmarks and shows one line per figure."""
 
 import argparse
 import json
@@ -18,7 +18,7 @@ GROUPS = ("engine", "http")
 
 
 def figures(group: str, shape: str, rounds: int) -> Iterator[Figure]:
-    """Every figure of one group, as it is measured; only the engine's are of a shape."""
+    """Every figure of one group, as it is measured; ``shape`` is for the engine only."""
     use_threads(1)  # as the service does, whose device thread is the only one that has several
     if group == "engine":
         from tests.bench.engine_speed import engine_figures
@@ -32,7 +32,7 @@ def figures(group: str, shape: str, rounds: int) -> Iterator[Figure]:
 
 
 def measured(group: str, shape: str, rounds: int) -> Iterator[Figure]:
-    """The same from a fresh process: threads that an engine leaves behind slow down the next one's."""
+    """The same from a fresh process: an engine's leftover threads slow down those of the next one."""
     let_threads_wait_briefly()
     command = [
         sys.executable,

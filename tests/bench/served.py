@@ -1,4 +1,4 @@
-"""``adavae serve`` as a process of its own, over the bundled backbone and as many random adapter sets as wanted."""
+"""``adavae serve`` as a separate process, over the bundled backbone and any number of random adapter sets."""
 
 import contextlib
 import os
@@ -35,7 +35,7 @@ class Server:
 
 @contextlib.contextmanager
 def served(data: Path, **settings: str) -> Iterator[Server]:
-    """Starts the command, waits until it says that it serves, ends it with SIGTERM."""
+    """Starts the command, waits until it serves, and ends it with SIGTERM."""
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("ADAVAE_")},
         "ADAVAE_PORT": "0",

@@ -1,4 +1,4 @@
-"""Ways of doing the same thing, measured in turn in one run, so that what disturbs one disturbs all."""
+"""Several ways of doing the same thing, measured in turn in one run, so that a disturbance affects all."""
 
 import statistics
 import time
@@ -15,9 +15,9 @@ class Figure:
 
     Attributes:
         name: What was measured, on which shape.
-        value: Mostly a ratio; what it is of stands in ``unit``.
-        low: Of all rounds.
-        high: Of all rounds.
+        value: Usually a ratio; ``unit`` says of what.
+        low: Lowest of all rounds.
+        high: Highest of all rounds.
         target: The bound it is held to, or None.
         is_met: Whether it keeps the bound; None without one.
         details: Absolute figures.
@@ -34,7 +34,7 @@ class Figure:
 
 
 def rates(ways: Mapping[str, Way], rounds: int) -> dict[str, list[float]]:
-    """Units of work a second of each way in each round; a way returns how many it did. One round warms up."""
+    """Units of work per second of each way in each round; a way returns how many it did. One round warms up."""
     measured: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
         for name, way in ways.items():
@@ -55,7 +55,7 @@ def compared(
     unit: str = "ratio",
 ) -> Figure:
     """``ours`` over ``peer``: the median of the rounds' ratios and their spread."""
-    ratios = [own / other for own, other in zip(measured[ours], measured[peer], strict=True)]
+    ratios = [rate / other for rate, other in zip(measured[ours], measured[peer], strict=True)]
     median = statistics.median(ratios)
     return Figure(
         name=name,
@@ -70,6 +70,6 @@ def compared(
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The smallest value that ``share`` of all do not exceed."""
+    """The smallest value that a ``share`` of all do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]

@@ -4,9 +4,9 @@ python -m tests.bench.small_data FOLDER --output cells.jsonl [--sets yelp trec s
     [--seeds 5] [--preset classification] [--device auto]
 python -m tests.bench.small_data --table cells.jsonl
 
-FOLDER holds a folder a set, with train.tsv and test.tsv (or valid.tsv where the test texts have no labels). Each cell
-draws its texts from train.tsv by its seed, trains with nothing but the preset's settings, and is measured on 1,000 test
-texts, the same for all. A cell is one JSON line; cells that stand in the output already are not measured again.
+FOLDER has one folder per set, with train.tsv and test.tsv (or valid.tsv if the test texts have no labels). Each cell
+draws its texts from train.tsv by its seed, trains with only the preset's settings, and is measured on the same 1,000
+test texts. A cell is one JSON line; cells already in the output are not measured again.
 """
 
 import argparse
@@ -37,7 +37,7 @@ NUM_TEST_TEXTS = 1000
 
 
 def drawn(dataset: Dataset, num: int, seed: int) -> Dataset:
-    """Some texts of a data set, all of them where there are not so many."""
+    """Some texts of a dataset, or all if there are not that many."""
     places = range(len(dataset.texts))
     return dataset.rows(sorted(random.Random(seed).sample(places, min(num, len(places)))), dataset.source)
 
@@ -146,7 +146,7 @@ def _key(cell: dict[str, Any]) -> tuple[Any, ...]:
 
 
 def _has_labels(path: Path) -> bool:
-    """Some published test sets have one placeholder for every label."""
+    """Whether the labels differ: some published test sets have one placeholder for all."""
     return path.exists() and len(read_dataset(path).label_names) > 1
 
 

@@ -1,4 +1,4 @@
-"""What is measured: two backbones, random adapter sets over them, the engine that serves both, transformers' twin."""
+"""What is measured: two backbones with random adapter sets, the engine that serves them, and transformers' twin."""
 
 import asyncio
 import tempfile
@@ -39,7 +39,7 @@ class Subject:
 
     Attributes:
         name: ``bundled``, or ``124m`` for GPT-2 small's shape with random weights.
-        sets: Adapter sets that differ in every number.
+        sets: Adapter sets with different numbers.
     """
 
     name: ShapeName
@@ -54,7 +54,9 @@ class Subject:
 
     @cached_property
     def text_model(self) -> TextModel:
-        return TextModel.of_sets(self.pretrained, {f"set-{number}": own for number, own in enumerate(self.sets)})
+        return TextModel.of_sets(
+            self.pretrained, {f"set-{number}": adapter_set for number, adapter_set in enumerate(self.sets)}
+        )
 
     @cached_property
     def transformers(self) -> Any:
@@ -92,7 +94,7 @@ def _random_124m(bundled: PretrainedBackbone) -> PretrainedBackbone:
 
 
 def random_set(pretrained: PretrainedBackbone, seed: int, preset: Preset = Preset.GENERATION) -> AdapterSet:
-    """A set with random numbers of a trained one's size."""
+    """A set with random numbers of the size of trained ones."""
     config = preset_config(preset, pretrained.backbone.config).adapter
     bank = AdapterBank.for_training(pretrained.backbone.config, config)
     generator = torch.Generator().manual_seed(seed)
@@ -119,18 +121,18 @@ class RunningEngine:
 
     def __init__(self, subject: Subject, limits: EngineLimits) -> None:
         self.runner = asyncio.Runner()
-        configs = [own.manifest.config for own in subject.sets]
+        configs = [adapter_set.manifest.config for adapter_set in subject.sets]
         self.engine = Engine(subject.pretrained, configs, num_slots=len(subject.sets), limits=limits, metrics=Metrics())
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return self.runner.run(work)
 
     def on_device(self, way: Callable[[], int]) -> int:
-        """What does not go through the engine has its thread, the only one that computes with all cores."""
+        """Runs what bypasses the engine on its thread, the only one that computes with all cores."""
         return self.run(self.engine.on_device(way, DEADLINE_S))
 
     def all(self, work: Sequence[Coroutine[Any, Any, Result]]) -> list[Result]:
-        """Everything at once."""
+        """Runs everything at once."""
 
         async def gathered() -> list[Result]:
             return list(await asyncio.gather(*work))

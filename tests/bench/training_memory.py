@@ -1,4 +1,4 @@
-"""Peak resident memory of ``adavae train``, measuring included, as the system counts it.
+"""Peak resident memory of ``adavae train``, including its measures, as counted by the system.
 
 python -m tests.bench.training_memory FILE [--rows 8000] [--steps 200] [--preset generation]
 """
@@ -17,7 +17,7 @@ from adavae.model.training.config import Preset
 
 
 def measure(data: Path, rows: int, steps: int, preset: str) -> dict[str, object]:
-    """One run in a process of its own; its set is thrown away."""
+    """One run in a separate process; its set is discarded."""
     command = [sys.executable, "-m", "service", "train", str(data), "--name", "memory", "--preset", preset]
     command += ["--limit", str(rows), "--max-steps", str(steps), "--truncate"]
     with tempfile.TemporaryDirectory() as directory:

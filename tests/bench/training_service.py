@@ -1,4 +1,4 @@
-"""From labelled sentences to a served adapter set with a head, while the service goes on answering.
+"""From labelled sentences to a served adapter set with a head, while the service keeps answering.
 
     python -m tests.bench.training_service yelp/train.tsv --rows 5000
 
@@ -56,7 +56,7 @@ async def _measure(port: int, texts: Path, epochs: float | None) -> dict[str, An
 
 
 async def _traffic(port: int, milliseconds: list[float], until: "asyncio.Task[Any]") -> None:
-    """A text that nobody has sent before, some times a second; every answer must be one."""
+    """Sends a new text a few times a second; every request must be answered."""
     connection, draw = Connection(HOST, port), random.Random(f"{until.get_name()}")
     while not until.done():
         began = time.perf_counter()

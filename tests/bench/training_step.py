@@ -17,7 +17,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adavae.model.storage.pretrained import load_backbone
 from adavae.model.training.config import Preset, preset_config
-from adavae.model.training.loop import TokenizedTexts, TrainingRun
+from adavae.model.training.loop import TrainingRun
+from adavae.model.training.tokenized_texts import TokenizedTexts
 
 BACKBONE = Path(__file__).parents[2] / "weights" / "backbone"
 STEPS_A_ROUND = 3
@@ -32,7 +33,7 @@ def made_up_texts(num: int, vocab_size: int) -> TokenizedTexts:
 
 
 def measure(preset: Preset, rounds: int) -> dict[str, object]:
-    """Median seconds of a step, both ways, and the median and spread of their ratio."""
+    """Median seconds of both kinds of step, and the median and spread of their ratio."""
     pretrained = load_backbone(BACKBONE)
     config = replace(preset_config(preset, pretrained.backbone.config), stage_one_share=0.0, form_share=0.0)
     texts = made_up_texts(4096, pretrained.backbone.config.vocab_size)
@@ -52,7 +53,7 @@ def measure(preset: Preset, rounds: int) -> dict[str, object]:
                 for _ in range(STEPS_A_ROUND):
                     run.take_step()
                 seconds[is_full].append((time.perf_counter() - started) / STEPS_A_ROUND)
-    ratios = [own / full for own, full in zip(seconds[False], seconds[True], strict=True)]
+    ratios = [adapters / full for adapters, full in zip(seconds[False], seconds[True], strict=True)]
     return {
         "preset": str(preset),
         "rounds": rounds,

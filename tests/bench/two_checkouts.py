@@ -1,7 +1,7 @@
 """The engine of this checkout against that of another one, in one run: ``python -m tests.bench.two_checkouts OTHER``.
 
-Each has a process of its own, which does the engine's work when it is told to; the two take turns in short rounds, so
-that what disturbs the one disturbs the other. The other checkout is a git worktree with its kernel compiled.
+Each has its own process, which does the engine's work on demand; the two take turns in short rounds, so that a
+disturbance affects both. The other checkout is a git worktree with a compiled kernel.
 """
 
 import argparse
@@ -37,7 +37,7 @@ with running_engine(subject, EngineLimits(threads=int(sys.argv[2]))) as running:
 
 
 class Checkout:
-    """A checkout's engine, in a process of its own."""
+    """A checkout's engine, in its own process."""
 
     def __init__(self, path: Path, shape: str, threads: int) -> None:
         self._process = subprocess.Popen(
@@ -50,7 +50,7 @@ class Checkout:
         self.ways: list[str] = json.loads(self._line())
 
     def seconds(self, way: str) -> tuple[float, float]:
-        """That one piece of work takes: on the clock, and of all processors."""
+        """Time of one piece of work: on the clock, and of all processors."""
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(way) + "\n")
         self._process.stdin.flush()

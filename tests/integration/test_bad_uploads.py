@@ -152,7 +152,7 @@ def test_megabytes_under_a_wrong_name_are_refused_while_they_come(target: Target
 def test_one_endless_line_is_never_held(target: Target) -> None:
     before = target.forget_peak()
     pieces = [HEAD % b"line.txt", *[b"a" * MIB] * 60, END]
-    check_error(target.client.post(FILES, content=iter(pieces), headers=FORM), 422, "line.txt:1", "1,048,576 bytes")
+    check_error(target.client.post(FILES, content=iter(pieces), headers=FORM), 422, "line.txt:1", "262,144 bytes")
     assert target.peak() - before < GROWTH
 
 

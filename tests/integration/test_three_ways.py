@@ -74,7 +74,9 @@ OPERATIONS = {
     "variations": Ways(
         lambda client: client.variations([A, C], 3, 1.5, NAME, steering={"refine": 0.4}, max_tokens=6, seed=3),
         lambda model: [
-            text for own in model.variations([A, C], NAME, GREEDY, 3, 1.5, Steering(refine=0.4)) for text in _texts(own)
+            text
+            for rows in model.variations([A, C], NAME, GREEDY, 3, 1.5, Steering(refine=0.4))
+            for text in _texts(rows)
         ],
         ["variations", A, C, "-n", "3", "--distance", "1.5", "--refine", "0.4"],
     ),
@@ -135,7 +137,7 @@ def answers(home: Settings) -> dict[str, list[str]]:
 
 
 def _flat(answer: list[Any]) -> list[str]:
-    return [text for own in answer for text in ([own] if isinstance(own, str) else own)]
+    return [text for part in answer for text in ([part] if isinstance(part, str) else part)]
 
 
 @pytest.fixture(scope="module")

@@ -1,5 +1,7 @@
 """Real workers, a real Redis, and everything that can befall them: no job is lost, done twice, or half published."""
 
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -103,6 +105,31 @@ def _is_alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").split()[2] != "Z"
     except FileNotFoundError:
         return False
+
+
+def test_a_frozen_training_process_costs_an_attempt_and_not_the_job(home: TrainingHome) -> None:
+    """Regression: nobody noticed, and the job was running for ever."""
+    job = home.queue_job()
+    home.start_worker()
+    home.wait_for(lambda: home.checkpointed_step(job) >= 20)
+    frozen = home.child_of(job)
+    os.kill(frozen, signal.SIGSTOP)
+    home.wait_for(lambda: home.status(job).is_finished)
+    assert not Path(f"/proc/{frozen}").exists()
+    assert assert_done_once(home, job).attempt == 2
+    told = " ".join(home.told(job))
+    assert "Attempt 1 failed (1 of 3 without progress): the training process gave no sign of life" in told
+    assert "Training goes on from step" in told
+
+
+def test_a_frozen_training_process_dies_with_its_worker(home: TrainingHome) -> None:
+    job = home.queue_job()
+    worker = home.start_worker()
+    home.wait_for(lambda: home.step(job) >= 10)
+    frozen = home.child_of(job)
+    os.kill(frozen, signal.SIGSTOP)
+    worker.kill()
+    home.wait_for(lambda: not _is_alive(frozen))
 
 
 def test_a_full_disk_costs_an_attempt_and_not_the_job(home: TrainingHome) -> None:

@@ -29,6 +29,7 @@ from tests.tiny_home import tiny_settings
 from tests.tiny_text import as_tsv, reviews
 
 DEADLINE_S = 120.0
+SILENCE_S = 20.0  # many times what a process takes to come up on a loaded machine, where it can say nothing
 POLL_S = 0.02
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -37,7 +38,9 @@ class TrainingHome:
     """Everything below one directory; ``close`` ends every process that was started."""
 
     def __init__(self, root: Path, *, redis_url: str | None = None, lease_s: float = 1.5) -> None:
-        self.settings: Settings = tiny_settings(root, redis_url=redis_url, lease_s=lease_s, training_threads=1)
+        self.settings: Settings = tiny_settings(
+            root, redis_url=redis_url, lease_s=lease_s, training_threads=1, training_silence_s=SILENCE_S
+        )
         self.store = JobStore(self.settings.jobs)
         self.claims = Claims(self.store, self.settings.own_adapters)
         files = FileStore(self.settings, self.store)
@@ -91,6 +94,12 @@ class TrainingHome:
         steps = [int(path.stem.removeprefix("step-")) for path in directory.glob("checkpoints/step-*.safetensors")]
         return max(steps, default=0)
 
+    def child_of(self, job: Job) -> int:
+        """The process that trains it, which is the only one there is."""
+        (child,) = [worker.child for worker in self._workers if worker.child is not None]
+        assert self.status(job) is JobStatus.RUNNING
+        return child
+
     def told(self, job: Job) -> list[str]:
         return [event.message for event in self.store.history(job.id).read()]
 
@@ -115,7 +124,7 @@ class WorkerProcess:
 
     def __init__(self, settings: Settings, redis_url: str | None) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ADAVAE_")}
-        for name in ("weights", "data", "lease_s", "training_threads"):
+        for name in ("weights", "data", "lease_s", "training_threads", "training_silence_s"):
             environment[f"ADAVAE_{name.upper()}"] = str(getattr(settings, name))
         if redis_url is not None:
             environment["ADAVAE_REDIS_URL"] = redis_url
@@ -168,7 +177,7 @@ async def _sent(text: str) -> AsyncIterator[bytes]:
 
 async def _enqueue(settings: Settings, job: Job) -> None:
     queue = open_queue(settings)
-    await queue.enqueue(job.id, job.attempt)
+    await queue.enqueue(job.id)
     await queue.close()
 
 

@@ -12,7 +12,7 @@ from adavae.model.config import Activation, BackboneConfig
 from adavae.model.storage.pretrained import load_backbone, save_backbone
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.training.corpus import Dataset
-from adavae.model.training.pretrain import fresh_backbone
+from adavae.model.training.pretrain_start import fresh_backbone
 from adavae.model.training.token_windows import train_tokenizer
 
 transformers = pytest.importorskip("transformers")

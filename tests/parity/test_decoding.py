@@ -49,11 +49,11 @@ def test_mixed_adapter_sets_equal_each_alone() -> None:
     following = mixed.decode_step(tokens, kv_cache, index)
     for row, slot in enumerate(SLOTS):
         vae, one = AdaVAE(backbone, alone[slot]), AdapterIndex.uniform(1)
-        own = vae.encode(*pad([ROWS[row]], 0), one)
-        Z = own.mu.shape[1]
-        torch.testing.assert_close(posterior.mu[row, :Z], own.mu[0], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(posterior.logvar[row, :Z], own.logvar[0], atol=1e-5, rtol=1e-5)
-        own_logits, own_cache = vae.prefill(own.mu, one, max_tokens=4)
-        torch.testing.assert_close(logits[row], own_logits[0], atol=1e-5, rtol=1e-4)
-        own_following = vae.decode_step(tokens[row : row + 1], own_cache, one)
-        torch.testing.assert_close(following[row], own_following[0], atol=1e-5, rtol=1e-4)
+        expected = vae.encode(*pad([ROWS[row]], 0), one)
+        Z = expected.mu.shape[1]
+        torch.testing.assert_close(posterior.mu[row, :Z], expected.mu[0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(posterior.logvar[row, :Z], expected.logvar[0], atol=1e-5, rtol=1e-5)
+        expected_logits, cache_alone = vae.prefill(expected.mu, one, max_tokens=4)
+        torch.testing.assert_close(logits[row], expected_logits[0], atol=1e-5, rtol=1e-4)
+        expected_following = vae.decode_step(tokens[row : row + 1], cache_alone, one)
+        torch.testing.assert_close(following[row], expected_following[0], atol=1e-5, rtol=1e-4)

@@ -36,7 +36,7 @@ def test_both_ways_draw_the_same_tokens(kind: str, filters: dict[str, float]) ->
         logits[:, ::3] = -torch.inf
     probabilities = logits.softmax(-1)
     decodings, steps = [decoding(row, filters) for row in range(NUM_ROWS)], [row % 5 for row in range(NUM_ROWS)]
-    numbers = [uniform(own.seed, step) for own, step in zip(decodings, steps, strict=True)]
+    numbers = [uniform(each.seed, step) for each, step in zip(decodings, steps, strict=True)]
     got = draw(probabilities, decodings, steps)
     assert torch.equal(got, draw_side_by_side(probabilities, decodings, numbers))
     assert bool((probabilities.gather(1, got.unsqueeze(1)) > 0).all())
@@ -47,17 +47,17 @@ def test_both_ways_draw_the_same_tokens(kind: str, filters: dict[str, float]) ->
 def test_the_ends_of_the_unit_interval_draw_possible_tokens(number: float, monkeypatch: pytest.MonkeyPatch) -> None:
     probabilities = torch.tensor([[0.0, 0.25, 0.0, 0.75 * (1 + 2**-23), 0.0]])
     monkeypatch.setattr("adavae.model.decoding.drawing.uniform", lambda *_: number)
-    own = [decoding(0, {})]
+    decodings = [decoding(0, {})]
     expected = 1 if number == 0.0 else 3
-    assert draw(probabilities, own, [0]).tolist() == [expected]
-    assert draw_side_by_side(probabilities, own, [number]).tolist() == [expected]
+    assert draw(probabilities, decodings, [0]).tolist() == [expected]
+    assert draw_side_by_side(probabilities, decodings, [number]).tolist() == [expected]
 
 
 def test_rows_with_different_filters_do_not_touch_each_other() -> None:
     probabilities = torch.randn(len(FILTERS), V, generator=torch.Generator().manual_seed(2)).softmax(-1)
     decodings = [decoding(row, filters) for row, filters in enumerate(FILTERS)]
     together = draw(probabilities, decodings, [3] * len(FILTERS)).tolist()
-    alone = [draw(probabilities[row : row + 1], [own], [3]).item() for row, own in enumerate(decodings)]
+    alone = [draw(probabilities[row : row + 1], [each], [3]).item() for row, each in enumerate(decodings)]
     assert together == alone
-    numbers = [uniform(own.seed, 3) for own in decodings]
+    numbers = [uniform(each.seed, 3) for each in decodings]
     assert together == draw_side_by_side(probabilities, decodings, numbers).tolist()

@@ -71,8 +71,8 @@ def kernels_of(device: torch.device) -> Kernels:
 def test_packed_texts_of_many_sets_and_depths_encode_as_padded_ones(device: torch.device) -> None:
     rows, slots = texts(11)
     expected = vae().encode(*pad(rows, 0), AdapterIndex.of(slots))
-    own = moved(vae(), torch.float32, device)
-    got = encode_packed(own, kernels_of(device), rows, slots)
+    moved_vae = moved(vae(), torch.float32, device)
+    got = encode_packed(moved_vae, kernels_of(device), rows, slots)
     assert expected.mu.std() > 0.1
     torch.testing.assert_close(got.mu.cpu(), expected.mu, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(got.logvar.cpu(), expected.logvar, atol=1e-5, rtol=1e-5)
@@ -92,46 +92,46 @@ def test_rows_on_the_device_write_the_texts_that_generate_writes(device: torch.d
     slots = [(5 * row) % len(SETS) for row in range(num)]
     decodings = [DECODINGS[row % len(DECODINGS)] for row in range(num)]
     expected = generate(vae(), latents(num), AdapterIndex.of(slots), decodings)
-    assert len({own.token_ids for own in expected}) > 8
-    own = moved(vae(), torch.float32, device)
+    assert len({row.token_ids for row in expected}) > 8
+    moved_vae = moved(vae(), torch.float32, device)
     has_graphs = device.type == "cuda"
-    got = decode(own, kernels_of(device), latents(num).to(device), slots, decodings, has_graphs=has_graphs)
-    assert [text.token_ids for text in got] == [own.token_ids for own in expected]
+    got = decode(moved_vae, kernels_of(device), latents(num).to(device), slots, decodings, has_graphs=has_graphs)
+    assert [text.token_ids for text in got] == [row.token_ids for row in expected]
 
 
 @torch.inference_mode()
 def test_places_that_no_row_has_change_nothing() -> None:
     """A step computes a whole bucket; rows that left are still in its cache."""
-    own = vae()
-    crowded = DeviceRows(own, max_rows=8, max_tokens=12, kernels=PlainKernels())
-    alone = DeviceRows(own, max_rows=1, max_tokens=12, kernels=PlainKernels())
+    tiny_vae = vae()
+    crowded = DeviceRows(tiny_vae, max_rows=8, max_tokens=12, kernels=PlainKernels())
+    alone = DeviceRows(tiny_vae, max_rows=1, max_tokens=12, kernels=PlainKernels())
     z, decoding = latents(5), Decoding(max_tokens=12)
-    crowded.join(own.bank.decoder_memory(z, AdapterIndex.of([0, 1, 2, 1, 0])), [0, 1, 2, 1, 0], [decoding] * 5)
+    crowded.join(tiny_vae.bank.decoder_memory(z, AdapterIndex.of([0, 1, 2, 1, 0])), [0, 1, 2, 1, 0], [decoding] * 5)
     crowded.step()
     assert crowded.leave([0, 1, 2, 4]) == [(3, 2), (2, 1), (1, 0)]
-    alone.join(own.bank.decoder_memory(z[3:4], AdapterIndex.of([1])), [1], [decoding])
+    alone.join(tiny_vae.bank.decoder_memory(z[3:4], AdapterIndex.of([1])), [1], [decoding])
     alone.step()
     assert [crowded.step() for _ in range(6)] == [alone.step() for _ in range(6)]
 
 
 @torch.inference_mode()
 def test_a_row_that_is_no_number_is_told_and_its_neighbours_go_on() -> None:
-    own = vae()
+    tiny_vae = vae()
     z = latents(3)
     z[1] = torch.nan
-    rows = DeviceRows(own, max_rows=3, max_tokens=12, kernels=PlainKernels())
-    rows.join(own.bank.decoder_memory(z, AdapterIndex.of([0, 0, 0])), [0, 0, 0], [Decoding()] * 3)
+    rows = DeviceRows(tiny_vae, max_rows=3, max_tokens=12, kernels=PlainKernels())
+    rows.join(tiny_vae.bank.decoder_memory(z, AdapterIndex.of([0, 0, 0])), [0, 0, 0], [Decoding()] * 3)
     tokens = rows.step()
     assert tokens[1] == NOT_FINITE
-    expected = generate(own, z[[0, 2]], AdapterIndex.of([0, 0]), [Decoding(max_tokens=1)] * 2)
+    expected = generate(tiny_vae, z[[0, 2]], AdapterIndex.of([0, 0]), [Decoding(max_tokens=1)] * 2)
     assert [(tokens[0],), (tokens[2],)] == [text.token_ids for text in expected]
 
 
 @torch.inference_mode()
 def test_one_set_beside_the_mlp_equals_mlp_and_adapter_apart() -> None:
     """What a GPU does where all texts have one set; on a CPU nothing calls it."""
-    own = vae()
-    block, adapter = own.backbone.blocks[0], own.bank.encoder_adapters[0].placed["parallel_ffn"]  # type: ignore[index, union-attr]
+    tiny_vae = vae()
+    block, adapter = tiny_vae.backbone.blocks[0], tiny_vae.bank.encoder_adapters[0].placed["parallel_ffn"]  # type: ignore[index, union-attr]
     x, normed = torch.randn(2, 9, TINY.n_embd, generator=torch.Generator().manual_seed(3))
     apart = block.mlp(normed) + 0.5 * adapter(x, AdapterIndex.uniform(9))
     together = uniform_ffn(block, TINY.activation, adapter, 0, 0.5, x, normed)  # type: ignore[arg-type]
@@ -141,8 +141,8 @@ def test_one_set_beside_the_mlp_equals_mlp_and_adapter_apart() -> None:
 
 @torch.inference_mode()
 def test_graphs_and_launches_agree_over_random_mixes(device: torch.device) -> None:
-    own = moved(vae(), torch.float32, device)
-    checks = list(graph_checks(own, kernels_of(device), num_mixes=5, has_graphs=device.type == "cuda"))
+    moved_vae = moved(vae(), torch.float32, device)
+    checks = list(graph_checks(moved_vae, kernels_of(device), num_mixes=5, has_graphs=device.type == "cuda"))
     assert all(check.holds for check in checks), checks
     assert checks[0].details["tokens"] > 100
 

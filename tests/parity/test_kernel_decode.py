@@ -44,11 +44,11 @@ class Model:
             parameter.copy_((torch.randn(parameter.shape, generator=generator) * 0.15).half())
         shape = BankShape.covering(sets)
         self.bank = AdapterBank.for_serving(config, shape, like=self.backbone.wte.weight)
-        for slot, own in enumerate(sets):
-            trained = AdapterBank.for_training(config, own)
+        for slot, adapter_config in enumerate(sets):
+            trained = AdapterBank.for_training(config, adapter_config)
             for parameter in trained.parameters():
                 parameter.data.copy_((torch.randn(parameter.shape, generator=generator) * 0.2).half())
-            self.bank.load(slot, own, trained.export())
+            self.bank.load(slot, adapter_config, trained.export())
         self.kernel = BackboneKernel(self.backbone.config, self.backbone.state_dict(), compiled)
 
     @property
@@ -77,7 +77,7 @@ class Model:
     def steps(self, slots: list[int], tokens: Tensor) -> Tensor:
         """Logits of every step by the compiled way, (steps, B, V)."""
         cache = self.cache(slots)
-        return torch.stack([self.kernel.decode_step(own, cache, self.sets(slots)) for own in tokens])
+        return torch.stack([self.kernel.decode_step(newest, cache, self.sets(slots)) for newest in tokens])
 
 
 def tokens_of(num_rows: int, vocab_size: int = TINY.vocab_size) -> Tensor:
@@ -158,8 +158,8 @@ def test_a_row_has_the_same_bits_in_any_company(compiled: Library) -> None:
         )
         beside = model.cache(slots).select(torch.tensor([row]))
         cache.keys.copy_(beside.keys), cache.values.copy_(beside.values)  # PyTorch's own products may differ by a bit
-        for step, own in enumerate(tokens[:, row : row + 1]):
-            alone = model.kernel.decode_step(own.contiguous(), cache, model.sets(slots[row : row + 1]))
+        for step, newest in enumerate(tokens[:, row : row + 1]):
+            alone = model.kernel.decode_step(newest.contiguous(), cache, model.sets(slots[row : row + 1]))
             assert torch.equal(alone[0], together[step, row])
 
 
@@ -240,8 +240,8 @@ def test_rows_of_a_larger_cache_and_selected_rows(compiled: Library) -> None:
     assert torch.equal(model.kernel.decode_step(tokens[1:3], part, model.sets(slots[1:3])), expected[1:3])
     rows = torch.tensor([3, 0, 3])
     chosen = model.cache(slots).select(rows)
-    own = [slots[row] for row in rows]
-    assert torch.equal(model.kernel.decode_step(tokens[rows], chosen, model.sets(own)), expected[rows])
+    chosen_slots = [slots[row] for row in rows]
+    assert torch.equal(model.kernel.decode_step(tokens[rows], chosen, model.sets(chosen_slots)), expected[rows])
 
 
 def test_it_is_what_decode_step_uses_where_nothing_is_trained() -> None:

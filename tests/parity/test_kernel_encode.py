@@ -34,14 +34,14 @@ def hidden_of(model: Model, texts: list[list[int]], slots: list[int]) -> list[Te
     token_ids, mask = pad(texts, 0)
     hidden = model.kernel.encode_hidden(token_ids, mask, model.sets(slots))
     assert not hidden[~mask].any(), "padding is not zero"
-    return [own[: len(text)] for own, text in zip(hidden, texts, strict=True)]
+    return [states[: len(text)] for states, text in zip(hidden, texts, strict=True)]
 
 
 def check_against_plain(model: Model, texts: list[list[int]], slots: list[int]) -> None:
     token_ids, mask = pad(texts, 0)
     plain = model.vae.plain_encode_hidden(token_ids, mask, AdapterIndex.of(slots))
-    for got, own, text in zip(hidden_of(model, texts, slots), plain, texts, strict=True):
-        torch.testing.assert_close(got, own[: len(text)], atol=2e-5, rtol=1e-5)
+    for got, expected, text in zip(hidden_of(model, texts, slots), plain, texts, strict=True):
+        torch.testing.assert_close(got, expected[: len(text)], atol=2e-5, rtol=1e-5)
 
 
 @torch.inference_mode()

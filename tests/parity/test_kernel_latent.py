@@ -71,11 +71,11 @@ def check_against_plain(model: Model, slots: list[int]) -> None:
     *ours, mask = compiled_memory
     *theirs, plain_mask = plain_memory
     assert torch.equal(mask, plain_mask)
-    own = mask[:, None, None, :, None]
+    is_present = mask[:, None, None, :, None]
     for got, expected in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(got * own, expected * own, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(got * is_present, expected * is_present, atol=1e-5, rtol=1e-5)
         M = model.bank.num_memory_positions - model.bank.shape.prefix_length
-        assert not (got * ~own)[..., :M, :].any(), "a position that the set does not have is not zero"
+        assert not (got * ~is_present)[..., :M, :].any(), "a position that the set does not have is not zero"
 
 
 @torch.inference_mode()
@@ -88,7 +88,7 @@ def test_every_set_gives_what_pytorch_gives(compiled: Library, config: BackboneC
 @torch.inference_mode()
 @pytest.mark.parametrize("infusion", list(LatentInfusion))
 def test_a_bank_of_one_infusion(compiled: Library, infusion: LatentInfusion) -> None:
-    sets = tuple(replace(own, latent_infusion=infusion) for own in SETS)
+    sets = tuple(replace(config, latent_infusion=infusion) for config in SETS)
     check_against_plain(model_of(compiled, sets=sets), [3, 0, 4, 5, 3])
 
 
@@ -110,9 +110,9 @@ def test_a_row_has_the_same_bits_in_any_company_and_on_any_number_of_threads(com
                 index, z = AdapterIndex.of([slot]), z_of(model, slots)[row : row + 1]
                 alone = model.bank.posterior_of(v_z_of(model, slots)[row : row + 1], index)
                 assert torch.equal(alone.mu[0], together.mu[row]) and torch.equal(alone.logvar[0], together.logvar[row])
-                own = model.bank.decoder_memory(z, index)
-                assert torch.equal(own.keys[:, 0], keys_values[0][row])
-                assert torch.equal(own.values[:, 0], keys_values[1][row])
+                alone = model.bank.decoder_memory(z, index)
+                assert torch.equal(alone.keys[:, 0], keys_values[0][row])
+                assert torch.equal(alone.values[:, 0], keys_values[1][row])
     finally:
         torch.set_num_threads(before)
 

@@ -79,9 +79,9 @@ def test_mutual_information_agrees_with_a_sum_over_pairs() -> None:
     noise = torch.randn(mu.shape, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     z = mu.double() + (0.5 * logvar.double()).exp() * noise
     total = 0.0
-    for own in range(23):
-        log_density = [float(log_normal(z[own], mu[other].double(), logvar[other].double())) for other in range(23)]
-        total += log_density[own] - math.log(sum(math.exp(value) for value in log_density) / 23)
+    for row in range(23):
+        log_density = [float(log_normal(z[row], mu[other].double(), logvar[other].double())) for other in range(23)]
+        total += log_density[row] - math.log(sum(math.exp(value) for value in log_density) / 23)
     estimate = mutual_information(mu, logvar, torch.Generator().manual_seed(7), chunk=4)
     assert estimate == pytest.approx(total / 23, abs=1e-9)
 

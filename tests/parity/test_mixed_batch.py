@@ -48,9 +48,9 @@ async def test_mu_is_the_same_alone_and_in_a_batch_of_64_over_8_sets(is_compiled
         together = await engine.encode(token_ids, slots, deadline_s=60)
     finally:
         await engine.stop(10.0)
-    for text, slot, own in zip(texts, slots, together, strict=True):
+    for text, slot, encoding in zip(texts, slots, together, strict=True):
         alone = models[slot].encode([text], "alone", truncate=True)
-        np.testing.assert_allclose(own.mu, alone.mu[0].numpy(), atol=1e-5, rtol=0)
+        np.testing.assert_allclose(encoding.mu, alone.mu[0].numpy(), atol=1e-5, rtol=0)
 
 
 @pytest.mark.asyncio
@@ -74,8 +74,8 @@ async def test_texts_are_the_same_alone_and_in_a_batch_of_64_over_8_sets(decodin
     texts = set()
     for slot, rows in enumerate(together):
         alone = [
-            models[slot].decode(own.unsqueeze(0), "alone", chosen)[0].text
-            for own, chosen in zip(z[slot], decodings, strict=True)
+            models[slot].decode(latent.unsqueeze(0), "alone", chosen)[0].text
+            for latent, chosen in zip(z[slot], decodings, strict=True)
         ]
         assert [models[slot].tokenizer.decode(row.token_ids) for row in rows] == alone
         texts.update(alone)

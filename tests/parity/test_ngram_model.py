@@ -40,8 +40,8 @@ class SlowKneserNey:
             return lower
         total = sum(counts[gram] for gram in followers)
         gamma = sum(discount(counts[gram]) for gram in followers) / total
-        own = counts.get((*history, word), 0)
-        return (own - discount(own)) / total + gamma * lower
+        count = counts.get((*history, word), 0)
+        return (count - discount(count)) / total + gamma * lower
 
     def nats(self, text: str) -> list[float]:
         row = [BEGIN, *(word if word in self.known else UNKNOWN for word in words_of(text)), END]

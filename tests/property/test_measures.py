@@ -106,9 +106,9 @@ def test_perplexity_of_texts_of_any_length_is_that_of_their_words(num_words: lis
 def test_accuracy_and_macro_f1_are_shares_that_ignore_the_order(
     pairs: list[tuple[str, str]], data: st.DataObject
 ) -> None:
-    predicted, gold = [own for own, _ in pairs], [other for _, other in pairs]
+    predicted, gold = [guess for guess, _ in pairs], [other for _, other in pairs]
     mixed = data.draw(st.permutations(pairs))
-    swapped, swapped_gold = [own for own, _ in mixed], [other for _, other in mixed]
+    swapped, swapped_gold = [guess for guess, _ in mixed], [other for _, other in mixed]
     assert 0.0 <= macro_f1(predicted, gold, _LABELS) <= 1.0
     assert macro_f1(swapped, swapped_gold, _LABELS) == macro_f1(predicted, gold, _LABELS)
     assert macro_f1(gold, predicted, _LABELS) == macro_f1(predicted, gold, _LABELS), "F1 is symmetric"
@@ -120,7 +120,7 @@ def test_accuracy_and_macro_f1_are_shares_that_ignore_the_order(
 @settings(max_examples=40, deadline=None)
 @given(pairs=st.lists(st.tuples(_WORDS, _WORDS), min_size=1, max_size=6))
 def test_bleu_lies_between_0_and_100(pairs: list[tuple[str, str]]) -> None:
-    assert 0.0 <= bleu4([own for own, _ in pairs], [other for _, other in pairs]) <= 100.0
+    assert 0.0 <= bleu4([written for written, _ in pairs], [other for _, other in pairs]) <= 100.0
 
 
 @settings(max_examples=100, deadline=None)

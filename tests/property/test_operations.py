@@ -35,8 +35,8 @@ def test_a_row_with_candidates_is_answered_as_it_would_be_alone(
     z = torch.randn(8, 4, generator=torch.Generator().manual_seed(0))[rows]
     steering = Steering(candidates=candidates, refine=0.3)
     together = text_model().decode(z, "plain", decoding, steering)
-    for place, own in enumerate(together):
-        assert own.text == text_model().decode(z[place : place + 1], "plain", decoding, steering)[0].text
+    for place, answer in enumerate(together):
+        assert answer.text == text_model().decode(z[place : place + 1], "plain", decoding, steering)[0].text
 
 
 def test_each_of_many_analogies_is_answered_as_it_would_be_alone() -> None:
@@ -87,8 +87,8 @@ def test_variations_differ_from_their_text_and_from_each_other(num: int, seed: i
     assert [row.text for row in found[1]] == [
         row.text for row in text_model().variations(TEXTS[1:2], "plain", decoding, num)[0]
     ]
-    for text, own in zip(TEXTS, found, strict=False):
-        read = ["".join(row.text.split()).casefold() for row in own]
+    for text, near in zip(TEXTS, found, strict=False):
+        read = ["".join(row.text.split()).casefold() for row in near]
         assert len(set(read)) == len(read) <= num
         assert "".join(text.split()).casefold() not in read
         assert read

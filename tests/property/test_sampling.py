@@ -84,8 +84,8 @@ def test_a_rows_token_is_unchanged_by_its_neighbours_and_its_place(
         int(next_tokens(torch.tensor([logits]), [decoding], seen([text]), step)) for logits, text, decoding in rows
     ]
     order = data.draw(st.permutations(range(len(rows))))
-    logits, texts, own = zip(*(rows[row] for row in order), strict=True)
-    together = next_tokens(torch.tensor(logits), own, seen(list(texts)), step)
+    logits, texts, decodings = zip(*(rows[row] for row in order), strict=True)
+    together = next_tokens(torch.tensor(logits), decodings, seen(list(texts)), step)
     assert together.tolist() == [alone[row] for row in order]
 
 
@@ -123,8 +123,8 @@ def test_a_rows_text_is_unchanged_by_its_neighbours_and_its_place(
     rows: list[tuple[float, int, Decoding]], data: st.DataObject
 ) -> None:
     def run(chosen: list[tuple[float, int, Decoding]]) -> list[object]:
-        keys, slots, own = zip(*chosen, strict=True)
-        return list(generate(TableDecoder(_TABLE), latents(*keys), AdapterIndex.of(slots), own))
+        keys, slots, decodings = zip(*chosen, strict=True)
+        return list(generate(TableDecoder(_TABLE), latents(*keys), AdapterIndex.of(slots), decodings))
 
     order = data.draw(st.permutations(range(len(rows))))
     alone = [run([row])[0] for row in rows]
@@ -135,12 +135,16 @@ def test_a_rows_text_is_unchanged_by_its_neighbours_and_its_place(
 @given(rows=_ROWS)
 def test_every_text_keeps_its_own_limits_and_is_told_token_by_token(rows: list[tuple[float, int, Decoding]]) -> None:
     told: list[list[int]] = [[] for _ in rows]
-    keys, slots, own = zip(*rows, strict=True)
+    keys, slots, decodings = zip(*rows, strict=True)
     results = generate(
-        TableDecoder(_TABLE), latents(*keys), AdapterIndex.of(slots), own, lambda row, token: told[row].append(token)
+        TableDecoder(_TABLE),
+        latents(*keys),
+        AdapterIndex.of(slots),
+        decodings,
+        lambda row, token: told[row].append(token),
     )
     assert [tuple(tokens) for tokens in told] == [result.token_ids for result in results]
-    for result, decoding in zip(results, own, strict=True):
+    for result, decoding in zip(results, decodings, strict=True):
         assert TableDecoder.eos_token_id not in result.token_ids
         assert len(result.token_ids) <= decoding.max_tokens
         if result.finish_reason == "length":

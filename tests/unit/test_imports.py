@@ -61,8 +61,8 @@ def test_model_knows_nothing_of_the_program_around_it(path: Path) -> None:
     assert not _reads_environment(tree)
 
 
-@pytest.mark.parametrize("path", _MODEL_FILES, ids=_name)
-def test_model_unpickles_nothing(path: Path) -> None:
+@pytest.mark.parametrize("path", [*_MODEL_FILES, *_SERVICE_FILES], ids=_name)
+def test_nothing_is_unpickled(path: Path) -> None:
     tree = _parse(path)
     assert not _imported(ast.walk(tree)) & {"pickle", "joblib", "dill", "cloudpickle"}
     assert "torch.load" not in {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
@@ -80,7 +80,7 @@ def test_the_command_line_starts_without_torch(path: Path) -> None:
 
 @pytest.mark.parametrize("name", [*_within("service.routes", "service.schemas"), *_PROTOCOLS])
 def test_routes_and_wire_types_need_neither_torch_nor_redis_nor_whoever_they_import(name: str) -> None:
-    assert not import_graph.packages_reached(name, _EDGES, _MODULES) & {"torch", "redis", "docket", "transformers"}
+    assert not import_graph.packages_reached(name, _EDGES, _MODULES) & {"torch", "redis", "transformers"}
 
 
 @pytest.mark.parametrize("name", ["installed", "manifest", "checkpoint_files", "adapter_name", "atomic"])
@@ -91,7 +91,7 @@ def test_what_the_disk_holds_is_read_without_torch(name: str) -> None:
 @pytest.mark.parametrize("name", _within("service.client"))
 def test_the_client_needs_httpx2_and_numpy_only(name: str) -> None:
     reached = import_graph.packages_reached(name, _EDGES, _MODULES) - {"adavae"}
-    assert {own for own in reached if own not in sys.stdlib_module_names} <= {"httpx2", "numpy"}
+    assert {package for package in reached if package not in sys.stdlib_module_names} <= {"httpx2", "numpy"}
 
 
 def test_importing_adavae_imports_nothing_else() -> None:

@@ -1,6 +1,7 @@
 """What the project's pages show can be done: commands with their options, variables, requests, Python."""
 
 import ast
+import inspect
 import json
 import re
 import shlex
@@ -13,7 +14,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import adavae
+from adavae.model.loaded_set import LoadedSet
 from adavae.service.cli import create_app
+from adavae.service.client.latent import AdaVAEClient
 from adavae.service.settings import Settings
 from tests.pages import ROOT, Page
 from tests.unit.service.http_client import client_of
@@ -76,9 +79,9 @@ def named_commands(group: TyperGroup, words: list[str]) -> Iterator[tuple[TyperC
 
 
 def options(command: TyperCommand | TyperGroup) -> set[str]:
-    own = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
+    named = {option for each in command.params for option in (*each.opts, *each.secondary_opts)}
     inner = command.commands.values() if isinstance(command, TyperGroup) else ()
-    return own.union(*(options(each) for each in inner if isinstance(each, TyperCommand | TyperGroup)))
+    return named.union(*(options(each) for each in inner if isinstance(each, TyperCommand | TyperGroup)))
 
 
 def test_every_command_is_shown_on_the_first_page() -> None:
@@ -126,8 +129,8 @@ def requests(page: Page) -> list[tuple[str, str | None]]:
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
 def test_requests_that_are_shown_are_answered(page: Page) -> None:
     sets = [
-        state(name, own["version"], labels=tuple(own["config"]["labels"]), is_default=name == DEFAULT)
-        for name, own in bundled().items()
+        state(name, manifest["version"], labels=tuple(manifest["config"]["labels"]), is_default=name == DEFAULT)
+        for name, manifest in bundled().items()
     ]
     with client_of(StubLatentService(states=sets)) as client:
         for path, body in requests(page):
@@ -148,11 +151,35 @@ def test_the_bundled_sets_are_all_told_of_and_by_their_versions() -> None:
     assert sorted(rows) == sorted(bundled())
     named = re.findall(r"([a-z][a-z0-9-]*)@([0-9a-f]{12})\b", "".join(page.text for page in PAGES))
     assert named
-    assert set(named) - {(name, own["version"]) for name, own in bundled().items()} == set()
+    assert set(named) - {(name, manifest["version"]) for name, manifest in bundled().items()} == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=by_name)
 def test_python_that_is_shown_is_python_and_asks_adavae_for_what_it_has(page: Page) -> None:
-    for node in (node for block in page.blocks("python") for node in ast.walk(ast.parse(block))):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "adavae":
-            assert hasattr(adavae, node.attr), ast.unparse(node)
+    for tree in map(ast.parse, page.blocks("python")):
+        kinds: dict[str, object] = {"adavae": adavae} | dict(made_by_adavae(tree))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in kinds:
+                assert hasattr(kinds[node.value.id], node.attr), ast.unparse(node)
+
+
+def made_by_adavae(tree: ast.AST) -> Iterator[tuple[str, object]]:
+    """The names that are given to what ``adavae.load`` and ``adavae.Client`` return, with its class."""
+    classes: dict[str, object] = {"adavae.load": LoadedSet, "adavae.Client": AdaVAEClient}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign):
+            made, target = node.value, node.targets[0]
+        elif isinstance(node, ast.withitem) and node.optional_vars is not None:
+            made, target = node.context_expr, node.optional_vars
+        else:
+            continue
+        if isinstance(made, ast.Call) and isinstance(target, ast.Name) and ast.unparse(made.func) in classes:
+            yield target.id, classes[ast.unparse(made.func)]
+
+
+def test_the_library_and_the_client_have_the_same_operations() -> None:
+    """With the same names for what both take, so that a program can go from one to the other."""
+    for name in ("encode", "decode", "sample", "interpolate", "analogy", "variations", "traverse", "classify"):
+        ours, clients = (inspect.signature(getattr(kind, name)).parameters for kind in (LoadedSet, AdaVAEClient))
+        positional = [each.name for each in ours.values() if each.kind is each.POSITIONAL_OR_KEYWORD]
+        assert positional == list(clients)[: len(positional)], name

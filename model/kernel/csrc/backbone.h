@@ -49,10 +49,10 @@ struct Adapter {
 
 // One side of an adapter set, the encoder's or the decoder's.
 struct AdapterSet {
-    const Adapter* adapters;  // of each layer, (num_layers,); null where they stand nowhere
+    const Adapter* adapters;  // of each layer, (num_layers,); null if there are none
     Placement placement;
     float scale;
-    int32_t num_layers;  // whose rows go through so many blocks
+    int32_t num_layers;  // number of blocks that its rows go through
 };
 
 }  // namespace adavae

@@ -47,7 +47,7 @@ class DecodeProgram : Program {
         }});
     }
 
-    // Puts the row's new key and value into the cache and looks at everything up to it.
+    // Writes the row's new key and value into the cache and attends to everything up to them.
     void attend_row(int layer, int row, int first_head, int last_head) {
         const int own = order_[row];
         const int position = step_.num_memory + static_cast<int>(step_.lengths[own]);

@@ -13,8 +13,8 @@ struct Step {
     int32_t width;  // W: places of each row, memory first
     int32_t num_threads;
     const int64_t* token_ids;       // (B,)
-    const AdapterSet* const* sets;  // (B,); rows of one set name the same
-    int64_t* lengths;               // (B,): tokens taken in before; grows by one
+    const AdapterSet* const* sets;  // (B,); rows of one set share the pointer
+    int64_t* lengths;               // (B,): tokens read so far; incremented
     uint8_t* is_filled;             // (B, W): whether a row may look there; the new position is marked
     int64_t is_filled_stride;       // from row to row
     float* keys;                    // (L, B, H, W, D), each row's (H, W, D) in one piece

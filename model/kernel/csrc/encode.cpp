@@ -8,12 +8,12 @@
 namespace adavae {
 namespace {
 
-// A text's rows, once texts are sorted.
+// The rows of a text, once texts are sorted.
 struct Span {
     int text, first, length;
 };
 
-// Deepest sets first, so that the rows which a layer concerns always stand at the front.
+// Deepest sets first, so that the rows of a layer are always at the front.
 std::vector<Span> sorted_texts(const Texts& texts) {
     std::vector<Span> spans;
     for (int text = 0; text < texts.num_texts; ++text)
@@ -90,7 +90,7 @@ class EncodeProgram : Program {
         }});
     }
 
-    // softmax(Q K^T / sqrt(D)) V of one head of one text; K^T and V are put into panels first.
+    // softmax(Q K^T / sqrt(D)) V of one head of one text; K^T and V are packed into panels first.
     void attend_text(const Span& span, int head) {
         const int T = span.length, width = 3 * C_;
         const float* queries = qkv_.row(span.first) + head * D_;
@@ -113,7 +113,7 @@ class EncodeProgram : Program {
             });
     }
 
-    // A matrix of `out` columns and `in` rows into panels; element (k, n) stands at from[k * in_stride + n * out_stride].
+    // Packs a matrix of `out` columns and `in` rows into panels; element (k, n) is from[k * in_stride + n * out_stride].
     static void in_panels(const float* from, int out, int in, int64_t in_stride, int64_t out_stride,
                           std::vector<float>& panels) {
         panels.assign(static_cast<size_t>((out + kPanel - 1) / kPanel) * in * kPanel, 0.0f);

@@ -13,8 +13,8 @@ struct Texts {
     int32_t num_threads;
     const int64_t* token_ids;       // (B, T), right-padded
     const int64_t* lengths;         // (B,), at least 1
-    const AdapterSet* const* sets;  // (B,); texts of one set name the same
-    float* hidden;                  // (B, T, C): final hidden states are written, padding is left as it is
+    const AdapterSet* const* sets;  // (B,); texts of one set share the pointer
+    float* hidden;                  // (B, T, C): final hidden states; padding is not written
     double* seconds;                // of each Kind, added to; or null
 };
 

@@ -1,4 +1,4 @@
-// Rows of a batch brought together by adapter set.
+// Rows of a batch sorted by adapter set.
 #pragma once
 
 #include <algorithm>
@@ -6,7 +6,7 @@
 
 namespace adavae {
 
-// Rows of one set, at neighbouring places.
+// Rows of one set, at adjacent places.
 template <typename Set>
 struct GroupOf {
     const Set* set;
@@ -15,7 +15,7 @@ struct GroupOf {
     int count() const { return last - first; }
 };
 
-// Which row stands at each place, once they are sorted by set.
+// The row at each place, once rows are sorted by set.
 template <typename Set>
 std::vector<int> sorted_rows(const Set* const* sets, int num_rows) {
     std::vector<int> order;

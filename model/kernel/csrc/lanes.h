@@ -1,6 +1,6 @@
 // One vector register: as many float32 as this processor multiplies at once.
 //
-// The library is compiled once for AVX-512 and once for AVX2; nothing else in it knows which.
+// The library is compiled once for AVX-512 and once for AVX2; only this file depends on which.
 #pragma once
 
 #include <immintrin.h>
@@ -15,9 +15,9 @@ namespace adavae {
 
 struct Lanes {
     static constexpr int kWidth = 16;
-    // Rows at once. Each has 2 registers of sums, 24 of the 32; 2 hold weights and 1 the row's number. A multiply-add
-    // takes 4 cycles and 2 begin in each, so that from 8 independent sums on both units are busy; more rows than that
-    // share the cost of loading a panel's row and of widening it from float16.
+    // Rows at a time. Each takes 2 registers of sums, 24 of the 32; 2 hold weights and 1 the row's number. A multiply-add
+    // has a latency of 4 cycles and 2 start per cycle, so 8 independent sums keep both units busy; more rows also share
+    // the cost of loading a panel's row and widening it from float16.
     static constexpr int kMaxRows = 12;
 
     __m512 value;
@@ -36,7 +36,7 @@ struct Lanes {
 
 struct Lanes {
     static constexpr int kWidth = 8;
-    // Likewise of 16 registers: 12 of sums, 2 of weights, 1 of the row's number; 12 sums keep two units busy up to a
+    // Likewise with 16 registers: 12 of sums, 2 of weights, 1 of the row's number; 12 sums keep two units busy up to a
     // latency of 6 cycles.
     static constexpr int kMaxRows = 6;
 
@@ -54,12 +54,12 @@ struct Lanes {
 
 #endif
 
-// e^x for x of at most 88, to the last bit or two; written so that a loop over it is vectorised.
+// e^x for x of at most 88, exact to the last bit or two; written so that loops over it are vectorised.
 // x = n ln 2 + r with |r| <= ln 2 / 2, and e^r by its series to the seventh power (the next term is below 6e-9).
 inline float exponential(float x) {
     x = x < -87.0f ? -87.0f : x;
     x = x > 88.0f ? 88.0f : x;
-    constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: adding and taking it away rounds to a whole number
+    constexpr float kRounder = 12582912.0f;  // 1.5 * 2^23: adding and subtracting it rounds to a whole number
     const float n = (x * 1.44269504f + kRounder) - kRounder;
     float r = std::fma(n, -0.693359375f, x);  // ln 2 in two parts, the first exact in few bits
     r = std::fma(n, 2.12194440e-4f, r);

@@ -93,7 +93,7 @@ class MemoryProgram {
         });
     }
 
-    // A vector's outputs, `times` times one after the other, become the key and value of its position.
+    // A vector's outputs, repeated `times` times, become the key and value of its position.
     Product infusion(const Rows& rows, const float* vectors, const Matrix& matrix, int layer, int first_position,
                      int times) const {
         const int positions = rows.set->positions;

@@ -1,5 +1,5 @@
 // The linear layers around z, each row by its own adapter set: from v_z to q(z|x), and from z to keys and values in front
-// of every decoder layer's own (paper Sections 2.2 and 2.3). Axes as in backbone.h, and: B rows, Z latent size.
+// of the text's in every decoder layer (paper Sections 2.2 and 2.3). Axes as in backbone.h, and: B rows, Z latent size.
 #pragma once
 
 #include "backbone.h"
@@ -20,12 +20,12 @@ struct LatentSet {
 struct Posteriors {
     int32_t num_rows;
     int32_t num_threads;
-    const LatentSet* const* sets;  // (B,); rows of one set name the same
-    const float* v_z;              // (B, v_z_width), of which a set reads what it has weights for
+    const LatentSet* const* sets;  // (B,); rows of one set share the pointer
+    const float* v_z;              // (B, v_z_width); a set reads as many as it has weights for
     int64_t v_z_width;
-    float* mu;  // (B, Z): what a set has is written, the rest is left as it is
+    float* mu;  // (B, Z): a set writes its own size, the rest is not written
     float* logvar;
-    int64_t latent_size;  // Z, that of the widest set
+    int64_t latent_size;  // Z of the widest set
 };
 
 // Laid out as `LatentMemoryFields` in library.py.
@@ -33,7 +33,7 @@ struct LatentMemory {
     int32_t num_rows;
     int32_t num_threads;
     const LatentSet* const* sets;  // (B,)
-    const float* z;                // (B, Z), of which a set reads its own size
+    const float* z;                // (B, Z); a set reads its own size
     int64_t latent_size;           // Z
     int32_t n_layer;
     int32_t n_embd;

@@ -1,4 +1,4 @@
-// What the callers' structures must look like: a library made from other headers is told by it, and left alone.
+// The layout of the callers' structures, by which a library built from other headers is recognised and not used.
 #include "backbone.h"
 #include "decode_step.h"
 #include "encode.h"

@@ -1,6 +1,6 @@
-// Products of a few rows with a frozen matrix that lies in panels.
+// Products of a few rows with a frozen matrix stored in panels.
 //
-// A panel is 32 neighbouring outputs, (K, 32) in memory, so that a product reads it once from front to back. Every sum
+// A panel is 32 adjacent outputs, (K, 32) in memory, so that a product reads it once from front to back. Every sum
 // runs over k in order, whatever the number of rows: a row's result is the same, bit for bit, in any batch.
 #pragma once
 
@@ -10,12 +10,12 @@
 
 namespace adavae {
 
-// Outputs that lie together: two registers of 16 for AVX-512, twice two of 8 for AVX2, a cache line of 64 bytes as
+// Outputs stored together: two registers of 16 for AVX-512, twice two of 8 for AVX2, a cache line of 64 bytes as
 // float16.
 constexpr int kPanel = 32;
-// How far ahead of the multiplication a panel is fetched. One of its rows, 64 bytes as float16, takes 12 rows of x 24
-// multiply-adds, 12 cycles at two a cycle; memory answers after 80 to 100 ns, some 300 cycles. 2048 bytes are 32 such
-// rows, 384 cycles.
+// How far ahead of the multiplication a panel is fetched. With 12 rows of x, one row of a panel (64 bytes as float16)
+// takes 24 multiply-adds, 12 cycles at two per cycle; memory answers after 80 to 100 ns, some 300 cycles. 2048 bytes are
+// 32 such rows, 384 cycles.
 constexpr int kPrefetchBytes = 2048;
 
 // A linear layer. Laid out as `MatrixFields` in library.py.
@@ -29,7 +29,7 @@ struct Matrix {
     int num_panels() const { return (out + kPanel - 1) / kPanel; }
 };
 
-// (ROWS, in) times half a panel, or a whole one where two registers hold it.
+// (ROWS, in) times half a panel, or a whole one if two registers hold it.
 template <int ROWS, typename Weight>
 inline void multiply_tile(const float* x, int64_t x_stride, const Weight* panel, int in, float (*sums)[kPanel]) {
     constexpr int kColumns = 2 * Lanes::kWidth;

@@ -9,7 +9,7 @@ namespace adavae {
 // As `Outcome` in library.py.
 enum class Outcome : int32_t { kDone = 0, kTokenOutOfRange = 1, kTooLong = 2, kNoMemory = 3 };
 
-// Computes; nothing is thrown across the border to Python.
+// Runs the computation; no exception crosses the boundary to Python.
 template <typename Compute>
 Outcome outcome_of(Compute compute) {
     try {

@@ -1,4 +1,4 @@
-// The products of one phase: linear layers, each over rows of its own, in chunks that threads claim one by one.
+// The products of one phase: linear layers, each over its own rows, in chunks that threads claim one by one.
 #pragma once
 
 #include <algorithm>
@@ -11,10 +11,10 @@
 
 namespace adavae {
 
-// Rows of a chunk, under all of which one panel passes; the next chunk takes the same rows and the next panel. So rows are
-// read again for every panel, from a core's second-level cache as long as they fit: 96 of 768 float32 are 288 KiB, of
-// GPT-2's 3072 inner ones 1.1 MiB. Panels, which come from memory, are read once per 96 rows. 96 is a multiple of 12 and
-// of 6 (`kMaxRows`): only the last chunk has a tile of fewer rows.
+// Rows of a chunk, which one panel is multiplied with; the next chunk takes the same rows and the next panel. So rows are
+// read again for every panel, from a core's second-level cache if they fit: 96 rows of 768 float32 are 288 KiB, of GPT-2's
+// 3072 inner ones 1.1 MiB. Panels, which come from memory, are read once per 96 rows. 96 is a multiple of 12 and of 6
+// (`kMaxRows`), so only the last chunk has a tile with fewer rows.
 constexpr int kRowsAChunk = 96;
 
 // A linear layer over rows [first, last).
@@ -25,15 +25,15 @@ struct Product {
 
     int num_chunks() const { return num_panels * ((last - first + kRowsAChunk - 1) / kRowsAChunk); }
 
-    // Panels pass under the first rows, then under the next.
+    // All panels for the first rows, then for the next.
     void run_chunk(int chunk) const {
         const int begin = first + chunk / num_panels * kRowsAChunk;
         run(chunk % num_panels, begin, std::min(last, begin + kRowsAChunk));
     }
 };
 
-// `matrix` times rows [first, last) of `x`, of which row 0 is given. `take(row, column, sums, count)` gets a row's
-// outputs of one panel.
+// `matrix` times rows [first, last) of `x`, which points to row 0. `take(row, column, sums, count)` receives a row's
+// outputs from one panel.
 template <typename Take>
 Product product_of(const Matrix& matrix, const float* x, int64_t x_stride, int first, int last, Take take) {
     return {matrix.num_panels(), first, last, [=, &matrix](int panel, int begin, int end) {
@@ -41,7 +41,7 @@ Product product_of(const Matrix& matrix, const float* x, int64_t x_stride, int f
     }};
 }
 
-// All of them at once.
+// All of them in one phase.
 inline Phase phase_of(std::vector<Product> products) {
     std::vector<int> ends;
     for (const Product& product : products) ends.push_back((ends.empty() ? 0 : ends.back()) + product.num_chunks());

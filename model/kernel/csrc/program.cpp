@@ -67,7 +67,7 @@ void Program::add_norm(const Norm& norm, int num_rows) {
     }});
 }
 
-// ReLU(Down(input)) of every set with this placement, beside the phase's other products.
+// ReLU(Down(input)) of every set with this placement, alongside the phase's other products.
 void Program::add_down(std::vector<Product>& products, int layer, Placement placement, Buffer& input, int num_rows) {
     for (const Group& group : groups_) {
         if (!has(group, placement) || group.first >= num_rows) continue;

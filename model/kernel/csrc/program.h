@@ -1,4 +1,4 @@
-// What decoding and encoding share: GPT-2's blocks with adapters, over rows of which each is one token.
+// Shared by decoding and encoding: GPT-2's blocks with adapters, over rows that are one token each.
 #pragma once
 
 #include <memory>
@@ -16,7 +16,7 @@ inline bool has(const Group& group, Placement placement) {
     return group.set->placement == placement;
 }
 
-// (rows, width) numbers in one piece.
+// (rows, width) numbers, contiguous.
 class Buffer {
   public:
     void resize(int rows, int width) {
@@ -31,7 +31,7 @@ class Buffer {
     int width_ = 0;
 };
 
-// Phases over rows that stand sorted by adapter set. Who derives says how a row begins, and what it attends to.
+// Phases over rows sorted by adapter set. Derived classes define how a row starts, and what it attends to.
 class Program {
   protected:
     Program(const Backbone& backbone, std::vector<Group> groups, int num_rows);

@@ -1,4 +1,4 @@
-// What is done to one row beside matrix products: layer norm, activations, sums, attention.
+// Operations on one row other than matrix products: layer norm, activations, sums, attention.
 #pragma once
 
 #include <limits>
@@ -62,7 +62,7 @@ inline void softmax(float* scores, int count, float scale) {
     for (int i = 0; i < count; ++i) scores[i] *= share;
 }
 
-// softmax(q K^T / sqrt(D)) V of one head over the positions that are filled. `scores` has room for `width` numbers.
+// softmax(q K^T / sqrt(D)) V of one head over the filled positions. `scores` has room for `width` numbers.
 inline void attend(const float* query, const float* keys, const float* values, const uint8_t* is_filled, int width,
                    int D, float* scores, float* output) {
     const float scale = 1.0f / std::sqrt(static_cast<float>(D));

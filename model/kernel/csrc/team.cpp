@@ -10,7 +10,7 @@ namespace adavae {
 
 namespace {
 
-constexpr int kSpins = 2000;  // some 50 microseconds; then the processor is offered to others
+constexpr int kSpins = 2000;  // some 50 microseconds; then the thread yields
 constexpr uint64_t kCountBits = 20, kCountMask = (1u << kCountBits) - 1;
 constexpr uint64_t kRunMask = (1u << 24) - 1;
 
@@ -27,7 +27,7 @@ uint64_t count_of(uint64_t word) {
     return word & kCountMask;
 }
 
-// Adds what passes between two calls of `take` to the kind that it names.
+// Adds the time between two calls of `take` to the kind it is given.
 class Clock {
   public:
     explicit Clock(double* seconds) : seconds_(seconds) {}
@@ -71,7 +71,7 @@ void Team::run(const std::vector<Phase>& phases, int num_threads, double* second
         progress_[number].finished.store(word(run, chunks, 0), std::memory_order_relaxed);
         progress_[number].claimed.store(word(run, chunks, 0), std::memory_order_release);
     }
-    progress_[phases.size()].claimed.store(word(0, 0, 0), std::memory_order_release);  // of no run: the end
+    progress_[phases.size()].claimed.store(word(0, 0, 0), std::memory_order_release);  // belongs to no run: the end
     run_.store(run, std::memory_order_release);
     num_invited_.store(num_threads - 1, std::memory_order_release);
     call_.fetch_add(1, std::memory_order_release);

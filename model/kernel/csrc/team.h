@@ -1,8 +1,8 @@
 // Threads that work through one list of phases together.
 //
-// A phase is a number of chunks that may be done in any order; the next one begins when all of them are done. Threads
-// claim chunks one by one, so that a thread which the system has put aside delays the others by its one chunk at most, and a
-// helper that never wakes up by nothing: the caller alone would finish. Helpers sleep between runs and spin inside one.
+// A phase is a number of chunks that may be done in any order; the next phase starts when all are done. Threads claim
+// chunks one by one, so a thread that the system has suspended delays the others by at most one chunk, and a helper that
+// never wakes up does not delay them: the caller alone would finish. Helpers sleep between runs and spin within one.
 #pragma once
 
 #include <atomic>
@@ -15,7 +15,7 @@
 
 namespace adavae {
 
-enum class Kind { kProduct = 0, kAttention = 1, kNorm = 2 };  // of what a phase does, for who measures
+enum class Kind { kProduct = 0, kAttention = 1, kNorm = 2 };  // what a phase does, for measurements
 constexpr int kNumKinds = 3;
 
 struct Phase {
@@ -29,15 +29,15 @@ class Team {
     // The process's one team. It is never destroyed: its threads sleep until the process ends.
     static Team& shared();
 
-    // Works through `phases` with at most `num_threads` threads, the caller among them. A caller who finds the team at
-    // work for another thread goes alone. Adds each kind's seconds to `seconds` unless it is null.
+    // Works through `phases` with at most `num_threads` threads, including the caller. If the team is working for another
+    // thread, the caller works alone. Adds each kind's seconds to `seconds` unless it is null.
     void run(const std::vector<Phase>& phases, int num_threads, double* seconds);
 
   private:
     static constexpr int kMaxPhases = 8192;
     static constexpr int kMaxHelpers = 63;
 
-    // Both words name the run they belong to, so that a helper that comes late finds nothing to do in a later one.
+    // Both words contain the number of their run, so a helper that is late finds nothing to do in a later one.
     struct alignas(128) Progress {
         std::atomic<uint64_t> claimed{0};   // run: 24 bits, chunks: 20, next chunk: 20
         std::atomic<uint64_t> finished{0};  // run: 24 bits, chunks: 20, finished: 20
@@ -56,7 +56,7 @@ class Team {
     std::atomic<uint64_t> run_{0};
     std::atomic<int> num_invited_{0};
     int num_helpers_ = 0;
-    const std::vector<Phase>* phases_ = nullptr;  // of the run that is on; only who holds a chunk reads it
+    const std::vector<Phase>* phases_ = nullptr;  // of the current run; read only by threads that hold a chunk
     std::unique_ptr<Progress[]> progress_{new Progress[kMaxPhases + 1]};
 };
 

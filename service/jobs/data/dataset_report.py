@@ -1,7 +1,7 @@
 """What is in an upload, found out before it is accepted: what cannot be trained on is refused, what is odd is told.
 
-Reading takes several times the memory of the texts. Bytes, lines and the longest line are therefore bounded first, in a
-stream: a file that decompresses to more than that is never read whole.
+Reading takes several times the memory of the texts. Bytes, lines, the longest line and what decompressing needs are
+therefore bounded first, in a stream: a file that decompresses to more than that is never read whole.
 """
 
 import lzma
@@ -13,13 +13,15 @@ from typing import IO, Any
 
 from adavae.model.errors import DatasetError
 from adavae.model.training.corpus import Dataset, read_dataset
+from adavae.service.jobs.data.check_pool import CheckTime
+from adavae.service.jobs.data.xz_reader import MAX_MEMORY, open_xz
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 
 MAX_LINES = 2_000_000
-MAX_LINE_BYTES = 1024**2
 _MEASURED_ROWS = 20_000
-_CHUNK_ROWS, _CHUNK_CHARACTERS = 1000, 2_000_000
+_CHUNK_ROWS, _CHUNK_CHARACTERS = 1000, 200_000  # tenths of a second of the tokenizer's work
+_LINES_A_QUESTION = 1000
 _FEW_ROWS, _FEW_PER_LABEL, _NAMED_LABELS = 100, 5, 5
 _XZ = b"\xfd7zXZ\0"
 _PACKED = {
@@ -33,7 +35,10 @@ _PACKED = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenLengths:
-    """How many tokens texts have, over ``measured_rows`` of them: all, or of very many the longest and some others."""
+    """How many tokens texts have, over ``measured_rows`` of them: all, or of very many the longest and some others.
+
+    Of a text that is far longer than the context only the beginning is counted.
+    """
 
     measured_rows: int
     median: int
@@ -75,7 +80,15 @@ class DatasetReport:
         return {**asdict(self), "warnings": list(self.warnings)}
 
 
-def report_on(path: Path, *, count_tokens: CountTokens, max_tokens: int, max_bytes: int) -> DatasetReport:
+def report_on(
+    path: Path,
+    *,
+    count_tokens: CountTokens,
+    max_tokens: int,
+    max_bytes: int,
+    max_line_bytes: int,
+    check_time: CheckTime,
+) -> DatasetReport:
     """Checks a data file from end to end.
 
     Args:
@@ -83,19 +96,22 @@ def report_on(path: Path, *, count_tokens: CountTokens, max_tokens: int, max_byt
         count_tokens: The number of tokens of each text.
         max_tokens: What the backbone's context leaves for a text.
         max_bytes: How large the file may be, decompressed.
+        max_line_bytes: How long a line of it may be.
+        check_time: How long all of this may take.
 
     Raises:
         DatasetError: It cannot be trained on.
     """
     _refuse_packed(path)
-    _refuse_too_large(path, max_bytes)
+    _refuse_too_large(path, max_bytes, max_line_bytes, check_time)
     dataset = read_dataset(path)
+    check_time.ask(path)
     labels = Counter(dataset.labels or ())
     _refuse_single_label(path, labels)
     groups = _labels_by_text(dataset)
     if len(groups) < 2:
         raise DatasetError(f"{path}: all {len(dataset.texts):,} texts are copies of one: add texts that differ from it")
-    counts = _counted(path, dataset, count_tokens, max_tokens)
+    counts = _counted(path, dataset, count_tokens, max_tokens, check_time)
     report = DatasetReport(
         rows=len(dataset.texts),
         blank_lines=dataset.line_of(len(dataset.texts) - 1) - len(dataset.texts) - _num_header_lines(path),
@@ -123,29 +139,39 @@ def _refuse_packed(path: Path) -> None:
             raise DatasetError(f"{path}: is {what}: unpack it, or send it as text compressed with xz, named .xz")
 
 
-def _refuse_too_large(path: Path, max_bytes: int) -> None:
+def _refuse_too_large(path: Path, max_bytes: int, max_line_bytes: int, check_time: CheckTime) -> None:
     """Reads the file once, a line at a time."""
     num_bytes = 0
     try:
         with _opened(path) as file:
-            for number, line in enumerate(iter(lambda: file.readline(MAX_LINE_BYTES + 1), b""), start=1):
+            for number, line in enumerate(iter(lambda: file.readline(max_line_bytes + 1), b""), start=1):
+                if number % _LINES_A_QUESTION == 1:
+                    check_time.ask(path)
                 num_bytes += len(line)
                 if num_bytes > max_bytes:
                     raise DatasetError(
                         f"{path}: holds more than {max_bytes:,} bytes (ADAVAE_MAX_UPLOAD_BYTES): split it"
                     )
-                if len(line) > MAX_LINE_BYTES:
+                if len(line) > max_line_bytes:
                     raise DatasetError(
-                        f"{path}:{number}: is longer than {MAX_LINE_BYTES:,} bytes: one text is one line"
+                        f"{path}:{number}: is longer than {max_line_bytes:,} bytes (ADAVAE_MAX_LINE_BYTES): one text "
+                        "is one line, break it into several"
                     )
                 if number > MAX_LINES:
                     raise DatasetError(f"{path}: has more than {MAX_LINES:,} lines: split it")
-    except (lzma.LZMAError, EOFError) as exc:
+    except lzma.LZMAError as exc:
+        if "Memory usage limit" not in str(exc):
+            raise DatasetError(f"{path}: cannot be decompressed ({exc}): compress it again with xz") from exc
+        raise DatasetError(
+            f"{path}: takes more than {MAX_MEMORY // 1024**2} MiB of memory to decompress: compress it again with "
+            "xz -9 or less"
+        ) from exc
+    except EOFError as exc:
         raise DatasetError(f"{path}: cannot be decompressed ({exc}): compress it again with xz") from exc
 
 
 def _opened(path: Path) -> IO[bytes]:
-    return lzma.open(path, format=lzma.FORMAT_XZ) if path.suffix == ".xz" else path.open("rb")
+    return open_xz(path) if path.suffix == ".xz" else path.open("rb")
 
 
 def _num_header_lines(path: Path) -> int:
@@ -171,7 +197,9 @@ def _labels_by_text(dataset: Dataset) -> dict[str, set[str]]:
     return found
 
 
-def _counted(path: Path, dataset: Dataset, count_tokens: CountTokens, max_tokens: int) -> list[int]:
+def _counted(
+    path: Path, dataset: Dataset, count_tokens: CountTokens, max_tokens: int, check_time: CheckTime
+) -> list[int]:
     """Numbers of tokens, ascending: of every row that may have too many, and of others up to some thousands.
 
     A token is at least one byte, so that a text of few bytes fits without being counted.
@@ -180,6 +208,7 @@ def _counted(path: Path, dataset: Dataset, count_tokens: CountTokens, max_tokens
     chosen = [row for row, text in enumerate(dataset.texts) if row % every == 0 or len(text.encode()) > max_tokens]
     counts: list[int] = []
     for rows in _chunks(chosen, dataset.texts):
+        check_time.ask(path)
         own = count_tokens([dataset.texts[row] for row in rows])
         if 0 in own:
             raise DatasetError(f"{path}:{dataset.line_of(rows[own.index(0)])}: has no tokens: remove the line")

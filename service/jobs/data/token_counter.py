@@ -17,8 +17,15 @@ class TokenCounter:
     tokenizer: Tokenizer
     max_tokens: int
 
+    @property
+    def max_characters(self) -> int:
+        """A text with more of them has more than ``max_tokens``."""
+        return self.max_tokens * self.tokenizer.longest_token
+
     def count(self, texts: Sequence[str]) -> list[int]:
-        return [len(row) for row in self.tokenizer.encode_many(texts)]
+        """The number of tokens of each text; of one that is far too long only its beginning's, which is too long."""
+        most = self.max_characters + 1
+        return [len(row) for row in self.tokenizer.encode_many([text[:most] for text in texts])]
 
 
 def open_token_counter(settings: Settings) -> TokenCounter:

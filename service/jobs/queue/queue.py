@@ -13,12 +13,12 @@ Deliver = Callable[[str], Awaitable[None]]
 class JobQueue(Protocol):
     """From whoever makes jobs to whoever works on them; a job may be delivered never, late, or twice."""
 
-    async def enqueue(self, job_id: str, attempt: int) -> None:
-        """Tells workers of a job that is queued for the attempt after this one; never raises, never blocks for long."""
+    async def enqueue(self, job_id: str) -> None:
+        """Tells workers of a queued job; never raises, never blocks for long."""
         ...
 
     async def consume(self, deliver: Deliver) -> None:
-        """Delivers one job at a time, until cancelled or closed."""
+        """Delivers one job at a time, until cancelled."""
         ...
 
     async def problem(self) -> str | None:

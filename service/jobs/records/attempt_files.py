@@ -16,9 +16,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from adavae.model.storage.atomic import remove_leftovers, write_atomically
 from adavae.model.training.checkpoint_name import step_of
+from adavae.service.jobs.records.decoding import decoded
+from adavae.service.jobs.records.job import STRICT
+from adavae.service.jobs.records.volume_file import NotReadable, read_regular
 
+_MAX_PROGRESS_BYTES = 256 * 1024
 _CHECKPOINTS, _METRICS, _PROGRESS = "checkpoints", "metrics.jsonl", "progress.json"
 
 
@@ -33,6 +39,11 @@ class Progress:
     figures: Mapping[str, Any]
     estimated_finish: int
 
+    __pydantic_config__ = STRICT
+
+
+_PROGRESS_FILE = TypeAdapter(Progress)
+
 
 def write_progress(directory: Path, progress: Progress) -> None:
     """Replaces an attempt's figures; they need not survive a power cut, so nobody waits for the disk."""
@@ -42,10 +53,10 @@ def write_progress(directory: Path, progress: Progress) -> None:
 
 
 def read_progress(directory: Path) -> Progress | None:
-    """None before the first figures."""
+    """None before the first figures, and where they cannot be read: a job is told without them."""
     try:
-        return Progress(**json.loads((directory / _PROGRESS).read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
+        return decoded(_PROGRESS_FILE, read_regular(directory / _PROGRESS, _MAX_PROGRESS_BYTES))
+    except (OSError, NotReadable):
         return None
 
 

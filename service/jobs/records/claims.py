@@ -20,9 +20,11 @@ from typing import Any, Literal
 from adavae.model.errors import AdaVAEError
 from adavae.model.storage.atomic import write_atomically
 from adavae.service.jobs.records.attempt_files import Progress, attempt_directory, newest_step, write_progress
+from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded_object
 from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import ClaimLost
 from adavae.service.jobs.records.job_store import JobRecord, JobStore
+from adavae.service.jobs.records.volume_file import NotReadable, read_regular
 
 MAX_CRASHES = 3  # of the training process, without a newer checkpoint in between
 MAX_LOST_WORKERS = 10  # which died, froze or were killed, likewise
@@ -87,8 +89,8 @@ class Claims:
         """The last sign of life of a running job."""
         path = attempt_directory(self.store.directory(job.id), job.attempt) / "lease.json"
         try:
-            return Lease(job.attempt, path.stat().st_mtime_ns)
-        except FileNotFoundError:
+            return Lease(job.attempt, path.lstat().st_mtime_ns)
+        except OSError:  # a lease that is not to be seen is one that nobody renews
             return Lease(job.attempt, 0)
 
     def renew(self, claim: Claim) -> Job:
@@ -126,8 +128,8 @@ class Claims:
             if record.job.wish is not None:
                 raise ClaimLost(f"{claim.job_id} is not published: its user has asked to {record.job.wish} it")
             if last_progress is not None and _is_newer(last_progress, record.job.progress):
-                _tell_progress(record, last_progress)
                 record.save(progress=last_progress)
+                _tell_progress(record, last_progress)
             record.save(publishing=version)
             try:
                 yield
@@ -152,8 +154,8 @@ class Claims:
         """
         with self._own(claim) as record:
             if not _wish_fulfilled(record):
-                record.tell("The worker has stopped: the job is queued again and goes on from its checkpoint")
                 record.save(status=JobStatus.QUEUED)
+                record.note("The worker has stopped: the job is queued again and goes on from its checkpoint")
             return record.job
 
     def crashed(self, claim: Claim, error: JobError) -> Job:
@@ -170,8 +172,8 @@ class Claims:
                 _failed(record, error)
             else:
                 setback = f"Attempt {claim.attempt} failed ({num_crashes} of {MAX_CRASHES} without progress)"
-                record.tell(f"{setback}: {error.message}", level="warn", data={"code": error.code})
                 record.save(status=JobStatus.QUEUED)
+                record.note(f"{setback}: {error.message}", level="warn", data={"code": error.code})
             return record.job
 
     @contextmanager
@@ -213,11 +215,13 @@ class Claims:
 
     def _is_in_place(self, job: Job) -> bool:
         """Whether the set that was being published when somebody last had the job's lock is there."""
-        return job.publishing is not None and self._manifest_path(job).is_file()
+        return job.publishing is not None and self._manifest(job) is not None
 
     def _succeed(self, record: JobRecord) -> Job:
         job = record.job
-        manifest = json.loads(self._manifest_path(job).read_bytes())
+        manifest = self._manifest(job) or {}
+        metrics, told = manifest.get("metrics"), manifest.get("training")
+        tokens = told.get("trained_tokens") if isinstance(told, dict) else None
         adapter = f"{job.adapter_name}@{job.publishing}"
         return record.save(
             status=JobStatus.SUCCEEDED,
@@ -225,12 +229,17 @@ class Claims:
             estimated_finish=None,
             wish=None,
             adapter=adapter,
-            metrics=manifest["metrics"],
-            trained_tokens=manifest["training"].get("trained_tokens"),
+            metrics=metrics if isinstance(metrics, dict) else None,
+            trained_tokens=tokens if isinstance(tokens, int) else None,
         )
 
-    def _manifest_path(self, job: Job) -> Path:
-        return self._adapters / job.adapter_name / str(job.publishing) / "manifest.json"
+    def _manifest(self, job: Job) -> dict[str, Any] | None:
+        """Of the set that is being published; None where it is not there, or is no manifest."""
+        path = self._adapters / job.adapter_name / str(job.publishing) / "manifest.json"
+        try:
+            return decoded_object(read_regular(path, MAX_RECORD_BYTES))
+        except (FileNotFoundError, NotADirectoryError, NotReadable):
+            return None
 
 
 def _begun(record: JobRecord, worker: str) -> Claim:
@@ -242,7 +251,7 @@ def _begun(record: JobRecord, worker: str) -> Claim:
     record.save(
         status=JobStatus.RUNNING, attempt=number, publishing=None, started_at=job.started_at or int(time.time())
     )
-    record.tell(f"Attempt {number} begins", data={"attempt": number})
+    record.note(f"Attempt {number} begins", data={"attempt": number})
     return Claim(job.id, number, worker, directory)
 
 
@@ -256,8 +265,8 @@ def _wish_fulfilled(record: JobRecord) -> bool:
     if record.job.wish is Wish.CANCEL:
         record.save(status=JobStatus.CANCELLED, wish=None, finished_at=int(time.time()), estimated_finish=None)
     elif record.job.wish is Wish.PAUSE:
-        record.tell("The job is paused; its checkpoint is kept")
         record.save(status=JobStatus.PAUSED, wish=None, estimated_finish=None)
+        record.note("The job is paused; its checkpoint is kept")
     else:
         return False
     return True
@@ -285,10 +294,12 @@ def _count(job_directory: Path, what: Literal["crashes", "lost_workers"]) -> int
     """One more of ``what`` since the newest checkpoint became newer; kept beside the record."""
     path, step = job_directory / "setbacks.json", newest_step(job_directory)
     try:
-        known = json.loads(path.read_bytes())
-    except (FileNotFoundError, ValueError):
+        known = decoded_object(read_regular(path, MAX_RECORD_BYTES))
+    except (FileNotFoundError, NotReadable):
         known = {}
-    counts: dict[str, int] = known if known.get("step") == step else {"step": step}
+    counts = {"step": step}
+    if known.get("step") == step:
+        counts |= {name: count for name, count in known.items() if isinstance(count, int) and 0 <= count < 1000}
     counts[what] = counts.get(what, 0) + 1
     write_atomically(path, json.dumps(counts).encode())
     return counts[what]

@@ -5,8 +5,10 @@ event's number is its place in the file, a line that a crash or a full disk tore
 attempt says after a later one has begun, or after the job's end.
 """
 
+import errno
 import json
 import os
+import stat
 import time
 from collections.abc import Mapping
 from contextlib import closing
@@ -14,13 +16,56 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from adavae.service.jobs.records.job import JobEvent
+from pydantic import TypeAdapter
+
+from adavae.service.jobs.records.decoding import decoded
+from adavae.service.jobs.records.job import STRICT, JobEvent
+from adavae.service.jobs.records.volume_file import NotReadable, open_regular
 
 _PREFIX = "ftevent-"
 _LONGEST_MESSAGE = 2000
+_MAX_BYTES = 64 * 1024**2  # some hundred thousand events; what is behind them is not told
+_APPENDED = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Level = Literal["info", "warn", "error"]
 Kind = Literal["message", "metrics"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """An event without its number."""
+
+    created_at: int
+    level: Level
+    type: Kind
+    message: str
+    data: Mapping[str, Any]
+
+    __pydantic_config__ = STRICT
+
+    def as_event(self, number: int) -> JobEvent:
+        return JobEvent(
+            id=event_id(number),
+            created_at=self.created_at,
+            level=self.level,
+            type=self.type,
+            message=self.message,
+            data=self.data,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _EventLine:
+    """One line of the file."""
+
+    attempt: int
+    event: _Told
+    ending: int | None = None
+
+    __pydantic_config__ = STRICT
+
+
+_LINE = TypeAdapter(_EventLine)
 
 
 class EventLog:
@@ -61,8 +106,10 @@ class EventLog:
         }
         about = {"attempt": attempt} if ending is None else {"attempt": attempt, "ending": ending}
         line = (json.dumps({**about, "event": event}) + "\n").encode()
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(self._path, _APPENDED, 0o666)
         try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "no regular file", str(self._path))
             _write_line(descriptor, line)
             if kind == "message":
                 os.fsync(descriptor)
@@ -92,12 +139,12 @@ class EventReader:
     def read(self) -> list[JobEvent]:
         """Every event since the last call, oldest first."""
         try:
-            file = self.path.open("rb")
-        except FileNotFoundError:
+            file = open_regular(self.path)
+        except (FileNotFoundError, NotReadable):
             return []
         with closing(file):
             file.seek(self._position)
-            content = file.read()
+            content = file.read(max(0, _MAX_BYTES - self._position))
         whole = content[: content.rfind(b"\n") + 1]
         self._position += len(whole)
         return [event for line in whole.splitlines() if (event := self._told(line)) is not None]
@@ -112,11 +159,10 @@ class EventReader:
     def _told(self, line: bytes) -> JobEvent | None:
         """The event of a line; None for a torn one, and for one that comes too late to count."""
         try:
-            values = json.loads(line)
-            attempt, ending = int(values["attempt"]), values.get("ending")
-            event = JobEvent(id=event_id(self._number + 1), **values["event"])
-        except (ValueError, TypeError, KeyError, AttributeError):
+            told = decoded(_LINE, line)
+        except NotReadable:
             return None
+        attempt, ending, event = told.attempt, told.ending, told.event.as_event(self._number + 1)
         if attempt < self._attempt or (self._num_endings if ending is None else ending != self._num_endings):
             return None
         self._number, self._attempt = self._number + 1, attempt

@@ -1,9 +1,17 @@
 """What a training job and a stored data file are: frozen records, as JSON on the volume; no input or output here."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
-from typing import Any, Literal, Self
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+
+STRICT = ConfigDict(strict=True, extra="forbid")
+"""How records are read: no value is turned into another type, and no field is passed over."""
+
+JOB_ID = re.compile(r"ftjob-[0-9a-f]{24}")
 
 
 class JobStatus(StrEnum):
@@ -35,6 +43,8 @@ class JobError:
     code: str
     message: str
     param: str | None = None
+
+    __pydantic_config__ = STRICT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +86,8 @@ class Job:
         publishing: Version of the adapter set that is being put in place, or None; decides a crash at that moment.
         adapter: ``name@version`` of the set it made, or None.
         metrics: Of that set on the validation texts.
+        owner: Name of the key that made the job; None where there were no keys.
+        may_shadow: Whether its set may take the place of bundled ones, the default, and those of others.
     """
 
     id: str
@@ -103,23 +115,14 @@ class Job:
     metrics: Mapping[str, Any] | None = None
     error: JobError | None = None
     idempotency_key: str | None = None
+    owner: str | None = None
+    may_shadow: bool = True
+
+    __pydantic_config__ = STRICT
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON types."""
+        """As JSON types; ``decoding.decoded_job`` reads them again."""
         return asdict(self)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The inverse of ``to_dict``; raises TypeError, ValueError or KeyError where ``values`` is no job."""
-        error, wish = values["error"], values["wish"]
-        return cls(
-            **{
-                **values,
-                "status": JobStatus(values["status"]),
-                "wish": Wish(wish) if wish is not None else None,
-                "error": JobError(**error) if error is not None else None,
-            }
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +154,7 @@ class StoredFile:
         num_rows: Texts in it.
         labels: How many rows carry each label; empty without labels.
         report: What was found: duplicates, lengths, warnings.
+        owner: Name of the key that sent it; None where there were no keys.
     """
 
     id: str
@@ -162,3 +166,6 @@ class StoredFile:
     num_rows: int
     labels: Mapping[str, int]
     report: Mapping[str, Any]
+    owner: str | None = None
+
+    __pydantic_config__ = STRICT

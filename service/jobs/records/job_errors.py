@@ -32,7 +32,7 @@ class JobDamaged(ServiceError):
 
     def __init__(self, job_id: str, reason: str) -> None:
         message = f"the record of job {job_id} is damaged ({reason}): remove its directory from the volume"
-        super().__init__(500, "job_damaged", message)
+        super().__init__(503, "job_damaged", message)
 
 
 class ClaimLost(AdaVAEError):

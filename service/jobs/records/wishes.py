@@ -9,47 +9,51 @@ from adavae.service.jobs.records.job import Job, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import JobConflict
 from adavae.service.jobs.records.job_store import JobStore
 
+_PATIENCE_S = 2.0  # a user waits, and others behind
+
 
 def cancel(store: JobStore, job_id: str) -> Job:
     """Ends a job, or asks its worker to; raises JobNotFound, and JobConflict where it is finished."""
-    with store.changing(job_id) as record:
+    with store.changing(job_id, timeout_s=_PATIENCE_S) as record:
         job = record.job
         _refuse_finished(job, "cancelled")
         if job.status is not JobStatus.RUNNING:
             return record.save(status=JobStatus.CANCELLED, finished_at=int(time.time()))
         if job.wish is not Wish.CANCEL:
-            record.tell("Asked to cancel the job")
             record.save(wish=Wish.CANCEL)
+            record.note("Asked to cancel the job")
         return record.job
 
 
 def pause(store: JobStore, job_id: str) -> Job:
     """Lays a job aside, or asks its worker to; raises as ``cancel`` does."""
-    with store.changing(job_id) as record:
+    with store.changing(job_id, timeout_s=_PATIENCE_S) as record:
         job = record.job
         _refuse_finished(job, "paused")
         if job.wish is Wish.CANCEL:
             raise JobConflict(f"{job.id} is being cancelled and cannot be paused: create another job")
         if job.status is JobStatus.QUEUED:
-            record.tell("The job is paused")
             record.save(status=JobStatus.PAUSED)
+            record.note("The job is paused")
         elif job.status is JobStatus.RUNNING and job.wish is None:
-            record.tell("Asked to pause the job")
             record.save(wish=Wish.PAUSE)
+            record.note("Asked to pause the job")
         return record.job
 
 
 def resume(store: JobStore, job_id: str) -> Job:
     """Queues a paused job again, or takes the wish to pause back; raises JobConflict for any other."""
-    with store.changing(job_id) as record:
+    with store.changing(job_id, timeout_s=_PATIENCE_S) as record:
         job = record.job
         _refuse_finished(job, "resumed")
         if job.status is JobStatus.PAUSED:
-            record.tell("The job is resumed: it is queued")
-            return record.save(status=JobStatus.QUEUED)
+            record.save(status=JobStatus.QUEUED)
+            record.note("The job is resumed: it is queued")
+            return record.job
         if job.wish is Wish.PAUSE:
-            record.tell("The job is resumed")
-            return record.save(wish=None)
+            record.save(wish=None)
+            record.note("The job is resumed")
+            return record.job
         raise JobConflict(f"{job.id} is {job.status}, only a paused job can be resumed")
 
 

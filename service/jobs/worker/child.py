@@ -4,10 +4,12 @@ It reads an order and commands from standard input, tells what happens on standa
 its set is in place, under the job's lock. When standard input closes the worker is gone, and the process ends at once.
 """
 
+import ctypes
 import os
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,10 +24,13 @@ from adavae.service.jobs.records.claims import Claim, Claims
 from adavae.service.jobs.records.job import Job, JobError
 from adavae.service.jobs.records.job_errors import ClaimLost
 from adavae.service.jobs.records.job_store import JobStore
+from adavae.service.jobs.records.set_owners import SetOwners
 from adavae.service.jobs.worker.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
 from adavae.service.jobs.worker.failures import failure_of
 from adavae.service.jobs.worker.verdict import NotWorthPublishing, judge
 from adavae.service.settings import Settings, keep_few_kernels, let_threads_wait_briefly
+
+_SIGNAL_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
 
 if TYPE_CHECKING:
     from adavae.model.storage.manifest import Manifest
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Carries out one order and ends the process with one of the codes of ``child_protocol``."""
+    _die_with_worker()
     voice = Voice(_private_stdout())
     commands = os.fdopen(os.dup(0), "rb", buffering=0)  # without a buffer there is no lock to be held at exit
     line = commands.readline()
@@ -43,6 +49,7 @@ def main() -> None:
     order, should_stop = Order.from_line(line), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: should_stop.set())
     threading.Thread(target=_obey, args=(commands, should_stop), daemon=True).start()
+    threading.Thread(target=_give_signs_of_life, args=(voice, order.alive_every_s), daemon=True).start()
     os.nice(order.niceness)
     let_threads_wait_briefly()
     keep_few_kernels()
@@ -53,13 +60,14 @@ class Voice:
     """What the worker hears; the last figures are kept, for they may have to go into the record with the set."""
 
     def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+        self._stream, self._one_at_a_time = stream, threading.Lock()
         self.last_progress: dict[str, Any] | None = None
 
     def say(self, kind: str, **values: Any) -> None:
         try:
-            self._stream.write(Line(kind, values).encode())
-            self._stream.flush()
+            with self._one_at_a_time:
+                self._stream.write(Line(kind, values).encode())
+                self._stream.flush()
         except BrokenPipeError:
             os._exit(ORPHANED)
 
@@ -101,15 +109,18 @@ def _train(order: Order, settings: Settings, voice: Voice, should_stop: threadin
     claim = Claim(order.job_id, order.attempt, order.worker, attempt_directory(directory, order.attempt))
     pretrained = load_pretrained(settings, None)
     _refuse_other_backbone(job, pretrained.digests)
+    _refuse_shadowing(job, SetOwners(settings))
     checkpoint = inherit(directory, order.attempt, latest_checkpoint)
     voice.say("started", step=step_of(checkpoint.name) if checkpoint is not None else 0)
 
     @contextmanager
     def publishing(manifest: "Manifest") -> Iterator[None]:
         judge(manifest.metrics, manifest.config.labels)
-        claims = Claims(store, settings.own_adapters)
-        with claims.publishing(claim, manifest.version, last_progress=voice.last_progress):
-            yield
+        claims, owners = Claims(store, settings.own_adapters), SetOwners(settings)
+        with owners.publishing(job.adapter_name, job.owner):
+            _refuse_shadowing(job, owners)
+            with claims.publishing(claim, manifest.version, last_progress=voice.last_progress):
+                yield
 
     def on_evaluation(stage: str, done: int, total: int) -> None:
         voice.say("measuring", stage=stage, done=done, total=total)
@@ -156,6 +167,12 @@ def _refuse_other_backbone(job: Job, digests: Sequence[str]) -> None:
         raise NotWorthPublishing(JobError(code="backbone_mismatch", message=message, param="model"))
 
 
+def _refuse_shadowing(job: Job, owners: SetOwners) -> None:
+    """The name may have been taken since the job was made."""
+    if not job.may_shadow and (objection := owners.objection(job.adapter_name, job.owner)) is not None:
+        raise NotWorthPublishing(JobError(code="name_taken", message=objection, param="suffix"))
+
+
 def _not_for_clients(order: Order, settings: Settings) -> dict[str, str]:
     """Places on this machine, and what stands for them in a message."""
     held_back = {order.validation_file: "validation_file"} if order.validation_file is not None else {}
@@ -168,11 +185,24 @@ def _not_for_clients(order: Order, settings: Settings) -> dict[str, str]:
     }
 
 
+def _die_with_worker() -> None:
+    """Also where this process is frozen when its worker dies, and so does not see its standard input close."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_SIGNAL_AT_PARENTS_DEATH, signal.SIGKILL)
+
+
 def _private_stdout() -> BinaryIO:
     """Standard output for our lines alone: what libraries print goes to standard error."""
     own = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return own
+
+
+def _give_signs_of_life(voice: Voice, every_s: float) -> None:
+    """For as long as any of its threads runs; what is frozen says nothing."""
+    while True:
+        time.sleep(every_s)
+        voice.say("alive")
 
 
 def _obey(commands: RawIOBase, should_stop: threading.Event) -> None:

@@ -11,7 +11,7 @@ STOP = b"stop\n"
 DONE, FAILED, STOPPED, SUPERSEDED, ORPHANED = 0, 1, 75, 76, 77
 """Exit codes: set published; told why not; stopped when asked to; another attempt has the job; the worker is gone."""
 
-SETTINGS = ("weights", "backbone", "data", "device", "dtype")
+SETTINGS = ("weights", "backbone", "data", "device", "dtype", "default_adapter")
 """What the process needs of the settings; keys and the queue's address are not among it."""
 
 
@@ -23,6 +23,7 @@ class Order:
         settings: Those of ``SETTINGS``, and ``threads``.
         training_file: Where the content of the job's training file is.
         niceness: Added to the process's own: 0 to 19.
+        alive_every_s: How often it is to give a sign of life.
     """
 
     job_id: str
@@ -32,6 +33,7 @@ class Order:
     training_file: str
     validation_file: str | None
     niceness: int
+    alive_every_s: float
 
     def to_line(self) -> bytes:
         return (json.dumps(asdict(self)) + "\n").encode()
@@ -46,8 +48,8 @@ class Line:
     """One line of the process.
 
     Attributes:
-        kind: ``started`` (the step it goes on from), ``progress`` (the figures), ``measuring`` (stage, done, total),
-            ``failure`` (code, message, param, is_final).
+        kind: ``alive``, ``started`` (the step it goes on from), ``progress`` (the figures), ``measuring`` (stage, done,
+            total), ``failure`` (code, message, param, is_final).
         values: What goes with it.
     """
 

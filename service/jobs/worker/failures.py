@@ -83,6 +83,15 @@ def killed(signal_number: int) -> JobError:
     return JobError(code="process_killed", message=message)
 
 
+def frozen(silence_s: float) -> JobError:
+    """The process was there and gave no sign of life."""
+    message = (
+        f"the training process gave no sign of life for {silence_s:g} s (ADAVAE_TRAINING_SILENCE_S), as when it is "
+        "stopped or its machine swaps: the worker's log says more"
+    )
+    return JobError(code="process_frozen", message=message)
+
+
 def _without(message: str, hidden: Mapping[str, str]) -> str:
     for text, replacement in hidden.items():
         message = message.replace(text, replacement)

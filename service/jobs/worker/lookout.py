@@ -9,9 +9,13 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import structlog
+
 from adavae.service.jobs.records.attempt_files import discard_checkpoints
 from adavae.service.jobs.records.claims import Claims, Lease
 from adavae.service.jobs.records.job import Job, JobStatus
+
+_log = structlog.get_logger("adavae.jobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +85,8 @@ class Lookout:
     def _clear_up(self) -> None:
         """Removes the checkpoints of jobs that have finished since the last look."""
         for job_id in self._claims.store.known_finished - self._cleared:
-            discard_checkpoints(self._claims.store.directory(job_id))
             self._cleared.add(job_id)
+            try:
+                discard_checkpoints(self._claims.store.directory(job_id))
+            except OSError as exc:  # which keeps no other job waiting
+                _log.warning("checkpoints_not_removed", job=job_id, reason=str(exc))

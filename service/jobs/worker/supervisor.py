@@ -1,6 +1,7 @@
 """One attempt at a job, from its claim to its end: a training process started, watched, listened to, and judged.
 
 child's lines -> history and record      every ``lease_s`` / 4 -> lease renewed
+no line for ``training_silence_s`` -> child killed, as when it crashes
 a wish to cancel -> child killed         a wish to pause, or the worker stops -> child told to stop
 """
 
@@ -20,11 +21,12 @@ from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import ClaimLost
 from adavae.service.jobs.worker.child_process import COMMAND, ChildProcess
 from adavae.service.jobs.worker.child_protocol import DONE, FAILED, SETTINGS, STOPPED, SUPERSEDED, Line, Order
-from adavae.service.jobs.worker.failures import Failure, killed
+from adavae.service.jobs.worker.failures import Failure, frozen, killed
 from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 from adavae.service.settings import Settings
 
 _POLL_S = 0.25
+_SIGNS_OF_LIFE = 10  # in the time after which a process without any counts as frozen
 _RECORD_EVERY_S = 1.0  # of measuring, which tells more often than anybody reads
 _log = structlog.get_logger("adavae.jobs")
 
@@ -106,6 +108,7 @@ class Supervisor:
             training_file=str(self._files.path_of(job.training_file)),
             validation_file=str(self._files.path_of(held_back)) if held_back is not None else None,
             niceness=self._niceness,
+            alive_every_s=self._settings.training_silence_s / _SIGNS_OF_LIFE,
         )
 
     async def _ended_early(self, claim: Claim, error: Exception) -> Outcome:
@@ -121,6 +124,8 @@ class Supervisor:
         job = self._claims.store.get(claim.job_id)
         if job.status is JobStatus.SUCCEEDED and job.attempt == claim.attempt:
             return Outcome.SUCCEEDED
+        if attempt.is_frozen:
+            return self._crashed(claim, frozen(self._settings.training_silence_s))
         if attempt.is_stopping or code in (STOPPED, SUPERSEDED):
             return _outcome(self._claims.stopped(claim))
         if code == FAILED and attempt.failure is not None:
@@ -153,8 +158,9 @@ class _Attempt:
         self._step = 0
         self._figures = figures
         self._recorded_at = 0.0
+        self._longest_silence_s, self._silent_s, self._is_listening = settings.training_silence_s, 0.0, True
         self.failure: Failure | None = None
-        self.is_stopping = False
+        self.is_stopping = self.is_frozen = False
 
     async def accompany(self, stopping: asyncio.Event) -> int:
         """Until the process has ended.
@@ -179,10 +185,13 @@ class _Attempt:
             await asyncio.gather(watching, ending, return_exceptions=True)
 
     async def _watch(self, stopping: asyncio.Event) -> None:
-        """Ends where the process is to be killed: cancelled, too slow to stop, or raising ClaimLost."""
+        """Ends where the process is to be killed: cancelled, frozen, too slow to stop, or raising ClaimLost."""
         renewed_at, asked_at = time.monotonic(), float("inf")
         while time.monotonic() - asked_at < self._patience_s:
             await asyncio.sleep(_POLL_S)
+            if self._is_silent():
+                self.is_frozen = True
+                return
             is_due = time.monotonic() - renewed_at >= self._renew_every_s
             job = await asyncio.to_thread(self._look, renews=is_due)
             renewed_at = time.monotonic() if is_due else renewed_at
@@ -194,6 +203,11 @@ class _Attempt:
                 self.is_stopping, asked_at = True, time.monotonic()
                 self._child.stop()
         self.is_stopping = True
+
+    def _is_silent(self) -> bool:
+        """Counted in looks, not by a clock: where this worker was frozen itself, it has not listened."""
+        self._silent_s += _POLL_S if self._is_listening else 0.0
+        return self._silent_s > self._longest_silence_s
 
     def _look(self, *, renews: bool) -> Job | None:
         """The record as it stands; None where volume or lock are not to be had just now, which is no reason to end."""
@@ -211,8 +225,10 @@ class _Attempt:
     async def _listen(self) -> int:
         """To the end; gives the exit code."""
         async for line in self._child.lines():
+            self._silent_s, self._is_listening = 0.0, False
             with contextlib.suppress(ClaimLost):  # whoever watches finds out, too
                 await asyncio.to_thread(self._heard, line)
+            self._is_listening = True
         return await self._child.wait()
 
     def _heard(self, line: Line) -> None:

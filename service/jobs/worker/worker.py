@@ -62,7 +62,9 @@ class Worker:
             await self._look_out(is_once=is_once)
         finally:
             self.stop()
-            await _cancelled(consuming)
+            async with self._one_at_a_time:  # what was delivered is handed back first
+                consuming.cancel()
+            await asyncio.wait({consuming})
 
     async def _consume(self) -> None:
         try:
@@ -137,10 +139,3 @@ class Worker:
         if outcome is Outcome.CRASHED:
             rest_s = min(_LONGEST_REST_S, _FIRST_REST_S * 2**count)
             self._resting[job_id] = (count + 1, asyncio.get_running_loop().time() + rest_s)
-
-
-async def _cancelled(task: "asyncio.Task[None]") -> None:
-    """Ends a task that finishes what it is at when it is cancelled first; a second time it has no choice."""
-    while not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=5.0)

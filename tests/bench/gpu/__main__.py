@@ -97,16 +97,17 @@ def run_all(run: Run, seconds: float, shapes: Sequence[str]) -> None:
     bundled = _bundled(run)
     run.part("model", lambda: _checked(correctness.model_checks(bundled, run.kernels, run.device)))
     for dtype in correctness.DTYPES:
-        own = moved(bundled.vae, dtype, run.device)
+        vae = moved(bundled.vae, dtype, run.device)
         share = 1.0 if dtype == torch.bfloat16 else 0.25  # what serves is tried the most
         mixes, most_s = max(1, int(share * run.mixes)), 0.15 * share * seconds
         name = correctness.short(dtype)
         run.part(
-            f"graphs {name}", lambda own=own, mixes=mixes, most_s=most_s: _checked(_graphs(run, own, mixes, most_s))
-        )  # type: ignore[misc]
+            f"graphs {name}",
+            lambda vae=vae, mixes=mixes, most_s=most_s: _checked(_graphs(run, vae, mixes, most_s)),  # type: ignore[misc]
+        )
         run.part(
             f"sampling {name}",
-            lambda own=own: _checked(correctness.sampling_checks(own, run.kernels, has_graphs=run.has_graphs)),  # type: ignore[misc]
+            lambda vae=vae: _checked(correctness.sampling_checks(vae, run.kernels, has_graphs=run.has_graphs)),  # type: ignore[misc]
         )
     floors = run.found["floors"].get("result", {})
     rate, bandwidth = 1e12 * floors.get("bf16_tflops", 1.0), 1e9 * floors.get("copy_gb_per_s", 1.0)
@@ -204,11 +205,11 @@ def summary(found: dict[str, Any]) -> Iterator[str]:
     """The targets, one line each."""
     for shape in ("124m", "bundled", "small"):
         parts = {name: found.get(f"{name} {shape}", {}).get("result", {}) for name in (*_MANY, "decode", "encode")}
-        for batch, own in parts["decode"].items():
-            if "step_us" in own:
+        for batch, figures in parts["decode"].items():
+            if "step_us" in figures:
                 target = " (target 1,500)" if batch == "batch 1" else ""
-                median = own["tokens_per_s"]["median"]
-                yield f"{shape} decode {batch}: {median:,} tokens/s{target}, a step takes {own['step_us']} us"
+                median = figures["tokens_per_s"]["median"]
+                yield f"{shape} decode {batch}: {median:,} tokens/s{target}, a step takes {figures['step_us']} us"
         encoded = parts["encode"]
         if "packed" in encoded:
             share, alone = (encoded[name]["share_of_bf16_rate"] for name in ("packed", "packed_device_only"))
@@ -218,11 +219,11 @@ def summary(found: dict[str, Any]) -> Iterator[str]:
                 f"{padded} x padded transformers (target 3), {in_order} x sorted ones"
             )
         for name in _MANY:
-            own = parts[name]
-            if "different" in own:
-                share, ratio = own["different"]["share_of_byte_floor"], own["different_over_same"]
+            figures = parts[name]
+            if "different" in figures:
+                share, ratio = figures["different"]["share_of_byte_floor"], figures["different_over_same"]
                 yield (
-                    f"{shape} {own['rows']} sets of size {own['adapter_size']}: {share} of the byte floor "
+                    f"{shape} {figures['rows']} sets of size {figures['adapter_size']}: {share} of the byte floor "
                     f"(target 0.30), {ratio} of one set's speed (target 0.80)"
                 )
 

@@ -53,14 +53,14 @@ class Budget:
         seconds: dict[str, list[float]] = {name: [] for name in ways}
         until = time.monotonic() + min(share_s, max(0.2, 0.5 * self.left_s))
         least = 2 if self.is_smoke else 5
-        while all(len(own) < max_rounds for own in seconds.values()):
-            if time.monotonic() > until and all(len(own) >= least for own in seconds.values()):
+        while all(len(times) < max_rounds for times in seconds.values()):
+            if time.monotonic() > until and all(len(times) >= least for times in seconds.values()):
                 break
             for name, way in ways.items():
                 seconds[name].append(self._timed(way, calls[name]))
-            if self.is_smoke and all(len(own) >= least for own in seconds.values()):
+            if self.is_smoke and all(len(times) >= least for times in seconds.values()):
                 break
-        return {name: Timing.of(own) for name, own in seconds.items()}
+        return {name: Timing.of(times) for name, times in seconds.items()}
 
     def _calls_a_round(self, way: Way) -> int:
         way()  # compiles, captures, allocates

@@ -170,18 +170,21 @@ def model_checks(bundled: Bundled, kernels: Kernels, device: torch.device) -> It
     z = latents(vae, len(rows))
     texts = generate(vae, z, index, [Decoding(max_tokens=_MAX_TOKENS)] * len(rows))
     for dtype in DTYPES:
-        own, name = moved(vae, dtype, device), short(dtype)
-        got = encode_packed(own, kernels, rows, slots).mu
+        moved_vae, name = moved(vae, dtype, device), short(dtype)
+        got = encode_packed(moved_vae, kernels, rows, slots).mu
         yield Check(f"encode, packed {name} against CPU float64", relative_error(got, exact), _OF_MODEL[dtype])
-        plain = own.encode(padded[0].to(device), padded[1].to(device), index_of(own, slots)).mu
+        plain = moved_vae.encode(padded[0].to(device), padded[1].to(device), index_of(moved_vae, slots)).mu
         yield Check(f"encode, padded {name} against CPU float64", relative_error(plain, exact), _OF_MODEL[dtype])
-        yield _encode_alone(own, kernels, rows, slots, got, dtype)
-        yield _classes(own, got, vae, single, slots, dtype)
-        error = relative_error(own.backbone(token_ids.to(device)), exact_logits)
+        yield _encode_alone(moved_vae, kernels, rows, slots, got, dtype)
+        yield _classes(moved_vae, got, vae, single, slots, dtype)
+        error = relative_error(moved_vae.backbone(token_ids.to(device)), exact_logits)
         yield Check(f"logits of the backbone {name} against CPU float64", error, _OF_MODEL[dtype])
-        decoded = decode(own, kernels, latents(own, len(rows)), slots, has_graphs=device.type == "cuda")
+        decoded = decode(moved_vae, kernels, latents(moved_vae, len(rows)), slots, has_graphs=device.type == "cuda")
         yield _same_texts(f"greedy texts {name} against CPU float32", decoded, texts, _OF_TEXTS[dtype])
-        alone = [decode(own, kernels, latents(own, len(rows))[row : row + 1], [slots[row]])[0] for row in range(0, 12)]
+        alone = [
+            decode(moved_vae, kernels, latents(moved_vae, len(rows))[row : row + 1], [slots[row]])[0]
+            for row in range(0, 12)
+        ]
         yield _same_texts(f"greedy texts {name}, alone against in company", alone, decoded[:12], _OF_TEXTS[dtype])
     yield Check("logits, CPU float32 against float64", relative_error(logits, exact_logits), 1e-4)
 
@@ -202,19 +205,24 @@ def _classes(vae: AdaVAE, mu: Tensor, cpu: AdaVAE, cpu_mu: Tensor, slots: Sequen
     chosen = [row for row, slot in enumerate(slots) if cpu.bank.config_of(slot).labels]
     if not chosen:
         return Check(f"classes {short(dtype)}", 0.0, 0.0, {"rows": 0})
-    own = [slots[row] for row in chosen]
-    got = vae.classify(mu[chosen].to(vae.backbone.wte.weight.dtype), index_of(vae, own)).cpu()
-    expected = cpu.classify(cpu_mu[chosen], index_of(cpu, own))
+    chosen_slots = [slots[row] for row in chosen]
+    got = vae.classify(mu[chosen].to(vae.backbone.wte.weight.dtype), index_of(vae, chosen_slots)).cpu()
+    expected = cpu.classify(cpu_mu[chosen], index_of(cpu, chosen_slots))
     differing = 0
-    for row, slot in enumerate(own):
+    for row, slot in enumerate(chosen_slots):
         num_labels = len(cpu.bank.config_of(slot).labels)
         differing += int(got[row, :num_labels].argmax() != expected[row, :num_labels].argmax())
     allowed = 0.0 if dtype == torch.float32 else 0.05
-    return Check(f"classes {short(dtype)} against CPU float32", differing / len(own), allowed, {"rows": len(own)})
+    return Check(
+        f"classes {short(dtype)} against CPU float32",
+        differing / len(chosen_slots),
+        allowed,
+        {"rows": len(chosen_slots)},
+    )
 
 
 def _same_texts(name: str, got: Sequence[Any], expected: Sequence[Any], least: float) -> Check:
-    same = sum(own.token_ids == other.token_ids for own, other in zip(got, expected, strict=True))
+    same = sum(text.token_ids == other.token_ids for text, other in zip(got, expected, strict=True))
     tokens = sum(len(other.token_ids) for other in expected)
     return Check(name, 1 - same / len(expected), 1 - least + 1e-9, {"texts": len(expected), "tokens": tokens})
 
@@ -237,10 +245,10 @@ def decode(
     has_graphs: bool = False,
 ) -> list[Text]:
     """Whole texts through ``DeviceRows``, as continuous decoding does: a finished row leaves, the others go on."""
-    own = decodings or [Decoding(max_tokens=_MAX_TOKENS)] * len(z)
-    longest = max(decoding.max_tokens for decoding in own)
+    each = decodings or [Decoding(max_tokens=_MAX_TOKENS)] * len(z)
+    longest = max(decoding.max_tokens for decoding in each)
     rows = DeviceRows(vae, max_rows=len(z), max_tokens=longest, kernels=kernels, has_graphs=has_graphs)
-    rows.join(vae.bank.decoder_memory(z, index_of(vae, slots)), slots, own)
+    rows.join(vae.bank.decoder_memory(z, index_of(vae, slots)), slots, each)
     texts: list[list[int]] = [[] for _ in z]
     active = list(range(len(z)))
     while active:
@@ -248,7 +256,7 @@ def decode(
         for place, (row, token_id) in enumerate(zip(active, rows.step(), strict=True)):
             if token_id not in (vae.eos_token_id, NOT_FINITE):
                 texts[row].append(token_id)
-            if token_id in (vae.eos_token_id, NOT_FINITE) or len(texts[row]) == own[row].max_tokens:
+            if token_id in (vae.eos_token_id, NOT_FINITE) or len(texts[row]) == each[row].max_tokens:
                 gone.append(place)
         moves = {to: source for source, to in rows.leave(gone)}
         for place in sorted(gone, reverse=True):
@@ -266,8 +274,10 @@ def transformers_checks(bundled: Bundled, device: torch.device) -> Iterator[Chec
     if twin is None:
         return
     token_ids = pad(bundled.rows[:8], vae.eos_token_id, device)[0]
-    own = moved(vae, torch.float32, device).backbone(token_ids)
-    yield Check("logits float32 against transformers on this device", relative_error(own, twin(token_ids).logits), 2e-4)
+    logits = moved(vae, torch.float32, device).backbone(token_ids)
+    yield Check(
+        "logits float32 against transformers on this device", relative_error(logits, twin(token_ids).logits), 2e-4
+    )
 
 
 @torch.inference_mode()
@@ -345,6 +355,6 @@ def sampling_checks(vae: AdaVAE, kernels: Kernels, *, has_graphs: bool) -> Itera
     got = decode(vae, kernels, latents(vae, num), slots, decodings, has_graphs=has_graphs)
     dtype = vae.backbone.wte.weight.dtype
     least = 0.9 if dtype == torch.float32 else 0.4
-    own = generate(vae, latents(vae, num), index_of(vae, slots), decodings)
-    yield _same_texts(f"sampled texts of generate on this device {short(dtype)}", own, expected, least)
+    generated = generate(vae, latents(vae, num), index_of(vae, slots), decodings)
+    yield _same_texts(f"sampled texts of generate on this device {short(dtype)}", generated, expected, least)
     yield _same_texts(f"sampled texts {short(dtype)} against CPU float32", got, expected, least)

@@ -44,10 +44,10 @@ class Bundled:
         loaded = load_backbone(WEIGHTS / "backbone")
         store = AdapterStore(WEIGHTS / "nothing", bundled=(WEIGHTS / "adapters",))
         sets = [store.read(entry.reference) for entry in store.list()]
-        configs = [own.manifest.config for own in sets]
+        configs = [adapter_set.manifest.config for adapter_set in sets]
         bank = AdapterBank(loaded.backbone.config, BankShape.covering(configs)).requires_grad_(False).eval()
-        for slot, own in enumerate(sets):
-            bank.load(slot, own.manifest.config, own.tensors)
+        for slot, adapter_set in enumerate(sets):
+            bank.load(slot, adapter_set.manifest.config, adapter_set.tensors)
         loaded.backbone.kernel = None  # PyTorch is the measure here
         rows = sentences(loaded.tokenizer, num_rows)
         return cls(AdaVAE(loaded.backbone, bank), rows, [row % len(sets) for row in range(num_rows)])
@@ -105,8 +105,8 @@ def moved(vae: AdaVAE, dtype: torch.dtype, device: torch.device) -> AdaVAE:
     backbone = backbone.to(device=device, dtype=dtype).requires_grad_(False).eval()
     bank = AdapterBank.for_serving(vae.backbone.config, vae.bank.shape, like=backbone.wte.weight)
     bank.latent_kernel = None
-    for own, given in zip(bank.parameters(), vae.bank.parameters(), strict=True):
-        own.copy_(given)
+    for parameter, given in zip(bank.parameters(), vae.bank.parameters(), strict=True):
+        parameter.copy_(given)
     bank.configs[:] = vae.bank.configs
     return AdaVAE(backbone, bank)
 

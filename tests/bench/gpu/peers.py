@@ -25,14 +25,14 @@ def transformers_twin(
     with torch.device(device):
         twin = transformers.GPT2LMHeadModel(config)
     twin = twin.to(device=device, dtype=dtype).eval().requires_grad_(False)
-    own = {_their_name(name): tensor for name, tensor in backbone.named_parameters()}
+    by_their_name = {_their_name(name): tensor for name, tensor in backbone.named_parameters()}
     for name, parameter in twin.named_parameters():
-        parameter.copy_(_as_theirs(name, own[name]))
+        parameter.copy_(_as_theirs(name, by_their_name[name]))
     return twin
 
 
-def _their_name(own: str) -> str:
-    return own if own == "lm_head.weight" else "transformer." + own.replace("blocks.", "h.", 1)
+def _their_name(our_name: str) -> str:
+    return our_name if our_name == "lm_head.weight" else "transformer." + our_name.replace("blocks.", "h.", 1)
 
 
 def _as_theirs(name: str, tensor: Tensor) -> Tensor:

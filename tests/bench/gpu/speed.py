@@ -163,8 +163,10 @@ def adapter_ways(vae: AdaVAE, kernels: Kernels, budget: Budget, share_s: float, 
             "kernel": _over_layers(vae, lambda down, up, x=x, rows=rows: _rows_by(kernels, x, down, up, rows)),
             "gather": _over_layers(vae, lambda down, up, x=x, rows=rows: _rows_by(PlainKernels(), x, down, up, rows)),
         }
-        for cut, own in _cuts(kernels).items():
-            ways[cut] = _over_layers(vae, lambda down, up, x=x, r=rows, own=own: _rows_by(own, x, down, up, r))
+        for cut, cut_kernels in _cuts(kernels).items():
+            ways[cut] = _over_layers(
+                vae, lambda down, up, x=x, r=rows, cut_kernels=cut_kernels: _rows_by(cut_kernels, x, down, up, r)
+            )
         if name == "rows_different":
             ways["bmm"] = _over_layers(vae, lambda down, up, x=x: _batched(x, down, up))
             ends = torch.arange(1, S + 1, dtype=torch.int32, device=budget.device)
@@ -210,7 +212,7 @@ def _each(budget: Budget, ways: dict[str, Way], share_s: float, has_graphs: bool
             figures[name] = f"{type(exc).__name__}: {str(exc)[:160]}"
             ready.pop(name, None)
     timings = budget.compared(ready, share_s)
-    return figures | {f"{name}_us": round(1e6 * own.median, 1) for name, own in timings.items()}
+    return figures | {f"{name}_us": round(1e6 * timing.median, 1) for name, timing in timings.items()}
 
 
 def captured(way: Way) -> Way:
@@ -233,8 +235,8 @@ def _over_layers(vae: AdaVAE, way: Callable[[Any, Any], Tensor]) -> Way:
     ]
 
     def run() -> None:
-        for own in placed:
-            way(own.down, own.up)
+        for adapter in placed:
+            way(adapter.down, adapter.up)
 
     return run
 
@@ -289,13 +291,13 @@ def encoding(vae: AdaVAE, kernels: Kernels, budget: Budget, share_s: float, flop
     per_token = depth * 2 * _block_parameters(vae)
     operations = tokens * per_token + depth * 4 * config.n_embd * sum(len(row) ** 2 for row in rows)
     figures |= {"texts": num, "tokens": tokens, "layers": depth, "gflop_a_token": per_token / 1e9}
-    for name, own in timings.items():
+    for name, timing in timings.items():
         if name == "one_text":
-            figures["one_text_ms"] = round(1e3 * own.median, 3)
+            figures["one_text_ms"] = round(1e3 * timing.median, 3)
             continue
         figures[name] = {
-            "tokens_per_s": own.rates(tokens, 0),
-            "share_of_bf16_rate": round(operations / own.median / flops_per_s, 3),
+            "tokens_per_s": timing.rates(tokens, 0),
+            "share_of_bf16_rate": round(operations / timing.median / flops_per_s, 3),
         }
     for peer in ("ours_padded", "transformers_padded", "transformers_sorted"):
         if peer in timings:
@@ -353,7 +355,7 @@ def sampling(vae: AdaVAE, kernels: Kernels, budget: Budget, share_s: float, *, h
         "next_tokens_sampled": lambda: next_tokens(logits, decodings, None, 0).tolist(),
     }
     timings = budget.compared(ways, share_s)
-    return {f"{name}_us": round(1e6 * own.median, 1) for name, own in timings.items()}
+    return {f"{name}_us": round(1e6 * timing.median, 1) for name, timing in timings.items()}
 
 
 @torch.inference_mode()
@@ -363,12 +365,12 @@ def synchronisations(vae: AdaVAE, kernels: Kernels, budget: Budget, *, has_graph
     sampled = Decoding(strategy=Strategy.SAMPLE, top_p=0.9, max_tokens=64)
     drawing = Writer(vae, kernels, [0] * 8, has_graphs=has_graphs, decoding=sampled, tokens=64)
     figures: Figures = {}
-    for name, own in (("greedy", writer), ("sampled", drawing)):
-        own.step()
+    for name, writing in (("greedy", writer), ("sampled", drawing)):
+        writing.step()
         budget.wait()
         with profile(activities=_activities(budget)) as recorded:
             for _ in range(10):
-                own.step()
+                writing.step()
         counts = {event.key: event.count for event in recorded.key_averages() if event.key.startswith("cuda")}
         figures[name] = {
             "waits_a_step": sum(count for key, count in counts.items() if "Synchronize" in key) / 10,
@@ -377,9 +379,9 @@ def synchronisations(vae: AdaVAE, kernels: Kernels, budget: Budget, *, has_graph
         }
         with _told_of_waits(budget) as told:
             for _ in range(5):
-                own.step()
-            own.rows.leave([0])
-            own.join()
+                writing.step()
+            writing.rows.leave([0])
+            writing.join()
         figures[name]["hidden_waits_in_5_steps_a_leave_and_a_join"] = [str(one.message)[:120] for one in told]
     return figures
 

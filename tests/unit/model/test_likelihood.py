@@ -12,9 +12,11 @@ ROWS = [[5, 9, 7, 3], [8], [4, 4, 6, 7, 9, 11, 2]]
 def test_it_is_the_mean_cross_entropy_of_tokens_and_end() -> None:
     backbone, eos = tiny_backbone(), TINY.eos_token_id
     nats = likelihood.nats_per_token(backbone, ROWS)
-    for own, row in zip(nats, ROWS, strict=True):
+    for nats_of_row, row in zip(nats, ROWS, strict=True):
         logits = backbone(torch.tensor([[eos, *row]]))[0]
-        torch.testing.assert_close(own, F.cross_entropy(logits, torch.tensor([*row, eos])), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(
+            nats_of_row, F.cross_entropy(logits, torch.tensor([*row, eos])), atol=1e-5, rtol=1e-5
+        )
 
 
 def test_a_text_is_scored_alike_in_any_company() -> None:

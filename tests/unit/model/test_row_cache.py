@@ -13,9 +13,9 @@ def vae() -> AdaVAE:
     return AdaVAE(tiny_backbone(), bank)
 
 
-def row_cache(own: AdaVAE, max_rows: int = 4, max_tokens: int = 12) -> RowCache:
-    weight = own.backbone.wte.weight
-    num_memory = own.bank.num_memory_positions
+def row_cache(tiny_vae: AdaVAE, max_rows: int = 4, max_tokens: int = 12) -> RowCache:
+    weight = tiny_vae.backbone.wte.weight
+    num_memory = tiny_vae.bank.num_memory_positions
     return RowCache(TINY, num_memory=num_memory, max_rows=max_rows, max_tokens=max_tokens, like=weight)
 
 
@@ -23,34 +23,34 @@ def latents(num: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(num, 6, generator=torch.Generator().manual_seed(seed))
 
 
-def logits_alone(own: AdaVAE, z: torch.Tensor, slot: int, tokens: list[int]) -> torch.Tensor:
+def logits_alone(tiny_vae: AdaVAE, z: torch.Tensor, slot: int, tokens: list[int]) -> torch.Tensor:
     """(T, V): logits after end-of-text and each of ``tokens``, one row by itself."""
     index = AdapterIndex.of([slot])
-    first, kv_cache = own.prefill(z.unsqueeze(0), index, 12)
-    steps = [first] + [own.decode_step(torch.tensor([token]), kv_cache, index) for token in tokens]
+    first, kv_cache = tiny_vae.prefill(z.unsqueeze(0), index, 12)
+    steps = [first] + [tiny_vae.decode_step(torch.tensor([token]), kv_cache, index) for token in tokens]
     return torch.cat(steps)
 
 
 @torch.inference_mode()
 def test_num_memory_positions_is_what_the_decoder_memory_has() -> None:
-    own = vae()
-    memory = own.bank.decoder_memory(latents(3), AdapterIndex.of([0, 1, 2]))
-    assert memory.num_positions == own.bank.num_memory_positions
+    tiny_vae = vae()
+    memory = tiny_vae.bank.decoder_memory(latents(3), AdapterIndex.of([0, 1, 2]))
+    assert memory.num_positions == tiny_vae.bank.num_memory_positions
 
 
 @torch.inference_mode()
 def test_a_row_goes_on_unchanged_while_others_join_and_leave() -> None:
-    own = vae()
-    cache = row_cache(own)
+    tiny_vae = vae()
+    cache = row_cache(tiny_vae)
     z = latents(3)
-    cache.join(own.bank.decoder_memory(z[:2], AdapterIndex.of([0, 1])))
+    cache.join(tiny_vae.bank.decoder_memory(z[:2], AdapterIndex.of([0, 1])))
     eos = TINY.eos_token_id
-    first = own.decode_step(torch.tensor([eos, eos]), cache.view(0, 2), AdapterIndex.of([0, 1]))
-    assert cache.join(own.bank.decoder_memory(z[2:], AdapterIndex.of([2]))) == range(2, 3)
-    second = own.decode_step(torch.tensor([5, 6, eos]), cache.view(0, 3), AdapterIndex.of([0, 1, 2]))
+    first = tiny_vae.decode_step(torch.tensor([eos, eos]), cache.view(0, 2), AdapterIndex.of([0, 1]))
+    assert cache.join(tiny_vae.bank.decoder_memory(z[2:], AdapterIndex.of([2]))) == range(2, 3)
+    second = tiny_vae.decode_step(torch.tensor([5, 6, eos]), cache.view(0, 3), AdapterIndex.of([0, 1, 2]))
     assert cache.leave([0]) == [(2, 0)]  # the third row now stands at place 0
-    third = own.decode_step(torch.tensor([7, 8]), cache.view(0, 2), AdapterIndex.of([2, 1]))
-    alone = [logits_alone(own, z[row], row, tokens) for row, tokens in enumerate(([5], [6, 8], [7]))]
+    third = tiny_vae.decode_step(torch.tensor([7, 8]), cache.view(0, 2), AdapterIndex.of([2, 1]))
+    alone = [logits_alone(tiny_vae, z[row], row, tokens) for row, tokens in enumerate(([5], [6, 8], [7]))]
     torch.testing.assert_close(torch.stack([first[0], second[0]]), alone[0], atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.stack([first[1], second[1], third[1]]), alone[1], atol=1e-5, rtol=0)
     torch.testing.assert_close(torch.stack([second[2], third[0]]), alone[2], atol=1e-5, rtol=0)
@@ -58,41 +58,41 @@ def test_a_row_goes_on_unchanged_while_others_join_and_leave() -> None:
 
 @torch.inference_mode()
 def test_a_place_taken_again_shows_nothing_of_the_row_before() -> None:
-    own = vae()
-    cache = row_cache(own, max_rows=1)
+    tiny_vae = vae()
+    cache = row_cache(tiny_vae, max_rows=1)
     z = latents(2)
     index = AdapterIndex.of([1])
-    cache.join(own.bank.decoder_memory(z[:1], index))
+    cache.join(tiny_vae.bank.decoder_memory(z[:1], index))
     for token in (0, 9, 9, 9):
-        own.decode_step(torch.tensor([token]), cache.view(0, 1), index)
+        tiny_vae.decode_step(torch.tensor([token]), cache.view(0, 1), index)
     assert cache.leave([0]) == []
     assert cache.num_free == 1
     plain = AdapterIndex.of([0])
-    cache.join(own.bank.decoder_memory(z[1:], plain))
-    logits = own.decode_step(torch.tensor([TINY.eos_token_id]), cache.view(0, 1), plain)
-    torch.testing.assert_close(logits, logits_alone(own, z[1], 0, []), atol=1e-5, rtol=0)
+    cache.join(tiny_vae.bank.decoder_memory(z[1:], plain))
+    logits = tiny_vae.decode_step(torch.tensor([TINY.eos_token_id]), cache.view(0, 1), plain)
+    torch.testing.assert_close(logits, logits_alone(tiny_vae, z[1], 0, []), atol=1e-5, rtol=0)
 
 
 @torch.inference_mode()
 def test_a_step_taken_back_can_be_taken_again() -> None:
-    own = vae()
-    cache = row_cache(own)
+    tiny_vae = vae()
+    cache = row_cache(tiny_vae)
     index = AdapterIndex.of([0, 1])
     z = latents(2)
-    cache.join(own.bank.decoder_memory(z, index))
-    own.decode_step(torch.tensor([TINY.eos_token_id] * 2), cache.view(0, 2), index)
+    cache.join(tiny_vae.bank.decoder_memory(z, index))
+    tiny_vae.decode_step(torch.tensor([TINY.eos_token_id] * 2), cache.view(0, 2), index)
     before = cache.view(0, 2).lengths.clone()
-    wrong = own.decode_step(torch.tensor([11, 11]), cache.view(0, 2), index)
+    wrong = tiny_vae.decode_step(torch.tensor([11, 11]), cache.view(0, 2), index)
     cache.undo_step(0, 2, before)
-    right = own.decode_step(torch.tensor([5, 6]), cache.view(0, 2), index)
+    right = tiny_vae.decode_step(torch.tensor([5, 6]), cache.view(0, 2), index)
     assert not torch.allclose(wrong, right, atol=1e-3)
     for row, token in enumerate((5, 6)):
-        torch.testing.assert_close(right[row], logits_alone(own, z[row], row, [token])[-1], atol=1e-5, rtol=0)
+        torch.testing.assert_close(right[row], logits_alone(tiny_vae, z[row], row, [token])[-1], atol=1e-5, rtol=0)
 
 
 def test_leaving_moves_the_last_rows_into_the_gaps() -> None:
-    own = vae()
-    cache = row_cache(own, max_rows=4)
-    cache.join(own.bank.decoder_memory(latents(4), AdapterIndex.of([0, 0, 0, 0])))
+    tiny_vae = vae()
+    cache = row_cache(tiny_vae, max_rows=4)
+    cache.join(tiny_vae.bank.decoder_memory(latents(4), AdapterIndex.of([0, 0, 0, 0])))
     assert cache.leave([0, 2, 3]) == [(1, 0)]
     assert cache.num_rows == 1

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.hyperparameters import Hyperparameters
 from adavae.service.jobs.protocol import Page
+from adavae.service.jobs.records.caller import Caller
 from adavae.service.jobs.records.job import Job, JobEvent, JobStatus, NewJob, StoredFile
 from tests.tiny import TINY
 
@@ -23,16 +24,22 @@ class StubTrainingService:
 
     Attributes:
         error: Raised by every operation in place of an answer.
+        caller: Who asked last.
         asked: Every request for a job, with its key.
     """
 
     error: Exception | None = None
     is_stopped: bool = False
     num_watching: int = 0
+    caller: Caller | None = None
     asked: list[tuple[NewJob, str | None]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.files, self.jobs = StubFiles(self), StubJobs(self)
+
+    def seen_by(self, caller: Caller) -> "StubTrainingService":
+        self.caller = caller
+        return self
 
     async def start(self) -> None: ...
 

@@ -179,7 +179,7 @@ def test_tokens_are_told_as_they_are_chosen_and_beams_at_their_end() -> None:
     )
     assert [row for row, _ in told] == [1, 2, 3, 1, 3, 1, 0, 0]
     for number, row in enumerate(rows):
-        assert tuple(token for own, token in told if own == number) == row.token_ids
+        assert tuple(token for row_number, token in told if row_number == number) == row.token_ids
 
 
 def test_an_interrupt_from_on_token_ends_the_decoding_at_once() -> None:
@@ -208,10 +208,10 @@ def test_no_rows_are_no_results() -> None:
 def broken_at(length: int, value: float, key: float = 2.0) -> Table:
     """``TABLE`` with one number of one row's logits replaced from some length on."""
 
-    def table(own: float, slot: int, text: tuple[int, ...]) -> list[float]:
-        logits = list(TABLE(own, slot, text))
+    def table(row_key: float, slot: int, text: tuple[int, ...]) -> list[float]:
+        logits = list(TABLE(row_key, slot, text))
         logits[EOS] = -50.0
-        if own == key and len(text) >= length:
+        if row_key == key and len(text) >= length:
             logits[3] = value
         return logits
 
@@ -238,7 +238,7 @@ def test_rows_go_on_as_before_once_the_broken_one_is_left_out() -> None:
     assert kept == [0, 2]
     rest = run(table, (0.0, 3.0), (0, 2), (decodings[0], decodings[2]))
     assert rest == [
-        run(table, (key,), (slot,), (own,))[0] for key, slot, own in ((0.0, 0, MIXED[0]), (3.0, 2, MIXED[2]))
+        run(table, (key,), (slot,), (decoding,))[0] for key, slot, decoding in ((0.0, 0, MIXED[0]), (3.0, 2, MIXED[2]))
     ]
 
 
@@ -267,9 +267,9 @@ def test_rows_of_mixed_adapter_sets_are_decoded_as_each_set_alone_does() -> None
     z, slots, decodings = real_rows()
     mixed = generate(AdaVAE(backbone, bank), z, AdapterIndex.of(slots), decodings)
     for row, slot in enumerate(slots):
-        own = z[row : row + 1, : VARIANTS[slot].latent_size]
+        narrow = z[row : row + 1, : VARIANTS[slot].latent_size]
         vae = AdaVAE(backbone, alone[slot])
-        assert generate(vae, own, AdapterIndex.uniform(1), [decodings[row]]) == [mixed[row]]
+        assert generate(vae, narrow, AdapterIndex.uniform(1), [decodings[row]]) == [mixed[row]]
     assert len(set(mixed)) > len(VARIANTS), "rows that are all alike show nothing"
 
 

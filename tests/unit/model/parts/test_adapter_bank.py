@@ -67,8 +67,8 @@ def test_adapter_index_selects_and_repeats_rows() -> None:
 
 @pytest.mark.parametrize("config", VARIANTS)
 def test_export_and_load_are_inverse(config: AdapterConfig) -> None:
-    own = trained_bank(config)
-    tensors = own.export()
+    trained = trained_bank(config)
+    tensors = trained.export()
     assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == adapter_shapes(config, TINY)
     bank = AdapterBank(TINY, BankShape.covering([config]))
     bank.load(0, config, tensors)

@@ -19,7 +19,7 @@ from adavae.model.storage import atomic as storage
 from adavae.model.storage.pretrained import load_backbone, save_backbone
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.training.corpus import Dataset
-from adavae.model.training.pretrain import fresh_backbone
+from adavae.model.training.pretrain_start import fresh_backbone
 from adavae.model.training.token_windows import train_tokenizer
 
 SHAPE = BackboneConfig(vocab_size=270, n_positions=16, n_embd=16, n_layer=2, n_head=2, n_inner=24)

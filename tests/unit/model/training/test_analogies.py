@@ -63,7 +63,7 @@ def test_a_certain_judge_leaves_out_tepid_pairs_and_no_sentence_c(attribute: Att
 def test_certainties_are_what_the_verdict_follows(attribute: AttributeJudge) -> None:
     texts = HELD_OUT.texts[:40]
     sure = attribute.certainties(texts, "yes")
-    assert [("no", "yes")[own > 0.5] for own in sure] == attribute.predict(texts)
+    assert [("no", "yes")[certainty > 0.5] for certainty in sure] == attribute.predict(texts)
     assert attribute.certainties([], "yes") == []
 
 

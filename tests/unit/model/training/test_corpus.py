@@ -1,25 +1,16 @@
-"""Datasets: every fault with its place, splits without leaks, batches that resume exactly."""
+"""Datasets: every kind of file, every fault with its place."""
 
 import hashlib
 import json
 import lzma
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from adavae.model.errors import DatasetError, SequenceTooLong
-from adavae.model.training.corpus import Batches, Dataset, read_dataset, split_validation, tokenize
+from adavae.model.errors import DatasetError
+from adavae.model.training.corpus import Dataset, read_dataset
 
 TSV = "label\ttext\ngood\tnice place.\nbad\tawful place.\n"
-
-
-class _Words:
-    """A tokenizer with one token a word; "~" has none."""
-
-    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
-        return [[len(word) for word in text.split() if word != "~"] for text in texts]
 
 
 def _written(directory: Path, name: str, content: str | bytes) -> Path:
@@ -188,112 +179,3 @@ def test_a_limit_draws_rows_by_the_seed(tmp_path: Path) -> None:
     whole = read_dataset(path)
     assert [whole.texts[line - 2] for line in first.lines or ()] == list(first.texts)
     assert read_dataset(path, limit=1000).texts == whole.texts
-
-
-def _labelled(num_rows: int) -> Dataset:
-    """Ten texts twice each in every hundred rows, one row in five labelled "rare"."""
-    texts = [f"Text  {row % 100 - row % 100 % 2 if row % 100 < 20 else row}" for row in range(num_rows)]
-    return Dataset.of(texts, ["rare" if row % 5 == 0 else "usual" for row in range(num_rows)], "file")
-
-
-def test_a_split_has_every_row_once_and_no_text_on_both_sides() -> None:
-    dataset = _labelled(1000)
-    train, validation = split_validation(dataset, 0.1, seed=3)
-    assert Counter(train.texts + validation.texts) == Counter(dataset.texts)
-    assert not set(train.texts) & set(validation.texts)
-    assert len(validation.texts) == pytest.approx(100, abs=20)
-
-
-def test_texts_that_differ_in_case_and_space_alone_stay_together() -> None:
-    dataset = Dataset.of(["One place", "one  PLACE", "two"] * 5, None, "file")
-    for seed in range(20):
-        train, validation = split_validation(dataset, 0.5, seed)
-        sides = [{text.lower().split()[0] for text in side.texts} for side in (train, validation)]
-        assert sorted(sides, key=sorted) == [{"one"}, {"two"}]
-
-
-@pytest.mark.parametrize("seed", range(10))
-def test_a_split_holds_each_label_in_proportion(seed: int) -> None:
-    dataset = Dataset.of([f"text {row}" for row in range(100)], ["a"] * 90 + ["b"] * 10, "file")
-    _, validation = split_validation(dataset, 0.2, seed)
-    assert Counter(validation.labels or ()) == {"a": 18, "b": 2}
-
-
-def test_a_split_depends_on_its_seed_alone() -> None:
-    dataset = _labelled(200)
-    first, again, other = (split_validation(dataset, 0.2, seed)[1].digest for seed in (1, 1, 2))
-    assert first == again
-    assert first != other
-
-
-def test_two_texts_are_split_into_one_and_one() -> None:
-    train, validation = split_validation(Dataset.of(["a", "b"], None, "file"), 0.01, seed=0)
-    assert sorted(train.texts + validation.texts) == ["a", "b"]
-    assert len(train.texts) == 1
-
-
-@pytest.mark.parametrize(
-    ("num_texts", "held"), [(2, 1), (10, 2), (30, 6), (100, 20), (300, 60), (1000, 100), (3000, 150), (50_000, 2000)]
-)
-def test_of_few_texts_a_larger_share_is_held_back(num_texts: int, held: int) -> None:
-    """A twentieth of 100 texts left five to judge a head by."""
-    dataset = Dataset.of([f"text {row}" for row in range(num_texts)], None, "file")
-    assert len(split_validation(dataset)[1].texts) == held
-
-
-def test_copies_of_one_text_cannot_be_split() -> None:
-    with pytest.raises(DatasetError, match="copies of one"):
-        split_validation(Dataset.of(["a", " A"], None, "file"), 0.5, seed=0)
-
-
-def test_token_ids_are_those_of_the_tokenizer() -> None:
-    tokens, num_cut = tokenize(Dataset.of(["a bb", "ccc"], None, "file"), _Words(), 2, truncate=False)
-    assert (list(tokens), num_cut) == ([[1, 2], [3]], 0)
-
-
-def test_a_text_that_is_too_long_is_named_by_the_line_of_its_file_even_after_a_split(tmp_path: Path) -> None:
-    path = _written(tmp_path, "a.txt", "a\n\nb b b\nc c\nd d d d\n")
-    dataset = read_dataset(path).rows([2, 3, 1], "a.txt")
-    with pytest.raises(SequenceTooLong, match=r"a.txt:5: has 4 tokens, the limit is 2 \(.*too long: 2; .*--truncate"):
-        tokenize(dataset, _Words(), 2, truncate=False)
-    tokens, num_cut = tokenize(dataset, _Words(), 2, truncate=True)
-    assert (list(tokens), num_cut) == ([[1, 1], [1, 1], [1, 1]], 2)
-
-
-def test_a_text_without_tokens_is_refused() -> None:
-    with pytest.raises(DatasetError, match="file:2: has no tokens"):
-        tokenize(Dataset.of(["a", "~"], None, "file"), _Words(), 2, truncate=True)
-
-
-@pytest.mark.parametrize(("num_rows", "batch_size"), [(1, 4), (8, 4), (9, 4), (1000, 4), (3, 1)])
-def test_an_epoch_has_every_row_once_in_batches_of_equal_size(num_rows: int, batch_size: int) -> None:
-    batches = Batches([1 + row % 7 for row in range(num_rows)], batch_size=batch_size, seed=0)
-    for epoch in range(2):
-        taken = [batches.rows_at(epoch * batches.batches_per_epoch + step) for step in range(batches.batches_per_epoch)]
-        assert sorted(row for batch in taken for row in batch) == list(range(num_rows))
-        assert max(map(len, taken)) <= batch_size
-        assert min(map(len, taken)) >= min(num_rows, (batch_size + 1) // 2)
-
-
-def test_the_batch_of_a_step_does_not_depend_on_the_steps_before() -> None:
-    lengths = [1 + row % 7 for row in range(50)]
-    unbroken = [Batches(lengths, batch_size=4, seed=5)] * 40
-    assert [batches.rows_at(step) for step, batches in enumerate(unbroken)] == [
-        Batches(lengths, batch_size=4, seed=5).rows_at(step) for step in range(40)
-    ]
-
-
-def test_epochs_and_seeds_have_different_orders() -> None:
-    batches, other = (Batches([1] * 40, batch_size=4, seed=seed) for seed in (0, 1))
-    assert [batches.rows_at(step) for step in range(10)] != [batches.rows_at(step) for step in range(10, 20)]
-    assert [batches.rows_at(step) for step in range(10)] != [other.rows_at(step) for step in range(10)]
-
-
-def test_rows_of_a_batch_are_of_similar_length() -> None:
-    lengths = [1 + row * 37 % 100 for row in range(400)]
-    batches = Batches(lengths, batch_size=8, seed=0)
-    spreads = [
-        max(lengths[row] for row in rows) - min(lengths[row] for row in rows)
-        for rows in map(batches.rows_at, range(50))
-    ]
-    assert max(spreads) <= 5

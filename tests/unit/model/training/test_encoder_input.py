@@ -14,7 +14,7 @@ def _generator(seed: int = 0) -> torch.Generator:
 
 def _read(token_ids: torch.Tensor, mask: torch.Tensor) -> list[list[int]]:
     assert all(row.tolist() == sorted(row.tolist(), reverse=True) for row in mask)  # padding on the right alone
-    return [ids[own].tolist() for ids, own in zip(token_ids, mask, strict=True)]
+    return [ids[is_token].tolist() for ids, is_token in zip(token_ids, mask, strict=True)]
 
 
 def test_deletions_keep_the_order_and_at_least_one_token() -> None:

@@ -125,10 +125,10 @@ def test_figures_do_not_depend_on_how_many_texts_stand_in_one_forward_pass(
 def test_a_set_measures_the_same_beside_sets_of_other_latent_sizes(name: str) -> None:
     """Importance samples of a narrow set did not fit a bank made wide by its neighbours."""
     mixed, alone = tiny_text_model(NAMED), tiny_text_model({name: NAMED[name]})
-    figures, own = (evaluate(text_model, name, reviews(20), QUICK) for text_model in (mixed, alone))
-    assert set(figures) == set(own)
+    figures, figures_alone = (evaluate(text_model, name, reviews(20), QUICK) for text_model in (mixed, alone))
+    assert set(figures) == set(figures_alone)
     for key in ("reconstruction_nats", "kl", "mi", "ppl_word_iw4", "bleu4"):
-        assert figures[key] == pytest.approx(own[key], rel=1e-4), key
+        assert figures[key] == pytest.approx(figures_alone[key], rel=1e-4), key
 
 
 def test_more_importance_samples_never_loosen_the_bound_on_average(plain: TextModel) -> None:

@@ -12,9 +12,10 @@ from adavae.model.adavae import AdaVAE
 from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingDiverged, TrainingInterrupted
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.config import BetaSchedule, Precision, Preset, TrainingConfig
-from adavae.model.training.loop import TokenizedTexts, TrainingRun, train
+from adavae.model.training.loop import TrainingRun, train
 from adavae.model.training.objective import Loss, Objective, TextBatch
 from adavae.model.training.progress import Progress
+from adavae.model.training.tokenized_texts import TokenizedTexts
 from adavae.model.training.validation import CRITERIA, Validation
 from tests.tiny import PLAIN, PREFIXED, TINY, tiny_backbone
 
@@ -137,7 +138,7 @@ def test_the_backbone_never_changes_but_in_full_fine_tuning(tmp_path: Path) -> N
         run = TrainingRun(config, pretrained, _texts(48, 1), _texts(16, 2), tmp_path)
         for _ in range(3):
             run.take_step()
-        moved = any(not torch.equal(own, before[name]) for name, own in run.vae.backbone.named_parameters())
+        moved = any(not torch.equal(parameter, before[name]) for name, parameter in run.vae.backbone.named_parameters())
         assert moved is is_full
     for name, tensor in pretrained.backbone.named_parameters():
         assert torch.equal(tensor, before[name])

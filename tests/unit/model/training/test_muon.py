@@ -53,7 +53,9 @@ def test_a_stacked_parameter_is_updated_as_each_matrix_alone() -> None:
     alone = [nn.Parameter(matrix.clone()) for matrix in stacked.detach()]
     _take_steps(Muon([stacked], lr=0.1), [stacked], [_matrix(3, 8, 24, seed=1)])
     _take_steps(Muon(alone, lr=0.1), alone, list(_matrix(3, 8, 24, seed=1)))
-    torch.testing.assert_close(stacked.detach(), torch.stack([own.detach() for own in alone]), atol=2e-3, rtol=0.0)
+    torch.testing.assert_close(
+        stacked.detach(), torch.stack([matrix.detach() for matrix in alone]), atol=2e-3, rtol=0.0
+    )
 
 
 def test_weight_decay_shrinks_a_matrix_by_the_learning_rate_times_it() -> None:

@@ -14,14 +14,15 @@ from adavae.model.storage.adapter_set import AdapterSet, Publishing, publish_fre
 from adavae.model.storage.manifest import Manifest
 from adavae.model.text_model import TextModel
 from adavae.model.training import run
+from adavae.model.training.batches import Batches
 from adavae.model.training.config import TrainingConfig
-from adavae.model.training.corpus import Batches
 from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.latent_space import Group, LatentSpaceConfig
-from adavae.model.training.loop import TokenizedTexts, TrainingResult
+from adavae.model.training.loop import TrainingResult
 from adavae.model.training.operations import AsServed
-from adavae.model.training.progress import OnStage, tell_nobody
+from adavae.model.training.progress import OnStage, ignore_stage
 from adavae.model.training.run import TrainingRequest, train_adapter_set, trained_tokens
+from adavae.model.training.tokenized_texts import TokenizedTexts
 from tests.tiny import PLAIN, PREFIXED
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 
@@ -34,7 +35,7 @@ def trained(
     initial: AdapterSet | None = None,
     publishing: Publishing = publish_freely,
     evaluation: EvaluationConfig = QUICK,
-    on_evaluation: OnStage = tell_nobody,
+    on_evaluation: OnStage = ignore_stage,
     num_texts: int = 60,
 ) -> AdapterSet:
     data = directory / "data.tsv"
@@ -115,10 +116,10 @@ def test_new_texts_are_drawn_from_where_the_training_texts_lie(tmp_path: Path) -
     text_model = TextModel.of_sets(tiny_pretrained(), {"mine": adapter_set})
     mu = text_model.encode(list(reviews(60).texts), "mine", truncate=True).mu
     torch.testing.assert_close(torch.tensor(prior.mean), mu.mean(0), atol=2e-2, rtol=0)
-    own = text_model.space_of("mine").prior
-    assert own is not None
-    torch.testing.assert_close(own.mean, mu.mean(0), atol=2e-2, rtol=0)
-    assert torch.equal(text_model.sample_prior(4, "mine", seed=1), own.draw(4, seed=1))
+    prior = text_model.space_of("mine").prior
+    assert prior is not None
+    torch.testing.assert_close(prior.mean, mu.mean(0), atol=2e-2, rtol=0)
+    assert torch.equal(text_model.sample_prior(4, "mine", seed=1), prior.draw(4, seed=1))
 
 
 def test_a_set_carries_the_prior_that_it_was_measured_with(tmp_path: Path) -> None:

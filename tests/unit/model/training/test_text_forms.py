@@ -33,9 +33,9 @@ def test_a_form_is_never_empty() -> None:
 
 def test_rows_of_forms_depend_on_the_seed_and_stay_near_the_length_of_their_texts() -> None:
     tokenizer, texts = tiny_tokenizer(), [TEXT, "ok.", "the pizza was great, we said!"] * 10
-    own = TokenRows(row[:20] for row in tokenizer.encode_many(texts))
-    forms = form_rows(texts, own, tokenizer, 20, seed=3)
-    assert len(forms) == len(own)
-    assert list(forms) == list(form_rows(texts, own, tokenizer, 20, seed=3))
-    assert list(forms) != list(form_rows(texts, own, tokenizer, 20, seed=4))
-    assert all(0 < len(form) <= min(len(row) + 6, 20) for form, row in zip(forms, own, strict=True))
+    originals = TokenRows(row[:20] for row in tokenizer.encode_many(texts))
+    forms = form_rows(texts, originals, tokenizer, 20, seed=3)
+    assert len(forms) == len(originals)
+    assert list(forms) == list(form_rows(texts, originals, tokenizer, 20, seed=3))
+    assert list(forms) != list(form_rows(texts, originals, tokenizer, 20, seed=4))
+    assert all(0 < len(form) <= min(len(row) + 6, 20) for form, row in zip(forms, originals, strict=True))

@@ -85,7 +85,7 @@ class FakeTextModel:
     ) -> list[DecodedText]:
         assert name in self.references
         self.decodings, self.steering = list(decoding), steering
-        changed = [f"{'+'.join(a)}:{'+'.join(b)}::{own} {scale}" for own in c for _ in decoding]
+        changed = [f"{'+'.join(a)}:{'+'.join(b)}::{text} {scale}" for text in c for _ in decoding]
         return [DecodedText(text, 2, "length", np.ones(Z, np.float32)) for text in changed]
 
     def classify(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> list[Classified]:
@@ -272,8 +272,8 @@ def test_interpolate_wants_two_texts_and_two_steps(run_command: RunCommand, argu
 @pytest.mark.usefixtures("fake")
 def test_analogy_gives_its_answer(run_command: RunCommand) -> None:
     records = _records(run_command("analogy", "a", "b", "c", "--scale", "1.5", "--with-z"))
-    own = {"index": 0, "c": 0, "text": "a:b::c 1.5", "tokens": 2, "finish_reason": "length", "z": [1.0, 1.0]}
-    assert records == [{**own, "typicality": None, "adapter": "yelp@0123456789ab"}]
+    expected = {"index": 0, "c": 0, "text": "a:b::c 1.5", "tokens": 2, "finish_reason": "length", "z": [1.0, 1.0]}
+    assert records == [{**expected, "typicality": None, "adapter": "yelp@0123456789ab"}]
 
 
 @pytest.mark.usefixtures("fake")

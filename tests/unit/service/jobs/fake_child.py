@@ -1,6 +1,8 @@
 """A training process that trains nothing: it behaves as its arguments say, in milliseconds, without torch.
 
 train [STEPS]   says progress, leaves a checkpoint's name at every fifth step, obeys, publishes
+slow            trains one step after a while, in which it says that it is alive
+locked          holds its job's lock, and says nothing
 fail | refuse | shout | exit | silent
 """
 
@@ -51,6 +53,14 @@ def main() -> int:
             sys.stderr.write("something terrible\n")
             sys.stdout.write("no line of ours\n[1, 2]\n")
             return 3
+        case "slow":
+            for _ in range(20):
+                time.sleep(0.2)
+                say("alive")
+            return train(order, should_stop, 1)
+        case "locked":
+            with JobStore(Path(order.settings["data"]) / "jobs").changing(order.job_id):
+                threading.Event().wait()
         case "exit":
             return int(arguments[0])
     return train(order, should_stop, int(arguments[0]) if arguments else 10)

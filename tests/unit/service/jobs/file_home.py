@@ -11,7 +11,9 @@ from starlette.testclient import TestClient
 
 from adavae.service.jobs.data.file_store import FileStore
 from adavae.service.jobs.data.token_counter import TokenCounter
+from adavae.service.jobs.owned import OwnedFiles
 from adavae.service.jobs.protocol import JobOperations
+from adavae.service.jobs.records.caller import Caller
 from adavae.service.jobs.records.job import StoredFile
 from adavae.service.main import create_app
 from adavae.service.settings import Settings
@@ -37,6 +39,17 @@ class Users:
         return self.jobs.get(file_id, [])
 
 
+@dataclass(slots=True)
+class CallersFiles:
+    """``CallersTraining`` without jobs."""
+
+    files: OwnedFiles
+
+    @property
+    def jobs(self) -> JobOperations:
+        raise NotImplementedError
+
+
 class FileHome:
     """Everything below one directory, and ``TrainingOperations`` over it that have files only."""
 
@@ -45,13 +58,10 @@ class FileHome:
         self.users = Users()
         self.store = FileStore(self.settings, self.users, count_with_tiny_tokenizer)
 
-    @property
-    def files(self) -> FileStore:
-        return self.store
+    def seen_by(self, caller: Caller) -> "CallersFiles":
+        return CallersFiles(OwnedFiles(self.store, caller))
 
-    @property
-    def jobs(self) -> JobOperations:
-        raise NotImplementedError
+    def end_watching(self) -> None: ...
 
     async def start(self) -> None: ...
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 
+from adavae.model.training.config import TrainingConfig
 from adavae.service.jobs.records.attempt_files import attempt_directory
 from adavae.service.jobs.records.claims import Claim, Claims
 from adavae.service.jobs.records.job import Job, JobStatus
 from adavae.service.jobs.records.job_store import JobStore, new_job_id
 from adavae.service.settings import Settings
+from tests.tiny import PLAIN
 
 FIGURES = {"step": 10, "total_steps": 100, "loss": 2.5, "tokens_per_s": 1e3, "eta_s": 9.0, "beta": 0.5}
 
@@ -78,7 +80,7 @@ def new_job(**fields: Any) -> Job:
         "backbone_digest": "b" * 64,
         "adapter_name": "mine",
         "hyperparameters": {},
-        "config": {},
+        "config": TrainingConfig(adapter=PLAIN).to_dict(),
         "seed": 0,
         "metadata": {},
         "report": {},

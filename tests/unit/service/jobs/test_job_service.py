@@ -49,13 +49,13 @@ class Queue:
     """Remembers what it was told of; ``error`` is what its Redis does meanwhile."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, int]] = []
+        self.told: list[str] = []
         self.may_tell = asyncio.Event()
         self.may_tell.set()
 
-    async def enqueue(self, job_id: str, attempt: int) -> None:
+    async def enqueue(self, job_id: str) -> None:
         await self.may_tell.wait()
-        self.told.append((job_id, attempt))
+        self.told.append(job_id)
 
     async def consume(self, deliver: object) -> None: ...
 
@@ -94,7 +94,7 @@ async def test_a_job_holds_everything_that_its_worker_needs(service: JobService,
         "validation_file": {"filename": "a.tsv", "duplicates": 2},
     }
     assert TrainingConfig.from_dict(job.config).seed == 7
-    assert queue.told == [(job.id, 0)]
+    assert queue.told == [job.id]
 
 
 @pytest.mark.asyncio
@@ -141,7 +141,7 @@ async def test_a_repeated_request_makes_one_job_also_where_its_file_is_gone(
     with pytest.raises(JobConflict):
         await service.create(replace(NEW, seed=1), idempotency_key="k")
     await service.close()
-    assert queue.told == [(first.id, 0)]
+    assert queue.told == [first.id]
 
 
 @pytest.mark.asyncio
@@ -198,7 +198,7 @@ async def test_a_queue_that_hangs_holds_nobody_up(service: JobService, queue: Qu
     assert (await service.cancel(job.id)).status is JobStatus.CANCELLED
     queue.may_tell.set()
     await service.close()
-    assert queue.told == [(job.id, 0)] * 2
+    assert queue.told == [job.id] * 2
 
 
 @pytest.mark.asyncio

@@ -11,6 +11,7 @@ import pytest
 
 from adavae.model.errors import DatasetError
 from adavae.service.jobs.data import dataset_report
+from adavae.service.jobs.data.check_pool import CheckTime
 from adavae.service.jobs.data.dataset_report import DatasetReport, report_on
 from tests.tiny_text import as_tsv, reviews
 
@@ -23,7 +24,8 @@ def count_words(texts: Sequence[str]) -> list[int]:
 
 def reported(path: Path, content: bytes | str, **fields: Any) -> DatasetReport:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return report_on(path, **({"count_tokens": count_words, "max_tokens": 20, "max_bytes": 64 * MIB} | fields))
+    usual = {"count_tokens": count_words, "max_tokens": 20, "max_bytes": 64 * MIB, "max_line_bytes": MIB}
+    return report_on(path, **(usual | {"check_time": CheckTime(600)} | fields))
 
 
 def test_good_data_is_counted_and_not_warned_of(tmp_path: Path) -> None:
@@ -114,7 +116,7 @@ def test_texts_are_counted_a_few_at_a_time(tmp_path: Path) -> None:
     large = reported(
         tmp_path / "b.txt", "\n".join(f"{number} " * 100_000 for number in range(1, 20)), count_tokens=count
     )
-    assert max(characters for _, characters in sizes) < 3_000_000
+    assert max(characters for _, characters in sizes) < 1_200_000  # one text at a time
     assert (many.rows, large.rows) == (2500, 19)
 
 
@@ -191,22 +193,21 @@ def test_many_streams_in_one_file_are_bounded_together(tmp_path: Path) -> None:
     ("content", "told"),
     [
         (b"a\n" * 11, "has more than 10 lines"),
-        (b"ok\n" + b"a" * 51, r":2: is longer than 50 bytes: one text is one line"),
+        (b"ok\n" + b"a" * 51, r":2: is longer than 50 bytes \(ADAVAE_MAX_LINE_BYTES\): one text is one line, break it"),
     ],
 )
 def test_lines_are_bounded_before_anything_is_made_of_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, told: str
 ) -> None:
     monkeypatch.setattr(dataset_report, "MAX_LINES", 10)
-    monkeypatch.setattr(dataset_report, "MAX_LINE_BYTES", 50)
     with pytest.raises(DatasetError, match=told):
-        reported(tmp_path / "a.txt", content)
+        reported(tmp_path / "a.txt", content, max_line_bytes=50)
 
 
 def test_lines_and_bytes_at_the_bounds_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset_report, "MAX_LINES", 2)
-    monkeypatch.setattr(dataset_report, "MAX_LINE_BYTES", 50)
-    assert reported(tmp_path / "a.txt", b"a" * 49 + b"\n" + b"b" * 50, max_bytes=100).rows == 2
+    content = b"a" * 49 + b"\n" + b"b" * 50
+    assert reported(tmp_path / "a.txt", content, max_bytes=100, max_line_bytes=50).rows == 2
 
 
 def test_compressed_data_is_read(tmp_path: Path) -> None:
@@ -221,3 +222,12 @@ def test_a_text_without_tokens_is_refused_by_line(tmp_path: Path) -> None:
         reported(
             tmp_path / "a.txt", "a\n\nb\n", count_tokens=lambda texts: [len(text) - (text == "b") for text in texts]
         )
+
+
+def test_a_check_ends_when_its_time_is_up(tmp_path: Path) -> None:
+    """Between any two of its pieces: while lines are read, and while tokens are counted."""
+    content = "\n".join(f"text {number}" for number in range(5000))
+    for allowed in range(12):
+        now = iter(range(100))
+        with pytest.raises(DatasetError, match=r"not be checked within .* s \(ADAVAE_CHECK_TIMEOUT_S\): split it into"):
+            reported(tmp_path / "a.txt", content, check_time=CheckTime(allowed - 0.5, lambda now=now: next(now)))  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """The training process: what it says, how it ends, and that it never outlives its worker."""
 
 import io
+import itertools
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from adavae.model.training.checkpoint import latest_checkpoint
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claim
 from adavae.service.jobs.records.job import Job, JobStatus
+from adavae.service.jobs.records.set_owners import SetOwners
 from adavae.service.jobs.worker.child import Voice, carry_out
 from adavae.service.jobs.worker.child_process import COMMAND
 from adavae.service.jobs.worker.child_protocol import DONE, FAILED, ORPHANED, STOPPED, SUPERSEDED, Line, Order
@@ -43,6 +45,7 @@ class Training:
             training_file=str(self.home.data),
             validation_file=None,
             niceness=0,
+            alive_every_s=0.05,
         )
 
     def carry_out(self) -> tuple[int, list[Line]]:
@@ -124,6 +127,38 @@ def test_another_backbone_than_the_jobs_is_refused(home: TrainingHome, monkeypat
     assert (code, said[-1].values["code"]) == (FAILED, "backbone_mismatch")
 
 
+def test_a_name_that_was_taken_while_it_trained_is_not_published_under(
+    home: TrainingHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the job and its end somebody else may have published under that name."""
+    training, get, say = Training(home), home.store.get, Voice.say
+    monkeypatch.setattr(
+        type(home.store), "get", lambda _, job_id: replace(get(job_id), owner="alice", may_shadow=False)
+    )
+    others = home.settings.own_adapters / "mine" / "others"
+
+    def take_name_when_measuring(voice: Voice, kind: str, **values: object) -> None:
+        say(voice, kind, **values)
+        if kind == "measuring":
+            others.mkdir(parents=True, exist_ok=True)
+
+    monkeypatch.setattr(Voice, "say", take_name_when_measuring)
+    code, said = training.carry_out()
+    assert (code, said[-1].values["code"], said[-1].values["is_final"]) == (FAILED, "name_taken", True)
+    assert [path.name for path in others.parent.iterdir()] == ["others"]
+    others.rmdir()
+    others.parent.rmdir()
+
+
+def test_a_set_is_its_jobs_owners(home: TrainingHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    training, get = Training(home), home.store.get
+    monkeypatch.setattr(
+        type(home.store), "get", lambda _, job_id: replace(get(job_id), owner="alice", may_shadow=False)
+    )
+    assert training.carry_out()[0] == DONE
+    assert SetOwners(home.settings).owner_of("mine") == "alice"
+
+
 @pytest.mark.parametrize("wish", [wishes.cancel, wishes.pause])
 def test_a_wish_that_nobody_has_told_it_of_keeps_the_set_out(home: TrainingHome, wish: object) -> None:
     training = Training(home)
@@ -166,8 +201,9 @@ def test_it_dies_with_its_worker(home: TrainingHome) -> None:
         assert child.stdin is not None and child.stdout is not None
         child.stdin.write(training.order.to_line())
         child.stdin.flush()
-        line = Line.decode(child.stdout.readline())
-        assert line is not None and line.kind == "started"
+        said = (Line.decode(content) for content in child.stdout)
+        kinds = list(itertools.takewhile(lambda kind: kind != "started", (line.kind for line in said if line)))
+        assert set(kinds) == {"alive"}
         child.stdin.close()
         assert child.wait(60) == ORPHANED
     assert training.now().status is JobStatus.RUNNING

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from structlog.testing import capture_logs
 
 from adavae.service.errors import ServiceError
 from adavae.service.jobs.records import wishes
+from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job import Job, JobStatus, Wish
 from adavae.service.jobs.worker.child_process import ChildProcess
-from adavae.service.jobs.worker.supervisor import Outcome, Supervisor
+from adavae.service.jobs.worker.supervisor import Outcome, Supervisor, _Attempt
 from tests.unit.service.jobs.job_home import JobHome, home
 from tests.unit.service.jobs.running import DEADLINE_S, Files, supervisor, until
 
@@ -125,6 +127,60 @@ async def test_a_worker_that_stops_hands_its_job_back(
     assert home.store.get(job.id).status is JobStatus.QUEUED
     assert "queued again" in home.told(job)[-1]
     assert children.are_gone
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("behaviour", [("train", "100000"), ("silent",), ("locked",)])
+async def test_a_frozen_process_is_noticed_and_its_job_tried_again(
+    home: JobHome, children: Children, behaviour: tuple[str, ...]
+) -> None:
+    """Regression: it was never noticed. One of these holds its job's lock while it is frozen."""
+    job = home.queue_job()
+    running = asyncio.create_task(run(home, job, supervisor(home, *behaviour, training_silence_s=1)))
+    await until(lambda: children.started)
+    if behaviour == LONG:
+        await until(lambda: home.store.get(job.id).progress is not None)
+        os.kill(children.started[0].pid, signal.SIGSTOP)
+    assert await running is Outcome.CRASHED
+    assert children.are_gone
+    assert home.store.get(job.id).status is JobStatus.QUEUED
+    assert "no sign of life for 1 s (ADAVAE_TRAINING_SILENCE_S)" in home.told(job)[-1]
+    assert await run(home, job, supervisor(home, "train", "1")) is Outcome.SUCCEEDED
+
+
+@pytest.mark.asyncio
+async def test_a_slow_process_that_gives_signs_of_life_goes_on(home: JobHome) -> None:
+    job = home.queue_job()
+    assert await run(home, job, supervisor(home, "slow", training_silence_s=3)) is Outcome.SUCCEEDED
+    assert home.store.get(job.id).attempt == 1
+
+
+@pytest.mark.asyncio
+async def test_a_worker_that_listens_to_nobody_calls_nobody_frozen(
+    home: JobHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A volume that hangs while a line is written down is not the process's silence."""
+    job, report, may_go_on = home.queue_job(), Claims.report_progress, threading.Event()
+
+    def stuck(*arguments: object, **fields: object) -> None:
+        assert may_go_on.wait(DEADLINE_S)
+        report(*arguments, **fields)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Claims, "report_progress", stuck)
+    running = asyncio.create_task(run(home, job, supervisor(home, *LONG, training_silence_s=1)))
+    num_looks, look = 0, _Attempt._look
+
+    def counted(attempt: _Attempt, *, renews: bool) -> object:
+        nonlocal num_looks
+        num_looks += 1
+        return look(attempt, renews=renews)
+
+    monkeypatch.setattr(_Attempt, "_look", counted)
+    await until(lambda: num_looks > 8)
+    assert not running.done()
+    may_go_on.set()
+    wishes.cancel(home.store, job.id)
+    assert await running is Outcome.CANCELLED
 
 
 @pytest.mark.asyncio

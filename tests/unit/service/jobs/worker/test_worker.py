@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from prometheus_client import CollectorRegistry
 
-from adavae.service.jobs.queue.docket_queue import MEMORY, DocketQueue
+from adavae.service.jobs.queue.in_process import InProcessQueue
 from adavae.service.jobs.queue.queue import Deliver
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claims
@@ -27,7 +27,7 @@ class SilentQueue:
         self.deliver: Deliver | None = None
         self._error = error
 
-    async def enqueue(self, job_id: str, attempt: int) -> None: ...
+    async def enqueue(self, job_id: str) -> None: ...
 
     async def consume(self, deliver: Deliver) -> None:
         self.deliver = deliver
@@ -41,7 +41,7 @@ class SilentQueue:
     async def close(self) -> None: ...
 
 
-def worker(home: JobHome, *behaviour: str, queue: SilentQueue | DocketQueue | None = None) -> Worker:
+def worker(home: JobHome, *behaviour: str, queue: SilentQueue | InProcessQueue | None = None) -> Worker:
     metrics = TrainingMetrics(CollectorRegistry())
     return Worker(home.settings(), Files(), queue or SilentQueue(), metrics, command=command(*behaviour))
 
@@ -101,14 +101,14 @@ async def test_one_job_at_a_time(home: JobHome) -> None:
 
 @pytest.mark.asyncio
 async def test_a_delivered_job_is_worked_on_at_once(home: JobHome) -> None:
-    queue = DocketQueue(MEMORY, lease_s=5)
+    queue = InProcessQueue()
     async with working(worker(home, "train", "2", queue=queue)):
         job = home.queue_job()
-        await queue.enqueue(job.id, 0)
+        await queue.enqueue(job.id)
         await until(lambda: home.store.get(job.id).status is JobStatus.SUCCEEDED)
-        await queue.enqueue(job.id, 0)
+        await queue.enqueue(job.id)
         other = home.queue_job()
-        await queue.enqueue(other.id, 0)
+        await queue.enqueue(other.id)
         await until(lambda: home.store.get(other.id).status is JobStatus.SUCCEEDED)
     await queue.close()
     assert home.store.get(job.id).attempt == 1

@@ -1,0 +1,46 @@
+"""Which texts of a dataset are held back for validation, so that no text is on both sides."""
+
+import random
+
+from adavae.model.errors import DatasetError
+from adavae.model.training.corpus import Dataset
+
+
+def split_validation(dataset: Dataset, fraction: float | None = None, seed: int = 0) -> tuple[Dataset, Dataset]:
+    """Training and validation texts, with the same label proportions and no text on both sides.
+
+    At least one text goes to each side, at most about 2,000 to validation.
+
+    Args:
+        dataset: The texts.
+        fraction: Share of the texts to hold back; None is ``validation_share``.
+        seed: Seed of the draw.
+
+    Raises:
+        DatasetError: All texts are copies of one.
+    """
+    groups: dict[str, list[int]] = {}
+    for row, text in enumerate(dataset.texts):
+        groups.setdefault(" ".join(text.lower().split()), []).append(row)
+    if len(groups) < 2:
+        raise DatasetError(f"{dataset.source}: all texts are copies of one; at least two different ones are needed")
+    ordered = _shuffled_by_label(dataset, list(groups.values()), seed)
+    share = min(validation_share(len(dataset.texts)) if fraction is None else fraction, 2000 / len(dataset.texts))
+    wanted = min(len(ordered) - 1, max(1, round(share * len(ordered))))
+    # Evenly spaced groups of a list ordered by label hold each label in proportion.
+    chosen = [ordered[(2 * number + 1) * len(ordered) // (2 * wanted)] for number in range(wanted)]
+    held = {row for group in chosen for row in group}
+    training = [row for row in range(len(dataset.texts)) if row not in held]
+    return dataset.rows(training, dataset.source), dataset.rows(sorted(held), dataset.source)
+
+
+def validation_share(num_texts: int) -> float:
+    """A twentieth; with few texts more, so that there are a hundred, but never more than a fifth."""
+    return max(0.05, min(0.2, 100 / num_texts))
+
+
+def _shuffled_by_label(dataset: Dataset, groups: list[list[int]], seed: int) -> list[list[int]]:
+    """The groups ordered by the label of their first row, at random within a label."""
+    random.Random(seed).shuffle(groups)
+    labels = dataset.labels
+    return groups if labels is None else sorted(groups, key=lambda group: labels[group[0]])

@@ -1,0 +1,157 @@
+"""One adapter set as a Python program uses it: the results of the text model, and options checked where given."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from adavae.model.config import Interpolation
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.model.errors import AdapterSetMismatch, ConfigError, LatentShapeError, SequenceTooLong
+from adavae.model.latent.direction import BetweenTexts, Dimension
+from adavae.model.latent.steering import Draw, Steering
+from adavae.model.loaded_set import LoadedSet
+from adavae.model.text_model import TextModel
+from tests.tiny_prior import tiny_text_model_with_priors
+from tests.tiny_text import NAMED
+
+A, B, C = "the food was bad .", "the food was good .", "my room was bad ."
+SAMPLING: dict[str, Any] = {"strategy": "sample", "temperature": 1.3, "seed": 7, "max_tokens": 6}
+AS_SAMPLING = Decoding(strategy=Strategy.SAMPLE, temperature=1.3, seed=7, max_tokens=6)
+
+
+@pytest.fixture(scope="module")
+def text_model() -> TextModel:
+    return tiny_text_model_with_priors()
+
+
+@pytest.fixture(scope="module")
+def labelled(text_model: TextModel) -> LoadedSet:
+    return LoadedSet(text_model, next(name for name in NAMED if text_model.config_of(name).labels))
+
+
+def texts_of(rows: Any) -> list[str]:
+    return [getattr(row, "decoded", row).text for row in rows]
+
+
+def test_a_set_says_what_it_is(labelled: LoadedSet) -> None:
+    assert labelled.reference == labelled.text_model.reference_of(labelled.name)
+    assert labelled.labels == labelled.text_model.config_of(labelled.name).labels
+    assert labelled.reference in repr(labelled) and labelled.labels[0] in repr(labelled)
+
+
+def test_one_text_and_several_are_encoded_alike(labelled: LoadedSet) -> None:
+    several = labelled.encode([A, B])
+    assert several.mu.shape == (2, labelled.latent_size)
+    torch.testing.assert_close(labelled.encode(A).mu, several.mu[:1], atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(several.mu[0], several.mu[1], atol=1e-3)
+
+
+def test_encodings_are_scaled_to_length_1_where_asked_for(labelled: LoadedSet) -> None:
+    plain, scaled = labelled.encode([A, B]), labelled.encode([A, B], normalize=True)
+    torch.testing.assert_close(scaled.mu.norm(dim=1), torch.ones(2))
+    torch.testing.assert_close(scaled.mu * plain.mu.norm(dim=1, keepdim=True), plain.mu)
+    assert torch.equal(scaled.logvar, plain.logvar)
+
+
+def test_a_long_text_is_refused_or_cut(labelled: LoadedSet) -> None:
+    long = A * 30
+    with pytest.raises(SequenceTooLong):
+        labelled.encode(long)
+    assert labelled.encode(long, truncate=True).is_truncated == (True,)
+    assert len(labelled.classify(long, truncate=True)) == 1
+
+
+@pytest.mark.parametrize("given", [torch.Tensor, np.asarray, list])
+def test_z_may_be_a_tensor_an_array_or_a_list(labelled: LoadedSet, given: Any) -> None:
+    mu = labelled.encode([A, B]).mu
+    expected = labelled.text_model.decode(mu, labelled.name, AS_SAMPLING.for_rows(2))
+    assert texts_of(labelled.decode(given(mu.tolist()), **SAMPLING)) == texts_of(expected)
+    assert texts_of(labelled.decode(given(mu[0].tolist()), **SAMPLING)) == texts_of(expected[:1])
+
+
+def test_what_is_no_latent_is_refused(labelled: LoadedSet) -> None:
+    with pytest.raises(LatentShapeError, match="no array of numbers"):
+        labelled.decode("z")  # type: ignore[arg-type]
+    with pytest.raises(LatentShapeError, match="takes"):
+        labelled.decode([[0.0] * (labelled.latent_size + 1)])
+
+
+def test_every_operation_is_that_of_the_text_model(labelled: LoadedSet) -> None:
+    text_model, name = labelled.text_model, labelled.name
+    steering = Steering(truncation=0.5, candidates=2)
+    options: dict[str, Any] = {"truncation": 0.5, "candidates": 2, **SAMPLING}
+    label = labelled.labels[1]
+    pairs = [
+        (
+            labelled.sample(3, label=label, guidance=1.5, **options),
+            text_model.sample(3, name, AS_SAMPLING, Draw(label=label, guidance=1.5), steering),
+        ),
+        (
+            labelled.interpolate(A, B, 4, "spherical", **options),
+            text_model.interpolate(A, B, 4, name, AS_SAMPLING, Interpolation.SPHERICAL, steering),
+        ),
+        (
+            labelled.analogy([A], [B], C, 1.5, 2, focus=0.25, **options),
+            text_model.analogy(
+                [A], [B], C, name, AS_SAMPLING.for_rows(2), 1.5, Steering(truncation=0.5, candidates=2, focus=0.25)
+            ),
+        ),
+        (
+            labelled.traverse(C, {"dimension": 1}, 3, (-1.0, 2.0), **options),
+            text_model.traverse(C, Dimension(1), name, AS_SAMPLING, 3, (-1.0, 2.0), steering),
+        ),
+        (
+            labelled.traverse(C, {"from": [A], "to": [B]}, **options),
+            text_model.traverse(C, BetweenTexts((A,), (B,)), name, AS_SAMPLING, steering=steering),
+        ),
+    ]
+    for given, expected in pairs:
+        assert given and texts_of(given) == texts_of(expected)
+    (near,) = labelled.variations(C, 2, 1.5, truncation=0.5, **SAMPLING)
+    (expected_near,) = text_model.variations([C], name, AS_SAMPLING, 2, 1.5, Steering(truncation=0.5))
+    assert near and texts_of(near) == texts_of(expected_near)
+    torch.testing.assert_close(labelled.score([A, C]), text_model.score([A, C]))
+
+
+def test_only_the_likeliest_labels_are_kept(labelled: LoadedSet) -> None:
+    every, first = labelled.classify([A, B]), labelled.classify([A, B], top_k=1)
+    assert every == labelled.text_model.classify([A, B], labelled.name)
+    assert [row.scores for row in first] == [{row.label: row.scores[row.label]} for row in every]
+
+
+def test_a_set_without_a_head_does_not_classify(text_model: TextModel) -> None:
+    name = next(name for name in NAMED if not text_model.config_of(name).labels)
+    with pytest.raises(AdapterSetMismatch):
+        LoadedSet(text_model, name).classify(A)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strategy": "wild"}, "strategy is 'wild': must be one of"),
+        ({"temperature": 0.5}, "temperature is 0.5: has no effect with strategy greedy: set strategy to sample"),
+        ({"strategy": "sample", "num_beams": 2}, "num_beams is 2: has no effect with strategy sample"),
+        ({"max_tokens": 0}, "max_tokens is 0"),
+        ({"refine": 2.0}, "refine is 2.0"),
+        ({"method": "zigzag"}, "method is 'zigzag': must be one of"),
+        ({"steps": 1}, "steps is 1"),
+    ],
+)
+def test_an_option_that_is_out_of_range_or_without_effect_is_refused(
+    labelled: LoadedSet, options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        labelled.interpolate(A, B, **options)
+
+
+def test_an_option_that_does_not_exist_is_refused(labelled: LoadedSet) -> None:
+    with pytest.raises(TypeError, match="temprature"):
+        labelled.interpolate(A, B, temprature=0.5)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("samples", [0, 2])
+def test_greedy_decoding_has_one_answer(labelled: LoadedSet, samples: int) -> None:
+    with pytest.raises(ConfigError, match=f"samples is {samples}: must be 1, or more with strategy"):
+        labelled.analogy(A, B, C, samples=samples)

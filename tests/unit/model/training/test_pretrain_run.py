@@ -1,0 +1,91 @@
+"""Steps of pretraining: exact resume, precision, divergence, weight decay."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from adavae.model.errors import (
+    DatasetError,
+    TrainingDiverged,
+    TrainingInterrupted,
+)
+from adavae.model.training.config import Precision
+from adavae.model.training.language_model import held_out_perplexity
+from adavae.model.training.pretrain import PretrainProgress, pretrain
+from tests.unit.model.training.tiny_pretraining import (
+    CONFIG,
+    after_refusals,
+    assert_same_weights,
+    killed,
+    made_up_texts,
+)
+
+
+@pytest.mark.parametrize("num_steps", [5, 12])  # in the phase of short windows, and of long ones
+def test_a_killed_run_resumes_to_the_same_weights(source: Path, tmp_path: Path, num_steps: int) -> None:
+    unbroken = pretrain(CONFIG, [source], tmp_path / "unbroken")
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(CONFIG, [source], tmp_path / "broken", should_stop=after_refusals(num_steps, killed))
+    assert_same_weights(pretrain(CONFIG, [source], tmp_path / "broken", resume=True), unbroken)
+
+
+def test_a_stopped_run_keeps_its_last_step_and_resumes_to_the_same_weights(source: Path, tmp_path: Path) -> None:
+    unbroken = pretrain(CONFIG, [source], tmp_path / "unbroken")
+    with pytest.raises(TrainingInterrupted, match="step 7 of 14"):
+        pretrain(CONFIG, [source], tmp_path / "broken", should_stop=after_refusals(7, lambda: True))
+    reports: list[PretrainProgress] = []
+    resumed = pretrain(CONFIG, [source], tmp_path / "broken", resume=True, on_progress=reports.append)
+    assert [report.step for report in reports] == [10, 14]
+    assert_same_weights(resumed, unbroken)
+
+
+def test_bfloat16_learns_as_float32_does_and_resumes_exactly(source: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, precision=Precision.BFLOAT16)
+    half, whole = pretrain(config, [source], tmp_path / "half"), pretrain(CONFIG, [source], tmp_path / "whole")
+    assert half.digest != whole.digest
+    one, other = (held_out_perplexity(trained, made_up_texts(20, 2)).per_token for trained in (half, whole))
+    assert one == pytest.approx(other, rel=0.05)
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(config, [source], tmp_path / "broken", should_stop=after_refusals(8, killed))
+    assert_same_weights(pretrain(config, [source], tmp_path / "broken", resume=True), half)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpoint(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from adavae.model.training import pretrain_run as module
+
+    computed, steps = module.next_token_loss, iter(range(100))
+
+    def broken_at_the_fifth(*arguments: Any, **named: Any) -> torch.Tensor:
+        return computed(*arguments, **named) * (float("nan") if next(steps) == 4 else 1.0)
+
+    monkeypatch.setattr(module, "next_token_loss", broken_at_the_fifth)
+    with pytest.raises(TrainingDiverged, match=r"step 5 of 14.*step-000000003.*Lower the learning rate"):
+        pretrain(CONFIG, [source], tmp_path / "out")
+    assert not (tmp_path / "out" / "config.json").exists()
+
+
+def test_a_continuous_run_takes_other_steps(source: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, max_steps=3)
+    separate = pretrain(config, [source], tmp_path / "separate")
+    continuous = pretrain(replace(config, is_separate=False), [source], tmp_path / "continuous")
+    assert separate.digest != continuous.digest
+
+
+def test_weight_decay_shrinks_matrices_and_embeddings(source: Path, tmp_path: Path) -> None:
+    config = replace(CONFIG, learning_rate=1e-2, max_steps=10)
+    decayed, free = (
+        pretrain(replace(config, weight_decay=decay), [source], tmp_path / str(decay)).backbone for decay in (5.0, 0.0)
+    )
+    for name in ("wte.weight", "blocks.0.mlp.c_fc.weight"):
+        assert decayed.get_parameter(name).norm() < 0.95 * free.get_parameter(name).norm()
+
+
+def test_texts_shorter_than_a_window_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "few.txt").write_text("a\nb\n")
+    with pytest.raises(DatasetError, match=r"5 tokens.*add texts"):
+        pretrain(CONFIG, [tmp_path / "few.txt"], tmp_path / "out")

@@ -1,0 +1,65 @@
+"""Splits without leaks: every row once, labels in proportion, no text on both sides."""
+
+from collections import Counter
+
+import pytest
+
+from adavae.model.errors import DatasetError
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.splitting import split_validation
+
+
+def _labelled(num_rows: int) -> Dataset:
+    """Ten texts twice each in every hundred rows, one row in five labelled "rare"."""
+    texts = [f"Text  {row % 100 - row % 100 % 2 if row % 100 < 20 else row}" for row in range(num_rows)]
+    return Dataset.of(texts, ["rare" if row % 5 == 0 else "usual" for row in range(num_rows)], "file")
+
+
+def test_a_split_has_every_row_once_and_no_text_on_both_sides() -> None:
+    dataset = _labelled(1000)
+    train, validation = split_validation(dataset, 0.1, seed=3)
+    assert Counter(train.texts + validation.texts) == Counter(dataset.texts)
+    assert not set(train.texts) & set(validation.texts)
+    assert len(validation.texts) == pytest.approx(100, abs=20)
+
+
+def test_texts_that_differ_in_case_and_space_alone_stay_together() -> None:
+    dataset = Dataset.of(["One place", "one  PLACE", "two"] * 5, None, "file")
+    for seed in range(20):
+        train, validation = split_validation(dataset, 0.5, seed)
+        sides = [{text.lower().split()[0] for text in side.texts} for side in (train, validation)]
+        assert sorted(sides, key=sorted) == [{"one"}, {"two"}]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_split_holds_each_label_in_proportion(seed: int) -> None:
+    dataset = Dataset.of([f"text {row}" for row in range(100)], ["a"] * 90 + ["b"] * 10, "file")
+    _, validation = split_validation(dataset, 0.2, seed)
+    assert Counter(validation.labels or ()) == {"a": 18, "b": 2}
+
+
+def test_a_split_depends_on_its_seed_alone() -> None:
+    dataset = _labelled(200)
+    first, again, other = (split_validation(dataset, 0.2, seed)[1].digest for seed in (1, 1, 2))
+    assert first == again
+    assert first != other
+
+
+def test_two_texts_are_split_into_one_and_one() -> None:
+    train, validation = split_validation(Dataset.of(["a", "b"], None, "file"), 0.01, seed=0)
+    assert sorted(train.texts + validation.texts) == ["a", "b"]
+    assert len(train.texts) == 1
+
+
+@pytest.mark.parametrize(
+    ("num_texts", "held"), [(2, 1), (10, 2), (30, 6), (100, 20), (300, 60), (1000, 100), (3000, 150), (50_000, 2000)]
+)
+def test_of_few_texts_a_larger_share_is_held_back(num_texts: int, held: int) -> None:
+    """A twentieth of 100 texts left five to judge a head by."""
+    dataset = Dataset.of([f"text {row}" for row in range(num_texts)], None, "file")
+    assert len(split_validation(dataset)[1].texts) == held
+
+
+def test_copies_of_one_text_cannot_be_split() -> None:
+    with pytest.raises(DatasetError, match="copies of one"):
+        split_validation(Dataset.of(["a", " A"], None, "file"), 0.5, seed=0)
