@@ -48,7 +48,7 @@ def main(folder: Path = _FOLDER) -> None:
 
 
 def _walk(page: Page, path: Path) -> None:
-    page.wait_for_selector(".trail li")
+    page.wait_for_selector("[data-made] .trail li")
     page.wait_for_timeout(300)
     _save(page, path)
 
