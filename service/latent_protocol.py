@@ -12,6 +12,7 @@ from adavae.service.results import (
     AdapterState,
     ClassifyResult,
     DecodeResult,
+    EmbedResult,
     EncodeResult,
     InterpolateResult,
     MapResult,
@@ -30,6 +31,12 @@ class LatentOperations(Protocol):
 
     async def encode(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> EncodeResult:
         """Posterior of each text."""
+        ...
+
+    async def embed(
+        self, inputs: Sequence[str | Sequence[int]], *, adapter: str | None, dimensions: int | None
+    ) -> EmbedResult:
+        """A vector of length 1 for each text, or for each text's token ids."""
         ...
 
     async def decode(

@@ -23,6 +23,7 @@ from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import AdapterSetMismatch, AdaVAEError
 from adavae.model.latent import defaults
 from adavae.model.latent.direction import Direction
+from adavae.model.latent.embedding import embedded
 from adavae.model.latent.map_points import MapMethod
 from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.operations import moves, writing
@@ -47,6 +48,7 @@ from adavae.service.results import (
     ClassifiedText,
     ClassifyResult,
     DecodeResult,
+    EmbedResult,
     EncodedText,
     EncodeResult,
     InterpolateResult,
@@ -210,6 +212,35 @@ class LatentService:
         """
         async with self._pinned(adapter) as pinned:
             return EncodeResult(_ref(pinned), await self._encoder.encode(texts, pinned, truncate=truncate))
+
+    async def embed(
+        self, inputs: Sequence[str | Sequence[int]], *, adapter: str | None, dimensions: int | None
+    ) -> EmbedResult:
+        """A vector of length 1 for each text, or for each text's token ids; raises as ``encode``, and for dimensions
+        that the set does not have.
+        """
+        async with self._pinned(adapter) as pinned:
+            texts = [self._text_of(number, each) for number, each in enumerate(inputs)]
+            names = [f"input[{number}]" for number in range(len(texts))]
+            rows = await self._encoder.encode(texts, pinned, truncate=False, params=names)
+            mu = torch.stack([torch.from_numpy(row.encoding.mu.copy()) for row in rows])
+            vectors = embedded(pinned.space, mu, dimensions)
+            return EmbedResult(_ref(pinned), vectors.numpy(), sum(row.encoding.num_tokens for row in rows))
+
+    def _text_of(self, number: int, given: str | Sequence[int]) -> str:
+        """What token ids say; raises InvalidRequest for ids that the backbone's tokenizer does not have."""
+        if isinstance(given, str):
+            return given
+        num_ids = self._pretrained.backbone.config.vocab_size
+        if (unknown := next((token for token in given if not 0 <= token < num_ids), None)) is not None:
+            raise InvalidRequest(
+                f"input[{number}] has the token id {unknown}, the backbone's tokenizer has {num_ids}: send the text "
+                "itself (LangChain: check_embedding_ctx_length=False)",
+                param="input",
+            )
+        if not (text := self._pretrained.tokenizer.decode(list(given))):
+            raise InvalidRequest(f"input[{number}] is the token ids of no text: send at least one", param="input")
+        return text
 
     async def decode(
         self,

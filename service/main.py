@@ -40,6 +40,7 @@ from adavae.service.routes.analogy import analogy
 from adavae.service.routes.classify import classify
 from adavae.service.routes.decode import decode
 from adavae.service.routes.dependencies import require_json
+from adavae.service.routes.embeddings import create_embeddings
 from adavae.service.routes.encode import encode
 from adavae.service.routes.files import (
     create_file,
@@ -62,6 +63,7 @@ from adavae.service.routes.health import get_metrics, get_version, healthz, read
 from adavae.service.routes.interpolate import interpolate
 from adavae.service.routes.key import KeyReply, get_key
 from adavae.service.routes.map import map_texts
+from adavae.service.routes.models import delete_model, get_model, list_models
 from adavae.service.routes.static import docs, static
 from adavae.service.routes.traverse import traverse
 from adavae.service.routes.variations import variations
@@ -69,10 +71,12 @@ from adavae.service.schemas.adapters import AdapterListReply, AdapterReply, Dele
 from adavae.service.schemas.analogy import AnalogyReply
 from adavae.service.schemas.classify import ClassifyReply
 from adavae.service.schemas.decode import DecodeReply
+from adavae.service.schemas.embeddings import EmbeddingsReply
 from adavae.service.schemas.encode import EncodeReply
 from adavae.service.schemas.files import BINARY, UPLOAD_BODY, FileDeletedReply, FileListReply, FileReply
 from adavae.service.schemas.interpolate import InterpolateReply
 from adavae.service.schemas.map import MapReply
+from adavae.service.schemas.models import ModelDeletedReply, ModelListReply, ModelReply
 from adavae.service.schemas.status import StatusReply
 from adavae.service.schemas.training import EventListReply, JobListReply, JobReply
 from adavae.service.schemas.traverse import TraverseReply
@@ -136,6 +140,7 @@ def _operations(*, has_keys: bool) -> APIRouter:
     router.post("/encode", tags=["texts"], response_model=EncodeReply)(encode)
     router.post("/decode", tags=["texts"], responses=STREAMED, response_model=DecodeReply)(decode)
     router.post("/classify", tags=["texts"], response_model=ClassifyReply)(classify)
+    router.post("/v1/embeddings", tags=["texts"], response_model=EmbeddingsReply)(create_embeddings)
     for path, operation, reply in (
         ("/interpolate", interpolate, InterpolateReply),
         ("/analogy", analogy, AnalogyReply),
@@ -158,6 +163,11 @@ def _adapters(*, has_keys: bool) -> APIRouter:
     archive = ARCHIVE | missing
     router.get("/adapters/{name}/archive", dependencies=admin, responses=archive, response_class=Response)(get_archive)
     router.delete("/adapters/{name}", dependencies=admin, responses=kept, response_model=DeletedReply)(delete_adapter)
+    router.get("/v1/models", dependencies=infer, response_model=ModelListReply)(list_models)
+    router.get("/v1/models/{name}", dependencies=infer, responses=missing, response_model=ModelReply)(get_model)
+    router.delete("/v1/models/{name}", dependencies=admin, responses=kept, response_model=ModelDeletedReply)(
+        delete_model
+    )
     return router
 
 

@@ -52,6 +52,21 @@ class EncodeResult:
         return len(self.rows[0].encoding.mu)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class EmbedResult:
+    """Embeddings of length 1.
+
+    Attributes:
+        adapter: What made them.
+        vectors: (N, D), float32.
+        num_tokens: That were read.
+    """
+
+    adapter: AdapterRef
+    vectors: NDArray[np.float32]
+    num_tokens: int
+
+
 @dataclass(frozen=True, slots=True)
 class DecodeResult:
     """Decoded rows; analogy's and decode's answer."""

@@ -67,6 +67,18 @@ class LatentPrior:
         between = (self.label_shares.unsqueeze(1) * offsets.square()).sum(0)
         return (self.covariance.diagonal() + between).clamp_min(_SMALLEST_STD**2).sqrt()
 
+    @cached_property
+    def principal_directions(self) -> Tensor:
+        """Eigenvectors of the covariance of mu over all texts, (Z, Z), in columns, the largest variance first.
+
+        Each points to where its largest entry is positive, so that a set gives the same ones everywhere.
+        """
+        _, vectors = torch.linalg.eigh(self._covariance_of_mu)
+        vectors = vectors.flip(1)
+        largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+        directions: Tensor = (vectors * largest.sign()).float()
+        return directions
+
     @torch.no_grad()
     def draw(
         self, num: int, seed: int, *, label: int | None = None, truncation: float = 1.0, guidance: float = 1.0
@@ -243,9 +255,14 @@ class LatentPrior:
     @cached_property
     def _cholesky(self) -> Tensor:
         """Lower triangle of q(z)'s covariance, (Z, Z), float64."""
+        return _cholesky_of(self._covariance_of_mu + torch.diag(self.posterior_variance.double()))
+
+    @property
+    def _covariance_of_mu(self) -> Tensor:
+        """Over all texts: within the labels and between them, (Z, Z), float64."""
         offsets = (self.label_means - self.mean).double()
         between = torch.einsum("k,ki,kj->ij", self.label_shares.double(), offsets, offsets)
-        return _cholesky_of(self.covariance.double() + between + torch.diag(self.posterior_variance.double()))
+        return self.covariance.double() + between
 
     @cached_property
     def _within(self) -> Tensor:

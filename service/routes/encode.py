@@ -1,7 +1,5 @@
 """POST /encode: texts to latent vectors."""
 
-import base64
-
 import numpy as np
 from fastapi import Request
 from numpy.typing import NDArray
@@ -11,7 +9,7 @@ from adavae.service.results import EncodedText, EncodeResult
 from adavae.service.routes.dependencies import Latent, Limits
 from adavae.service.routes.disconnect import unless_gone
 from adavae.service.routes.limits import check_texts
-from adavae.service.routes.shapes import shape_adapter
+from adavae.service.routes.shapes import shape_adapter, shape_vector
 from adavae.service.schemas.encode import EncodeBody
 
 
@@ -44,17 +42,10 @@ def _reply(result: EncodeResult, body: EncodeBody) -> dict[str, object]:
 def _row(index: int, row: EncodedText, body: EncodeBody) -> dict[str, object]:
     encoding = row.encoding
     mu = _normalized(encoding.mu) if body.normalize else encoding.mu
-    shaped: dict[str, object] = {"index": index, "mu": _vector(mu, body)}
+    shaped: dict[str, object] = {"index": index, "mu": shape_vector(mu, body.encoding_format)}
     if "logvar" in body.include:
-        shaped["logvar"] = _vector(encoding.logvar, body)
+        shaped["logvar"] = shape_vector(encoding.logvar, body.encoding_format)
     return shaped | {"tokens": encoding.num_tokens, "truncated": encoding.is_truncated, "cached": row.is_cached}
-
-
-def _vector(vector: NDArray[np.float32], body: EncodeBody) -> object:
-    """An array that JSON is written from as it is, or base64 of little-endian float32."""
-    if body.encoding_format == "base64":
-        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
-    return np.ascontiguousarray(vector, dtype=np.float32)
 
 
 def _normalized(vector: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from adavae.service.schemas.decoding import DecodingBody
 from adavae.service.settings import Settings
 
 
-def check_texts(texts: str | Sequence[str], settings: Settings, param: str = "texts") -> None:
+def check_texts(texts: str | Sequence[object], settings: Settings, param: str = "texts") -> None:
     """Raises InvalidRequest for more texts than a request may hold."""
     if not isinstance(texts, str) and len(texts) > settings.max_texts:
         raise InvalidRequest(

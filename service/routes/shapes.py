@@ -1,8 +1,11 @@
 """Parts of replies that several routes have."""
 
+import base64
 from collections.abc import Sequence
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adavae.model.results import DecodedText
 from adavae.service.results import AdapterRef
@@ -32,3 +35,10 @@ def shape_decoded_list(
     """A whole reply of decoded texts; ``data`` is the rows as they are shown."""
     usage = {"texts": len(rows), "tokens": sum(row.num_tokens for row in rows)}
     return {"object": "list", "data": data, "adapter": shape_adapter(adapter), "usage": usage}
+
+
+def shape_vector(vector: NDArray[np.float32], encoding_format: Literal["float", "base64"]) -> object:
+    """An array that JSON is written from as it is, or base64 of little-endian float32."""
+    if encoding_format == "base64":
+        return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+    return np.ascontiguousarray(vector, dtype=np.float32)

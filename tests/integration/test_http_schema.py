@@ -40,6 +40,10 @@ _OPERATIONS = [
     ("POST", "/traverse"),
     ("POST", "/map"),
     ("POST", "/classify"),
+    ("POST", "/v1/embeddings"),
+    ("GET", "/v1/models"),
+    ("GET", "/v1/models/{name}"),
+    ("DELETE", "/v1/models/{name}"),
     ("GET", "/adapters"),
     ("GET", "/adapters/{name}"),
     ("GET", "/adapters/{name}/card"),
@@ -63,7 +67,7 @@ _OPERATIONS = [
     ("POST", "/v1/fine_tuning/jobs/{job_id}/pause"),
     ("POST", "/v1/fine_tuning/jobs/{job_id}/resume"),
 ]
-_TAKES_NOTHING = ("/key", "/healthz", "/readyz", "/metrics", "/version")
+_TAKES_NOTHING = ("/v1/models", "/key", "/healthz", "/readyz", "/metrics", "/version")
 _KNOWN = {"file_id": FILE, "job_id": JOB}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
-from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound
+from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError
 from adavae.model.latent.direction import Direction
 from adavae.model.latent.map_points import MapMethod, MapPoints
 from adavae.model.latent.projections import neighbours, principal_plane
@@ -25,6 +25,7 @@ from adavae.service.results import (
     ClassifiedText,
     ClassifyResult,
     DecodeResult,
+    EmbedResult,
     EncodedText,
     EncodeResult,
     Encoding,
@@ -158,6 +159,18 @@ class StubLatentService:
 
     async def encode(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> EncodeResult:
         return await self._worked(self._encode(texts, adapter, truncate))
+
+    async def embed(
+        self, inputs: Sequence[str | Sequence[int]], *, adapter: str | None, dimensions: int | None
+    ) -> EmbedResult:
+        self.asked.append({"inputs": inputs, "dimensions": dimensions})
+        texts = [each if isinstance(each, str) else " ".join(map(str, each)) for each in inputs]
+        encoded = await self._worked(self._encode(texts, adapter, truncate=False))
+        if dimensions is not None and dimensions > Z:
+            raise ConfigError("dimensions", dimensions, f"the set has {Z} dimensions: ask for 1 to {Z}")
+        mu = np.stack([row.encoding.mu for row in encoded.rows])[:, :dimensions]
+        num_tokens = sum(row.encoding.num_tokens for row in encoded.rows)
+        return EmbedResult(encoded.adapter, mu / np.linalg.norm(mu, axis=1, keepdims=True), num_tokens)
 
     async def decode(
         self,
