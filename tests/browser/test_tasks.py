@@ -35,8 +35,11 @@ def test_compare_two_reviews(bundled: str, open_visit: OpenVisit) -> None:
 
 
 def test_find_duplicates_in_a_file(bundled: str, open_visit: OpenVisit) -> None:
-    """Drop the file on the map, ask for the closest pairs, take the list away."""
+    """Find where a file comes in, drop it on the map, ask for the closest pairs, take the list away."""
     page = open_visit(bundled).open("#/map")
+    page.get_by_role("button", name="Your own texts").click()
+    expect(page.get_by_text("Choose a file")).to_be_in_viewport()
+    expect(page.locator(".drop input")).to_be_focused()
     texts = [
         "the food was great.",
         "my room was dirty.",
