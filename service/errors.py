@@ -31,6 +31,7 @@ _TYPES: dict[int, ErrorType] = {
     403: "permission_error",
     404: "not_found",
     405: "invalid_request_error",
+    408: "timeout",
     409: "conflict",
     413: "invalid_request_error",
     415: "invalid_request_error",

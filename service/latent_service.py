@@ -28,19 +28,21 @@ from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.operations import moves, writing
 from adavae.model.operations.steps import Plan, Result
 from adavae.model.results import Classified
+from adavae.model.storage.adapter_set import check_adapter_set
 from adavae.model.storage.installed import REFUSALS
-from adavae.model.storage.manifest import Manifest
+from adavae.model.storage.manifest import MANIFEST, Manifest
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.storage.tensor_shapes import check_shapes
 from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
 from adavae.service.default_trial import DefaultTrial
+from adavae.service.downloads import Download, download_archive
 from adavae.service.encodings.cache import EncodingCache
 from adavae.service.encodings.open_cache import open_cache
 from adavae.service.encodings.text_encoder import TextEncoder
 from adavae.service.encodings.text_map import Cartographer
 from adavae.service.engine.compute_threads import available_threads, use_threads
 from adavae.service.engine.engine import Engine
-from adavae.service.engine.scheduler import EngineLimits
+from adavae.service.engine.work import EngineLimits
 from adavae.service.errors import EngineStopped, InvalidRequest
 from adavae.service.loading import load_pretrained, open_store
 from adavae.service.metrics import Metrics
@@ -83,6 +85,7 @@ class LatentService:
         self._runner: PlanRunner
         self._cartographer = Cartographer(settings.deadline_s)
         self._default_trial = DefaultTrial(self._try_default)
+        self._one_verification = asyncio.Lock()  # each takes the memory of a whole set
 
     async def start(self) -> None:
         """Loads the backbone, finds the adapter sets, starts the engine.
@@ -127,6 +130,7 @@ class LatentService:
             self._cache,
             self.metrics,
             max_tokens=self.max_text_tokens,
+            max_queued_characters=settings.max_queued_characters,
             deadline_s=settings.deadline_s,
         )
         self._runner = PlanRunner(
@@ -180,6 +184,8 @@ class LatentService:
             await self._registry.stop()
         if hasattr(self, "_engine"):
             await self._engine.stop(self.settings.shutdown_s)
+        if hasattr(self, "_encoder"):
+            self._encoder.tokens.close()
         if hasattr(self, "_cache"):
             await self._cache.close()
 
@@ -199,9 +205,8 @@ class LatentService:
     async def _try_default(self) -> None:
         """Encodes a text with the default adapter set, past the cache; raises what a request would be answered with."""
         async with self._pinned(None) as pinned:
-            (row,) = self._pretrained.tokenizer.encode_many([_TRIED_TEXT])
-            deadline_s = min(_TRIAL_S, self.settings.deadline_s)
-            await self._engine.encode([row[: self.max_text_tokens]], [pinned.slot], deadline_s=deadline_s)
+            rows = await self._encoder.tokens.cut([_TRIED_TEXT], self.max_text_tokens)
+            await self._engine.encode(rows, [pinned.slot], deadline_s=min(_TRIAL_S, self.settings.deadline_s))
 
     def versions(self) -> dict[str, str]:
         """Versions and digests, as GET /version shows them."""
@@ -455,10 +460,16 @@ class LatentService:
         self._check_ready()
         return await asyncio.to_thread(self._registry.store.card, name)
 
-    async def adapter_archive(self, name: str) -> bytes:
+    async def adapter_archive(self, name: str) -> Download:
         """The whole set as ``.tar.gz``; raises AdapterSetNotFound, or WeightsCorrupted where it is damaged."""
         self._check_ready()
-        return await asyncio.to_thread(self._registry.store.archive, name)
+        async with self._one_verification:
+            return await asyncio.to_thread(self._verified_archive, name)
+
+    def _verified_archive(self, name: str) -> Download:
+        entry = self._registry.store.resolve(name)
+        files = (MANIFEST, *check_adapter_set(entry.path).files)
+        return download_archive({f"{entry.name}/{entry.version}/{file}": entry.path / file for file in files})
 
     def _check_ready(self) -> None:
         if self._problem is not None:
@@ -476,14 +487,14 @@ class LatentService:
         """What a plan comes to; refused before its first step where it is too long or the queue is full."""
         self._check_decodings(decodings)
         with self._engine.room_for(num_rows) as room:
-            return await self._runner.run(plan, pinned, room)
+            return await self._runner.run(plan, pinned, room, num_rows=num_rows)
 
     async def _streamed(
         self, plan: Plan[Tensor], pinned: PinnedAdapter, decodings: Sequence[Decoding]
     ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
         """The texts of the latents that ``plan`` comes to."""
         self._check_decodings(decodings)
-        z = await self._runner.run(plan, pinned)
+        z = await self._runner.run(plan, pinned, num_rows=len(decodings))
         stream = TextStream(self._pretrained.tokenizer)
         decoding = asyncio.ensure_future(
             self._engine.decode(

@@ -23,7 +23,7 @@ from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone, s
 from adavae.model.text_model import TextModel
 from adavae.model.training.config import Preset, preset_config
 from adavae.service.engine.engine import Engine
-from adavae.service.engine.scheduler import EngineLimits
+from adavae.service.engine.work import EngineLimits
 from adavae.service.metrics import Metrics
 
 BUNDLED = Path(__file__).parents[2] / "weights" / "backbone"

@@ -147,6 +147,21 @@ def test_what_is_named_is_defined_and_what_is_mounted_exists(form: str) -> None:
         assert (path.parent / ".gitignore").read_text(encoding="utf-8").startswith("*\n"), "secrets could be committed"
 
 
+def test_whoever_reads_secrets_is_in_their_group_so_that_others_need_not(form: str) -> None:
+    for definition in services(form).values():
+        assert ("10001" in definition.get("group_add", [])) == bool(definition.get("secrets"))
+    given = read_compose(FORMS[form], {"ADAVAE_SECRETS_GROUP": "1000"})["services"]
+    assert all(own["group_add"] == ["1000"] for own in given.values() if own.get("secrets"))
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert "chmod 644" not in readme
+    assert "ADAVAE_SECRETS_GROUP=$(id -g)" in readme
+
+
+def test_only_behind_the_balancer_is_another_address_believed_and_then_no_port_is_published(form: str) -> None:
+    service = services(form)["service"]
+    assert ("ADAVAE_TRUSTED_PROXIES" in service["environment"]) == ("scale" in form) == (not service.get("ports"))
+
+
 def test_a_gpu_is_reserved_where_the_settings_ask_for_one(form: str) -> None:
     for definition in services(form).values():
         devices = definition.get("deploy", {}).get("resources", {}).get("reservations", {}).get("devices", [])

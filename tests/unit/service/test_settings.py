@@ -142,3 +142,23 @@ def test_a_training_process_gets_no_key_and_no_address(monkeypatch: pytest.Monke
     given = environment_of_child()
     assert "secret" not in given.values()
     assert list(given.values()).count("needed") == 5
+
+
+def test_the_cache_secret_comes_from_the_environment_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("a-secret-of-the-tests\n")
+    monkeypatch.setenv("ADAVAE_CACHE_SECRET_FILE", str(path))
+    assert load_settings().cache_secret.get_secret_value() == "a-secret-of-the-tests"
+    monkeypatch.setenv("ADAVAE_CACHE_SECRET", "another-secret-of-the-tests")
+    with pytest.raises(SettingsError, match="both set: give one of them"):
+        load_settings()
+    monkeypatch.delenv("ADAVAE_CACHE_SECRET_FILE")
+    assert load_settings().cache_secret.get_secret_value() == "another-secret-of-the-tests"
+    monkeypatch.setenv("ADAVAE_CACHE_SECRET", "short")
+    with pytest.raises(SettingsError, match=r"has 5 characters, the least is 16: make one with `openssl") as caught:
+        load_settings()
+    assert "short" not in str(caught.value)
+    monkeypatch.delenv("ADAVAE_CACHE_SECRET")
+    monkeypatch.setenv("ADAVAE_CACHE_SECRET_FILE", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match=r"ADAVAE_CACHE_SECRET_FILE is .*cannot be read"):
+        load_settings()
