@@ -18,7 +18,8 @@ from playwright.sync_api import Page, expect
 from adavae.service.errors import EngineStopped, Overloaded, ServiceError
 from tests.browser.accessibility import serious
 
-KEYS = "all:infer,train,admin reader:infer"
+READER = "reader-of-the-test-keys"
+KEYS = f"all-of-the-test-keys:infer,train,admin {READER}:infer"
 
 
 def give_key(page: Page, key: str) -> None:
@@ -34,7 +35,7 @@ def test_a_key_is_asked_for_kept_for_the_tab_and_says_what_it_may_do(open_visit:
         give_key(page, "wrong")
         expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("not one of this server's")
         assert not serious(page)
-        give_key(page, "reader")
+        give_key(page, READER)
         expect(page.locator("#told")).to_have_text(
             "This key opens Walk, Analogy, Map, Traverse, Classify, Sets; not Train"
         )
@@ -57,12 +58,12 @@ def test_code_never_holds_the_key(open_visit: OpenVisit) -> None:
     with serving(StubLatentService(), api_keys=KEYS) as url:
         page = open_visit(url, refusals_are_fine=True).open("#/walk?source=a&target=b")
         page.get_by_role("button", name="Give a key").first.click()
-        give_key(page, "reader")
+        give_key(page, READER)
         expect(page.locator(WALKED)).to_have_count(9)
         for name in ("as curl", "as Python"):
             page.get_by_role("button", name=name).click()
             code = page.get_by_role("dialog").locator("code").inner_text()
-            assert "reader" not in code
+            assert READER not in code
             assert "ADAVAE_API_KEY" in code
             page.get_by_role("button", name="Close").click()
 
