@@ -39,7 +39,7 @@ def training_mode(settings: Settings) -> Mode:
     """Who trains: with a Redis there are workers, unless the settings say otherwise."""
     if settings.training != "auto":
         return settings.training
-    return "queued" if settings.redis_url is not None else "embedded"
+    return "queued" if settings.queue_url is not None else "embedded"
 
 
 class TrainingService:

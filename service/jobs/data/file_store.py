@@ -25,6 +25,7 @@ import structlog
 
 from adavae.model.errors import DatasetError
 from adavae.model.storage.atomic import publish_directory, write_atomically
+from adavae.service.downloads import Download, download_file
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.data.check_pool import CheckPool, CheckTime
 from adavae.service.jobs.data.dataset_report import DatasetReport, report_on
@@ -98,8 +99,8 @@ class FileStore:
     ) -> Page[StoredFile]:
         return await self._volume.use(self._page, limit, after, newest_first, caller)
 
-    async def content(self, file_id: str) -> bytes:
-        return await self._volume.use(self._content, file_id)
+    async def download(self, file_id: str) -> Download:
+        return await self._volume.use(self._download, file_id)
 
     async def delete(self, file_id: str) -> None:
         await self._volume.use(self._delete, file_id)
@@ -235,11 +236,15 @@ class FileStore:
                 _log.warning("file_damaged", file=file_id, reason=str(exc))
             return None
 
-    def _content(self, file_id: str) -> bytes:
+    def _download(self, file_id: str) -> Download:
         try:
-            return read_regular(self.path_of(file_id), self._settings.max_upload_bytes)
+            download = download_file(open_regular(self.path_of(file_id)))
         except (FileNotFoundError, NotReadable) as exc:
             raise file_not_found(file_id) from exc
+        if download.num_bytes is not None and download.num_bytes > self._settings.max_upload_bytes:  # no upload of ours
+            download.close()
+            raise file_not_found(file_id)
+        return download
 
     def _delete(self, file_id: str) -> None:
         """By a rename first: nobody ever sees half of a file."""
