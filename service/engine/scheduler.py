@@ -161,8 +161,10 @@ class Scheduler:
         return done
 
     def _long_call(self) -> list[Done]:
-        call = self.long_calls.take()
-        return [] if call is None else [_called(call)]
+        while (call := self.long_calls.take()) is not None:
+            if not call.ticket.is_abandoned:
+                return [_called(call)]
+        return []
 
     def replace_bank(self, vae: AdaVAE) -> None:
         """Goes on with another bank; no row may be being decoded."""
