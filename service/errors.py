@@ -80,6 +80,10 @@ class Overloaded(ServiceError):
         super().__init__(429, "overloaded", message, retry_after_s=retry_after_s)
 
 
+class BankFull(Overloaded):
+    """An adapter set does not fit into memory beside those in use; it will once some of them have left."""
+
+
 class EngineStopped(ServiceError):
     """The engine is starting, stopping, or its device thread died and is being started again."""
 

@@ -171,6 +171,10 @@ class LatentOperations(Protocol):
         """Whether requests can be answered right now."""
         ...
 
+    async def why_not_ready(self) -> str | None:
+        """As ``not_ready_reason``, tried by a real request."""
+        ...
+
     @property
     def not_ready_reason(self) -> str | None:
         """Why they cannot, or None."""

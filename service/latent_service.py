@@ -11,7 +11,6 @@ import contextlib
 import platform
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import structlog
@@ -29,10 +28,13 @@ from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.operations import moves, writing
 from adavae.model.operations.steps import Plan, Result
 from adavae.model.results import Classified
-from adavae.model.storage.adapter_set import read_adapter_set
-from adavae.model.storage.manifest import MANIFEST
+from adavae.model.storage.adapter_set import check_adapter_set
+from adavae.model.storage.installed import REFUSALS
+from adavae.model.storage.manifest import MANIFEST, Manifest
 from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.storage.tensor_shapes import check_shapes
 from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
+from adavae.service.default_trial import DefaultTrial
 from adavae.service.downloads import Download, download_archive
 from adavae.service.encodings.cache import EncodingCache
 from adavae.service.encodings.open_cache import open_cache
@@ -63,6 +65,8 @@ from adavae.service.results import (
 from adavae.service.settings import Settings
 from adavae.service.text_stream import TextStream
 
+_TRIED_TEXT, _TRIAL_S = "ready?", 10.0
+
 _log = structlog.get_logger("adavae.service")
 
 
@@ -80,6 +84,7 @@ class LatentService:
         self._encoder: TextEncoder
         self._runner: PlanRunner
         self._cartographer = Cartographer(settings.deadline_s)
+        self._default_trial = DefaultTrial(self._try_default)
         self._one_verification = asyncio.Lock()  # each takes the memory of a whole set
 
     async def start(self) -> None:
@@ -102,6 +107,7 @@ class LatentService:
         self._pretrained = await asyncio.to_thread(load_pretrained, settings.model_copy(update={"threads": 1}), None)
         store = open_store(settings)
         entries = await asyncio.to_thread(store.list)
+        manifests = [entry.manifest for entry in entries if entry.manifest and self._fits(entry.manifest)]
         limits = EngineLimits(
             encode_batch_tokens=settings.encode_batch_tokens,
             decode_rows=settings.decode_rows,
@@ -111,8 +117,9 @@ class LatentService:
         )
         self._engine = Engine(
             self._pretrained,
-            [entry.manifest.config for entry in entries if entry.manifest and self._fits(entry.manifest)],
+            [own.config for own in sorted(manifests, key=self._is_no_default)],
             num_slots=settings.bank_slots,
+            max_bank_bytes=settings.bank_bytes,
             limits=limits,
             metrics=self.metrics,
         )
@@ -135,7 +142,7 @@ class LatentService:
         )
         self._registry = AdapterRegistry(
             store,
-            self._engine,
+            self._engine.bank,
             default=settings.default_adapter,
             backbone_digests=self._pretrained.digests,
             tokenizer_digest=self._pretrained.tokenizer.digest,
@@ -159,12 +166,20 @@ class LatentService:
             **(hint if is_slower else {}),
         )
 
-    def _fits(self, manifest: Any) -> bool:
-        return bool(manifest.backbone_digest in self._pretrained.digests)
+    def _fits(self, manifest: Manifest) -> bool:
+        try:
+            check_shapes(manifest, self._pretrained.backbone.config)
+        except REFUSALS:
+            return False
+        return manifest.backbone_digest in self._pretrained.digests
+
+    def _is_no_default(self, manifest: Manifest) -> bool:
+        return self.settings.default_adapter not in (manifest.name, manifest.reference)
 
     async def stop(self) -> None:
         """Finishes what runs, within ``settings.shutdown_s``; safe at any moment."""
         self._problem = self._problem or "the server is shutting down"
+        await self._default_trial.stop()
         if hasattr(self, "_registry"):
             await self._registry.stop()
         if hasattr(self, "_engine"):
@@ -182,6 +197,16 @@ class LatentService:
     @property
     def is_ready(self) -> bool:
         return self.not_ready_reason is None
+
+    async def why_not_ready(self) -> str | None:
+        """As ``not_ready_reason``, the default adapter set tried by a real request."""
+        return self.not_ready_reason or await self._default_trial.problem()
+
+    async def _try_default(self) -> None:
+        """Encodes a text with the default adapter set, past the cache; raises what a request would be answered with."""
+        async with self._pinned(None) as pinned:
+            rows = await self._encoder.tokens.cut([_TRIED_TEXT], self.max_text_tokens)
+            await self._engine.encode(rows, [pinned.slot], deadline_s=min(_TRIAL_S, self.settings.deadline_s))
 
     def versions(self) -> dict[str, str]:
         """Versions and digests, as GET /version shows them."""
@@ -443,7 +468,7 @@ class LatentService:
 
     def _verified_archive(self, name: str) -> Download:
         entry = self._registry.store.resolve(name)
-        files = (MANIFEST, *read_adapter_set(entry.path).manifest.files)
+        files = (MANIFEST, *check_adapter_set(entry.path).files)
         return download_archive({f"{entry.name}/{entry.version}/{file}": entry.path / file for file in files})
 
     def _check_ready(self) -> None:

@@ -139,8 +139,13 @@ class Settings(BaseSettings):
         default=None,
         description="redis://[:password@]host:port/db of the encoding cache; unset: cache in this process.",
     )
+    queue_redis_url: SecretStr | None = Field(
+        default=None,
+        description="As ADAVAE_REDIS_URL, of the queue of training jobs; unset: where the cache is. It must not evict.",
+    )
     redis_password_file: Path | None = Field(
-        default=None, description="File with the password for ADAVAE_REDIS_URL (a mounted secret)."
+        default=None,
+        description="File with the password for ADAVAE_REDIS_URL and ADAVAE_QUEUE_REDIS_URL (a mounted secret).",
     )
     cache_secret: SecretStr = Field(
         default=SecretStr(""),
@@ -224,6 +229,11 @@ class Settings(BaseSettings):
     )
 
     bank_slots: int = Field(default=16, ge=1, le=4096, description="Adapter sets in memory at once.")
+    bank_bytes: int = Field(
+        default=1536 * 1024**2,
+        ge=1024**2,
+        description="Bytes that adapter sets may take in memory; what does not fit beside others waits or is refused.",
+    )
     encode_batch_tokens: int = Field(
         default=4096, ge=1, description="Tokens of one encode micro-batch, padding included."
     )
@@ -267,6 +277,11 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="Log lines as JSON or for people; 'auto': for people on a terminal."
     )
+
+    @property
+    def queue_url(self) -> SecretStr | None:
+        """Where the queue of training jobs is; None for a queue inside this process."""
+        return self.queue_redis_url or self.redis_url
 
     @property
     def backbone_source(self) -> str:
@@ -330,19 +345,28 @@ def environment_of_child() -> dict[str, str]:
 
 
 def _with_redis_password(settings: Settings) -> Settings:
-    """The Redis URL with the password of its file, where there is one."""
+    """The Redis URLs with the password of its file, where there is one."""
     path = settings.redis_password_file
     if path is None:
         return settings
-    if settings.redis_url is None:
-        raise SettingsError(f"ADAVAE_REDIS_PASSWORD_FILE is {str(path)!r} without ADAVAE_REDIS_URL: set both")
+    given = {name: getattr(settings, name) for name in ("redis_url", "queue_redis_url")}
+    urls = {name: url for name, url in given.items() if url is not None}
+    if not urls:
+        raise SettingsError(
+            f"ADAVAE_REDIS_PASSWORD_FILE is {str(path)!r} without ADAVAE_REDIS_URL or ADAVAE_QUEUE_REDIS_URL: set one "
+            "of them too"
+        )
     password = _read_secret("ADAVAE_REDIS_PASSWORD_FILE", path)
-    url = urlsplit(settings.redis_url.get_secret_value())
-    if url.password is not None:
-        raise SettingsError("ADAVAE_REDIS_URL holds a password, and ADAVAE_REDIS_PASSWORD_FILE too: give one of them")
-    host = url.netloc.rpartition("@")[2]
-    changed = url._replace(netloc=f"{url.username or ''}:{quote(password, safe='')}@{host}")
-    return settings.model_copy(update={"redis_url": SecretStr(urlunsplit(changed))})
+    return settings.model_copy(update={name: _with_password(name, url, password) for name, url in urls.items()})
+
+
+def _with_password(name: str, url: SecretStr, password: str) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    if parts.password is not None:
+        raise SettingsError(f"{_variable(name)} holds a password, and ADAVAE_REDIS_PASSWORD_FILE too: give one of them")
+    host = parts.netloc.rpartition("@")[2]
+    changed = parts._replace(netloc=f"{parts.username or ''}:{quote(password, safe='')}@{host}")
+    return SecretStr(urlunsplit(changed))
 
 
 def _with_cache_secret(settings: Settings) -> Settings:

@@ -9,7 +9,7 @@ is answered with EngineStopped at once and a new thread starts; a row that canno
 import asyncio
 import threading
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,13 +27,12 @@ from adavae.model.config import AdapterConfig
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.decoding.step_decoder import Generated
 from adavae.model.likelihood import nats_per_token
-from adavae.model.parts.adapter_bank import AdapterBank
-from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.caller import CALLER
-from adavae.service.engine.compute_threads import alone, available_threads, use_threads
+from adavae.service.engine.bank_loader import DEFAULT_BANK_BYTES, BankLoader
+from adavae.service.engine.compute_threads import available_threads, use_threads
 from adavae.service.engine.decode_batch import DecodeRow
 from adavae.service.engine.micro_batch import cut
 from adavae.service.engine.scheduler import SHORT_ROWS, SHORT_TOKENS, Scheduler
@@ -77,17 +76,23 @@ class Engine:
         num_slots: int,
         limits: EngineLimits,
         metrics: Metrics,
+        max_bank_bytes: int = DEFAULT_BANK_BYTES,
     ) -> None:
-        """Builds the bank with room for every one of ``configs``; it grows when a larger set is loaded."""
+        """Builds the bank with room for ``configs``, within its bytes; it is built anew where others are loaded."""
         self.pretrained, self.limits, self.metrics = pretrained, limits, metrics
-        shape = BankShape.covering(list(configs) or [AdapterConfig()], num_slots)
-        self.vae = AdaVAE(pretrained.backbone, self._new_bank(shape))
+        self.bank = BankLoader(
+            pretrained,
+            configs,
+            num_slots=num_slots,
+            max_bytes=max_bank_bytes,
+            on_device=self.on_device,
+            replace_bank=self._replace_bank,
+        )
         self.state = EngineState.STOPPED
         self._scheduler = Scheduler(self.vae, limits, metrics)
         self._inbox: deque[Work] = deque()
         self._wake = threading.Condition()
         self._tickets: set[Ticket[Any]] = set()
-        self._loading = asyncio.Lock()
         self._promised: Counter[str] = Counter()
         self._num_deaths_in_a_row = 0
         self._step_began: float | None = None
@@ -95,13 +100,10 @@ class Engine:
         self._thread: threading.Thread | None = None
         self._stopped = asyncio.Event()
 
-    def _new_bank(self, shape: BankShape) -> AdapterBank:
-        backbone = self.pretrained.backbone
-        return AdapterBank.for_serving(backbone.config, shape, like=backbone.wte.weight)
-
     @property
-    def num_slots(self) -> int:
-        return self.vae.bank.shape.num_slots
+    def vae(self) -> AdaVAE:
+        """What computes now: the bank beneath it may be replaced between two steps."""
+        return self.bank.vae
 
     @property
     def num_waiting(self) -> int:
@@ -231,42 +233,10 @@ class Engine:
         return nats
 
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:
-        """Puts an adapter set into a slot that no row uses, beside the steps; grows the bank where it is too small.
+        """Puts an adapter set into a slot that no row uses, as ``BankLoader.load`` does."""
+        await self.bank.load(slot, adapter_set)
 
-        Raises:
-            AdapterSetMismatch: The set does not fit the backbone.
-            EngineStopped: The device thread is not running, or died on the way.
-        """
-        config = adapter_set.manifest.config
-        config.check_fits(self.pretrained.backbone.config)
-        async with self._loading:
-            if not self.vae.bank.has_room_for(config):
-                await self._grow(config, slot)
-            await self._step_over()
-            await _to_its_end(asyncio.to_thread(alone(self.vae.bank.load), slot, config, adapter_set.tensors))
-
-    async def _step_over(self) -> None:
-        """Waits for the step that is on: rows that were given up meanwhile are in it to its end, with their slot."""
-        await self.on_device(lambda: None, deadline_s=_STALLED_S)
-
-    async def _grow(self, config: AdapterConfig, replaced: int) -> None:
-        """Builds a larger bank beside the serving one; decoding drains before it takes over."""
-        old = self.vae.bank
-        kept = [slot for slot, own in enumerate(old.configs) if own is not None and slot != replaced]
-        shape = BankShape.covering([config], self.num_slots).union(old.shape)
-        bank = await asyncio.to_thread(alone(self._moved), old, kept, shape)
-        vae = AdaVAE(self.pretrained.backbone, bank)
-        await self.on_device(lambda: self._take_over(vae), deadline_s=120.0, needs_empty_decode=True)
-        _log.info("bank grown", latent_size=shape.latent_size, adapter_size=shape.adapter_size)
-
-    def _moved(self, old: AdapterBank, kept: Sequence[int], shape: BankShape) -> AdapterBank:
-        bank = self._new_bank(shape)
-        for slot in kept:
-            old.move(slot, bank)
-        return bank
-
-    def _take_over(self, vae: AdaVAE) -> None:
-        self.vae = vae
+    def _replace_bank(self, vae: AdaVAE) -> None:
         self._scheduler.replace_bank(vae)
 
     def _teller(self, on_token: OnToken | None, number: int) -> Callable[[int], None] | None:
@@ -421,21 +391,6 @@ class Engine:
     def _fail_all(self, error: EngineStopped) -> None:
         for ticket in list(self._tickets):
             ticket.fail(error)
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Waits for ``work``, however often the caller is cancelled: two loads must never write to one slot at once."""
-    task, is_cancelled = asyncio.ensure_future(work), False
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            is_cancelled = True
-    error = task.exception()
-    if is_cancelled:
-        raise asyncio.CancelledError
-    if error is not None:
-        raise error
 
 
 def _threadsafe(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:

@@ -106,9 +106,17 @@ class FileStore:
         await self._volume.use(self._delete, file_id)
 
     def path_of(self, file_id: str) -> Path:
-        """Where a file's content stands; raises ServiceError (404) where there is none."""
+        """Where a file's content stands; raises ServiceError (404) where there is none, 503 where that is no file."""
         stored = self._read(file_id)
-        return self._directory(file_id) / f"content{ending_of(stored.filename)}"
+        path = self._directory(file_id) / f"content{ending_of(stored.filename)}"
+        try:
+            open_regular(path).close()
+        except FileNotFoundError as exc:
+            raise file_not_found(file_id) from exc
+        except NotReadable as exc:
+            message = f"the content of {file_id} is damaged ({exc}): delete the file and send it again"
+            raise ServiceError(503, "file_damaged", message) from exc
+        return path
 
     def _take_room(self, staging: Staging, owner: str | None) -> None:
         """Makes the upload's own directory; uploads under way count, so that together they cannot fill the volume."""

@@ -122,6 +122,9 @@ class StubLatentService:
     def not_ready_reason(self) -> str | None:
         return self.problem
 
+    async def why_not_ready(self) -> str | None:
+        return self.not_ready_reason
+
     @property
     def is_ready(self) -> bool:
         return self.problem is None
