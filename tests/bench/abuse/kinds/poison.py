@@ -11,12 +11,12 @@ from redis.exceptions import RedisError
 from adavae.service.encodings.cache import KEY_PREFIX, pack, packed_size
 from adavae.service.jobs.queue.redis_streams import GROUP, STREAM
 from adavae.service.results import Encoding
-from tests.bench.abuse.stage import JOBS, KNOWN_TEXTS, Stage, job_body, taken, until, upload
+from tests.bench.abuse.stage import ENDED, JOBS, KNOWN_TEXTS, Stage, fate_of, job_body, taken, until, upload
 from tests.bench.abuse.tries import Kind, Try
 from tests.integration.training_home import WorkerProcess
 from tests.tiny_text import as_tsv, reviews
 
-_A_JOB_EVERY = 15
+_A_JOB_EVERY = 25
 _JOB_PATIENCE_S = 120.0
 _MOST_KEYS = 60
 
@@ -176,12 +176,12 @@ def _carried_out(stage: Stage, worker: WorkerProcess, file_id: str) -> str | Non
     job_id: str = taken(alice.post(JOBS, json=job_body(file_id, "worked")))["id"]
     path = f"{JOBS}/{job_id}"
     try:
-        until(lambda: alice.get(path).json()["status"] in ("succeeded", "failed", "cancelled"), _JOB_PATIENCE_S)
+        until(lambda: fate_of(alice.get(path).json()) in ENDED, _JOB_PATIENCE_S)
     except TimeoutError:
         return f"the job was not done in {_JOB_PATIENCE_S:g} s; the worker said: {worker.output[-800:]}"
     job = alice.get(path).json()
     said = "Traceback" if "Traceback" in worker.output else None
-    return said or (None if job["status"] == "succeeded" else f"the job has {job['status']}: {job['error']}")
+    return said or (None if fate_of(job) == "done" else f"the job has {job['status']}: {job['error']}")
 
 
 POISON = Kind(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.abuse import odd
-from tests.bench.abuse.stage import FILES, JOBS, Stage, job_body, taken, until, upload
+from tests.bench.abuse.stage import ENDED, FILES, JOBS, Stage, fate_of, job_body, taken, until, upload
 from tests.bench.abuse.tries import Kind, Try
 from tests.bench.abuse.verdict import complaint, first
 from tests.integration.training_home import WorkerProcess
@@ -17,7 +17,7 @@ from tests.unit.service.jobs.hostile import PLANTS, planted
 
 _OF_JOB = ("job.json", "job.json", "events.jsonl", "lock", "setbacks.json", "attempts", "wish.json")
 _OF_FILE = ("file.json", "file.json", "content.tsv", "lock")
-_A_WORKER_EVERY = 40
+_A_WORKER_EVERY = 60
 _WORKER_PATIENCE_S = 120.0
 
 
@@ -107,9 +107,11 @@ def _worked(stage: Stage, file_id: str, victims: list[Path]) -> str | None:
     worker = WorkerProcess(stage.settings, stage.redis.url)
     try:
         job_id: str = taken(alice.post(JOBS, json=job_body(file_id, "worked")))["id"]
-        until(lambda: _is_over(alice.get(f"{JOBS}/{job_id}").json()) or not worker.is_running, _WORKER_PATIENCE_S)
+        until(
+            lambda: fate_of(alice.get(f"{JOBS}/{job_id}").json()) in ENDED or not worker.is_running, _WORKER_PATIENCE_S
+        )
         job = alice.get(f"{JOBS}/{job_id}").json()
-        if job["status"] != "succeeded":
+        if fate_of(job) != "done":
             fate = "runs" if worker.is_running else "has ended"
             return f"the job is {job['status']} ({job['error']}); the worker {fate}: {worker.output[-800:]}"
         return f"the worker ended badly: {worker.output[-800:]}" if worker.stop() else None
@@ -119,10 +121,6 @@ def _worked(stage: Stage, file_id: str, victims: list[Path]) -> str | None:
         worker.kill()
         while victims:
             _remove(victims.pop())
-
-
-def _is_over(job: dict[str, Any]) -> bool:
-    return job["status"] in ("succeeded", "failed", "cancelled")
 
 
 def _remove(path: Path) -> None:
