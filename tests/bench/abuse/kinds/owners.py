@@ -140,7 +140,7 @@ def _scope(stage: Stage, draw: random.Random, _owned: Owned, bobs_file: str) -> 
 
 
 def _site(stage: Stage, draw: random.Random, owned: Owned, _file: str) -> tuple[str, Any]:
-    """A page of another site in the browser of somebody who has the key: it may change nothing."""
+    """A page of another site, in the browser of somebody who may reach the service; no such page has a key."""
     headers = draw.choice(
         (
             {"origin": "https://evil.example", "sec-fetch-site": "cross-site"},
@@ -151,7 +151,7 @@ def _site(stage: Stage, draw: random.Random, owned: Owned, _file: str) -> tuple[
         )
     )
     path = f"{JOBS}/{owned.job_id}/" + draw.choice(("cancel", "pause"))
-    return f"{path[-6:]} from {headers}", lambda: refused(stage.client("alice").post(path, headers=headers), 403)
+    return f"{path[-6:]} from {headers}", lambda: refused(stage.client("nobody").post(path, headers=headers), 401, 403)
 
 
 def _host(stage: Stage, draw: random.Random, _owned: Owned, _file: str) -> tuple[str, Any]:
