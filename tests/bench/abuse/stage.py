@@ -55,6 +55,7 @@ class Stage:
         own = {"ADAVAE_API_KEYS": keys, "ADAVAE_REDIS_URL": redis.url, **_OWN, **variables}
         self.home, self.redis = home, redis
         self.settings: Settings = tiny_settings(home, redis_url=redis.url)
+        self._clients: dict[str, httpx2.Client] = {}
         self.server = Served(home, before=None, **own)
         try:
             self.url = self.server.url()
@@ -64,7 +65,6 @@ class Stage:
         host, port = self.url.removeprefix("http://").split(":")
         self.address = host, int(port)
         self.use = ProcessUse(self.server.process.pid)
-        self._clients: dict[str, httpx2.Client] = {}
         self._known: list[list[float]] = []
         self._num_read_lines = 0
 
@@ -131,8 +131,7 @@ class Stage:
 
     def end(self) -> str | None:
         """SIGTERM; what was wrong with how it ended."""
-        for client in self._clients.values():
-            client.close()
+        self._close_clients()
         if self.server.process.poll() is not None:
             return f"the server had ended with {self.server.process.returncode}"
         self.server.process.terminate()
@@ -142,7 +141,12 @@ class Stage:
             return "SIGTERM did not end the server"
         return None if code == 0 else f"the server ended with {code} on SIGTERM"
 
+    def _close_clients(self) -> None:
+        for client in self._clients.values():
+            client.close()
+
     def kill(self) -> None:
+        self._close_clients()
         if self.server.process.poll() is None:
             self.server.process.kill()
             self.server.ended()
