@@ -224,6 +224,9 @@ class AdapterRegistry:
             self._expected = {own.digest for own in usable}
         except ServiceError as exc:  # the engine is busy or stopped: the next look tries again
             _log.debug("the bank keeps its size for now", reason=str(exc))
+        except Exception as exc:  # nobody waits for it: what it met is told here, and the bank stays as it was
+            self._expected = {own.digest for own in usable}
+            _log.error("the bank could not be fitted", error=repr(exc), exc_info=exc)
 
     async def _unload(self, is_meant: Callable[[InstalledVersion], bool] = lambda _: True) -> bool:
         """Takes one of the meant sets out of its slot; False where none of them stands idle in one."""
