@@ -476,6 +476,8 @@ class AdapterRegistry:
             await asyncio.sleep(self._refresh_s)
             try:
                 await self.refresh()
+            except OSError as exc:
+                _log.error("looking for adapter sets failed", error=repr(exc), remedy="look after the volume")
             except Exception as exc:  # the loop is an edge: whatever one look met, the next one is made
                 _log.error("looking for adapter sets failed", error=repr(exc), exc_info=exc)
 
