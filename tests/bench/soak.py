@@ -92,6 +92,7 @@ class Soak:
         self._draw = random.Random(findings.seed)
         self._is_over = threading.Event()
         self._counting = threading.Lock()
+        stage.data.mkdir(parents=True, exist_ok=True)
         self._worker = WorkerProcess(stage.settings, stage.redis.url)
         self._redis = Redis.from_url(stage.redis.url)
         self._jobs: list[str] = []
