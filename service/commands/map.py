@@ -22,7 +22,7 @@ _ENDINGS = (".csv", ".json")
 
 def map_texts(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Texts: .txt, .tsv with a label column, .jsonl; also .xz.")
+        list[Path], typer.Argument(metavar="FILE...", help="Texts, in files of any kind that train reads.")
     ],
     adapter: AdapterOption = None,
     method: Annotated[

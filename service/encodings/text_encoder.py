@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from adavae.model.cleaning import clean
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.encodings.cache import EncodingCache, encoding_key
@@ -45,7 +46,7 @@ class TextEncoder:
         params: Sequence[str] | None = None,
         room: Room | None = None,
     ) -> tuple[EncodedText, ...]:
-        """The posterior of each text; identical texts in the air are encoded once.
+        """The posterior of each text, cleaned; identical texts in the air are encoded once.
 
         Args:
             texts: At least one.
@@ -58,9 +59,11 @@ class TextEncoder:
             InvalidRequest: A text is empty, or too long.
             ServiceError: Overloaded, not ready, or too late.
         """
+        texts = [clean(text) for text in texts]
         for number, text in enumerate(texts):
             if not text:
-                raise InvalidRequest("the text is empty: give at least one character", param=_param(number, params))
+                message = "the text is empty: give at least one character that is no space"
+                raise InvalidRequest(message, param=_param(number, params))
         keys = [self._key(text, pinned, truncate=truncate) for text in texts]
         cached = await self._looked_up(keys)
         missing = {key: text for key, text, found in zip(keys, texts, cached, strict=True) if found is None}

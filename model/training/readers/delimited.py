@@ -32,7 +32,9 @@ def csv_rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped) -> 
 
 def _rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped, *, is_tsv: bool) -> Iterator[Row]:
     records = _Records(path, bounds, skipped, is_tsv=is_tsv)
-    header_line, header = next(records.all(), (1, [""]))
+    header_line, header = next(records.all(), (1, []))
+    if not header:
+        return
     names = [name.strip() for name in header]
     place = f"{path}:{header_line}"
     text = names.index(columns.text_of(names, place))

@@ -81,10 +81,10 @@ class _Fields:
 
     def _label_of(self, names: tuple[str, ...], place: str) -> str | None:
         """Of objects with these fields, which are looked at once."""
-        found = self._columns.text_of(names, place)
-        self._text = self._text or found
-        if self._text not in names:
+        if self._text and self._text not in names:
             raise DatasetError(f'{place}: must be an object with a string "{self._text}": mend the entry')
+        found = self._columns.text_of(names, place)  # refuses pairs, whichever object has them
+        self._text = self._text or found
         label = self._columns.label_of(names, place)
         if len(self._labels) < 1000:  # objects that all differ are not remembered
             self._labels[names] = label

@@ -93,8 +93,7 @@ def _undecodable(path: Path, exc: UnicodeDecodeError, encoding: str) -> str:
 
 
 def _convert(path: Path) -> str:
-    name = path.name
     return (
-        f"convert the file, perhaps by `iconv -f WINDOWS-1252 -t UTF-8 {name} > utf8-{name}`, with the name of the "
-        "encoding it was saved in"
+        f"convert the file, perhaps by `iconv -f WINDOWS-1252 -t UTF-8 {path} > converted{path.suffix}`, with the name "
+        "of the encoding it was saved in"
     )

@@ -15,7 +15,7 @@ from adavae.model.training.readers.bounds import MIB, Bounds
 from adavae.model.training.readers.xz_reader import MAX_MEMORY, open_xz
 
 PACKINGS = (".gz", ".xz", ".zst")
-_CHUNK_BYTES = 64 * 1024
+_CHUNK_BYTES = 32 * 1024
 _ZSTD_WINDOW = 27  # 2**27 bytes are 128 MiB, as much as xz may take
 _MARKS = {
     b"\x1f\x8b": ".gz",
@@ -24,7 +24,7 @@ _MARKS = {
 }
 _TOOLS = {".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
 _OTHERS = {
-    b"PK\x03\x04": "a zip archive (or a spreadsheet): unpack it, or save the sheet as CSV",
+    b"PK\x03\x04": "a zip archive: unpack it, or save the spreadsheet as CSV",
     b"BZh": "compressed with bzip2: unpack it, or compress it with xz",
     b"PAR1": "a parquet file: name it .parquet",
 }
