@@ -35,8 +35,8 @@ class Columns:
             return found
         wanted = f"named {self.text!r}" if self.text is not None else f"with texts, named {', '.join(TEXT_NAMES)}"
         raise DatasetError(
-            f"{place}: there is no column {wanted}; there are {shown(names)}: add a header line, or name the column "
-            "with --text-column; texts alone, one a line, go into a .txt file"
+            f"{place}: there is no column {wanted}; there are {shown(names)}: add a header line, rename the column to "
+            "text, or name it with --text-column on the command line; texts alone, one a line, go into a .txt file"
         )
 
     def label_of(self, names: Sequence[str], place: str) -> str | None:

@@ -38,12 +38,12 @@ def json_rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped) ->
     fields = _Fields(columns, skipped)
     if not values.take("["):
         while values.peek():
-            yield fields.row(values.line, *_object(values))
+            yield fields.row(*_object(values))
         return
     if not values.take("]"):
-        yield fields.row(values.line, *_object(values))
+        yield fields.row(*_object(values))
         while values.take(","):
-            yield fields.row(values.line, *_object(values))
+            yield fields.row(*_object(values))
         _expect(values, "]")
     if values.peek():
         raise DatasetError(f"{values.place}: something stands behind the end of the array: remove it")
@@ -92,13 +92,12 @@ class _Fields:
         return label
 
 
-def _object(values: JsonValues) -> tuple[Any, str]:
-    """The next entry and its place; nothing but objects is ever parsed."""
-    place, start = values.place, values.peek()
+def _object(values: JsonValues) -> tuple[int, Any, str]:
+    """Line, content and place of the next entry; nothing but objects is ever parsed."""
+    start, line, place = values.peek(), values.line, values.place
     if start != "{":
-        raise DatasetError(f'{values.place}: must be an object with a string "text", begins with {start!r}: mend it')
-    place = values.place
-    return values.value(), place
+        raise DatasetError(f'{place}: must be an object with a string "text", begins with {start!r}: mend the entry')
+    return line, values.value(), place
 
 
 def _is_by_columns(path: Path, bounds: Bounds) -> bool:

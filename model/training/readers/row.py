@@ -41,7 +41,7 @@ class Skipped:
         """In plain words what a user should know of it."""
         if not self.columns:
             return ()
-        return (f"columns that are not read: {_shown(list(self.columns))}; --text-column and --label-column choose",)
+        return (f"columns that are not read: {_shown(list(self.columns))}",)
 
 
 def _shown(names: list[str]) -> str:

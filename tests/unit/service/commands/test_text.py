@@ -148,6 +148,37 @@ def test_encode_reads_lines_from_a_file(run_command: RunCommand, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("command", ["encode", "classify"])
+@pytest.mark.parametrize(
+    ("name", "content", "option"),
+    [
+        ("a.tsv", 'label\ttext\npos\t"the waiter said ""no"""\nneg\tnext\n', []),
+        ("a.csv", 'label,text\n1,"the waiter said ""no"""\n\n0,next\n', []),
+        ("a.csv", 'label,text,body\n1,x,"the waiter said ""no"""\n0,y,next\n', ["--text-column", "body"]),
+        ("a.jsonl", '{"sentence": "the waiter said \\"no\\""}\n{"sentence": "next"}\n', []),
+        ("a.json", '[{"text": "the waiter said \\"no\\""}, {"text": " next\u00a0"}]', []),
+        ("texts", 'the waiter said "no"\nnext', []),
+    ],
+)
+def test_a_file_of_any_kind_gives_its_texts_and_nothing_else(
+    run_command: RunCommand, tmp_path: Path, command: str, name: str, content: str, option: list[str]
+) -> None:
+    """The header and the column of labels of a file that ``train`` takes were classified as texts."""
+    file = tmp_path / name
+    file.write_text(content, encoding="utf-8")
+    outcome = run_command(command, "--file", str(file), *option)
+    assert outcome.err == ("columns that are not read: 'text'\n" if option else "")
+    assert [json.loads(line)["text"] for line in outcome.out.splitlines()] == ['the waiter said "no"', "next"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_column_without_a_file_is_wrong_usage(run_command: RunCommand) -> None:
+    outcome = run_command("encode", "a text", "--text-column", "body")
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert "--text-column goes with --file" in outcome.err
+
+
+@pytest.mark.usefixtures("fake")
 def test_an_empty_line_is_reported_with_its_number(run_command: RunCommand, tmp_path: Path) -> None:
     file = tmp_path / "texts.txt"
     file.write_text("one\n\ntwo\n", encoding="utf-8")

@@ -148,7 +148,7 @@ def test_columns_are_found_by_usual_names_or_as_they_are_told(tmp_path: Path) ->
     guessed, told = read_dataset(path), read_dataset(path, columns=Columns("note", "Review"))
     assert (guessed.texts, guessed.labels) == (("good", "bad"), ("1", "0"))
     assert (told.texts, told.labels) == (("n", "n"), ("good", "bad"))
-    assert guessed.notes == ("columns that are not read: 'note'; --text-column and --label-column choose",)
+    assert guessed.notes == ("columns that are not read: 'note'",)
     for columns, missing in ((Columns("body"), "'body'"), (Columns(None, "stars"), "'stars'")):
         with pytest.raises(DatasetError, match=rf"a\.csv:1: there is no column named {missing}; there are 'Review'"):
             read_dataset(path, columns=columns)

@@ -215,6 +215,45 @@ def test_compressed_data_is_read(tmp_path: Path) -> None:
     assert report.labels == {"x": 1, "y": 1}
 
 
+def test_columns_that_are_not_read_and_labels_that_look_alike_are_told(tmp_path: Path) -> None:
+    rows = "".join(f"{row},text {row},{'Good' if row % 2 else 'good'}\n" for row in range(200))
+    report = reported(tmp_path / "a.csv", "id,text,label\n" + rows)
+    assert report.labels == {"Good": 100, "good": 100}
+    assert len(report.warnings) == 2
+    assert report.warnings[0].startswith("columns that are not read: 'id'")
+    assert "look alike and count as different ones: 'Good' (100), 'good' (100)" in report.warnings[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.csv", 'text\n"' + "never closed\n" * 100, ":2: the row is longer than 100 bytes (ADAVAE_MAX_LINE_BYTES)"),
+        (
+            "a.json",
+            '[{"text": "' + "never closed " * 100,
+            ":1: an entry is longer than 100 bytes (ADAVAE_MAX_LINE_BYTES)",
+        ),
+        ("a.json", '[{"text": "a"}' + ', {"text": "b"}' * 11, "has more than 10 lines"),
+        ("a.json", "[" + " " * 2000, "holds more than 2,000 bytes (ADAVAE_MAX_UPLOAD_BYTES)"),
+    ],
+)
+def test_bounds_hold_for_what_may_be_one_long_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: str, told: str
+) -> None:
+    monkeypatch.setattr(dataset_report, "MAX_LINES", 200 if name == "a.csv" else 10)
+    with pytest.raises(DatasetError) as refused:
+        reported(tmp_path / name, content, max_bytes=2000, max_line_bytes=100)
+    assert told in str(refused.value)
+
+
+def test_the_time_of_a_check_holds_for_json_of_one_line(tmp_path: Path) -> None:
+    content = "[" + ",".join('{"text": "some words"}' for _ in range(20_000)) + "]"
+    for allowed in range(10):
+        now = iter(range(100))
+        with pytest.raises(DatasetError, match=r"not be checked within .* s"):
+            reported(tmp_path / "a.json", content, check_time=CheckTime(allowed - 0.5, lambda now=now: next(now)))  # type: ignore[misc]
+
+
 def test_a_text_without_tokens_is_refused_by_line(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"a\.txt:3: has no tokens"):
         reported(

@@ -154,7 +154,10 @@ async def test_an_empty_file_is_refused(home: FileHome) -> None:
         (b'{"text": "a"}\n{"text": "b"\n', "mine.jsonl:2: is not JSON"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "mine.jsonl:1: is not UTF-8"),
         ('{"text": "a"}\n'.encode("utf-16-le"), "mine.jsonl:1: holds a NUL"),
-        (b'{"text": "caf\xe9"}\n', "mine.jsonl:1: is not UTF-8 (byte 0xe9): convert the file, perhaps by `iconv -f WINDOWS"),
+        (
+            b'{"text": "caf\xe9"}\n',
+            "mine.jsonl:1: is not UTF-8 (byte 0xe9): convert the file, perhaps by `iconv -f WINDOWS",
+        ),
         (b'{"text": "a"}\n', "mine.jsonl: has 1 texts"),
     ],
 )
