@@ -3,7 +3,7 @@
 Each dataclass is checked when it is made and never changes afterwards; it is saved beside the weights it describes.
 """
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
@@ -18,15 +18,29 @@ def _require(is_met: bool, field: str, value: object, rule: str) -> None:
 
 
 def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and -sys.float_info.max <= value <= sys.float_info.max  # type: ignore[operator]  # a number
 
 
 def _is_whole(value: object) -> bool:
-    return isinstance(value, int)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def _is_label(value: object) -> bool:
+    """Whether it is a short text, without the halves of UTF-16 pairs that JSON can spell and UTF-8 cannot."""
+    is_short = isinstance(value, str) and len(value) <= MAX_LABEL_CHARACTERS
+    return is_short and not any("\ud800" <= character <= "\udfff" for character in str(value))
+
+
+def _sequence(value: object) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise ValueError("it is no list")
+    return tuple(value)
+
+
+MAX_LABELS = 1000
+MAX_LABEL_CHARACTERS = 256
+_SCALES = (1e-4, 1e4)
 
 
 class Activation(StrEnum):
@@ -94,7 +108,7 @@ class BackboneConfig:
     def __post_init__(self) -> None:
         for name in ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner"):
             value = getattr(self, name)
-            _require(isinstance(value, int) and value >= 1, name, value, "must be a whole number of at least 1")
+            _require(_is_whole(value) and value >= 1, name, value, "must be a whole number of at least 1")
         _require(self.n_embd % self.n_head == 0, "n_embd", self.n_embd, f"must be a multiple of n_head ({self.n_head})")
         epsilon = self.layer_norm_epsilon
         _require(_is_finite(epsilon) and epsilon > 0, "layer_norm_epsilon", epsilon, "must be a number above 0")
@@ -217,14 +231,20 @@ class AdapterConfig:
         }
         for name, (low, high) in limits.items():
             value = getattr(self, name)
-            _require(isinstance(value, int) and low <= value <= high, name, value, f"must be in [{low}, {high}]")
+            _require(_is_whole(value) and low <= value <= high, name, value, f"must be in [{low}, {high}]")
         _require(
-            _is_finite(self.adapter_scale) and self.adapter_scale != 0,
+            _is_finite(self.adapter_scale) and _SCALES[0] <= abs(self.adapter_scale) <= _SCALES[1],
             "adapter_scale",
             self.adapter_scale,
-            "must be a finite number other than 0",
+            f"must be a number whose size is in [{_SCALES[0]:g}, {_SCALES[1]:g}]",
         )
-        _require(all(map(_is_text, self.labels)), "labels", self.labels, "must be names")
+        _require(len(self.labels) <= MAX_LABELS, "labels", len(self.labels), f"must be at most {MAX_LABELS}")
+        _require(
+            all(map(_is_label, self.labels)),
+            "labels",
+            self.labels,
+            f"must be names of at most {MAX_LABEL_CHARACTERS} characters",
+        )
         is_pooled = self.latent_aggregation is LatentAggregation.POOLED
         _require(not is_pooled or self.latent_heads == 1, "latent_heads", self.latent_heads, "must be 1 where pooled")
         _require(len(set(self.labels)) == len(self.labels), "labels", self.labels, "must not repeat a name")
@@ -263,7 +283,7 @@ class AdapterConfig:
             "adapter_placement": AdapterPlacement,
             "latent_aggregation": LatentAggregation,
             "latent_infusion": LatentInfusion,
-            "labels": tuple,
+            "labels": _sequence,
         }
         typed = dict(values)
         for name, kind in kinds.items():

@@ -3,6 +3,8 @@
 Every message names the value, the limit and the remedy; how an error is shown (exit code, HTTP status) is for others.
 """
 
+_LONGEST_SHOWN = 200
+
 
 class AdaVAEError(Exception):
     """Base of every error this project raises on purpose."""
@@ -12,7 +14,7 @@ class ConfigError(AdaVAEError):
     """A configuration field has a value outside its rule."""
 
     def __init__(self, field: str, value: object, rule: str) -> None:
-        super().__init__(f"{field} is {value!r}: {rule}")
+        super().__init__(f"{field} is {shown(value)}: {rule}")
         self.field = field
 
 
@@ -74,3 +76,12 @@ class CheckpointMismatch(AdaVAEError):
 
 class StorageFull(AdaVAEError):
     """The disk took no more bytes; nothing half-written was left behind."""
+
+
+def shown(value: object) -> str:
+    """``value`` as a message shows it: a line at most, whatever somebody has put into a file."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # a whole number of more digits than Python writes; nested without end
+        return f"a {type(value).__name__} that is too large to be shown"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."

@@ -33,8 +33,9 @@ from adavae.model.results import Classified, DecodedText, InterpolationStep, Tra
 from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.storage.latent_space import space_of
-from adavae.model.storage.manifest import check_fits
+from adavae.model.storage.manifest import Manifest, check_fits
 from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.storage.tensor_shapes import check_shapes
 from adavae.model.storage.tokenizer import Tokenizer
 
 _DECODE_ROWS = 256  # decoded together, candidates included
@@ -81,9 +82,12 @@ class TextModel:
             AdapterSetMismatch: A set was trained over another backbone or tokenizer.
             WeightsCorrupted: A file is not what its manifest says.
         """
-        sets = [store.read(reference) for reference in references]
-        for adapter_set in sets:
-            check_fits(adapter_set.manifest, pretrained.digests, pretrained.tokenizer.digest)
+
+        def accept(manifest: Manifest) -> None:
+            check_fits(manifest, pretrained.digests, pretrained.tokenizer.digest)
+            check_shapes(manifest, pretrained.backbone.config)
+
+        sets = [store.read(reference, accept) for reference in references]
         return cls.of_sets(pretrained, dict(zip(references, sets, strict=True)))
 
     @classmethod

@@ -31,6 +31,7 @@ _TYPES: dict[int, ErrorType] = {
     403: "permission_error",
     404: "not_found",
     405: "invalid_request_error",
+    408: "timeout",
     409: "conflict",
     413: "invalid_request_error",
     415: "invalid_request_error",
@@ -77,6 +78,10 @@ class Overloaded(ServiceError):
 
     def __init__(self, message: str, *, retry_after_s: int = 1) -> None:
         super().__init__(429, "overloaded", message, retry_after_s=retry_after_s)
+
+
+class BankFull(Overloaded):
+    """An adapter set does not fit into memory beside those in use; it will once some of them have left."""
 
 
 class EngineStopped(ServiceError):

@@ -8,6 +8,7 @@ from adavae.model.decoding.decoding import Decoding
 from adavae.model.latent.direction import Direction
 from adavae.model.latent.map_points import MapMethod
 from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
+from adavae.service.downloads import Download
 from adavae.service.results import (
     AdapterState,
     ClassifyResult,
@@ -157,7 +158,7 @@ class LatentOperations(Protocol):
         """The model card of ``name`` or ``name@version``, Markdown."""
         ...
 
-    async def adapter_archive(self, name: str) -> bytes:
+    async def adapter_archive(self, name: str) -> Download:
         """``name`` or ``name@version`` as one ``.tar.gz``, verified, as ``adavae adapters import`` takes it."""
         ...
 
@@ -168,6 +169,10 @@ class LatentOperations(Protocol):
     @property
     def is_ready(self) -> bool:
         """Whether requests can be answered right now."""
+        ...
+
+    async def why_not_ready(self) -> str | None:
+        """As ``not_ready_reason``, tried by a real request."""
         ...
 
     @property

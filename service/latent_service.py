@@ -11,7 +11,6 @@ import contextlib
 import platform
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from importlib.metadata import version
-from typing import Any
 
 import numpy as np
 import structlog
@@ -29,15 +28,21 @@ from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.operations import moves, writing
 from adavae.model.operations.steps import Plan, Result
 from adavae.model.results import Classified
+from adavae.model.storage.adapter_set import check_adapter_set
+from adavae.model.storage.installed import REFUSALS
+from adavae.model.storage.manifest import MANIFEST, Manifest
 from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.storage.tensor_shapes import check_shapes
 from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
+from adavae.service.default_trial import DefaultTrial
+from adavae.service.downloads import Download, download_archive
 from adavae.service.encodings.cache import EncodingCache
 from adavae.service.encodings.open_cache import open_cache
 from adavae.service.encodings.text_encoder import TextEncoder
 from adavae.service.encodings.text_map import Cartographer
 from adavae.service.engine.compute_threads import available_threads, use_threads
 from adavae.service.engine.engine import Engine
-from adavae.service.engine.scheduler import EngineLimits
+from adavae.service.engine.work import EngineLimits
 from adavae.service.errors import EngineStopped, InvalidRequest
 from adavae.service.loading import load_pretrained, open_store
 from adavae.service.metrics import Metrics
@@ -60,6 +65,8 @@ from adavae.service.results import (
 from adavae.service.settings import Settings
 from adavae.service.text_stream import TextStream
 
+_TRIED_TEXT, _TRIAL_S = "ready?", 10.0
+
 _log = structlog.get_logger("adavae.service")
 
 
@@ -77,6 +84,8 @@ class LatentService:
         self._encoder: TextEncoder
         self._runner: PlanRunner
         self._cartographer = Cartographer(settings.deadline_s)
+        self._default_trial = DefaultTrial(self._try_default)
+        self._one_verification = asyncio.Lock()  # each takes the memory of a whole set
 
     async def start(self) -> None:
         """Loads the backbone, finds the adapter sets, starts the engine.
@@ -98,6 +107,7 @@ class LatentService:
         self._pretrained = await asyncio.to_thread(load_pretrained, settings.model_copy(update={"threads": 1}), None)
         store = open_store(settings)
         entries = await asyncio.to_thread(store.list)
+        manifests = [entry.manifest for entry in entries if entry.manifest and self._fits(entry.manifest)]
         limits = EngineLimits(
             encode_batch_tokens=settings.encode_batch_tokens,
             decode_rows=settings.decode_rows,
@@ -107,8 +117,9 @@ class LatentService:
         )
         self._engine = Engine(
             self._pretrained,
-            [entry.manifest.config for entry in entries if entry.manifest and self._fits(entry.manifest)],
+            [own.config for own in sorted(manifests, key=self._is_no_default)],
             num_slots=settings.bank_slots,
+            max_bank_bytes=settings.bank_bytes,
             limits=limits,
             metrics=self.metrics,
         )
@@ -119,6 +130,7 @@ class LatentService:
             self._cache,
             self.metrics,
             max_tokens=self.max_text_tokens,
+            max_queued_characters=settings.max_queued_characters,
             deadline_s=settings.deadline_s,
         )
         self._runner = PlanRunner(
@@ -130,7 +142,7 @@ class LatentService:
         )
         self._registry = AdapterRegistry(
             store,
-            self._engine,
+            self._engine.bank,
             default=settings.default_adapter,
             backbone_digests=self._pretrained.digests,
             tokenizer_digest=self._pretrained.tokenizer.digest,
@@ -154,16 +166,26 @@ class LatentService:
             **(hint if is_slower else {}),
         )
 
-    def _fits(self, manifest: Any) -> bool:
-        return bool(manifest.backbone_digest in self._pretrained.digests)
+    def _fits(self, manifest: Manifest) -> bool:
+        try:
+            check_shapes(manifest, self._pretrained.backbone.config)
+        except REFUSALS:
+            return False
+        return manifest.backbone_digest in self._pretrained.digests
+
+    def _is_no_default(self, manifest: Manifest) -> bool:
+        return self.settings.default_adapter not in (manifest.name, manifest.reference)
 
     async def stop(self) -> None:
         """Finishes what runs, within ``settings.shutdown_s``; safe at any moment."""
         self._problem = self._problem or "the server is shutting down"
+        await self._default_trial.stop()
         if hasattr(self, "_registry"):
             await self._registry.stop()
         if hasattr(self, "_engine"):
             await self._engine.stop(self.settings.shutdown_s)
+        if hasattr(self, "_encoder"):
+            self._encoder.tokens.close()
         if hasattr(self, "_cache"):
             await self._cache.close()
 
@@ -175,6 +197,16 @@ class LatentService:
     @property
     def is_ready(self) -> bool:
         return self.not_ready_reason is None
+
+    async def why_not_ready(self) -> str | None:
+        """As ``not_ready_reason``, the default adapter set tried by a real request."""
+        return self.not_ready_reason or await self._default_trial.problem()
+
+    async def _try_default(self) -> None:
+        """Encodes a text with the default adapter set, past the cache; raises what a request would be answered with."""
+        async with self._pinned(None) as pinned:
+            rows = await self._encoder.tokens.cut([_TRIED_TEXT], self.max_text_tokens)
+            await self._engine.encode(rows, [pinned.slot], deadline_s=min(_TRIAL_S, self.settings.deadline_s))
 
     def versions(self) -> dict[str, str]:
         """Versions and digests, as GET /version shows them."""
@@ -428,10 +460,16 @@ class LatentService:
         self._check_ready()
         return await asyncio.to_thread(self._registry.store.card, name)
 
-    async def adapter_archive(self, name: str) -> bytes:
+    async def adapter_archive(self, name: str) -> Download:
         """The whole set as ``.tar.gz``; raises AdapterSetNotFound, or WeightsCorrupted where it is damaged."""
         self._check_ready()
-        return await asyncio.to_thread(self._registry.store.archive, name)
+        async with self._one_verification:
+            return await asyncio.to_thread(self._verified_archive, name)
+
+    def _verified_archive(self, name: str) -> Download:
+        entry = self._registry.store.resolve(name)
+        files = (MANIFEST, *check_adapter_set(entry.path).files)
+        return download_archive({f"{entry.name}/{entry.version}/{file}": entry.path / file for file in files})
 
     def _check_ready(self) -> None:
         if self._problem is not None:
@@ -449,14 +487,14 @@ class LatentService:
         """What a plan comes to; refused before its first step where it is too long or the queue is full."""
         self._check_decodings(decodings)
         with self._engine.room_for(num_rows) as room:
-            return await self._runner.run(plan, pinned, room)
+            return await self._runner.run(plan, pinned, room, num_rows=num_rows)
 
     async def _streamed(
         self, plan: Plan[Tensor], pinned: PinnedAdapter, decodings: Sequence[Decoding]
     ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
         """The texts of the latents that ``plan`` comes to."""
         self._check_decodings(decodings)
-        z = await self._runner.run(plan, pinned)
+        z = await self._runner.run(plan, pinned, num_rows=len(decodings))
         stream = TextStream(self._pretrained.tokenizer)
         decoding = asyncio.ensure_future(
             self._engine.decode(

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from adavae.model.storage.adapter_store import AdapterStore
     from adavae.model.storage.pretrained import PretrainedBackbone
     from adavae.model.text_model import TextModel
+    from adavae.model.trial import SetTrial
 
 
 def open_store(settings: Settings) -> "AdapterStore":
@@ -37,6 +38,18 @@ def load_pretrained(settings: Settings, device: str | None) -> "PretrainedBackbo
 
     where = prepare_device(settings, device)
     return load_backbone(settings.backbone_source, getattr(torch, settings.dtype), device=where)
+
+
+def open_trial(settings: Settings) -> "SetTrial":
+    """What tries adapter sets before they are installed, over the configured backbone; without one, hardly anything."""
+    from adavae.model.errors import BackboneNotFound
+    from adavae.model.trial import SetTrial
+
+    try:
+        pretrained = load_pretrained(settings, None)
+    except BackboneNotFound:
+        return SetTrial(None, settings.bank_bytes)
+    return SetTrial(pretrained, settings.bank_bytes)
 
 
 def load_text_model(settings: Settings, references: list[str], device: str | None = None) -> "TextModel":

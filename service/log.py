@@ -10,6 +10,7 @@ from typing import TextIO
 import structlog
 from structlog.typing import Processor
 
+from adavae.service.repeated_lines import CountingHandler
 from adavae.service.settings import Settings
 
 _DECLINED = ("Unsupported upgrade request", "No supported WebSocket library")
@@ -35,7 +36,7 @@ def set_up_log(settings: Settings, stream: TextIO | None = None) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=False,
     )
-    handler = logging.StreamHandler(stream)
+    handler = CountingHandler(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,

@@ -1,11 +1,13 @@
 """The app: every route, every layer around them, every error reply, on one screen: START READING HERE.
 
-request -> RequestId -> RequestLog -> Access (host, key, rate) -> BodyLimit -> route -> LatentOperations -> reply
+request -> RequestId -> RequestLog -> Access (host, key, rate) -> Deadlines -> BodyLimit -> route
+        -> LatentOperations -> reply
 """
 
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import structlog
 from fastapi import APIRouter, Depends, FastAPI
@@ -16,6 +18,8 @@ from adavae.model.errors import AdaVAEError
 from adavae.service.http.access import Access, needs
 from adavae.service.http.api_keys import load_api_keys
 from adavae.service.http.body_limit import BodyLimit
+from adavae.service.http.client_address import TrustedProxies
+from adavae.service.http.deadlines import Deadlines
 from adavae.service.http.documentation import (
     ARCHIVE,
     CARD,
@@ -48,7 +52,6 @@ from adavae.service.routes.files import (
     get_file,
     get_file_content,
     list_files,
-    refuse_other_sites,
 )
 from adavae.service.routes.fine_tuning import (
     cancel_job,
@@ -104,10 +107,10 @@ def create_app(
         training: What answers under /v1; None where training is off.
 
     Raises:
-        SettingsError: Keys or rate limit cannot be understood.
+        SettingsError: Keys, limits of rates or proxies cannot be understood.
     """
     metrics = metrics or Metrics()
-    keys, rate_limit = load_api_keys(settings), RateLimit(settings.rate_limit)
+    keys = load_api_keys(settings)
     app = FastAPI(
         title="adavae",
         description=DESCRIPTION,
@@ -121,8 +124,14 @@ def create_app(
         middleware=[
             Middleware(RequestId),
             Middleware(RequestLog, metrics=metrics),
-            Middleware(Access, keys=keys, rate_limit=rate_limit),
-            Middleware(BodyLimit, max_bytes=settings.max_body_bytes, max_upload_bytes=settings.max_upload_bytes),
+            Middleware(Access, keys=keys, **_counted(settings)),
+            Middleware(Deadlines, request_s=settings.deadline_s, body_s=settings.body_timeout_s),
+            Middleware(
+                BodyLimit,
+                max_bytes=settings.max_body_bytes,
+                max_upload_bytes=settings.max_upload_bytes,
+                max_all_bytes=settings.max_bodies_bytes,
+            ),
         ],
     )
     app.state.settings, app.state.latent, app.state.metrics = settings, latent, metrics
@@ -133,9 +142,21 @@ def create_app(
     return app
 
 
+def _counted(settings: Settings) -> dict[str, Any]:
+    """What tells clients apart, and how much each of them may."""
+    wrong = RateLimit(
+        settings.failed_key_limit, setting="ADAVAE_FAILED_KEY_LIMIT", code="too_many_wrong_keys", what="wrong API keys"
+    )
+    return {
+        "proxies": TrustedProxies(settings.trusted_proxies),
+        "failed_keys": wrong,
+        "rate_limit": RateLimit(settings.rate_limit),
+    }
+
+
 def _operations(*, has_keys: bool) -> APIRouter:
     guards = [Depends(needs("infer")), Depends(require_json), *documented_security(has_keys)]
-    errors = documented_errors(400, 404, 409, 413, 415, 422, 429, 503, 504, has_keys=has_keys)
+    errors = documented_errors(400, 404, 408, 409, 413, 415, 422, 429, 503, 504, has_keys=has_keys)
     router = APIRouter(dependencies=guards, responses=errors)
     router.post("/encode", tags=["texts"], response_model=EncodeReply)(encode)
     router.post("/decode", tags=["texts"], responses=STREAMED, response_model=DecodeReply)(decode)
@@ -173,14 +194,11 @@ def _adapters(*, has_keys: bool) -> APIRouter:
 
 def _files(*, has_keys: bool) -> APIRouter:
     guards = [Depends(needs("train")), *documented_security(has_keys)]
-    refused, missing = documented_errors(400, 403, 409, 413, 415), documented_errors(404)
+    refused, missing = documented_errors(400, 403, 408, 409, 413, 415), documented_errors(404)
     router = APIRouter(
         tags=["files"], dependencies=guards, responses=documented_errors(422, 429, 503, has_keys=has_keys)
     )
-    own_pages = [Depends(refuse_other_sites)]
-    router.post(
-        "/v1/files", dependencies=own_pages, responses=refused, response_model=FileReply, openapi_extra=UPLOAD_BODY
-    )(create_file)
+    router.post("/v1/files", responses=refused, response_model=FileReply, openapi_extra=UPLOAD_BODY)(create_file)
     router.get("/v1/files", response_model=FileListReply)(list_files)
     router.get("/v1/files/{file_id}", responses=missing, response_model=FileReply)(get_file)
     router.get("/v1/files/{file_id}/content", responses=BINARY | missing, response_class=Response)(get_file_content)
@@ -192,7 +210,7 @@ def _files(*, has_keys: bool) -> APIRouter:
 
 def _jobs(*, has_keys: bool) -> APIRouter:
     guards = [Depends(needs("train")), *documented_security(has_keys)]
-    refused, missing = documented_errors(400, 409, 413, 415), documented_errors(404)
+    refused, missing = documented_errors(400, 408, 409, 413, 415), documented_errors(404)
     router = APIRouter(
         prefix="/v1/fine_tuning/jobs",
         tags=["training"],

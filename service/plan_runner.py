@@ -13,6 +13,7 @@ from adavae.model.storage.tokenizer import Tokenizer
 from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.encodings.text_encoder import TextEncoder
 from adavae.service.engine.engine import Engine, Room
+from adavae.service.engine.scheduler import SHORT_ROWS
 
 
 class PlanRunner:
@@ -25,25 +26,28 @@ class PlanRunner:
         self._engine, self._encoder, self._tokenizer = engine, encoder, tokenizer
         self._max_text_tokens, self._deadline_s = max_text_tokens, deadline_s
 
-    async def run(self, plan: Plan[Result], pinned: PinnedAdapter, room: Room | None = None) -> Result:
+    async def run(
+        self, plan: Plan[Result], pinned: PinnedAdapter, room: Room | None = None, *, num_rows: int
+    ) -> Result:
         """The plan's result; raises as its steps do.
 
         Args:
             plan: Not begun yet.
             pinned: The adapter set of its texts and latents.
             room: That of the request, which was admitted with it.
+            num_rows: How many it is about: what is computed for many lets others come between.
         """
         try:
             step = next(plan)
             while True:
-                step = plan.send(await self._done(step, pinned, room))
+                step = plan.send(await self._done(step, pinned, room, num_rows))
         except StopIteration as stop:
             result: Result = stop.value
             return result
         finally:
             plan.close()
 
-    async def _done(self, step: Step, pinned: PinnedAdapter, room: Room | None) -> object:
+    async def _done(self, step: Step, pinned: PinnedAdapter, room: Room | None, num_rows: int) -> object:
         match step:
             case Encode(texts, params):
                 rows = await self._encoder.encode(texts, pinned, truncate=False, params=params, room=room)
@@ -53,13 +57,13 @@ class PlanRunner:
             case Decode(z, decodings):
                 return await self._decoded(z, decodings, pinned, room)
             case Score(texts):
-                ids = await self._cut_token_ids(texts)
+                ids = await self._encoder.tokens.cut(texts, self._max_text_tokens)
                 return torch.from_numpy(await self._engine.score(ids, deadline_s=self._deadline_s))
             case Compute(run):
-                return await self._engine.on_device(run, self._deadline_s)
+                return await self._engine.on_device(run, self._deadline_s, is_long=num_rows > SHORT_ROWS)
 
     async def _encoded_written(self, texts: Sequence[str], pinned: PinnedAdapter, room: Room | None) -> Tensor:
-        rows = await self._cut_token_ids(texts)
+        rows = await self._encoder.tokens.cut(texts, self._max_text_tokens)
         slots = [pinned.slot] * len(rows)
         encoded = await self._engine.encode(rows, slots, deadline_s=self._deadline_s, room=room)
         return torch.stack([torch.from_numpy(row.mu) for row in encoded])
@@ -78,7 +82,3 @@ class PlanRunner:
             DecodedText(decode(row.token_ids), len(row.token_ids), row.finish_reason, own)
             for row, own in zip(generated, z.numpy(), strict=True)
         ]
-
-    async def _cut_token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        rows = await self._encoder.token_ids(texts)
-        return [row[: self._max_text_tokens] for row in rows]

@@ -5,29 +5,29 @@ choosing a device) is for those who use it.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from adavae.model.errors import AdaVAEError
+from adavae.service.service_links import explain_service_links, is_service_link
 
 _KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 _KEPT_KERNELS = "64"  # more than one step of one shape has
 _SPINS = "10000"  # some ten microseconds, which is more than from one operation to the next
 PREFIX = "ADAVAE_"
+_LEAST_SECRET = 16
 BUNDLED_BACKBONE = "bundled"
 _FOR_CHILDREN = (
     *("PATH", "PYTHON", "VIRTUAL_ENV", "HOME", "XDG_CACHE_HOME", "TMPDIR", "LANG", "LC_", "TZ"),
     *("LD_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "CUDA_", "NVIDIA_", "TORCH", "PYTORCH_"),
     *("HF_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_", "REQUESTS_CA_BUNDLE"),  # a backbone from the hub
 )
-
-Directory = Annotated[Path, AfterValidator(lambda path: path.expanduser().absolute())]
 
 
 class SettingsError(AdaVAEError):
@@ -42,15 +42,52 @@ def _default_weights() -> Path:
 
 
 def _default_data() -> Path:
-    """``$XDG_DATA_HOME/adavae``; the variable counts only where it is absolute (XDG base directory specification)."""
+    """``$XDG_DATA_HOME/adavae``; the variable counts only where it is absolute (XDG base directory specification).
+
+    A user without a home, as containers have, is taken for a daemon's (Filesystem Hierarchy Standard, /var/lib).
+    """
     home = Path(os.environ.get("XDG_DATA_HOME", ""))
-    return (home if home.is_absolute() else Path.home() / ".local" / "share") / "adavae"
+    try:
+        return (home if home.is_absolute() else Path.home() / ".local" / "share") / "adavae"
+    except RuntimeError:  # no HOME, and nobody knows the user
+        return Path("/var/lib/adavae")
+
+
+def _absolute(path: Path) -> Path:
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as exc:
+        raise ValueError("has a ~, and nobody knows the home directory: write the whole path") from exc
+
+
+Directory = Annotated[Path, AfterValidator(_absolute)]
+
+
+class _OwnVariables(EnvSettingsSource):
+    """The environment without what Kubernetes puts there."""
+
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return {
+            name: value for name, value in super()._load_env_vars().items() if not is_service_link(name, value or "")
+        }
 
 
 class Settings(BaseSettings):
     """Every setting, with its unit; the variable is the field's name in capitals behind ``ADAVAE_``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Arguments, then the environment; nothing else."""
+        return init_settings, _OwnVariables(settings_cls)
 
     weights: Directory = Field(
         default_factory=_default_weights,
@@ -91,12 +128,32 @@ class Settings(BaseSettings):
         default="",
         description="Requests a client may make, as '600/minute'; empty: no limit. Clients are keys, else IPs.",
     )
+    failed_key_limit: str = Field(
+        default="30/minute", description="Wrong API keys that may come from one IP before it is refused; empty: any."
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="Addresses or networks of proxies whose X-Forwarded-For is believed; empty: nobody's is.",
+    )
     redis_url: SecretStr | None = Field(
         default=None,
         description="redis://[:password@]host:port/db of the encoding cache; unset: cache in this process.",
     )
+    queue_redis_url: SecretStr | None = Field(
+        default=None,
+        description="As ADAVAE_REDIS_URL, of the queue of training jobs; unset: where the cache is. It must not evict.",
+    )
     redis_password_file: Path | None = Field(
-        default=None, description="File with the password for ADAVAE_REDIS_URL (a mounted secret)."
+        default=None,
+        description="File with the password for ADAVAE_REDIS_URL and ADAVAE_QUEUE_REDIS_URL (a mounted secret).",
+    )
+    cache_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Secret that seals what is kept in Redis, so that nobody else who writes there changes an answer; "
+        "the same for every service, at least 16 characters.",
+    )
+    cache_secret_file: Path | None = Field(
+        default=None, description="File with the secret of ADAVAE_CACHE_SECRET (a mounted secret)."
     )
     cache_bytes: int = Field(
         default=256 * 1024**2,
@@ -126,14 +183,57 @@ class Settings(BaseSettings):
     max_tokens: int = Field(default=128, ge=1, description="Tokens a decoded text may have.")
     max_body_bytes: int = Field(default=4 * 1024**2, ge=1024, description="Bytes a request body may have.")
     max_queued_rows: int = Field(
-        default=2048, ge=1, description="Rows that may wait for the device; what comes beyond is refused with 429."
+        default=2048,
+        ge=1,
+        description="Rows of a client that may wait for the device; beyond it, or four times it of all: 429.",
     )
-    deadline_s: float = Field(default=60.0, gt=0, description="Seconds after which a request is given up with 504.")
+    max_queued_characters: int = Field(
+        default=8 * 1024**2,
+        ge=1,
+        description="Characters of long texts that may wait for the tokenizer; beyond it: 429.",
+    )
+    max_bodies_bytes: int = Field(
+        default=128 * 1024**2,
+        ge=1024,
+        description="Bytes that the bodies of all requests under way may have, uploads apart; a client has a quarter.",
+    )
+    max_connections: int = Field(
+        default=1024, ge=1, description="Connections at once; fewer where the process may open too few files."
+    )
+    max_connections_per_address: int = Field(
+        default=512, ge=1, description="Connections of one IP at once; trusted proxies have as many as there are."
+    )
+    header_timeout_s: float = Field(
+        default=10.0, gt=0, description="Seconds that a request's line and headers have to come in; then 408."
+    )
+    write_timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds in which a client has to take 16 KiB of its answer; then it is cut off.",
+    )
+    keep_alive_s: int = Field(
+        default=5, ge=1, description="Seconds that a connection stays open after an answer, for the next request."
+    )
+    deadline_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="Seconds, from the first byte of a request on, after which it is given up with 504.",
+    )
+    body_timeout_s: float = Field(
+        default=30.0,
+        gt=0,
+        description="Seconds that a request's body has to come in, and one more for every 8 KiB of it; then 408.",
+    )
     shutdown_s: float = Field(
         default=30.0, gt=0, description="Seconds that running requests have to finish on SIGTERM."
     )
 
     bank_slots: int = Field(default=16, ge=1, le=4096, description="Adapter sets in memory at once.")
+    bank_bytes: int = Field(
+        default=1536 * 1024**2,
+        ge=1024**2,
+        description="Bytes that adapter sets may take in memory; what does not fit beside others waits or is refused.",
+    )
     encode_batch_tokens: int = Field(
         default=4096, ge=1, description="Tokens of one encode micro-batch, padding included."
     )
@@ -179,6 +279,11 @@ class Settings(BaseSettings):
     )
 
     @property
+    def queue_url(self) -> SecretStr | None:
+        """Where the queue of training jobs is; None for a queue inside this process."""
+        return self.queue_redis_url or self.redis_url
+
+    @property
     def backbone_source(self) -> str:
         """What ``model.storage.pretrained.load_backbone`` is given: a directory or a hub id."""
         return str(self.weights / "backbone") if self.backbone == BUNDLED_BACKBONE else self.backbone
@@ -220,13 +325,18 @@ def load_settings() -> Settings:
     Raises:
         SettingsError: A variable is misspelt or its value is outside its rule.
     """
-    _refuse_unknown(os.environ)
+    _refuse_unknown(name for name, value in os.environ.items() if not is_service_link(name, value))
     try:
-        return _with_redis_password(Settings())
+        return _with_cache_secret(_with_redis_password(Settings()))
     except ValidationError as exc:
         raise SettingsError(
             "; ".join(_explain(error["loc"], error["input"], error["msg"]) for error in exc.errors())
         ) from exc
+
+
+def ignored_variables() -> str | None:
+    """What to say of variables that look like settings and are Kubernetes' own; None where there are none."""
+    return explain_service_links(os.environ, map(_variable, Settings.model_fields))
 
 
 def environment_of_child() -> dict[str, str]:
@@ -235,22 +345,50 @@ def environment_of_child() -> dict[str, str]:
 
 
 def _with_redis_password(settings: Settings) -> Settings:
-    """The Redis URL with the password of its file, where there is one."""
+    """The Redis URLs with the password of its file, where there is one."""
     path = settings.redis_password_file
     if path is None:
         return settings
-    if settings.redis_url is None:
-        raise SettingsError(f"ADAVAE_REDIS_PASSWORD_FILE is {str(path)!r} without ADAVAE_REDIS_URL: set both")
+    given = {name: getattr(settings, name) for name in ("redis_url", "queue_redis_url")}
+    urls = {name: url for name, url in given.items() if url is not None}
+    if not urls:
+        raise SettingsError(
+            f"ADAVAE_REDIS_PASSWORD_FILE is {str(path)!r} without ADAVAE_REDIS_URL or ADAVAE_QUEUE_REDIS_URL: set one "
+            "of them too"
+        )
+    password = _read_secret("ADAVAE_REDIS_PASSWORD_FILE", path)
+    return settings.model_copy(update={name: _with_password(name, url, password) for name, url in urls.items()})
+
+
+def _with_password(name: str, url: SecretStr, password: str) -> SecretStr:
+    parts = urlsplit(url.get_secret_value())
+    if parts.password is not None:
+        raise SettingsError(f"{_variable(name)} holds a password, and ADAVAE_REDIS_PASSWORD_FILE too: give one of them")
+    host = parts.netloc.rpartition("@")[2]
+    changed = parts._replace(netloc=f"{parts.username or ''}:{quote(password, safe='')}@{host}")
+    return SecretStr(urlunsplit(changed))
+
+
+def _with_cache_secret(settings: Settings) -> Settings:
+    """The cache's secret from its file, where there is one."""
+    secret, path = settings.cache_secret.get_secret_value(), settings.cache_secret_file
+    if path is not None:
+        if secret:
+            raise SettingsError("ADAVAE_CACHE_SECRET and ADAVAE_CACHE_SECRET_FILE are both set: give one of them")
+        secret = _read_secret("ADAVAE_CACHE_SECRET_FILE", path)
+    if (path is not None or secret) and len(secret) < _LEAST_SECRET:
+        raise SettingsError(
+            f"ADAVAE_CACHE_SECRET has {len(secret)} characters, the least is {_LEAST_SECRET}: make one with "
+            "`openssl rand -hex 32`"
+        )
+    return settings.model_copy(update={"cache_secret": SecretStr(secret)})
+
+
+def _read_secret(variable: str, path: Path) -> str:
     try:
-        password = path.read_text(encoding="utf-8").strip()
+        return path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as exc:
-        raise SettingsError(f"ADAVAE_REDIS_PASSWORD_FILE is {str(path)!r}: cannot be read ({exc})") from exc
-    url = urlsplit(settings.redis_url.get_secret_value())
-    if url.password is not None:
-        raise SettingsError("ADAVAE_REDIS_URL holds a password, and ADAVAE_REDIS_PASSWORD_FILE too: give one of them")
-    host = url.netloc.rpartition("@")[2]
-    changed = url._replace(netloc=f"{url.username or ''}:{quote(password, safe='')}@{host}")
-    return settings.model_copy(update={"redis_url": SecretStr(urlunsplit(changed))})
+        raise SettingsError(f"{variable} is {str(path)!r}: cannot be read ({exc})") from exc
 
 
 def let_threads_wait_briefly() -> None:

@@ -13,6 +13,7 @@ from adavae.model.config import AdapterConfig
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.storage.adapter_set import NewAdapterSet, write_adapter_set
 from adavae.model.storage.manifest import MANIFEST
+from adavae.model.storage.publication import PUBLICATION
 from tests.tiny import PLAIN
 
 BACKBONE_DIGEST, TOKENIZER_DIGEST = "b" * 64, "7" * 64
@@ -90,5 +91,6 @@ def forge_manifest(path: Path, edit: Callable[[dict[str, Any]], object]) -> None
 
 
 def names_under(root: Path) -> list[str]:
-    """Everything under ``root``, hidden files too."""
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*"))
+    """Everything under ``root``, hidden files too, but for the order of publication that a store keeps."""
+    names = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.name != PUBLICATION]
+    return sorted(name for name in names if name.split("/")[0] != ".publications")

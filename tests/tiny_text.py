@@ -70,6 +70,7 @@ def tiny_set(config: AdapterConfig, seed: int = 1) -> AdapterSet:
     with torch.no_grad():
         for parameter in bank.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    tensors = bank.export()
     manifest = Manifest(
         name="tiny",
         version=f"{seed:012x}",
@@ -77,12 +78,12 @@ def tiny_set(config: AdapterConfig, seed: int = 1) -> AdapterSet:
         backbone_digest=tiny_pretrained().digest,
         tokenizer_digest=tiny_tokenizer().digest,
         files={},
-        shapes={},
+        shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
         metrics={},
         training={},
         created_at="2026-01-02T03:04:05+00:00",
     )
-    return AdapterSet(manifest, bank.export())
+    return AdapterSet(manifest, tensors)
 
 
 def tiny_text_model(configs: Mapping[str, AdapterConfig]) -> TextModel:

@@ -49,6 +49,10 @@ class KeptTensors:
         self._tensors, self._place = [], (0, 0)
         return self
 
+    def without_the_rest(self) -> None:
+        """Lets go of blocks that nothing lies in, such as those of a larger set that stood here before."""
+        del self._blocks[self._place[0] + 1 :]
+
     def address(self, tensor: Tensor) -> int:
         """The address of ``tensor``, which is kept alive; it must be contiguous."""
         assert tensor.is_contiguous()
@@ -121,7 +125,9 @@ class PackedAdapterSet:
         kept = KeptTensors() if replaced is None else replaced.kept.emptied()
         encoder = _side("encoder", config, tensors, config.encoder_layers, kept)
         decoder = _side("decoder", config, tensors, n_layer, kept)
-        return cls(encoder, decoder, _latent(config, tensors, n_layer, kept), kept)
+        latent = _latent(config, tensors, n_layer, kept)
+        kept.without_the_rest()
+        return cls(encoder, decoder, latent, kept)
 
     @classmethod
     def bare(cls, encoder_layers: int, n_layer: int) -> Self:

@@ -5,7 +5,6 @@ reads draws from a Gaussian that is fitted to mu after training as sentences, dr
 estimation: Ghosh et al., "From Variational to Deterministic Autoencoders", ICLR 2020).
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -16,6 +15,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _DIGITS = 4  # a ten-thousandth of the prior's standard deviation
+_LARGEST = 1e4  # mu of texts lie within some tens
+
+
+def _is_moderate(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_LARGEST <= value <= _LARGEST
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,13 @@ class FittedPrior:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], latent_size: int) -> Self:
         """From JSON; raises ConfigError where it is no Gaussian over Z = ``latent_size`` dimensions."""
-        prior = cls(tuple(map(float, values["mean"])), tuple(map(float, values["std"])))
-        is_finite = all(map(math.isfinite, (*prior.mean, *prior.std)))
-        if not (len(prior.mean) == len(prior.std) == latent_size and is_finite and min(prior.std) >= 0):
-            raise ConfigError("fitted_prior", values, f"must be {latent_size} finite means and deviations")
-        return prior
+        mean, std = values["mean"], values["std"]
+        is_list = isinstance(mean, list | tuple) and isinstance(std, list | tuple)
+        are_numbers = is_list and all(map(_is_moderate, (*mean, *std))) and all(each >= 0 for each in std)
+        if not (are_numbers and len(mean) == len(std) == latent_size):
+            rule = f"must be {latent_size} finite means and deviations of at most {_LARGEST:g}, no deviation below 0"
+            raise ConfigError("fitted_prior", values, rule)
+        return cls(tuple(map(float, mean)), tuple(map(float, std)))
 
     def sample(self, num: int, seed: int) -> "Tensor":
         """``num`` draws, (num, Z), float32; the same seed gives the same.

@@ -213,24 +213,13 @@ class LatentPrior:
         Raises:
             ConfigError: A tensor is missing, left over, of a wrong shape or not finite.
         """
-        Z, K = latent_size, num_labels
-        shapes = {
-            "mean": (Z,),
-            "covariance": (Z, Z),
-            "posterior_variance": (Z,),
-            "label_means": (K, Z),
-            "label_shares": (K,),
-            "distance_quantiles": (QUANTILES,),
-        }
+        config = check_prior_shapes({name: tuple(own.shape) for name, own in tensors.items()}, latent_size, num_labels)
         flow = {name.removeprefix(_FLOW): tensor for name, tensor in tensors.items() if name.startswith(_FLOW)}
         plain = {name: tensor for name, tensor in tensors.items() if not name.startswith(_FLOW)}
-        found = {name: tuple(tensor.shape) for name, tensor in plain.items()}
-        if found != shapes:
-            raise ConfigError("prior", found, f"must hold {shapes}")
         for name, tensor in tensors.items():
             if not (tensor.dtype.is_floating_point and bool(torch.isfinite(tensor).all())):
                 raise ConfigError(f"prior.{name}", "NaN or infinite", "must hold finite numbers")
-        network = _network_of(flow, Z, K) if flow else None
+        network = None if config is None else _network_of(flow, config)
         prior = cls(**{name: tensor.float() for name, tensor in plain.items()}, network=network)
         prior.distance(prior.mean.unsqueeze(0))  # a covariance that is none is refused here, not at the first request
         prior.label_change(prior.mean)
@@ -270,22 +259,53 @@ class LatentPrior:
         return _cholesky_of(self.covariance.double() + _RIDGE * torch.diag(self.posterior_variance.double()))
 
 
-def _network_of(tensors: Mapping[str, Tensor], latent_size: int, num_labels: int) -> VelocityNetwork:
-    """The flow's network, its shape read off its tensors."""
-    try:
-        width = tensors["input.weight"].shape[0]
-    except (KeyError, IndexError) as exc:
-        raise ConfigError("prior.flow", sorted(tensors), "must hold input.weight, (width, Z)") from exc
-    depth = len({name.split(".")[1] for name in tensors if name.startswith("blocks.")})
-    config = FlowConfig(latent_size=latent_size, num_labels=num_labels, width=width, depth=depth)
-    with torch.device("meta"):
-        network = VelocityNetwork(config)
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+def check_prior_shapes(found: Mapping[str, tuple[int, ...]], latent_size: int, num_labels: int) -> FlowConfig | None:
+    """Whether tensors of these shapes are a prior of such a set; nothing is allocated.
+
+    Returns:
+        The shape of its flow's network; None where it has no flow.
+
+    Raises:
+        ConfigError: A tensor is missing, left over or of a wrong shape.
+    """
+    Z, K = latent_size, num_labels
+    expected: dict[str, tuple[int, ...]] = {
+        "mean": (Z,),
+        "covariance": (Z, Z),
+        "posterior_variance": (Z,),
+        "label_means": (K, Z),
+        "label_shares": (K,),
+        "distance_quantiles": (QUANTILES,),
+    }
+    flow = {name.removeprefix(_FLOW): shape for name, shape in found.items() if name.startswith(_FLOW)}
+    plain = {name: shape for name, shape in found.items() if not name.startswith(_FLOW)}
+    if plain != expected:
+        raise ConfigError("prior", plain, f"must hold {expected}")
+    return _flow_config(flow, Z, K) if flow else None
+
+
+def _flow_config(found: Mapping[str, tuple[int, ...]], latent_size: int, num_labels: int) -> FlowConfig:
+    """The network's shape, read off those of its tensors."""
+    if len(found.get("input.weight", ())) != 2:
+        raise ConfigError("prior.flow", sorted(found), "must hold input.weight, (width, Z)")
+    depth = len({name.split(".")[1] for name in found if name.startswith("blocks.")})
+    config = FlowConfig(latent_size=latent_size, num_labels=num_labels, width=found["input.weight"][0], depth=depth)
+    expected = {name: tuple(tensor.shape) for name, tensor in _empty_network(config).state_dict().items()}
     if found != expected:
         raise ConfigError("prior.flow", found, f"must hold {expected}")
+    return config
+
+
+def _network_of(tensors: Mapping[str, Tensor], config: FlowConfig) -> VelocityNetwork:
+    network = _empty_network(config)
     network.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)
     return network.requires_grad_(False).eval()
+
+
+def _empty_network(config: FlowConfig) -> VelocityNetwork:
+    """Without memory for its weights."""
+    with torch.device("meta"):
+        return VelocityNetwork(config)
 
 
 def _cholesky_of(covariance: Tensor) -> Tensor:

@@ -22,6 +22,7 @@ from adavae.model.kv_cache import Memory
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.bottleneck import LayerAdapters, RowAdapters
 from adavae.model.parts.classifier import ClassificationHead
+from adavae.model.parts.fresh_memory import fresh_zeros
 from adavae.model.parts.latent_attention import LatentAttention, Pooled
 from adavae.model.parts.posterior import Posterior, PosteriorHeads
 from adavae.model.parts.prefix import PrefixMLP, PrefixMLPs, PrefixTable
@@ -294,6 +295,10 @@ class AdapterBank(nn.Module):
             packed = PackedAdapterSet.of(config, tensors, self.backbone_config.n_layer, replaced)
         self.configs[slot], self._packed_sets[slot] = config, packed
 
+    def clear(self, slot: int) -> None:
+        """Forgets what stands in ``slot``, which no row uses; its memory goes with the bank that replaces this one."""
+        self.configs[slot], self._packed_sets[slot] = None, None
+
     def move(self, slot: int, other: "AdapterBank") -> None:
         """Puts what stands in ``slot`` into the same slot of a larger bank; raises as ``load`` does."""
         other.load(slot, self.config_of(slot), self.export(slot), self._packed_sets[slot])
@@ -307,19 +312,24 @@ class AdapterBank(nn.Module):
         return self.shape.covers(BankShape.covering([config]))
 
 
-@lru_cache(maxsize=256)
 def adapter_shapes(config: AdapterConfig, backbone: BackboneConfig) -> Mapping[str, tuple[int, ...]]:
     """Name and shape of every tensor that an adapter set of this configuration has on disk."""
+    return slot_shapes(BankShape.covering([config]), backbone)
+
+
+@lru_cache(maxsize=256)
+def slot_shapes(shape: BankShape, backbone: BackboneConfig) -> Mapping[str, tuple[int, ...]]:
+    """Name and shape of every tensor of one slot of such a bank; nothing is allocated."""
     with torch.device("meta"):
-        bank = AdapterBank(backbone, BankShape.covering([config]))
+        bank = AdapterBank(backbone, replace(shape, num_slots=1))
     return {name: tuple(parameter.shape[1:]) for name, parameter in bank.named_parameters()}
 
 
 def _untouched_zeros(like: Tensor) -> Tensor:
     """Zeros whose pages take no memory before they are written; matrices lie as (in, out), as the backbone's do."""
     if like.ndim < 3:
-        return torch.zeros_like(like)
-    return torch.zeros(*like.shape[:-2], like.shape[-1], like.shape[-2], dtype=like.dtype, device=like.device).mT
+        return fresh_zeros(like.shape, like.dtype, like.device)
+    return fresh_zeros((*like.shape[:-2], like.shape[-1], like.shape[-2]), like.dtype, like.device).mT
 
 
 def _corner(shape: tuple[int, ...]) -> tuple[slice, ...]:

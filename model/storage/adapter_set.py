@@ -3,12 +3,13 @@
 Which files there are and what the manifest says of them is for ``manifest``, finding sets by name for ``installed``.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -23,16 +24,17 @@ from adavae.model.storage.atomic import publish_directory, staging_directory, wr
 from adavae.model.storage.manifest import (
     CARD,
     MANIFEST,
+    MAX_TENSOR_BYTES,
     PRIOR,
-    SET_FILES,
     TENSORS,
     FileEntry,
     Manifest,
     Shapes,
-    read_bounded,
     read_manifest,
 )
-from adavae.model.storage.tensor_file import tensors_in
+from adavae.model.storage.publication import PUBLICATION, claim_number, spelt
+from adavae.model.storage.regular_file import opened_regular, read_exactly
+from adavae.model.storage.tensor_file import first_not_finite, shapes_in, tensors_in
 
 Publishing = Callable[[Manifest], AbstractContextManager[object]]
 """Entered when a set is written and checked, left when it is in place; what it raises before keeps the set out."""
@@ -61,6 +63,15 @@ class AdapterSet:
 
 Trying = Callable[[AdapterSet], None]
 """Uses a set that was written but is not published yet."""
+
+
+Accepting = Callable[[Manifest], None]
+"""Raises where a set shall not be read."""
+
+
+def accept_any(manifest: Manifest) -> None:
+    """Whatever is whole may be read."""
+    del manifest
 
 
 def try_nothing(adapter_set: AdapterSet) -> None:
@@ -159,12 +170,34 @@ def write_adapter_set(
             write_atomically(staging / file_name, content)
         trying(read_adapter_set(staging))
         with publishing(manifest):
-            publish_directory(staging, destination)
+            put_in_place(root, staging, manifest)
     return destination
 
 
-def read_adapter_set(path: Path) -> AdapterSet:
-    """Reads and verifies every byte of a set.
+def put_in_place(root: Path, staging: Path, manifest: Manifest, number: int = 0) -> None:
+    """Publishes a set that lies finished in ``staging``; from then on its name means it.
+
+    Args:
+        root: Of adapter sets.
+        staging: The finished set.
+        manifest: Of the set.
+        number: That it had before, where it takes its own place again; a new one if left out.
+
+    Raises:
+        AdapterSetExists: It is there already.
+        StorageFull: The disk took no more.
+    """
+    number = number or claim_number(root, manifest.name)
+    write_atomically(staging / PUBLICATION, spelt(number))
+    publish_directory(staging, root / manifest.name / manifest.version)
+
+
+def read_adapter_set(path: Path, accepting: Accepting = accept_any) -> AdapterSet:
+    """Reads and verifies every byte of a set; nothing is read before sizes and shapes are known to be the manifest's.
+
+    Args:
+        path: Its directory.
+        accepting: Given the manifest before anything else is read; what it raises keeps the set unread.
 
     Raises:
         AdapterSetNotFound: No set stands there.
@@ -172,26 +205,73 @@ def read_adapter_set(path: Path) -> AdapterSet:
         WeightsCorrupted: A file is not what the manifest says, or the manifest not what the version says.
     """
     manifest = read_manifest(path)
-    limits = {file.name: file.max_bytes for file in SET_FILES}
-    contents = {name: _verified(path / name, entry, limits[name]) for name, entry in manifest.files.items()}
-    tensors = {name: _tensors(path / name, contents[name], shapes) for name, shapes in manifest.shapes_of_files.items()}
+    accepting(manifest)
+    shapes = manifest.shapes_of_files
+    contents = {name: _verified(path / name, entry, shapes.get(name)) for name, entry in manifest.files.items()}
+    tensors = {name: _tensors(path / name, contents[name]) for name in shapes}
     return AdapterSet(manifest, tensors[TENSORS], tensors.get(PRIOR))
 
 
-def _verified(path: Path, entry: FileEntry, limit: int) -> bytearray:
-    content = read_bounded(path, limit)
+def check_adapter_set(path: Path, accepting: Accepting = accept_any) -> Manifest:
+    """As ``read_adapter_set``, piece by piece: of the largest set no more than a piece is ever in memory."""
+    manifest = read_manifest(path)
+    accepting(manifest)
+    for name, entry in manifest.files.items():
+        _check_file(path / name, entry, manifest.shapes_of_files.get(name))
+    return manifest
+
+
+def _check_file(path: Path, entry: FileEntry, shapes: Shapes | None) -> None:
+    with opened_regular(path, MAX_TENSOR_BYTES) as (file, num_bytes):
+        _check_beginning(path, file, num_bytes, entry, shapes)
+        if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+            raise WeightsCorrupted(_damaged(path))
+        file.seek(0)
+        if shapes is not None and (name := first_not_finite(file, num_bytes)) is not None:
+            raise WeightsCorrupted(_not_finite(path, name))
+
+
+def _damaged(path: Path) -> str:
+    return f"{path} is damaged (its sha256 is not the manifest's): install the set again"
+
+
+def _not_finite(path: Path, name: str) -> str:
+    return f"{path} holds NaN or infinite numbers ({name}): train the set again"
+
+
+def _verified(path: Path, entry: FileEntry, shapes: Shapes | None) -> bytearray:
+    """What a file holds, read once its size and the header of its tensors are what they should be."""
+    with opened_regular(path, MAX_TENSOR_BYTES) as (file, num_bytes):
+        _check_beginning(path, file, num_bytes, entry, shapes)
+        content = read_exactly(file, num_bytes)
     if FileEntry.of(content) != entry:
-        raise WeightsCorrupted(f"{path} is damaged (its sha256 is not the manifest's): install the set again")
+        raise WeightsCorrupted(_damaged(path))
     return content
 
 
-def _tensors(path: Path, content: bytearray, shapes: Shapes) -> dict[str, Tensor]:
+def _check_beginning(path: Path, file: BinaryIO, num_bytes: int, entry: FileEntry, shapes: Shapes | None) -> None:
+    """A file's size, and the header of a tensor file, against what the manifest says."""
+    if num_bytes != entry.num_bytes:
+        raise WeightsCorrupted(
+            f"{path} is damaged (it has {num_bytes:,} bytes, the manifest says {entry.num_bytes:,}): install the set "
+            "again"
+        )
+    if shapes is None:
+        return
     try:
-        tensors = tensors_in(content)
+        found = shapes_in(file, num_bytes)
     except SafetensorError as exc:
         raise WeightsCorrupted(f"{path} cannot be read ({exc}): install the set again") from exc
-    if _shapes(tensors) != shapes:
+    if found != shapes:
         raise WeightsCorrupted(f"{path} does not hold the tensors of the manifest: install the set again")
+
+
+def _tensors(path: Path, content: bytearray) -> dict[str, Tensor]:
+    """The tensors of a file whose header was checked."""
+    tensors = tensors_in(content)
+    for name, tensor in tensors.items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise WeightsCorrupted(_not_finite(path, name))
     return tensors
 
 

@@ -6,19 +6,33 @@
 import io
 import shutil
 import tarfile
-import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from pathlib import Path
 
 from adavae.model.errors import AdapterSetExists, AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted
-from adavae.model.storage.adapter_set import AdapterSet, read_adapter_set
-from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
-from adavae.model.storage.installed import REFUSALS, InstalledVersion, not_found, scan
-from adavae.model.storage.manifest import CARD, MANIFEST, MAX_TEXT_BYTES, SET_FILES, Manifest
+from adavae.model.storage.adapter_set import (
+    Accepting,
+    AdapterSet,
+    accept_any,
+    check_adapter_set,
+    put_in_place,
+    read_adapter_set,
+)
+from adavae.model.storage.atomic import staging_directory, write_atomically
+from adavae.model.storage.importing import copy, look_at
+from adavae.model.storage.installed import REFUSALS, InstalledVersion, Problem, not_found, scan
+from adavae.model.storage.manifest import CARD, MANIFEST, MAX_TEXT_BYTES, Manifest
+from adavae.model.storage.publication import number_of
+from adavae.model.storage.regular_file import read_bounded
 
-_LIMITS = {MANIFEST: MAX_TEXT_BYTES, **{file.name: file.max_bytes for file in SET_FILES}}
-_REQUIRED = (MANIFEST, *(file.name for file in SET_FILES if not file.is_optional))
+TryingFiles = Callable[[Path], object]
+"""Uses the set in a directory; what it raises is what is wrong with it."""
+
+
+def try_nothing(path: Path) -> None:
+    """That every byte is as it should be was enough."""
+    del path
 
 
 class AdapterStore:
@@ -32,9 +46,15 @@ class AdapterStore:
         """Every directory of adapter sets, and whether it is a bundled one."""
         return [(self.root, False), *((root, True) for root in self.bundled)]
 
-    def list(self) -> list[InstalledVersion]:
-        """Every installed version, by name, newest first; only manifests are read."""
+    def list(self, checking: TryingFiles | None = None) -> list[InstalledVersion]:
+        """Every installed version, by name, the newest first.
+
+        Only manifests are read, or, with ``checking``, every byte: what that raises for a whole set is its problem.
+        """
         entries = sorted(scan(self.roots, {}).values(), key=attrgetter("rank"), reverse=True)
+        if checking is not None:
+            for entry in entries:
+                entry.problem = entry.problem or _found_wrong(entry, checking)
         return sorted(entries, key=attrgetter("name"))
 
     def resolve(self, reference: str) -> InstalledVersion:
@@ -52,53 +72,71 @@ class AdapterStore:
             raise WeightsCorrupted(chosen.problem.message)
         return chosen
 
-    def read(self, reference: str) -> AdapterSet:
+    def read(self, reference: str, accepting: Accepting = accept_any) -> AdapterSet:
         """Reads and verifies a set; raises as ``resolve`` and ``read_adapter_set`` do."""
-        return read_adapter_set(self.resolve(reference).path)
+        return read_adapter_set(self.resolve(reference).path, accepting)
 
-    def verify(self, reference: str | None = None) -> Sequence[tuple[InstalledVersion, str | None]]:
-        """Checks every byte of one set, or of all; returns each with its problem, or None."""
+    def verify(
+        self, reference: str | None = None, *, trying: TryingFiles = try_nothing
+    ) -> Sequence[tuple[InstalledVersion, str | None]]:
+        """Checks every byte of one set, or of all: each with its problem, or None.
+
+        Args:
+            reference: Of the set.
+            trying: Given the directory of each whole one; what it raises is its problem.
+        """
         entries = [_whole_if_any(self._fitting(reference))] if reference else self.list()
-        return [(entry, _problem_of(entry)) for entry in entries]
+        return [(entry, _problem_of(entry, trying)) for entry in entries]
 
-    def import_set(self, source: Path) -> InstalledVersion:
+    def import_set(
+        self,
+        source: Path,
+        *,
+        accepting: Accepting = accept_any,
+        trying: TryingFiles = try_nothing,
+    ) -> InstalledVersion:
         """Installs a set from a directory or a ``.tar.gz`` that ``export_set`` made.
 
         Installing a set again is no error, and repairs a damaged one.
+
+        Args:
+            source: Where it comes from.
+            accepting: Given the manifest before anything else is read; what it raises keeps the set out.
+            trying: Given the directory of the checked set before it is installed; likewise.
 
         Raises:
             AdapterSetNotFound: No set in ``source``.
             WeightsCorrupted: A file is damaged, or the archive has unexpected contents.
             StorageFull: The disk took no more.
         """
-        contents = _read_directory(source) if source.is_dir() else _read_archive(source)
+        manifest = look_at(source, accepting)
         with staging_directory(self.root) as staging:
-            for name, content in contents.items():
-                write_atomically(staging / name, content)
-            manifest = read_adapter_set(staging).manifest
-            if extra := sorted(contents.keys() - {MANIFEST, *manifest.files}):
-                raise WeightsCorrupted(f"{source} holds {extra[0]}, which its manifest does not name: export it again")
+            copy(source, manifest, staging)
+            if check_adapter_set(staging) != manifest:
+                raise WeightsCorrupted(f"{source} changed while it was read: import it again")
+            trying(staging)
             destination = self.root / manifest.name / manifest.version
             if not _holds(destination, manifest):
+                number = number_of(destination)  # a version that is repaired stays where it was among the others
                 shutil.rmtree(destination, ignore_errors=True)
-                publish_directory(staging, destination)
+                put_in_place(self.root, staging, manifest, number)
         return self.resolve(manifest.reference)
 
     def card(self, reference: str) -> str:
         """The model card, Markdown; raises as ``resolve`` does, and WeightsCorrupted if it is damaged."""
         path = self.resolve(reference).path / CARD
         try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as exc:
+            return read_bounded(path, MAX_TEXT_BYTES).decode()
+        except UnicodeDecodeError as exc:
             raise WeightsCorrupted(f"{reference}: the model card cannot be read: install the set again") from exc
 
     def archive(self, reference: str) -> bytes:
         """A verified set as one ``.tar.gz``; raises as ``read`` does."""
         entry = self.resolve(reference)
-        adapter_set = read_adapter_set(entry.path)
+        manifest = check_adapter_set(entry.path)
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-            for name in (MANIFEST, *adapter_set.manifest.files):
+            for name in (MANIFEST, *manifest.files):
                 tar.add(entry.path / name, arcname=f"{entry.name}/{entry.version}/{name}", recursive=False)
         return packed.getvalue()
 
@@ -152,49 +190,20 @@ def _whole_if_any(entries: Sequence[InstalledVersion]) -> InstalledVersion:
 def _holds(path: Path, manifest: Manifest) -> bool:
     """Whether the set of ``manifest`` is at ``path``, undamaged."""
     try:
-        return read_adapter_set(path).manifest == manifest
+        return check_adapter_set(path) == manifest
     except (AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted):
         return False
 
 
-def _problem_of(entry: InstalledVersion) -> str | None:
+def _problem_of(entry: InstalledVersion, trying: TryingFiles) -> str | None:
+    problem = _found_wrong(entry, trying) or entry.problem
+    return problem.message if problem else None
+
+
+def _found_wrong(entry: InstalledVersion, trying: TryingFiles) -> Problem | None:
     try:
-        read_adapter_set(entry.path)
+        check_adapter_set(entry.path)
+        trying(entry.path)
     except REFUSALS as exc:
-        return str(exc)
-    return entry.problem.message if entry.problem else None
-
-
-def _read_directory(source: Path) -> dict[str, bytes]:
-    if not (source / MANIFEST).is_file():
-        raise AdapterSetNotFound(f"{source} is no adapter set: it has no {MANIFEST}")
-    contents = {name: (source / name).read_bytes() for name in _LIMITS if (source / name).is_file()}
-    if missing := _missing(contents):
-        raise WeightsCorrupted(f"{source} lacks {missing}: copy the whole set")
-    return contents
-
-
-def _read_archive(source: Path) -> dict[str, bytes]:
-    """The known files of an archive; nothing is ever unpacked under the names it gives."""
-    contents: dict[str, bytes] = {}
-    try:
-        with tarfile.open(source, "r:gz") as tar:
-            for member in tar:
-                name = Path(member.name).name
-                if not member.isfile() or name in contents or member.size > _LIMITS.get(name, -1):
-                    raise WeightsCorrupted(f"{source} holds {member.name!r}, which no adapter set has")
-                file = tar.extractfile(member)
-                assert file is not None  # it is a regular file
-                contents[name] = file.read()
-    except FileNotFoundError as exc:
-        raise AdapterSetNotFound(f"there is no file or directory {source}") from exc
-    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as exc:
-        raise WeightsCorrupted(f"{source} cannot be read as a .tar.gz ({exc})") from exc
-    if missing := _missing(contents):
-        raise WeightsCorrupted(f"{source} lacks {missing}: export the set again")
-    return contents
-
-
-def _missing(contents: Mapping[str, bytes]) -> str:
-    """Names of the mandatory files that are missing."""
-    return ", ".join(name for name in _REQUIRED if name not in contents)
+        return Problem.of(exc)
+    return None

@@ -4,7 +4,7 @@ import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,10 +20,19 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         StorageFull: The disk took no more.
     """
+    _write_atomically(path, [content], len(content))
+
+
+def write_chunks_atomically(path: Path, chunks: Iterable[bytes]) -> None:
+    """As ``write_atomically``, for content that comes piece by piece; what ``chunks`` raises leaves nothing behind."""
+    _write_atomically(path, chunks, None)
+
+
+def _write_atomically(path: Path, chunks: Iterable[bytes], num_bytes: int | None) -> None:
     temporary = path.parent / f"{_TEMPORARY}{secrets.token_hex(8)}"
-    with _full_disk_reported(path, len(content)):
+    with _full_disk_reported(path, num_bytes):
         try:
-            _write_and_sync(temporary, content)
+            _write_and_sync(temporary, chunks)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -78,13 +87,14 @@ def remove_leftovers(directory: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _write_and_sync(path: Path, content: bytes) -> None:
+def _write_and_sync(path: Path, chunks: Iterable[bytes]) -> None:
     """A new file with the umask's permissions, so that other users can read what is published."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        remaining = memoryview(content)
-        while remaining:
-            remaining = remaining[os.write(descriptor, remaining) :]
+        for chunk in chunks:
+            remaining = memoryview(chunk)
+            while remaining:
+                remaining = remaining[os.write(descriptor, remaining) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

@@ -7,21 +7,25 @@ import difflib
 import errno
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, AdaVAEError, ConfigError, WeightsCorrupted
 from adavae.model.storage.adapter_name import check_name
 from adavae.model.storage.manifest import MANIFEST, SET_FILES, TENSORS, Manifest, read_manifest
+from adavae.model.storage.plain_values import checked_time
+from adavae.model.storage.publication import PUBLICATION, number_of
 
 REFUSALS = (AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted)
 """What is wrong with one version and with no other."""
 
 _RECHECK_S = 60.0  # a file that could not be read may become readable without changing
 _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EACCES)
-_STAMPED = (MANIFEST, TENSORS, *(file.name for file in SET_FILES if file.name != TENSORS))
+_STAMPED = (MANIFEST, TENSORS, *(file.name for file in SET_FILES if file.name != TENSORS), PUBLICATION)
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _NAMES_SHOWN = 20
 _LONGEST_NAME = 64
 
@@ -60,6 +64,7 @@ class InstalledVersion:
         stamp: Changes when a file does.
         manifest: None if it cannot be read.
         digest: Identifies the exact content of its adapters; empty if the manifest cannot be read.
+        publication: Its number in the order of publication; 0 for one from before there were numbers.
         problem: Why it cannot be used; None if it was verified, or will be on loading.
     """
 
@@ -70,6 +75,7 @@ class InstalledVersion:
     stamp: _Stamp
     manifest: Manifest | None = None
     digest: str = ""
+    publication: int = 0
     problem: Problem | None = None
 
     @property
@@ -77,10 +83,13 @@ class InstalledVersion:
         return f"{self.name}@{self.version}"
 
     @property
-    def rank(self) -> tuple[bool, str, int]:
-        """A name refers to the version of highest rank: the newest; within one second, the one written later."""
-        created_at = self.manifest.created_at if self.manifest else ""
-        return (not self.is_bundled, created_at, self.stamp[0][1] if self.stamp[0] else 0)
+    def rank(self) -> tuple[bool, int, datetime, int]:
+        """The highest is what the name means: the one published last, by the number that the store gave it.
+
+        Those from before there were numbers come first, in the order of their dates and of when they were written.
+        """
+        created_at = checked_time("created_at", self.manifest.created_at) if self.manifest else _LONG_AGO
+        return (not self.is_bundled, self.publication, created_at, self.stamp[0][1] if self.stamp[0] else 0)
 
     @property
     def public_problem(self) -> str | None:
@@ -101,14 +110,27 @@ def scan(roots: Sequence[tuple[Path, bool]], known: Mapping[str, InstalledVersio
     """
     found: dict[str, InstalledVersion] = {}
     for root, is_bundled in roots:
-        for path, name, version in _version_directories(str(root)):
-            stamp = _stamp(path)
-            if not any(stamp[:2]):  # neither a manifest nor adapters
-                continue
-            installed = known.get(path)
-            if installed is None or installed.stamp != stamp:
-                installed = _with_manifest(InstalledVersion(name, version, Path(path), is_bundled, stamp))
-            found[path] = installed
+        for name in _directories(str(root)):
+            try:
+                found |= _of_name(str(root), name, is_bundled, known)
+            except OSError:  # the disk does not let go of this one: what was known of it stays, the others are read
+                found |= {path: own for path, own in known.items() if own.path.parent == root / name}
+    return found
+
+
+def _of_name(
+    root: str, name: str, is_bundled: bool, known: Mapping[str, InstalledVersion]
+) -> dict[str, InstalledVersion]:
+    found: dict[str, InstalledVersion] = {}
+    for version in _directories(f"{root}/{name}"):
+        path = f"{root}/{name}/{version}"
+        stamp = _stamp(path)
+        if not any(stamp[:2]):  # neither manifest nor adapters
+            continue
+        installed = known.get(path)
+        if installed is None or installed.stamp != stamp:
+            installed = _with_manifest(InstalledVersion(name, version, Path(path), is_bundled, stamp))
+        found[path] = installed
     return found
 
 
@@ -130,20 +152,24 @@ def not_found(reference: str, versions: Iterable[InstalledVersion]) -> AdapterSe
     )
 
 
-def _version_directories(root: str) -> Iterator[tuple[str, str, str]]:
-    for name in _directories(root):
-        for version in _directories(f"{root}/{name}"):
-            yield f"{root}/{name}/{version}", name, version
-
-
 def _directories(path: str) -> list[str]:
     """Names of directories that can be adapter sets or versions."""
     try:
         with os.scandir(path) as entries:
-            return [entry.name for entry in entries if _is_name(entry.name) and entry.is_dir()]
+            return [entry.name for entry in entries if _is_name(entry.name) and _is_directory(entry)]
     except OSError as exc:
         if exc.errno in _ABSENT:
             return []
+        raise
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """Also by a link; one that leads round in a circle, or nowhere, is none."""
+    try:
+        return entry.is_dir()
+    except OSError as exc:
+        if exc.errno in (errno.ELOOP, *_ABSENT):
+            return False
         raise
 
 
@@ -160,7 +186,7 @@ def _stamp(path: str) -> _Stamp:
 
 def _file_stamp(path: str) -> _FileStamp | None:
     try:
-        status = os.stat(path)
+        status = os.lstat(path)  # of a link itself: what it leads to is never read
     except OSError as exc:
         if exc.errno in _ABSENT:
             return None
@@ -169,7 +195,8 @@ def _file_stamp(path: str) -> _FileStamp | None:
 
 
 def _with_manifest(version: InstalledVersion) -> InstalledVersion:
-    """Fills in the manifest and what depends on it, or the problem."""
+    """Fills in its number, the manifest and what depends on it, or the problem."""
+    version.publication = number_of(version.path)
     try:
         manifest = read_manifest(version.path)
         if manifest.reference != version.reference:

@@ -8,21 +8,29 @@ are for ``adapter_set``, finding sets by name for ``installed``.
 
 import hashlib
 import json
+import math
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from adavae.model.config import AdapterConfig
-from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
+from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted, shown
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.storage.adapter_name import check_name
+from adavae.model.storage.plain_values import check_digest, check_plain, checked_time, checked_whole
+from adavae.model.storage.regular_file import read_bounded
 
 FORMAT_VERSION = 1
 MANIFEST, TENSORS, CARD, PRIOR = "manifest.json", "adapter.safetensors", "README.md", "prior.safetensors"
 MAX_TENSOR_BYTES = 2 * 1024**3
+MAX_PRIOR_BYTES = 256 * 1024**2
 MAX_TEXT_BYTES = 4 * 1024**2
+_MAX_TENSORS, _MAX_AXES = 20_000, 8
+_NUMBER_BYTES = (2, 4)
+_VERSION = re.compile(r"[0-9a-f]{12}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,7 @@ class SetFile:
 SET_FILES = (
     SetFile(TENSORS, MAX_TENSOR_BYTES, shapes="shapes"),
     SetFile(CARD, MAX_TEXT_BYTES),
-    SetFile(PRIOR, MAX_TENSOR_BYTES, shapes="prior_shapes", is_optional=True),
+    SetFile(PRIOR, MAX_PRIOR_BYTES, shapes="prior_shapes", is_optional=True),
 )
 _OPTIONAL = ("fitted_prior", *(file.shapes for file in SET_FILES if file.shapes and file.is_optional))
 _KINDS = {
@@ -62,6 +70,14 @@ class FileEntry:
     @classmethod
     def of(cls, content: bytes | bytearray) -> Self:
         return cls(hashlib.sha256(content).hexdigest(), len(content))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], limit: int) -> Self:
+        """From JSON; raises ConfigError for what no file of at most ``limit`` bytes can be."""
+        entry = cls(**values)
+        check_digest("sha256", entry.sha256)
+        checked_whole("num_bytes", entry.num_bytes, limit)
+        return entry
 
 
 Shapes = dict[str, tuple[int, ...]]
@@ -127,7 +143,8 @@ class Manifest:
         """
         if values.get("format_version") != FORMAT_VERSION:
             raise AdapterSetMismatch(
-                f"the adapter set has format {values.get('format_version')!r}, this version reads {FORMAT_VERSION}: "
+                f"the adapter set has format {shown(values.get('format_version'))}, this version reads "
+                f"{FORMAT_VERSION}: "
                 "update adavae, or train the set again"
             )
         try:
@@ -139,9 +156,9 @@ class Manifest:
                     **values,
                     "config": config,
                     "fitted_prior": None if prior is None else FittedPrior.from_dict(prior, config.latent_size),
-                    "files": {name: FileEntry(**entry) for name, entry in values["files"].items()},
-                    "shapes": _shapes(values["shapes"]),
-                    "prior_shapes": None if prior_shapes is None else _shapes(prior_shapes),
+                    "files": {name: _file_entry(name, entry) for name, entry in values["files"].items()},
+                    "shapes": _shapes("shapes", values["shapes"]),
+                    "prior_shapes": None if prior_shapes is None else _shapes("prior_shapes", prior_shapes),
                 }
             )
         except (KeyError, TypeError, AttributeError) as exc:
@@ -166,21 +183,36 @@ def read_manifest(path: Path) -> Manifest:
         AdapterSetMismatch: A format that this version does not read.
         WeightsCorrupted: The manifest is not what the version says, or names other files than a set has.
     """
-    if not (path / MANIFEST).is_file():
+    if not os.path.lexists(path / MANIFEST):
         raise AdapterSetNotFound(f"{path} is no adapter set: it has no {MANIFEST}")
-    content = read_bounded(path / MANIFEST, MAX_TEXT_BYTES)
+    return parse_manifest(path / MANIFEST, read_bounded(path / MANIFEST, MAX_TEXT_BYTES))
+
+
+def parse_manifest(path: Path, content: bytes | bytearray) -> Manifest:
+    """The manifest that ``content``, read from ``path``, is; raises as ``read_manifest`` does."""
     try:
         values = json.loads(content)
         manifest = Manifest.from_dict(values)
         is_as_written = _spelt(values) == content and manifest.content_version() == manifest.version
     except (ValueError, AttributeError, RecursionError, ConfigError) as exc:
-        raise WeightsCorrupted(f"{path / MANIFEST} is damaged ({exc}): install the set again") from exc
+        raise WeightsCorrupted(f"{path} is damaged ({exc}): install the set again") from exc
     texts = {file.name for file in SET_FILES if file.shapes is None}
     if not is_as_written or set(manifest.files) != texts | manifest.shapes_of_files.keys():
         raise WeightsCorrupted(
-            f"{path / MANIFEST} was changed, it is not that of version {manifest.version}: install the set again"
+            f"{path} was changed, it is not that of version {manifest.version}: install the set again"
         )
+    for name, shapes in manifest.shapes_of_files.items():
+        _check_size(path, manifest.files[name], sum(map(math.prod, shapes.values())))
     return manifest
+
+
+def _check_size(path: Path, entry: FileEntry, num_numbers: int) -> None:
+    """Whether a file of so many numbers, in float16 or float32 behind a header, can have that size."""
+    smallest, largest = _NUMBER_BYTES
+    if not smallest * num_numbers <= entry.num_bytes <= largest * num_numbers + MAX_TEXT_BYTES:
+        raise WeightsCorrupted(
+            f"{path} says that {num_numbers:,} numbers are {entry.num_bytes:,} bytes: install the set again"
+        )
 
 
 def check_fits(manifest: Manifest, backbone_digests: Sequence[str], tokenizer_digest: str) -> None:
@@ -202,30 +234,38 @@ def check_fits(manifest: Manifest, backbone_digests: Sequence[str], tokenizer_di
             )
 
 
-def read_bounded(path: Path, limit: int) -> bytearray:
-    """The content of a set's file of at most ``limit`` bytes; raises WeightsCorrupted where it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            content = bytearray(min(limit + 1, os.fstat(file.fileno()).st_size))
-            num_read = file.readinto(content)
-    except OSError as exc:
-        raise WeightsCorrupted(f"{path} cannot be read ({exc}): install the set again") from exc
-    if len(content) > limit:
-        raise WeightsCorrupted(f"{path} has more than {limit:,} bytes: this is no file of an adapter set")
-    del content[num_read:]
-    return content
-
-
 def _check_kinds(values: Mapping[str, Any]) -> None:
     """Raises ConfigError for a field of the wrong kind, KeyError for a missing one."""
     for field, kind in _KINDS.items():
         if not isinstance(values[field], kind):
             raise ConfigError(field, values[field], f"must be a {kind.__name__}")
+        check_plain(field, values[field])
     check_name(values["name"])
+    if not _VERSION.fullmatch(values["version"]):
+        raise ConfigError("version", values["version"], "must be 12 of 0-9 and a-f")
+    checked_time("created_at", values["created_at"])
+    for field in ("backbone_digest", "tokenizer_digest"):
+        check_digest(field, values[field])
 
 
-def _shapes(values: Mapping[str, Any]) -> Shapes:
-    return {name: tuple(shape) for name, shape in values.items()}
+def _file_entry(name: str, values: Mapping[str, Any]) -> FileEntry:
+    limits = {file.name: file.max_bytes for file in SET_FILES}
+    if name not in limits:
+        raise ConfigError("files", name, f"is no file of an adapter set; these are {', '.join(limits)}")
+    return FileEntry.from_dict(values, limits[name])
+
+
+def _shapes(field: str, values: Mapping[str, Any]) -> Shapes:
+    if len(values) > _MAX_TENSORS:
+        raise ConfigError(field, len(values), f"must be at most {_MAX_TENSORS:,} tensors")
+    check_plain(field, dict(values))
+    return {name: _shape(f"{field}.{name}"[:200], shape) for name, shape in values.items()}
+
+
+def _shape(field: str, values: Sequence[Any]) -> tuple[int, ...]:
+    if len(values) > _MAX_AXES:
+        raise ConfigError(field, values, f"must have at most {_MAX_AXES} axes")
+    return tuple(checked_whole(field, size, MAX_TENSOR_BYTES) for size in values)
 
 
 def _spelt(values: Mapping[str, Any]) -> bytes:

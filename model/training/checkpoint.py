@@ -143,9 +143,11 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _newest_first(directory: Path) -> list[Path]:
+    """Regular files alone: a pipe of that name would never be read to its end."""
     if not directory.is_dir():
         return []
-    return sorted((path for path in directory.iterdir() if step_of(path.name) is not None), reverse=True)
+    named = (path for path in directory.iterdir() if step_of(path.name) is not None)
+    return sorted((path for path in named if path.is_file() and not path.is_symlink()), reverse=True)
 
 
 def _verified(path: Path) -> bytes:

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 
+from adavae.model.cleaning import is_normalisable
 from adavae.model.training.corpus import Dataset
 
 _NAMED = 5
@@ -21,7 +22,7 @@ def label_key(label: str) -> str:
 def text_key(text: str) -> str:
     """The same for texts that differ in case, accents, spacing and punctuation only."""
     letters = text
-    if not text.isascii():
+    if not text.isascii() and is_normalisable(text):
         letters = "".join(each for each in unicodedata.normalize("NFKD", text) if not unicodedata.combining(each))
     return _NO_WORD.sub(" ", letters.casefold()).strip() or text
 

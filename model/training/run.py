@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.latent.prior import LatentPrior
@@ -41,9 +40,9 @@ from adavae.model.training.readers.columns import GUESSED, Columns
 from adavae.model.training.splitting import split_validation
 from adavae.model.training.text_forms import form_rows
 from adavae.model.training.tokenized_texts import TokenizedTexts, tokenize
+from adavae.model.trial import try_out
 
 _MAX_PRIOR_ROWS, _PRIOR_TOKENS, _MAX_LEARNED_ROWS = 20_000, 4096, 20_000
-_TRIED_TOKENS = 8
 _HEAD = "head."  # of the names of its tensors
 
 
@@ -334,14 +333,6 @@ def _prior(
     )
 
 
-def _try(written: AdapterSet, pretrained: PretrainedBackbone, text: str) -> None:
-    """Encodes and decodes one text; if that raises, the set is not published."""
-    name = written.manifest.name
-    model = TextModel.of_sets(pretrained, {name: written})
-    mu = model.encode([text], name, truncate=True).mu
-    model.decode(mu, name, Decoding(max_tokens=min(_TRIED_TOKENS, model.max_text_tokens)))
-
-
 def _publish(
     request: TrainingRequest,
     pretrained: PretrainedBackbone,
@@ -392,7 +383,7 @@ def _publish(
             prior_tensors=prior.to_tensors(),
         ),
         staging_parent=directory,
-        trying=lambda written: _try(written, pretrained, data.validation.texts[0]),
+        trying=lambda written: try_out(written, pretrained, data.validation.texts[0]),
         publishing=publishing,
     )
     return read_adapter_set(path)

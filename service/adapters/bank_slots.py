@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 
 from adavae.model.storage.installed import InstalledVersion
@@ -59,6 +59,11 @@ class BankSlots:
         """Whether that content is loaded."""
         place = self._places.get(digest)
         return place is not None and place.is_loaded
+
+    def has_other_than(self, digests: Collection[str]) -> bool:
+        """Whether a set that nobody uses is loaded and not among these."""
+        idle = (place for place in self._places.values() if place.is_loaded and place.num_pins == 0)
+        return any(place.version.digest not in digests for place in idle)
 
     def pin(self, version: InstalledVersion) -> Place:
         """The version's place, loading where it is not loaded; every ``pin`` wants its ``unpin``."""
@@ -121,15 +126,22 @@ class BankSlots:
             place.slot = slot
             place.granted.set()
 
-    def _take(self) -> int | None:
-        if self._free:
-            return self._free.pop()
+    def evict(self, is_meant: Callable[[InstalledVersion], bool] = lambda _: True) -> int | None:
+        """Takes out the least recently used of the meant sets that nobody uses; its slot waits for ``free``."""
         for place in self._places.values():
-            if place.is_loaded and place.num_pins == 0:
+            if place.is_loaded and place.num_pins == 0 and is_meant(place.version):
                 del self._places[place.version.digest]
                 self._on_eviction(place.version)
                 return place.slot
         return None
+
+    def free(self, slot: int) -> None:
+        """Another set may stand there from now on."""
+        self._free.append(slot)
+        self._grant()
+
+    def _take(self) -> int | None:
+        return self._free.pop() if self._free else self.evict()
 
     def _drop(self, place: Place) -> None:
         """Takes out a place that will not be filled; doing it twice is no harm."""

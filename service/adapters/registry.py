@@ -9,7 +9,7 @@ keeps the version it acquired to its end.
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -25,7 +25,7 @@ from adavae.model.storage.latent_space import space_of
 from adavae.model.storage.manifest import Manifest, check_fits
 from adavae.service.adapters.bank_slots import BankSlots, Place
 from adavae.service.engine.compute_threads import alone
-from adavae.service.errors import ServiceError
+from adavae.service.errors import BankFull, ServiceError
 from adavae.service.results import AdapterState
 
 _MANY_ARRIVALS = 64  # new names at once beyond which each is verified when it is first asked for, not before
@@ -40,8 +40,24 @@ class SlotLoader(Protocol):
     @property
     def num_slots(self) -> int: ...
 
+    def check(self, manifest: Manifest) -> None:
+        """Raises AdapterSetMismatch or ConfigError for a set that could not be loaded, before it is read."""
+        ...
+
+    async def try_out(self, adapter_set: AdapterSet) -> None:
+        """Uses a set that is not loaded; raises WeightsCorrupted where that fails."""
+        ...
+
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:
-        """Puts a set into a slot that no row uses; raises AdapterSetMismatch where it does not fit."""
+        """Puts a set into a slot that no row uses; raises as ``check``, and BankFull while others take its room."""
+        ...
+
+    async def unload(self, slot: int) -> None:
+        """Forgets what stands in a slot that no row uses."""
+        ...
+
+    async def expect(self, configs: Collection[AdapterConfig]) -> None:
+        """Tells which sets may be asked for."""
         ...
 
 
@@ -117,6 +133,9 @@ class AdapterRegistry:
         self._by_name: dict[str, list[InstalledVersion]] = {}  # the best first
         self._slots = BankSlots(bank.num_slots, self._load, wait_s=wait_s, on_eviction=self._forget)
         self._spaces: dict[str, LatentSpace] = {}  # of what is loaded, by digest
+        self._tried: set[str] = set()  # digests of what was read and used without a fault
+        self._expected: set[str] = set()  # digests of what may be asked for, as the bank was told
+        self._fitting_bank: asyncio.Task[None] | None = None
         self._refreshing = asyncio.Lock()
         self._refresher: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -133,7 +152,7 @@ class AdapterRegistry:
 
     async def stop(self) -> None:
         """Looks at the disk no more; what is pinned stays until it is released."""
-        looking = {task for task in (self._refresher, self._looking) if task is not None}
+        looking = {task for task in (self._refresher, self._looking, self._fitting_bank) if task is not None}
         for task in looking:
             task.cancel()
         if looking:
@@ -184,6 +203,38 @@ class AdapterRegistry:
             for version in arrivals:
                 if version not in later:
                     await self._examine(version)
+            self._fit_bank()
+
+    def _fit_bank(self) -> None:
+        """Lets go of what is no longer installed, and of the room that it needed; beside everything else."""
+        is_over = self._fitting_bank is None or self._fitting_bank.done()
+        usable = [own for versions in self._by_name.values() for own in versions if own.problem is None]
+        listed = {own.digest for own in self._versions.values()}
+        self._tried &= listed
+        if is_over and (self._expected != {own.digest for own in usable} or self._slots.has_other_than(listed)):
+            work = self._let_go(usable, listed)
+            self._fitting_bank = asyncio.create_task(work, name="adapter registry: fit the bank")
+
+    async def _let_go(self, usable: Sequence[InstalledVersion], listed: Collection[str]) -> None:
+        by_default_first = sorted(usable, key=lambda own: own not in self._versions_of(self._default))
+        try:
+            while await self._unload(lambda own: own.digest not in listed):
+                pass
+            await self._bank.expect([own.manifest.config for own in by_default_first if own.manifest])
+            self._expected = {own.digest for own in usable}
+        except ServiceError as exc:  # the engine is busy or stopped: the next look tries again
+            _log.info("the bank keeps its size for now", reason=str(exc))
+
+    async def _unload(self, is_meant: Callable[[InstalledVersion], bool] = lambda _: True) -> bool:
+        """Takes one of the meant sets out of its slot; False where none of them stands idle in one."""
+        slot = self._slots.evict(is_meant)
+        if slot is None:
+            return False
+        try:
+            await self._bank.unload(slot)
+        finally:
+            self._slots.free(slot)
+        return True
 
     async def _look_again(self) -> None:
         """Looks at the disk, once for all who ask in the meantime, however many unknown names there are."""
@@ -265,32 +316,59 @@ class AdapterRegistry:
     async def _load(self, slot: int, version: InstalledVersion) -> None:
         """Reads, verifies and loads; a version that does not pass is refused from now on."""
         try:
-            adapter_set = await asyncio.to_thread(alone(self._read), version)
+            adapter_set = await self._verified(version)
             space = space_of(adapter_set)
-            await self._bank.load(slot, adapter_set)
+            await self._put(slot, adapter_set)
         except REFUSALS as exc:
             self._refuse(version, exc)
             raise
         self._spaces[version.digest] = space
         self._counters.adapter_loads_total.inc()
 
+    async def _put(self, slot: int, adapter_set: AdapterSet) -> None:
+        """Loads, with as many idle sets unloaded before as that takes; raises as the bank does."""
+        while True:
+            try:
+                return await self._bank.load(slot, adapter_set)
+            except BankFull:
+                if not await self._unload():
+                    raise
+
+    async def _verified(self, version: InstalledVersion) -> AdapterSet:
+        """Every byte of a set, checked; used once before it may serve."""
+        adapter_set = await asyncio.to_thread(alone(self._read), version)
+        if version.digest not in self._tried:
+            await self._bank.try_out(adapter_set)
+            self._tried.add(version.digest)
+        return adapter_set
+
     def _read(self, version: InstalledVersion) -> AdapterSet:
         try:
-            adapter_set = read_adapter_set(version.path)
+            return read_adapter_set(version.path, lambda manifest: self._accept(version, manifest))
         except OSError as exc:
             raise WeightsCorrupted(f"{version.path} cannot be read ({exc.strerror})") from exc
-        if adapter_set.manifest != version.manifest:
+
+    def _accept(self, version: InstalledVersion, manifest: Manifest) -> None:
+        """Raises where a set should not be read at all, by what it says of itself."""
+        if manifest != version.manifest:
             raise WeightsCorrupted(f"{version.path} was changed, it is no longer that version: install the set again")
-        check_fits(adapter_set.manifest, self._backbone_digests, self._tokenizer_digest)
-        return adapter_set
+        check_fits(manifest, self._backbone_digests, self._tokenizer_digest)
+        self._bank.check(manifest)
 
     async def _examine(self, version: InstalledVersion) -> None:
         """Verifies a version that is new or has changed, then lists it: until then the name means what it meant."""
         if version.problem is None:
             try:
-                await asyncio.to_thread(alone(self._read), version)
+                await self._verified(version)
             except REFUSALS as exc:
                 version.problem = Problem.of(exc)
+            except ServiceError as exc:
+                _log.info("adapter set could not be tried yet", adapter=version.reference, reason=str(exc))
+                return
+            except Exception as exc:  # whatever one set brings about, the others are looked at
+                _log.error("adapter set could not be checked", adapter=version.reference, exc_info=exc)
+                message = f"{version.reference} cannot be checked ({type(exc).__name__}: {exc}): install the set again"
+                version.problem = Problem.of(WeightsCorrupted(message))
         if version.problem is None:
             self._list(version)
             _log.info("adapter set found", adapter=version.reference)

@@ -12,6 +12,7 @@ from adavae.model.latent import defaults
 from adavae.model.latent.map_points import MapMethod, MapPoints
 from adavae.model.results import Classified
 from adavae.service.client import exchanges
+from adavae.service.client.connecting import connection_options
 from adavae.service.client.exchanges import (
     ANYTHING,
     USUALLY,
@@ -25,7 +26,7 @@ from adavae.service.client.exchanges import (
     SteeringOptions,
     TraverseDirection,
 )
-from adavae.service.client.retries import AdaVAEServiceError, Attempts, content_of, headers_of, refusal_of
+from adavae.service.client.retries import AdaVAEServiceError, Attempts, content_of, refusal_of
 from adavae.service.client.stream_reading import StreamReading
 from adavae.service.results import AdapterState, TextPiece
 
@@ -43,8 +44,7 @@ class AsyncAdaVAEClient:
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         """Connects to nothing yet; the arguments are ``AdaVAEClient``'s."""
-        headers = headers_of(api_key)
-        self._http = httpx2.AsyncClient(base_url=base_url, headers=headers, timeout=timeout_s, transport=transport)
+        self._http = httpx2.AsyncClient(transport=transport, **connection_options(base_url, api_key, timeout_s))
         self._max_retries = max_retries
         self._pause = asyncio.sleep
 
@@ -203,7 +203,11 @@ class AsyncAdaVAEClient:
         try:
             call = next(exchange)
             while True:
-                call = exchange.send(await self._answer(call))
+                try:
+                    reply = await self._answer(call)
+                except AdaVAEServiceError as refusal:
+                    raise call.placed(refusal) from refusal.__cause__
+                call = exchange.send(reply)
         except StopIteration as stop:
             result: Result = stop.value
             return result

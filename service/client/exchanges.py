@@ -5,6 +5,7 @@ and how, is the client's.
 """
 
 import base64
+import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, TypeVar
@@ -15,6 +16,8 @@ from numpy.typing import ArrayLike, NDArray
 from adavae.model.latent.map_points import MapMethod, MapPoints
 from adavae.model.latent.projections import Neighbours, Plane, Separation
 from adavae.model.results import Classified
+from adavae.service.client.given import checked_text, checked_texts, text_or_texts
+from adavae.service.client.retries import AdaVAEServiceError
 from adavae.service.results import AdapterState
 
 _MAX_TEXTS, _MAX_TEXT_BYTES, _MAX_ROWS = 256, 2 * 1024**2, 64  # of one request, as the service is set by default
@@ -70,15 +73,31 @@ class Posterior:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request."""
+    """One request.
+
+    Attributes:
+        part: Which field holds a part of what the caller gave, and where in the whole that part begins.
+    """
 
     path: str
     body: dict[str, object] | None = None
     params: dict[str, str] | None = None
+    part: tuple[str, int] | None = None
 
     @property
     def method(self) -> str:
         return "GET" if self.body is None else "POST"
+
+    def placed(self, refusal: AdaVAEServiceError) -> AdaVAEServiceError:
+        """The refusal, with the place in what the caller gave instead of that in this request."""
+        if self.part is None or refusal.param is None or self.part[1] == 0:
+            return refusal
+        name, start = self.part
+        return refusal.renamed(
+            lambda text: re.sub(
+                rf"\b{re.escape(name)}\[(\d+)\]", lambda found: f"{name}[{int(found[1]) + start}]", text
+            )
+        )
 
 
 Exchange = Generator[Call, Any, Result]
@@ -102,10 +121,11 @@ def decode(
 ) -> Exchange[list[str]]:
     rows, texts = _rows(z), list[str]()
     for start in range(0, len(rows) or 1, _MAX_ROWS):
+        part = ("z", start)
         counted = decoding.copy()
         if start:
             counted["seed"] = (decoding.get("seed", 0) + start) & _LARGEST_SEED
-        reply = yield _decode_call(rows[start : start + _MAX_ROWS], adapter, counted, **steering)
+        reply = yield _decode_call(rows[start : start + _MAX_ROWS], adapter, counted, part=part, **steering)
         texts += _texts(reply)
         adapter = _reference(reply)
     return texts
@@ -124,7 +144,8 @@ def interpolate(
     steering: SteeringOptions,
     decoding: DecodingOptions,
 ) -> Exchange[list[str]]:
-    fields = {"source": source, "target": target, "steps": steps, "method": method}
+    ends: dict[str, Any] = {"source": checked_text(source, "source"), "target": checked_text(target, "target")}
+    fields: dict[str, Any] = {**ends, "steps": steps, "method": method}
     return _texts((yield _call("/interpolate", adapter, **fields, decoding=decoding, **steering)))
 
 
@@ -139,12 +160,19 @@ def analogy(
     decoding: DecodingOptions,
 ) -> Exchange[list[str]]:
     """A list of c goes in as many requests as the service's limits ask for, all to one version."""
-    fields = {"a": _sent(a), "b": _sent(b), "samples": samples, "decoding": decoding, **_known(scale=scale), **steering}
+    fields = {
+        "a": text_or_texts(a, "a"),
+        "b": text_or_texts(b, "b"),
+        "samples": samples,
+        "decoding": decoding,
+        **_known(scale=scale),
+        **steering,
+    }
     if isinstance(c, str):
-        return _texts((yield _call("/analogy", adapter, c=c, **fields)))
+        return _texts((yield _call("/analogy", adapter, c=checked_text(c, "c"), **fields)))
     changed: list[str] = []
-    for chunk in _chunks(list(c)):
-        reply = yield _call("/analogy", adapter, c=chunk, **fields)
+    for start, chunk in _chunks(checked_texts(c, "c")):
+        reply = yield _call("/analogy", adapter, part=("c", start), c=chunk, **fields)
         changed += _texts(reply)
         adapter = _reference(reply)
     return changed
@@ -158,11 +186,11 @@ def variations(
     steering: SteeringOptions,
     decoding: DecodingOptions,
 ) -> Exchange[list[list[str]]]:
-    whole = [texts] if isinstance(texts, str) else list(texts)
+    whole = checked_texts([texts] if isinstance(texts, str) else texts, "texts")
     options = {"decoding": decoding, **_known(n=num, distance=distance), **steering}
     found: list[list[str]] = []
-    for chunk in _chunks(whole):
-        reply = yield _call("/variations", adapter, texts=chunk, **options)
+    for start, chunk in _chunks(whole):
+        reply = yield _call("/variations", adapter, part=("texts", start), texts=chunk, **options)
         rows = _data(reply)
         found += [[row["text"] for row in rows if row["source"] == place] for place in range(len(chunk))]
         adapter = _reference(reply)
@@ -179,18 +207,24 @@ def traverse(
     decoding: DecodingOptions,
 ) -> Exchange[list[str]]:
     options = _known(steps=steps, range=None if between is None else list(between))
-    return _texts(
-        (yield _call("/traverse", adapter, text=text, direction=direction, decoding=decoding, **options, **steering))
-    )
+    fields: dict[str, Any] = {
+        "text": checked_text(text, "text"),
+        "direction": _checked_direction(direction),
+        "decoding": decoding,
+    }
+    return _texts((yield _call("/traverse", adapter, **fields, **options, **steering)))
+
+
+def _checked_direction(direction: TraverseDirection) -> dict[str, Any]:
+    return {
+        name: value if isinstance(value, int) else text_or_texts(value, f"direction.{name}")
+        for name, value in direction.items()
+    }
 
 
 def _known(**fields: object) -> dict[str, Any]:
     """Without what was left out, which is the service's default."""
     return {name: value for name, value in fields.items() if value is not None}
-
-
-def _sent(texts: str | Sequence[str]) -> str | list[str]:
-    return texts if isinstance(texts, str) else list(texts)
 
 
 def classify(
@@ -205,8 +239,9 @@ def map_texts(
     texts: Sequence[str], adapter: str | None, *, labels: Sequence[str] | None, method: MapMethod, truncate: bool
 ) -> Exchange[MapPoints]:
     """One request, for a plane is drawn of all texts together."""
-    given = _known(labels=None if labels is None else list(labels))
-    return _map_points((yield _call("/map", adapter, texts=list(texts), method=method, truncate=truncate, **given)))
+    given = _known(labels=None if labels is None else checked_texts(labels, "labels"))
+    fields = {"texts": checked_texts(texts, "texts"), "method": method, "truncate": truncate, **given}
+    return _map_points((yield _call("/map", adapter, **fields)))
 
 
 def _map_points(reply: Any) -> MapPoints:
@@ -256,28 +291,30 @@ def _in_chunks(
 ) -> Exchange[list[dict[str, Any]]]:
     """Every text's row, in order; the version that answered the first request answers the others too."""
     rows: list[dict[str, Any]] = []
-    for chunk in _chunks([texts] if isinstance(texts, str) else list(texts)):
-        reply = yield _call(path, adapter, texts=chunk, **options)
+    for start, chunk in _chunks(checked_texts([texts] if isinstance(texts, str) else texts, "texts")):
+        reply = yield _call(path, adapter, part=("texts", start), texts=chunk, **options)
         rows += _data(reply)
         adapter = _reference(reply)
     return rows
 
 
-def _chunks(texts: list[str]) -> Iterator[list[str]]:
-    """As few requests as the service's limits allow; no text at all is one, for the service to refuse."""
-    chunk, num_bytes = list[str](), 0
-    for text in texts:
-        size = len(text.encode(errors="surrogatepass"))
-        if chunk and (len(chunk) == _MAX_TEXTS or num_bytes + size > _MAX_TEXT_BYTES):
-            yield chunk
-            chunk, num_bytes = [], 0
-        chunk.append(text)
+def _chunks(texts: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """Where each begins, and its texts, in as few requests as the service's limits allow.
+
+    No text at all is one, for the service to refuse.
+    """
+    start, num_bytes = 0, 0
+    for end, text in enumerate(texts):
+        size = len(text.encode())
+        if end > start and (end - start == _MAX_TEXTS or num_bytes + size > _MAX_TEXT_BYTES):
+            yield start, texts[start:end]
+            start, num_bytes = end, 0
         num_bytes += size
-    yield chunk
+    yield start, texts[start:]
 
 
-def _call(path: str, adapter: str | None, **fields: object) -> Call:
-    return Call(path, fields if adapter is None else fields | {"adapter": adapter})
+def _call(path: str, adapter: str | None, *, part: tuple[str, int] | None = None, **fields: object) -> Call:
+    return Call(path, fields if adapter is None else fields | {"adapter": adapter}, part=part)
 
 
 def decode_stream(z: ArrayLike, adapter: str | None, decoding: DecodingOptions) -> Call:
@@ -285,8 +322,15 @@ def decode_stream(z: ArrayLike, adapter: str | None, decoding: DecodingOptions) 
     return _decode_call(_rows(z), adapter, decoding, stream=True)
 
 
-def _decode_call(z: NDArray[np.float32], adapter: str | None, decoding: DecodingOptions, **options: object) -> Call:
-    return _call("/decode", adapter, z=z.tolist(), decoding=decoding, **options)
+def _decode_call(
+    z: NDArray[np.float32],
+    adapter: str | None,
+    decoding: DecodingOptions,
+    *,
+    part: tuple[str, int] | None = None,
+    **options: object,
+) -> Call:
+    return _call("/decode", adapter, part=part, z=z.tolist(), decoding=decoding, **options)
 
 
 def _rows(z: ArrayLike) -> NDArray[np.float32]:

@@ -216,7 +216,11 @@ class AdaVAEClient(HttpClient):
         try:
             call = next(exchange)
             while True:
-                call = exchange.send(self._reply(call))
+                try:
+                    reply = self._reply(call)
+                except AdaVAEServiceError as refusal:
+                    raise call.placed(refusal) from refusal.__cause__
+                call = exchange.send(reply)
         except StopIteration as stop:
             result: Result = stop.value
             return result

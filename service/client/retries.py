@@ -7,6 +7,8 @@ from typing import Any, Self
 
 import httpx2
 
+from adavae.service.client.connecting import connection_options, shown
+
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
 _PATIENCE = (429, 503)
 _BROKEN = (httpx2.NetworkError, httpx2.TimeoutException, httpx2.RemoteProtocolError)
@@ -33,13 +35,17 @@ class AdaVAEServiceError(Exception):
         request_id: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(f"{message} [{status} {code}]" if status else f"{message} [{code}]")
+        where = f"{param}: " if param is not None and param not in message else ""
+        super().__init__(f"{where}{message} [{status} {code}]" if status else f"{where}{message} [{code}]")
         self.status, self.code, self.message, self.param = status, code, message, param
         self.request_id, self.retry_after_s = request_id, retry_after_s
 
-
-def headers_of(api_key: str | None) -> dict[str, str]:
-    return {"user-agent": "adavae-client"} | ({"authorization": f"Bearer {api_key}"} if api_key else {})
+    def renamed(self, rename: Callable[[str], str]) -> "AdaVAEServiceError":
+        """The same, with ``rename`` applied to what names the field."""
+        param = None if self.param is None else rename(self.param)
+        return AdaVAEServiceError(
+            self.status, self.code, rename(self.message), param, self.request_id, self.retry_after_s
+        )
 
 
 def content_of(response: httpx2.Response) -> Any:
@@ -49,7 +55,7 @@ def content_of(response: httpx2.Response) -> Any:
     try:
         return response.json()
     except ValueError as exc:
-        message = f"{response.url} answered with something that is no JSON: is it the service?"
+        message = f"{shown(response.url)} answered with something that is no JSON: is it the service?"
         raise AdaVAEServiceError(response.status_code, "unreadable_reply", message) from exc
 
 
@@ -59,7 +65,11 @@ def refusal_of(response: httpx2.Response) -> AdaVAEServiceError:
         error = response.json()["error"]
         code, message, param = str(error["code"]), str(error["message"]), error.get("param")
     except (ValueError, TypeError, KeyError, AttributeError):
-        code, message, param = "http_error", f"{response.url} answered {response.reason_phrase or 'an error'}", None
+        code, message, param = (
+            "http_error",
+            f"{shown(response.url)} answered {response.reason_phrase or 'an error'}",
+            None,
+        )
     wanted = response.headers.get("retry-after", "")
     return AdaVAEServiceError(
         response.status_code,
@@ -96,7 +106,7 @@ class Attempts:
 
 def _unreached(error: Exception) -> AdaVAEServiceError:
     what = "took too long" if isinstance(error, httpx2.TimeoutException) else "could not be reached, or broke off"
-    url = error.request.url if isinstance(error, httpx2.RequestError) else "the service"
+    url = shown(error.request.url) if isinstance(error, httpx2.RequestError) else "the service"
     return AdaVAEServiceError(0, "no_answer", f"{url} {what} ({type(error).__name__}: {error})")
 
 
@@ -120,9 +130,11 @@ class HttpClient:
             timeout_s: Longest silence within one try, connecting included.
             max_retries: Further tries after the first.
             transport: In place of the network.
+
+        Raises:
+            TypeError, ValueError: The key is none that can be sent.
         """
-        headers = headers_of(api_key)
-        self._http = httpx2.Client(base_url=base_url, headers=headers, timeout=timeout_s, transport=transport)
+        self._http = httpx2.Client(transport=transport, **connection_options(base_url, api_key, timeout_s))
         self._timeout_s, self._max_retries = timeout_s, max_retries
         self._pause: Callable[[float], None] = time.sleep
 

@@ -9,7 +9,7 @@ import typer
 from adavae.model.errors import WeightsCorrupted
 from adavae.service import loading
 from adavae.service.commands.options import JsonOption
-from adavae.service.commands.terminal import Column, Output, Record, column
+from adavae.service.commands.terminal import Column, Output, Record, column, say
 from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
@@ -31,8 +31,9 @@ def create_app() -> typer.Typer:
 
 
 def list_sets(as_json: JsonOption = False) -> None:
-    """Every installed version of every adapter set."""
-    entries = loading.open_store(load_settings()).list()
+    """Every installed version of every adapter set, each with what keeps it from being served."""
+    settings = load_settings()
+    entries = loading.open_store(settings).list(loading.open_trial(settings).check_servable)
     columns = [
         column("name"),
         column("version"),
@@ -60,8 +61,10 @@ def verify(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read every byte of adapter sets and compare it with the digests in their manifests."""
-    checked = loading.open_store(load_settings()).verify(reference)
+    """Read every byte of adapter sets, compare it with the digests in their manifests, and use each once."""
+    settings = load_settings()
+    trial = loading.open_trial(settings)
+    checked = loading.open_store(settings).verify(reference, trying=trial.try_directory)
     records: list[Record] = [
         {"adapter": entry.reference, "is_whole": problem is None, "problem": problem} for entry, problem in checked
     ]
@@ -74,8 +77,12 @@ def import_set(
     source: Annotated[Path, typer.Argument(help="What `export` made, or an adapter set's directory.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Verify an adapter set and install it beside the others."""
-    entry = loading.open_store(load_settings()).import_set(source)
+    """Verify an adapter set, use it once, and install it beside the others."""
+    settings = load_settings()
+    trial = loading.open_trial(settings)
+    entry = loading.open_store(settings).import_set(source, accepting=trial.accept, trying=trial.try_directory)
+    if entry.manifest is not None and not trial.can_try(entry.manifest):
+        say(f"{entry.reference} was not tried: it is for another backbone than {settings.backbone}")
     Output.of(as_json).write_object({"adapter": entry.reference, "path": str(entry.path)})
 
 
@@ -117,7 +124,7 @@ def _summary(entry: "InstalledVersion") -> Record:
         "created_at": manifest.created_at if manifest else None,
         "is_bundled": entry.is_bundled,
         "path": str(entry.path),
-        "problem": entry.problem.message if entry.problem else None,
+        "problem": entry.public_problem,
     }
 
 

@@ -12,7 +12,7 @@ import typer
 
 from adavae.model.errors import AdaVAEError
 from adavae.service.commands.terminal import say
-from adavae.service.settings import Settings, SettingsError, load_settings
+from adavae.service.settings import Settings, SettingsError, ignored_variables, load_settings
 
 if TYPE_CHECKING:
     import uvicorn
@@ -87,7 +87,11 @@ def _refuse_open_door(settings: Settings, address: str) -> None:
 
 
 def _run(settings: Settings, listener: socket.socket) -> None:
+    import structlog
+
+    from adavae.service.http.connection_limits import ConnectionLimits, allow_descriptors
     from adavae.service.http.http_server import HttpServer, http_config
+    from adavae.service.http.secret_files import exposed_secrets
     from adavae.service.jobs.training_service import TrainingService
     from adavae.service.latent_service import LatentService
     from adavae.service.log import set_up_log
@@ -95,12 +99,17 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     from adavae.service.metrics import Metrics
 
     set_up_log(settings)
+    allow_descriptors()
+    for said in (*exposed_secrets(settings), ignored_variables()):
+        if said is not None:
+            structlog.get_logger("adavae.serve").warning(said)
     metrics = Metrics()
     training = None if settings.training == "off" else TrainingService(settings, metrics)
     outcome = _Outcome(_url(listener))
     app = create_app(settings, LatentService(settings, metrics), metrics, outcome.on_started, training)
     config = http_config(app, settings.shutdown_s)
-    outcome.server = HttpServer(config, lambda: training.end_watching() if training is not None else None)
+    end_watching = (lambda: None) if training is None else training.end_watching
+    outcome.server = HttpServer(config, end_watching, ConnectionLimits.of(settings))
     with _signals_end_quietly():
         outcome.server.run(sockets=[listener])
     if outcome.error is not None:

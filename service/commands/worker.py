@@ -8,7 +8,7 @@ import typer
 
 from adavae.service.commands.serve import CannotListen
 from adavae.service.commands.terminal import say
-from adavae.service.settings import Settings, load_settings
+from adavae.service.settings import Settings, ignored_variables, load_settings
 
 if TYPE_CHECKING:
     from adavae.service.jobs.backbone_description import BackboneDescription
@@ -26,6 +26,7 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
 
     Ctrl-C or a termination signal finishes the step, keeps a checkpoint, and hands the job back.
     """
+    import structlog
     from prometheus_client import CollectorRegistry, start_http_server
 
     from adavae.service.jobs.backbone_description import describe_backbone
@@ -34,6 +35,8 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
 
     settings = load_settings()
     set_up_log(settings)
+    if (ignored := ignored_variables()) is not None:
+        structlog.get_logger("adavae.worker").warning(ignored)
     backbone = describe_backbone(settings)
     registry = CollectorRegistry()
     metrics = TrainingMetrics(registry)

@@ -1,10 +1,12 @@
 """The seam between the service and its two caches of encodings: the protocol, the keys and the stored bytes.
 
-A cache may forget and may fail, but it never raises and never gives a wrong encoding: a value carries a checksum over
-itself and over its key, so what was cut, altered or copied to another key reads as a miss. The backends are
-``service.encodings.memory_cache`` and ``service.encodings.redis_cache``.
+A cache may forget and may fail, but it never raises and never gives a wrong encoding: a value carries a seal over
+itself and over its key, so what was cut, altered or copied to another key reads as a miss. With a secret of the
+deployment, so does what somebody else made up. The backends are ``service.encodings.memory_cache`` and
+``service.encodings.redis_cache``.
 """
 
+import hmac
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,10 +20,10 @@ from adavae.service.results import Encoding
 KEY_PREFIX = "adavae:enc:1:"
 KEY_LENGTH = len(KEY_PREFIX) + 2 * sha256().digest_size
 
-_FORMAT = 1
+_FORMAT = 2
 _MAGIC = b"AVEC"
 _HEADER = struct.Struct("<4sBBxxII")  # magic, format, flags, 2 bytes of zeros, Z, num_tokens
-_CHECKSUM_BYTES = 8
+_SEAL_BYTES = 16
 _FLAG_TRUNCATED = 1
 _FLOAT = np.dtype("<f4")
 
@@ -108,13 +110,19 @@ def encoding_key(*, backbone_digest: str, adapter_digest: str, max_tokens: int, 
 
 def packed_size(latent_size: int) -> int:
     """Bytes that ``pack`` makes of an encoding with Z = ``latent_size``."""
-    return _HEADER.size + 2 * latent_size * _FLOAT.itemsize + _CHECKSUM_BYTES
+    return _HEADER.size + 2 * latent_size * _FLOAT.itemsize + _SEAL_BYTES
 
 
-def pack(key: str, encoding: Encoding) -> bytes:
-    """The bytes to keep under ``key``: header | mu | logvar | checksum, numbers little-endian.
+def place_of(key: str, secret: bytes) -> str:
+    """Where a value is kept: at its key, or with a secret where nobody without it can tell whether a text was there."""
+    return KEY_PREFIX + hmac.digest(secret, key.encode(), "sha256").hex() if secret else key
 
-    The checksum covers the key too, so a value is readable under its own key only.
+
+def pack(key: str, encoding: Encoding, secret: bytes = b"") -> bytes:
+    """The bytes to keep for ``key``: header | mu | logvar | seal, numbers little-endian.
+
+    The seal covers the key too, so a value is readable under its own key only; it is a checksum, or with a secret a
+    proof that whoever wrote the value knew it.
     """
     flags = _FLAG_TRUNCATED if encoding.is_truncated else 0
     body = b"".join(
@@ -124,19 +132,19 @@ def pack(key: str, encoding: Encoding) -> bytes:
             encoding.logvar.astype(_FLOAT, copy=False).tobytes(),
         )
     )
-    return body + _checksum(key, body)
+    return body + _seal(key, body, secret)
 
 
-def unpack(key: str, data: bytes) -> Encoding | None:
-    """The encoding that ``pack(key, ...)`` made ``data`` from; None for anything else, whatever it is."""
+def unpack(key: str, data: bytes, secret: bytes = b"") -> Encoding | None:
+    """The encoding that ``pack(key, ..., secret)`` made ``data`` from; None for anything else, whatever it is."""
     if len(data) < packed_size(1):
         return None
     magic, stored_format, flags, latent_size, num_tokens = _HEADER.unpack_from(data)
     is_ours = magic == _MAGIC and stored_format == _FORMAT and flags in (0, _FLAG_TRUNCATED)
     if not is_ours or len(data) != packed_size(latent_size):
         return None
-    body = data[:-_CHECKSUM_BYTES]
-    if data[-_CHECKSUM_BYTES:] != _checksum(key, body):
+    body = data[:-_SEAL_BYTES]
+    if not hmac.compare_digest(data[-_SEAL_BYTES:], _seal(key, body, secret)):
         return None
     numbers = np.frombuffer(body, _FLOAT, offset=_HEADER.size).astype(np.float32)  # (2 Z,)
     numbers.setflags(write=False)
@@ -150,5 +158,6 @@ def is_finite(encoding: Encoding) -> bool:
     return bool(np.isfinite(encoding.mu).all() and np.isfinite(encoding.logvar).all())
 
 
-def _checksum(key: str, body: bytes) -> bytes:
-    return sha256(key.encode() + body).digest()[:_CHECKSUM_BYTES]
+def _seal(key: str, body: bytes, secret: bytes) -> bytes:
+    sealed = key.encode() + body
+    return (hmac.digest(secret, sealed, "sha256") if secret else sha256(sealed).digest())[:_SEAL_BYTES]

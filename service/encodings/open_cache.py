@@ -13,5 +13,8 @@ def open_cache(settings: Settings) -> EncodingCache:
     if settings.redis_url is None:
         return MemoryCache(settings.cache_bytes)
     return RedisCache(
-        settings.redis_url.get_secret_value(), ttl_s=settings.cache_ttl_s, timeout_ms=settings.cache_timeout_ms
+        settings.redis_url.get_secret_value(),
+        ttl_s=settings.cache_ttl_s,
+        timeout_ms=settings.cache_timeout_ms,
+        secret=settings.cache_secret.get_secret_value().encode(),
     )

@@ -10,14 +10,24 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import structlog
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, InvalidResponse, NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    ClusterCrossSlotError,
+    ClusterDownError,
+    InvalidResponse,
+    MovedError,
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from adavae.model.errors import ConfigError
-from adavae.service.encodings.cache import KEY_PREFIX, CacheCounts, is_finite, pack, unpack
+from adavae.service.encodings.cache import KEY_PREFIX, CacheCounts, is_finite, pack, place_of, unpack
 from adavae.service.results import Encoding
 
 FIRST_PROBE_DELAY_S = 0.25
@@ -27,6 +37,10 @@ MIN_BACKGROUND_TIMEOUT_S = 1.0  # for puts and probes, which no request waits fo
 # What a broken connection or a server that is no Redis leads to; redis-py lets the last three through from its parser
 # and from the event loop's transports.
 _FAILURES = (RedisError, OSError, EOFError, ValueError, RuntimeError)
+
+_PROBED = tuple(f"{KEY_PREFIX}probe-{number}" for number in range(3))  # several, as a request's are
+_TLS_HINT = ": rediss:// where it speaks TLS, redis:// where not"
+_OF_A_CLUSTER = (ClusterCrossSlotError, MovedError, AskError, ClusterDownError)
 
 _Answer = TypeVar("_Answer")
 _log = structlog.get_logger(__name__)
@@ -41,6 +55,7 @@ class RedisCache:
         url: ``redis://``, ``rediss://`` or ``unix://``; its password is never logged.
         ttl_s: Seconds that a value stays.
         timeout_ms: Longest that a look-up holds its request up, connecting and waiting for a connection included.
+        secret: Of the deployment: values that were not written with it are misses, and no key can be told from a text.
         max_connections: Look-ups at once; further ones wait for their turn within their time. Puts have a quarter as
             many of their own, so that they never delay a look-up.
         max_pending_puts: Calls of ``put_many`` under way at once; further ones are dropped and counted.
@@ -50,10 +65,17 @@ class RedisCache:
     """
 
     def __init__(
-        self, url: str, *, ttl_s: int, timeout_ms: int, max_connections: int = 16, max_pending_puts: int = 64
+        self,
+        url: str,
+        *,
+        ttl_s: int,
+        timeout_ms: int,
+        secret: bytes = b"",
+        max_connections: int = 16,
+        max_pending_puts: int = 64,
     ) -> None:
         self.counts = CacheCounts()
-        self._ttl_s, self._timeout_s = ttl_s, timeout_ms / 1000
+        self._ttl_s, self._timeout_s, self._secret = ttl_s, timeout_ms / 1000, secret
         self._background_timeout_s = max(self._timeout_s, MIN_BACKGROUND_TIMEOUT_S)
         num_put_slots = max(1, max_connections // 4)
         self._pool = _open_pool(url, max_connections + num_put_slots + 1)  # one more for the probe
@@ -64,7 +86,7 @@ class RedisCache:
         self._puts: set[asyncio.Task[None]] = set()
         self._probe: asyncio.Task[None] | None = None
         self._is_connected: bool | None = None
-        self._is_refusing = self._is_closed = False
+        self._is_refusing = self._is_closed = self._is_reading_others = False
 
     @property
     def is_connected(self) -> bool:
@@ -130,7 +152,7 @@ class RedisCache:
         return answer
 
     async def _fetch(self, keys: Sequence[str]) -> list[Encoding | None]:
-        values = await self._client.execute_command("MGET", *keys)
+        values = await self._client.execute_command("MGET", *(place_of(key, self._secret) for key in keys))
         if not isinstance(values, list) or len(values) != len(keys):
             raise InvalidResponse(f"MGET of {len(keys)} keys was answered with something else")
         return [self._read(key, value) for key, value in zip(keys, values, strict=True)]
@@ -138,12 +160,28 @@ class RedisCache:
     def _read(self, key: str, value: object) -> Encoding | None:
         if value is None:
             return None
-        encoding = unpack(key, value) if isinstance(value, bytes) else None
-        self.counts.errors += encoding is None
+        encoding = unpack(key, value, self._secret) if isinstance(value, bytes) else None
+        if encoding is None:
+            self.counts.errors += 1
+            self._note_unreadable()
         return encoding
 
+    def _note_unreadable(self) -> None:
+        """Said once: whoever writes such values may write many."""
+        if not self._is_reading_others:
+            self._is_reading_others = True
+            _log.warning(
+                "encoding cache holds values that are not ours",
+                server=_address(self._pool),
+                remedy="they count as misses: find out who else writes there, or whose ADAVAE_CACHE_SECRET differs",
+            )
+
     async def _put(self, items: Mapping[str, Encoding]) -> None:
-        values = {key: pack(key, encoding) for key, encoding in items.items() if is_finite(encoding)}
+        values = {
+            place_of(key, self._secret): pack(key, encoding, self._secret)
+            for key, encoding in items.items()
+            if is_finite(encoding)
+        }
         self.counts.errors += len(items) - len(values)
         if not values:
             return
@@ -190,7 +228,7 @@ class RedisCache:
         """
         try:
             async with asyncio.timeout(self._background_timeout_s):
-                await self._client.execute_command("MGET", f"{KEY_PREFIX}probe")
+                await self._client.execute_command("MGET", *_PROBED)
         except _FAILURES as exc:
             return exc
         return None
@@ -202,8 +240,9 @@ class RedisCache:
 
     def _note_lost(self, cause: Exception) -> None:
         if self._is_connected is not False:
+            hint = _TLS_HINT if self._is_connected is None and _may_be_tls(cause, self._pool) else ""
             self._is_connected = False
-            _log.warning("encoding cache lost", server=_address(self._pool), cause=_explain(cause))
+            _log.warning("encoding cache lost", server=_address(self._pool), cause=_explain(cause) + hint)
 
     def _note_refusal(self, cause: RedisError | None) -> None:
         is_refusing = cause is not None
@@ -243,8 +282,21 @@ def _address(pool: ConnectionPool) -> str:
     return str(options["path"]) if "path" in options else f"{options.get('host')}:{options.get('port', 6379)}"
 
 
+def _may_be_tls(cause: Exception, pool: ConnectionPool) -> bool:
+    """Whether one side may have spoken TLS and the other not: then a connection is made, and nothing comes of it."""
+    is_tls = issubclass(pool.connection_class, SSLConnection)
+    is_broken = isinstance(cause, RedisConnectionError) and ("reset" in str(cause) or "closed" in str(cause))
+    return is_broken or (is_tls and isinstance(cause, TimeoutError | RedisConnectionError | OSError))
+
+
 def _explain(cause: Exception) -> str:
     """One line for the log; of what is no Redis, and may answer anything, only the kind of error."""
+    if isinstance(cause, _OF_A_CLUSTER):
+        kind = type(cause).__name__
+        return (
+            f"ADAVAE_REDIS_URL names a node of a Redis Cluster ({kind}), which keeps one request's keys in several "
+            "places: give a single Redis, with replicas of its own where it must not be lost"
+        )
     if isinstance(cause, AuthenticationError | NoPermissionError):
         return f"Redis refuses the user or password of ADAVAE_REDIS_URL: {cause}"
     if isinstance(cause, TimeoutError):

@@ -1,6 +1,5 @@
 """Texts to encodings: from the cache where it has them, from the engine where not."""
 
-import asyncio
 from collections.abc import Sequence
 
 from adavae.model.cleaning import clean
@@ -8,12 +7,10 @@ from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.encodings.cache import EncodingCache, encoding_key
 from adavae.service.encodings.single_flight import SingleFlight
+from adavae.service.encodings.text_tokens import TextTokens
 from adavae.service.engine.engine import Engine, Room
-from adavae.service.errors import InvalidRequest
 from adavae.service.metrics import Metrics
 from adavae.service.results import EncodedText, Encoding
-
-_INLINE_CHARACTERS = 20_000  # above it tokenizing leaves the event loop
 
 
 class TextEncoder:
@@ -27,11 +24,14 @@ class TextEncoder:
         metrics: Metrics,
         *,
         max_tokens: int,
+        max_queued_characters: int,
         deadline_s: float,
     ) -> None:
         """``max_tokens`` is the longest text that is read; after ``deadline_s`` a request is given up."""
         self._backbone = f"{pretrained.digest}/{pretrained.backbone.wte.weight.dtype}"
-        self._tokenizer = pretrained.tokenizer
+        self.tokens = TextTokens(
+            pretrained.tokenizer, max_tokens=max_tokens, max_queued_characters=max_queued_characters
+        )
         self._engine, self._cache, self._metrics = engine, cache, metrics
         self._max_tokens, self._deadline_s = max_tokens, deadline_s
         self._single_flight = SingleFlight()
@@ -59,11 +59,8 @@ class TextEncoder:
             InvalidRequest: A text is empty, or too long.
             ServiceError: Overloaded, not ready, or too late.
         """
-        texts = [clean(text) for text in texts]
-        for number, text in enumerate(texts):
-            if not text:
-                message = "the text is empty: give at least one character that is no space"
-                raise InvalidRequest(message, param=_param(number, params))
+        bounded = self.tokens.bounded
+        texts = [bounded(clean(text), _param(number, params), truncate=truncate) for number, text in enumerate(texts)]
         keys = [self._key(text, pinned, truncate=truncate) for text in texts]
         cached = await self._looked_up(keys)
         missing = {key: text for key, text, found in zip(keys, texts, cached, strict=True) if found is None}
@@ -116,28 +113,15 @@ class TextEncoder:
     ) -> list[Encoding]:
         if room is None:  # the engine looks again: others may have come while a long text is tokenized
             self._engine.check_room(len(texts))
-        rows = await self.token_ids(texts)
         limit = self._max_tokens
-        for row, param in zip(rows, params, strict=True):
-            if len(row) > limit and not truncate:
-                raise InvalidRequest(
-                    f"the text has {len(row)} tokens, the limit is {limit}: shorten it, or set truncate to true",
-                    param=param,
-                    code="text_too_long",
-                )
+        rows = await (self.tokens.cut(texts, limit + 1) if truncate else self.tokens.fitting(texts, params))
         cut = [row[:limit] for row in rows]
         deadline_s = self._deadline_s
         encoded = await self._engine.encode(cut, [pinned.slot] * len(cut), deadline_s=deadline_s, room=room)
         return [
-            Encoding(own.mu, own.logvar, len(row), is_truncated=len(whole) > limit)
+            Encoding(own.mu, own.logvar, len(row), is_truncated=len(whole) > len(row))
             for own, row, whole in zip(encoded, cut, rows, strict=True)
         ]
-
-    async def token_ids(self, texts: Sequence[str]) -> list[list[int]]:
-        """Of each text, whole."""
-        if sum(map(len, texts)) <= _INLINE_CHARACTERS:
-            return self._tokenizer.encode_many(texts)
-        return await asyncio.to_thread(self._tokenizer.encode_many, texts)
 
 
 def _param(number: int, params: Sequence[str] | None) -> str:

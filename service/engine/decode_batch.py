@@ -64,7 +64,7 @@ class DecodeBatch:
     """
 
     def __init__(self, vae: AdaVAE, *, max_rows: int, max_tokens: int, device_rows: DeviceRows | None = None) -> None:
-        self.vae = vae
+        self.vae, self.max_rows = vae, max_rows
         weight = vae.backbone.wte.weight
         self.device = weight.device
         self._device_rows = device_rows
@@ -82,10 +82,16 @@ class DecodeBatch:
     def __len__(self) -> int:
         return len(self._rows) + len(self._beams)
 
-    def has_room_for(self, row: DecodeRow) -> bool:
-        if row.is_beam:
-            return len(self._beams) < _MAX_BEAM_SEARCHES
-        return (self._device_rows or self._cache).num_free > 0
+    @property
+    def rows(self) -> list[DecodeRow]:
+        """Those being decoded, in whatever way."""
+        return [*self._rows, *(row for row, _ in self._beams)]
+
+    def num_free(self, *, is_beam: bool) -> int:
+        """How many more rows there is room for."""
+        if is_beam:
+            return min(_MAX_BEAM_SEARCHES - len(self._beams), self.max_rows - len(self))
+        return min((self._device_rows or self._cache).num_free, self.max_rows - len(self))
 
     def prepare(self) -> None:
         """Does before the first row what would keep it waiting."""

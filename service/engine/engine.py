@@ -8,8 +8,8 @@ is answered with EngineStopped at once and a new thread starts; a row that canno
 
 import asyncio
 import threading
-from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -27,16 +27,17 @@ from adavae.model.config import AdapterConfig
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.decoding.step_decoder import Generated
 from adavae.model.likelihood import nats_per_token
-from adavae.model.parts.adapter_bank import AdapterBank
-from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.pretrained import PretrainedBackbone
-from adavae.service.engine.compute_threads import alone, available_threads, use_threads
+from adavae.service.caller import CALLER
+from adavae.service.engine.bank_loader import DEFAULT_BANK_BYTES, BankLoader
+from adavae.service.engine.compute_threads import available_threads, use_threads
 from adavae.service.engine.decode_batch import DecodeRow
 from adavae.service.engine.micro_batch import cut
-from adavae.service.engine.scheduler import Call, Done, EncodedRow, EncodeRow, EngineLimits, Scheduler, Work
+from adavae.service.engine.scheduler import SHORT_ROWS, SHORT_TOKENS, Scheduler
 from adavae.service.engine.ticket import Ticket
+from adavae.service.engine.work import Call, Done, EncodedRow, EncodeRow, EngineLimits, Work
 from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
 from adavae.service.metrics import Metrics
 
@@ -45,6 +46,7 @@ OnToken = Callable[[int, int], None]
 
 _RESTART_DELAYS_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 _STALLED_S = 60.0
+_QUEUES = 4  # clients that may fill the queue each, before it takes no more of anybody
 _log = structlog.get_logger("adavae.engine")
 
 
@@ -60,6 +62,7 @@ class Room:
     """A promise of the queue: this many rows will be taken."""
 
     num_rows: int
+    client: str
 
 
 class Engine:
@@ -73,31 +76,34 @@ class Engine:
         num_slots: int,
         limits: EngineLimits,
         metrics: Metrics,
+        max_bank_bytes: int = DEFAULT_BANK_BYTES,
     ) -> None:
-        """Builds the bank with room for every one of ``configs``; it grows when a larger set is loaded."""
+        """Builds the bank with room for ``configs``, within its bytes; it is built anew where others are loaded."""
         self.pretrained, self.limits, self.metrics = pretrained, limits, metrics
-        shape = BankShape.covering(list(configs) or [AdapterConfig()], num_slots)
-        self.vae = AdaVAE(pretrained.backbone, self._new_bank(shape))
+        self.bank = BankLoader(
+            pretrained,
+            configs,
+            num_slots=num_slots,
+            max_bytes=max_bank_bytes,
+            on_device=self.on_device,
+            replace_bank=self._replace_bank,
+        )
         self.state = EngineState.STOPPED
         self._scheduler = Scheduler(self.vae, limits, metrics)
         self._inbox: deque[Work] = deque()
         self._wake = threading.Condition()
         self._tickets: set[Ticket[Any]] = set()
-        self._loading = asyncio.Lock()
-        self._num_promised = 0
+        self._promised: Counter[str] = Counter()
         self._num_deaths_in_a_row = 0
         self._step_began: float | None = None
         self._rows_per_s = 100.0
         self._thread: threading.Thread | None = None
         self._stopped = asyncio.Event()
 
-    def _new_bank(self, shape: BankShape) -> AdapterBank:
-        backbone = self.pretrained.backbone
-        return AdapterBank.for_serving(backbone.config, shape, like=backbone.wte.weight)
-
     @property
-    def num_slots(self) -> int:
-        return self.vae.bank.shape.num_slots
+    def vae(self) -> AdaVAE:
+        """What computes now: the bank beneath it may be replaced between two steps."""
+        return self.bank.vae
 
     @property
     def num_waiting(self) -> int:
@@ -161,7 +167,7 @@ class Engine:
         """
         if room is None:
             self.check_room(len(rows))
-        ticket: Ticket[EncodedRow] = self._ticket(len(rows))
+        ticket: Ticket[EncodedRow] = self._ticket(len(rows), is_long=sum(map(len, rows)) > SHORT_TOKENS)
         work = [EncodeRow(ticket, number, row, slots[number]) for number, row in enumerate(rows)]
         return await self._result(ticket, work, deadline_s)
 
@@ -189,7 +195,7 @@ class Engine:
             self.check_room(len(z))
         else:
             self._release(room)
-        ticket: Ticket[Generated] = self._ticket(len(z))
+        ticket: Ticket[Generated] = self._ticket(len(z), is_long=len(z) > SHORT_ROWS)
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
         work = [
             DecodeRow(ticket, number, latents[number], slot, decodings[number], self._teller(on_token, number))
@@ -217,49 +223,20 @@ class Engine:
             deadline_s: After which a micro-batch is given up; other requests' steps run between two of them.
         """
         nats = np.empty(len(rows), np.float32)
-        for numbers in cut([len(row) for row in rows], self.limits.encode_batch_tokens):
+        most = self.limits.encode_batch_tokens
+        if self._scheduler.kernels is None:
+            most = min(most, SHORT_TOKENS)
+        for numbers in cut([len(row) for row in rows], most):
             chosen = [rows[number] for number in numbers]
             scored = partial(nats_per_token, self.pretrained.backbone, chosen)
-            nats[numbers] = (await self.on_device(scored, deadline_s)).numpy()
+            nats[numbers] = (await self.on_device(scored, deadline_s, is_long=True)).numpy()
         return nats
 
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:
-        """Puts an adapter set into a slot that no row uses, beside the steps; grows the bank where it is too small.
+        """Puts an adapter set into a slot that no row uses, as ``BankLoader.load`` does."""
+        await self.bank.load(slot, adapter_set)
 
-        Raises:
-            AdapterSetMismatch: The set does not fit the backbone.
-            EngineStopped: The device thread is not running, or died on the way.
-        """
-        config = adapter_set.manifest.config
-        config.check_fits(self.pretrained.backbone.config)
-        async with self._loading:
-            if not self.vae.bank.has_room_for(config):
-                await self._grow(config, slot)
-            await self._step_over()
-            await _to_its_end(asyncio.to_thread(alone(self.vae.bank.load), slot, config, adapter_set.tensors))
-
-    async def _step_over(self) -> None:
-        """Waits for the step that is on: rows that were given up meanwhile are in it to its end, with their slot."""
-        await self.on_device(lambda: None, deadline_s=_STALLED_S)
-
-    async def _grow(self, config: AdapterConfig, replaced: int) -> None:
-        """Builds a larger bank beside the serving one; decoding drains before it takes over."""
-        old = self.vae.bank
-        kept = [slot for slot, own in enumerate(old.configs) if own is not None and slot != replaced]
-        shape = BankShape.covering([config], self.num_slots).union(old.shape)
-        bank = await asyncio.to_thread(alone(self._moved), old, kept, shape)
-        vae = AdaVAE(self.pretrained.backbone, bank)
-        await self.on_device(lambda: self._take_over(vae), deadline_s=120.0, needs_empty_decode=True)
-        _log.info("bank grown", latent_size=shape.latent_size, adapter_size=shape.adapter_size)
-
-    def _moved(self, old: AdapterBank, kept: Sequence[int], shape: BankShape) -> AdapterBank:
-        bank = self._new_bank(shape)
-        for slot in kept:
-            old.move(slot, bank)
-        return bank
-
-    def _take_over(self, vae: AdaVAE) -> None:
-        self.vae = vae
+    def _replace_bank(self, vae: AdaVAE) -> None:
         self._scheduler.replace_bank(vae)
 
     def _teller(self, on_token: OnToken | None, number: int) -> Callable[[int], None] | None:
@@ -269,11 +246,11 @@ class Engine:
         return lambda token_id: _threadsafe(loop, on_token, number, token_id)
 
     async def on_device(
-        self, run: Callable[[], Result], deadline_s: float, *, needs_empty_decode: bool = False
+        self, run: Callable[[], Result], deadline_s: float, *, needs_empty_decode: bool = False, is_long: bool = False
     ) -> Result:
         """What ``run`` returns on the device thread, between two steps; raises as it does, or as ``encode``."""
         ticket: Ticket[Result] = self._ticket(1)
-        return (await self._result(ticket, [Call(ticket, run, needs_empty_decode)], deadline_s))[0]
+        return (await self._result(ticket, [Call(ticket, run, needs_empty_decode, is_long)], deadline_s))[0]
 
     @contextmanager
     def room_for(self, num_rows: int) -> Iterator[Room]:
@@ -284,20 +261,22 @@ class Engine:
             EngineStopped: The device thread is not running.
         """
         self.check_room(num_rows)
-        room = Room(num_rows)
-        self._num_promised += num_rows
+        room = Room(num_rows, CALLER.get())
+        self._promised[room.client] += num_rows
         try:
             yield room
         finally:
             self._release(room)
 
     def _release(self, room: Room) -> None:
-        self._num_promised -= room.num_rows
+        self._promised[room.client] -= room.num_rows
+        if not self._promised[room.client]:
+            del self._promised[room.client]
         room.num_rows = 0
 
-    def _ticket(self, num_rows: int) -> Ticket[Any]:
+    def _ticket(self, num_rows: int, *, is_long: bool = False) -> Ticket[Any]:
         self._check_ready()
-        return Ticket(num_rows)
+        return Ticket(num_rows, client=CALLER.get(), is_long=is_long)
 
     def _check_ready(self) -> None:
         reason = self.not_ready_reason
@@ -312,13 +291,22 @@ class Engine:
             EngineStopped: The device thread is not running.
         """
         self._check_ready()
-        waiting, limit = self.num_waiting + self._num_promised, self.limits.max_queued_rows
-        if waiting + num_rows > limit:
-            raise Overloaded(
-                f"{waiting} rows are waiting and the request has {num_rows}; the queue takes {limit} "
-                "(ADAVAE_MAX_QUEUED_ROWS): try again later, or with fewer rows",
-                retry_after_s=min(30, 1 + int(waiting / self._rows_per_s)),
-            )
+        client, limit = CALLER.get(), self.limits.max_queued_rows
+        for waiting, most in (
+            (self._num_waiting_of(client) + self._promised[client], limit),
+            (self.num_waiting + self._promised.total(), _QUEUES * limit),  # of all clients together
+        ):
+            if waiting + num_rows > most:
+                raise Overloaded(
+                    f"{waiting} rows are waiting and the request has {num_rows}; the queue takes {most} "
+                    "(ADAVAE_MAX_QUEUED_ROWS): try again later, or with fewer rows",
+                    retry_after_s=min(30, 1 + int(waiting / self._rows_per_s)),
+                )
+
+    def _num_waiting_of(self, client: str) -> int:
+        with self._wake:
+            num_arriving = sum(work.ticket.client == client for work in self._inbox)
+        return num_arriving + self._scheduler.num_waiting_of(client)
 
     async def _result(self, ticket: Ticket[Result], work: Sequence[Work], deadline_s: float) -> list[Result]:
         if not work:
@@ -350,6 +338,7 @@ class Engine:
                 self._step_began = monotonic()
                 done = scheduler.step()
                 self._step_began = None
+                self.metrics.queue_rows.set(self.num_waiting)
                 if done:
                     _threadsafe(self._loop, self._deliver, done)
         except BaseException as exc:
@@ -381,6 +370,8 @@ class Engine:
         _log.error("device thread died", error=repr(error), exc_info=error)
         with self._wake:
             self._inbox.clear()
+        for gauge in (self.metrics.queue_rows, self.metrics.decode_rows):
+            gauge.set(0)
         self._fail_all(EngineStopped("the engine failed while it worked on this request and starts again: try again"))
         if is_stopping:
             self._stopped.set()
@@ -400,21 +391,6 @@ class Engine:
     def _fail_all(self, error: EngineStopped) -> None:
         for ticket in list(self._tickets):
             ticket.fail(error)
-
-
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Waits for ``work``, however often the caller is cancelled: two loads must never write to one slot at once."""
-    task, is_cancelled = asyncio.ensure_future(work), False
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            is_cancelled = True
-    error = task.exception()
-    if is_cancelled:
-        raise asyncio.CancelledError
-    if error is not None:
-        raise error
 
 
 def _threadsafe(loop: asyncio.AbstractEventLoop, function: Callable[..., None], *arguments: object) -> None:

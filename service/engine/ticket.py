@@ -12,10 +12,13 @@ class Ticket(Generic[Result]):
     The event loop resolves it; the device thread only reads ``is_abandoned``.
 
     Attributes:
+        client: Whose request it is.
+        is_long: It has more rows than what is done at once.
         is_abandoned: Nobody waits any more: rows not computed yet can be left out.
     """
 
-    def __init__(self, num_rows: int) -> None:
+    def __init__(self, num_rows: int, *, client: str = "", is_long: bool = False) -> None:
+        self.client, self.is_long = client, is_long
         self.future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self.is_abandoned = False
         self._results: list[Result | None] = [None] * num_rows

@@ -1,8 +1,9 @@
-"""Who may come in, decided before a byte of the body is read: host name, API key, rate limit.
+"""Who may come in, decided before a byte of the body is read: host name, API key, site, rate limit.
 
 What a key may do there is decided by each route, through ``needs``.
 """
 
+import re
 from collections.abc import Callable
 from ipaddress import ip_address
 
@@ -10,22 +11,31 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from adavae.service.caller import CALLER, NOBODY
 from adavae.service.errors import ServiceError
 from adavae.service.http import api_keys
-from adavae.service.http.api_keys import ApiKey, ApiKeys
+from adavae.service.http.api_keys import ApiKey, ApiKeys, sent_key
+from adavae.service.http.client_address import TrustedProxies
+from adavae.service.http.cross_site import refuse_other_sites
+from adavae.service.http.failed_keys import FailedKeys
 from adavae.service.http.page import PAGE_PREFIX
 from adavae.service.http.rate_limit import RateLimit
 from adavae.service.http.replies import error_reply
 
 _PAGE = ("/docs", "/openapi.json", "/static/swagger-ui-bundle.js", "/static/swagger-ui.css", "/static/favicon.png")
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z.-]+))(?::[0-9]{1,5})?")
 OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/version", *_PAGE})
 
 
 class Access:
     """ASGI middleware; what is inside finds the key, or None, in ``scope["state"]["api_key"]``."""
 
-    def __init__(self, app: ASGIApp, *, keys: ApiKeys, rate_limit: RateLimit) -> None:
-        self._app, self._keys, self._rate_limit = app, keys, rate_limit
+    def __init__(
+        self, app: ASGIApp, *, keys: ApiKeys, failed_keys: RateLimit, rate_limit: RateLimit, proxies: TrustedProxies
+    ) -> None:
+        """``failed_keys`` limits the wrong keys of an address, ``rate_limit`` the requests of a client."""
+        self._app, self._keys, self._proxies, self._rate_limit = app, keys, proxies, rate_limit
+        self._failed_keys = FailedKeys(keys, failed_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -34,17 +44,23 @@ class Access:
             except ServiceError as exc:
                 await error_reply(exc)(scope, receive, send)
                 return
+            CALLER.set(scope["state"].get("client_id", NOBODY))  # for this request's task and those it starts
         await self._app(scope, receive, send)
 
     def _check(self, scope: Scope, headers: Headers) -> None:
-        scope["state"]["api_key"] = key = None
+        scope["state"]["api_key"] = None
         if not self._keys:
             _check_host(headers.get("host", ""))
         if scope["path"] in OPEN_PATHS or scope["path"].startswith(PAGE_PREFIX):
             return
+        client = self._proxies.client_of(scope, headers)
         if self._keys:
-            scope["state"]["api_key"] = key = self._keys.authenticate(headers)
-        self._rate_limit.count(key.client_id if key else _address(scope))
+            scope["state"]["api_key"] = key = self._failed_keys.authenticated(sent_key(headers), client)
+            client = key.client_id
+        else:
+            refuse_other_sites(scope["method"], headers)
+        scope["state"]["client_id"] = client
+        self._rate_limit.count(client)
 
 
 def needs(scope: api_keys.Scope) -> Callable[[Request], None]:
@@ -74,16 +90,11 @@ def is_loopback(host: str) -> bool:
 def _check_host(host: str) -> None:
     """Without keys only pages and programs that meant this machine are answered: a web page that had its own name
     point here (DNS rebinding) is not."""
-    name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
-    if not is_loopback(name):
+    found = _HOST.fullmatch(host)
+    if found is None or not is_loopback(found[1] or found[2]):
         raise ServiceError(
             403,
             "host_not_allowed",
             f"the Host header is {host!r}, and without API keys only localhost is answered: use http://localhost, or "
             "set ADAVAE_API_KEYS",
         )
-
-
-def _address(scope: Scope) -> str:
-    client = scope.get("client")
-    return f"ip:{client[0]}" if client else "ip:unknown"

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import re
+import stat
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from adavae.service.settings import Settings, SettingsError
 Scope = Literal["infer", "train", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 
+_LEAST_CHARACTERS, _LEAST_DIFFERENT = 16, 6
 _NAME, _LABEL = "name=", re.compile(r"(?!key-)[a-z0-9][a-z0-9._-]{0,63}")
 _HOW_TO_SEND = "send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'"
 
@@ -52,13 +54,12 @@ class ApiKeys:
     def __bool__(self) -> bool:
         return bool(self._keys)
 
-    def authenticate(self, headers: Headers) -> ApiKey:
-        """The key that a request carries.
+    def authenticate(self, sent: bytes | None) -> ApiKey:
+        """The key that a request carries, as ``sent_key`` finds it.
 
         Raises:
             ServiceError: 401, it carries none or an unknown one.
         """
-        sent = _sent(headers)
         if sent is None:
             raise ServiceError(401, "missing_api_key", f"this server wants an API key: {_HOW_TO_SEND}")
         digest = hashlib.sha256(sent).digest()
@@ -75,7 +76,8 @@ def load_api_keys(settings: Settings) -> ApiKeys:
     """Keys from ``ADAVAE_API_KEYS`` and from the file.
 
     Raises:
-        SettingsError: The file cannot be read, a source holds no key, or a scope does not exist. Names no key.
+        SettingsError: The file cannot be read or everybody can write to it, a source holds no key, a key could be
+            guessed, or a scope does not exist. Names no key.
     """
     keys: dict[bytes, ApiKey] = {}
     for source, text in _sources(settings):
@@ -98,9 +100,15 @@ def _sources(settings: Settings) -> Iterable[tuple[str, str]]:
 def _read(path: Path) -> str:
     """The file without its comment lines."""
     try:
+        mode = path.stat().st_mode
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as exc:
         raise SettingsError(f"ADAVAE_API_KEYS_FILE ({path}) cannot be read: {type(exc).__name__}") from exc
+    if mode & stat.S_IWOTH:
+        raise SettingsError(
+            f"ADAVAE_API_KEYS_FILE ({path}) has mode {stat.S_IMODE(mode):03o}, so that everybody on this machine can "
+            "add a key: `chmod 640` it"
+        )
     return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
 
 
@@ -119,6 +127,7 @@ def _parsed(entry: str, where: str) -> ApiKey:
         key, named = entry, "infer"
     if not key:
         raise SettingsError(f"{where} is empty: write it as KEY:infer,train,admin")
+    _refuse_guessable(key, where)
     label, listed = _label(set(named.split(",")), where)
     own = frozenset(scope for scope in SCOPES if scope in listed)
     if len(own) != len(listed):
@@ -136,8 +145,17 @@ def _label(listed: set[str], where: str) -> tuple[str, set[str]]:
     return label, listed - names
 
 
-def _sent(headers: Headers) -> bytes | None:
-    """The key's bytes as they came."""
+def _refuse_guessable(key: str, where: str) -> None:
+    num, num_different = len(key), len(set(key))
+    if num < _LEAST_CHARACTERS or num_different < _LEAST_DIFFERENT:
+        raise SettingsError(
+            f"{where} has {num} characters, {num_different} of them different, the least is {_LEAST_CHARACTERS} and "
+            f"{_LEAST_DIFFERENT}, for others could guess it: make one with `openssl rand -hex 32`"
+        )
+
+
+def sent_key(headers: Headers) -> bytes | None:
+    """A request's key, its bytes as they came."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip().encode("latin-1")

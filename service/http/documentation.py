@@ -62,6 +62,7 @@ _ERRORS = {
     401: "No key, or an unknown one.",
     403: "The key lacks the scope.",
     404: "No such adapter set, file or job.",
+    408: "The body did not come in time.",
     409: "Not possible with this one, or not now.",
     413: "The body is too large.",
     415: "The body is not declared as JSON.",

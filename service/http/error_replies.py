@@ -15,7 +15,13 @@ from adavae.service.http.replies import error_reply
 
 _LONGEST_SHOWN = 60
 _NO_OBJECT = {"model_type", "model_attributes_type", "dict_type"}
-_CODES = {404: "route_not_found", 405: "method_not_allowed", 413: "body_too_large"}
+_CODES = {
+    404: "route_not_found",
+    405: "method_not_allowed",
+    408: "body_too_slow",
+    413: "body_too_large",
+    429: "overloaded",
+}
 
 
 def add_error_replies(app: FastAPI) -> None:

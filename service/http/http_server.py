@@ -1,7 +1,6 @@
 """uvicorn's server, which tells at once that it is to end, and answers whoever had come by then."""
 
 import asyncio
-import contextlib
 import logging
 import math
 import socket
@@ -12,8 +11,13 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from adavae.service.http.connection import Connection
+from adavae.service.http.connection_limits import ConnectionLimits
+from adavae.service.http.door import Door
+
 _PATIENCE_S = 0.5
 _POLL_S = 0.01
+_TICKS_A_LOOK = 10  # of a tenth of a second each
 
 
 def http_config(app: ASGIApp, shutdown_s: float) -> uvicorn.Config:
@@ -21,15 +25,18 @@ def http_config(app: ASGIApp, shutdown_s: float) -> uvicorn.Config:
 
     h11 and asyncio are named because uvicorn takes httptools and uvloop where it finds them. httptools is a tenth of a
     millisecond faster, but loses the body of a request that offers "Upgrade: h2c", as Java's clients do, and keeps
-    headers of any length in memory; ``HttpServer`` closes its door in a way that uvloop does not know.
+    headers of any length in memory; ``Connection`` is h11's. Proxies are the business of ``client_address``: uvicorn
+    believes X-Forwarded-For of whatever connects from this machine.
     """
     return uvicorn.Config(
         app,
         http="h11",
         loop="asyncio",
+        ws="none",
         lifespan="on",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         timeout_graceful_shutdown=math.ceil(shutdown_s),
     )
@@ -43,9 +50,12 @@ class HttpServer(uvicorn.Server):
     one, and all have a moment to say what they came for.
     """
 
-    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], None]) -> None:
+    def __init__(
+        self, config: uvicorn.Config, on_exit: Callable[[], None], limits: ConnectionLimits | None = None
+    ) -> None:
         super().__init__(config)
-        self._on_exit = on_exit
+        self._on_exit, self._limits = on_exit, limits or ConnectionLimits()
+        self._door: Door
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self._on_exit()
@@ -53,41 +63,29 @@ class HttpServer(uvicorn.Server):
         if self.force_exit:  # asked twice: what is cut off now would be logged as an error, with a traceback
             logging.getLogger("uvicorn.error").disabled = True
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """The sockets are the door's: uvicorn would take connections without end from them."""
+        assert sockets is not None  # ``commands.serve`` opens them
+        await super().startup(sockets=[])
+        self._door = Door(sockets, self._new_connection, self._limits)
+        self._door.open()
+
+    def _new_connection(self, on_lost: Callable[[Connection], None]) -> Connection:
+        return Connection(self.config, self.server_state, self.lifespan.state, limits=self._limits, on_lost=on_lost)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % _TICKS_A_LOOK == 0:
+            self._door.look_around()
+        return await super().on_tick(counter)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.server_state.default_headers.append((b"connection", b"close"))
-        await self._close_door(sockets or [])
+        await self._door.close()
         await self._hear_out()
         await super().shutdown(sockets)
-
-    async def _close_door(self, listeners: list[socket.socket]) -> None:
-        loop = asyncio.get_running_loop()
-        for listener in listeners:
-            loop.remove_reader(listener)
-        await asyncio.sleep(0)  # those that were accepted in this turn of the loop get their protocol
-        waiting = [connection for listener in listeners for connection in _accept_all(listener)]
-        for server in self.servers:
-            server.close()
-        for connection in waiting:
-            with contextlib.suppress(OSError):  # gone already
-                await loop.connect_accepted_socket(self._new_protocol, connection)
 
     async def _hear_out(self) -> None:
         """Until every connection has had its answer and is closed, or has kept silent for long enough."""
         deadline_s = time.monotonic() + _PATIENCE_S
         while self.server_state.connections and time.monotonic() < deadline_s and not self.force_exit:
             await asyncio.sleep(_POLL_S)
-
-    def _new_protocol(self) -> asyncio.Protocol:
-        make: Callable[..., asyncio.Protocol] = self.config.http_protocol_class
-        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
-
-
-def _accept_all(listener: socket.socket) -> list[socket.socket]:
-    """What the kernel has taken so far."""
-    taken = list[socket.socket]()
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            connection, _ = listener.accept()
-            connection.setblocking(False)
-            taken.append(connection)
-    return taken

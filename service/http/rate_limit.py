@@ -18,8 +18,12 @@ class RateLimit:
         SettingsError: The text is no rule.
     """
 
-    def __init__(self, rule: str) -> None:
-        self._rule, self._items = rule, _parsed(rule)
+    def __init__(
+        self, rule: str, *, setting: str = "ADAVAE_RATE_LIMIT", code: str = "rate_limited", what: str = "requests"
+    ) -> None:
+        """``setting`` is where ``rule`` comes from, ``code`` and ``what`` what a client over it is told."""
+        self._setting, self._code, self._what = setting, code, what
+        self._items = _parsed(rule, setting)
         self._limiter = MovingWindowRateLimiter(MemoryStorage()) if self._items else None
 
     def count(self, client_id: str) -> None:
@@ -28,34 +32,42 @@ class RateLimit:
         Raises:
             ServiceError: 429, it has had as many as it may; this one does not count.
         """
+        self.check(client_id)
+        self.hit(client_id)
+
+    def check(self, client_id: str) -> None:
+        """Counts nothing; raises as ``count`` does."""
         limiter = self._limiter
         if limiter is None:
             return
         for item in self._items:
             if not limiter.test(item, client_id):
                 raise self._exceeded(item, limiter.get_window_stats(item, client_id).reset_time)
-        for item in self._items:
-            limiter.hit(item, client_id)
+
+    def hit(self, client_id: str) -> None:
+        """Counts one, whether it may or not."""
+        if self._limiter is not None:
+            for item in self._items:
+                self._limiter.hit(item, client_id)
 
     def _exceeded(self, item: RateLimitItem, reset_time_s: float) -> ServiceError:
+        allowed = f"{item.amount} per {item.get_expiry()} s ({self._setting})"
         wait_s = max(1, math.ceil(reset_time_s - time.time()))
         return ServiceError(
             429,
-            "rate_limited",
-            f"more requests than {item.amount} per {item.get_expiry()} s (ADAVAE_RATE_LIMIT): try again in {wait_s} s",
+            self._code,
+            f"more {self._what} than {allowed}: try again in {wait_s} s",
             retry_after_s=wait_s,
         )
 
 
-def _parsed(rule: str) -> list[RateLimitItem]:
+def _parsed(rule: str, setting: str) -> list[RateLimitItem]:
     if not rule.strip():
         return []
     try:
         items = parse_many(rule)
     except ValueError as exc:
-        raise SettingsError(
-            f"ADAVAE_RATE_LIMIT is {rule!r}: write it as '600/minute' or '10/second;600/minute'"
-        ) from exc
+        raise SettingsError(f"{setting} is {rule!r}: write it as '600/minute' or '10/second;600/minute'") from exc
     if any(item.amount < 1 for item in items):
-        raise SettingsError(f"ADAVAE_RATE_LIMIT is {rule!r}: the number must be at least 1; unset it for no limit")
+        raise SettingsError(f"{setting} is {rule!r}: the number must be at least 1; unset it for no limit")
     return items

@@ -39,5 +39,10 @@ def request_id_of(scope: Scope) -> str:
     return request_id
 
 
+def new_request_id() -> str:
+    """Of what never became a request, or has no sane id of its own."""
+    return uuid.uuid4().hex
+
+
 def _own_or_new(sent: str | None) -> str:
-    return sent if sent is not None and _SANE.fullmatch(sent) else uuid.uuid4().hex
+    return sent if sent is not None and _SANE.fullmatch(sent) else new_request_id()

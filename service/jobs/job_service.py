@@ -5,6 +5,7 @@ import hashlib
 import json
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -29,6 +30,7 @@ from adavae.service.jobs.records.volume import Volume
 from adavae.service.settings import Settings
 
 _POLL_S = 0.25
+_CHANGES_OF_ONE_JOB = 4
 
 
 class JobService:
@@ -50,6 +52,7 @@ class JobService:
         self._volume = volume or Volume(settings.data)
         self._settings, self._store, self._files, self._queue = settings, store, files, queue
         self._describe, self._set_owners = describe, SetOwners(settings)
+        self._under_way = Counter[str]()
         self._telling: set[asyncio.Task[None]] = set()
         self._ends_watching = False
 
@@ -100,13 +103,13 @@ class JobService:
                 await asyncio.sleep(_POLL_S)
 
     async def cancel(self, job_id: str) -> Job:
-        return await self._volume.change(wishes.cancel, self._store, job_id)
+        return await self._changed(wishes.cancel, job_id)
 
     async def pause(self, job_id: str) -> Job:
-        return await self._volume.change(wishes.pause, self._store, job_id)
+        return await self._changed(wishes.pause, job_id)
 
     async def resume(self, job_id: str) -> Job:
-        job = await self._volume.change(wishes.resume, self._store, job_id)
+        job = await self._changed(wishes.resume, job_id)
         if job.status is JobStatus.QUEUED:
             self._tell_workers(job)
         return job
@@ -118,6 +121,22 @@ class JobService:
     async def close(self) -> None:
         """Waits for what is being told to workers."""
         await asyncio.gather(*self._telling)
+
+    async def _changed(self, wish: Callable[[JobStore, str], Job], job_id: str) -> Job:
+        """Few at a time of one job: where its lock is stuck, the changes of others still find a thread."""
+        if self._under_way[job_id] >= _CHANGES_OF_ONE_JOB:
+            message = (
+                f"{_CHANGES_OF_ONE_JOB} requests wait for {job_id[:60]!r} already: its worker or the volume hangs, try "
+                "again later"
+            )
+            raise ServiceError(503, "job_busy", message, retry_after_s=5)
+        self._under_way[job_id] += 1
+        try:
+            return await self._volume.change(wish, self._store, job_id)
+        finally:
+            self._under_way[job_id] -= 1
+            if not self._under_way[job_id]:
+                del self._under_way[job_id]
 
     def _tell_workers(self, job: Job) -> None:
         """Without waiting for the queue: they find the job anyway."""

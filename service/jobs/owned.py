@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 
+from adavae.service.downloads import Download
 from adavae.service.jobs.data.file_store import FileStore, file_not_found
 from adavae.service.jobs.job_service import JobService
 from adavae.service.jobs.protocol import Page
@@ -31,8 +32,8 @@ class OwnedFiles:
     async def list(self, *, limit: int, after: str | None, newest_first: bool = True) -> Page[StoredFile]:
         return await self.store.list(limit=limit, after=after, newest_first=newest_first, caller=self.caller)
 
-    async def content(self, file_id: str) -> bytes:
-        return await self.store.content((await self.get(file_id)).id)
+    async def download(self, file_id: str) -> Download:
+        return await self.store.download((await self.get(file_id)).id)
 
     async def delete(self, file_id: str) -> None:
         await self._refuse_others(file_id)

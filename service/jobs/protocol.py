@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from adavae.service.downloads import Download
 from adavae.service.jobs.records.caller import Caller
 from adavae.service.jobs.records.job import Job, JobEvent, NewJob, StoredFile
 
@@ -29,7 +30,7 @@ class FileOperations(Protocol):
 
     async def list(self, *, limit: int, after: str | None, newest_first: bool = True) -> Page[StoredFile]: ...
 
-    async def content(self, file_id: str) -> bytes:
+    async def download(self, file_id: str) -> Download:
         """The upload as it came."""
         ...
 

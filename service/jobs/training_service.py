@@ -20,7 +20,7 @@ from adavae.service.jobs.job_service import JobService
 from adavae.service.jobs.owned import OwnedFiles, OwnedJobs, OwnedTraining
 from adavae.service.jobs.queue.open_queue import open_queue
 from adavae.service.jobs.records.caller import Caller
-from adavae.service.jobs.records.claims import Claims
+from adavae.service.jobs.records.claims import Claims, Lease
 from adavae.service.jobs.records.job_store import JobStore
 from adavae.service.jobs.records.volume import Volume
 from adavae.service.jobs.worker.lookout import Lookout
@@ -39,7 +39,7 @@ def training_mode(settings: Settings) -> Mode:
     """Who trains: with a Redis there are workers, unless the settings say otherwise."""
     if settings.training != "auto":
         return settings.training
-    return "queued" if settings.redis_url is not None else "embedded"
+    return "queued" if settings.queue_url is not None else "embedded"
 
 
 class TrainingService:
@@ -126,7 +126,17 @@ class TrainingService:
                 self._metrics.set_jobs(view.counts)
                 for waiting in view.waiting:
                     if waiting.abandoned is not None:
-                        await asyncio.to_thread(claims.settle, waiting.job_id, waiting.abandoned)
+                        await asyncio.to_thread(_settle, claims, waiting.job_id, waiting.abandoned)
             except (AdaVAEError, OSError) as exc:
                 _log.warning("volume_not_read", reason=str(exc))
+            except Exception:  # nothing that stands on the volume may end this
+                _log.exception("volume_not_read")
             await asyncio.sleep(_LOOK_EVERY_S)
+
+
+def _settle(claims: Claims, job_id: str, abandoned: Lease) -> None:
+    """One job that cannot be ended keeps no other from its end."""
+    try:
+        claims.settle(job_id, abandoned)
+    except (AdaVAEError, OSError) as exc:
+        _log.warning("job_not_settled", job=job_id, reason=str(exc))

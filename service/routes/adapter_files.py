@@ -4,6 +4,7 @@ from fastapi import Response
 
 from adavae.service.routes.adapters import NameInPath
 from adavae.service.routes.dependencies import Latent
+from adavae.service.routes.download_reply import DownloadReply
 
 _AS_IT_IS = {"x-content-type-options": "nosniff"}
 
@@ -15,7 +16,7 @@ async def get_card(name: NameInPath, latent: Latent) -> Response:
 
 async def get_archive(name: NameInPath, latent: Latent) -> Response:
     """The whole set, verified, as `adavae adapters import` takes it."""
-    archive = await latent.adapter_archive(name)
     file_name = "".join(character if character.isalnum() or character in "._-" else "-" for character in name)
     disposition = {"content-disposition": f'attachment; filename="{file_name}.tar.gz"'}
-    return Response(archive, media_type="application/gzip", headers=_AS_IT_IS | disposition)
+    archive = await latent.adapter_archive(name)
+    return DownloadReply(archive, media_type="application/gzip", headers=_AS_IT_IS | disposition)

@@ -6,6 +6,7 @@ from fastapi import Request, Response
 
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.latent import defaults
+from adavae.service.http.deadlines import Deadline, deadline_of
 from adavae.service.http.replies import JsonReply
 from adavae.service.latent_protocol import LatentOperations
 from adavae.service.results import DecodeResult, TextPiece
@@ -38,7 +39,7 @@ async def decode(body: DecodeBody, request: Request, latent: Latent, limits: Lim
     except BaseException:
         await items.aclose()
         raise
-    return EventStream(_objects(first, items, body))
+    return EventStream(_objects(first, items, body, deadline_of(request.scope)))
 
 
 async def _decoded(body: DecodeBody, latent: LatentOperations, decoding: Decoding) -> DecodeResult:
@@ -58,11 +59,15 @@ def _items(body: DecodeBody, latent: LatentOperations, decoding: Decoding) -> As
     return latent.decode_stream(body.z, adapter=adapter, decodings=decoding.for_rows(len(body.z)), steering=steering)
 
 
-async def _objects(first: Item, rest: AsyncGenerator[Item, None], body: DecodeBody) -> AsyncGenerator[object, None]:
+async def _objects(
+    first: Item, rest: AsyncGenerator[Item, None], body: DecodeBody, deadline: Deadline
+) -> AsyncGenerator[object, None]:
+    item: Item | None = first
     try:
-        yield _event(first, body)
-        async for item in rest:
+        while item is not None:
             yield _event(item, body)
+            async with deadline.kept():
+                item = await anext(rest, None)
     finally:
         await rest.aclose()
 

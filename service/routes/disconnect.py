@@ -9,6 +9,7 @@ from fastapi import Request
 from starlette.types import Receive
 
 from adavae.service.errors import ServiceError
+from adavae.service.http.deadlines import deadline_of
 from adavae.service.http.request_log import STATUS_CLIENT_GONE
 
 Result = TypeVar("Result")
@@ -19,11 +20,13 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Re
 
     Raises:
         ServiceError: The client has left; nobody reads it.
+        DeadlineExceeded: The request's time is over.
     """
     working = asyncio.ensure_future(work)
     leaving = asyncio.ensure_future(_left(request.receive))
     try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        async with deadline_of(request.scope).kept():
+            await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
         if not working.done():
             raise ServiceError(STATUS_CLIENT_GONE, "client_gone", "the client has left")
         return working.result()

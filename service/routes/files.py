@@ -13,6 +13,7 @@ from adavae.service.http.request_log import STATUS_CLIENT_GONE
 from adavae.service.jobs.data.upload import PURPOSE
 from adavae.service.jobs.records.job import StoredFile
 from adavae.service.routes.dependencies import Training
+from adavae.service.routes.download_reply import DownloadReply
 from adavae.service.routes.upload_form import UploadForm
 from adavae.service.schemas.files import FilesQuery
 
@@ -58,36 +59,14 @@ async def get_file_content(file_id: FileIdInPath, training: Training) -> Respons
         "content-disposition": f"attachment; filename*=UTF-8''{quote(stored.filename, safe='')}",
         "x-content-type-options": "nosniff",  # whatever is in it, no browser shall run it
     }
-    content = await training.files.content(file_id)
-    return Response(content, media_type="application/octet-stream", headers=headers)
+    content = await training.files.download(file_id)
+    return DownloadReply(content, media_type="application/octet-stream", headers=headers)
 
 
 async def delete_file(file_id: FileIdInPath, training: Training) -> JsonReply:
     """Deletes a file; 409 while a job that is not finished needs it."""
     await training.files.delete(file_id)
     return JsonReply({"object": "file", "id": file_id, "deleted": True})
-
-
-async def refuse_other_sites(request: Request) -> None:
-    """Without keys, keeps other sites' pages from sending files here: for a form a browser asks nobody.
-
-    Raises:
-        ServiceError: 403.
-    """
-    if request.state.api_key is not None:
-        return
-    origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
-    if site is not None:
-        is_own = site in ("same-origin", "none")
-    else:
-        is_own = origin is None or origin.partition("://")[2] == request.headers.get("host")
-    if not is_own:
-        raise ServiceError(
-            403,
-            "cross_site",
-            f"a page of another site sent this ({(origin or site or '')[:100]}): send it from a program or a page of "
-            "this service, or set ADAVAE_API_KEYS and give a key",
-        )
 
 
 def _shaped(stored: StoredFile) -> dict[str, object]:

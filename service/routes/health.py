@@ -14,8 +14,8 @@ async def healthz() -> JsonReply:
 
 
 async def readyz(latent: Latent) -> JsonReply:
-    """Requests can be answered; 503 with the reason while loading, and when the engine is dead."""
-    if (reason := latent.not_ready_reason) is not None:
+    """Requests are answered, as the default adapter set is tried by one; 503 with the reason where they are not."""
+    if (reason := await latent.why_not_ready()) is not None:
         raise ServiceError(503, "not_ready", f"not ready: {reason}: try again in a moment", retry_after_s=2)
     return JsonReply({"status": "ready"})
 

@@ -15,18 +15,30 @@ _FILES = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "favicon.png": "image/png",
 }
-_CACHED = {"cache-control": "public, max-age=86400", "vary": "accept-encoding"}
+_OWN_WINDOW = {
+    "content-security-policy": "frame-ancestors 'none'; base-uri 'none'; object-src 'none'",
+    "x-frame-options": "DENY",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+}
+_CACHED = {
+    "cache-control": "public, max-age=86400",
+    "vary": "accept-encoding",
+    "x-content-type-options": "nosniff",
+}
 
 
 async def docs() -> HTMLResponse:
     """The interface, with every request to be tried out."""
-    return get_swagger_ui_html(
+    page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title="adavae",
         swagger_js_url="static/swagger-ui-bundle.js",
         swagger_css_url="static/swagger-ui.css",
         swagger_favicon_url="static/favicon.png",
     )
+    page.headers.update(_OWN_WINDOW)
+    return page
 
 
 async def static(name: str, accept_encoding: Annotated[str, Header()] = "") -> Response:

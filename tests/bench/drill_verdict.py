@@ -25,7 +25,8 @@ def violations(home: TrainingHome, ended: Sequence[Job], doomed: Collection[str]
     found = [problem for job in ended for problem in _problems_of(home, job, expected, job.id in doomed)]
     lost = sorted(set(home.store.ids()) ^ {job.id for job in ended})
     leftovers = [
-        *home.settings.own_adapters.glob(".*"),
+        *home.settings.own_adapters.glob(".staging*"),
+        *home.settings.own_adapters.glob(".writing*"),
         *home.settings.jobs.glob(".staging*"),
         *home.settings.jobs.glob("*/attempts/*/.staging*"),
         *home.settings.jobs.glob("*/attempts/*/checkpoints"),

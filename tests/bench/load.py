@@ -39,8 +39,9 @@ def undisturbed() -> Iterator[None]:
 class Connection:
     """One persistent connection, one request at a time."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, *, key: str | None = None) -> None:
         self.host, self.port = host, port
+        self._key = "" if key is None else f"x-api-key: {key}\r\n"
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def post(self, path: str, body: Body | bytes) -> tuple[int, bytes]:
@@ -48,7 +49,7 @@ class Connection:
         content = body if isinstance(body, bytes) else written(body)
         head = (
             f"POST {path} HTTP/1.1\r\nhost: {self.host}:{self.port}\r\ncontent-type: application/json\r\n"
-            f"content-length: {len(content)}\r\n\r\n"
+            f"{self._key}content-length: {len(content)}\r\n\r\n"
         )
         request = head.encode() + content
         if self._streams is not None:  # the server may have closed it meanwhile, as it does with idle ones

@@ -23,7 +23,7 @@ from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone, s
 from adavae.model.text_model import TextModel
 from adavae.model.training.config import Preset, preset_config
 from adavae.service.engine.engine import Engine
-from adavae.service.engine.scheduler import EngineLimits
+from adavae.service.engine.work import EngineLimits
 from adavae.service.metrics import Metrics
 
 BUNDLED = Path(__file__).parents[2] / "weights" / "backbone"
@@ -101,6 +101,7 @@ def random_set(pretrained: PretrainedBackbone, seed: int, preset: Preset = Prese
     with torch.no_grad():
         for parameter in bank.parameters():
             parameter.copy_((torch.randn(parameter.shape, generator=generator) * 0.02).half())  # as every stored set
+    tensors = bank.export()
     manifest = Manifest(
         name=f"set-{seed}",
         version=f"{seed:012x}",
@@ -108,12 +109,12 @@ def random_set(pretrained: PretrainedBackbone, seed: int, preset: Preset = Prese
         backbone_digest=pretrained.digest,
         tokenizer_digest=pretrained.tokenizer.digest,
         files={},
-        shapes={},
+        shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
         metrics={},
         training={},
         created_at="2026-01-01T00:00:00+00:00",
     )
-    return AdapterSet(manifest, bank.export())
+    return AdapterSet(manifest, tensors)
 
 
 class RunningEngine:

@@ -1,4 +1,8 @@
-"""One browser and two services for all tests here: the bundled sets, and tiny weights, where training is quick."""
+"""One browser and two services for all tests here: the bundled sets, and tiny weights, where training is quick.
+
+They end with this package and not with the session: while playwright runs, its event loop is the thread's, and tests
+elsewhere that start one of their own would fail.
+"""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,13 +26,13 @@ NUM_REVIEWS = 36  # of which few enough are held back that no unit of z has to b
 OpenVisit = Callable[..., "Visit"]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> "Iterator[Browser]":
     with chromium() as own:
         yield own
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def bundled(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:  # noqa: ARG001
     """The URL of a service over the bundled sets."""
     variables = {"ADAVAE_WEIGHTS": str(_WEIGHTS), "ADAVAE_DEFAULT_ADAPTER": "yelp"}
@@ -37,14 +41,14 @@ def bundled(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield server.url()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tiny(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:  # noqa: ARG001
     """The URL of a service over tiny weights, which trains in seconds."""
     with served(tmp_path_factory.mktemp("tiny"), ADAVAE_DECODE_ROWS="8") as server:
         yield server.url()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def spreadsheet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A table as spreadsheets save it: quoted cells, another column, a name with a blank."""
     path = tmp_path_factory.mktemp("table") / "My Reviews.csv"

@@ -21,7 +21,7 @@ from tests.integration.served import served
 
 _FOLDER = Path(__file__).parent / "screenshots"
 _WEIGHTS = Path(__file__).resolve().parents[2] / "weights"
-_SENTENCES, _STEPS = 512, 100
+_SENTENCES, _STEPS = 512, 80
 _SERVICE = {
     "ADAVAE_DEFAULT_ADAPTER": "yelp",
     "ADAVAE_DECODE_ROWS": "64",
@@ -48,7 +48,7 @@ def main(folder: Path = _FOLDER) -> None:
 
 
 def _walk(page: Page, path: Path) -> None:
-    page.wait_for_selector(".trail li")
+    page.wait_for_selector("[data-made] .trail li")
     page.wait_for_timeout(300)
     _save(page, path)
 

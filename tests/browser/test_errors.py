@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import OpenVisit
+from tests.browser.test_panels import WALKED
 from tests.integration.real_server import serving
 from tests.unit.service.stub_latent_service import StubLatentService, state
 from tests.unit.service.stub_training_service import StubTrainingService
@@ -17,7 +18,8 @@ from playwright.sync_api import Page, expect
 from adavae.service.errors import EngineStopped, Overloaded, ServiceError
 from tests.browser.accessibility import serious
 
-KEYS = "all:infer,train,admin reader:infer"
+READER = "reader-of-the-test-keys"
+KEYS = f"all-of-the-test-keys:infer,train,admin {READER}:infer"
 
 
 def give_key(page: Page, key: str) -> None:
@@ -33,11 +35,11 @@ def test_a_key_is_asked_for_kept_for_the_tab_and_says_what_it_may_do(open_visit:
         give_key(page, "wrong")
         expect(page.get_by_role("dialog").get_by_role("alert")).to_contain_text("not one of this server's")
         assert not serious(page)
-        give_key(page, "reader")
+        give_key(page, READER)
         expect(page.locator("#told")).to_have_text(
             "This key opens Walk, Analogy, Map, Traverse, Classify, Sets; not Train"
         )
-        expect(page.locator(".trail li")).to_have_count(9)
+        expect(page.locator(WALKED)).to_have_count(9)
         expect(page.get_by_role("button", name="Key: infer")).to_be_visible()
         expect(page.get_by_role("link", name="Train", exact=True)).to_have_attribute(
             "title", "Your key lacks the scope train"
@@ -56,12 +58,12 @@ def test_code_never_holds_the_key(open_visit: OpenVisit) -> None:
     with serving(StubLatentService(), api_keys=KEYS) as url:
         page = open_visit(url, refusals_are_fine=True).open("#/walk?source=a&target=b")
         page.get_by_role("button", name="Give a key").first.click()
-        give_key(page, "reader")
-        expect(page.locator(".trail li")).to_have_count(9)
+        give_key(page, READER)
+        expect(page.locator(WALKED)).to_have_count(9)
         for name in ("as curl", "as Python"):
             page.get_by_role("button", name=name).click()
             code = page.get_by_role("dialog").locator("code").inner_text()
-            assert "reader" not in code
+            assert READER not in code
             assert "ADAVAE_API_KEY" in code
             page.get_by_role("button", name="Close").click()
 
@@ -112,21 +114,21 @@ def test_what_was_refused_for_a_moment_is_tried_again_by_itself(open_visit: Open
         page = open_visit(url, refusals_are_fine=True).open("#/walk?source=a&target=b")
         expect(page.get_by_role("alert")).to_contain_text("the queue is full")
         latent.error = None
-        expect(page.locator(".trail li")).to_have_count(9)
+        expect(page.locator(WALKED)).to_have_count(9)
         expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_a_service_that_is_gone_is_waited_for(open_visit: OpenVisit) -> None:
     with serving(StubLatentService()) as url:
         page = open_visit(url, refusals_are_fine=True).open("#/walk?source=a&target=b")
-        expect(page.locator(".trail li")).to_have_count(9)
+        expect(page.locator(WALKED)).to_have_count(9)
     page.get_by_label("To", exact=True).fill("another sentence")
     expect(page.locator("#connection")).to_contain_text("does not answer")
     expect(page.get_by_role("alert")).to_contain_text("tries again until it is back")
     with serving(StubLatentService(), port=int(url.rpartition(":")[2])):
         expect(page.get_by_role("alert")).to_have_count(0)
         expect(page.locator("#connection")).to_be_hidden()
-        expect(page.locator(".trail li")).to_have_count(9)
+        expect(page.locator(WALKED)).to_have_count(9)
 
 
 def test_a_service_that_is_still_loading_is_waited_for(open_visit: OpenVisit) -> None:
@@ -136,7 +138,7 @@ def test_a_service_that_is_still_loading_is_waited_for(open_visit: OpenVisit) ->
         expect(page.get_by_role("alert")).to_contain_text("loading")
         latent.problem = None
         page.get_by_role("alert").get_by_role("button", name="Try again").click()
-        expect(page.locator(".trail li")).to_have_count(9)
+        expect(page.locator(WALKED)).to_have_count(9)
 
 
 def test_a_key_deletes_and_exports_only_where_it_may(open_visit: OpenVisit) -> None:

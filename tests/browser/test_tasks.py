@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import OpenVisit
-from tests.browser.test_panels import LABELLED, drawn, given, lasso_everything, saved, sentences
+from tests.browser.test_panels import LABELLED, WALKED, drawn, given, lasso_everything, saved, sentences
 from tests.browser.test_training import begin
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
@@ -22,21 +22,24 @@ def test_compare_two_reviews(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open()
     page.get_by_label("From", exact=True).fill("the service was slow and the room was dirty.")
     page.get_by_label("To", exact=True).fill("the service was friendly and the room was clean.")
-    expect(page.locator(".trail li").last).to_contain_text("friendly")
+    expect(page.locator(WALKED).last).to_contain_text("friendly")
     turns = [
         number
         for number, (one, other) in enumerate(zip(sentences(page), sentences(page)[1:], strict=False))
         if one != other
     ]
     assert turns
-    page.locator(".trail li").nth(turns[0] + 1).get_by_role("button").click()
+    page.locator(WALKED).nth(turns[0] + 1).get_by_role("button").click()
     expect(page.locator(".stage mark").first).to_be_visible()
     expect(page.locator(".where")).to_contain_text("new")
 
 
 def test_find_duplicates_in_a_file(bundled: str, open_visit: OpenVisit) -> None:
-    """Drop the file on the map, ask for the closest pairs, take the list away."""
+    """Find where a file comes in, drop it on the map, ask for the closest pairs, take the list away."""
     page = open_visit(bundled).open("#/map")
+    page.get_by_role("button", name="Your own texts").click()
+    expect(page.get_by_text("Choose a file")).to_be_in_viewport()
+    expect(page.locator(".drop input")).to_be_focused()
     texts = [
         "the food was great.",
         "my room was dirty.",
@@ -93,4 +96,4 @@ def test_train_on_a_spreadsheet(tiny: str, spreadsheet: Path, open_visit: OpenVi
     assert not serious(page)
     page.get_by_role("link", name="Open in the walk").click()
     expect(page.locator("#set")).to_have_value("my-reviews")
-    expect(page.locator(".trail li")).to_have_count(9)
+    expect(page.locator(WALKED)).to_have_count(9)

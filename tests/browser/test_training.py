@@ -42,6 +42,8 @@ def begin(page: Page, path: Path, steps: int) -> None:
         page.get_by_label(label).fill(str(value))
     page.get_by_role("button", name="Train").click()
     expect(page.locator(".job-head h2")).to_have_text("my-reviews")
+    expect(page.locator(".job-head h2")).to_be_in_viewport()
+    assert page.evaluate("scrollY") == 0
 
 
 def test_a_run_is_paused_survives_a_reload_and_a_restart_and_is_cancelled(

@@ -1,11 +1,14 @@
 """Ways through the page: addresses, reload, back, a narrow screen, the keyboard alone, and what axe finds."""
 
+import json
 import re
+import subprocess
+import sys
 
 import pytest
 
 from tests.browser.conftest import OpenVisit
-from tests.browser.test_panels import sentences
+from tests.browser.test_panels import WALKED, code_of, sentences
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
 pytest.importorskip("axe_playwright_python", reason="axe is not installed (pip install '.[dev]')")
@@ -15,7 +18,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.accessibility import serious
 
 READY = {
-    "walk": ".trail li",
+    "walk": WALKED,
     "analogy": ".answers mark",
     "map": "[data-drawn]",
     "traverse": ".trail li",
@@ -35,18 +38,19 @@ def test_the_address_holds_the_whole_state(bundled: str, open_visit: OpenVisit) 
     page = open_visit(bundled).open(
         "#/walk?set=captions&source=a+dog+runs.&target=two+children+play.&steps=5&method=spherical&at=1"
     )
-    expect(page.locator(".trail li")).to_have_count(5)
+    expect(page.locator(WALKED)).to_have_count(5)
     expect(page.locator("#set")).to_have_value("captions")
     expect(page.locator(".hero-slider")).to_have_value("1")
     before = sentences(page)
     page.reload()
-    expect(page.locator(".trail li")).to_have_count(5)
+    expect(page.locator(WALKED)).to_have_count(5)
     assert sentences(page) == before
     page.locator(".hero-slider").press("ArrowRight")
     expect(page).to_have_url(re.compile("at=2"))
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.get_by_role("button", name="Link").click()
     other = open_visit(bundled).open(page.evaluate("navigator.clipboard.readText()").partition("/#")[2].join(["#", ""]))
+    expect(other.locator(WALKED)).to_have_count(5)
     expect(other.locator(".hero-slider")).to_have_value("2")
     assert sentences(other) == before
 
@@ -80,9 +84,9 @@ def test_a_reload_keeps_what_was_typed(bundled: str, open_visit: OpenVisit, addr
 
 def test_back_and_forward_go_from_panel_to_panel_with_their_state(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open()
-    expect(page.locator(".trail li")).to_have_count(9)
+    expect(page.locator(WALKED)).to_have_count(9)
     page.get_by_label("To", exact=True).fill("my room was clean.")
-    expect(page.locator(".trail li").last).to_contain_text("room")
+    expect(page.locator(WALKED).last).to_contain_text("room")
     page.get_by_role("link", name="Sets").click()
     expect(page.locator(".set-card").first).to_be_visible()
     page.go_back()
@@ -94,7 +98,7 @@ def test_back_and_forward_go_from_panel_to_panel_with_their_state(bundled: str, 
 
 def test_the_chosen_set_goes_along(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open()
-    expect(page.locator(".trail li")).to_have_count(9)
+    expect(page.locator(WALKED)).to_have_count(9)
     with page.expect_request("**/interpolate") as sent:
         page.locator("#set").select_option("trec")
     assert sent.value.post_data_json["adapter"] == "trec"
@@ -124,7 +128,7 @@ def test_nothing_is_wider_than_a_phone(bundled: str, open_visit: OpenVisit) -> N
 
 def test_the_keyboard_alone_walks_classifies_traverses_and_reads_the_map(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open()
-    expect(page.locator(".trail li")).to_have_count(9)
+    expect(page.locator(WALKED)).to_have_count(9)
     press = page.keyboard.press
     press("Tab")
     expect(page.locator(".skip")).to_be_focused()
@@ -134,7 +138,7 @@ def test_the_keyboard_alone_walks_classifies_traverses_and_reads_the_map(bundled
     expect(page.get_by_label("From", exact=True)).to_be_focused()
     press("Control+A")
     page.keyboard.type("my room was dirty.")
-    expect(page.locator(".trail li").first).to_contain_text("room")
+    expect(page.locator(WALKED).first).to_contain_text("room")
     for _ in range(12):
         press("Tab")
         if page.evaluate("document.activeElement.className") == "hero-slider":
@@ -168,6 +172,18 @@ def test_the_keyboard_alone_walks_classifies_traverses_and_reads_the_map(bundled
     expect(page.locator(".map-side .trail li")).to_have_count(9)
 
 
+def test_every_panel_gives_its_request_as_code_that_runs(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled).open("#/sets")
+    for panel in ("sets", "analogy", "traverse", "classify", "map"):
+        show(page, panel)
+        if panel == "map":
+            expect(page.locator(".map-side .hero-sentence")).to_be_visible()
+        programs = [["bash", "-c", code_of(page, "as curl")], [sys.executable, "-c", code_of(page, "as Python")]]
+        replies = [subprocess.run(program, capture_output=True, text=True, check=True).stdout for program in programs]
+        curl, python = (json.loads(reply)["data"] for reply in replies)
+        assert len(curl) == len(python) > 0, panel
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(bundled: str, open_visit: OpenVisit, scheme: str) -> None:
     page = open_visit(bundled, color_scheme=scheme).open()
@@ -178,7 +194,7 @@ def test_axe_finds_nothing_serious(bundled: str, open_visit: OpenVisit, scheme: 
 
 def test_dialogs_are_accessible_too(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open()
-    expect(page.locator(".trail li")).to_have_count(9)
+    expect(page.locator(WALKED)).to_have_count(9)
     page.get_by_role("button", name="as Python").click()
     expect(page.get_by_role("dialog")).to_be_visible()
     assert not serious(page)

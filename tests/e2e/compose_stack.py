@@ -28,7 +28,7 @@ from tests.e2e.name_server import NameServer
 from tests.e2e.translation import Translation
 
 KEY = "a-key-of-the-tests"
-_DEADLINE_S = 120.0
+_DEADLINE_S = 300.0
 _POLL_S = 0.05
 _PORT = re.compile(r":(\d{4,5})\b")
 # What the images of others bring along and no file names.
@@ -173,6 +173,7 @@ class Stack:
         contents = {"api_keys": f"# who may do what\n{KEY}:infer,train,admin\n", "redis_password": "Geheim-0-1-2\n"}
         for name, content in contents.items():
             (directory / name).write_text(content, encoding="utf-8")
+            (directory / name).chmod(0o640)
         return {f"ADAVAE_{name.upper()}_SECRET": str(directory / name) for name in contents}
 
     def _all_ports(self, files: list[Path]) -> set[int]:

@@ -97,7 +97,8 @@ def test_each_part_restarts_while_requests_and_training_go_on(stack: Stack, clie
     stack.wait_for(lambda: has_trained(client, job))
     with Load(stack.url, KEY, num_clients=2) as load:
         stack.restart("worker")
-        stack.restart("redis")
+        stack.restart("cache")
+        stack.restart("queue")
         load.more(5)
         assert load.account.refused == 0
         stack.restart("service")
@@ -109,9 +110,11 @@ def test_each_part_restarts_while_requests_and_training_go_on(stack: Stack, clie
 
 def test_redis_that_dies_is_missed_by_nobody(stack: Stack) -> None:
     with Load(stack.url, KEY, num_clients=2) as load:
-        stack["redis"].kill()
+        for name in ("cache", "queue"):
+            stack[name].kill()
         load.more(20)
-        stack.start_again("redis")
+        for name in ("cache", "queue"):
+            stack.start_again(name)
         load.more(20)
     assert (load.account.refused, load.account.lost) == (0, [])
 

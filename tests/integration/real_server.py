@@ -1,14 +1,13 @@
-"""A real uvicorn over a stub, in a thread of its own."""
+"""A real server over a stub, in a thread of its own."""
 
 import contextlib
 import threading
 from collections.abc import Iterator
 from typing import Any
 
-import uvicorn
-
 from adavae.service.commands.serve import open_listener
-from adavae.service.http.http_server import http_config
+from adavae.service.http.connection_limits import ConnectionLimits
+from adavae.service.http.http_server import HttpServer, http_config
 from adavae.service.jobs.protocol import TrainingOperations
 from adavae.service.main import create_app
 from tests.unit.service.stub_latent_service import StubLatentService, stub_settings
@@ -20,7 +19,7 @@ def serving(latent: StubLatentService, training: TrainingOperations | None = Non
     settings = stub_settings(**fields)
     with open_listener(settings) as listener:
         app = create_app(settings, latent, training=training)
-        server = uvicorn.Server(http_config(app, shutdown_s=10))
+        server = HttpServer(http_config(app, shutdown_s=10), lambda: None, ConnectionLimits.of(settings))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         try:

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from tests.tiny_home import tiny_settings
@@ -18,7 +18,8 @@ _ROOT = Path(__file__).resolve().parents[2]
 class Served:
     """Started at once; ``url`` waits until it is ready."""
 
-    def __init__(self, home: Path, *options: str, **variables: str) -> None:
+    def __init__(self, home: Path, *options: str, before: Callable[[], None] | None = None, **variables: str) -> None:
+        """``before`` is called in the new process, before the program begins."""
         settings = tiny_settings(home)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ADAVAE_")}
         own = {"ADAVAE_WEIGHTS": str(settings.weights), "ADAVAE_DATA": str(settings.data), "ADAVAE_THREADS": "1"}
@@ -26,7 +27,12 @@ class Served:
         own |= {"ADAVAE_TRAINING_THREADS": "1"}
         command = [sys.executable, "-m", "adavae.service", "serve", "--port", "0", *options]
         self.process = subprocess.Popen(
-            command, cwd=_ROOT, env=environment | own | variables, stderr=subprocess.PIPE, text=True
+            command,
+            cwd=_ROOT,
+            env=environment | own | variables,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=before,
         )
         self.lines: list[str] = []
         self._incoming: queue.Queue[str] = queue.Queue()

@@ -176,13 +176,18 @@ def test_bombs_go_off_nowhere(target: Target, line: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("junk.txt", bytes(range(256)) * 100, "junk.txt:2: is not UTF-8 (byte 0x80)"),
+        ("junk.txt", bytes(range(256)) * 100, "junk.txt:3: is not UTF-8 (byte 0x80)"),
         ("junk.jsonl", b"\x89PNG\r\n\x1a\n" + bytes(1000), "junk.jsonl:1: is not UTF-8"),
+        ("windows.txt", "the food\r\nwas bad\r\n".encode("utf-16-le"), "windows.txt:1: holds a NUL character"),
         (
-            "windows.txt",
-            "the food\r\nwas bad\r\n".encode("utf-16"),
-            "windows.txt: is UTF-16, must be UTF-8: convert it",
+            "windows.csv",
+            "text\ncaf\u00e9\n".encode("cp1252"),
+            "windows.csv:2: is not UTF-8 (byte 0xe9): convert the file",
         ),
+        ("endless.csv", b'text\n"never closed\n' * 9, "endless.csv:2: a quoted cell begins here and never ends"),
+        ("deep.json", b'[{"text": ' + b"[" * 100_000, "deep.json:1: is not JSON (nested too deeply)"),
+        ("half.txt.gz", gzip.compress(b"a\nb\n" * 99)[:-9], "cannot be decompressed"),
+        ("a.parquet", b"PAR1", "how large a parquet file is inside cannot be bounded: send it as .jsonl"),
         ("empty.jsonl", b"", "empty.jsonl is empty: send at least 2 texts"),
         ("blank.txt", b"\n \n\t\n", "blank.txt: is empty"),
         ("broken.jsonl", b'{"text": "a"}\n{"text": \n', "broken.jsonl:2"),

@@ -21,8 +21,9 @@ from tests.tiny_text import as_tsv, reviews
 from tests.unit.service.stub_latent_service import StubLatentService, Z
 from tests.unit.service.stub_training_service import FILE, JOB, StubTrainingService
 
-KEY, LIMIT = "the-key", 20_000
-TRAINER = {"x-api-key": "trainer"}
+KEY, LIMIT = "the-key-of-the-tests", 20_000
+_KEYS = f"{KEY}:infer the-boss-of-the-tests:admin trainer-of-the-tests:train"
+TRAINER, BOSS = {"x-api-key": "trainer-of-the-tests"}, {"x-api-key": "the-boss-of-the-tests"}
 FILES, JOBS = "/v1/files", "/v1/fine_tuning/jobs"
 NEW = {"model": "bundled", "training_file": FILE, "suffix": "mine"}
 
@@ -42,7 +43,7 @@ def client(latent: StubLatentService, training: StubTrainingService) -> Iterator
     """Of a server with a key for inference only, and small limits."""
     fields = {"max_body_bytes": LIMIT, "max_texts": 4, "max_steps": 8, "max_samples": 4}
     with (
-        serving(latent, training, api_keys=f"{KEY}:infer boss:admin trainer:train", **fields) as url,
+        serving(latent, training, api_keys=_KEYS, **fields) as url,
         httpx2.Client(base_url=url, headers={"x-api-key": KEY}, timeout=30) as client,
     ):
         wait_for(lambda: client.get("/readyz").status_code == 200)
@@ -113,13 +114,13 @@ def test_401_no_or_wrong_key(client: httpx2.Client) -> None:
 
 def test_403_key_without_the_scope(client: httpx2.Client) -> None:
     check_error(client.delete("/adapters/own"), 403, "permission_error")
-    check_error(client.get("/adapters", headers={"x-api-key": "boss"}), 403, "permission_error")
+    check_error(client.get("/adapters", headers=BOSS), 403, "permission_error")
 
 
 def test_403_key_without_the_scope_train(client: httpx2.Client) -> None:
     for path in (FILES, JOBS, f"{JOBS}/{JOB}/events"):
         check_error(client.get(path), 403, "permission_error")
-        check_error(client.get(path, headers={"x-api-key": "boss"}), 403, "permission_error")
+        check_error(client.get(path, headers=BOSS), 403, "permission_error")
     check_error(client.post(JOBS, json=NEW), 403, "permission_error")
     check_error(client.post("/encode", json={"text": "a"}, headers=TRAINER), 403, "permission_error")
 
@@ -141,7 +142,7 @@ def test_403_another_host_name_without_keys() -> None:
 def test_404_unknown_adapter_or_route(client: httpx2.Client) -> None:
     check_error(client.post("/encode", json={"text": "a", "adapter": "nope"}), 404, "not_found")
     check_error(client.get("/adapters/nope"), 404, "not_found")
-    check_error(client.delete("/adapters/nope", headers={"x-api-key": "boss"}), 404, "not_found")
+    check_error(client.delete("/adapters/nope", headers=BOSS), 404, "not_found")
     check_error(client.get("/nope"), 404, "not_found")
 
 
@@ -167,7 +168,7 @@ def test_405_another_method(client: httpx2.Client) -> None:
 
 def test_409_conflict(client: httpx2.Client, latent: StubLatentService) -> None:
     check_error(client.post("/classify", json={"text": "a", "adapter": "own"}), 409, "conflict")
-    check_error(client.delete("/adapters/yelp", headers={"x-api-key": "boss"}), 409, "conflict")
+    check_error(client.delete("/adapters/yelp", headers=BOSS), 409, "conflict")
     latent.error = AdapterSetMismatch("another backbone")
     check_error(client.post("/encode", json={"text": "a"}), 409, "conflict")
 
@@ -404,7 +405,7 @@ def test_a_backbone_that_is_missing_ends_the_command(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("ADAVAE_HOST", "0.0.0.0"), ("ADAVAE_RATE_LIMIT", "lots"), ("ADAVAE_API_KEYS", "k:everything")],
+    [("ADAVAE_HOST", "0.0.0.0"), ("ADAVAE_RATE_LIMIT", "lots"), ("ADAVAE_API_KEYS", "a-key-of-the-tests:everything")],
 )
 def test_settings_that_cannot_be_served_are_wrong_usage(tmp_path: Path, name: str, value: str) -> None:
     code, stderr = Served(tmp_path, **{name: value}).ended()

@@ -23,6 +23,7 @@ QUICK |= {"learning_rate": 0.02, "beta": 0.01}
 ENDLESS = QUICK | {"steps": 1_000_000}
 CONTENT = as_tsv(reviews(36)).encode()
 DEADLINE_S = 60.0
+USER, TRAINER = "user-of-the-test-keys", "trainer-of-the-test-keys"
 
 
 class Home(NamedTuple):
@@ -178,16 +179,16 @@ def test_what_cannot_be_is_told_by_the_clients_own_errors(home: Home) -> None:
 
 def test_every_status_is_an_error_of_the_clients() -> None:
     training = StubTrainingService()
-    with serving(StubLatentService(problem=None), training, api_keys="user:infer trainer:train") as url:
+    with serving(StubLatentService(problem=None), training, api_keys=f"{USER}:infer {TRAINER}:train") as url:
 
         def client(key: str, retries: int = 0) -> openai.OpenAI:
             return openai.OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=retries)
 
         with client("wrong") as stranger, pytest.raises(openai.AuthenticationError):
             stranger.files.list()
-        with client("user") as user, pytest.raises(openai.PermissionDeniedError, match="the scope train"):
+        with client(USER) as user, pytest.raises(openai.PermissionDeniedError, match="the scope train"):
             user.fine_tuning.jobs.list()
-        with client("trainer") as trainer:
+        with client(TRAINER) as trainer:
             jobs = trainer.fine_tuning.jobs
             new: dict[str, Any] = {"model": "bundled", "training_file": FILE, "suffix": "mine"}
             made = [jobs.create(**new, extra_headers={"Idempotency-Key": "one"}) for _ in range(2)]

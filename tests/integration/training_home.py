@@ -114,7 +114,7 @@ class TrainingHome:
     def versions(self, name: str) -> list[str]:
         """Published sets of that name, each read and verified; nothing but whole sets may stand there."""
         root = self.settings.own_adapters
-        strays = [path.name for path in root.glob(".*")] if root.is_dir() else []
+        strays = [path.name for path in root.glob(".*") if path.name != ".publications"] if root.is_dir() else []
         assert not strays, f"left behind: {strays}"
         return [read_adapter_set(path).manifest.version for path in sorted(root.glob(f"{name}/*"))]
 

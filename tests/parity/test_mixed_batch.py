@@ -9,7 +9,7 @@ import pytest
 from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.text_model import TextModel
 from adavae.service.engine.engine import Engine
-from adavae.service.engine.scheduler import EngineLimits
+from adavae.service.engine.work import EngineLimits
 from adavae.service.metrics import Metrics
 from tests.parity.compiled import best_compiled
 from tests.tiny import VARIANTS

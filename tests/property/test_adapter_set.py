@@ -1,6 +1,7 @@
 """What holds of every adapter set on disk, and of every byte of it."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,19 +21,25 @@ from tests.tiny_sets import publish
 _FILES = (TENSORS, MANIFEST, CARD)
 _NAMES = st.from_regex(r"\A[a-z0-9][a-z0-9._-]{0,63}\Z")
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
+_FINITE = st.floats(allow_nan=False, allow_infinity=False)
 _JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | _TEXTS,
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | _TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_TEXTS, inner, max_size=3),
     max_leaves=8,
 )
 _OBJECTS = st.dictionaries(_TEXTS, _JSON, max_size=4)
+_MOMENTS = st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat)
 _CONFIGS = st.builds(
     AdapterConfig,
     latent_size=st.integers(1, 4096),
     encoder_layers=st.integers(1, 24),
     adapter_placement=st.sampled_from(AdapterPlacement),
     adapter_size=st.integers(1, 4096),
-    adapter_scale=st.floats(-1e3, 1e3).filter(bool),
+    adapter_scale=st.floats(-1e3, 1e3).filter(lambda scale: abs(scale) >= 1e-4),
     latent_aggregation=st.sampled_from(LatentAggregation),
     latent_infusion=st.sampled_from(LatentInfusion),
     prefix_length=st.integers(0, 512),
@@ -107,7 +114,7 @@ def test_the_set_that_was_changed_so_often_is_intact_again(intact: Path) -> None
 
 @settings(max_examples=60, deadline=None)
 @given(
-    name=_NAMES, config=_CONFIGS, tensors=tensor_sets(), metrics=_OBJECTS, training=_OBJECTS, card=_TEXTS, when=_TEXTS
+    name=_NAMES, config=_CONFIGS, tensors=tensor_sets(), metrics=_OBJECTS, training=_OBJECTS, card=_TEXTS, when=_MOMENTS
 )
 def test_whatever_was_written_is_read_back(
     name: str,

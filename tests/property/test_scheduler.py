@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from adavae.model.adavae import AdaVAE
 from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.service.engine.decode_batch import DecodeRow
-from adavae.service.engine.scheduler import Call, EncodeRow, EngineLimits, Scheduler, Work
+from adavae.service.engine.scheduler import Scheduler
 from adavae.service.engine.ticket import Ticket
+from adavae.service.engine.work import Call, EncodeRow, EngineLimits, Work
 from adavae.service.metrics import Metrics
 from tests.tiny import VARIANTS, mixed_bank, tiny_backbone
 
@@ -37,6 +38,8 @@ class Planned:
     fails: bool
     is_given_up: bool
     step: int  # before which it arrives
+    client: str
+    is_long: bool
 
 
 _PLANS = st.lists(
@@ -47,6 +50,8 @@ _PLANS = st.lists(
         fails=st.booleans(),
         is_given_up=st.sampled_from((False, False, False, True)),
         step=st.integers(0, 3),
+        client=st.sampled_from(("a", "b", "c")),
+        is_long=st.booleans(),
     ),
     min_size=1,
     max_size=14,
@@ -93,9 +98,10 @@ def _is_call(plan: Planned) -> bool:
 
 
 def _piece(plan: Planned, number: int) -> Work:
-    ticket: Ticket[Any] = Ticket(1)
+    ticket: Ticket[Any] = Ticket(1, client=plan.client, is_long=plan.is_long)
     if _is_call(plan):
-        return Call(ticket, _failing if plan.fails else int, needs_empty_decode=plan.slot == 0)
+        is_long = plan.is_long and plan.slot != 0
+        return Call(ticket, _failing if plan.fails else int, needs_empty_decode=plan.slot == 0, is_long=is_long)
     ticket.is_abandoned = plan.is_given_up
     if plan.kind == len(_DECODINGS):
         return EncodeRow(ticket, number, [1, 2, _NO_TOKEN if plan.fails else 3], plan.slot)
@@ -109,6 +115,7 @@ def _failing() -> None:
 
 def _numbers_inside(scheduler: Scheduler, pieces: list[Work]) -> list[int]:
     """Of the work that is queued or running."""
-    running = [*scheduler.batch._rows, *(row for row, _ in scheduler.batch._beams)]
-    inside: list[Work] = [*scheduler.encoding, *scheduler.decoding, *scheduler.calls, *running]
+    inside: list[Work] = [*scheduler.calls, *scheduler.long_calls]
+    for lane in scheduler.lanes:
+        inside += [*lane.encoding, *lane.decoding, *lane.beaming, *lane.batch.rows]
     return [pieces.index(piece) for piece in inside]

@@ -129,4 +129,4 @@ def test_there_are_files_to_check() -> None:
     assert _MODEL_FILES
     assert _SERVICE_FILES
     assert len(_within("service.routes")) > 10
-    assert len(_within("service.client")) == 6
+    assert len(_within("service.client")) == 8

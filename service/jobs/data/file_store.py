@@ -25,6 +25,7 @@ import structlog
 
 from adavae.model.errors import DatasetError
 from adavae.model.storage.atomic import publish_directory, write_atomically
+from adavae.service.downloads import Download, download_file
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.data.check_pool import CheckPool, CheckTime
 from adavae.service.jobs.data.dataset_report import DatasetReport, report_on
@@ -37,7 +38,7 @@ from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded_file
 from adavae.service.jobs.records.job import StoredFile
 from adavae.service.jobs.records.ordered_ids import next_id
 from adavae.service.jobs.records.volume import Volume
-from adavae.service.jobs.records.volume_file import NotReadable, read_regular
+from adavae.service.jobs.records.volume_file import NotReadable, open_regular, read_regular
 from adavae.service.jobs.records.volume_lock import locked
 from adavae.service.settings import Settings
 
@@ -98,16 +99,24 @@ class FileStore:
     ) -> Page[StoredFile]:
         return await self._volume.use(self._page, limit, after, newest_first, caller)
 
-    async def content(self, file_id: str) -> bytes:
-        return await self._volume.use(self._content, file_id)
+    async def download(self, file_id: str) -> Download:
+        return await self._volume.use(self._download, file_id)
 
     async def delete(self, file_id: str) -> None:
         await self._volume.use(self._delete, file_id)
 
     def path_of(self, file_id: str) -> Path:
-        """Where a file's content stands; raises ServiceError (404) where there is none."""
+        """Where a file's content stands; raises ServiceError (404) where there is none, 503 where that is no file."""
         stored = self._read(file_id)
-        return self._directory(file_id) / f"content{ending_of(stored.filename)}"
+        path = self._directory(file_id) / f"content{ending_of(stored.filename)}"
+        try:
+            open_regular(path).close()
+        except FileNotFoundError as exc:
+            raise file_not_found(file_id) from exc
+        except NotReadable as exc:
+            message = f"the content of {file_id} is damaged ({exc}): delete the file and send it again"
+            raise ServiceError(503, "file_damaged", message) from exc
+        return path
 
     def _take_room(self, staging: Staging, owner: str | None) -> None:
         """Makes the upload's own directory; uploads under way count, so that together they cannot fill the volume."""
@@ -227,11 +236,15 @@ class FileStore:
                 _log.warning("file_damaged", file=file_id, reason=str(exc))
             return None
 
-    def _content(self, file_id: str) -> bytes:
+    def _download(self, file_id: str) -> Download:
         try:
-            return read_regular(self.path_of(file_id), self._settings.max_upload_bytes)
+            download = download_file(open_regular(self.path_of(file_id)))
         except (FileNotFoundError, NotReadable) as exc:
             raise file_not_found(file_id) from exc
+        if download.num_bytes is not None and download.num_bytes > self._settings.max_upload_bytes:  # no upload of ours
+            download.close()
+            raise file_not_found(file_id)
+        return download
 
     def _delete(self, file_id: str) -> None:
         """By a rename first: nobody ever sees half of a file."""

@@ -210,6 +210,7 @@ def _client(url: str) -> Any:
         client = Redis.from_url(
             url,
             protocol=2,
+            driver_info=None,  # or each connection began with a command that the queue's user may not give
             retry=Retry(NoBackoff(), 0),
             socket_timeout=None,
             socket_connect_timeout=None,

@@ -114,15 +114,22 @@ def _link(source: Path, destination: Path) -> None:
 
 
 def _attempts(job_directory: Path) -> list[Path]:
-    directory = job_directory / "attempts"
-    return [path for path in directory.iterdir() if path.is_dir()] if directory.is_dir() else []
+    return [path for path in _listed(job_directory / "attempts") if path.is_dir()]
 
 
 def _checkpoints(job_directory: Path) -> Iterator[tuple[Path, Path]]:
     for directory in _attempts(job_directory):
-        checkpoints = directory / _CHECKPOINTS
-        if checkpoints.is_dir():
-            yield from ((directory, path) for path in checkpoints.iterdir() if step_of(path.name) is not None)
+        for path in _listed(directory / _CHECKPOINTS):
+            if step_of(path.name) is not None:
+                yield directory, path
+
+
+def _listed(directory: Path) -> list[Path]:
+    """What is in a directory; nothing where there is none, or another process has just removed it."""
+    try:
+        return list(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _step(path: Path) -> int:

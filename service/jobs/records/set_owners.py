@@ -1,6 +1,6 @@
-"""Whose adapter set a name is: the key that published under it first, for as long as a version of it is installed.
+"""Whose adapter set a name is: the key that published under it first, for as long as a version of its is installed.
 
-    <root>/<name>.json   {"owner": "alice"}
+    <root>/<name>.json   {"owner": "alice", "versions": ["0123456789ab"]}
     <root>/<name>.lock   held while a set of that name is put in place
 
 Anybody may use every set. Publishing under a name that others rely on would change what they are answered: bundled
@@ -10,14 +10,16 @@ names, the default, and what belongs to another key take a key with the scope ``
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from pydantic import TypeAdapter
 
 from adavae.model.storage.atomic import write_atomically
-from adavae.service.jobs.records.decoding import decoded_object
+from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded
+from adavae.service.jobs.records.job import STRICT
 from adavae.service.jobs.records.volume_file import NotReadable, read_regular
 from adavae.service.jobs.records.volume_lock import locked
 from adavae.service.settings import Settings
-
-_MAX_BYTES = 4096
 
 
 class SetOwners:
@@ -29,13 +31,8 @@ class SetOwners:
 
     def owner_of(self, name: str) -> str | None:
         """None where the set is nobody's: not installed, or put there by somebody on the machine itself."""
-        if not self._is_installed(name):
-            return None
-        try:
-            owner = decoded_object(read_regular(self._root / f"{name}.json", _MAX_BYTES)).get("owner")
-        except (OSError, NotReadable):
-            return None
-        return owner if isinstance(owner, str) else None
+        record = self._record(name)
+        return record.owner if record is not None else None
 
     def objection(self, name: str, owner: str | None) -> str | None:
         """Why it takes ``admin`` to publish under this name; None where ``owner`` may."""
@@ -43,14 +40,14 @@ class SetOwners:
             why = f"{name!r} is a set that comes with adavae"
         elif name == self._default:
             why = f"{name!r} is the default set of this service"
-        elif self._is_installed(name) and (owner is None or self.owner_of(name) != owner):
+        elif self._installed(name) and (owner is None or self.owner_of(name) != owner):
             why = f"the set {name!r} is not this key's"
         else:
             return None
         return f"{why}, and whoever asks for it would get another one: choose another suffix, or use a key with admin"
 
     @contextmanager
-    def publishing(self, name: str, owner: str | None) -> Iterator[None]:
+    def publishing(self, name: str, version: str, owner: str | None) -> Iterator[None]:
         """Keeps other publications under this name out, and notes whose it is if it was nobody's.
 
         Raises:
@@ -58,13 +55,39 @@ class SetOwners:
         """
         self._root.mkdir(parents=True, exist_ok=True)
         with locked(self._root / f"{name}.lock"):
-            if owner is not None and not self._is_installed(name):
-                write_atomically(self._root / f"{name}.json", json.dumps({"owner": owner}).encode())
+            record = self._record(name)
+            if owner is not None and (record.owner == owner if record is not None else not self._installed(name)):
+                known = record.versions if record is not None else []
+                content = {"owner": owner, "versions": [*(each for each in known if each != version), version]}
+                write_atomically(self._root / f"{name}.json", json.dumps(content).encode())
             yield
 
-    def _is_installed(self, name: str) -> bool:
-        """Whether a version stands there, in whatever state."""
+    def _record(self, name: str) -> "_Owned | None":
+        """Who owns a set, by those of its versions that are installed; None where there is none of these."""
         try:
-            return any(path.is_dir() for path in (self._own / name).iterdir())
+            record = decoded(_OWNED, read_regular(self._root / f"{name}.json", MAX_RECORD_BYTES))
+        except (OSError, NotReadable):
+            return None
+        installed = self._installed(name)
+        versions = [version for version in record.versions if version in installed]
+        return replace(record, versions=versions) if versions else None
+
+    def _installed(self, name: str) -> set[str]:
+        """Versions that stand there, in whatever state."""
+        try:
+            return {path.name for path in (self._own / name).iterdir() if path.is_dir()}
         except (FileNotFoundError, NotADirectoryError):
-            return False
+            return set()
+
+
+@dataclass(frozen=True, slots=True)
+class _Owned:
+    """``versions`` are those that the owner published."""
+
+    owner: str
+    versions: list[str]
+
+    __pydantic_config__ = STRICT
+
+
+_OWNED = TypeAdapter(_Owned)

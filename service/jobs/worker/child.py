@@ -117,7 +117,7 @@ def _train(order: Order, settings: Settings, voice: Voice, should_stop: threadin
     def publishing(manifest: "Manifest") -> Iterator[None]:
         judge(manifest.metrics, manifest.config.labels)
         claims, owners = Claims(store, settings.own_adapters), SetOwners(settings)
-        with owners.publishing(job.adapter_name, job.owner):
+        with owners.publishing(job.adapter_name, manifest.version, job.owner):
             _refuse_shadowing(job, owners)
             with claims.publishing(claim, manifest.version, last_progress=voice.last_progress):
                 yield

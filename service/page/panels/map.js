@@ -156,7 +156,17 @@ export function mount(root, values) {
         .filter(([spec]) => spec.name !== "lift" || state.method === "pca")
         .map(([spec, own, changed]) => fieldFor(spec, own, changed)),
     );
-    tools.append(h("button", { type: "button", class: "quiet", onclick: () => plot?.reset() }, "Show everything"));
+    tools.append(
+      h("button", { type: "button", class: "quiet", onclick: () => plot?.reset() }, "Show everything"),
+      h("button", { type: "button", class: "quiet", onclick: toOwnTexts }, "Your own texts"),
+    );
+  }
+
+  /** Where a file comes in stands below the map, out of sight. */
+  function toOwnTexts() {
+    const input = root.querySelector(".drop input");
+    root.querySelector(".drop").scrollIntoView({ block: "center" });
+    input.focus({ preventScroll: true });
   }
 
   function exportButtons() {

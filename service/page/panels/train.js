@@ -22,6 +22,7 @@ export function mount(root, values) {
   );
   window.addEventListener("scopes-known", begin);
   begin();
+  window.scrollTo(0, 0); // the button that begins a run stands far below its head
   return {
     end() {
       window.removeEventListener("scopes-known", begin);

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -73,7 +74,13 @@ def test_every_service_is_watched_over_and_bounded(form: str) -> None:
         assert definition["restart"] == "unless-stopped"
         assert definition["read_only"] is True
         assert definition["cap_drop"] == ["ALL"]
-        assert num_bytes(definition["deploy"]["resources"]["limits"]["memory"])
+        limits = definition["deploy"]["resources"]["limits"]
+        assert num_bytes(limits["memory"])
+        assert float(limits["cpus"]) >= 0
+        assert 32 <= definition["pids_limit"] <= 1024
+        assert 4096 <= definition["ulimits"]["nofile"] <= 65536
+        for mount in definition.get("tmpfs", []):
+            assert num_bytes(re.search(r":size=(\w+)", mount)[1]) < num_bytes(limits["memory"])  # type: ignore[index]
         check = definition["healthcheck"]
         assert seconds(check["timeout"]) < seconds(check["interval"])
         assert not any("curl" in part for part in check["test"])
@@ -98,18 +105,33 @@ def test_only_one_service_is_published_and_only_to_this_machine(form: str) -> No
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
 
-def test_redis_is_inside_and_forgets_nothing_but_the_cache(form: str) -> None:
+@pytest.mark.parametrize(("name", "policy"), [("cache", "allkeys-lru"), ("queue", "noeviction")])
+def test_each_redis_is_inside_and_only_the_cache_forgets(form: str, name: str, policy: str) -> None:
     compose = read_compose(FORMS[form])
-    redis = compose["services"]["redis"]
-    assert [compose["networks"][name] for name in redis["networks"]] == [{"internal": True}]
+    redis = compose["services"][name]
+    assert [compose["networks"][network] for network in redis["networks"]] == [{"internal": True}]
     command = redis["command"][-1]
     assert "--appendonly yes" in command
-    assert "--maxmemory-policy volatile-lru" in command
+    assert f"--maxmemory-policy {policy} " in command
     held = re.search(r"--maxmemory (\d+m)b", command)
     assert held is not None
     assert num_bytes(held[1]) < num_bytes(redis["deploy"]["resources"]["limits"]["memory"])
     arguments, _, standard_input = command.partition("<<END")
-    assert "requirepass" in standard_input and "secrets" not in arguments
+    assert "user default off" in standard_input and "secrets" not in arguments
+    (user,) = [line.split() for line in standard_input.splitlines() if line.startswith("user adavae ")]
+    assert "-@all" in user and not [rule for rule in user if rule.startswith("+@") or rule in ("~*", "allcommands")]
+
+
+def test_cache_and_queue_are_apart(form: str) -> None:
+    every = services(form)
+    hosts = {
+        name: {key: urlsplit(own["environment"][key]).hostname for key in own["environment"] if key.endswith("_URL")}
+        for name, own in every.items()
+        if "environment" in own
+    }
+    assert hosts["service"] == {"ADAVAE_REDIS_URL": "cache", "ADAVAE_QUEUE_REDIS_URL": "queue"}
+    assert hosts["worker"] == {"ADAVAE_QUEUE_REDIS_URL": "queue"}
+    assert not set(every["cache"]["volumes"]) & set(every["queue"]["volumes"])
 
 
 def test_what_is_named_is_defined_and_what_is_mounted_exists(form: str) -> None:
@@ -123,6 +145,21 @@ def test_what_is_named_is_defined_and_what_is_mounted_exists(form: str) -> None:
     for own in compose["secrets"].values():
         path = REPOSITORY / own["file"]
         assert (path.parent / ".gitignore").read_text(encoding="utf-8").startswith("*\n"), "secrets could be committed"
+
+
+def test_whoever_reads_secrets_is_in_their_group_so_that_others_need_not(form: str) -> None:
+    for definition in services(form).values():
+        assert ("10001" in definition.get("group_add", [])) == bool(definition.get("secrets"))
+    given = read_compose(FORMS[form], {"ADAVAE_SECRETS_GROUP": "1000"})["services"]
+    assert all(own["group_add"] == ["1000"] for own in given.values() if own.get("secrets"))
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert "chmod 644" not in readme
+    assert "ADAVAE_SECRETS_GROUP=$(id -g)" in readme
+
+
+def test_only_behind_the_balancer_is_another_address_believed_and_then_no_port_is_published(form: str) -> None:
+    service = services(form)["service"]
+    assert ("ADAVAE_TRUSTED_PROXIES" in service["environment"]) == ("scale" in form) == (not service.get("ports"))
 
 
 def test_a_gpu_is_reserved_where_the_settings_ask_for_one(form: str) -> None:

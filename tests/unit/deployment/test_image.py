@@ -18,7 +18,14 @@ from tests.dockerfile import DOCKERFILE, read_instructions, read_stages
 
 PARTS = ("model", "service", "weights")
 PAGES = {"model/README.md", "service/README.md"}  # for readers of the repository
-SINGLE = ("LICENSE", "README.md", "docker/constraints.txt", "pyproject.toml")
+SINGLE = (
+    "LICENSE",
+    "README.md",
+    "docker/constraints.txt",
+    "docker/requirements-build.txt",
+    "docker/requirements.txt",
+    "pyproject.toml",
+)
 STRAYS = [
     ".env",
     ".git/config",
@@ -112,8 +119,10 @@ def test_the_package_can_be_made_from_the_image_alone(tmp_path: Path) -> None:
 
 def test_the_build_stage_has_a_compiler_and_the_images_have_none() -> None:
     """Debian's slim variant of the image has no C++ compiler, the whole one has."""
-    bases = re.findall(r"FROM (python:\S+) AS (\w+)", DOCKERFILE.read_text(encoding="utf-8"))
-    assert {name: base.split("}")[1] for base, name in bases} == {"build": "-bookworm", "runtime": "-slim-bookworm"}
+    text = DOCKERFILE.read_text(encoding="utf-8")
+    bases = dict(re.findall(r"ARG (\w+_IMAGE)=python:\$\{PYTHON\}(\S+)", text))
+    built_on = {name: bases[base] for base, name in re.findall(r"FROM \$\{(\w+)\} AS (\w+)", text)}
+    assert built_on == {"build": "-bookworm", "runtime": "-slim-bookworm"}
 
 
 def wheel_contents(root: Path) -> set[str]:
@@ -145,7 +154,43 @@ def test_no_build_installs_anything_but_exact_versions() -> None:
     runs = [rest for instruction, rest in read_instructions() if instruction == "RUN"]
     installs = [part for rest in runs for part in rest.split("&&") if "pip install" in part]
     assert installs
-    assert all("-c docker/constraints.txt" in part for part in installs)
+    exact = (
+        "-c docker/constraints.txt torch",
+        "--no-deps --require-hashes -r docker/",
+        "--no-deps --no-index /wheels/",
+    )
+    assert all(any(way in part for way in exact) for part in installs)
     assert all("--no-build-isolation" in part for rest in runs for part in rest.split("&&") if "pip wheel" in part)
     unpinned = (needed_by("adavae", frozenset({"dev"})) | needed_by("hatchling")) - {"adavae"} - set(constraints())
     assert not unpinned
+
+
+@pytest.mark.parametrize(("file", "name"), [("requirements.txt", "adavae"), ("requirements-build.txt", "hatchling")])
+def test_what_is_installed_by_digest_is_all_that_is_needed_at_its_exact_version(file: str, name: str) -> None:
+    """But for torch and what comes with it, whose builds for CPU and for CUDA are different files of one version."""
+    entries = hashed(REPOSITORY / "docker" / file)
+    assert {own: version for own, (version, _) in entries.items()}.items() <= constraints().items()
+    assert all(digests and all(len(digest) == 64 for digest in digests) for _, digests in entries.values())
+    by_version_alone = {"torch", *cuda()}
+    own = {"adavae"} if name == "adavae" else set()
+    assert needed_by(name) - by_version_alone - own - entries.keys() == set()
+    assert not entries.keys() & by_version_alone
+
+
+def hashed(path: Path) -> dict[str, tuple[str, list[str]]]:
+    """Version and digests of each package of a file that pip takes with ``--require-hashes``."""
+    text = path.read_text(encoding="utf-8").replace("\\\n", " ")
+    entries = [line.split() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    return {
+        canonicalize_name(words[0].split("==")[0]): (
+            words[0].split("==")[1],
+            [word.removeprefix("--hash=sha256:") for word in words[1:]],
+        )
+        for words in entries
+    }
+
+
+def cuda() -> set[str]:
+    """What the CUDA build of torch brings along."""
+    block = (REPOSITORY / "docker" / "constraints.txt").read_text(encoding="utf-8").partition("# CUDA")[2]
+    return {canonicalize_name(line.split("==")[0]) for line in block.splitlines() if "==" in line}

@@ -2,7 +2,8 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +19,7 @@ from adavae.model.latent.map_points import MapMethod, MapPoints
 from adavae.model.latent.projections import neighbours, principal_plane
 from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.results import Classified, DecodedText, InterpolationStep, TraverseStep
+from adavae.service.downloads import Download, download_of
 from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError
 from adavae.service.results import (
     AdapterRef,
@@ -87,6 +89,7 @@ class StubLatentService:
         hold: Operations wait until it is set.
         problem: Why it is not ready.
         start_error: Raised by ``start``.
+        num_copies: Of its name, that an archive consists of.
     """
 
     states: list[AdapterState] = field(default_factory=default_states)
@@ -95,6 +98,9 @@ class StubLatentService:
     hold: asyncio.Event | None = None
     problem: str | None = "loading"
     start_error: Exception | None = None
+    num_copies: int = 1
+    num_bytes_sent: int = 0
+    num_downloads_closed: int = 0
     start_hold: asyncio.Event | None = None
     num_running: int = 0
     num_ended: int = 0
@@ -116,6 +122,9 @@ class StubLatentService:
     def not_ready_reason(self) -> str | None:
         return self.problem
 
+    async def why_not_ready(self) -> str | None:
+        return self.not_ready_reason
+
     @property
     def is_ready(self) -> bool:
         return self.problem is None
@@ -130,8 +139,19 @@ class StubLatentService:
     async def adapter_card(self, name: str) -> str:
         return f"# {self._ref(name).name}\n\nA card.\n"
 
-    async def adapter_archive(self, name: str) -> bytes:
-        return self._ref(name).name.encode()
+    async def adapter_archive(self, name: str) -> Download:
+        whole = download_of(self._ref(name).name.encode() * self.num_copies)
+        files = ExitStack()
+        files.callback(self._closed)
+        return Download(self._counted(whole), whole.num_bytes, files)
+
+    def _counted(self, whole: Download) -> Iterator[bytes]:
+        for piece in whole.pieces:
+            self.num_bytes_sent += len(piece)
+            yield piece
+
+    def _closed(self) -> None:
+        self.num_downloads_closed += 1
 
     async def map_texts(
         self,

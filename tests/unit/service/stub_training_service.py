@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
+from adavae.service.downloads import Download, download_of
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.hyperparameters import Hyperparameters
 from adavae.service.jobs.protocol import Page
@@ -84,8 +85,8 @@ class StubFiles:
         files = sorted(self.all.values(), key=lambda each: each.id, reverse=newest_first)
         return _page(files, limit, after)
 
-    async def content(self, file_id: str) -> bytes:
-        return self.contents[(await self.get(file_id)).id]
+    async def download(self, file_id: str) -> Download:
+        return download_of(self.contents[(await self.get(file_id)).id])
 
     async def delete(self, file_id: str) -> None:
         stored = await self.get(file_id)

@@ -41,7 +41,9 @@ async def test_a_text_that_is_too_long_is_named_by_its_place_in_the_whole_reques
 async def test_a_set_gives_its_card_and_itself(tmp_path: Path) -> None:
     async with running(tmp_path) as service:
         assert (await service.adapter_card("prefixed")).startswith("# prefixed")
-        archive = await service.adapter_archive("prefixed")
+        download = await service.adapter_archive("prefixed")
+        archive = b"".join(download.pieces)
+        download.close()
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             names = sorted(Path(member.name).name for member in tar.getmembers())
         assert names == ["README.md", "adapter.safetensors", "manifest.json"]

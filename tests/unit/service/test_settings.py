@@ -92,10 +92,32 @@ def test_the_password_of_a_file_goes_into_the_redis_url(tmp_path: Path, monkeypa
     assert url.get_secret_value() == "redis://:p%40ss%2Fword@cache:6379/2"
 
 
+def test_the_queue_is_where_the_cache_is_unless_it_is_told_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_settings().queue_url is None
+    monkeypatch.setenv("ADAVAE_REDIS_URL", "redis://cache:6379")
+    url = load_settings().queue_url
+    assert url is not None and url.get_secret_value() == "redis://cache:6379"
+    (tmp_path / "password").write_text("word", encoding="utf-8")
+    monkeypatch.setenv("ADAVAE_REDIS_PASSWORD_FILE", str(tmp_path / "password"))
+    monkeypatch.setenv("ADAVAE_QUEUE_REDIS_URL", "redis://user@queue:6379")
+    settings = load_settings()
+    assert settings.queue_url is not None and settings.redis_url is not None
+    assert settings.queue_url.get_secret_value() == "redis://user:word@queue:6379"
+    assert settings.redis_url.get_secret_value() == "redis://:word@cache:6379"
+    monkeypatch.delenv("ADAVAE_REDIS_URL")
+    assert load_settings().redis_url is None
+    monkeypatch.setenv("ADAVAE_QUEUE_REDIS_URL", "redis://:secret@queue")
+    with pytest.raises(SettingsError, match="ADAVAE_QUEUE_REDIS_URL holds a password") as caught:
+        load_settings()
+    assert "secret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("url", "path", "message"),
     [
-        (None, "there", "without ADAVAE_REDIS_URL"),
+        (None, "there", "without ADAVAE_REDIS_URL or ADAVAE_QUEUE_REDIS_URL"),
         ("redis://cache", "missing", "cannot be read"),
         ("redis://:secret@cache", "there", "give one of them"),
     ],
@@ -120,3 +142,23 @@ def test_a_training_process_gets_no_key_and_no_address(monkeypatch: pytest.Monke
     given = environment_of_child()
     assert "secret" not in given.values()
     assert list(given.values()).count("needed") == 5
+
+
+def test_the_cache_secret_comes_from_the_environment_or_a_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "secret"
+    path.write_text("a-secret-of-the-tests\n")
+    monkeypatch.setenv("ADAVAE_CACHE_SECRET_FILE", str(path))
+    assert load_settings().cache_secret.get_secret_value() == "a-secret-of-the-tests"
+    monkeypatch.setenv("ADAVAE_CACHE_SECRET", "another-secret-of-the-tests")
+    with pytest.raises(SettingsError, match="both set: give one of them"):
+        load_settings()
+    monkeypatch.delenv("ADAVAE_CACHE_SECRET_FILE")
+    assert load_settings().cache_secret.get_secret_value() == "another-secret-of-the-tests"
+    monkeypatch.setenv("ADAVAE_CACHE_SECRET", "short")
+    with pytest.raises(SettingsError, match=r"has 5 characters, the least is 16: make one with `openssl") as caught:
+        load_settings()
+    assert "short" not in str(caught.value)
+    monkeypatch.delenv("ADAVAE_CACHE_SECRET")
+    monkeypatch.setenv("ADAVAE_CACHE_SECRET_FILE", str(tmp_path / "none"))
+    with pytest.raises(SettingsError, match=r"ADAVAE_CACHE_SECRET_FILE is .*cannot be read"):
+        load_settings()

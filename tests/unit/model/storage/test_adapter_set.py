@@ -215,7 +215,7 @@ def test_an_interrupt_at_any_call_leaves_no_half_written_set(
                 break
         left = names_under(root)
         if left:
-            (path,) = root.glob("*/*")
+            (path,) = root.glob("demo/*")
             read_adapter_set(path)
             assert len(left) == 5
         assert read_adapter_set(publish(root)).manifest.name == "demo"
@@ -372,7 +372,7 @@ def test_tensors_that_are_no_safetensors_are_refused_also_where_their_hash_fits(
         (path / TENSORS).write_bytes(content)
         entry = FileEntry.of(content)
         forge_manifest(path, lambda values, entry=entry: values["files"][TENSORS].update(vars_of(entry)))  # type: ignore[misc]
-        with pytest.raises(WeightsCorrupted, match=TENSORS):
+        with pytest.raises(WeightsCorrupted, match=rf"{TENSORS}|numbers are {len(content)} bytes"):
             read_adapter_set(path)
 
 

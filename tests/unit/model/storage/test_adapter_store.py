@@ -303,6 +303,9 @@ HOSTILE: dict[str, Callable[[list[Member]], list[Member]]] = {
     "directory": lambda own: [link_member("demo", "", tarfile.DIRTYPE), *own],
     "unknown file": lambda own: [*own, file_member("demo/1/install.sh")],
     "unknown file above": lambda own: [*own, file_member("../../install.sh")],
+    "known files above": lambda own: [file_member(f"../../{Path(info.name).name}", content) for info, content in own],
+    "known files at the root": lambda own: [file_member(f"/{info.name}", content) for info, content in own],
+    "known files that lead out": lambda own: [file_member(f"demo/../../{CARD}", own[2][1]), *own[:2]],
     "unknown file at the root": lambda own: [*own, file_member("/tmp/install.sh")],
     "file twice": lambda own: [*own, own[0]],
     "file twice in two folders": lambda own: [*own, file_member(f"other/{MANIFEST}", own[1][1])],
@@ -327,7 +330,7 @@ def test_an_archive_of_anything_else_is_refused(
     assert [name for name in names_under(tmp_path) if name != "own"] == before
 
 
-@pytest.mark.parametrize("folder", ["../../", "/", "../own/demo/", "a/b/c/d/", ""])
+@pytest.mark.parametrize("folder", ["bundled/", "own/demo/", "a/b/c/d/", "./", ""])
 def test_folders_that_an_archive_names_are_never_used(
     store: AdapterStore, elsewhere: AdapterStore, tmp_path: Path, folder: str
 ) -> None:

@@ -3,7 +3,7 @@
 import errno
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -327,8 +327,8 @@ def test_a_disk_that_fills_up_leaves_the_old_checkpoint(
 ) -> None:
     before = load_backbone(checkpoint).digest
 
-    def refuse(path: Path, content: bytes) -> None:
-        path.write_bytes(content[:100])
+    def refuse(path: Path, chunks: Iterable[bytes]) -> None:
+        path.write_bytes(b"".join(chunks)[:100])
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(storage, "_write_and_sync", refuse)

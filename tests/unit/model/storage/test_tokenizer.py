@@ -149,3 +149,9 @@ def test_a_damaged_vocabulary_is_refused(vocab: str, match: str, tmp_path: Path)
     (tmp_path / "merges.txt").write_text("#version: 0.2\n")
     with pytest.raises(WeightsCorrupted, match=match):
         Tokenizer.from_directory(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["the" * 500, " " * 999, "1!" * 300, "漢字" * 100, "a\u0301" * 200, *TEXTS])
+def test_no_text_has_more_characters_than_its_tokens_have_bytes(tokenizer: Tokenizer, text: str) -> None:
+    assert len(text) <= len(tokenizer.encode(text)) * tokenizer.longest_token
+    assert 3 <= tokenizer.longest_token <= 20

@@ -175,6 +175,16 @@ def test_checkpoints_ahead_of_the_one_saved_belong_to_another_past_and_go(tmp_pa
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_is_no_file_is_no_checkpoint(tmp_path: Path) -> None:
+    """A pipe of that name would never have been read to its end."""
+    save_checkpoint(tmp_path, 1, _checkpoint())
+    os.mkfifo(tmp_path / "step-000000009.safetensors")
+    (tmp_path / "step-000000008.safetensors").mkdir()
+    (tmp_path / "step-000000007.safetensors").symlink_to("step-000000007.safetensors")
+    latest = latest_checkpoint(tmp_path)
+    assert latest is not None and latest.name == "step-000000001.safetensors"
+
+
 def test_no_directory_and_an_empty_one_have_no_latest_checkpoint(tmp_path: Path) -> None:
     assert latest_checkpoint(tmp_path / "none") is None
     assert latest_checkpoint(tmp_path) is None

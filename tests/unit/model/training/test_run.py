@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from adavae.model.errors import AdapterSetMismatch, ConfigError, LatentShapeError, TrainingDiverged
+from adavae.model.errors import AdapterSetMismatch, ConfigError, LatentShapeError, TrainingDiverged, WeightsCorrupted
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.storage.adapter_set import AdapterSet, Publishing, publish_freely
 from adavae.model.storage.manifest import Manifest
@@ -164,7 +164,7 @@ def test_a_set_that_cannot_answer_is_not_published(tmp_path: Path, monkeypatch: 
         raise LatentShapeError("z holds NaN")
 
     monkeypatch.setattr(run.TextModel, "decode", fails)
-    with pytest.raises(LatentShapeError):
+    with pytest.raises(WeightsCorrupted, match="was tried and failed \\(z holds NaN\\)"):
         trained(tmp_path, config(), evaluation=EvaluationConfig(num_importance_samples=0, max_decoded=0))
     assert not list((tmp_path / "adapters").rglob("*"))
 

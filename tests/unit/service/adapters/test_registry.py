@@ -5,20 +5,21 @@ import contextlib
 import random
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adavae.model.config import AdapterConfig
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
 from adavae.model.storage import installed
-from adavae.model.storage.adapter_set import AdapterSet, read_adapter_set
+from adavae.model.storage.adapter_set import Accepting, AdapterSet, read_adapter_set
 from adavae.model.storage.adapter_store import AdapterStore
-from adavae.model.storage.manifest import CARD, MANIFEST, TENSORS, read_manifest
+from adavae.model.storage.manifest import CARD, MANIFEST, TENSORS, Manifest, read_manifest
 from adavae.service.adapters import registry as adapter_registry
 from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
-from adavae.service.errors import EngineStopped, Overloaded, ServiceError
+from adavae.service.errors import BankFull, EngineStopped, Overloaded, ServiceError
 from adavae.service.metrics import Metrics
 from adavae.service.results import AdapterState
 from tests.tiny import PLAIN, POOLED
@@ -38,11 +39,34 @@ class FakeBank:
         self.in_use: Counter[int] = Counter()
         self.num_loads = 0
         self.error: Exception | None = None
+        self.refused: str | None = None
+        self.trial_error: Exception | None = None
+        self.tried: list[str] = []
+        self.expected: list[AdapterConfig] = []
+        self.max_sets = num_slots
         self.may_load = asyncio.Event()
         self.may_load.set()
 
+    def check(self, manifest: Manifest) -> None:
+        if self.refused is not None and manifest.reference == self.refused:
+            raise AdapterSetMismatch(f"{manifest.reference} is too large for this bank")
+
+    async def try_out(self, adapter_set: AdapterSet) -> None:
+        self.tried.append(adapter_set.manifest.reference)
+        if self.trial_error is not None:
+            raise self.trial_error
+
+    async def unload(self, slot: int) -> None:
+        assert self.in_use[slot] == 0
+        self.contents.pop(slot, None)
+
+    async def expect(self, configs: Collection[AdapterConfig]) -> None:
+        self.expected = list(configs)
+
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:
         assert self.in_use[slot] == 0
+        if len(self.contents.keys() - {slot}) >= self.max_sets:
+            raise BankFull("no room beside the others")
         self.contents.pop(slot, None)
         await self.may_load.wait()
         if self.error is not None:
@@ -502,9 +526,9 @@ async def test_a_set_that_is_still_being_copied_is_no_failure(tmp_path: Path, mo
         (new / TENSORS).write_bytes(content[:10])
         original = read_adapter_set
 
-        def read_while_copied(path: Path) -> AdapterSet:
+        def read_while_copied(path: Path, accepting: Accepting) -> AdapterSet:
             try:
-                return original(path)
+                return original(path, accepting)
             finally:
                 (new / TENSORS).write_bytes(content)
 
@@ -524,7 +548,7 @@ async def test_what_could_not_be_read_is_looked_at_again_and_counted_once(
     path = publish(home.own)
     original = read_adapter_set
 
-    def unreadable(path: Path) -> AdapterSet:
+    def unreadable(path: Path, _accepting: Accepting) -> AdapterSet:
         raise WeightsCorrupted(f"{path / TENSORS} cannot be read (too many open files)")
 
     monkeypatch.setattr(adapter_registry, "read_adapter_set", unreadable)

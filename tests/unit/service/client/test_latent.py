@@ -6,6 +6,7 @@ import inspect
 import json
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from adavae.service.client.async_latent import AsyncAdaVAEClient
 from adavae.service.client.exchanges import Posterior
 from adavae.service.client.latent import AdaVAEClient
 from adavae.service.client.retries import AdaVAEServiceError
+from adavae.service.client.training import TrainingClient
 from adavae.service.latent_service import LatentService
 from adavae.service.main import create_app
 from adavae.service.metrics import Metrics
@@ -256,6 +258,150 @@ def test_the_adapter_sets_come_page_by_page(client: Client) -> None:
         is_loaded=True,
         problem=None,
     )
+
+
+ENCODED = {"mu": base64.b64encode(np.zeros(2, "<f4")).decode()}
+
+
+def refusing(field: str, place: int, whole: list[Any]) -> Handler:
+    """Refuses the ``place``-th of ``whole`` wherever it comes, by its place in the request; the others are fine."""
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        sent = json.loads(request.content)[field]
+        if whole[place] in sent:
+            param = f"{field}[{sent.index(whole[place])}]"
+            error = {"code": "text_too_long", "message": f"{param} is too long: shorten {param}", "param": param}
+            return httpx2.Response(422, json={"error": error | {"type": "invalid_request_error"}})
+        rows = [
+            ENCODED | {"index": index, "text": "a", "source": index, "label": "a", "scores": []}
+            for index in range(len(sent))
+        ]
+        return httpx2.Response(200, json={"data": rows, "adapter": ADAPTER})
+
+    return handler
+
+
+@pytest.mark.parametrize("place", [0, 255, 256, 500, 599])
+@pytest.mark.parametrize(
+    ("method", "field"),
+    [("encode", "texts"), ("posterior", "texts"), ("classify", "texts"), ("variations", "texts"), ("analogy", "c")],
+)
+def test_a_refusal_names_the_text_by_its_place_in_the_whole(
+    client: Client, method: str, field: str, place: int
+) -> None:
+    """Of 600 texts the 500th was said to be the 244th, which it is in the second request."""
+    texts = [f"text {number}" for number in range(600)]
+    args = ("a", "b", texts) if method == "analogy" else (texts,)
+    with pytest.raises(AdaVAEServiceError) as caught:
+        client.ask(refusing(field, place, texts), method, *args)
+    assert caught.value.param == f"{field}[{place}]"
+    assert caught.value.message == f"{field}[{place}] is too long: shorten {field}[{place}]"
+
+
+def test_a_refusal_names_the_latent_by_its_place_in_the_whole(client: Client) -> None:
+    z = np.arange(200, dtype=np.float32)[:, None] @ np.ones((1, 2), np.float32)
+    with pytest.raises(AdaVAEServiceError, match=r"z\[130\] is too long") as caught:
+        client.ask(refusing("z", 130, z.tolist()), "decode", z)
+    assert caught.value.param == "z[130]"
+
+
+def unasked(_request: httpx2.Request) -> httpx2.Response:
+    raise AssertionError("nothing is to be sent")
+
+
+NO_TEXTS: list[tuple[Any, type[Exception], str]] = [
+    (None, TypeError, "is None, must be a string: leave it out, as dropna"),
+    (float("nan"), TypeError, "is NaN, must be a string: leave it out"),
+    (np.float64("nan"), TypeError, "is NaN, must be a string: leave it out"),
+    (7, TypeError, "is of type int, must be a string: convert it with str"),
+    (b"bytes", TypeError, r"is of type bytes, must be a string: decode it first: value\.decode"),
+    (["nested"], TypeError, "is of type list, must be a string"),
+    ("half \ud83d", ValueError, "has half of a surrogate pair at character 5: read the text as UTF-8, or replace"),
+    ("\udfff", ValueError, "has half of a surrogate pair at character 0"),
+]
+
+
+@pytest.mark.parametrize(("bad", "kind", "told"), NO_TEXTS, ids=repr)
+def test_what_is_no_text_is_told_by_its_place_before_anything_is_sent(
+    client: Client, bad: Any, kind: type[Exception], told: str
+) -> None:
+    """NaN, None, bytes and lone surrogates in a list were bare AttributeErrors, or errors of the encoder's."""
+    for method, args, name in (
+        ("encode", (["a", "b", bad],), r"texts\[2\]"),
+        ("posterior", (["a", bad],), r"texts\[1\]"),
+        ("classify", ([bad],), r"texts\[0\]"),
+        ("variations", (["a", bad],), r"texts\[1\]"),
+        ("map", (["a", "b", bad],), r"texts\[2\]"),
+        ("analogy", ("a", "b", ["c", bad]), r"c\[1\]"),
+        ("analogy", (["a", bad], "b", "c"), r"a\[1\]"),
+        ("traverse", ("a", {"from": ["a", bad], "to": ["b"]}), r"direction\.from\[1\]"),
+        ("interpolate", ("a", bad), "target"),
+        ("traverse", (bad, {"dimension": 0}), "text"),
+    ):
+        with pytest.raises(kind, match=rf"^{name} {told}"):
+            client.ask(unasked, method, *args)
+    with pytest.raises(kind, match=rf"^labels\[1\] {told}"):
+        client.ask(unasked, "map", ["a", "b", "c"], labels=["a", bad, "c"])
+
+
+@pytest.mark.parametrize("bad", [None, b"bytes", 7, float("nan")], ids=repr)
+def test_what_are_no_texts_at_all_is_told(client: Client, bad: Any) -> None:
+    for method in ("encode", "classify", "variations", "map"):
+        with pytest.raises(TypeError, match=r"^texts is .*, must be a string or strings: "):
+            client.ask(unasked, method, bad)
+
+
+def test_texts_of_any_kind_of_list_are_texts(client: Client) -> None:
+    for texts in (("a", "b"), np.array(["a", "b"]), iter(["a", "b"]), {"a": 1, "b": 2}.keys()):
+        sent: list[Any] = []
+
+        def handler(request: httpx2.Request, sent: list[Any] = sent) -> httpx2.Response:
+            sent.append(json.loads(request.content)["texts"])
+            rows = [ENCODED | {"index": index} for index in range(2)]
+            return httpx2.Response(200, json={"data": rows, "adapter": ADAPTER})
+
+        client.ask(handler, "encode", texts)
+        assert sent == [["a", "b"]]
+
+
+BAD_KEYS = ["s3cret\n", "s3cret key", "s3cret\x00", "s3cr\u00e9t", "\ts3cret", "s3cret\r\nx-admin: yes"]
+
+
+@pytest.mark.parametrize("make", [AdaVAEClient, AsyncAdaVAEClient, TrainingClient])
+@pytest.mark.parametrize("key", BAD_KEYS, ids=ascii)
+def test_a_key_that_cannot_be_sent_is_refused_and_in_no_exception(make: Any, key: str) -> None:
+    """``Illegal header value b'Bearer secret\\n'`` stood in logs of programs that had read the key from a file."""
+    with pytest.raises(ValueError, match=r"strip\(\) what was read from a file") as caught:
+        make(BASE_URL, api_key=key)
+    told = "".join(traceback.format_exception(caught.value))
+    error: BaseException | None = caught.value
+    while error is not None:
+        told += str(error)
+        error = error.__cause__ or error.__context__
+    assert "s3cr" not in told
+    with pytest.raises(TypeError, match="api_key is of type bytes, must be a string"):
+        make(BASE_URL, api_key=b"s3cret")
+
+
+def test_a_password_in_the_address_is_in_no_exception() -> None:
+    def broken(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("refused", request=request)
+
+    transport = httpx2.MockTransport(broken)
+    url = "http://user:s3cret@adavae.test"
+    with AdaVAEClient(url, transport=transport, max_retries=0) as own, pytest.raises(AdaVAEServiceError) as caught:
+        own.encode("a")
+    assert "adavae.test" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.9.9.9"])
+@pytest.mark.parametrize("make", [AdaVAEClient, TrainingClient, AsyncAdaVAEClient])
+def test_to_this_machine_goes_no_proxy(monkeypatch: pytest.MonkeyPatch, make: Any, host: str) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://proxy.test:3128")
+    assert not any(mount is not None for mount in make(f"http://{host}:8000")._http._mounts.values())
+    assert any(mount is not None for mount in make("http://adavae.test")._http._mounts.values())
 
 
 def test_the_key_is_sent_as_a_bearer_token(client: Client) -> None:

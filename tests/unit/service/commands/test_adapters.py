@@ -1,13 +1,19 @@
-"""``adavae adapters delete``: what it removes, what it refuses, and when it asks first."""
+"""``adavae adapters``: what is deleted and when that is asked first, what is imported and what is called whole."""
 
 import io
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from adavae.service.cli import main
+from tests.tiny import PLAIN
+from tests.tiny_home import publish_tiny, tiny_settings
 from tests.tiny_sets import publish
+from tests.tiny_text import tiny_set
 from tests.unit.service.conftest import RunCommand
 
 
@@ -66,3 +72,35 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+
+def test_a_set_that_computes_nothing_finite_is_neither_imported_nor_whole(
+    run_command: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny_settings(tmp_path)
+    monkeypatch.setenv("ADAVAE_WEIGHTS", str(settings.weights))
+    monkeypatch.setenv("ADAVAE_DATA", str(tmp_path / "data"))
+    good = publish_tiny(tmp_path / "elsewhere", settings.weights, "good", PLAIN, seed=1)
+    largest = {name: torch.full_like(tensor, 65504.0) for name, tensor in tiny_set(PLAIN).tensors.items()}
+    monkeypatch.setattr("tests.tiny_home.tiny_set", lambda *_: replace(tiny_set(PLAIN), tensors=largest))
+    bad = publish_tiny(tmp_path / "elsewhere", settings.weights, "bad", PLAIN, seed=1)
+    assert run_command("adapters", "import", str(good)).exit_code == 0
+    refused = run_command("adapters", "import", str(bad))
+    assert refused.exit_code == 1 and "was tried" in refused.err
+    assert not (tmp_path / "data" / "adapters" / "bad").exists()
+    shutil.copytree(bad, tmp_path / "data" / "adapters" / "bad" / bad.name)
+    verified = run_command("adapters", "verify")
+    problems = {record["adapter"]: record["problem"] for record in map(json.loads, verified.out.splitlines())}
+    assert verified.exit_code == 1
+    assert [name for name, problem in problems.items() if problem] == [f"bad@{bad.name}"]
+
+
+def test_a_set_for_another_backbone_is_imported_and_said_not_to_be_tried(
+    run_command: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny_settings(tmp_path)
+    monkeypatch.setenv("ADAVAE_WEIGHTS", str(settings.weights))
+    monkeypatch.setenv("ADAVAE_DATA", str(tmp_path / "data"))
+    outcome = run_command("adapters", "import", str(publish(tmp_path / "elsewhere", name="other")))
+    assert outcome.exit_code == 0
+    assert "was not tried: it is for another backbone than bundled" in outcome.err

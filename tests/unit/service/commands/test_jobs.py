@@ -274,11 +274,11 @@ def test_a_service_that_is_not_there_is_one_line(run_command: RunCommand, monkey
 
 
 def test_a_key_is_sent_and_a_wrong_one_explained(run_command: RunCommand, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys = "k" * 32 + ":train"
-    with capture_logs(), serving(StubLatentService(), StubTrainingService(), api_keys=keys) as server:
+    key = "a-key-of-the-tests"
+    with capture_logs(), serving(StubLatentService(), StubTrainingService(), api_keys=f"{key}:train") as server:
         refused = run_command("jobs", "list", "--server", server)
         assert (refused.exit_code, "ADAVAE_API_KEY" in refused.err) == (1, True)
-        monkeypatch.setenv("ADAVAE_API_KEY", "k" * 32)
+        monkeypatch.setenv("ADAVAE_API_KEY", key)
         assert run_command("jobs", "list", "--server", server).exit_code == 0
 
 

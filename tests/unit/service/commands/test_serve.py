@@ -34,7 +34,7 @@ def test_without_keys_other_machines_are_kept_out(host: str) -> None:
 
 
 def test_with_keys_every_address_may_be_listened_on() -> None:
-    with open_listener(stub_settings(host="0.0.0.0", api_keys="k")) as listener:
+    with open_listener(stub_settings(host="0.0.0.0", api_keys="a-key-of-the-tests")) as listener:
         assert listener.getsockname()[1] > 0
 
 

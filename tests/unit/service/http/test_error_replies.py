@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
 from adavae.model.errors import BackboneNotFound, LogitsNotFinite
 from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
+from adavae.service.http.body_limit import _Room
 from tests.unit.service.http_client import client_of
 from tests.unit.service.stub_latent_service import StubLatentService, Z
 
@@ -269,3 +271,28 @@ def test_a_start_that_failed_is_logged_and_told() -> None:
     with structlog.testing.capture_logs() as logged, client_of(latent) as client:
         assert "no checkpoint at x" in error_of(client.get("/readyz"), 503)["message"]
     assert [line["event"] for line in logged if line["log_level"] == "error"] == ["start_failed"]
+
+
+def test_all_bodies_together_have_a_limit_and_one_client_a_quarter_of_it() -> None:
+    room = _Room(1000)
+    for client in ("a", "b", "c"):
+        room.take(client, 250)
+    with pytest.raises(HTTPException, match=r"your requests under way have 251 bytes, the limit is 250") as caught:
+        room.take("c", 1)
+    assert (caught.value.status_code, caught.value.headers) == (429, {"connection": "close", "retry-after": "1"})
+    room.give_back("c", 1)
+    room.take("d", 250)
+    with pytest.raises(HTTPException, match=r"all requests under way have 1001 bytes, .*ADAVAE_MAX_BODIES_BYTES"):
+        room.take("e", 1)
+    room.give_back("e", 1)
+    room.give_back("a", 250)
+    room.take("e", 250)
+
+
+def test_a_body_gives_its_room_back_however_its_request_ends() -> None:
+    with client_of(max_bodies_bytes=4 * 4096, max_body_bytes=4096) as client:
+        for number in range(30):
+            body = b'{"text": "%s"}' % (b"a" * 900) if number % 2 else b"{" * 3000
+            assert client.post("/encode", content=body, headers=JSON).status_code in (200, 400)
+        large = client.post("/encode", content=b"a" * 5000, headers=JSON)
+        assert large.status_code == 413

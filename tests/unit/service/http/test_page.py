@@ -14,6 +14,7 @@ from tests.unit.service.http_client import client_of
 
 PAGE = Path(__file__).resolve().parents[4] / "service" / "page"
 MAX_BYTES = 1_500_000
+KEY = "a-key-of-the-tests"
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_nothing_else_is_ever_sent(client: TestClient, name: str) -> None:
 
 
 def test_the_page_is_open_where_there_are_keys_and_counts_for_no_limit() -> None:
-    with client_of(api_keys="k:infer", rate_limit="1/minute") as client:
+    with client_of(api_keys=f"{KEY}:infer", rate_limit="1/minute") as client:
         for _ in range(3):
             assert client.get("/").status_code == 200
             assert client.get("/page/app.js").status_code == 200
@@ -117,7 +118,7 @@ def test_the_key_says_what_it_may_do() -> None:
             "scopes": ["infer", "train", "admin"],
             "name": None,
         }
-    with client_of(api_keys="k:infer,train") as client:
+    with client_of(api_keys=f"{KEY}:infer,train") as client:
         assert client.get("/key").status_code == 401
-        told = client.get("/key", headers={"x-api-key": "k"}).json()
+        told = client.get("/key", headers={"x-api-key": KEY}).json()
         assert told | {"name": ""} == {"object": "key", "is_needed": True, "scopes": ["infer", "train"], "name": ""}

@@ -109,7 +109,9 @@ def install(training: Training, name: str, owner: str | None = None) -> None:
     (training.settings.own_adapters / name / "1").mkdir(parents=True)
     if owner is not None:
         training.settings.set_owners.mkdir(exist_ok=True)
-        (training.settings.set_owners / f"{name}.json").write_text(f'{{"owner": "{owner}"}}', encoding="utf-8")
+        (training.settings.set_owners / f"{name}.json").write_text(
+            f'{{"owner": "{owner}", "versions": ["1"]}}', encoding="utf-8"
+        )
 
 
 OF_FILES = [("GET", ""), ("GET", "/content"), ("DELETE", "")]

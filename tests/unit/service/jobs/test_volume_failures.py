@@ -169,6 +169,7 @@ async def test_the_list_of_jobs_is_quick_while_a_frozen_process_holds_locks(tmp_
         assert [job.id for job in listed.items] == [other.id, training.job_id]
         assert (await training.files.get(training.file_id)).id == training.file_id
     assert not any(task.done() and task.exception() is None for task in stuck)
+    assert (await training.jobs.cancel(other.id)).status is JobStatus.CANCELLED, "and so do changes of other jobs"
     errors = await asyncio.gather(*stuck, return_exceptions=True)
     assert {getattr(error, "code", None) for error in errors} == {"job_busy"}
     lock.release()

@@ -2,6 +2,8 @@
 
 from tests.unit.service.http_client import client_of
 
+READER, ALL = "reader-of-the-test-keys", "all-of-the-test-keys"
+
 
 def test_a_card_is_text_and_an_archive_a_file_with_a_name() -> None:
     with client_of() as client:
@@ -21,8 +23,8 @@ def test_a_set_that_is_not_there_has_neither() -> None:
 
 
 def test_whole_sets_are_for_admins_and_cards_for_everyone_with_a_key() -> None:
-    with client_of(api_keys="reader:infer all:infer,admin") as client:
+    with client_of(api_keys=f"{READER}:infer {ALL}:infer,admin") as client:
         assert client.get("/adapters/yelp/card").status_code == 401
-        assert client.get("/adapters/yelp/card", headers={"x-api-key": "reader"}).status_code == 200
-        assert client.get("/adapters/yelp/archive", headers={"x-api-key": "reader"}).status_code == 403
-        assert client.get("/adapters/yelp/archive", headers={"x-api-key": "all"}).status_code == 200
+        assert client.get("/adapters/yelp/card", headers={"x-api-key": READER}).status_code == 200
+        assert client.get("/adapters/yelp/archive", headers={"x-api-key": READER}).status_code == 403
+        assert client.get("/adapters/yelp/archive", headers={"x-api-key": ALL}).status_code == 200

@@ -437,7 +437,9 @@ def test_without_training_every_route_says_so() -> None:
 
 
 def test_a_key_needs_the_scope_train(training: StubTrainingService) -> None:
-    with client_of(training=training, api_keys="user:infer,admin trainer:train") as client:
+    with client_of(
+        training=training, api_keys="user-of-the-test-keys:infer,admin trainer-of-the-test-keys:train"
+    ) as client:
         for method, path in (
             ("GET", JOBS),
             ("POST", JOBS),
@@ -451,9 +453,11 @@ def test_a_key_needs_the_scope_train(training: StubTrainingService) -> None:
             ("DELETE", f"/v1/files/{FILE}"),
         ):
             assert error_of(client.request(method, path), 401)["type"] == "authentication_error"
-            error = error_of(client.request(method, path, headers={"authorization": "Bearer user"}), 403)
+            error = error_of(
+                client.request(method, path, headers={"authorization": "Bearer user-of-the-test-keys"}), 403
+            )
             assert (error["code"], "the scope train" in error["message"]) == ("missing_scope", True)
-        bearer = {"authorization": "Bearer trainer"}
+        bearer = {"authorization": "Bearer trainer-of-the-test-keys"}
         assert client.get(JOBS, headers=bearer).status_code == 200
         assert client.post(JOBS, json=NEW, headers=bearer).status_code == 200
         assert client.get("/adapters", headers=bearer).status_code == 403

@@ -43,6 +43,14 @@ pytestmark = pytest.mark.asyncio
 NO_IDS = ["", "file-0", "../files", "..", ".lock", "/etc/passwd", "file-" + "0" * 24, "file-" + "G" * 24, "file-\0"]
 
 
+async def content_of(home: FileHome, file_id: str) -> bytes:
+    download = await home.store.download(file_id)
+    content = b"".join(download.pieces)
+    assert len(content) == download.num_bytes
+    download.close()
+    return content
+
+
 async def refused(home: FileHome, status: int, content: bytes = TEXTS, name: str = "texts.txt") -> ServiceError:
     """Sends what must not be taken; nothing may be left of it."""
     before = home.left
@@ -62,7 +70,7 @@ async def test_an_upload_is_stored_as_it_came_with_what_was_found(home: FileHome
     assert stored.report["max_tokens"] == MAX_TOKENS
     assert stored.report["warnings"][0].startswith("there are only 2 texts")
     assert await home.store.get(stored.id) == stored
-    assert await home.store.content(stored.id) == LABELLED
+    assert await content_of(home, stored.id) == LABELLED
     assert home.store.path_of(stored.id) == home.settings.files / stored.id / "content.jsonl"
     assert home.left == [stored.id]
 
@@ -78,7 +86,7 @@ async def test_large_uploads_are_written_in_blocks(home: FileHome, monkeypatch: 
     monkeypatch.setattr(upload, "_BLOCK_BYTES", 100)
     content = b"".join(b"text number %d\n" % number for number in range(200))
     stored = await home.store.create("a.txt", "fine-tune", in_pieces(content, 33))
-    assert await home.store.content(stored.id) == content
+    assert await content_of(home, stored.id) == content
     assert stored.sha256 == hashlib.sha256(content).hexdigest()
 
 
@@ -87,7 +95,7 @@ async def test_compressed_files_keep_their_ending(home: FileHome) -> None:
     stored = await home.stored(content, "Reviews.JSONL.xz")
     assert home.store.path_of(stored.id).name == "content.jsonl.xz"
     assert stored.num_rows == 2
-    assert await home.store.content(stored.id) == content
+    assert await content_of(home, stored.id) == content
 
 
 @pytest.mark.parametrize(
@@ -410,7 +418,7 @@ async def test_uploads_under_way_count_as_files(tmp_path: Path) -> None:
 async def test_what_is_no_file_is_not_found(home: FileHome, file_id: str) -> None:
     await home.stored()
     before = home.left
-    for asked in (home.store.get, home.store.content, home.store.delete):
+    for asked in (home.store.get, home.store.download, home.store.delete):
         with pytest.raises(ServiceError) as caught:
             await asked(file_id)
         assert (caught.value.status, caught.value.code) == (404, "file_not_found")
@@ -467,7 +475,7 @@ async def test_a_file_that_a_job_needs_stays(home: FileHome) -> None:
     with pytest.raises(ServiceError, match="is used by ftjob-1, which is not finished") as caught:
         await home.store.delete(stored.id)
     assert (caught.value.status, caught.value.code) == (409, "file_in_use")
-    assert await home.store.content(stored.id) == TEXTS
+    assert await content_of(home, stored.id) == TEXTS
     del home.users.jobs[stored.id]
     await home.store.delete(stored.id)
     assert home.left == []
@@ -530,7 +538,7 @@ async def test_a_record_that_is_none_hides_no_other_file(home: FileHome, name: s
     planted(home.settings.files / bad.id / "file.json", PLANTS[name])
     fresh = FileStore(home.settings, home.users, count_with_tiny_tokenizer)
     assert (await fresh.list(limit=10, after=None)).items == [good]
-    for ask in (fresh.get, fresh.content):
+    for ask in (fresh.get, fresh.download):
         with pytest.raises(ServiceError) as caught:
             await ask(bad.id)
         assert caught.value.status in (404, 503)
@@ -544,7 +552,7 @@ async def test_content_that_is_none_is_told_or_not_there(home: FileHome, name: s
     stored = await home.stored()
     planted(home.settings.files / stored.id / "content.txt", PLANTS[name])
     try:
-        assert len(await home.store.content(stored.id)) < 10**7
+        assert len(await content_of(home, stored.id)) < 10**7
     except ServiceError as exc:
         assert exc.status in (404, 503)
 

@@ -17,7 +17,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 def publish(settings: Settings, name: str, owner: str | None, version: str = "1") -> None:
-    with SetOwners(settings).publishing(name, owner):
+    with SetOwners(settings).publishing(name, version, owner):
         (settings.own_adapters / name / version).mkdir(parents=True)
 
 
@@ -37,6 +37,19 @@ def test_a_name_is_the_first_ones_until_nothing_of_it_is_left(settings: Settings
     assert owners.owner_of("mine") == "bob"
 
 
+def test_what_an_operator_puts_in_the_place_of_deleted_versions_is_nobodys(settings: Settings) -> None:
+    publish(settings, "mine", "alice")
+    publish(settings, "mine", "alice", version="2")
+    shutil.rmtree(settings.own_adapters / "mine" / "1")
+    owners = SetOwners(settings)
+    assert owners.owner_of("mine") == "alice"
+    (settings.own_adapters / "mine" / "imported").mkdir()
+    assert owners.owner_of("mine") == "alice"
+    shutil.rmtree(settings.own_adapters / "mine" / "2")
+    assert owners.owner_of("mine") is None
+    assert owners.objection("mine", "alice") is not None
+
+
 def test_what_was_published_without_keys_is_nobodys(settings: Settings) -> None:
     publish(settings, "mine", None)
     owners = SetOwners(settings)
@@ -45,13 +58,25 @@ def test_what_was_published_without_keys_is_nobodys(settings: Settings) -> None:
 
 
 def test_a_publication_that_fails_leaves_the_name_free(settings: Settings) -> None:
-    with pytest.raises(OSError, match="full"), SetOwners(settings).publishing("mine", "alice"):
+    with pytest.raises(OSError, match="full"), SetOwners(settings).publishing("mine", "1", "alice"):
         raise OSError("full")
     assert SetOwners(settings).objection("mine", "bob") is None
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"[" * 3000, b"[]", b"3", b"{}", b'{"owner": 3}', b'{"owner": null}', b"\xff\xfe", b'"\\ud800"']
+    "content",
+    [
+        b"",
+        b"[" * 3000,
+        b"[]",
+        b"3",
+        b"{}",
+        b'{"owner": 3}',
+        b'{"owner": null, "versions": ["1"]}',
+        b'{"owner": "alice", "versions": "1"}',
+        b"\xff\xfe",
+        b'"\\ud800"',
+    ],
 )
 def test_a_damaged_record_makes_a_set_nobodys_and_nothing_fail(settings: Settings, content: bytes) -> None:
     publish(settings, "mine", "alice")
@@ -69,6 +94,6 @@ def test_two_publications_under_one_name_come_one_after_the_other(
     with (
         locked(settings.set_owners / "mine.lock"),
         pytest.raises(JobBusy),
-        SetOwners(settings).publishing("mine", "alice"),
+        SetOwners(settings).publishing("mine", "1", "alice"),
     ):
         pass

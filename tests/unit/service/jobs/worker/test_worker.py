@@ -12,8 +12,10 @@ from adavae.service.jobs.queue.queue import Deliver
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job import Job, JobStatus
+from adavae.service.jobs.records.job_store import new_job_id
 from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 from adavae.service.jobs.worker.worker import Worker
+from tests.unit.service.jobs.hostile import PLANTS, planted
 from tests.unit.service.jobs.job_home import JobHome, home
 from tests.unit.service.jobs.running import DEADLINE_S, Files, command, until
 
@@ -151,7 +153,7 @@ async def test_a_job_that_crashes_rests_while_others_are_done(home: JobHome) -> 
 @pytest.mark.asyncio
 async def test_a_volume_that_cannot_be_read_is_tried_again(home: JobHome, monkeypatch: pytest.MonkeyPatch) -> None:
     job, own = home.queue_job(), worker(home, "train", "1")
-    view, failures = own._lookout.view, [OSError("stale file handle")]
+    view, failures = own._lookout.view, [OSError("stale file handle"), RecursionError("nobody foresaw it")]
 
     def sometimes() -> object:
         if failures:
@@ -160,6 +162,17 @@ async def test_a_volume_that_cannot_be_read_is_tried_again(home: JobHome, monkey
 
     monkeypatch.setattr(own._lookout, "view", sometimes)
     await work_off(own)
+    assert statuses(home, job) == [JobStatus.SUCCEEDED]
+
+
+@pytest.mark.asyncio
+async def test_whatever_stands_on_the_volume_the_jobs_behind_it_are_done(home: JobHome) -> None:
+    """Regression: one job.json of 3,000 brackets, and a worker died when it started."""
+    for plant in PLANTS.values():
+        planted(home.store.directory(home.queue_job().id) / "job.json", plant)
+        planted(home.store.root / new_job_id(), plant)
+    job = home.queue_job()
+    await work_off(worker(home, "train", "1"))
     assert statuses(home, job) == [JobStatus.SUCCEEDED]
 
 

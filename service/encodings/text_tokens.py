@@ -1,0 +1,121 @@
+"""Texts to token ids, never with more work than the limit is worth: what is surely too long is not even looked at.
+
+A token has so many bytes at most, so a text of more than limit times as many characters cannot fit, whatever is in it.
+Long texts leave the event loop for a small pool of their own, some at a time: whoever has many of them takes turns with
+the others there, and one who has gone away, or whose deadline has passed, asks for no more turns.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from adavae.model.storage.tokenizer import Tokenizer
+from adavae.service.errors import InvalidRequest, Overloaded
+
+_INLINE_CHARACTERS = 4_000  # a few milliseconds at worst; above it tokenizing leaves the event loop
+_TURN_CHARACTERS = 16_000
+_NUM_THREADS = 2
+
+
+class TextTokens:
+    """Tokenizes the texts of many requests; used from one event loop."""
+
+    def __init__(self, tokenizer: Tokenizer, *, max_tokens: int, max_queued_characters: int) -> None:
+        """``max_tokens`` is the longest text that is read."""
+        self._tokenizer, self._max_tokens = tokenizer, max_tokens
+        self._max_queued_characters, self._num_queued_characters = max_queued_characters, 0
+        self._pool = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="adavae-tokenizer")
+
+    @property
+    def max_characters(self) -> int:
+        """A text with more of them has more than ``max_tokens`` tokens."""
+        return self._max_tokens * self._tokenizer.longest_token
+
+    def bounded(self, text: str, param: str, *, truncate: bool) -> str:
+        """The text, or as much of it as could matter where it is to be cut anyway.
+
+        Raises:
+            InvalidRequest: It is empty, or surely too long and not to be cut.
+        """
+        if not text:
+            raise InvalidRequest("the text is empty: give at least one character that is no space", param=param)
+        limit = self.max_characters
+        if len(text) <= limit:
+            return text
+        if truncate:
+            return text[: limit + 1]  # one more, which keeps it too long
+        raise InvalidRequest(
+            f"the text has {len(text)} characters, the limit is {limit} ({self._max_tokens} tokens of at most "
+            f"{self._tokenizer.longest_token}): shorten it, or set truncate to true",
+            param=param,
+            code="text_too_long",
+        )
+
+    async def fitting(self, texts: Sequence[str], params: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, none of which is longer than ``bounded`` leaves it; ``params`` names them in errors.
+
+        Raises:
+            InvalidRequest: A text is too long; those behind it are not looked at.
+            Overloaded: Too many characters wait for the tokenizer already.
+        """
+        rows: list[list[int]] = []
+
+        def take(turn: list[list[int]]) -> None:
+            for row in turn:
+                self._check_fits(row, params[len(rows)])
+                rows.append(row)
+
+        await self._tokenize(texts, take)
+        return rows
+
+    async def cut(self, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
+        """The first ``max_tokens`` token ids of each text; raises Overloaded as ``fitting`` does."""
+        rows: list[list[int]] = []
+        await self._tokenize(texts, lambda turn: rows.extend(row[:max_tokens] for row in turn))
+        return rows
+
+    async def _tokenize(self, texts: Sequence[str], take: Callable[[list[list[int]]], None]) -> None:
+        """Gives ``take`` the token ids of some texts at a time, in order, until it raises."""
+        num_characters = sum(map(len, texts))
+        if num_characters <= _INLINE_CHARACTERS:
+            take(self._tokenizer.encode_many(texts))
+            return
+        self._check_room(num_characters)
+        self._num_queued_characters += num_characters
+        try:
+            loop = asyncio.get_running_loop()
+            for turn in _turns(texts):
+                take(await loop.run_in_executor(self._pool, self._tokenizer.encode_many, turn))
+        finally:
+            self._num_queued_characters -= num_characters
+
+    def _check_fits(self, row: Sequence[int], param: str) -> None:
+        if len(row) > self._max_tokens:
+            raise InvalidRequest(
+                f"the text has {len(row)} tokens, the limit is {self._max_tokens}: shorten it, or set truncate to true",
+                param=param,
+                code="text_too_long",
+            )
+
+    def _check_room(self, num_characters: int) -> None:
+        waiting, limit = self._num_queued_characters, self._max_queued_characters
+        if waiting and waiting + num_characters > limit:
+            raise Overloaded(
+                f"{waiting} characters wait for the tokenizer and the request has {num_characters}; it takes {limit} "
+                "(ADAVAE_MAX_QUEUED_CHARACTERS): try again later, or with shorter texts"
+            )
+
+    def close(self) -> None:
+        """Ends the threads; what they are at is thrown away."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _turns(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The texts in order, as many at a time as make up one turn; a long one goes alone."""
+    start, num_characters = 0, 0
+    for end, text in enumerate(texts):
+        if end > start and num_characters + len(text) > _TURN_CHARACTERS:
+            yield texts[start:end]
+            start, num_characters = end, 0
+        num_characters += len(text)
+    yield texts[start:]

@@ -1,0 +1,227 @@
+"""The engine's bank of adapter sets: what stands in which slot, how wide the slots are, and what all of it may take.
+
+A slot is as wide as the widest set asks for, in each direction by itself, so two sets that are large in different
+directions make every slot larger than either. Sizes are counted before anything is allocated: a set that is too large
+alone is refused by name; one that does not fit beside others has to wait until some of them leave.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
+from math import prod
+from typing import Any, Protocol
+
+import structlog
+
+from adavae.model.adavae import AdaVAE
+from adavae.model.config import AdapterConfig
+from adavae.model.errors import AdapterSetMismatch
+from adavae.model.parts.adapter_bank import AdapterBank
+from adavae.model.parts.bank_shape import BankShape
+from adavae.model.parts.bank_size import numbers_of_set, numbers_of_slot, widest_within
+from adavae.model.parts.fresh_memory import give_back_memory
+from adavae.model.storage.adapter_set import AdapterSet
+from adavae.model.storage.manifest import Manifest
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.storage.tensor_shapes import check_shapes
+from adavae.model.trial import try_out
+from adavae.service.engine.compute_threads import alone
+from adavae.service.errors import BankFull
+
+DEFAULT_BANK_BYTES = 1536 * 1024**2
+_STEP_S, _DRAIN_S = 60.0, 120.0
+_WORTH_IT = 1.5  # times smaller that a bank has to become before it is built anew for it
+_PACKED_BYTES, _PRIOR_BYTES = 2, 4  # of a number: in float16 for the compiled code, in float32 in a prior
+_log = structlog.get_logger("adavae.engine")
+
+
+class OnDevice(Protocol):
+    def __call__(
+        self, run: Callable[[], Any], deadline_s: float, *, needs_empty_decode: bool = False
+    ) -> Coroutine[Any, Any, Any]: ...
+
+
+class BankLoader:
+    """Loads adapter sets beside the steps of the device thread; used from one event loop.
+
+    Attributes:
+        vae: The backbone over the bank that serves now.
+    """
+
+    def __init__(
+        self,
+        pretrained: PretrainedBackbone,
+        configs: Iterable[AdapterConfig],
+        *,
+        num_slots: int,
+        max_bytes: int,
+        on_device: OnDevice,
+        replace_bank: Callable[[AdaVAE], None],
+    ) -> None:
+        """Builds the bank with room for as many of ``configs`` as its bytes allow, the first ones first."""
+        self._pretrained, self.num_slots, self._max_bytes = pretrained, num_slots, max_bytes
+        self._on_device, self._replace_bank = on_device, replace_bank
+        self._loading = asyncio.Lock()
+        self._own_bytes: dict[int, int] = {}
+        like = pretrained.backbone.wte.weight
+        self._is_taken_at_once = like.device.type != "cpu"  # on a CPU a slot takes memory when it is written to
+        self._itemsize = like.dtype.itemsize
+        self._expected = self._covering_most(configs)
+        shape = self._expected or BankShape.covering([AdapterConfig()], num_slots)
+        self.vae = AdaVAE(pretrained.backbone, self._new_bank(shape))
+
+    def check(self, manifest: Manifest) -> None:
+        """Whether a set could stand in the bank at all, by its manifest alone.
+
+        Raises:
+            AdapterSetMismatch: Its tensors are not those of its configuration, or it is larger than the bank may be.
+            ConfigError: It asks for more than the backbone has, or its prior is none.
+        """
+        check_shapes(manifest, self._pretrained.backbone.config)
+        shape = BankShape.covering([manifest.config], self.num_slots)
+        needed = self._counted(shape, 1) + self._bytes_of_its_own(manifest)
+        if needed > self._max_bytes:
+            raise AdapterSetMismatch(
+                f"{manifest.reference} takes {needed:,} bytes of memory{self._in_slots()}, the adapter sets in memory "
+                f"may take {self._max_bytes:,} (ADAVAE_BANK_BYTES): allow more, or train a smaller set (latent_size, "
+                "adapter_size, latent_heads, latent_positions, prefix_length)"
+            )
+
+    async def try_out(self, adapter_set: AdapterSet) -> None:
+        """Reads and writes one text with a set that is not loaded; raises as ``trial.try_out`` does."""
+        if self._is_taken_at_once:  # one thread alone may use the device while its steps are recorded
+            await self._on_device(lambda: try_out(adapter_set, self._pretrained), deadline_s=_STEP_S)
+        else:
+            await asyncio.to_thread(alone(try_out), adapter_set, self._pretrained)
+
+    async def load(self, slot: int, adapter_set: AdapterSet) -> None:
+        """Puts a set into a slot that no row uses, beside the steps; the bank is built anew where it is too narrow.
+
+        Raises:
+            AdapterSetMismatch: As ``check``.
+            BankFull: It does not fit beside the sets that are loaded.
+            EngineStopped: The device thread is not running, or died on the way.
+        """
+        self.check(adapter_set.manifest)
+        config = adapter_set.manifest.config
+        async with self._loading:
+            await self._make_room(slot, adapter_set.manifest)
+            await self._step_over()
+            await _to_its_end(asyncio.to_thread(alone(self.vae.bank.load), slot, config, adapter_set.tensors))
+            self._own_bytes[slot] = self._bytes_of_its_own(adapter_set.manifest)
+
+    async def unload(self, slot: int) -> None:
+        """Forgets what stands in a slot that no row uses; raises as ``load`` does."""
+        async with self._loading:
+            await self._step_over()
+            self.vae.bank.clear(slot)
+            self._own_bytes.pop(slot, None)
+
+    async def expect(self, configs: Collection[AdapterConfig]) -> None:
+        """Tells which sets may be asked for, so that the bank is no wider than these and the loaded ones need."""
+        self._expected = self._covering_most(configs)
+        async with self._loading:
+            loaded = self._loaded()
+            shape = self._covering(loaded.values())
+            is_smaller = shape is not None and self._numbers(shape) * _WORTH_IT <= self._numbers(self.vae.bank.shape)
+            if shape is not None and is_smaller:
+                await self._build_anew(shape, loaded)
+
+    async def _make_room(self, slot: int, manifest: Manifest) -> None:
+        others = {other: config for other, config in self._loaded().items() if other != slot}
+        own = sum(self._own_bytes[other] for other in others) + self._bytes_of_its_own(manifest)
+        num_sets, bank = len(others) + 1, self.vae.bank
+        if bank.has_room_for(manifest.config) and self._counted(bank.shape, num_sets) + own <= self._max_bytes:
+            return
+        needed = BankShape.covering([*others.values(), manifest.config], self.num_slots)
+        wide = needed if self._expected is None else needed.union(self._expected)
+        for shape in (wide, needed):
+            if self._counted(shape, num_sets) + own <= self._max_bytes:
+                await self._build_anew(shape, others)
+                return
+        raise BankFull(
+            f"{manifest.reference} does not fit into memory beside the {len(others)} adapter sets in use: together "
+            f"they would take {self._counted(needed, num_sets) + own:,} bytes, {self._max_bytes:,} are allowed "
+            "(ADAVAE_BANK_BYTES): try again later, or allow more"
+        )
+
+    async def _build_anew(self, shape: BankShape, kept: Mapping[int, AdapterConfig]) -> None:
+        """Another bank beside the serving one; decoding drains before it takes over."""
+        old = self.vae.bank
+        bank = await asyncio.to_thread(alone(self._moved), old, sorted(kept), shape)
+        vae = AdaVAE(self._pretrained.backbone, bank)
+        await self._on_device(lambda: self._take_over(vae), deadline_s=_DRAIN_S, needs_empty_decode=True)
+        self._own_bytes = {slot: num_bytes for slot, num_bytes in self._own_bytes.items() if slot in kept}
+        _log.info(
+            "bank built anew",
+            latent_size=shape.latent_size,
+            adapter_size=shape.adapter_size,
+            bytes_a_slot=self._numbers(shape) * self._itemsize,
+        )
+        del old
+        await asyncio.to_thread(give_back_memory)
+
+    def _moved(self, old: AdapterBank, kept: Collection[int], shape: BankShape) -> AdapterBank:
+        bank = self._new_bank(shape)
+        for slot in kept:
+            old.move(slot, bank)
+        return bank
+
+    def _take_over(self, vae: AdaVAE) -> None:
+        self.vae = vae
+        self._replace_bank(vae)
+
+    async def _step_over(self) -> None:
+        """Waits for the step that is on: rows that were given up meanwhile are in it to its end, with their slot."""
+        await self._on_device(lambda: None, deadline_s=_STEP_S)
+
+    def _new_bank(self, shape: BankShape) -> AdapterBank:
+        backbone = self._pretrained.backbone
+        return AdapterBank.for_serving(backbone.config, shape, like=backbone.wte.weight)
+
+    def _loaded(self) -> dict[int, AdapterConfig]:
+        return {slot: config for slot, config in enumerate(self.vae.bank.configs) if config is not None}
+
+    def _covering(self, configs: Collection[AdapterConfig]) -> BankShape | None:
+        """What is needed for the sets that are loaded and those that are expected."""
+        if not configs:
+            return self._expected
+        needed = BankShape.covering(configs, self.num_slots)
+        wide = needed if self._expected is None else needed.union(self._expected)
+        return wide if self._counted(wide, len(configs)) <= self._max_bytes else needed
+
+    def _covering_most(self, configs: Iterable[AdapterConfig]) -> BankShape | None:
+        """Room for as many sets as leave the whole bank within its bytes with every slot in use."""
+        shapes = dict.fromkeys(BankShape.covering([config], self.num_slots) for config in configs)
+        max_numbers = self._max_bytes // (self._itemsize * self.num_slots)
+        return widest_within(shapes, self._pretrained.backbone.config, max_numbers)
+
+    def _counted(self, shape: BankShape, num_sets: int) -> int:
+        """Bytes of a bank with so many sets in it."""
+        return self._numbers(shape) * self._itemsize * (self.num_slots if self._is_taken_at_once else num_sets)
+
+    def _numbers(self, shape: BankShape) -> int:
+        return numbers_of_slot(shape, self._pretrained.backbone.config)
+
+    def _bytes_of_its_own(self, manifest: Manifest) -> int:
+        """What a set takes beside its slot: packed for the compiled code, and its prior."""
+        backbone = self._pretrained.backbone.config
+        packed = 0 if self._is_taken_at_once else _PACKED_BYTES * numbers_of_set(manifest.config, backbone)
+        return packed + _PRIOR_BYTES * sum(map(prod, (manifest.prior_shapes or {}).values()))
+
+    def _in_slots(self) -> str:
+        return f" in {self.num_slots} slots (ADAVAE_BANK_SLOTS)" if self._is_taken_at_once else ""
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Waits for ``work``, however often the caller is cancelled: two loads must never write to one slot at once."""
+    task, is_cancelled = asyncio.ensure_future(work), False
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            is_cancelled = True
+    error = task.exception()
+    if is_cancelled:
+        raise asyncio.CancelledError
+    if error is not None:
+        raise error

@@ -1,0 +1,141 @@
+"""A queue of rows of many requests and clients, in which nobody is ahead of others for having come with more.
+
+Start-time fair queueing: the next row is one of the client that has been given least since it came, and of its requests
+of the one that has been given least. Whoever comes begins where those who are there stand, so that a short request
+overtakes a long one, and nobody is paid back for having been away.
+"""
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator
+from itertools import count
+from typing import Generic, Protocol, TypeVar
+
+
+class Asked(Protocol):
+    """A request: rows of one are alike in whose they are."""
+
+    def __hash__(self) -> int: ...
+
+    @property
+    def client(self) -> str: ...
+
+
+class Queued(Protocol):
+    @property
+    def ticket(self) -> Asked: ...
+
+
+Row = TypeVar("Row", bound=Queued)
+Key = TypeVar("Key", bound=Hashable)
+
+
+class _Turns(Generic[Key]):
+    """Whose turn it is among those that wait: whoever has been given least."""
+
+    def __init__(self) -> None:
+        self._given: list[tuple[float, int, Key]] = []  # a heap; numbers keep the order of equals
+        self._numbers = count()
+        self._now = 0.0  # what the one whose turn was last had been given
+
+    def enter(self, key: Key) -> None:
+        heapq.heappush(self._given, (self._now, next(self._numbers), key))
+
+    def next(self) -> Key:
+        return self._given[0][2]
+
+    def give(self, cost: float, *, stays: bool) -> None:
+        """Counts what the next one is given; it leaves where it waits for no more."""
+        given, _, key = heapq.heappop(self._given)
+        self._now = given
+        if stays:
+            heapq.heappush(self._given, (given + cost, next(self._numbers), key))
+
+    def set_aside(self) -> tuple[float, int, Key]:
+        return heapq.heappop(self._given)
+
+    def put_back(self, entry: tuple[float, int, Key]) -> None:
+        heapq.heappush(self._given, entry)
+
+    def __bool__(self) -> bool:
+        return bool(self._given)
+
+
+class _Line(Generic[Row]):
+    """One client's rows, by request."""
+
+    def __init__(self) -> None:
+        self.requests: dict[Asked, deque[Row]] = {}
+        self.turns: _Turns[Asked] = _Turns()
+        self.num_rows = 0
+
+    def put(self, row: Row) -> None:
+        if row.ticket not in self.requests:
+            self.requests[row.ticket] = deque()
+            self.turns.enter(row.ticket)
+        self.requests[row.ticket].append(row)
+        self.num_rows += 1
+
+    def take(self, cost_of: Callable[[Row], float]) -> tuple[Row, float]:
+        ticket = self.turns.next()
+        rows = self.requests[ticket]
+        row = rows.popleft()
+        cost = cost_of(row)
+        self.turns.give(cost, stays=bool(rows))
+        if not rows:
+            del self.requests[ticket]
+        self.num_rows -= 1
+        return row, cost
+
+
+class FairQueue(Generic[Row]):
+    """Used from one thread; ``num_of`` and ``len`` may be asked from another."""
+
+    def __init__(self, cost_of: Callable[[Row], float]) -> None:
+        """``cost_of`` says how much a row is, in whatever unit."""
+        self._cost_of = cost_of
+        self._lines: dict[str, _Line[Row]] = {}
+        self._turns: _Turns[str] = _Turns()
+        self._num_rows = 0
+
+    def __len__(self) -> int:
+        return self._num_rows
+
+    def __iter__(self) -> Iterator[Row]:
+        """Every row, in no order that means anything."""
+        for line in self._lines.values():
+            for rows in line.requests.values():
+                yield from rows
+
+    def num_of(self, client: str) -> int:
+        """Rows of one client."""
+        line = self._lines.get(client)
+        return 0 if line is None else line.num_rows
+
+    def put(self, row: Row) -> None:
+        client = row.ticket.client
+        if client not in self._lines:
+            self._lines[client] = _Line()
+            self._turns.enter(client)
+        self._lines[client].put(row)
+        self._num_rows += 1
+
+    def take(self, may: Callable[[str], bool] = lambda _client: True) -> Row | None:
+        """The next row of a client that may have one; None where there is none."""
+        aside = []
+        while self._turns and not may(self._turns.next()):
+            aside.append(self._turns.set_aside())
+        row = self._take() if self._turns else None
+        for entry in aside:
+            self._turns.put_back(entry)
+        return row
+
+    def _take(self) -> Row:
+        client = self._turns.next()
+        line = self._lines[client]
+        row, cost = line.take(self._cost_of)
+        self._turns.give(cost, stays=line.num_rows > 0)
+        if not line.num_rows:
+            del self._lines[client]
+        self._num_rows -= 1
+        return row

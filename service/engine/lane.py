@@ -1,0 +1,158 @@
+"""Rows on their way: texts that wait to be encoded, latents that wait to be decoded, and those being decoded.
+
+Synchronous; which lane does what next is the scheduler's business.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from time import monotonic
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from adavae.model.adavae import AdaVAE, pad
+from adavae.model.errors import AdaVAEError
+from adavae.model.gpu.kernels import Kernels
+from adavae.model.gpu.packed_encoder import encode_packed
+from adavae.model.parts.posterior import Posterior
+from adavae.model.parts.stacked import AdapterIndex
+from adavae.service.engine.decode_batch import DecodeBatch, DecodeRow, Outcome
+from adavae.service.engine.fair_queue import FairQueue
+from adavae.service.engine.micro_batch import cut, run_bisecting
+from adavae.service.engine.work import Done, EncodedRow, EncodeRow
+from adavae.service.metrics import Metrics
+
+_SLICE_S = 0.04  # that one step's texts take
+_FIRST_SLICE_TOKENS = 512
+
+
+class Lane:
+    """Two queues and a batch, whose rows take turns by client and by request."""
+
+    def __init__(
+        self, vae: AdaVAE, batch: DecodeBatch, kernels: Kernels | None, metrics: Metrics, *, encode_batch_tokens: int
+    ) -> None:
+        """``kernels`` are those of a GPU, on which a whole micro-batch is a short step; None on a CPU."""
+        self.vae, self.batch, self.kernels, self.metrics = vae, batch, kernels, metrics
+        self.device = vae.backbone.wte.weight.device
+        self.encoding: FairQueue[EncodeRow] = FairQueue(lambda row: len(row.token_ids))
+        self.decoding: FairQueue[DecodeRow] = FairQueue(lambda row: row.decoding.max_tokens)
+        self.beaming: FairQueue[DecodeRow] = FairQueue(lambda row: row.decoding.max_tokens)
+        self._encode_batch_tokens = encode_batch_tokens
+        self._slice_tokens = encode_batch_tokens if kernels is not None else _FIRST_SLICE_TOKENS
+
+    @property
+    def num_waiting(self) -> int:
+        return len(self.encoding) + len(self.decoding) + len(self.beaming)
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.num_waiting or len(self.batch))
+
+    def num_waiting_of(self, client: str) -> int:
+        """Of one client."""
+        return sum(queue.num_of(client) for queue in (self.encoding, self.decoding, self.beaming))
+
+    def put(self, row: EncodeRow | DecodeRow) -> None:
+        """Puts a row into the queue that it belongs to."""
+        if isinstance(row, EncodeRow):
+            self.encoding.put(row)
+        else:
+            (self.beaming if row.is_beam else self.decoding).put(row)
+
+    def encode(self) -> list[Done]:
+        """The next rows that fill a step; what does not fit the lengths beside it is a micro-batch of its own."""
+        rows = self._next_to_encode()
+        done: list[Done] = []
+        began = monotonic()
+        for numbers in self._cut(rows):
+            chosen = [rows[number] for number in numbers]
+            self._measure(chosen)
+            results = run_bisecting(chosen, self._encode_rows)
+            done += [(row.ticket, row.number, result) for row, result in zip(chosen, results, strict=True)]
+        if rows and self.kernels is None:
+            self._keep_pace(sum(len(row.token_ids) for row in rows), monotonic() - began)
+        return done
+
+    def _keep_pace(self, num_tokens: int, took_s: float) -> None:
+        """On a CPU a step of few tokens is as fast by the token as one of many, and keeps others waiting for less."""
+        fitting = int(_SLICE_S * num_tokens / max(took_s, 1e-6))
+        self._slice_tokens += int(0.2 * (min(fitting, self._encode_batch_tokens) - self._slice_tokens))
+
+    def _next_to_encode(self) -> list[EncodeRow]:
+        rows: list[EncodeRow] = []
+        num_tokens, limit = 0, min(self._slice_tokens, self._encode_batch_tokens)
+        while (not rows or num_tokens < limit) and (row := self.encoding.take()) is not None:
+            if not row.ticket.is_abandoned:
+                rows.append(row)
+                num_tokens += len(row.token_ids)
+        return rows
+
+    def _cut(self, rows: Sequence[EncodeRow]) -> Sequence[Sequence[int]]:
+        """Row numbers of each micro-batch; texts that are packed need no like lengths beside them."""
+        if self.kernels is not None:
+            return [range(len(rows))] if rows else []
+        return cut([len(row.token_ids) for row in rows], self._encode_batch_tokens)
+
+    def _measure(self, rows: Sequence[EncodeRow]) -> None:
+        self.metrics.encode_batch_rows.observe(len(rows))
+        self.metrics.encode_batch_tokens.observe(sum(len(row.token_ids) for row in rows))
+        now = monotonic()
+        for row in rows:
+            self.metrics.queue_wait_seconds.observe(now - row.since)
+
+    def _encode_rows(self, rows: Sequence[EncodeRow]) -> list[EncodedRow]:
+        posterior = self._posterior([row.token_ids for row in rows], [row.slot for row in rows])
+        mu, logvar = _numbers(posterior.mu), _numbers(posterior.logvar)
+        sizes = [self.vae.bank.config_of(row.slot).latent_size for row in rows]
+        return [EncodedRow(mu[row, :Z].copy(), logvar[row, :Z].copy()) for row, Z in enumerate(sizes)]
+
+    def _posterior(self, rows: Sequence[Sequence[int]], slots: Sequence[int]) -> Posterior:
+        if self.kernels is not None and not self.vae.bank.has_encoder_prefix(AdapterIndex.of(slots)):
+            return encode_packed(self.vae, self.kernels, rows, slots)
+        token_ids, mask = pad(rows, self.vae.eos_token_id, self.device)
+        return self.vae.encode(token_ids, mask, AdapterIndex.of(slots, self.device))
+
+    def admit(self, most_of_a_client: int | None) -> list[Done]:
+        """Lets rows begin, as many as there are places for and, where that is limited, as one client may have."""
+        running = Counter(row.ticket.client for row in self.batch.rows)
+
+        def may(client: str) -> bool:
+            return most_of_a_client is None or running[client] < most_of_a_client
+
+        failed = self._join(self.decoding, may, running)
+        # A beam row takes its first step at once: one after the other.
+        failed += self._join(self.beaming, may, running)
+        return [(row.ticket, row.number, error) for row, error in failed]
+
+    def _join(self, queue: FairQueue[DecodeRow], may: Callable[[str], bool], running: Counter[str]) -> list[Outcome]:
+        rows: list[DecodeRow] = []
+        failed: list[Outcome] = []
+        while self.batch.num_free(is_beam=queue is self.beaming) > len(rows) and (row := queue.take(may)) is not None:
+            if row.ticket.is_abandoned:
+                continue
+            running[row.ticket.client] += 1
+            if row.is_beam:
+                failed += self.batch.join([row])
+            else:
+                rows.append(row)
+        return failed + self.batch.join(rows)
+
+    def decode(self) -> list[Done]:
+        """One token for every row that is being decoded."""
+        num_rows = len(self.batch)
+        if num_rows == 0:
+            return []
+        self.metrics.decode_steps_total.inc()
+        self.metrics.decode_tokens_total.inc(num_rows)
+        return [(row.ticket, row.number, result) for row, result in self.batch.step()]
+
+
+def _numbers(x: Tensor) -> NDArray[np.float32]:
+    """(B, Z) as float32 on the host; a row that is not finite is a fault of the model, and said so."""
+    if not bool(torch.isfinite(x).all()):
+        raise AdaVAEError("the encoder's output is not finite: train the adapter set again")
+    values: NDArray[np.float32] = x.float().cpu().numpy()
+    return values

@@ -1,0 +1,69 @@
+"""What the device thread is given to do, and in what sizes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from adavae.service.engine.decode_batch import DecodeRow
+from adavae.service.engine.ticket import Ticket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngineLimits:
+    """Sizes of the engine.
+
+    Attributes:
+        encode_batch_tokens: Of one micro-batch, padding included.
+        decode_rows: Decoded side by side.
+        max_tokens: A decoded text's longest.
+        max_queued_rows: That may wait, of one client.
+        threads: CPU threads that share an operation; None for as many as torch takes.
+    """
+
+    encode_batch_tokens: int = 4096
+    decode_rows: int = 64
+    max_tokens: int = 128
+    max_queued_rows: int = 2048
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRow:
+    """Posterior of one row, each (Z,), float32."""
+
+    mu: NDArray[np.float32]
+    logvar: NDArray[np.float32]
+
+
+@dataclass(eq=False, slots=True)
+class EncodeRow:
+    """One text to be encoded."""
+
+    ticket: Ticket[EncodedRow]
+    number: int
+    token_ids: Sequence[int]
+    slot: int
+    since: float = field(default_factory=monotonic)
+
+
+@dataclass(eq=False, slots=True)
+class Call:
+    """Something else to be done on the device thread between two steps.
+
+    Attributes:
+        needs_empty_decode: It waits until no row is being decoded; none is admitted meanwhile.
+        is_long: It takes as long as a step: others come between it and the next.
+    """
+
+    ticket: Ticket[Any]
+    run: Callable[[], Any]
+    needs_empty_decode: bool = False
+    is_long: bool = False
+
+
+Work = EncodeRow | DecodeRow | Call
+Done = tuple[Ticket[Any], int, Any]

@@ -1,0 +1,154 @@
+"""Texts to token ids: what is too long costs nothing, what is long goes to the pool and takes turns there."""
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+
+from adavae.service.encodings.text_tokens import TextTokens
+from adavae.service.errors import InvalidRequest, Overloaded, ServiceError
+
+LONGEST_TOKEN, MAX_TOKENS = 5, 2000
+MAX_CHARACTERS = LONGEST_TOKEN * MAX_TOKENS
+
+
+class OneTokenACharacter:
+    """A tokenizer that keeps what it was given, and waits where it is told to.
+
+    Attributes:
+        gate: Cleared, calls from other threads than the event loop's wait for it.
+    """
+
+    longest_token = LONGEST_TOKEN
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, ...]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.threads: set[str] = set()
+
+    def encode_many(self, texts: Sequence[str]) -> list[list[int]]:
+        self.threads.add(threading.current_thread().name)
+        assert self.gate.wait(60)
+        self.seen.append(tuple(texts))
+        return [[ord(character) for character in text] for text in texts]
+
+
+def tokens_of(tokenizer: OneTokenACharacter, max_queued_characters: int = 10**9) -> TextTokens:
+    return TextTokens(tokenizer, max_tokens=MAX_TOKENS, max_queued_characters=max_queued_characters)  # type: ignore[arg-type]
+
+
+HUGE = {
+    "pairs": "1!" * 2_000_000,
+    "spaces": " " * 3_900_000,
+    "combining marks": "a\u0301" * 1_000_000,
+    "no letters at all": "\U0001f3fd" * 1_000_000,
+    "controls": "\x00\x1f\x7f\u200b\ufeff" * 400_000,
+    "right to left": "\u202e\u0634" * 1_000_000,
+    "one more than there is room for": "a" * (MAX_CHARACTERS + 1),
+}
+
+
+@pytest.mark.parametrize("text", HUGE.values(), ids=HUGE)
+def test_a_text_that_is_surely_too_long_is_refused_or_cut_unread(text: str) -> None:
+    tokenizer = OneTokenACharacter()
+    tokens = tokens_of(tokenizer)
+    with pytest.raises(InvalidRequest) as caught:
+        tokens.bounded(text, "texts[3]", truncate=False)
+    assert (caught.value.param, caught.value.code) == ("texts[3]", "text_too_long")
+    for told in (f"has {len(text)} characters", f"the limit is {MAX_CHARACTERS}", "shorten it"):
+        assert told in caught.value.message
+    assert tokens.bounded(text, "texts[3]", truncate=True) == text[: MAX_CHARACTERS + 1]
+    assert tokenizer.seen == []
+
+
+def test_a_text_that_may_fit_is_left_as_it_is() -> None:
+    tokens = tokens_of(OneTokenACharacter())
+    text = "a" * MAX_CHARACTERS
+    assert tokens.bounded(text, "text", truncate=False) == tokens.bounded(text, "text", truncate=True) == text
+    with pytest.raises(InvalidRequest, match="is empty"):
+        tokens.bounded("", "text", truncate=True)
+
+
+@pytest.mark.asyncio
+async def test_behind_the_first_text_that_is_too_long_nothing_is_read() -> None:
+    tokenizer = OneTokenACharacter()
+    texts = ["fine", *["a" * (MAX_TOKENS + 1 + number) for number in range(100)]]
+    with pytest.raises(InvalidRequest, match=rf"has {MAX_TOKENS + 1} tokens, the limit is {MAX_TOKENS}") as caught:
+        await tokens_of(tokenizer).fitting(texts, [f"texts[{number}]" for number in range(101)])
+    assert caught.value.param == "texts[1]"
+    assert sum(map(len, tokenizer.seen)) < 10
+
+
+@pytest.mark.asyncio
+async def test_texts_come_back_in_order_however_they_are_cut_into_turns() -> None:
+    texts = [chr(97 + number % 26) * (1 + 37 * number % 1900) for number in range(300)]
+    tokenizer = OneTokenACharacter()
+    tokens = tokens_of(tokenizer)
+    whole = await tokens.fitting(texts, texts)
+    assert ["".join(map(chr, row)) for row in whole] == texts
+    assert ["".join(map(chr, row)) for row in await tokens.cut(texts, 10)] == [text[:10] for text in texts]
+    assert max(sum(map(len, turn)) for turn in tokenizer.seen) <= 16_000
+
+
+@pytest.mark.asyncio
+async def test_short_texts_do_not_wait_for_the_pool_and_long_ones_do_not_hold_the_loop() -> None:
+    tokenizer = OneTokenACharacter()
+    tokens = tokens_of(tokenizer)
+    await tokens.cut(["short"], 10)
+    assert tokenizer.threads == {threading.current_thread().name}
+    tokenizer.gate.clear()
+    long = asyncio.ensure_future(tokens.cut(["a" * 1900] * 10, 10))
+    await asyncio.sleep(0)
+    assert not long.done()
+    tokenizer.gate.set()
+    assert len(await long) == 10
+    assert any(name.startswith("adavae-tokenizer") for name in tokenizer.threads)
+
+
+@pytest.mark.asyncio
+async def test_more_than_may_wait_is_refused_and_room_comes_back() -> None:
+    tokenizer = OneTokenACharacter()
+    tokens = tokens_of(tokenizer, max_queued_characters=50_000)
+    large = ["a" * 1900] * 30
+    tokenizer.gate.clear()
+    first = asyncio.ensure_future(tokens.cut(large, 10))  # more than there is room for, but alone
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match=r"ADAVAE_MAX_QUEUED_CHARACTERS.*try again") as caught:
+        await tokens.cut(large, 10)
+    assert (caught.value.status, caught.value.code) == (429, "overloaded")
+    tokenizer.gate.set()
+    await first
+    assert len(await tokens.cut(large, 10)) == 30
+
+
+@pytest.mark.asyncio
+async def test_who_has_left_takes_no_more_turns_and_frees_the_queue() -> None:
+    tokenizer = OneTokenACharacter()
+    tokens = tokens_of(tokenizer, max_queued_characters=50_000)
+    tokenizer.gate.clear()
+    left = asyncio.ensure_future(tokens.cut(["b" * 1900] * 500, 10))
+    await asyncio.sleep(0)
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    tokenizer.gate.set()
+    assert len(await tokens.cut(["a" * 1900] * 20, 10)) == 20
+    assert sum(text[0] == "b" for turn in tokenizer.seen for text in turn) <= 8, "one turn may have begun"
+
+
+@pytest.mark.asyncio
+async def test_clients_take_turns_in_the_pool() -> None:
+    """One with hundreds of turns delays another by a turn or two, not by all of its own."""
+    tokenizer = OneTokenACharacter()
+    tokens = tokens_of(tokenizer)
+    greedy = asyncio.ensure_future(tokens.cut(["b" * 1900] * 2000, 10))
+    await asyncio.sleep(0)
+    await tokens.cut(["a" * 1900] * 4, 10)
+    num_turns_before = sum(turn[0][0] == "b" for turn in tokenizer.seen)
+    assert not greedy.done()
+    assert num_turns_before < 100
+    greedy.cancel()
+    with pytest.raises((asyncio.CancelledError, ServiceError)):
+        await greedy

@@ -1,0 +1,218 @@
+"""Clients beside each other in one engine: who asks for little waits for little, and the answers are the same."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+import numpy as np
+import pytest
+from prometheus_client import Gauge
+
+from adavae.model.decoding.decoding import Decoding, Strategy
+from adavae.service.caller import CALLER
+from adavae.service.engine.engine import Engine
+from adavae.service.engine.scheduler import Scheduler
+from adavae.service.engine.ticket import Ticket
+from adavae.service.engine.work import Call, EncodeRow, EngineLimits
+from adavae.service.errors import Overloaded
+from adavae.service.metrics import Metrics
+from tests.unit.service.engine.test_engine import LIMITS, latents, made_texts, on_the_device, running, until
+
+Result = TypeVar("Result")
+ROOMY = EngineLimits(encode_batch_tokens=256, decode_rows=8, max_tokens=16, max_queued_rows=3000)
+
+
+def on_behalf_of(client: str, ask: Callable[[], Awaitable[Result]]) -> "asyncio.Task[Result]":
+    """A request, begun, of this client."""
+
+    async def asked() -> Result:
+        return await ask()
+
+    context = copy_context()
+    context.run(CALLER.set, client)
+    return asyncio.get_running_loop().create_task(asked(), context=context)
+
+
+def value_of(gauge: Gauge) -> float:
+    return float(gauge._value.get())
+
+
+def decoded(engine: Engine, num: int, seed: int = 0, max_tokens: int = 16) -> Callable[[], Awaitable[Any]]:
+    decodings = [Decoding(strategy=Strategy.SAMPLE, seed=number, max_tokens=max_tokens) for number in range(num)]
+    return lambda: engine.decode(latents(num, 0, seed), 0, decodings, deadline_s=300)
+
+
+def encoded(engine: Engine, num: int, seed: int = 0) -> Callable[[], Awaitable[Any]]:
+    return lambda: engine.encode(made_texts(num, seed), [0] * num, deadline_s=300)
+
+
+@asynccontextmanager
+async def held(engine: Engine) -> AsyncIterator[None]:
+    """What is asked within is there before any of it is begun."""
+    begun, go_on = on_the_device(engine)
+    first = asyncio.ensure_future(engine.encode([[1]], [0], deadline_s=300))
+    await until(begun.is_set, 60)
+    yield
+    await asyncio.sleep(0)
+    go_on.set()
+    await first
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("small", ["small", "greedy"], ids=["other client", "same client"])
+@pytest.mark.parametrize("kind", ["decode", "encode"])
+async def test_a_short_request_overtakes_a_long_one(small: str, kind: str) -> None:
+    """One request of 256 long texts kept everybody's texts waiting for 21 to 33 s, 32 large decodes for 58 s."""
+    async with running(ROOMY) as engine:
+        async with held(engine):
+            long = on_behalf_of("greedy", decoded(engine, 100) if kind == "decode" else encoded(engine, 1500))
+            await asyncio.sleep(0)
+            asked = [on_behalf_of(small, ask) for ask in (decoded(engine, 1), encoded(engine, 2))]
+        await asyncio.gather(*asked)
+        assert not long.done()
+        long.cancel()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("kind", ["decode", "encode"])
+async def test_long_requests_of_two_clients_go_on_side_by_side(kind: str) -> None:
+    async with running(ROOMY) as engine:
+        ask, few, many = (decoded, 12, 100) if kind == "decode" else (encoded, 60, 1500)
+        async with held(engine):
+            long = on_behalf_of("greedy", ask(engine, many))
+            await asyncio.sleep(0)
+            modest = on_behalf_of("modest", ask(engine, few))
+        await modest
+        assert not long.done()
+        long.cancel()
+
+
+@pytest.mark.asyncio
+async def test_a_crowd_of_short_requests_keeps_another_client_waiting_for_few_of_them() -> None:
+    async with running(ROOMY) as engine:
+        async with held(engine):
+            crowd = [on_behalf_of("greedy", decoded(engine, 1, seed)) for seed in range(120)]
+            await asyncio.sleep(0)
+            small = on_behalf_of("small", decoded(engine, 1))
+        await small
+        assert sum(each.done() for each in crowd) < 60
+        for each in crowd:
+            each.cancel()
+
+
+@pytest.mark.asyncio
+async def test_what_is_long_goes_on_beside_short_requests_that_do_not_end() -> None:
+    async with running(ROOMY) as engine:
+        long = on_behalf_of("greedy", decoded(engine, 9, max_tokens=5))
+        texts = on_behalf_of("greedy", encoded(engine, 60))
+        while not (long.done() and texts.done()):
+            await on_behalf_of("small", decoded(engine, 2, max_tokens=5))
+
+
+@pytest.mark.asyncio
+async def test_answers_are_the_same_alone_and_in_any_company() -> None:
+    async with running(ROOMY) as engine:
+        tokens = [row.token_ids for row in await decoded(engine, 20)()]
+        posteriors = await encoded(engine, 100)()
+        others = [
+            on_behalf_of(f"client {number}", ask)
+            for number, ask in enumerate(
+                [decoded(engine, 3, 5), encoded(engine, 60, 6), decoded(engine, 12, 7), encoded(engine, 1, 8)]
+            )
+        ]
+        beside, texts = on_behalf_of("a", decoded(engine, 20)), on_behalf_of("b", encoded(engine, 100))
+        assert [row.token_ids for row in await beside] == tokens
+        for own, expected in zip(await texts, posteriors, strict=True):
+            np.testing.assert_allclose(own.mu, expected.mu, atol=1e-5, rtol=0)
+        for number in range(4):
+            z = latents(20, 0)[number : number + 1]
+            decoding = Decoding(strategy=Strategy.SAMPLE, seed=number, max_tokens=16)
+            alone = await engine.decode(z, 0, [decoding], deadline_s=300)
+            assert alone[0].token_ids == tokens[number]
+        await asyncio.gather(*others)
+
+
+@pytest.mark.asyncio
+async def test_a_full_queue_is_one_clients_own_and_all_together_have_a_limit_too() -> None:
+    limits = EngineLimits(encode_batch_tokens=256, decode_rows=8, max_tokens=16, max_queued_rows=30)
+    async with running(limits) as engine:
+        async with held(engine):
+            full = [on_behalf_of(client, encoded(engine, 30)) for client in ("a", "b", "c")]
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded, match="30 rows are waiting and the request has 1; the queue takes 30 "):
+                await on_behalf_of("a", encoded(engine, 1))
+            full.append(on_behalf_of("d", encoded(engine, 28)))
+            await asyncio.sleep(0)
+            with pytest.raises(Overloaded, match="119 rows are waiting and the request has 2; the queue takes 120 "):
+                await on_behalf_of("e", encoded(engine, 2))
+        await asyncio.gather(*full)
+        await on_behalf_of("a", encoded(engine, 1))
+
+
+@pytest.mark.asyncio
+async def test_gauges_are_at_rest_once_everybody_has_left() -> None:
+    """After a client had gone away in the midst of 64 rows, the gauge stood at 64 for ever."""
+    async with running(LIMITS) as engine:
+        asked = [on_behalf_of("a", decoded(engine, 64)), on_behalf_of("b", encoded(engine, 100))]
+        asked.append(on_behalf_of("c", decoded(engine, 2)))
+        await until(lambda: value_of(engine.metrics.decode_rows) > 0, 60)
+        for each in asked:
+            each.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        await until(lambda: not engine._scheduler.has_work, 60)
+        await until(lambda: value_of(engine.metrics.decode_rows) == value_of(engine.metrics.queue_rows) == 0, 60)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.asyncio
+async def test_long_work_has_a_third_of_the_time_beside_short_work_and_all_of_it_alone() -> None:
+    async with running() as engine:
+        clock = Clock()
+        scheduler = Scheduler(engine.vae, LIMITS, Metrics(), clock)
+    times = {"short": 0.0, "long": 0.0}
+
+    def taking(lane: str, seconds: float) -> Callable[[], list[Any]]:
+        def step() -> list[Any]:
+            clock.now += seconds
+            times[lane] += seconds
+            return []
+
+        return step
+
+    scheduler.short.encode = taking("short", 0.01)  # type: ignore[method-assign]
+    scheduler.long.encode = taking("long", 0.2)  # type: ignore[method-assign]
+    short: Ticket[Any] = Ticket(1, client="a")
+    scheduler.accept(EncodeRow(Ticket(1, client="b", is_long=True), 0, [1], 0))
+    scheduler.accept(EncodeRow(short, 0, [1], 0))
+    for _ in range(2000):
+        scheduler.step()
+    assert 0.3 < times["long"] / (times["short"] + times["long"]) < 0.36
+    scheduler.short.encoding.take()
+    before = dict(times)
+    for _ in range(10):
+        scheduler.step()
+    assert times["long"] - before["long"] == pytest.approx(2.0)
+
+
+@pytest.mark.asyncio
+async def test_long_calls_come_one_at_a_time_and_short_ones_at_once() -> None:
+    async with running() as engine:
+        scheduler = Scheduler(engine.vae, LIMITS, Metrics())
+    done: list[str] = []
+    for number in range(4):
+        scheduler.accept(Call(Ticket(1, client="a"), lambda number=number: done.append(f"long {number}"), is_long=True))
+        scheduler.accept(Call(Ticket(1, client="a"), lambda number=number: done.append(f"short {number}")))
+    scheduler.step()
+    assert done == [*(f"short {number}" for number in range(4)), "long 0"]
+    while scheduler.has_work:
+        scheduler.step()
+    assert done[4:] == [f"long {number}" for number in range(4)]
