@@ -184,7 +184,7 @@ def test_bombs_go_off_nowhere(target: Target, line: bytes) -> None:
             "text\ncaf\u00e9\n".encode("cp1252"),
             "windows.csv:2: is not UTF-8 (byte 0xe9): convert the file",
         ),
-        ("endless.csv", b'text\n"never closed\n' * 9, "endless.csv:2: a quoted cell begins here and never ends"),
+        ("endless.csv", b'text\n"never' + b" closed\n" * 9, "endless.csv:2: a quoted cell begins here and never ends"),
         ("deep.json", b'[{"text": ' + b"[" * 100_000, "deep.json:1: is not JSON (nested too deeply)"),
         ("half.txt.gz", gzip.compress(b"a\nb\n" * 99)[:-9], "cannot be decompressed"),
         ("a.parquet", b"PAR1", "how large a parquet file is inside cannot be bounded: send it as .jsonl"),
