@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from adavae.model.cleaning import clean
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.encodings.cache import EncodingCache, encoding_key
@@ -60,7 +59,7 @@ class TextEncoder:
             ServiceError: Overloaded, not ready, or too late.
         """
         bounded = self.tokens.bounded
-        texts = [bounded(clean(text), _param(number, params), truncate=truncate) for number, text in enumerate(texts)]
+        texts = [bounded(text, _param(number, params), truncate=truncate) for number, text in enumerate(texts)]
         keys = [self._key(text, pinned, truncate=truncate) for text in texts]
         cached = await self._looked_up(keys)
         missing = {key: text for key, text, found in zip(keys, texts, cached, strict=True) if found is None}
