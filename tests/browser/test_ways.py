@@ -26,7 +26,7 @@ READY = {
     "train": ".new-job",
     "sets": ".set-card",
 }
-PHONE = {"width": 360, "height": 740}
+PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 
 
 def show(page: Page, panel: str) -> None:
@@ -116,16 +116,6 @@ def test_texts_of_a_map_survive_a_reload(bundled: str, open_visit: OpenVisit) ->
     expect(page.locator("[data-drawn='pca 3']")).to_be_visible()
 
 
-def test_nothing_is_wider_than_a_phone(bundled: str, open_visit: OpenVisit) -> None:
-    page = open_visit(bundled, viewport=PHONE, has_touch=True).open()
-    for panel in READY:
-        show(page, panel)
-        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"], panel
-        current = page.locator("nav [aria-current=page]")
-        expect(current).to_be_in_viewport()
-        expect(current).to_contain_text(panel, ignore_case=True)
-
-
 def test_the_keyboard_alone_walks_classifies_traverses_and_reads_the_map(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open()
     expect(page.locator(WALKED)).to_have_count(9)
@@ -184,11 +174,17 @@ def test_every_panel_gives_its_request_as_code_that_runs(bundled: str, open_visi
         assert len(curl) == len(python) > 0, panel
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious(bundled: str, open_visit: OpenVisit, scheme: str) -> None:
-    page = open_visit(bundled, color_scheme=scheme).open()
+@pytest.mark.parametrize(("scheme", "screen"), [("light", PHONE), ("dark", DESK)], ids=["phone", "desk"])
+def test_every_panel_fits_the_screen_and_axe_finds_nothing_serious(
+    bundled: str, open_visit: OpenVisit, scheme: str, screen: dict[str, int]
+) -> None:
+    page = open_visit(bundled, viewport=screen, has_touch=screen == PHONE, color_scheme=scheme).open()
     for panel in READY:
         show(page, panel)
+        assert page.evaluate("document.documentElement.scrollWidth") <= screen["width"], panel
+        current = page.locator("nav [aria-current=page]")
+        expect(current).to_be_in_viewport()
+        expect(current).to_contain_text(panel, ignore_case=True)
         assert not serious(page), panel
 
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adavae.model.errors import DatasetError
@@ -36,6 +36,7 @@ def count_words(texts: Sequence[str]) -> list[int]:
     return [len(text.encode()) for text in texts]
 
 
+@settings(deadline=None)
 @given(content=contents, ending=st.sampled_from(ENDINGS), is_packed=st.booleans())
 def test_data_is_reported_on_or_refused(
     tmp_path_factory: pytest.TempPathFactory, content: bytes, ending: str, is_packed: bool
@@ -61,6 +62,7 @@ def _reported(path: Path) -> dict[str, int]:
     ).to_dict()
 
 
+@settings(deadline=None)
 @given(body=forms, size=st.integers(1, 50))
 def test_a_form_is_read_or_refused(body: bytes, size: int) -> None:
     async def pieces() -> AsyncIterator[bytes]:
@@ -79,6 +81,7 @@ def test_a_form_is_read_or_refused(body: bytes, size: int) -> None:
         assert len(name) + len(content) <= len(body)
 
 
+@settings(deadline=None)
 @given(content_type=st.binary(max_size=100).map(lambda header: header.decode("latin-1")))
 def test_a_content_type_is_understood_or_refused(content_type: str) -> None:
     async def nothing() -> AsyncIterator[bytes]:

@@ -5,7 +5,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adavae.model.training.readers.xz_reader import open_xz
@@ -59,6 +59,7 @@ def test_what_is_not_whole_is_an_error(tmp_path: Path, content: bytes) -> None:
         read(tmp_path / "a.xz", content)
 
 
+@settings(deadline=None)
 @given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_an_error_or_no_harm(tmp_path_factory: pytest.TempPathFactory, place: int, bit: int) -> None:
     packed = bytearray(lzma.compress(LINES[:20_000]))

@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -42,6 +42,7 @@ def test_an_entry_with_a_jobs_id_names_that_job() -> None:
     assert job_of({FIELD: job_id.encode()}) == job_id
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from([FIELD, b"jobs", b""]) | st.binary(max_size=8), st.binary(max_size=200)))
 def test_no_other_entry_names_one(fields: dict[bytes, bytes]) -> None:
     named = job_of(fields)

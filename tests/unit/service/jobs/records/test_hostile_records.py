@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adavae.service.errors import ServiceError
@@ -146,12 +146,14 @@ def test_a_manifest_that_is_none_is_no_set(home: JobHome, name: str) -> None:
     assert told(home) == [job.id]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_no_bytes_are_more_than_not_readable(content: bytes) -> None:
     with pytest.raises(NotReadable):
         decoded_job(content, "ftjob-" + "0" * 24)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=80) | st.sampled_from([b'{"attempt": 0, "event": {}}', b"[" * 3000]), max_size=9))
 def test_whatever_is_in_a_history_the_rest_is_told(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
