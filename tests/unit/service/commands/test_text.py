@@ -374,6 +374,15 @@ def test_a_map_of_several_files_is_labelled_by_the_files(run_command: RunCommand
     assert len(alone.out.splitlines()) == 4
 
 
+@pytest.mark.usefixtures("fake")
+def test_a_map_takes_the_columns_that_it_is_told(run_command: RunCommand, tmp_path: Path) -> None:
+    rows = "".join(f"{number % 2},words {number}\n" for number in range(4))
+    (tmp_path / "a.csv").write_text(f"stars,body\n{rows}", encoding="utf-8")
+    outcome = run_command("map", str(tmp_path / "a.csv"), "--text-column", "body", "--label-column", "stars")
+    told = [(row["text"], row["label"]) for row in map(json.loads, outcome.out.splitlines())]
+    assert told == [(f"words {number}", str(number % 2)) for number in range(4)]
+
+
 @pytest.mark.parametrize(("output", "said"), [("map.png", ".csv, .json"), ("nowhere/map.csv", "make it first")])
 def test_a_map_that_could_not_be_written_is_not_drawn(
     run_command: RunCommand, fake: FakeTextModel, tmp_path: Path, output: str, said: str
