@@ -41,9 +41,15 @@ class SetTrial:
     Others may be installed too, for a service over their own backbone; of these only the size is looked at.
     """
 
-    def __init__(self, pretrained: PretrainedBackbone | None, max_bytes: int) -> None:
-        """``max_bytes`` of memory are what a set may take; without a backbone nothing can be tried."""
-        self._pretrained, self._max_bytes = pretrained, max_bytes
+    def __init__(self, pretrained: PretrainedBackbone | None, max_bytes: int, why_not: str = "") -> None:
+        """Over ``pretrained``, without which nothing can be tried.
+
+        Args:
+            pretrained: The backbone.
+            max_bytes: Of memory that a set may take.
+            why_not: Why a set that cannot be tried cannot, for people.
+        """
+        self._pretrained, self._max_bytes, self.why_not = pretrained, max_bytes, why_not
 
     def accept(self, manifest: Manifest) -> None:
         """Looks at what a set says of itself.

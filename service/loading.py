@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Literal
 
-from adavae.model.errors import ConfigError
+from adavae.model.errors import AdaVAEError, ConfigError
 from adavae.service.settings import Settings
 
 if TYPE_CHECKING:
@@ -41,15 +41,14 @@ def load_pretrained(settings: Settings, device: str | None) -> "PretrainedBackbo
 
 
 def open_trial(settings: Settings) -> "SetTrial":
-    """What tries adapter sets before they are installed, over the configured backbone; without one, hardly anything."""
-    from adavae.model.errors import BackboneNotFound
+    """What tries adapter sets over the configured backbone; if that cannot be loaded, only their size is checked."""
     from adavae.model.trial import SetTrial
 
     try:
         pretrained = load_pretrained(settings, None)
-    except BackboneNotFound:
-        return SetTrial(None, settings.bank_bytes)
-    return SetTrial(pretrained, settings.bank_bytes)
+    except (AdaVAEError, OSError) as exc:
+        return SetTrial(None, settings.bank_bytes, f"there is no backbone to try it with ({exc})")
+    return SetTrial(pretrained, settings.bank_bytes, f"it is for another backbone than {settings.backbone}")
 
 
 def load_text_model(settings: Settings, references: list[str], device: str | None = None) -> "TextModel":

@@ -17,9 +17,9 @@ _WITH_ADDRESS = re.compile(r"ADAVAE(?:_\w+)?_PORT", re.I)
 
 def is_service_link(name: str, value: str) -> bool:
     """Whether a variable is Kubernetes' own."""
-    if _WITH_ADDRESS.fullmatch(name):
-        return _ADDRESS.fullmatch(value) is not None
-    return _ALWAYS.fullmatch(name) is not None
+    if _ALWAYS.fullmatch(name):
+        return True
+    return _WITH_ADDRESS.fullmatch(name) is not None and _ADDRESS.fullmatch(value) is not None
 
 
 def explain_service_links(environment: Mapping[str, str], settings: Iterable[str]) -> str | None:

@@ -223,7 +223,10 @@ class AdapterRegistry:
             await self._bank.expect([own.manifest.config for own in by_default_first if own.manifest])
             self._expected = {own.digest for own in usable}
         except ServiceError as exc:  # the engine is busy or stopped: the next look tries again
-            _log.info("the bank keeps its size for now", reason=str(exc))
+            _log.debug("the bank keeps its size for now", reason=str(exc))
+        except Exception as exc:  # nobody waits for it: what it met is told here, and the bank stays as it was
+            self._expected = {own.digest for own in usable}
+            _log.error("the bank could not be fitted", error=repr(exc), exc_info=exc)
 
     async def _unload(self, is_meant: Callable[[InstalledVersion], bool] = lambda _: True) -> bool:
         """Takes one of the meant sets out of its slot; False where none of them stands idle in one."""
@@ -473,6 +476,8 @@ class AdapterRegistry:
             await asyncio.sleep(self._refresh_s)
             try:
                 await self.refresh()
+            except OSError as exc:
+                _log.error("looking for adapter sets failed", error=repr(exc), remedy="look after the volume")
             except Exception as exc:  # the loop is an edge: whatever one look met, the next one is made
                 _log.error("looking for adapter sets failed", error=repr(exc), exc_info=exc)
 

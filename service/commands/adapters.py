@@ -82,7 +82,7 @@ def import_set(
     trial = loading.open_trial(settings)
     entry = loading.open_store(settings).import_set(source, accepting=trial.accept, trying=trial.try_directory)
     if entry.manifest is not None and not trial.can_try(entry.manifest):
-        say(f"{entry.reference} was not tried: it is for another backbone than {settings.backbone}")
+        say(f"{entry.reference} was not tried: {trial.why_not}")
     Output.of(as_json).write_object({"adapter": entry.reference, "path": str(entry.path)})
 
 

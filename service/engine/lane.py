@@ -24,9 +24,6 @@ from adavae.service.engine.micro_batch import cut, run_bisecting
 from adavae.service.engine.work import Done, EncodedRow, EncodeRow
 from adavae.service.metrics import Metrics
 
-_SLICE_S = 0.04  # that one step's texts take
-_FIRST_SLICE_TOKENS = 512
-
 
 class Lane:
     """Two queues and a batch, whose rows take turns by client and by request."""
@@ -41,7 +38,6 @@ class Lane:
         self.decoding: FairQueue[DecodeRow] = FairQueue(lambda row: row.decoding.max_tokens)
         self.beaming: FairQueue[DecodeRow] = FairQueue(lambda row: row.decoding.max_tokens)
         self._encode_batch_tokens = encode_batch_tokens
-        self._slice_tokens = encode_batch_tokens if kernels is not None else _FIRST_SLICE_TOKENS
 
     @property
     def num_waiting(self) -> int:
@@ -62,28 +58,20 @@ class Lane:
         else:
             (self.beaming if row.is_beam else self.decoding).put(row)
 
-    def encode(self) -> list[Done]:
-        """The next rows that fill a step; what does not fit the lengths beside it is a micro-batch of its own."""
-        rows = self._next_to_encode()
+    def encode(self, max_tokens: int) -> list[Done]:
+        """The next rows that fill ``max_tokens``; what does not fit the lengths beside it goes by itself."""
+        rows = self._next_to_encode(max_tokens)
         done: list[Done] = []
-        began = monotonic()
         for numbers in self._cut(rows):
             chosen = [rows[number] for number in numbers]
             self._measure(chosen)
             results = run_bisecting(chosen, self._encode_rows)
             done += [(row.ticket, row.number, result) for row, result in zip(chosen, results, strict=True)]
-        if rows and self.kernels is None:
-            self._keep_pace(sum(len(row.token_ids) for row in rows), monotonic() - began)
         return done
 
-    def _keep_pace(self, num_tokens: int, took_s: float) -> None:
-        """On a CPU a step of few tokens is as fast by the token as one of many, and keeps others waiting for less."""
-        fitting = int(_SLICE_S * num_tokens / max(took_s, 1e-6))
-        self._slice_tokens += int(0.2 * (min(fitting, self._encode_batch_tokens) - self._slice_tokens))
-
-    def _next_to_encode(self) -> list[EncodeRow]:
+    def _next_to_encode(self, max_tokens: int) -> list[EncodeRow]:
         rows: list[EncodeRow] = []
-        num_tokens, limit = 0, min(self._slice_tokens, self._encode_batch_tokens)
+        num_tokens, limit = 0, min(max_tokens, self._encode_batch_tokens)
         while (not rows or num_tokens < limit) and (row := self.encoding.take()) is not None:
             if not row.ticket.is_abandoned:
                 rows.append(row)

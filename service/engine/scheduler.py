@@ -8,6 +8,7 @@ slice at once; while there are none, all of it.
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from time import monotonic
 
 import torch
@@ -24,6 +25,7 @@ from adavae.service.metrics import Metrics
 
 SHORT_ROWS, SHORT_TOKENS = 8, 512  # to decode, to encode: a request that asks for more is a long one
 _LONG_SHARE = 0.5  # of the time that short ones take
+_SLICE_TOKENS, _ALONE_TOKENS = 256, 1024  # of texts in one step on a CPU, where others could wait for it, or nobody
 _PRESENT_S = 5.0  # after its last request a client is still taken to be there
 
 
@@ -45,6 +47,7 @@ class Scheduler:
         self.long = self._new_lane(limits.decode_rows)
         self.short = self.long if self.kernels is not None else self._new_lane(limits.decode_rows + SHORT_ROWS)
         self._last_seen: dict[str, float] = {}
+        self._last_short = -_PRESENT_S
         self._credit_s = self._long_step_s = 0.0
         self._short_shares: TimeShares[str] = TimeShares(clock)
         self._long_shares: TimeShares[str] = TimeShares(clock)
@@ -95,7 +98,8 @@ class Scheduler:
         """Puts work into the queue it belongs to."""
         match work:
             case EncodeRow() | DecodeRow():
-                self._last_seen[work.ticket.client] = self._clock()
+                now = self._last_seen[work.ticket.client] = self._clock()
+                self._last_short = self._last_short if work.ticket.is_long else now
                 (self.long if work.ticket.is_long else self.short).put(work)
             case Call():
                 self.long_calls.put(work) if work.is_long else self.calls.append(work)
@@ -107,7 +111,12 @@ class Scheduler:
         for lane in self.lanes:
             lane.batch.drop_abandoned()
         if self.short is self.long:
-            done += self.long.encode() + self._admit(self.long) + self.long.decode() + self._long_call()
+            done += (
+                self.long.encode(self.limits.encode_batch_tokens)
+                + self._admit(self.long)
+                + self.long.decode()
+                + self._long_call()
+            )
         else:
             done += self._in_two_lanes()
         self.metrics.decode_rows.set(self.num_decoding)
@@ -116,7 +125,7 @@ class Scheduler:
     def _in_two_lanes(self) -> list[Done]:
         done = self._admit(self.short) + self._admit(self.long)
         tasks = {
-            "encode": Task(len(self.short.encoding), self.short.encode),
+            "encode": Task(len(self.short.encoding), self._encode(self.short)),
             "decode": Task(len(self.short.batch), self.short.decode),
         }
         short, took_s = self._short_shares.step(tasks)
@@ -133,7 +142,7 @@ class Scheduler:
         """The next step of what is long, out of the time that what is short has granted."""
         done, took_s = self._long_shares.step(
             {
-                "encode": Task(len(self.long.encoding), self.long.encode),
+                "encode": Task(len(self.long.encoding), self._encode(self.long)),
                 "decode": Task(len(self.long.batch), self.long.decode),
                 "call": Task(len(self.long_calls), self._long_call),
             }
@@ -142,6 +151,13 @@ class Scheduler:
         if took_s:
             self._long_step_s += 0.3 * (took_s - self._long_step_s)
         return done
+
+    def _encode(self, lane: Lane) -> Callable[[], list[Done]]:
+        return partial(lane.encode, _SLICE_TOKENS if self._is_shared() else _ALONE_TOKENS)
+
+    def _is_shared(self) -> bool:
+        """Whether somebody is there who would wait for a long step: another client, or one with short requests."""
+        return self._has_others() or self._clock() - self._last_short < _PRESENT_S
 
     def _admit(self, lane: Lane) -> list[Done]:
         if self.calls and self.calls[0].needs_empty_decode:
@@ -161,8 +177,10 @@ class Scheduler:
         return done
 
     def _long_call(self) -> list[Done]:
-        call = self.long_calls.take()
-        return [] if call is None else [_called(call)]
+        while (call := self.long_calls.take()) is not None:
+            if not call.ticket.is_abandoned:
+                return [_called(call)]
+        return []
 
     def replace_bank(self, vae: AdaVAE) -> None:
         """Goes on with another bank; no row may be being decoded."""

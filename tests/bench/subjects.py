@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adavae.model.backbone import Backbone
-from adavae.model.config import BackboneConfig
+from adavae.model.config import AdapterConfig, BackboneConfig
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.manifest import Manifest
@@ -93,9 +93,14 @@ def _random_124m(bundled: PretrainedBackbone) -> PretrainedBackbone:
     return replace(bundled, backbone=backbone)
 
 
-def random_set(pretrained: PretrainedBackbone, seed: int, preset: Preset = Preset.GENERATION) -> AdapterSet:
+def random_set(
+    pretrained: PretrainedBackbone,
+    seed: int,
+    preset: Preset = Preset.GENERATION,
+    config: AdapterConfig | None = None,
+) -> AdapterSet:
     """A set with random numbers of the size of trained ones."""
-    config = preset_config(preset, pretrained.backbone.config).adapter
+    config = config or preset_config(preset, pretrained.backbone.config).adapter
     bank = AdapterBank.for_training(pretrained.backbone.config, config)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

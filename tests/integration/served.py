@@ -62,7 +62,7 @@ class Served:
 @contextlib.contextmanager
 def served(home: Path, **variables: str) -> Iterator[Served]:
     """A server that has ended cleanly when this is left."""
-    server = Served(home, **variables)
+    server = Served(home, before=None, **variables)
     try:
         yield server
         server.process.terminate()

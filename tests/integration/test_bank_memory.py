@@ -27,8 +27,11 @@ def mib_of_large() -> float:
 
 
 async def is_gone(service: LatentService) -> None:
+    """Until another bank has taken over, and the one before has been let go of."""
     async with asyncio.timeout(DEADLINE_S):
         while service._engine.vae.bank.shape.latent_size == LARGE.latent_size:
+            await asyncio.sleep(0.02)
+        while (fitting := service._registry._fitting_bank) is not None and not fitting.done():
             await asyncio.sleep(0.02)
 
 

@@ -782,3 +782,111 @@ async def test_unknown_names_share_a_look(tmp_path: Path, monkeypatch: pytest.Mo
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
     assert all(isinstance(outcome, AdapterSetNotFound) for outcome in outcomes)
     assert len(looks) == 1
+
+
+@pytest.mark.asyncio
+async def test_a_set_that_finds_no_room_takes_that_of_idle_ones(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    for name in ("a", "b", "c"):
+        publish(home.own, name=name)
+    async with running(home):
+        for name in ("a", "b"):
+            await home.version(name)
+        home.bank.max_sets = 2
+        await home.version("c")
+        assert {own.name: own.is_loaded for own in home.registry.states()} == {"a": False, "b": True, "c": True}
+        home.bank.max_sets = 1
+        assert await home.version("a") and await home.version("b") and await home.version("c")
+        assert list(home.bank.contents.values()) == [f"c@{await home.version('c')}"]
+
+
+@pytest.mark.asyncio
+async def test_a_set_that_finds_no_room_beside_those_in_use_is_put_off(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    home.bank.max_sets = 1
+    paths = {name: publish(home.own, name=name) for name in ("a", "b")}
+    async with running(home):
+        async with home.use("a"):
+            with pytest.raises(Overloaded, match="no room beside the others"):
+                await home.version("b")
+            assert home.state(paths["b"]).problem is None
+        assert await home.version("b") == paths["b"].name
+        assert home.counts[2] == 0
+
+
+@pytest.mark.asyncio
+async def test_what_is_deleted_leaves_its_slot_once_nobody_uses_it(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    publish(home.own)
+    publish(home.own, name="large", config=POOLED)
+    async with running(home):
+        await home.version()
+        async with home.use("large"):
+            await home.registry.delete("large")
+            await until(lambda: home.bank.expected == [PLAIN])
+            assert len(home.bank.contents) == 2
+        await home.registry.refresh()
+        await until(lambda: len(home.bank.contents) == 1)
+        assert await home.version()
+
+
+@pytest.mark.asyncio
+async def test_the_bank_is_told_of_what_may_be_asked_for_the_default_first(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    publish(home.own, name="a", config=POOLED)
+    publish(home.own)
+    refused = publish(home.own, name="z", config=POOLED)
+    home.bank.refused = f"z@{refused.name}"
+    async with running(home):
+        await until(lambda: home.bank.expected)
+        assert home.bank.expected == [PLAIN, POOLED]
+        assert home.state(refused).problem == f"z@{refused.name} is too large for this bank"
+
+
+@pytest.mark.asyncio
+async def test_a_version_is_used_before_it_is_current_and_not_again(tmp_path: Path) -> None:
+    home = Home(tmp_path, num_slots=1)
+    first = publish(home.own)
+    publish(home.own, name="other")
+    async with running(home):
+        assert f"demo@{first.name}" in home.bank.tried
+        home.bank.trial_error = WeightsCorrupted("was tried, and the z of a text is not finite")
+        second = publish(home.own, created_at=NEWER)
+        await home.registry.refresh()
+        assert await home.version() == first.name
+        assert home.state(second).problem == "was tried, and the z of a text is not finite"
+        for name in ("other", "demo", "other", "demo"):
+            await home.version(name)
+        assert sorted(home.bank.tried) == sorted(set(home.bank.tried))
+
+
+@pytest.mark.asyncio
+async def test_whatever_one_check_brings_about_the_others_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = Home(tmp_path)
+    bad, original = publish(home.own, name="a"), read_adapter_set
+
+    def read(path: Path, accepting: Accepting) -> AdapterSet:
+        if path == bad:
+            raise RuntimeError("something nobody thought of")
+        return original(path, accepting)
+
+    monkeypatch.setattr(adapter_registry, "read_adapter_set", read)
+    good = publish(home.own)
+    async with running(home):
+        assert await home.version() == good.name
+        problem = home.state(bad).problem
+        assert problem is not None and "RuntimeError: something nobody thought of" in problem
+
+
+@pytest.mark.asyncio
+async def test_a_set_that_cannot_be_tried_yet_is_tried_at_the_next_look(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    path = publish(home.own)
+    home.bank.trial_error = EngineStopped("starting")
+    async with running(home):
+        assert home.registry.states() == []
+        home.bank.trial_error = None
+        await home.registry.refresh()
+        assert await home.version() == path.name

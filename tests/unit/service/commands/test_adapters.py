@@ -104,3 +104,16 @@ def test_a_set_for_another_backbone_is_imported_and_said_not_to_be_tried(
     outcome = run_command("adapters", "import", str(publish(tmp_path / "elsewhere", name="other")))
     assert outcome.exit_code == 0
     assert "was not tried: it is for another backbone than bundled" in outcome.err
+
+
+def test_without_a_backbone_sets_are_listed_and_imported_all_the_same(
+    run_command: RunCommand, own: Path, tmp_path: Path
+) -> None:
+    listed = run_command("adapters", "list")
+    assert [json.loads(line)["name"] for line in listed.out.splitlines()] == ["bundled", "mine"]
+    (tmp_path / "weights" / "backbone").mkdir()
+    (tmp_path / "weights" / "backbone" / "config.json").write_text("{", encoding="utf-8")
+    assert run_command("adapters", "list").out == listed.out
+    outcome = run_command("adapters", "import", str(publish(tmp_path / "elsewhere", name="other")))
+    assert outcome.exit_code == 0 and "was not tried: there is no backbone to try it with" in outcome.err
+    assert own.exists()

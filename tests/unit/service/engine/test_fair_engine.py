@@ -180,8 +180,8 @@ async def test_long_work_has_a_third_of_the_time_beside_short_work_and_all_of_it
         scheduler = Scheduler(engine.vae, LIMITS, Metrics(), clock)
     times = {"short": 0.0, "long": 0.0}
 
-    def taking(lane: str, seconds: float) -> Callable[[], list[Any]]:
-        def step() -> list[Any]:
+    def taking(lane: str, seconds: float) -> Callable[[int], list[Any]]:
+        def step(_max_tokens: int) -> list[Any]:
             clock.now += seconds
             times[lane] += seconds
             return []

@@ -1,0 +1,1 @@
+"""What clients, files, keys and machines may do to a running service, drawn by chance, kind by kind."""
