@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from adavae.model.adavae import AdaVAE, pad
+from adavae.model.cleaning import clean
 from adavae.model.config import AdapterConfig, Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.decoding.generation import generate
@@ -150,7 +151,10 @@ class TextModel:
 
     @torch.inference_mode()
     def encode(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> Encoded:
-        """Posterior of every text under one adapter set; raises as ``token_ids`` does."""
+        """Posterior of every text, cleaned, under one adapter set; raises as ``token_ids`` does."""
+        return self._encoded([clean(text) for text in texts], name, truncate=truncate)
+
+    def _encoded(self, texts: Sequence[str], name: str, *, truncate: bool) -> Encoded:
         rows, is_truncated = self.token_ids(texts, truncate=truncate)
         Z = self.config_of(name).latent_size
         mu, logvar = torch.empty(len(rows), Z), torch.empty(len(rows), Z)
@@ -297,7 +301,7 @@ class TextModel:
             case Encode(texts):
                 return self.encode(texts, name, truncate=truncate).mu
             case EncodeWritten(texts):
-                return self.encode(texts, name, truncate=True).mu
+                return self._encoded(texts, name, truncate=True).mu
             case Decode(z, decodings):
                 return self._decoded(z, name, decodings)
             case Score(texts):

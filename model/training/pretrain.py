@@ -62,7 +62,7 @@ def pretrain(
 
     Args:
         config: The run's settings.
-        sources: Files of one text a line, ``.txt`` or ``.txt.xz``; labels of other formats are not used.
+        sources: Files of any kind that ``readers`` read; labels are not used.
         output: Gets the checkpoint in the Hugging Face layout; keeps ``checkpoints/`` until then.
         repeats: How often the texts of each source are seen in a pass, fractions allowed; once each if left out.
         init_from: A directory or hub id to start from, with its tokenizer; None to start afresh.

@@ -31,10 +31,12 @@ from adavae.model.training.config import Preset, TrainingConfig
 from adavae.model.training.corpus import Dataset, drawn_rows, read_dataset
 from adavae.model.training.evaluation import EvaluationConfig, evaluate
 from adavae.model.training.latent_space import LatentSpaceConfig
+from adavae.model.training.likeness import label_warnings, overlap_notes
 from adavae.model.training.loop import TrainingResult, train
 from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.prior_fitting import FlowSize, fit_prior
 from adavae.model.training.progress import OnProgress, OnStage, ignore_stage
+from adavae.model.training.readers.columns import GUESSED, Columns
 from adavae.model.training.splitting import split_validation
 from adavae.model.training.text_forms import form_rows
 from adavae.model.training.tokenized_texts import TokenizedTexts, tokenize
@@ -55,6 +57,7 @@ class TrainingRequest:
         config: The run's settings; labels are taken from the data.
         truncate: Cut texts that are longer than the context instead of refusing them.
         limit: Use only this many rows, drawn by the run's seed; None for all.
+        columns: Which columns of the files hold text and label.
         initial: The set to continue from, which ``config.init_from`` names; None to start afresh.
         command: The user's command, for the model card.
         source: Name of the training data in the model card; the file's name if left out.
@@ -67,6 +70,7 @@ class TrainingRequest:
     config: TrainingConfig
     truncate: bool = False
     limit: int | None = None
+    columns: Columns = GUESSED
     initial: AdapterSet | None = None
     command: str = ""
     source: str | None = None
@@ -103,6 +107,7 @@ class PreparedData:
         validation: Held-back texts.
         labels: Names of the head's classes; empty for no head.
         num_truncated: Number of texts that were cut to the context.
+        notes: What a user should know of the data, in plain words.
     """
 
     training: DataOrigin
@@ -112,6 +117,7 @@ class PreparedData:
     validation_tokens: TokenizedTexts
     labels: tuple[str, ...]
     num_truncated: int
+    notes: tuple[str, ...] = ()
 
 
 def prepare(request: TrainingRequest, pretrained: PretrainedBackbone) -> PreparedData:
@@ -123,11 +129,16 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone) -> Prepare
     """
     needs_labels = request.config.preset is Preset.CLASSIFICATION
     seed = request.config.seed
-    training = read_dataset(request.data, require_labels=needs_labels, limit=request.limit, seed=seed)
+    training = read_dataset(
+        request.data, require_labels=needs_labels, limit=request.limit, seed=seed, columns=request.columns
+    )
+    notes = (*training.notes, *label_warnings(Counter(training.labels or ())))
     if request.validation is None:
         training, validation = split_validation(training, seed=seed)
     else:
-        validation = read_dataset(request.validation, require_labels=training.labels is not None)
+        needs_labels = training.labels is not None
+        validation = read_dataset(request.validation, require_labels=needs_labels, columns=request.columns)
+        notes += overlap_notes(training, validation)
     labels = () if request.config.preset is Preset.LANGUAGE_MODELLING else training.label_names
     if unknown := sorted(set(validation.label_names) - set(labels)) if labels else []:
         raise DatasetError(f"{validation.source}: has labels that the training data lacks: {unknown}")
@@ -145,7 +156,13 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone) -> Prepare
         TokenizedTexts.of(validation, held_tokens, labels),
         labels,
         num_truncated,
+        notes,
     )
+
+
+def ignore_note(note: str) -> None:
+    """Nobody listens."""
+    del note
 
 
 def train_adapter_set(
@@ -157,6 +174,7 @@ def train_adapter_set(
     resume: bool = False,
     on_progress: OnProgress | None = None,
     on_evaluation: OnStage = ignore_stage,
+    on_note: Callable[[str], None] = ignore_note,
     should_stop: Callable[[], bool] = lambda: False,
     publishing: Publishing = publish_freely,
 ) -> AdapterSet:
@@ -170,6 +188,7 @@ def train_adapter_set(
         resume: Continue from the newest checkpoint in ``directory``.
         on_progress: Called every few training steps.
         on_evaluation: Called after training with the stage (prior, measures), the number of items done and their total.
+        on_note: Called before the first step with what a user should know of the data.
         should_stop: Called before every step.
         publishing: Entered once the set is measured and written, left once it is in place.
 
@@ -177,6 +196,8 @@ def train_adapter_set(
         AdaVAEError: Whatever the parts raise; nothing is published then, and checkpoints are kept.
     """
     data = prepare(request, pretrained)
+    for note in data.notes:
+        on_note(note)
     config = request.config.with_labels(data.labels)
     config.adapter.check_fits(pretrained.backbone.config)
     if request.initial is not None:

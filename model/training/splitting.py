@@ -1,6 +1,8 @@
 """Which texts of a dataset are held back for validation, so that no text is on both sides."""
 
 import random
+from collections import Counter
+from itertools import islice
 
 from adavae.model.errors import DatasetError
 from adavae.model.training.corpus import Dataset
@@ -9,7 +11,7 @@ from adavae.model.training.corpus import Dataset
 def split_validation(dataset: Dataset, fraction: float | None = None, seed: int = 0) -> tuple[Dataset, Dataset]:
     """Training and validation texts, with the same label proportions and no text on both sides.
 
-    At least one text goes to each side, at most about 2,000 to validation.
+    At least one text goes to each side, at most about 2,000 to validation; a label's last texts stay in training.
 
     Args:
         dataset: The texts.
@@ -17,7 +19,7 @@ def split_validation(dataset: Dataset, fraction: float | None = None, seed: int 
         seed: Seed of the draw.
 
     Raises:
-        DatasetError: All texts are copies of one.
+        DatasetError: All texts are copies of one, or no label has a text to spare.
     """
     groups: dict[str, list[int]] = {}
     for row, text in enumerate(dataset.texts):
@@ -28,10 +30,36 @@ def split_validation(dataset: Dataset, fraction: float | None = None, seed: int 
     share = min(validation_share(len(dataset.texts)) if fraction is None else fraction, 2000 / len(dataset.texts))
     wanted = min(len(ordered) - 1, max(1, round(share * len(ordered))))
     # Evenly spaced groups of a list ordered by label hold each label in proportion.
-    chosen = [ordered[(2 * number + 1) * len(ordered) // (2 * wanted)] for number in range(wanted)]
+    places = [(2 * number + 1) * len(ordered) // (2 * wanted) for number in range(wanted)]
+    chosen = [ordered[place] for place in _spared(dataset, ordered, places)]
     held = {row for group in chosen for row in group}
     training = [row for row in range(len(dataset.texts)) if row not in held]
     return dataset.rows(training, dataset.source), dataset.rows(sorted(held), dataset.source)
+
+
+def _spared(dataset: Dataset, groups: list[list[int]], places: list[int]) -> list[int]:
+    """Those of ``places`` whose groups leave every label a text; another place where it would be none of them."""
+    if dataset.labels is None:
+        return places
+    labels = dataset.labels
+    left = Counter(labels)
+
+    def is_to_spare(place: int) -> bool:
+        own = Counter(labels[row] for row in groups[place])
+        if any(left[label] <= num_rows for label, num_rows in own.items()):
+            return False
+        left.subtract(own)
+        return True
+
+    chosen = [place for place in places if is_to_spare(place)] or list(
+        islice(filter(is_to_spare, range(len(groups))), 1)
+    )
+    if not chosen:
+        raise DatasetError(
+            f"{dataset.source}: no label has a text to spare for validation: add texts, so that one label has two "
+            "different ones, or give a validation file"
+        )
+    return chosen
 
 
 def validation_share(num_texts: int) -> float:

@@ -6,7 +6,7 @@ import typer
 
 from adavae.service import loading
 from adavae.service.commands.input import FileOption, TextsArgument, read_texts
-from adavae.service.commands.options import AdapterOption, DeviceOption, JsonOption, TruncateOption
+from adavae.service.commands.options import AdapterOption, DeviceOption, JsonOption, TextColumnOption, TruncateOption
 from adavae.service.commands.terminal import Column, Output, Record, column
 from adavae.service.settings import load_settings
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def classify(
     texts: TextsArgument = None,
     file: FileOption = None,
+    text_column: TextColumnOption = None,
     adapter: AdapterOption = None,
     top_k: Annotated[
         int | None, typer.Option("--top-k", min=1, help="Give the k most probable labels; all if left out.")
@@ -27,7 +28,7 @@ def classify(
 ) -> None:
     """Classify texts with the adapter set's own head."""
     settings = load_settings()
-    lines = read_texts(texts, file)
+    lines = read_texts(texts, file, text_column)
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
     records = _classify(text_model, lines, name, top_k, truncate=truncate)

@@ -6,7 +6,7 @@ import typer
 
 from adavae.service import loading
 from adavae.service.commands.input import FileOption, TextsArgument, read_texts
-from adavae.service.commands.options import AdapterOption, DeviceOption, JsonOption, TruncateOption
+from adavae.service.commands.options import AdapterOption, DeviceOption, JsonOption, TextColumnOption, TruncateOption
 from adavae.service.commands.terminal import Output, Record, column, number, vector
 from adavae.service.settings import load_settings
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 def encode(
     texts: TextsArgument = None,
     file: FileOption = None,
+    text_column: TextColumnOption = None,
     adapter: AdapterOption = None,
     truncate: TruncateOption = False,
     with_logvar: Annotated[bool, typer.Option("--with-logvar", help="Put the log variance into the JSON.")] = False,
@@ -28,7 +29,7 @@ def encode(
     The output of this command is valid input of `adavae decode`.
     """
     settings = load_settings()
-    lines = read_texts(texts, file)
+    lines = read_texts(texts, file, text_column)
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
     records = _encode(text_model, lines, name, truncate=truncate, with_logvar=with_logvar)

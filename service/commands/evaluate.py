@@ -8,9 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adavae.model.training.readers.columns import Columns
 from adavae.service import loading
-from adavae.service.commands.options import AdapterOption, DeviceOption, JsonOption, takes
-from adavae.service.commands.terminal import Output, progress_display
+from adavae.service.commands.options import (
+    AdapterOption,
+    DeviceOption,
+    JsonOption,
+    LabelColumnOption,
+    TextColumnOption,
+    takes,
+)
+from adavae.service.commands.terminal import Output, progress_display, say
 from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
@@ -89,7 +97,7 @@ def evaluate(
     measure: MeasureOptions,
     space: LatentSpaceOptions,
     transfer: TransferOptions,
-    data: Annotated[Path, typer.Option("--data", "-d", help="Texts: .tsv (label, text), .jsonl or .txt, also as .xz.")],
+    data: Annotated[Path, typer.Option("--data", "-d", help="Texts, in a file of any kind that train reads.")],
     judge_data: Annotated[
         Path | None,
         typer.Option(help="The set's training texts, which those learn from who judge fluency and labels."),
@@ -98,6 +106,8 @@ def evaluate(
         list[Group] | None,
         typer.Option("--group", "-g", help="Measure this only; repeat for more. All that the data allow if left out."),
     ] = None,
+    text_column: TextColumnOption = None,
+    label_column: LabelColumnOption = None,
     adapter: AdapterOption = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=2, help="Measure on so many texts, drawn by the seed.")
@@ -110,8 +120,9 @@ def evaluate(
         raise typer.BadParameter("--pair, --labels and --judge-data go together: give all three or none")
     settings = load_settings()
     name = adapter or settings.default_adapter
-    held_out = _read(data, limit=limit, seed=measure.seed, require_labels=transfer.pair is not None)
-    learned = None if judge_data is None else _read(judge_data, require_labels=transfer.pair is not None)
+    columns, needs_labels = Columns(text_column, label_column), transfer.pair is not None
+    held_out = _read(data, columns, limit=limit, seed=measure.seed, require_labels=needs_labels)
+    learned = None if judge_data is None else _read(judge_data, columns, require_labels=needs_labels)
     if learned is not None and learned.digest == held_out.digest:
         raise typer.BadParameter("--judge-data has the texts of --data: a judge must not have read what it judges")
     text_model = loading.load_text_model(settings, [name], device)
@@ -123,10 +134,13 @@ def evaluate(
     output.write_object(figures if output.is_json else _tabulated(figures))
 
 
-def _read(path: Path, *, limit: int | None = None, seed: int = 0, require_labels: bool) -> "Dataset":
+def _read(path: Path, columns: Columns, *, limit: int | None = None, seed: int = 0, require_labels: bool) -> "Dataset":
     from adavae.model.training.corpus import read_dataset
 
-    return read_dataset(path, limit=limit, seed=seed, require_labels=require_labels)
+    dataset = read_dataset(path, limit=limit, seed=seed, require_labels=require_labels, columns=columns)
+    for note in dataset.notes:
+        say(note)
+    return dataset
 
 
 def _evaluate(

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from adavae.model.storage.atomic import write_atomically
+from adavae.model.training.readers.columns import Columns
 from adavae.service import loading
-from adavae.service.commands.options import AdapterOption, DeviceOption, JsonOption, TruncateOption
+from adavae.service.commands.options import (
+    AdapterOption,
+    DeviceOption,
+    JsonOption,
+    LabelColumnOption,
+    TextColumnOption,
+    TruncateOption,
+)
 from adavae.service.commands.terminal import Output, Record, column, number, say
 from adavae.service.settings import load_settings
 
@@ -22,8 +30,10 @@ _ENDINGS = (".csv", ".json")
 
 def map_texts(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Texts: .txt, .tsv with a label column, .jsonl; also .xz.")
+        list[Path], typer.Argument(metavar="FILE...", help="Texts, in files of any kind that train reads.")
     ],
+    text_column: TextColumnOption = None,
+    label_column: LabelColumnOption = None,
     adapter: AdapterOption = None,
     method: Annotated[
         Literal["pca", "tsne"],
@@ -46,7 +56,7 @@ def map_texts(
     """
     _check_output(output)
     settings = load_settings()
-    texts, labels = _read(files, limit)
+    texts, labels = _read(files, limit, Columns(text_column, label_column))
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
     from adavae.model.latent.map_points import map_points
@@ -74,11 +84,11 @@ def _check_output(output: Path | None) -> None:
         raise typer.BadParameter(f"--output is {output}: there is no folder {output.parent}, make it first")
 
 
-def _read(files: list[Path], limit: int | None) -> tuple[list[str], list[str] | None]:
+def _read(files: list[Path], limit: int | None, columns: Columns) -> tuple[list[str], list[str] | None]:
     """Texts of all files, and labels where every file has them; else the files' names, where there are several."""
     from adavae.model.training.corpus import read_dataset
 
-    datasets = [read_dataset(path, limit=limit) for path in files]
+    datasets = [read_dataset(path, limit=limit, columns=columns) for path in files]
     texts = [text for dataset in datasets for text in dataset.texts]
     if all(dataset.labels is not None for dataset in datasets):
         return texts, [label for dataset in datasets for label in dataset.labels or ()]

@@ -24,6 +24,13 @@ JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON object per line, as always where stdout is not a terminal.")
 ]
 TruncateOption = Annotated[bool, typer.Option("--truncate", help="Cut texts that are longer than the context.")]
+TextColumnOption = Annotated[
+    str | None,
+    typer.Option("--text-column", metavar="NAME", help="Column of the texts; guessed by the usual names if left out."),
+]
+LabelColumnOption = Annotated[
+    str | None, typer.Option("--label-column", metavar="NAME", help="Column of the labels; guessed as well.")
+]
 WithZOption = Annotated[bool, typer.Option("--with-z", help="Put the latent vector into the JSON.")]
 
 

@@ -82,7 +82,7 @@ def pretrain(
     sources: Annotated[
         list[Path],
         typer.Argument(
-            metavar="TEXTS...", help="Files of one text a line, .txt or .txt.xz; FILE*1.5 is seen so often."
+            metavar="TEXTS...", help="Texts, in files of any kind that train reads; FILE*1.5 is seen so often."
         ),
     ],
     options: PretrainOptions,

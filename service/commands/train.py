@@ -11,12 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from adavae.model.errors import TrainingInterrupted
+from adavae.model.training.readers.columns import Columns
 from adavae.service import loading
 from adavae.service.commands import checkpoints
 from adavae.service.commands.checkpoints import RestartOption, ResumeOption
 from adavae.service.commands.interrupt import stop_on_signal
 from adavae.service.commands.jobs import summary
-from adavae.service.commands.options import DeviceOption, JsonOption, takes, usage_errors
+from adavae.service.commands.options import (
+    DeviceOption,
+    JsonOption,
+    LabelColumnOption,
+    TextColumnOption,
+    takes,
+    usage_errors,
+)
 from adavae.service.commands.remote import RemoteService
 from adavae.service.commands.remote_training import hyperparameters, refuse_local_only, train_remotely, usage
 from adavae.service.commands.terminal import Output, ProgressDisplay, Record, progress_display, say
@@ -31,7 +39,11 @@ if TYPE_CHECKING:
     from adavae.model.training.run import TrainingRequest
 
 DataArgument = Annotated[
-    Path, typer.Argument(help="Texts: .tsv (label, text), .jsonl or .txt, each also as .xz.", show_default=False)
+    Path,
+    typer.Argument(
+        help="Texts: .csv or .tsv with a header, .jsonl, .json, .parquet, or .txt; also .gz, .xz, .zst.",
+        show_default=False,
+    ),
 ]
 NameOption = Annotated[str, typer.Option("--name", "-n", help="Name of the new adapter set.", show_default=False)]
 PresetName = Literal["generation", "language-modelling", "classification"]
@@ -53,6 +65,8 @@ def train(
     limit: Annotated[
         int | None, typer.Option("--limit", min=2, help="Train on so many texts, drawn by the seed.")
     ] = None,
+    text_column: TextColumnOption = None,
+    label_column: LabelColumnOption = None,
     init_from: Annotated[
         str | None,
         typer.Option("--init-from", metavar="NAME[@VERSION]", help="Go on from this set: its sizes, its tensors."),
@@ -76,7 +90,13 @@ def train(
     settings = load_settings()
     _check_name(name)
     if remote is not None:
-        local = {"limit": limit, "init_from": init_from, "device": device}
+        local = {
+            "text_column": text_column,
+            "label_column": label_column,
+            "limit": limit,
+            "init_from": init_from,
+            "device": device,
+        }
         switches = {"resume": resume, "restart": restart}
         refuse_local_only([option for option, value in (local | switches).items() if value])
         service = RemoteService.at(remote, settings)
@@ -89,8 +109,11 @@ def train(
     directory = settings.runs / name
     checkpoints.claim(directory, resume=resume, restart=restart)
     pretrained = loading.load_pretrained(settings, device)
-    request = _request(
-        pretrained, name, data, validation, preset, options, limit, _initial(settings, init_from), truncate=truncate
+    request = replace(
+        _request(
+            pretrained, name, data, validation, preset, options, limit, _initial(settings, init_from), truncate=truncate
+        ),
+        columns=Columns(text_column, label_column),
     )
     adapter_set = _train(request, pretrained, directory, settings.own_adapters, resume=resume)
     checkpoints.release(directory)
@@ -170,6 +193,7 @@ def _train(
                 resume=resume,
                 on_progress=_shown_on(display),
                 on_evaluation=_measuring_on(display, should_stop),
+                on_note=say,
                 should_stop=should_stop,
                 publishing=publishing,
             )

@@ -14,6 +14,7 @@ from adavae.service.commands.options import (
     DeviceOption,
     JsonOption,
     RefineOption,
+    TextColumnOption,
     TruncationOption,
     WithZOption,
     steering_of,
@@ -33,6 +34,7 @@ def variations(
     decoding: DecodingOptions,
     texts: TextsArgument = None,
     file: FileOption = None,
+    text_column: TextColumnOption = None,
     num: Annotated[
         int, typer.Option("--num", "-n", min=1, max=1000, help="Different sentences for each text.")
     ] = defaults.NUM_VARIATIONS,
@@ -49,7 +51,7 @@ def variations(
     """Variations: different sentences near each text, none equal to it."""
     settings = load_settings()
     chosen, steering = decoding.to_decoding(), steering_of(refine, truncation)
-    read = read_texts(texts, file)
+    read = read_texts(texts, file, text_column)
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
     records = _variations(text_model, read, num, distance, name, chosen, steering, with_z=with_z)

@@ -45,7 +45,7 @@ class TextEncoder:
         params: Sequence[str] | None = None,
         room: Room | None = None,
     ) -> tuple[EncodedText, ...]:
-        """The posterior of each text; identical texts in the air are encoded once.
+        """The posterior of each text, cleaned; identical texts in the air are encoded once.
 
         Args:
             texts: At least one.

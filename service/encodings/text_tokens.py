@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from adavae.model.cleaning import clean
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.service.errors import InvalidRequest, Overloaded
 
 _INLINE_CHARACTERS = 4_000  # a few milliseconds at worst; above it tokenizing leaves the event loop
 _TURN_CHARACTERS = 16_000
 _NUM_THREADS = 2
+_CLEANED_SHARE = 4  # of the limit: composing accents makes one character of up to three
 
 
 class TextTokens:
@@ -32,24 +34,26 @@ class TextTokens:
         return self._max_tokens * self._tokenizer.longest_token
 
     def bounded(self, text: str, param: str, *, truncate: bool) -> str:
-        """The text, or as much of it as could matter where it is to be cut anyway.
+        """The text, cleaned, or as much of it as could matter where it is to be cut anyway.
 
         Raises:
             InvalidRequest: It is empty, or surely too long and not to be cut.
         """
-        if not text:
-            raise InvalidRequest("the text is empty: give at least one character", param=param)
         limit = self.max_characters
-        if len(text) <= limit:
-            return text
-        if truncate:
-            return text[: limit + 1]  # one more, which keeps it too long
-        raise InvalidRequest(
-            f"the text has {len(text)} characters, the limit is {limit} ({self._max_tokens} tokens of at most "
-            f"{self._tokenizer.longest_token}): shorten it, or set truncate to true",
-            param=param,
-            code="text_too_long",
-        )
+        if len(text) > limit and not truncate:
+            raise InvalidRequest(
+                f"the text has {len(text)} characters, the limit is {limit} ({self._max_tokens} tokens of at most "
+                f"{self._tokenizer.longest_token}): shorten it, or set truncate to true",
+                param=param,
+                code="text_too_long",
+            )
+        if len(text) > _CLEANED_SHARE * limit:
+            text = text.lstrip()[: _CLEANED_SHARE * limit]
+        text = clean(text)
+        if not text:
+            message = "the text is empty: give at least one character that is no space"
+            raise InvalidRequest(message, param=param)
+        return text[: limit + 1]  # one more, which keeps it too long
 
     async def fitting(self, texts: Sequence[str], params: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, none of which is longer than ``bounded`` leaves it; ``params`` names them in errors.

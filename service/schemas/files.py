@@ -21,9 +21,10 @@ UPLOAD_BODY: dict[str, Any] = {
                         "file": {
                             "type": "string",
                             "format": "binary",
-                            "description": "`.jsonl` with `text` and perhaps `label` in every line, `.tsv` with the "
-                            "columns label and text, or `.txt`, one text a line; also with `.xz`. At most "
-                            "ADAVAE_MAX_UPLOAD_BYTES.",
+                            "description": "`.csv` or `.tsv` with a header line, `.jsonl` or `.json` with objects, "
+                            "or `.txt`, one text a line; also with `.gz`, `.xz`, `.zst`. Texts are in a column "
+                            "`text`, `sentence`, `review` or `content`, labels, if any, in `label`, `labels`, `class`, "
+                            "`category` or `sentiment`. At most ADAVAE_MAX_UPLOAD_BYTES.",
                         },
                         "purpose": {"type": "string", "enum": ["fine-tune"]},
                     },

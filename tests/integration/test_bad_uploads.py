@@ -140,12 +140,12 @@ def test_megabytes_under_a_wrong_name_are_refused_while_they_come(target: Target
 
     def body() -> Iterator[bytes]:
         nonlocal sent
-        yield HEAD % b"big.csv"
+        yield HEAD % b"big.docx"
         for _ in range(LIMIT // MIB):
             yield b"a" * MIB
             sent += MIB
 
-    check_error(target.client.post(FILES, content=body(), headers=FORM), 422, "'big.csv', must end in .jsonl")
+    check_error(target.client.post(FILES, content=body(), headers=FORM), 422, "'big.docx', must end in .csv")
     assert sent < IN_FLIGHT
 
 
@@ -167,7 +167,7 @@ def test_bombs_go_off_nowhere(target: Target, line: bytes) -> None:
     xz = lzma.compress(content, preset=0)
     before = target.forget_peak()
     check_error(target.send("bomb.jsonl", archive.getvalue()), 422, "bomb.jsonl", "is a zip archive: unpack it")
-    check_error(target.send("bomb.jsonl", gzip.compress(content)), 422, "compressed with gzip: unpack it")
+    check_error(target.send("bomb.jsonl", gzip.compress(content)), 422, "compressed with gzip and not named .gz")
     check_error(target.send("bomb.jsonl", xz), 422, "compressed with xz and not named .xz")
     check_error(target.send("bomb.jsonl.xz", xz * 128), 422, "bomb.jsonl.xz")
     assert target.peak() - before < GROWTH
@@ -176,13 +176,18 @@ def test_bombs_go_off_nowhere(target: Target, line: bytes) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("junk.txt", bytes(range(256)) * 100, "junk.txt:2: is not UTF-8 (byte 0x80)"),
+        ("junk.txt", bytes(range(256)) * 100, "junk.txt:3: is not UTF-8 (byte 0x80)"),
         ("junk.jsonl", b"\x89PNG\r\n\x1a\n" + bytes(1000), "junk.jsonl:1: is not UTF-8"),
+        ("windows.txt", "the food\r\nwas bad\r\n".encode("utf-16-le"), "windows.txt:1: holds a NUL character"),
         (
-            "windows.txt",
-            "the food\r\nwas bad\r\n".encode("utf-16"),
-            "windows.txt: is UTF-16, must be UTF-8: convert it",
+            "windows.csv",
+            "text\ncaf\u00e9\n".encode("cp1252"),
+            "windows.csv:2: is not UTF-8 (byte 0xe9): convert the file",
         ),
+        ("endless.csv", b'text\n"never' + b" closed\n" * 9, "endless.csv:2: a quoted cell begins here and never ends"),
+        ("deep.json", b'[{"text": ' + b"[" * 100_000, "deep.json:1: is not JSON (nested too deeply)"),
+        ("half.txt.gz", gzip.compress(b"a\nb\n" * 99)[:-9], "cannot be decompressed"),
+        ("a.parquet", b"PAR1", "how large a parquet file is inside cannot be bounded: send it as .jsonl"),
         ("empty.jsonl", b"", "empty.jsonl is empty: send at least 2 texts"),
         ("blank.txt", b"\n \n\t\n", "blank.txt: is empty"),
         ("broken.jsonl", b'{"text": "a"}\n{"text": \n', "broken.jsonl:2"),

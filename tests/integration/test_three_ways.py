@@ -189,6 +189,33 @@ def test_a_file_of_texts_is_what_texts_are(
     assert written == answers["analogies"]
 
 
+def test_a_text_is_cleaned_alike_whichever_door_it_comes_through(
+    home: Settings,
+    text_model: TextModel,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A no-break space or a decomposed accent was another text to one door than to the other."""
+    plain, odd = "the caf\u00e9 was great .", "\u00a0 the\u2009cafe\u0301\u00a0was great .\n"
+    file = tmp_path / "a.csv"
+    file.write_text(f'text\n"{odd}"\n', encoding="utf-8")
+    monkeypatch.setenv("ADAVAE_WEIGHTS", str(home.weights))
+    monkeypatch.setenv("ADAVAE_DATA", str(home.data))
+    wanted = text_model.encode([plain], NAME).mu[0].numpy()
+    found = [text_model.encode([odd], NAME).mu[0].numpy(), asked(home, lambda client: client.encode([odd], NAME))[0]]
+    capsys.readouterr()  # what the service logged
+    for arguments in ([odd], ["--file", str(file)]):
+        with pytest.raises(SystemExit) as ended:
+            main(["encode", *arguments, "--adapter", NAME, "--json"])
+        assert not ended.value.code
+        found.append(np.array(json.loads(capsys.readouterr().out)["mu"]))
+    for mu in found:
+        np.testing.assert_allclose(mu, wanted, atol=1e-5)
+    other = text_model.encode(["the cafe was great ."], NAME).mu[0].numpy()
+    assert not np.allclose(other, wanted, atol=1e-4)
+
+
 def test_every_way_draws_the_same_map(
     home: Settings,
     text_model: TextModel,

@@ -4,33 +4,27 @@ Reading takes several times the memory of the texts. Bytes, lines, the longest l
 therefore bounded first, in a stream: a file that decompresses to more than that is never read whole.
 """
 
-import lzma
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from adavae.model.errors import DatasetError
 from adavae.model.training.corpus import Dataset, read_dataset
+from adavae.model.training.likeness import label_warnings
+from adavae.model.training.readers.bounds import Bounds
+from adavae.model.training.readers.lines import characters, lines
+from adavae.model.training.readers.packed import split_ending
 from adavae.service.jobs.data.check_pool import CheckTime
-from adavae.service.jobs.data.xz_reader import MAX_MEMORY, open_xz
 
 CountTokens = Callable[[Sequence[str]], list[int]]
 
 MAX_LINES = 2_000_000
 _MEASURED_ROWS = 20_000
 _CHUNK_ROWS, _CHUNK_CHARACTERS = 1000, 200_000  # tenths of a second of the tokenizer's work
-_LINES_A_QUESTION = 1000
 _FEW_ROWS, _FEW_PER_LABEL, _NAMED_LABELS = 100, 5, 5
-_XZ = b"\xfd7zXZ\0"
-_PACKED = {
-    b"PK\x03\x04": "a zip archive",
-    b"\x1f\x8b": "compressed with gzip",
-    b"BZh": "compressed with bzip2",
-    b"\x28\xb5\x2f\xfd": "compressed with zstd",
-    _XZ: "compressed with xz and not named .xz",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,9 +96,16 @@ def report_on(
     Raises:
         DatasetError: It cannot be trained on.
     """
-    _refuse_packed(path)
-    _refuse_too_large(path, max_bytes, max_line_bytes, check_time)
-    dataset = read_dataset(path)
+    bounds = Bounds(
+        max_bytes=max_bytes,
+        max_line_bytes=max_line_bytes,
+        max_lines=MAX_LINES,
+        bytes_setting="ADAVAE_MAX_UPLOAD_BYTES",
+        line_setting="ADAVAE_MAX_LINE_BYTES",
+        ask=partial(check_time.ask, path),
+    )
+    _refuse_too_large(path, bounds)
+    dataset = read_dataset(path, bounds=bounds)
     check_time.ask(path)
     labels = Counter(dataset.labels or ())
     _refuse_single_label(path, labels)
@@ -114,7 +115,7 @@ def report_on(
     counts = _counted(path, dataset, count_tokens, max_tokens, check_time)
     report = DatasetReport(
         rows=len(dataset.texts),
-        blank_lines=dataset.line_of(len(dataset.texts) - 1) - len(dataset.texts) - _num_header_lines(path),
+        blank_lines=dataset.blank_lines,
         labels=dict(sorted(labels.items())),
         exact_duplicates=len(dataset.texts) - len(set(dataset.texts)),
         normalised_duplicates=len(dataset.texts) - len(groups),
@@ -123,59 +124,18 @@ def report_on(
         max_tokens=max_tokens,
         rows_over_max_tokens=sum(count > max_tokens for count in counts),
     )
-    return replace(report, warnings=tuple(_warnings(report)))
+    return replace(report, warnings=(*dataset.notes, *_warnings(report), *label_warnings(report.labels)))
 
 
-def _refuse_packed(path: Path) -> None:
-    """Names the usual mistakes, which would otherwise be told as broken text."""
-    with path.open("rb") as file:
-        start = file.read(8)
-    if path.suffix == ".xz":
-        if not start.startswith(_XZ):
-            raise DatasetError(f"{path}: is not compressed with xz: compress it, or take .xz off its name")
+def _refuse_too_large(path: Path, bounds: Bounds) -> None:
+    """Reads the file once, holding none of it."""
+    ending, _ = split_ending(path)
+    if ending == ".json":  # may be one line; its entries are bounded when they are taken
+        for _ in characters(path, bounds):
+            bounds.ask()
         return
-    for mark, what in _PACKED.items():
-        if start.startswith(mark):
-            raise DatasetError(f"{path}: is {what}: unpack it, or send it as text compressed with xz, named .xz")
-
-
-def _refuse_too_large(path: Path, max_bytes: int, max_line_bytes: int, check_time: CheckTime) -> None:
-    """Reads the file once, a line at a time."""
-    num_bytes = 0
-    try:
-        with _opened(path) as file:
-            for number, line in enumerate(iter(lambda: file.readline(max_line_bytes + 1), b""), start=1):
-                if number % _LINES_A_QUESTION == 1:
-                    check_time.ask(path)
-                num_bytes += len(line)
-                if num_bytes > max_bytes:
-                    raise DatasetError(
-                        f"{path}: holds more than {max_bytes:,} bytes (ADAVAE_MAX_UPLOAD_BYTES): split it"
-                    )
-                if len(line) > max_line_bytes:
-                    raise DatasetError(
-                        f"{path}:{number}: is longer than {max_line_bytes:,} bytes (ADAVAE_MAX_LINE_BYTES): one text "
-                        "is one line, break it into several"
-                    )
-                if number > MAX_LINES:
-                    raise DatasetError(f"{path}: has more than {MAX_LINES:,} lines: split it")
-    except lzma.LZMAError as exc:
-        if "Memory usage limit" not in str(exc):
-            raise DatasetError(f"{path}: cannot be decompressed ({exc}): compress it again with xz") from exc
-        raise DatasetError(
-            f"{path}: takes more than {MAX_MEMORY // 1024**2} MiB of memory to decompress: compress it again with "
-            "xz -9 or less"
-        ) from exc
-    except EOFError as exc:
-        raise DatasetError(f"{path}: cannot be decompressed ({exc}): compress it again with xz") from exc
-
-
-def _opened(path: Path) -> IO[bytes]:
-    return open_xz(path) if path.suffix == ".xz" else path.open("rb")
-
-
-def _num_header_lines(path: Path) -> int:
-    return int(".tsv" in path.suffixes)
+    for _ in lines(path, bounds):
+        pass
 
 
 def _refuse_single_label(path: Path, labels: Mapping[str, int]) -> None:

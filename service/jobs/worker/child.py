@@ -135,6 +135,7 @@ def _train(order: Order, settings: Settings, voice: Voice, should_stop: threadin
         resume=True,
         on_progress=voice.on_progress,
         on_evaluation=on_evaluation,
+        on_note=lambda note: voice.say("note", text=note),
         should_stop=should_stop.is_set,
         publishing=publishing,
     )

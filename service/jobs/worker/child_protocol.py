@@ -48,8 +48,8 @@ class Line:
     """One line of the process.
 
     Attributes:
-        kind: ``alive``, ``started`` (the step it goes on from), ``progress`` (the figures), ``measuring`` (stage, done,
-            total), ``failure`` (code, message, param, is_final).
+        kind: ``alive``, ``note`` (a text on the data), ``started`` (the step it goes on from), ``progress`` (the
+            figures), ``measuring`` (stage, done, total), ``failure`` (code, message, param, is_final).
         values: What goes with it.
     """
 

@@ -236,6 +236,8 @@ class _Attempt:
             match line.kind:
                 case "started":
                     self._on_started(line.values["step"])
+                case "note":
+                    self._claims.report(self._claim, f"Of the data: {line.values['text']}")
                 case "progress":
                     self._on_progress(line.values)
                 case "measuring":

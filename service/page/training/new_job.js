@@ -21,7 +21,7 @@ const OPTIONS = [
   ["beta", "beta", "β, weight of the KL", 0, 100, "any"],
   ["freeBits", "free_bits", "Free bits", 0, 100, "any"],
 ];
-const SENT_AS_IT_IS = /\.(xz)$/i;
+const SENT_AS_IT_IS = /\.(json|gz|xz|zst)$/i;
 const PRESETS = [
   ["generation", "Generation", "Walks, analogies, new sentences. Also learns labels where the texts have them."],
   ["language-modelling", "Language modelling", "For measuring: perplexity, KL, mutual information."],
@@ -64,8 +64,8 @@ export function newJob(again = "") {
     { class: "new-job" },
     dropZone({
       title: "Drop your texts here",
-      hint: "A spreadsheet (.xlsx, .csv, .tsv) with a column of texts, perhaps one of labels; .txt with one a line; .jsonl with text and label. Cells can be pasted, too.",
-      types: ".txt,.tsv,.csv,.xlsx,.jsonl,.xz,.tab,.ndjson",
+      hint: "A spreadsheet (.xlsx, .csv, .tsv) with a column of texts, perhaps one of labels; .txt with one a line; .jsonl or .json with text and label. Cells can be pasted, too.",
+      types: ".txt,.tsv,.csv,.xlsx,.jsonl,.json,.gz,.xz,.zst,.tab,.ndjson",
       onFile: take,
       onPaste: (text) => use(() => readPasted(text)),
     }),

@@ -9,6 +9,7 @@ import pytest
 
 from adavae.model.errors import DatasetError
 from adavae.model.training.corpus import Dataset, read_dataset
+from adavae.model.training.readers.bounds import Bounds
 
 TSV = "label\ttext\ngood\tnice place.\nbad\tawful place.\n"
 
@@ -82,25 +83,18 @@ def test_the_digest_depends_on_texts_labels_and_order_alone() -> None:
     [
         ("a.tsv", "", r"a.tsv: is empty"),
         ("a.txt", "\n \n", r"a.txt: is empty"),
-        ("a.tsv", "label\ttext\n", r"a.tsv: has 0 texts"),
+        ("a.tsv", "label\ttext\n", r"a.tsv: is empty: give at least 2 texts"),
         ("a.txt", "one\n", r"a.txt: has 1 texts, at least 2"),
-        ("a.tsv", "sentiment\ttext\na\tb\n", r"a.tsv:1: the header must name .*'sentiment\\ttext'"),
-        ("a.tsv", "good\tno header\nbad\tat all\n", r"a.tsv:1: the header must name"),
-        ("a.tsv", "label\ttext\ttext\na\tb\tc\n", r"a.tsv:1: .*once each"),
-        (
-            "a.tsv",
-            "label\ttext\ttext_pair\na\tb\tc\n",
-            r"a.tsv:1: has the columns \['text_pair'\], only label and text",
-        ),
-        ("a.tsv", "id\ttext\tlabel\n7\tb\tc\n", r"a.tsv:1: has the columns \['id'\], .*remove them"),
+        ("a.tsv", "good\tno header\nbad\tat all\n", r"a.tsv:1: there is no column with texts.*'good', 'no header'"),
+        ("a.tsv", "label\ttext\ttext\na\tb\tc\n", r"a.tsv:1: has the column 'text' 2 times"),
+        ("a.tsv", "label\ttext\ttext_pair\na\tb\tc\n", r"a.tsv:1: has the column 'text_pair', and pairs of texts"),
         ("a.tsv", TSV + "bad\n", r"a.tsv:4: has 1 columns, the header 2"),
         ("a.tsv", TSV + "bad\ta\tb\n", r"a.tsv:4: has 3 columns, the header 2"),
         ("a.tsv", TSV + "bad\t \n", r"a.tsv:4: the text is empty"),
-        ("a.tsv", TSV + " \ttext\n", r"a.tsv:4: the label has 0 characters"),
+        ("a.tsv", TSV + " \ttext\n", r"a.tsv:4: some texts have a label and some do not"),
         ("a.tsv", TSV + "b" * 101 + "\ttext\n", r"a.tsv:4: the label has 101 characters"),
         ("a.tsv", TSV.encode() + b"bad\tcaf\xe9\n", r"a.tsv:4: is not UTF-8 \(byte 0xe9\)"),
         ("a.tsv", b"\xef\xbb\xbf" + TSV.encode() + b"bad\tcaf\xe9\n", r"a.tsv:4: is not UTF-8 \(byte 0xe9\)"),
-        ("a.tsv", TSV.encode("utf-16"), r"a.tsv: is UTF-16"),
         ("a.tsv", TSV.encode("utf-16-le"), r"a.tsv:1: holds a NUL"),
         ("a.txt", "one\ntw\0o\n", r"a.txt:2: holds a NUL"),
         ("a.jsonl", '{"text": "a"}\n{"text": \n', r"a.jsonl:2: is not JSON"),
@@ -108,17 +102,13 @@ def test_the_digest_depends_on_texts_labels_and_order_alone() -> None:
         ("a.jsonl", '{"text": "a"}\n' + "1" * 10_000 + "\n", r"a.jsonl:2: is not JSON"),
         ("a.jsonl", '{"text": "a"}\n["text"]\n', r"a.jsonl:2: must be an object"),
         ("a.jsonl", '{"text": "a"}\n{"label": "b"}\n', r"a.jsonl:2: must be an object with a string .text"),
-        ("a.jsonl", '{"text": "a"}\n{"text": "b", "lable": "c"}\n', r"a.jsonl:2: has unknown fields \['lable'\]"),
-        (
-            "a.jsonl",
-            '{"text": "a", "label": 1}\n{"text": "b", "label": 2}\n',
-            r"a.jsonl:1: .label. is 1, must be a str",
-        ),
+        ("a.jsonl", '{"text": "a", "label": [1]}\n', r"a.jsonl:1: 'label' is '\[1\]', a label must be a string"),
         ("a.jsonl", '{"text": "a", "label": "x"}\n{"text": "b"}\n', r"a.jsonl:2: some texts have a label"),
         ("a.jsonl", '{"text": "a"}\n{"text": "b", "label": "x"}\n', r"a.jsonl:2: some texts have a label"),
         ("a.jsonl", '{"text": "a"}\n{"text": "\\ud800"}\n', r"a.jsonl:2: .*surrogate"),
         ("a.jsonl", '{"text": "a"}\n{"text": "b\\u0000"}\n', r"a.jsonl:2: holds a NUL"),
-        ("a.csv", TSV, r"a.csv: the ending must be one of .tsv"),
+        ("a.docx", TSV, r"a.docx: the ending must be one of .csv, .tsv"),
+        ("a.parquet.gz", TSV, r"a.parquet.gz: the ending must be one of .csv, .tsv"),
     ],
 )
 def test_a_fault_is_told_with_its_place(tmp_path: Path, name: str, content: str | bytes, message: str) -> None:
@@ -138,16 +128,15 @@ def test_a_directory_and_a_missing_file_are_refused(tmp_path: Path) -> None:
 def test_a_broken_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.txt.xz"
     path.write_bytes(content)
-    with pytest.raises(DatasetError, match=r"a.txt.xz: cannot be read"):
+    with pytest.raises(DatasetError, match=r"a.txt.xz: (is not compressed with|cannot be decompressed.* with) xz"):
         read_dataset(path)
 
 
-def test_a_small_archive_of_a_huge_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_small_archive_of_a_huge_file_is_refused(tmp_path: Path) -> None:
     path = _written(tmp_path, "a.txt.xz", "line\n" * 10_000)
     assert path.stat().st_size < 1000
-    monkeypatch.setattr("adavae.model.training.corpus.MAX_BYTES", 1000)
     with pytest.raises(DatasetError, match="more than 1,000 bytes"):
-        read_dataset(path)
+        read_dataset(path, bounds=Bounds(max_bytes=1000))
 
 
 def test_labels_are_demanded_only_where_they_are_needed(tmp_path: Path) -> None:

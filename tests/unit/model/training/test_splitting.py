@@ -63,3 +63,28 @@ def test_of_few_texts_a_larger_share_is_held_back(num_texts: int, held: int) -> 
 def test_copies_of_one_text_cannot_be_split() -> None:
     with pytest.raises(DatasetError, match="copies of one"):
         split_validation(Dataset.of(["a", " A"], None, "file"), 0.5, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_labels_last_rows_stay_in_training(seed: int) -> None:
+    """The one text of a label was held back, and the training refused a validation file that nobody had given."""
+    labels = ["neg"] * 30 + ["other"] + ["pos"] * 30
+    dataset = Dataset.of([f"text {row}" for row in range(61)], labels, "file")
+    train, validation = split_validation(dataset, None, seed)
+    assert train.label_names == ("neg", "other", "pos")
+    assert len(validation.texts) >= 10
+
+
+@pytest.mark.parametrize("rare", range(3))
+def test_every_label_keeps_a_row_wherever_it_is_sorted(rare: int) -> None:
+    for seed in range(5):
+        labels = [str(row) for row in range(rare)] + ["usual"] * 2
+        dataset = Dataset.of([f"text {row}" for row in range(len(labels))], labels, "file")
+        train, validation = split_validation(dataset, 0.9, seed)
+        assert set(train.label_names) == set(labels)
+        assert validation.label_names == ("usual",)
+
+
+def test_labels_of_one_text_each_cannot_be_split() -> None:
+    with pytest.raises(DatasetError, match="file: no label has a text to spare for validation: add texts"):
+        split_validation(Dataset.of(["a", "b", "c"], ["x", "y", "z"], "file"))

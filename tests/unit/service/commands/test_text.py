@@ -148,6 +148,37 @@ def test_encode_reads_lines_from_a_file(run_command: RunCommand, tmp_path: Path)
 
 
 @pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("command", ["encode", "classify"])
+@pytest.mark.parametrize(
+    ("name", "content", "option"),
+    [
+        ("a.tsv", 'label\ttext\npos\t"the waiter said ""no"""\nneg\tnext\n', []),
+        ("a.csv", 'label,text\n1,"the waiter said ""no"""\n\n0,next\n', []),
+        ("a.csv", 'label,text,body\n1,x,"the waiter said ""no"""\n0,y,next\n', ["--text-column", "body"]),
+        ("a.jsonl", '{"sentence": "the waiter said \\"no\\""}\n{"sentence": "next"}\n', []),
+        ("a.json", '[{"text": "the waiter said \\"no\\""}, {"text": " next\u00a0"}]', []),
+        ("texts", 'the waiter said "no"\nnext', []),
+    ],
+)
+def test_a_file_of_any_kind_gives_its_texts_and_nothing_else(
+    run_command: RunCommand, tmp_path: Path, command: str, name: str, content: str, option: list[str]
+) -> None:
+    """The header and the column of labels of a file that ``train`` takes were classified as texts."""
+    file = tmp_path / name
+    file.write_text(content, encoding="utf-8")
+    outcome = run_command(command, "--file", str(file), *option)
+    assert outcome.err == ("columns that are not read: 'text'\n" if option else "")
+    assert [json.loads(line)["text"] for line in outcome.out.splitlines()] == ['the waiter said "no"', "next"]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_column_without_a_file_is_wrong_usage(run_command: RunCommand) -> None:
+    outcome = run_command("encode", "a text", "--text-column", "body")
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert "--text-column goes with --file" in outcome.err
+
+
+@pytest.mark.usefixtures("fake")
 def test_an_empty_line_is_reported_with_its_number(run_command: RunCommand, tmp_path: Path) -> None:
     file = tmp_path / "texts.txt"
     file.write_text("one\n\ntwo\n", encoding="utf-8")
@@ -341,6 +372,15 @@ def test_a_map_of_several_files_is_labelled_by_the_files(run_command: RunCommand
     alone = run_command("map", str(tmp_path / "a.txt"), str(tmp_path / "a.txt"), "--method", "tsne")
     assert "plane" not in alone.err
     assert len(alone.out.splitlines()) == 4
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_map_takes_the_columns_that_it_is_told(run_command: RunCommand, tmp_path: Path) -> None:
+    rows = "".join(f"{number % 2},words {number}\n" for number in range(4))
+    (tmp_path / "a.csv").write_text(f"stars,body\n{rows}", encoding="utf-8")
+    outcome = run_command("map", str(tmp_path / "a.csv"), "--text-column", "body", "--label-column", "stars")
+    told = [(row["text"], row["label"]) for row in map(json.loads, outcome.out.splitlines())]
+    assert told == [(f"words {number}", str(number % 2)) for number in range(4)]
 
 
 @pytest.mark.parametrize(("output", "said"), [("map.png", ".csv, .json"), ("nowhere/map.csv", "make it first")])

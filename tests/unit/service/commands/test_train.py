@@ -13,6 +13,7 @@ from adavae.model.config import AdapterConfig, AdapterPlacement
 from adavae.model.errors import TrainingInterrupted
 from adavae.model.training import run as training_run
 from adavae.model.training.config import FreeBits, Preset, TrainingConfig, preset_config
+from adavae.model.training.readers.columns import Columns
 from adavae.model.training.run import TrainingRequest
 from adavae.service import loading
 from adavae.service.commands.interrupt import stop_on_signal
@@ -70,6 +71,17 @@ def test_a_run_is_asked_for_as_typed(run_command: RunCommand, requests: list[Tra
     assert (request.name, request.data, request.validation, request.limit) == ("mine", Path("my texts.tsv"), None, 9)
     assert (request.config.preset, request.config.epochs) == (Preset.CLASSIFICATION, 2.0)
     assert request.command == "adavae train 'my texts.tsv' --name mine --preset classification --epochs 2 --limit 9"
+
+
+def test_columns_are_named_for_a_run_here_and_refused_for_a_remote_one(
+    run_command: RunCommand, requests: list[TrainingRequest]
+) -> None:
+    named = ["train", "a.csv", "--name", "mine", "--text-column", "body", "--label-column", "stars"]
+    run_command(*named)
+    assert requests[0].columns == Columns("body", "stars")
+    outcome = run_command(*named, "--remote", "http://127.0.0.1:9")
+    assert outcome.exit_code == 2
+    assert "--text-column, --label-column cannot be sent to a service" in " ".join(outcome.err.split())
 
 
 @pytest.mark.usefixtures("requests")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from adavae.model.cleaning import clean
 from adavae.service.encodings.text_tokens import TextTokens
 from adavae.service.errors import InvalidRequest, Overloaded, ServiceError
 
@@ -59,7 +60,11 @@ def test_a_text_that_is_surely_too_long_is_refused_or_cut_unread(text: str) -> N
     assert (caught.value.param, caught.value.code) == ("texts[3]", "text_too_long")
     for told in (f"has {len(text)} characters", f"the limit is {MAX_CHARACTERS}", "shorten it"):
         assert told in caught.value.message
-    assert tokens.bounded(text, "texts[3]", truncate=True) == text[: MAX_CHARACTERS + 1]
+    if cleaned := clean(text):
+        assert tokens.bounded(text, "texts[3]", truncate=True) == cleaned[: MAX_CHARACTERS + 1]
+    else:
+        with pytest.raises(InvalidRequest, match="the text is empty"):
+            tokens.bounded(text, "texts[3]", truncate=True)
     assert tokenizer.seen == []
 
 

@@ -73,6 +73,7 @@ def train(order: Order, should_stop: threading.Event, num_steps: int) -> int:
     claim = Claim(order.job_id, order.attempt, order.worker, directory)
     (directory / "checkpoints").mkdir(exist_ok=True)
     say("started", step=0)
+    say("note", text="a column is not read")
     figures: dict[str, object] = {}
     for step in range(1, num_steps + 1):
         if should_stop.is_set():

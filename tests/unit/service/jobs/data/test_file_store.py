@@ -122,10 +122,11 @@ async def test_a_clients_name_is_shown_and_never_part_of_a_path(home: FileHome, 
     [
         ("", "has 0 characters"),
         ("folder/", "has 0 characters"),
-        ("..", "must end in .jsonl, .tsv or .txt"),
+        ("..", "must end in .csv, .tsv, .txt, .jsonl or .json"),
         ("a.txt/..", "must end in"),
-        ("a.csv", "must end in"),
-        ("a.txt.gz", "must end in"),
+        ("a.docx", "must end in"),
+        ("a.parquet", "cannot be bounded: send it as .jsonl"),
+        ("a.txt.bz2", "must end in"),
         ("txt", "must end in"),
         ("a.txt\n", "cannot be shown"),
         ("a\0.txt", "cannot be shown"),
@@ -160,7 +161,11 @@ async def test_an_empty_file_is_refused(home: FileHome) -> None:
     [
         (b'{"text": "a"}\n{"text": "b"\n', "mine.jsonl:2: is not JSON"),
         (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "mine.jsonl:1: is not UTF-8"),
-        ("a\nb\n".encode("utf-16"), "mine.jsonl: is UTF-16"),
+        ('{"text": "a"}\n'.encode("utf-16-le"), "mine.jsonl:1: holds a NUL"),
+        (
+            b'{"text": "caf\xe9"}\n',
+            "mine.jsonl:1: is not UTF-8 (byte 0xe9): convert the file, perhaps by `iconv -f WINDOWS",
+        ),
         (b'{"text": "a"}\n', "mine.jsonl: has 1 texts"),
     ],
 )

@@ -71,8 +71,9 @@ async def test_what_a_process_says_is_in_history_record_and_metrics(home: JobHom
     done = home.store.get(job.id)
     assert (done.status, done.adapter, done.wish) == (JobStatus.SUCCEEDED, "mine@v1", None)
     assert done.progress is not None and done.progress["step"] == 3
-    assert home.told(job)[2:6] == [
+    assert home.told(job)[2:7] == [
         "Attempt 1 begins",
+        "Of the data: a column is not read",
         "Step 1/3: training loss=1.000",
         "Step 2/3: training loss=0.500",
         "Step 3/3: training loss=0.333",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from adavae.service.jobs.data.xz_reader import open_xz
+from adavae.model.training.readers.xz_reader import open_xz
 
 LINES = b"".join(b"line number %d\n" % number for number in range(50_000))
 _DICTIONARY = {"1.5 GiB": 37, "4 GiB - 1": 40}

@@ -1,0 +1,84 @@
+"""Which column of a table, or field of an object, is the text and which the label: as told, or by its name."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from adavae.model.errors import DatasetError
+
+TEXT_NAMES = ("text", "sentence", "review", "content")
+LABEL_NAMES = ("label", "labels", "class", "category", "sentiment")
+_PAIR_NAMES = ("text_pair", "text2", "sentence2", "hypothesis")
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Names that the user gives; None lets the reader guess by usual names, whatever their case."""
+
+    text: str | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.text is not None and self.text == self.label:
+            raise DatasetError(f"the column {self.text!r} cannot be text and label: name two different columns")
+
+    def text_of(self, names: Sequence[str], place: str) -> str:
+        """The text's column among ``names``; ``place`` is the file and line, for messages.
+
+        Raises:
+            DatasetError: There is none or more than one, or the texts are pairs.
+        """
+        self._refuse_pairs(names, place)
+        found = _found(
+            names, TEXT_NAMES if self.text is None else (self.text,), exactly=self.text is not None, at=place
+        )
+        if found is not None:
+            return found
+        wanted = f"named {self.text!r}" if self.text is not None else f"with texts, named {', '.join(TEXT_NAMES)}"
+        raise DatasetError(
+            f"{place}: there is no column {wanted}; there are {shown(names)}: add a header line, rename the column to "
+            "text, or name it with --text-column on the command line; texts alone, one a line, go into a .txt file"
+        )
+
+    def label_of(self, names: Sequence[str], place: str) -> str | None:
+        """The label's column; None where there is none and none was named.
+
+        Raises:
+            DatasetError: The one that was named is missing, or there are two of it.
+        """
+        found = _found(
+            names, LABEL_NAMES if self.label is None else (self.label,), exactly=self.label is not None, at=place
+        )
+        if found is None and self.label is not None:
+            raise DatasetError(
+                f"{place}: there is no column named {self.label!r}; there are {shown(names)}: name one of these with "
+                "--label-column"
+            )
+        return found
+
+    def _refuse_pairs(self, names: Sequence[str], place: str) -> None:
+        second = [name for name in names if name.strip().lower() in _PAIR_NAMES]
+        if second and (self.text is None or "text_pair" in second):
+            raise DatasetError(
+                f"{place}: has the column {second[0]!r}, and pairs of texts cannot be read: remove it, or join what "
+                "belongs to one text into one column"
+            )
+
+
+GUESSED = Columns()
+
+
+def shown(names: Iterable[str]) -> str:
+    """Names for a message, never too many of them or too long ones."""
+    listed = list(names)
+    more = f" and {len(listed) - 10} more" if len(listed) > 10 else ""
+    return ", ".join(repr(name[:40]) for name in listed[:10]) + more
+
+
+def _found(names: Sequence[str], wanted: Sequence[str], *, exactly: bool, at: str) -> str | None:
+    for each in wanted:
+        found = [name for name in names if (name if exactly else name.strip().lower()) == each]
+        if len(found) > 1:
+            raise DatasetError(f"{at}: has the column {each!r} {len(found)} times, it must be there once: rename one")
+        if found:
+            return found[0]
+    return None

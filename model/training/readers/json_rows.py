@@ -1,0 +1,157 @@
+"""Objects with a text and perhaps a label: a line each, an array of them, or pandas' table by columns."""
+
+import json
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from adavae.model.cleaning import clean
+from adavae.model.errors import DatasetError
+from adavae.model.training.readers.bounds import Bounds
+from adavae.model.training.readers.columns import Columns
+from adavae.model.training.readers.json_values import JsonValues
+from adavae.model.training.readers.lines import lines
+from adavae.model.training.readers.row import Row, Skipped
+
+
+def json_line_rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped) -> Iterator[Row]:
+    """An object a line; raises DatasetError."""
+    fields = _Fields(columns, skipped)
+    for number, line in lines(path, bounds):
+        if not line.strip():
+            skipped.blank(number)
+            continue
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError) as exc:
+            raise DatasetError(f"{path}:{number}: is not JSON ({exc}): mend the line") from exc
+        yield fields.row(number, entry, f"{path}:{number}")
+
+
+def json_rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped) -> Iterator[Row]:
+    """An array of objects, objects one behind the other, or one object with a column in each field."""
+    values = JsonValues(path, bounds)
+    if values.peek() == "{" and _is_by_columns(path, bounds):
+        yield from _rows_by_columns(values, columns, skipped)
+        return
+    fields = _Fields(columns, skipped)
+    if not values.take("["):
+        while values.peek():
+            yield fields.row(*_object(values))
+        return
+    if not values.take("]"):
+        yield fields.row(*_object(values))
+        while values.take(","):
+            yield fields.row(*_object(values))
+        _expect(values, "]")
+    if values.peek():
+        raise DatasetError(f"{values.place}: something stands behind the end of the array: remove it")
+
+
+def scalar_label(value: object, place: str, name: str) -> str | None:
+    """A label as pandas would write it: ``1``, ``True``, ``1.0``; None for null and for nothing."""
+    if value is None or value != value:  # NaN
+        return None
+    if not isinstance(value, str | int | float):
+        raise DatasetError(
+            f"{place}: {name!r} is {str(value)[:60]!r}, a label must be a string, a number or a boolean: mend the entry"
+        )
+    return clean(str(value)) or None
+
+
+class _Fields:
+    """Which fields of the objects are read: the text's by the first object, the label's by each."""
+
+    def __init__(self, columns: Columns, skipped: Skipped) -> None:
+        self._columns, self._skipped = columns, skipped
+        self._text = ""
+        self._labels: dict[tuple[str, ...], str | None] = {}
+
+    def row(self, line: int, entry: Any, place: str) -> Row:
+        if not isinstance(entry, dict):
+            raise DatasetError(f'{place}: must be an object with a string "text": mend the entry')
+        names = tuple(entry)
+        label = self._labels[names] if names in self._labels else self._label_of(names, place)
+        text = entry.get(self._text)
+        if not isinstance(text, str):
+            raise DatasetError(f'{place}: must be an object with a string "{self._text}": mend the entry')
+        own = None if label is None else scalar_label(entry[label], place, label)
+        return Row(line, clean(text), own)
+
+    def _label_of(self, names: tuple[str, ...], place: str) -> str | None:
+        """Of objects with these fields, which are looked at once."""
+        if self._text and self._text not in names:
+            raise DatasetError(f'{place}: must be an object with a string "{self._text}": mend the entry')
+        found = self._columns.text_of(names, place)  # refuses pairs, whichever object has them
+        self._text = self._text or found
+        label = self._columns.label_of(names, place)
+        if len(self._labels) < 1000:  # objects that all differ are not remembered
+            self._labels[names] = label
+            self._skipped.columns |= dict.fromkeys(name for name in names if name not in (self._text, label))
+        return label
+
+
+def _object(values: JsonValues) -> tuple[int, Any, str]:
+    """Line, content and place of the next entry; nothing but objects is ever parsed."""
+    start, line, place = values.peek(), values.line, values.place
+    if start != "{":
+        raise DatasetError(f'{place}: must be an object with a string "text", begins with {start!r}: mend the entry')
+    return line, values.value(), place
+
+
+def _is_by_columns(path: Path, bounds: Bounds) -> bool:
+    """Whether a file begins as ``DataFrame.to_json`` writes it: ``{"text":{"0":``."""
+    start = JsonValues(path, bounds)
+    start.take("{")
+    if start.peek() != '"':
+        return False
+    start.value()
+    if not (start.take(":") and start.take("{") and start.peek() == '"'):
+        return False
+    row = start.value()
+    return isinstance(row, str) and row.lstrip("-").isdecimal()
+
+
+def _rows_by_columns(values: JsonValues, columns: Columns, skipped: Skipped) -> Iterator[Row]:
+    table = dict(_columns(values))
+    if values.peek():
+        raise DatasetError(f"{values.place}: something stands behind the end of the table: remove it")
+    fields = _Fields(columns, skipped)
+    num_rows = max(map(len, table.values()), default=0)
+    if any(len(cells) != num_rows for cells in table.values()):
+        raise DatasetError(f"{values.place}: the columns differ in length: write it again")
+    rows = zip(*table.values(), strict=True)
+    for number, cells in enumerate(islice(rows, num_rows), start=1):
+        place = f"{values.place} (row {number})"
+        yield fields.row(number, dict(zip(table, cells, strict=True)), place)
+
+
+def _columns(values: JsonValues) -> Iterator[tuple[str, list[Any]]]:
+    """Every column with its cells, in the order they stand."""
+    _expect(values, "{")
+    while True:
+        name = values.value()
+        _expect(values, ":")
+        _expect(values, "{")
+        cells: list[Any] = []
+        if not values.take("}"):
+            while True:
+                values.value()
+                _expect(values, ":")
+                cells.append(values.value())
+                if not values.take(","):
+                    break
+            _expect(values, "}")
+        yield str(name), cells
+        if not values.take(","):
+            break
+    _expect(values, "}")
+
+
+def _expect(values: JsonValues, character: str) -> None:
+    if not values.take(character):
+        found = values.peek()
+        raise DatasetError(
+            f"{values.place}: is not JSON ({character!r} expected, {found or 'the end'!r} found): mend it"
+        )

@@ -1,0 +1,49 @@
+"""What readers give: one row of a file, and what they passed over on the way."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One text.
+
+    Attributes:
+        line: Where it begins in the file, from 1; in a parquet file the number of the row.
+        text: Cleaned; empty where the file has nothing.
+        label: Cleaned; None where it has none.
+    """
+
+    line: int
+    text: str
+    label: str | None
+
+
+@dataclass(slots=True)
+class Skipped:
+    """What was not read; filled while rows are taken.
+
+    Attributes:
+        blank_lines: Lines without anything on them.
+        first_blank_line: The first of these, 0 if there is none.
+        columns: Names of columns or fields that hold neither text nor label, in the order they came.
+    """
+
+    blank_lines: int = 0
+    first_blank_line: int = 0
+    columns: dict[str, None] = field(default_factory=dict)
+
+    def blank(self, line: int) -> None:
+        """Counts one blank line."""
+        self.blank_lines += 1
+        self.first_blank_line = self.first_blank_line or line
+
+    def notes(self) -> tuple[str, ...]:
+        """In plain words what a user should know of it."""
+        if not self.columns:
+            return ()
+        return (f"columns that are not read: {_shown(list(self.columns))}",)
+
+
+def _shown(names: list[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(repr(name[:40]) for name in names[:5]) + more
