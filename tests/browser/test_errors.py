@@ -18,8 +18,8 @@ from playwright.sync_api import Page, expect
 from adavae.service.errors import EngineStopped, Overloaded, ServiceError
 from tests.browser.accessibility import serious
 
-READER = "reader-of-the-test-keys"
-KEYS = f"all-of-the-test-keys:infer,train,admin {READER}:infer"
+ALL, READER = "all-of-the-test-keys", "reader-of-the-test-keys"
+KEYS = f"{ALL}:infer,train,admin {READER}:infer"
 
 
 def give_key(page: Page, key: str) -> None:
@@ -144,7 +144,7 @@ def test_a_service_that_is_still_loading_is_waited_for(open_visit: OpenVisit) ->
 def test_a_key_deletes_and_exports_only_where_it_may(open_visit: OpenVisit) -> None:
     with serving(StubLatentService(), StubTrainingService(), api_keys=KEYS) as url:
         page = open_visit(url, refusals_are_fine=True).open("#/sets")
-        for key, number in (("reader", 0), ("all", 1)):
+        for key, number in ((READER, 0), (ALL, 1)):
             page.locator("#key").click()
             give_key(page, key)
             expect(page.locator("#key")).to_contain_text("admin" if number else "Key: infer")
