@@ -21,7 +21,7 @@ def characters(path: Path, bounds: Bounds) -> Iterator[str]:
     """
     decoder, encoding = io.IncrementalNewlineDecoder(None, translate=True), ""
     num_lines = 0
-    decoding = codecs.getincrementaldecoder("utf-8")()
+    decoding: codecs.IncrementalDecoder = codecs.getincrementaldecoder("utf-8")()
     for chunk in _ended(chunks(path, bounds)):
         content = chunk
         if not encoding:

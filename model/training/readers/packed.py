@@ -22,6 +22,7 @@ _MARKS = {
     b"\xfd7zXZ\0": ".xz",
     b"\x28\xb5\x2f\xfd": ".zst",
 }
+_BROKEN: tuple[type[Exception], ...] = (lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile)
 _TOOLS = {".gz": "gzip", ".xz": "xz", ".zst": "zstd"}
 _OTHERS = {
     b"PK\x03\x04": "a zip archive: unpack it, or save the spreadsheet as CSV",
@@ -53,7 +54,7 @@ def chunks(path: Path, bounds: Bounds) -> Iterator[bytes]:
                 if num_bytes > bounds.max_bytes:
                     raise DatasetError(f"{path}: {bounds.too_large()}")
                 yield chunk
-    except (lzma.LZMAError, zlib.error, EOFError, gzip.BadGzipFile, *_zstd_errors()) as exc:
+    except _BROKEN + _zstd_errors() as exc:
         raise DatasetError(f"{path}: {_broken(exc, _TOOLS[packing])}") from exc
     except OSError as exc:
         raise DatasetError(f"{path}: cannot be read ({exc}): check its permissions") from exc
@@ -85,7 +86,7 @@ def _opened(path: Path, packing: str) -> IO[bytes]:
     if packing == ".xz":
         return open_xz(path)
     if packing == ".gz":
-        return io.BufferedReader(gzip.open(path), _CHUNK_BYTES)  # type: ignore[arg-type]  # a GzipFile is one in practice
+        return io.BufferedReader(gzip.open(path), _CHUNK_BYTES)
     if packing == ".zst":
         zstd = _zstd(path)
         file: IO[bytes] = zstd.open(path, options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW})
