@@ -28,9 +28,8 @@ from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.operations import moves, writing
 from adavae.model.operations.steps import Plan, Result
 from adavae.model.results import Classified
-from adavae.model.storage.adapter_set import check_adapter_set
 from adavae.model.storage.installed import REFUSALS
-from adavae.model.storage.manifest import MANIFEST, Manifest
+from adavae.model.storage.manifest import Manifest
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.storage.tensor_shapes import check_shapes
 from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
@@ -44,6 +43,7 @@ from adavae.service.engine.compute_threads import available_threads, use_threads
 from adavae.service.engine.engine import Engine
 from adavae.service.engine.work import EngineLimits
 from adavae.service.errors import EngineStopped, InvalidRequest
+from adavae.service.latent_inputs import latents_of, text_of
 from adavae.service.loading import load_pretrained, open_store
 from adavae.service.metrics import Metrics
 from adavae.service.plan_runner import PlanRunner
@@ -252,27 +252,12 @@ class LatentService:
         that the set does not have.
         """
         async with self._pinned(adapter) as pinned:
-            texts = [self._text_of(number, each) for number, each in enumerate(inputs)]
+            texts = [text_of(each, number, self._pretrained) for number, each in enumerate(inputs)]
             names = [f"input[{number}]" for number in range(len(texts))]
             rows = await self._encoder.encode(texts, pinned, truncate=False, params=names)
             mu = torch.stack([torch.from_numpy(row.encoding.mu.copy()) for row in rows])
             vectors = embedded(pinned.space, mu, dimensions)
             return EmbedResult(_ref(pinned), vectors.numpy(), sum(row.encoding.num_tokens for row in rows))
-
-    def _text_of(self, number: int, given: str | Sequence[int]) -> str:
-        """What token ids say; raises InvalidRequest for ids that the backbone's tokenizer does not have."""
-        if isinstance(given, str):
-            return given
-        num_ids = self._pretrained.backbone.config.vocab_size
-        if (unknown := next((token for token in given if not 0 <= token < num_ids), None)) is not None:
-            raise InvalidRequest(
-                f"input[{number}] has the token id {unknown}, the backbone's tokenizer has {num_ids}: send the text "
-                "itself (LangChain: check_embedding_ctx_length=False)",
-                param="input",
-            )
-        if not (text := self._pretrained.tokenizer.decode(list(given))):
-            raise InvalidRequest(f"input[{number}] is the token ids of no text: send at least one", param="input")
-        return text
 
     async def decode(
         self,
@@ -284,7 +269,7 @@ class LatentService:
     ) -> DecodeResult:
         """A text for each z, (N, Z); raises LatentShapeError as InvalidRequest, otherwise as ``encode``."""
         async with self._pinned(adapter) as pinned:
-            plan = writing.decode(pinned.space, _latents(z, pinned), decodings, steering)
+            plan = writing.decode(pinned.space, latents_of(z, pinned), decodings, steering)
             num_rows = len(z) * steering.or_else(defaults.DECODE).candidates
             return DecodeResult(_ref(pinned), tuple(await self._answered(plan, pinned, decodings, num_rows)))
 
@@ -307,7 +292,7 @@ class LatentService:
     ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
         """As ``decode``, piece by piece; the last item is the whole result. Closing the iterator frees the rows."""
         async with self._pinned(adapter) as pinned:
-            plan = writing.latents(pinned.space, _latents(z, pinned), steering)
+            plan = writing.latents(pinned.space, latents_of(z, pinned), steering)
             async with contextlib.aclosing(self._streamed(plan, pinned, decodings)) as pieces:
                 async for piece in pieces:
                     yield piece
@@ -464,12 +449,8 @@ class LatentService:
         """The whole set as ``.tar.gz``; raises AdapterSetNotFound, or WeightsCorrupted where it is damaged."""
         self._check_ready()
         async with self._one_verification:
-            return await asyncio.to_thread(self._verified_archive, name)
-
-    def _verified_archive(self, name: str) -> Download:
-        entry = self._registry.store.resolve(name)
-        files = (MANIFEST, *check_adapter_set(entry.path).files)
-        return download_archive({f"{entry.name}/{entry.version}/{file}": entry.path / file for file in files})
+            members = await asyncio.to_thread(self._registry.store.verified_files, name)
+            return await asyncio.to_thread(download_archive, members)
 
     def _check_ready(self) -> None:
         if self._problem is not None:
@@ -486,8 +467,8 @@ class LatentService:
     ) -> Result:
         """What a plan comes to; refused before its first step where it is too long or the queue is full."""
         self._check_decodings(decodings)
-        with self._engine.room_for(num_rows) as room:
-            return await self._runner.run(plan, pinned, room, num_rows=num_rows)
+        with self._engine.reserved(num_rows) as reservation:
+            return await self._runner.run(plan, pinned, reservation, num_rows=num_rows)
 
     async def _streamed(
         self, plan: Plan[Tensor], pinned: PinnedAdapter, decodings: Sequence[Decoding]
@@ -526,20 +507,3 @@ class LatentService:
 
 def _ref(pinned: PinnedAdapter) -> AdapterRef:
     return AdapterRef(pinned.name, pinned.version)
-
-
-def _latents(z: Sequence[Sequence[float]], pinned: PinnedAdapter) -> Tensor:
-    """(N, Z), float32; raises InvalidRequest for another size or numbers that float32 does not hold."""
-    Z = pinned.config.latent_size
-    for number, row in enumerate(z):
-        if len(row) != Z:
-            raise InvalidRequest(
-                f"z[{number}] has {len(row)} numbers, {pinned.reference} takes {Z}",
-                param=f"z[{number}]",
-                code="invalid_z",
-            )
-    with np.errstate(over="ignore"):
-        latents = np.asarray(z, dtype=np.float32)
-    if not np.isfinite(latents).all():
-        raise InvalidRequest("z holds numbers that are not finite in float32", param="z", code="invalid_z")
-    return torch.from_numpy(latents)

@@ -12,7 +12,7 @@ from adavae.model.results import DecodedText
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.encodings.text_encoder import TextEncoder
-from adavae.service.engine.engine import Engine, Room
+from adavae.service.engine.engine import Engine, Reservation
 from adavae.service.engine.scheduler import SHORT_ROWS
 
 
@@ -27,52 +27,56 @@ class PlanRunner:
         self._max_text_tokens, self._deadline_s = max_text_tokens, deadline_s
 
     async def run(
-        self, plan: Plan[Result], pinned: PinnedAdapter, room: Room | None = None, *, num_rows: int
+        self, plan: Plan[Result], pinned: PinnedAdapter, reservation: Reservation | None = None, *, num_rows: int
     ) -> Result:
         """The plan's result; raises as its steps do.
 
         Args:
             plan: Not begun yet.
             pinned: The adapter set of its texts and latents.
-            room: That of the request, which was admitted with it.
+            reservation: That of the request, which was admitted with it.
             num_rows: How many it is about: what is computed for many lets others come between.
         """
         try:
             step = next(plan)
             while True:
-                step = plan.send(await self._done(step, pinned, room, num_rows))
+                step = plan.send(await self._done(step, pinned, reservation, num_rows))
         except StopIteration as stop:
             result: Result = stop.value
             return result
         finally:
             plan.close()
 
-    async def _done(self, step: Step, pinned: PinnedAdapter, room: Room | None, num_rows: int) -> object:
+    async def _done(self, step: Step, pinned: PinnedAdapter, reservation: Reservation | None, num_rows: int) -> object:
         match step:
             case Encode(texts, params):
-                rows = await self._encoder.encode(texts, pinned, truncate=False, params=params, room=room)
+                rows = await self._encoder.encode(texts, pinned, truncate=False, params=params, reservation=reservation)
                 return torch.stack([torch.from_numpy(row.encoding.mu.copy()) for row in rows])
             case EncodeWritten(texts):
-                return await self._encoded_written(texts, pinned, room)
+                return await self._encoded_written(texts, pinned, reservation)
             case Decode(z, decodings):
-                return await self._decoded(z, decodings, pinned, room)
+                return await self._decoded(z, decodings, pinned, reservation)
             case Score(texts):
                 ids = await self._encoder.tokens.cut(texts, self._max_text_tokens)
                 return torch.from_numpy(await self._engine.score(ids, deadline_s=self._deadline_s))
             case Compute(run):
                 return await self._engine.on_device(run, self._deadline_s, is_long=num_rows > SHORT_ROWS)
 
-    async def _encoded_written(self, texts: Sequence[str], pinned: PinnedAdapter, room: Room | None) -> Tensor:
+    async def _encoded_written(
+        self, texts: Sequence[str], pinned: PinnedAdapter, reservation: Reservation | None
+    ) -> Tensor:
         rows = await self._encoder.tokens.cut(texts, self._max_text_tokens)
         slots = [pinned.slot] * len(rows)
-        encoded = await self._engine.encode(rows, slots, deadline_s=self._deadline_s, room=room)
+        encoded = await self._engine.encode(rows, slots, deadline_s=self._deadline_s, reservation=reservation)
         return torch.stack([torch.from_numpy(row.mu) for row in encoded])
 
     async def _decoded(
-        self, z: Tensor, decodings: Sequence[Decoding], pinned: PinnedAdapter, room: Room | None
+        self, z: Tensor, decodings: Sequence[Decoding], pinned: PinnedAdapter, reservation: Reservation | None
     ) -> list[DecodedText]:
         latents = z.numpy()
-        generated = await self._engine.decode(latents, pinned.slot, decodings, deadline_s=self._deadline_s, room=room)
+        generated = await self._engine.decode(
+            latents, pinned.slot, decodings, deadline_s=self._deadline_s, reservation=reservation
+        )
         return self.texts(generated, z)
 
     def texts(self, generated: Sequence[Generated], z: Tensor) -> list[DecodedText]:

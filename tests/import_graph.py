@@ -48,7 +48,7 @@ FLOORS = (
     ("service.jobs.data", "service.jobs.queue", "service.jobs.protocol", "service.jobs.hyperparameters"),
     ("service.jobs.worker",),
     ("service.jobs",),
-    ("service.plan_runner", "service.default_trial"),
+    ("service.plan_runner", "service.default_trial", "service.latent_inputs"),
     ("service.latent_service", "service.schemas"),
     ("service.http",),
     ("service.routes",),

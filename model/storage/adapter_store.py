@@ -130,14 +130,18 @@ class AdapterStore:
         except UnicodeDecodeError as exc:
             raise WeightsCorrupted(f"{reference}: the model card cannot be read: install the set again") from exc
 
+    def verified_files(self, reference: str) -> dict[str, Path]:
+        """The files of a set by what they are called in an archive, every byte checked; raises as ``read`` does."""
+        entry = self.resolve(reference)
+        names = (MANIFEST, *check_adapter_set(entry.path).files)
+        return {f"{entry.name}/{entry.version}/{name}": entry.path / name for name in names}
+
     def archive(self, reference: str) -> bytes:
         """A verified set as one ``.tar.gz``; raises as ``read`` does."""
-        entry = self.resolve(reference)
-        manifest = check_adapter_set(entry.path)
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-            for name in (MANIFEST, *manifest.files):
-                tar.add(entry.path / name, arcname=f"{entry.name}/{entry.version}/{name}", recursive=False)
+            for name, path in self.verified_files(reference).items():
+                tar.add(path, arcname=name, recursive=False)
         return packed.getvalue()
 
     def export_set(self, reference: str, destination: Path) -> Path:

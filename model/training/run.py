@@ -213,11 +213,7 @@ def train_adapter_set(
         on_progress=on_progress,
         should_stop=should_stop,
     )
-    if not math.isfinite(result.validation_loss):
-        raise TrainingDiverged(
-            f"the validation loss was never finite in {result.steps} steps: lower the learning rate (it was "
-            f"{config.learning_rate:g}) and start again"
-        )
+    _refuse_diverged(result, config)
     request = replace(request, config=config)
     trained = TextModel.of_tensors(pretrained, request.name, config.adapter, result.tensors)
     encodings = _encodings(trained, request.name, data.training_tokens, on_evaluation, seed=config.seed)
@@ -237,6 +233,14 @@ def train_adapter_set(
         destination=destination,
         publishing=publishing,
     )
+
+
+def _refuse_diverged(result: TrainingResult, config: TrainingConfig) -> None:
+    if not math.isfinite(result.validation_loss):
+        raise TrainingDiverged(
+            f"the validation loss was never finite in {result.steps} steps: lower the learning rate (it was "
+            f"{config.learning_rate:g}) and start again"
+        )
 
 
 def _measured(

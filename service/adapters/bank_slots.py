@@ -10,7 +10,7 @@ from adavae.service.errors import Overloaded
 
 
 @dataclass(eq=False, slots=True)
-class Place:
+class SlotEntry:
     """A version in a slot, or on its way into one.
 
     Attributes:
@@ -52,87 +52,87 @@ class BankSlots:
     ) -> None:
         self._num_slots, self._load, self._wait_s, self._on_eviction = num_slots, load, wait_s, on_eviction
         self._free = list(reversed(range(num_slots)))
-        self._places: OrderedDict[str, Place] = OrderedDict()  # by digest, least recently used first
-        self._waiting: deque[Place] = deque()
+        self._entries: OrderedDict[str, SlotEntry] = OrderedDict()  # by digest, least recently used first
+        self._waiting: deque[SlotEntry] = deque()
 
     def holds(self, digest: str) -> bool:
         """Whether that content is loaded."""
-        place = self._places.get(digest)
-        return place is not None and place.is_loaded
+        entry = self._entries.get(digest)
+        return entry is not None and entry.is_loaded
 
     def has_other_than(self, digests: Collection[str]) -> bool:
         """Whether a set that nobody uses is loaded and not among these."""
-        idle = (place for place in self._places.values() if place.is_loaded and place.num_pins == 0)
-        return any(place.version.digest not in digests for place in idle)
+        idle = (entry for entry in self._entries.values() if entry.is_loaded and entry.num_pins == 0)
+        return any(entry.version.digest not in digests for entry in idle)
 
-    def pin(self, version: InstalledVersion) -> Place:
-        """The version's place, loading where it is not loaded; every ``pin`` wants its ``unpin``."""
-        place = self._places.get(version.digest)
-        if place is None:
-            place = self._places[version.digest] = Place(version)
-            self._waiting.append(place)
+    def pin(self, version: InstalledVersion) -> SlotEntry:
+        """The version's entry, loading where it is not loaded; every ``pin`` wants its ``unpin``."""
+        entry = self._entries.get(version.digest)
+        if entry is None:
+            entry = self._entries[version.digest] = SlotEntry(version)
+            self._waiting.append(entry)
             self._grant()
-            place.filling = asyncio.create_task(self._fill(place), name=f"load {version.reference}")
-            place.filling.add_done_callback(_retrieve)
-        place.num_pins += 1
-        return place
+            entry.filling = asyncio.create_task(self._fill(entry), name=f"load {version.reference}")
+            entry.filling.add_done_callback(_retrieve)
+        entry.num_pins += 1
+        return entry
 
-    def unpin(self, place: Place) -> None:
+    def unpin(self, entry: SlotEntry) -> None:
         """Ends one use."""
-        place.num_pins -= 1
-        if place.num_pins == 0 and place.slot is None:
-            assert place.filling is not None
-            place.filling.cancel()
-            self._drop(place)
-        elif self._is_listed(place):
-            self._places.move_to_end(place.version.digest)
+        entry.num_pins -= 1
+        if entry.num_pins == 0 and entry.slot is None:
+            assert entry.filling is not None
+            entry.filling.cancel()
+            self._drop(entry)
+        elif self._is_listed(entry):
+            self._entries.move_to_end(entry.version.digest)
         self._grant()
 
     async def stop(self) -> None:
         """Gives up loads that nobody waits for."""
-        idle = [place.filling for place in self._places.values() if place.filling and place.num_pins == 0]
+        idle = [entry.filling for entry in self._entries.values() if entry.filling and entry.num_pins == 0]
         for filling in idle:
             filling.cancel()
         if idle:
             await asyncio.wait(idle)
 
-    async def _fill(self, place: Place) -> None:
+    async def _fill(self, entry: SlotEntry) -> None:
         try:
-            slot = await self._granted(place)
-            await self._load(slot, place.version)
-            place.is_loaded = True
+            slot = await self._granted(entry)
+            await self._load(slot, entry.version)
+            entry.is_loaded = True
         except BaseException:
-            self._drop(place)
+            self._drop(entry)
             raise
         finally:
             self._grant()
 
-    async def _granted(self, place: Place) -> int:
+    async def _granted(self, entry: SlotEntry) -> int:
         try:
             async with asyncio.timeout(self._wait_s):
-                await place.granted.wait()
+                await entry.granted.wait()
         except TimeoutError:
             raise Overloaded(
                 f"all {self._num_slots} places for adapter sets (ADAVAE_BANK_SLOTS) were in use for {self._wait_s:g} s "
                 "by requests for other sets: try again later"
             ) from None
-        assert place.slot is not None
-        return place.slot
+        assert entry.slot is not None
+        return entry.slot
 
     def _grant(self) -> None:
         """Gives slots that nobody uses to those who wait, first come first served."""
         while self._waiting and (slot := self._take()) is not None:
-            place = self._waiting.popleft()
-            place.slot = slot
-            place.granted.set()
+            entry = self._waiting.popleft()
+            entry.slot = slot
+            entry.granted.set()
 
     def evict(self, is_meant: Callable[[InstalledVersion], bool] = lambda _: True) -> int | None:
         """Takes out the least recently used of the meant sets that nobody uses; its slot waits for ``free``."""
-        for place in self._places.values():
-            if place.is_loaded and place.num_pins == 0 and is_meant(place.version):
-                del self._places[place.version.digest]
-                self._on_eviction(place.version)
-                return place.slot
+        for entry in self._entries.values():
+            if entry.is_loaded and entry.num_pins == 0 and is_meant(entry.version):
+                del self._entries[entry.version.digest]
+                self._on_eviction(entry.version)
+                return entry.slot
         return None
 
     def free(self, slot: int) -> None:
@@ -143,18 +143,18 @@ class BankSlots:
     def _take(self) -> int | None:
         return self._free.pop() if self._free else self.evict()
 
-    def _drop(self, place: Place) -> None:
-        """Takes out a place that will not be filled; doing it twice is no harm."""
-        if self._is_listed(place):
-            del self._places[place.version.digest]
-        if place in self._waiting:
-            self._waiting.remove(place)
-        if place.slot is not None:
-            self._free.append(place.slot)
-            place.slot = None
+    def _drop(self, entry: SlotEntry) -> None:
+        """Takes out an entry that will not be filled; doing it twice is no harm."""
+        if self._is_listed(entry):
+            del self._entries[entry.version.digest]
+        if entry in self._waiting:
+            self._waiting.remove(entry)
+        if entry.slot is not None:
+            self._free.append(entry.slot)
+            entry.slot = None
 
-    def _is_listed(self, place: Place) -> bool:
-        return self._places.get(place.version.digest) is place
+    def _is_listed(self, entry: SlotEntry) -> bool:
+        return self._entries.get(entry.version.digest) is entry
 
 
 def _retrieve(task: "asyncio.Task[None]") -> None:

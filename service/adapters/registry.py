@@ -23,7 +23,7 @@ from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.storage.installed import REFUSALS, InstalledVersion, Problem, not_found, scan
 from adavae.model.storage.latent_space import space_of
 from adavae.model.storage.manifest import Manifest, check_fits
-from adavae.service.adapters.bank_slots import BankSlots, Place
+from adavae.service.adapters.bank_slots import BankSlots, SlotEntry
 from adavae.service.engine.compute_threads import alone
 from adavae.service.errors import BankFull, ServiceError
 from adavae.service.results import AdapterState
@@ -294,7 +294,7 @@ class AdapterRegistry:
         else:
             _log.info("adapter set deleted", adapter=version.reference)
 
-    async def _pinned(self, reference: str) -> tuple[Place, PinnedAdapter]:
+    async def _pinned(self, reference: str) -> tuple[SlotEntry, PinnedAdapter]:
         """Pins the best version that can be loaded; each that cannot is refused on the way."""
         if not self._versions_of(reference):
             await self._look_again()  # it may have been published since the last look

@@ -7,7 +7,7 @@ from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.encodings.cache import EncodingCache, encoding_key
 from adavae.service.encodings.single_flight import SingleFlight
 from adavae.service.encodings.text_tokens import TextTokens
-from adavae.service.engine.engine import Engine, Room
+from adavae.service.engine.engine import Engine, Reservation
 from adavae.service.metrics import Metrics
 from adavae.service.results import EncodedText, Encoding
 
@@ -43,7 +43,7 @@ class TextEncoder:
         *,
         truncate: bool,
         params: Sequence[str] | None = None,
-        room: Room | None = None,
+        reservation: Reservation | None = None,
     ) -> tuple[EncodedText, ...]:
         """The posterior of each text, cleaned; identical texts in the air are encoded once.
 
@@ -52,7 +52,7 @@ class TextEncoder:
             pinned: Their adapter set.
             truncate: Whether a text that is too long is cut, or refused.
             params: What each text is called in an error; ``texts[0]`` and so on if left out.
-            room: That of the request, which was admitted with it.
+            reservation: That of the request, which was admitted with it.
 
         Raises:
             InvalidRequest: A text is empty, or too long.
@@ -68,7 +68,7 @@ class TextEncoder:
         async def compute(own: list[str]) -> list[Encoding]:
             chosen = [missing[key] for key in own]
             names = [_param(numbers[text], params) for text in chosen]
-            encodings = await self._computed(chosen, pinned, truncate=truncate, params=names, room=room)
+            encodings = await self._computed(chosen, pinned, truncate=truncate, params=names, reservation=reservation)
             await self._cache.put_many(dict(zip(own, encodings, strict=True)))
             return encodings
 
@@ -108,15 +108,17 @@ class TextEncoder:
         *,
         truncate: bool,
         params: Sequence[str],
-        room: Room | None,
+        reservation: Reservation | None,
     ) -> list[Encoding]:
-        if room is None:  # the engine looks again: others may have come while a long text is tokenized
+        if reservation is None:  # the engine looks again: others may have come while a long text is tokenized
             self._engine.check_room(len(texts))
         limit = self._max_tokens
         rows = await (self.tokens.cut(texts, limit + 1) if truncate else self.tokens.fitting(texts, params))
         cut = [row[:limit] for row in rows]
         deadline_s = self._deadline_s
-        encoded = await self._engine.encode(cut, [pinned.slot] * len(cut), deadline_s=deadline_s, room=room)
+        encoded = await self._engine.encode(
+            cut, [pinned.slot] * len(cut), deadline_s=deadline_s, reservation=reservation
+        )
         return [
             Encoding(own.mu, own.logvar, len(row), is_truncated=len(whole) > len(row))
             for own, row, whole in zip(encoded, cut, rows, strict=True)

@@ -58,7 +58,7 @@ class EngineState(StrEnum):
 
 
 @dataclass(eq=False, slots=True)
-class Room:
+class Reservation:
     """A promise of the queue: this many rows will be taken."""
 
     num_rows: int
@@ -150,7 +150,12 @@ class Engine:
         self.state = EngineState.STOPPED
 
     async def encode(
-        self, rows: Sequence[Sequence[int]], slots: Sequence[int], *, deadline_s: float, room: Room | None = None
+        self,
+        rows: Sequence[Sequence[int]],
+        slots: Sequence[int],
+        *,
+        deadline_s: float,
+        reservation: Reservation | None = None,
     ) -> list[EncodedRow]:
         """Posterior of each row.
 
@@ -158,14 +163,14 @@ class Engine:
             rows: Token ids of each text, none empty.
             slots: Adapter set of each row.
             deadline_s: After which the request is given up.
-            room: That of the request, which was admitted with it; None asks for some now.
+            reservation: That of the request, which was admitted with it; None asks for some now.
 
         Raises:
             Overloaded: The queue is full; nothing was queued.
             EngineStopped: The device thread is not running, or died on the way.
             DeadlineExceeded: Too late; the rows are freed.
         """
-        if room is None:
+        if reservation is None:
             self.check_room(len(rows))
         ticket: Ticket[EncodedRow] = self._ticket(len(rows), is_long=sum(map(len, rows)) > SHORT_TOKENS)
         work = [EncodeRow(ticket, number, row, slots[number]) for number, row in enumerate(rows)]
@@ -179,7 +184,7 @@ class Engine:
         *,
         deadline_s: float,
         on_token: OnToken | None = None,
-        room: Room | None = None,
+        reservation: Reservation | None = None,
     ) -> list[Generated]:
         """A text for each row of ``z``, (N, Z); raises as ``encode`` does.
 
@@ -189,12 +194,12 @@ class Engine:
             decodings: One a row.
             deadline_s: After which the request is given up.
             on_token: Told of every token, row and token id, on the event loop.
-            room: As for ``encode``; these rows take it up.
+            reservation: As for ``encode``; these rows take it up.
         """
-        if room is None:
+        if reservation is None:
             self.check_room(len(z))
         else:
-            self._release(room)
+            self._release(reservation)
         ticket: Ticket[Generated] = self._ticket(len(z), is_long=len(z) > SHORT_ROWS)
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
         work = [
@@ -253,7 +258,7 @@ class Engine:
         return (await self._result(ticket, [Call(ticket, run, needs_empty_decode, is_long)], deadline_s))[0]
 
     @contextmanager
-    def room_for(self, num_rows: int) -> Iterator[Room]:
+    def reserved(self, num_rows: int) -> Iterator[Reservation]:
         """Admits rows that follow later in a request, so that it is refused before its first part is computed.
 
         Raises:
@@ -261,18 +266,18 @@ class Engine:
             EngineStopped: The device thread is not running.
         """
         self.check_room(num_rows)
-        room = Room(num_rows, CALLER.get())
-        self._promised[room.client] += num_rows
+        reservation = Reservation(num_rows, CALLER.get())
+        self._promised[reservation.client] += num_rows
         try:
-            yield room
+            yield reservation
         finally:
-            self._release(room)
+            self._release(reservation)
 
-    def _release(self, room: Room) -> None:
-        self._promised[room.client] -= room.num_rows
-        if not self._promised[room.client]:
-            del self._promised[room.client]
-        room.num_rows = 0
+    def _release(self, reservation: Reservation) -> None:
+        self._promised[reservation.client] -= reservation.num_rows
+        if not self._promised[reservation.client]:
+            del self._promised[reservation.client]
+        reservation.num_rows = 0
 
     def _ticket(self, num_rows: int, *, is_long: bool = False) -> Ticket[Any]:
         self._check_ready()

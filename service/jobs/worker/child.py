@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 def main() -> None:
     """Carries out one order and ends the process with one of the codes of ``child_protocol``."""
     _die_with_worker()
-    voice = Voice(_private_stdout())
+    pipe = WorkerPipe(_private_stdout())
     commands = os.fdopen(os.dup(0), "rb", buffering=0)  # without a buffer there is no lock to be held at exit
     line = commands.readline()
     if not line:
@@ -49,14 +49,14 @@ def main() -> None:
     order, should_stop = Order.from_line(line), threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: should_stop.set())
     threading.Thread(target=_obey, args=(commands, should_stop), daemon=True).start()
-    threading.Thread(target=_give_signs_of_life, args=(voice, order.alive_every_s), daemon=True).start()
+    threading.Thread(target=_give_signs_of_life, args=(pipe, order.alive_every_s), daemon=True).start()
     os.nice(order.niceness)
     let_threads_wait_briefly()
     keep_few_kernels()
-    sys.exit(carry_out(order, voice, should_stop))
+    sys.exit(carry_out(order, pipe, should_stop))
 
 
-class Voice:
+class WorkerPipe:
     """What the worker hears; the last figures are kept, for they may have to go into the record with the set."""
 
     def __init__(self, stream: BinaryIO) -> None:
@@ -76,7 +76,7 @@ class Voice:
         self.say("progress", **self.last_progress)
 
 
-def carry_out(order: Order, voice: Voice, should_stop: threading.Event) -> int:
+def carry_out(order: Order, pipe: WorkerPipe, should_stop: threading.Event) -> int:
     """Trains, and tells why not where that fails: the one place that every error ends in.
 
     Returns:
@@ -84,7 +84,7 @@ def carry_out(order: Order, voice: Voice, should_stop: threading.Event) -> int:
     """
     settings = Settings(**order.settings)
     try:
-        _train(order, settings, voice, should_stop)
+        _train(order, settings, pipe, should_stop)
     except TrainingInterrupted:
         return STOPPED
     except ClaimLost:
@@ -93,12 +93,12 @@ def carry_out(order: Order, voice: Voice, should_stop: threading.Event) -> int:
         failure = failure_of(exc, _not_for_clients(order, settings))
         if failure.error.code == "internal_error":  # without its message, which could hold texts
             sys.stderr.write("".join(traceback.format_tb(exc.__traceback__)) + f"{type(exc).__name__}\n")
-        voice.say("failure", **asdict(failure.error), is_final=failure.is_final)
+        pipe.say("failure", **asdict(failure.error), is_final=failure.is_final)
         return FAILED
     return DONE
 
 
-def _train(order: Order, settings: Settings, voice: Voice, should_stop: threading.Event) -> None:
+def _train(order: Order, settings: Settings, pipe: WorkerPipe, should_stop: threading.Event) -> None:
     from adavae.model.training.checkpoint import latest_checkpoint
     from adavae.model.training.checkpoint_name import step_of
     from adavae.model.training.run import train_adapter_set
@@ -111,7 +111,7 @@ def _train(order: Order, settings: Settings, voice: Voice, should_stop: threadin
     _refuse_other_backbone(job, pretrained.digests)
     _refuse_shadowing(job, SetOwners(settings))
     checkpoint = inherit(directory, order.attempt, latest_checkpoint)
-    voice.say("started", step=step_of(checkpoint.name) if checkpoint is not None else 0)
+    pipe.say("started", step=step_of(checkpoint.name) if checkpoint is not None else 0)
 
     @contextmanager
     def publishing(manifest: "Manifest") -> Iterator[None]:
@@ -119,11 +119,11 @@ def _train(order: Order, settings: Settings, voice: Voice, should_stop: threadin
         claims, owners = Claims(store, settings.own_adapters), SetOwners(settings)
         with owners.publishing(job.adapter_name, manifest.version, job.owner):
             _refuse_shadowing(job, owners)
-            with claims.publishing(claim, manifest.version, last_progress=voice.last_progress):
+            with claims.publishing(claim, manifest.version, last_progress=pipe.last_progress):
                 yield
 
     def on_evaluation(stage: str, done: int, total: int) -> None:
-        voice.say("measuring", stage=stage, done=done, total=total)
+        pipe.say("measuring", stage=stage, done=done, total=total)
         if should_stop.is_set():
             raise TrainingInterrupted("stopped while measuring the trained set; checkpoint kept")
 
@@ -133,9 +133,9 @@ def _train(order: Order, settings: Settings, voice: Voice, should_stop: threadin
         directory=claim.directory,
         destination=settings.own_adapters,
         resume=True,
-        on_progress=voice.on_progress,
+        on_progress=pipe.on_progress,
         on_evaluation=on_evaluation,
-        on_note=lambda note: voice.say("note", text=note),
+        on_note=lambda note: pipe.say("note", text=note),
         should_stop=should_stop.is_set,
         publishing=publishing,
     )
@@ -199,11 +199,11 @@ def _private_stdout() -> BinaryIO:
     return own
 
 
-def _give_signs_of_life(voice: Voice, every_s: float) -> None:
+def _give_signs_of_life(pipe: WorkerPipe, every_s: float) -> None:
     """For as long as any of its threads runs; what is frozen says nothing."""
     while True:
         time.sleep(every_s)
-        voice.say("alive")
+        pipe.say("alive")
 
 
 def _obey(commands: RawIOBase, should_stop: threading.Event) -> None:

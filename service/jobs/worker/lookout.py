@@ -27,7 +27,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class VolumeView:
     """The volume at one moment.
 
     Attributes:
@@ -56,7 +56,7 @@ class Lookout:
         self._watched: dict[str, _Watched] = {}
         self._cleared: set[str] = set()
 
-    def view(self) -> View:
+    def view(self) -> VolumeView:
         jobs = self._claims.store.unfinished()
         running = [job for job in jobs if job.status is JobStatus.RUNNING]
         abandoned = [Waiting(job.id, lease) for job in running if (lease := self._expired(job)) is not None]
@@ -65,7 +65,7 @@ class Lookout:
         self._clear_up()
         waiting = (*abandoned, *queued)
         is_settled = not waiting and all(watched.is_alive for watched in self._watched.values())
-        return View(waiting, Counter(job.status for job in jobs), is_settled)
+        return VolumeView(waiting, Counter(job.status for job in jobs), is_settled)
 
     def _expired(self, job: Job) -> Lease | None:
         """The lease, where it has been the same for ``lease_s``."""

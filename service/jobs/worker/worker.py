@@ -17,7 +17,7 @@ from adavae.service.jobs.queue.queue import JobQueue
 from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job_store import JobStore
 from adavae.service.jobs.worker.child_process import COMMAND
-from adavae.service.jobs.worker.lookout import Lookout, View, Waiting
+from adavae.service.jobs.worker.lookout import Lookout, VolumeView, Waiting
 from adavae.service.jobs.worker.supervisor import FilePaths, Outcome, Supervisor
 from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 from adavae.service.settings import Settings
@@ -95,7 +95,7 @@ class Worker:
         if working is not None:
             await working
 
-    async def _view(self) -> View | None:
+    async def _view(self) -> VolumeView | None:
         try:
             view = await asyncio.to_thread(self._lookout.view)
         except (AdaVAEError, OSError) as exc:

@@ -264,7 +264,7 @@ async def test_different_sets_load_side_by_side(tmp_path: Path) -> None:
     async with running(home):
         home.bank.may_load.clear()
         waiting = [asyncio.ensure_future(home.version(name)) for name in ("a", "b", "c")]
-        await until(lambda: sum(own.slot is not None for own in home.registry._slots._places.values()) == 3)
+        await until(lambda: sum(own.slot is not None for own in home.registry._slots._entries.values()) == 3)
         home.bank.may_load.set()
         await asyncio.gather(*waiting)
 
@@ -319,14 +319,14 @@ async def test_a_cancelled_request_leaves_no_pin_and_no_half_loaded_slot(tmp_pat
         async with home.use("a") if not is_granted else contextlib.nullcontext():
             home.bank.may_load.clear()
             waiting = [asyncio.ensure_future(home.version("b")) for _ in range(3)]
-            await until(lambda: slots._places and next(reversed(slots._places.values())).num_pins == 3)
+            await until(lambda: slots._entries and next(reversed(slots._entries.values())).num_pins == 3)
             for task in waiting:
                 task.cancel()
             await asyncio.wait(waiting)
             assert all(task.cancelled() for task in waiting)
             home.bank.may_load.set()
-        await until(lambda: all(place.is_loaded for place in slots._places.values()))
-        assert [place.num_pins for place in slots._places.values()] == [0]
+        await until(lambda: all(place.is_loaded for place in slots._entries.values()))
+        assert [place.num_pins for place in slots._entries.values()] == [0]
         assert not slots._waiting
         assert await home.version("a") and await home.version("b") and await home.version("a")
 
@@ -338,7 +338,7 @@ async def test_one_cancelled_request_takes_nothing_from_the_others(tmp_path: Pat
     async with running(home):
         home.bank.may_load.clear()
         waiting = [asyncio.ensure_future(home.version()) for _ in range(3)]
-        await until(lambda: home.registry._slots._places)
+        await until(lambda: home.registry._slots._entries)
         waiting[0].cancel()
         home.bank.may_load.set()
         assert await asyncio.gather(*waiting[1:]) == [path.name] * 2
@@ -366,9 +366,9 @@ async def test_random_cancellations_leave_every_slot_usable(tmp_path: Path) -> N
             results = await asyncio.gather(*tasks, return_exceptions=True)
             assert all(own is None or isinstance(own, asyncio.CancelledError) for own in results)
         slots = home.registry._slots
-        await until(lambda: all(place.is_loaded for place in slots._places.values()))
-        assert all(place.num_pins == 0 for place in slots._places.values())
-        taken = [place.slot for place in slots._places.values()]
+        await until(lambda: all(place.is_loaded for place in slots._entries.values()))
+        assert all(place.num_pins == 0 for place in slots._entries.values())
+        taken = [place.slot for place in slots._entries.values()]
         assert sorted([*slots._free, *(slot for slot in taken if slot is not None)]) == [0, 1, 2, 3]
 
 
@@ -741,11 +741,11 @@ async def test_stopping_gives_up_loads_that_nobody_waits_for(tmp_path: Path) -> 
     home.bank.may_load.clear()
     waiting = asyncio.ensure_future(home.version())
     slots = home.registry._slots
-    await until(lambda: any(place.slot is not None for place in slots._places.values()))
+    await until(lambda: any(place.slot is not None for place in slots._entries.values()))
     waiting.cancel()
     await asyncio.wait([waiting])
     await home.registry.stop()
-    assert not slots._places and len(slots._free) == 4
+    assert not slots._entries and len(slots._free) == 4
 
 
 @pytest.mark.asyncio
@@ -755,7 +755,7 @@ async def test_a_request_goes_on_while_the_registry_stops(tmp_path: Path) -> Non
     await home.registry.start()
     home.bank.may_load.clear()
     waiting = asyncio.ensure_future(home.version())
-    await until(lambda: home.registry._slots._places)
+    await until(lambda: home.registry._slots._entries)
     await home.registry.stop()
     home.bank.may_load.set()
     assert await waiting == path.name

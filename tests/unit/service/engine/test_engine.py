@@ -179,17 +179,17 @@ async def test_a_full_queue_refuses_before_queueing() -> None:
 @pytest.mark.asyncio
 async def test_promised_room_is_kept_from_others_until_it_is_used_or_given_back() -> None:
     async with running() as engine:
-        with engine.room_for(290) as room:
-            with pytest.raises(Overloaded, match="290 rows are waiting"), engine.room_for(20):
+        with engine.reserved(290) as reservation:
+            with pytest.raises(Overloaded, match="290 rows are waiting"), engine.reserved(20):
                 pass
             with pytest.raises(Overloaded):
                 await engine.encode([[1]] * 20, [0] * 20, deadline_s=30)
-            assert len(await engine.encode([[1]] * 20, [0] * 20, deadline_s=30, room=room)) == 20
+            assert len(await engine.encode([[1]] * 20, [0] * 20, deadline_s=30, reservation=reservation)) == 20
             decodings = [Decoding(max_tokens=2)] * 2
-            assert len(await engine.decode(latents(2, 0), 0, decodings, deadline_s=30, room=room)) == 2
-            with engine.room_for(290):
+            assert len(await engine.decode(latents(2, 0), 0, decodings, deadline_s=30, reservation=reservation)) == 2
+            with engine.reserved(290):
                 pass
-        with engine.room_for(300):
+        with engine.reserved(300):
             pass
 
 

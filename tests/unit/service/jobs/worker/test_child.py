@@ -15,7 +15,7 @@ from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claim
 from adavae.service.jobs.records.job import Job, JobStatus
 from adavae.service.jobs.records.set_owners import SetOwners
-from adavae.service.jobs.worker.child import Voice, carry_out
+from adavae.service.jobs.worker.child import WorkerPipe, carry_out
 from adavae.service.jobs.worker.child_process import COMMAND
 from adavae.service.jobs.worker.child_protocol import DONE, FAILED, ORPHANED, STOPPED, SUPERSEDED, Line, Order
 from adavae.service.settings import environment_of_child
@@ -51,7 +51,7 @@ class Training:
     def carry_out(self) -> tuple[int, list[Line]]:
         """The exit code, and what was said."""
         said = io.BytesIO()
-        code = carry_out(self.order, Voice(said), self.should_stop)
+        code = carry_out(self.order, WorkerPipe(said), self.should_stop)
         return code, [line for content in said.getvalue().splitlines() if (line := Line.decode(content)) is not None]
 
     def now(self) -> Job:
@@ -91,14 +91,14 @@ def test_it_stops_with_a_checkpoint_that_the_next_attempt_goes_on_from(home: Tra
 
 
 def test_it_stops_while_the_trained_set_is_measured(home: TrainingHome, monkeypatch: pytest.MonkeyPatch) -> None:
-    training, say = Training(home), Voice.say
+    training, say = Training(home), WorkerPipe.say
 
-    def stop_when_measuring(voice: Voice, kind: str, **values: object) -> None:
-        say(voice, kind, **values)
+    def stop_when_measuring(pipe: WorkerPipe, kind: str, **values: object) -> None:
+        say(pipe, kind, **values)
         if kind == "measuring":
             training.should_stop.set()
 
-    monkeypatch.setattr(Voice, "say", stop_when_measuring)
+    monkeypatch.setattr(WorkerPipe, "say", stop_when_measuring)
     assert training.carry_out()[0] == STOPPED
     assert home.versions("mine") == []
 
@@ -131,18 +131,18 @@ def test_a_name_that_was_taken_while_it_trained_is_not_published_under(
     home: TrainingHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between the job and its end somebody else may have published under that name."""
-    training, get, say = Training(home), home.store.get, Voice.say
+    training, get, say = Training(home), home.store.get, WorkerPipe.say
     monkeypatch.setattr(
         type(home.store), "get", lambda _, job_id: replace(get(job_id), owner="alice", may_shadow=False)
     )
     others = home.settings.own_adapters / "mine" / "others"
 
-    def take_name_when_measuring(voice: Voice, kind: str, **values: object) -> None:
-        say(voice, kind, **values)
+    def take_name_when_measuring(pipe: WorkerPipe, kind: str, **values: object) -> None:
+        say(pipe, kind, **values)
         if kind == "measuring":
             others.mkdir(parents=True, exist_ok=True)
 
-    monkeypatch.setattr(Voice, "say", take_name_when_measuring)
+    monkeypatch.setattr(WorkerPipe, "say", take_name_when_measuring)
     code, said = training.carry_out()
     assert (code, said[-1].values["code"], said[-1].values["is_final"]) == (FAILED, "name_taken", True)
     assert [path.name for path in others.parent.iterdir()] == ["others"]
@@ -183,7 +183,7 @@ def test_what_nobody_foresaw_is_told_without_texts(
     def fail(*_: object) -> None:
         raise KeyError(text)
 
-    monkeypatch.setattr(Voice, "on_progress", fail)
+    monkeypatch.setattr(WorkerPipe, "on_progress", fail)
     code, said = Training(home).carry_out()
     assert (code, said[-1].values["code"], said[-1].values["is_final"]) == (FAILED, "internal_error", False)
     complaint = capsys.readouterr().err

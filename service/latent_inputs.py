@@ -1,0 +1,44 @@
+"""What clients send in place of texts, checked against the adapter set and the backbone it is for."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.service.adapters.registry import PinnedAdapter
+from adavae.service.errors import InvalidRequest
+
+
+def latents_of(z: Sequence[Sequence[float]], pinned: PinnedAdapter) -> Tensor:
+    """(N, Z), float32; raises InvalidRequest for another size or numbers that float32 does not hold."""
+    Z = pinned.config.latent_size
+    for number, row in enumerate(z):
+        if len(row) != Z:
+            raise InvalidRequest(
+                f"z[{number}] has {len(row)} numbers, {pinned.reference} takes {Z}",
+                param=f"z[{number}]",
+                code="invalid_z",
+            )
+    with np.errstate(over="ignore"):
+        latents = np.asarray(z, dtype=np.float32)
+    if not np.isfinite(latents).all():
+        raise InvalidRequest("z holds numbers that are not finite in float32", param="z", code="invalid_z")
+    return torch.from_numpy(latents)
+
+
+def text_of(given: str | Sequence[int], number: int, pretrained: PretrainedBackbone) -> str:
+    """A text, or what token ids say; raises InvalidRequest for ids that the backbone's tokenizer does not have."""
+    if isinstance(given, str):
+        return given
+    num_ids = pretrained.backbone.config.vocab_size
+    if (unknown := next((token for token in given if not 0 <= token < num_ids), None)) is not None:
+        raise InvalidRequest(
+            f"input[{number}] has the token id {unknown}, the backbone's tokenizer has {num_ids}: send the text "
+            "itself (LangChain: check_embedding_ctx_length=False)",
+            param="input",
+        )
+    if not (text := pretrained.tokenizer.decode(list(given))):
+        raise InvalidRequest(f"input[{number}] is the token ids of no text: send at least one", param="input")
+    return text
