@@ -154,7 +154,7 @@ def test_404_unknown_file_or_job(client: httpx2.Client) -> None:
         ("GET", f"{JOBS}/ftjob-1"),
         ("GET", f"{JOBS}/ftjob-1/events?stream=true"),
         ("POST", f"{JOBS}/ftjob-1/cancel"),
-        ("GET", "/v1/models"),
+        ("GET", "/v1/engines"),
     ):
         check_error(client.request(method, path, headers=TRAINER), 404, "not_found")
 
