@@ -39,7 +39,7 @@ async def started(*, is_compiled: bool) -> Engine:
 @pytest.mark.asyncio
 @pytest.mark.parametrize("is_compiled", [False, True], ids=["pytorch", "compiled"])
 async def test_mu_is_the_same_alone_and_in_a_batch_of_64_over_8_sets(is_compiled: bool) -> None:
-    texts = [f"the food was number {number} " * (1 + number % 3) for number in range(NUM_SETS * ROWS_A_SET)]
+    texts = [" ".join([f"the food was number {number}"] * (1 + number % 3)) for number in range(NUM_SETS * ROWS_A_SET)]
     slots = [number % NUM_SETS for number in range(len(texts))]
     models = text_models()
     token_ids, _ = models[0].token_ids(texts, truncate=True)

@@ -154,7 +154,7 @@ def test_a_name_is_refused_or_is_one_directory_of_its_own(name: str) -> None:
         except ConfigError:
             assert not list(Path(root).iterdir())
         else:
-            assert [own.name for own in Path(root).iterdir()] == [name]
+            assert {found.name for found in Path(root).iterdir()} == {name, ".publications"}
             assert path.parent == Path(root) / name
 
 
