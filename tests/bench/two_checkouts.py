@@ -1,11 +1,13 @@
 """The engine of this checkout against that of another one, in one run: ``python -m tests.bench.two_checkouts OTHER``.
 
 Each has its own process, which does the engine's work on demand; the two take turns in short rounds, so that a
-disturbance affects both. The other checkout is a git worktree with a compiled kernel.
+disturbance affects both. The other checkout is a git worktree that was installed once (``pip install -e``), so that
+its kernel is compiled and its packages lie under ``build/editable``.
 """
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -43,6 +45,8 @@ class Checkout:
         self._process = subprocess.Popen(
             [sys.executable, "-c", _CHILD, shape, str(threads)],
             cwd=path,
+            env=os.environ
+            | {"PYTHONPATH": str(path.absolute() / "build" / "editable")},  # its own code, not what is installed
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
