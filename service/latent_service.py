@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import platform
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from functools import partial
 from importlib.metadata import version
 
 import numpy as np
@@ -255,8 +256,11 @@ class LatentService:
             texts = [text_of(each, number, self._pretrained) for number, each in enumerate(inputs)]
             names = [f"input[{number}]" for number in range(len(texts))]
             rows = await self._encoder.encode(texts, pinned, truncate=False, params=names)
-            mu = torch.stack([torch.from_numpy(row.encoding.mu.copy()) for row in rows])
-            vectors = embedded(pinned.space, mu, dimensions)
+            mu = torch.from_numpy(np.stack([row.encoding.mu for row in rows]))
+            work = partial(
+                embedded, pinned.space, mu, dimensions
+            )  # first of a set, milliseconds: not in the event loop
+            vectors = work() if dimensions is None else await self._engine.on_device(work, self.settings.deadline_s)
             return EmbedResult(_ref(pinned), vectors.numpy(), sum(row.encoding.num_tokens for row in rows))
 
     async def decode(

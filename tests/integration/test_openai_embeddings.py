@@ -50,6 +50,13 @@ def test_token_ids_are_those_of_the_backbone(url: str) -> None:
             client.embeddings.create(model=model, input=[[5], [100_000]])
 
 
+def test_more_dimensions_than_a_set_has_are_refused(url: str) -> None:
+    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        model = client.models.list().data[0].id
+        with pytest.raises(openai.UnprocessableEntityError, match="dimensions"):
+            client.embeddings.create(model=model, input="the food", dimensions=4096)
+
+
 def test_a_model_that_is_not_there_is_not_found(url: str) -> None:
     with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
         with pytest.raises(openai.NotFoundError):
