@@ -257,9 +257,7 @@ class LatentService:
             names = [f"input[{number}]" for number in range(len(texts))]
             rows = await self._encoder.encode(texts, pinned, truncate=False, params=names)
             mu = torch.from_numpy(np.stack([row.encoding.mu for row in rows]))
-            work = partial(
-                embedded, pinned.space, mu, dimensions
-            )  # first of a set, milliseconds: not in the event loop
+            work = partial(embedded, pinned.space, mu, dimensions)  # a set's first one takes milliseconds
             vectors = work() if dimensions is None else await self._engine.on_device(work, self.settings.deadline_s)
             return EmbedResult(_ref(pinned), vectors.numpy(), sum(row.encoding.num_tokens for row in rows))
 
