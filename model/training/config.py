@@ -208,20 +208,21 @@ def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
     """The settings of a preset over one backbone.
 
     The encoder takes two thirds of the blocks, as 8 of GPT-2 124M's 12 in the paper; sizes that the paper gives for a
-    width of 768 shrink with the backbone's width.
+    width of 768 shrink with the backbone's width, to a power of two.
     """
     two_thirds = max(1, round(backbone.n_layer * 2 / 3))
-    narrow = backbone.n_embd / 768
+
+    def narrow(size: int) -> int:
+        return 1 << max(0, (size * backbone.n_embd // 768).bit_length() - 1)
+
     if preset is Preset.LANGUAGE_MODELLING:
-        adapter = AdapterConfig(
-            latent_size=32, encoder_layers=two_thirds, adapter_size=max(1, int(64 * narrow)), latent_heads=4
-        )
+        adapter = AdapterConfig(latent_size=32, encoder_layers=two_thirds, adapter_size=narrow(64), latent_heads=4)
         return TrainingConfig(preset=preset, adapter=adapter, beta=1.0, free_bits=0.3, epochs=1.5, **_OF_FEW_TEXTS)
     if preset is Preset.CLASSIFICATION:
         adapter = AdapterConfig(
             latent_size=64,
             encoder_layers=backbone.n_layer,
-            adapter_size=max(1, int(128 * narrow)),
+            adapter_size=narrow(128),
             latent_heads=4,
             latent_positions=2,
         )
@@ -241,7 +242,7 @@ def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
     adapter = AdapterConfig(
         latent_size=256,
         encoder_layers=backbone.n_layer,
-        adapter_size=max(1, int(256 * narrow)),
+        adapter_size=narrow(256),
         latent_heads=8,
         latent_positions=8,
     )

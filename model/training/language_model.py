@@ -1,21 +1,23 @@
-"""A backbone as a plain language model: its training loss, and its perplexity on texts it has not seen."""
+"""A backbone as a plain language model: its training losses, and its perplexity on texts it has not seen."""
 
 import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adavae.model.adavae import pad
-from adavae.model.backbone import Backbone, causal_mask
+from adavae.model.backbone import Backbone, Block, causal_mask
 from adavae.model.errors import DatasetError, SequenceTooLong
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.cross_entropy import sliced_cross_entropy
+from adavae.model.training.masked_prediction import HiddenTokens
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class Perplexity:
 
 
 HiddenStates = Callable[[Tensor, Tensor | None, Tensor | None], Tensor]
-"""``Backbone.hidden_states``, or the same compiled."""
+"""``Backbone.hidden_states``, the same with dropout, or either of them compiled."""
 
 
 def next_token_loss(
@@ -72,40 +74,122 @@ def next_token_loss(
     return loss
 
 
-def compiled_hidden_states(backbone: Backbone) -> HiddenStates:
-    """``backbone.hidden_states`` compiled by torch; not compiled where the compiler fails."""
-    compiled: HiddenStates = torch.compile(backbone.hidden_states, dynamic=False)
-    is_broken = False
+def both_ways_loss(
+    backbone: Backbone,
+    windows: Tensor,
+    hidden_tokens: HiddenTokens,
+    dtype: torch.dtype = torch.float32,
+    *,
+    is_separate: bool = False,
+    hidden_states: HiddenStates | None = None,
+) -> Tensor:
+    """Mean cross-entropy of next tokens in some windows, and of hidden tokens, seen from both sides, in the others.
+
+    Args:
+        backbone: The model.
+        windows: (B, T + 1), int64.
+        hidden_tokens: The same windows, with what is hidden in the first of them.
+        dtype: As of ``next_token_loss``, like the rest.
+        is_separate: End-of-text begins a text of its own, which sees nothing of those beside it.
+        hidden_states: Computes the backbone's hidden states; ``backbone.hidden_states`` if left out.
+
+    Returns:
+        A scalar, nats per token.
+    """
+    first = hidden_tokens.num_windows
+    positions, mask = _seen(windows[:, :-1], backbone.config.eos_token_id, first, is_separate=is_separate)
+    compute = backbone.hidden_states if hidden_states is None else hidden_states
+    hidden = compute(hidden_tokens.inputs, positions, mask).flatten(0, 1).to(dtype)  # (B * T, C)
+    predictions = hidden_tokens.predictions(windows)
+    chosen = hidden.index_select(0, predictions.places)
+    slice_size = _SLICE[hidden.is_cuda]
+    loss, _ = sliced_cross_entropy(
+        chosen, backbone.lm_head.weight, predictions.targets, predictions.weights, slice_size
+    )
+    return loss
+
+
+def hidden_states_with_dropout(backbone: Backbone, share: float) -> HiddenStates:
+    """``backbone.hidden_states`` for training, with dropout as GPT-2 has it on embeddings and on what a block adds."""
 
     def hidden_states(token_ids: Tensor, positions: Tensor | None, mask: Tensor | None) -> Tensor:
-        nonlocal is_broken
-        if not is_broken:
-            try:
-                return compiled(token_ids, positions, mask)
-            except (RuntimeError, OSError) as exc:  # the compiler's own errors are RuntimeErrors
-                is_broken = True
-                _log.warning("the compiler failed (%s): training goes on without it, more slowly", exc)
-        return backbone.hidden_states(token_ids, positions, mask)
+        T = token_ids.shape[1]
+        places = torch.arange(T, device=token_ids.device) if positions is None else positions
+        visible = causal_mask(T, device=token_ids.device) if mask is None else mask
+        x = F.dropout(backbone.embed(token_ids, places), share)
+        for module in backbone.blocks:
+            block = cast(Block, module)
+            x = x + F.dropout(block.attn(block.ln_1(x), visible, None), share)
+            x = x + F.dropout(block.mlp(block.ln_2(x)), share)
+        hidden: Tensor = backbone.ln_f(x)
+        return hidden
 
     return hidden_states
 
 
-def separate_texts(token_ids: Tensor, eos_token_id: int) -> tuple[Tensor, Tensor]:
+def compiled(hidden_states: HiddenStates) -> HiddenStates:
+    """``hidden_states`` compiled by torch; not compiled where the compiler fails."""
+    faster: HiddenStates = torch.compile(hidden_states, dynamic=False)
+    is_broken = False
+
+    def compiled_hidden_states(token_ids: Tensor, positions: Tensor | None, mask: Tensor | None) -> Tensor:
+        nonlocal is_broken
+        if not is_broken:
+            try:
+                return faster(token_ids, positions, mask)
+            except (RuntimeError, OSError) as exc:  # the compiler's own errors are RuntimeErrors
+                is_broken = True
+                _log.warning("the compiler failed (%s): training goes on without it, more slowly", exc)
+        return hidden_states(token_ids, positions, mask)
+
+    return compiled_hidden_states
+
+
+def separate_texts(token_ids: Tensor, eos_token_id: int, num_both_ways: int = 0) -> tuple[Tensor, Tensor]:
     """Positions and mask under which the texts of a window do not see each other.
 
     Args:
         token_ids: Windows of texts, end-of-text before each, (B, T), int64; the first text may have begun earlier.
         eos_token_id: The token that begins a text.
+        num_both_ways: So many windows, the first ones, are read as AdaVAE's encoder reads: a token sees its whole text
+            but not the end-of-text before it, and positions begin at the text's first token.
 
     Returns:
-        Positions counted from each text's end-of-text, (B, T), int64, and True where a query may look, (B, 1, T, T).
+        Positions, counted from each text's end-of-text in the other windows, (B, T), int64, and True where a query may
+        look, (B, 1, T, T).
     """
-    T = token_ids.shape[1]
+    B, T = token_ids.shape
     places, is_start = torch.arange(T, device=token_ids.device), token_ids == eos_token_id
     starts = torch.where(is_start, places, 0).cummax(1).values
     text = is_start.cumsum(1)
-    mask = (text.unsqueeze(2) == text.unsqueeze(1)) & causal_mask(T, device=token_ids.device)
-    return places - starts, mask.unsqueeze(1)
+    positions, is_same_text = places - starts, text.unsqueeze(2) == text.unsqueeze(1)
+    mask = is_same_text & _directions(B, T, num_both_ways, token_ids.device)
+    if num_both_ways:
+        rows = slice(num_both_ways)
+        begins = text[rows] > 0  # behind an end-of-text
+        positions[rows] = (positions[rows] - begins.long()).clamp_min(0)
+        mask[rows] &= ~is_start[rows].unsqueeze(1) | is_start[rows].unsqueeze(2)
+    return positions, mask.unsqueeze(1)
+
+
+def _directions(B: int, T: int, num_both_ways: int, device: torch.device) -> Tensor:
+    """True where a query may look by its window's direction alone, broadcastable to (B, T, T)."""
+    causal = causal_mask(T, device=device)
+    if num_both_ways == 0:
+        return causal
+    is_both_ways = torch.arange(B, device=device) < num_both_ways
+    return causal | is_both_ways.view(B, 1, 1)
+
+
+def _seen(
+    token_ids: Tensor, eos_token_id: int, num_both_ways: int, *, is_separate: bool
+) -> tuple[Tensor | None, Tensor]:
+    """Positions and mask of a step's windows; the whole window is one text unless texts are separate."""
+    if is_separate:
+        return separate_texts(token_ids, eos_token_id, num_both_ways)
+    B, T = token_ids.shape
+    mask = _directions(B, T, num_both_ways, token_ids.device)
+    return None, mask.unsqueeze(-3).expand(B, 1, T, T)
 
 
 @torch.no_grad()

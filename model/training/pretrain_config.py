@@ -17,6 +17,9 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "long_share": (0.0, 1.0),
     "learning_rate": (1e-7, 1.0),
     "weight_decay": (0.0, 10.0),
+    "dropout": (0.0, 0.9),
+    "masked_share": (0.0, 0.9),
+    "mask_rate": (0.01, 0.9),
     "warmup_steps": (0, 1_000_000),
     "max_gradient_norm": (1e-3, 1e3),
     "checkpoint_every": (1, 1_000_000),
@@ -39,6 +42,10 @@ class PretrainConfig:
         learning_rate: Peak learning rate, for Muon and AdamW alike.
         warmup_steps: Steps until the peak; at most a third of the run.
         weight_decay: Of the blocks' matrices; half of it for embeddings, none for norms and biases.
+        dropout: Of the embeddings and of what each branch of a block adds, in training.
+        masked_share: Share of a step's windows in which hidden tokens are predicted from both sides, as AdaVAE's
+            encoder reads; in the others, next tokens. 0 trains a causal model alone.
+        mask_rate: Share of such a window's tokens that are hidden.
         is_separate: Texts do not attend to each other; False treats the stream as one long text.
         max_gradient_norm: Gradients are clipped to this norm.
         checkpoint_every: Steps between checkpoints.
@@ -53,6 +60,9 @@ class PretrainConfig:
     long_share: float = 0.15
     learning_rate: float = 3e-3
     weight_decay: float = 0.4
+    dropout: float = 0.0
+    masked_share: float = 0.0
+    mask_rate: float = 0.25
     is_separate: bool = True
     warmup_steps: int = 100
     max_gradient_norm: float = 1.0

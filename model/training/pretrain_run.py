@@ -18,8 +18,14 @@ from adavae.model.backbone import Backbone
 from adavae.model.errors import DatasetError
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.training.checkpoint import Checkpoint, save_checkpoint
-from adavae.model.training.language_model import compiled_hidden_states, next_token_loss
+from adavae.model.training.language_model import (
+    both_ways_loss,
+    compiled,
+    hidden_states_with_dropout,
+    next_token_loss,
+)
 from adavae.model.training.loop import uses_bfloat16
+from adavae.model.training.masked_prediction import HiddenTokens
 from adavae.model.training.optimizers import Optimizers, diverged, under
 from adavae.model.training.pretrain_config import PretrainConfig
 from adavae.model.training.schedule import learning_rate_at
@@ -50,7 +56,10 @@ class PretrainRun:
         self.device = backbone.wte.weight.device
         self.autocast = uses_bfloat16(config.precision, self.device)
         self.optimizers = _build_optimizers(backbone, config.learning_rate, config.weight_decay)
-        self.hidden_states = compiled_hidden_states(backbone) if self.device.type == "cuda" else None
+        hidden_states = (
+            hidden_states_with_dropout(backbone, config.dropout) if config.dropout else backbone.hidden_states
+        )
+        self.hidden_states = compiled(hidden_states) if self.device.type == "cuda" else hidden_states
         self.stream = WindowStream(tokens, config.seed)
         self.total_steps = max(1, round(config.epochs * len(tokens) / (config.batch_size * config.window)))
         if config.max_steps is not None:
@@ -75,16 +84,8 @@ class PretrainRun:
         """
         self._apply_schedule()
         windows = self._windows()
-        if self.device.type == "cuda":
-            windows = windows.pin_memory().to(self.device, non_blocking=True)
-        with self._precision():
-            loss = next_token_loss(
-                self.backbone,
-                windows,
-                torch.bfloat16 if self.autocast else torch.float32,
-                is_separate=self.config.is_separate,
-                hidden_states=self.hidden_states,
-            )
+        torch.manual_seed((self.config.seed * 1_000_003 + self.step) % 2**63)  # for dropout, here and on the device
+        loss = self._loss(windows)
         self.backbone.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.backbone.parameters(), self.config.max_gradient_norm)
@@ -94,6 +95,36 @@ class PretrainRun:
         self.optimizers.step()
         self.step += 1
         return loss.detach(), windows[:, 1:].numel()
+
+    def _loss(self, windows: Tensor) -> Tensor:
+        """The loss of this step's windows, (B, T + 1), a scalar."""
+        config = self.config
+        num_masked = round(config.masked_share * len(windows))
+        hidden_tokens = None
+        if num_masked:
+            eos, seed = self.tokenizer.eos_token_id, (config.seed, self.step)
+            drawn = HiddenTokens.draw(windows, num_masked, config.mask_rate, eos, seed)
+            hidden_tokens = drawn.to(self.device)
+        if self.device.type == "cuda":
+            windows = windows.pin_memory().to(self.device, non_blocking=True)
+        dtype = torch.bfloat16 if self.autocast else torch.float32
+        with self._precision():
+            if hidden_tokens is None:
+                return next_token_loss(
+                    self.backbone,
+                    windows,
+                    dtype,
+                    is_separate=config.is_separate,
+                    hidden_states=self.hidden_states,
+                )
+            return both_ways_loss(
+                self.backbone,
+                windows,
+                hidden_tokens,
+                dtype,
+                is_separate=config.is_separate,
+                hidden_states=self.hidden_states,
+            )
 
     def _is_check_due(self) -> bool:
         step = self.step + 1  # the one being taken

@@ -54,6 +54,19 @@ class PretrainOptions:
     weight_decay: Annotated[
         float | None, typer.Option(help="Of the matrices; embeddings half of it.", rich_help_panel=_RUN)
     ] = None
+    dropout: Annotated[
+        float | None, typer.Option(help="Of the embeddings and of what a block adds.", rich_help_panel=_RUN)
+    ] = None
+    masked_share: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the windows in which hidden tokens are predicted from both sides, as the encoder reads.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None
+    mask_rate: Annotated[
+        float | None, typer.Option(help="Share of such a window's tokens that are hidden.", rich_help_panel=_RUN)
+    ] = None
     is_separate: Annotated[
         bool | None,
         typer.Option(

@@ -32,7 +32,7 @@ from tests.bench.gpu.models import SMALL, WEIGHTS, Bundled, moved, random_rows, 
 
 SHAPES = {
     "124m": GPT2_124M,
-    "bundled": BackboneConfig(vocab_size=12288, n_positions=256, n_embd=384, n_layer=6, n_head=6, n_inner=1536),
+    "bundled": BackboneConfig(vocab_size=12288, n_positions=256, n_embd=448, n_layer=8, n_head=7, n_inner=1792),
     "small": SMALL,
 }
 _MANY = ("many sets", "many sets of twice the size")

@@ -14,7 +14,7 @@ from adavae.model.errors import (
     SequenceTooLong,
 )
 from adavae.model.training.language_model import (
-    compiled_hidden_states,
+    compiled,
     held_out_perplexity,
     next_token_loss,
     separate_texts,
@@ -83,7 +83,7 @@ def test_where_the_compiler_fails_training_goes_on_without_it(
 
     monkeypatch.setattr(torch, "compile", lambda *_, **__: broken)
     backbone, row = fresh_backbone(SHAPE, seed=1), torch.tensor([[0, 5, 6]])
-    hidden_states = compiled_hidden_states(backbone)
+    hidden_states = compiled(backbone.hidden_states)
     for _ in range(2):
         torch.testing.assert_close(hidden_states(row, None, None), backbone.hidden_states(row))
     assert len(asked) == 1

@@ -69,6 +69,20 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_good_checkpo
     assert not (tmp_path / "out" / "config.json").exists()
 
 
+@pytest.mark.parametrize("is_separate", [True, False])
+def test_a_run_with_hidden_tokens_and_dropout_learns_and_resumes_to_the_same_weights(
+    source: Path, tmp_path: Path, is_separate: bool
+) -> None:
+    config = replace(CONFIG, masked_share=0.5, dropout=0.1, is_separate=is_separate)
+    reports: list[PretrainProgress] = []
+    unbroken = pretrain(replace(config, max_steps=40), [source], tmp_path / "unbroken", on_progress=reports.append)
+    assert reports[-1].loss < 0.7 * reports[0].loss
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(replace(config, max_steps=40), [source], tmp_path / "broken", should_stop=after_refusals(8, killed))
+    resumed = pretrain(replace(config, max_steps=40), [source], tmp_path / "broken", resume=True)
+    assert_same_weights(resumed, unbroken)
+
+
 def test_a_continuous_run_takes_other_steps(source: Path, tmp_path: Path) -> None:
     config = replace(CONFIG, max_steps=3)
     separate = pretrain(config, [source], tmp_path / "separate")
