@@ -6,7 +6,6 @@ choosing a device) is for those who use it.
 
 import os
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from adavae.model.errors import AdaVAEError
+from adavae.model.spelling import did_you_mean
 from adavae.service.service_links import explain_service_links, is_service_link
 
 _KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
@@ -421,12 +421,7 @@ def _refuse_unknown(names: Iterable[str]) -> None:
     for name in sorted(names):
         field = name.lower().removeprefix(PREFIX.lower())
         if name.upper().startswith(PREFIX) and field not in fields:
-            close = get_close_matches(field, fields, n=1)
-            remedy = (
-                f"did you mean {_variable(close[0])}?"
-                if close
-                else f"the settings are {', '.join(map(_variable, fields))}"
-            )
+            remedy = did_you_mean(field, fields, "settings", as_shown=_variable)
             raise SettingsError(f"{name} is not a setting: {remedy}")
 
 

@@ -3,7 +3,6 @@
 Only manifests are read, and without torch. ``adapter_store`` loads, imports and deletes sets.
 """
 
-import difflib
 import errno
 import hashlib
 import os
@@ -14,6 +13,7 @@ from pathlib import Path
 from time import monotonic
 
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, AdaVAEError, ConfigError, WeightsCorrupted
+from adavae.model.spelling import closest
 from adavae.model.storage.adapter_name import check_name
 from adavae.model.storage.manifest import MANIFEST, SET_FILES, TENSORS, Manifest, read_manifest
 from adavae.model.storage.plain_values import checked_time
@@ -27,7 +27,7 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.EACCES)
 _STAMPED = (MANIFEST, TENSORS, *(file.name for file in SET_FILES if file.name != TENSORS), PUBLICATION)
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 _NAMES_SHOWN = 20
-_LONGEST_NAME = 64
+_MOST_SHOWN = 128  # characters of a name
 
 _FileStamp = tuple[int, int, int]
 _Stamp = tuple[_FileStamp | None, ...]
@@ -145,10 +145,10 @@ def not_found(reference: str, versions: Iterable[InstalledVersion]) -> AdapterSe
     if not of_name:
         there_is = "none is installed; train one with 'adavae train'"
         return AdapterSetNotFound(f"there is no adapter set {_quoted(reference)}: {there_is}")
-    close = difflib.get_close_matches(name, of_name, n=1) if len(name) <= _LONGEST_NAME else []
-    meant = f" (did you mean {close[0]!r}?)" if close else ""
+    meant = closest(name, of_name)
+    hint = "" if meant is None else f" (did you mean {meant!r}?)"
     return AdapterSetNotFound(
-        f"there is no adapter set {_quoted(reference)}{meant}; installed: {_listed(sorted(of_name))}"
+        f"there is no adapter set {_quoted(reference)}{hint}; installed: {_listed(sorted(of_name))}"
     )
 
 
@@ -210,7 +210,7 @@ def _with_manifest(version: InstalledVersion) -> InstalledVersion:
 
 
 def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 2 * _LONGEST_NAME else f"{text[: 2 * _LONGEST_NAME]}...")
+    return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}...")
 
 
 def _listed(names: Sequence[str]) -> str:

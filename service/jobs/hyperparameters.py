@@ -11,9 +11,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from adavae.model.config import AdapterConfig, BackboneConfig
 from adavae.model.errors import ConfigError
+from adavae.model.spelling import unknown_field
 from adavae.model.training.config import Preset, TrainingConfig, preset_config
 from adavae.service.errors import InvalidRequest
-from adavae.service.spelling import unknown_field
 
 PresetName = Literal["generation", "language-modelling", "classification"]
 

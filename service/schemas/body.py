@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, model_validator
 from pydantic_core import PydanticCustomError
 
-from adavae.service.spelling import unknown_field
+from adavae.model.spelling import unknown_field
 
 
 class Body(BaseModel):

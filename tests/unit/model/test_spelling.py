@@ -1,6 +1,6 @@
 """Names that nobody knows: the one that was meant, or all there are."""
 
-from adavae.service.spelling import did_you_mean, unknown_field
+from adavae.model.spelling import closest, did_you_mean, unknown_field
 
 KNOWN = ["steps", "text", "adapter"]
 
@@ -8,6 +8,11 @@ KNOWN = ["steps", "text", "adapter"]
 def test_a_name_that_is_close_is_suggested() -> None:
     assert did_you_mean("step", KNOWN, "fields") == "did you mean steps?"
     assert did_you_mean("adaptor", KNOWN, "settings", as_shown=str.upper) == "did you mean ADAPTER?"
+
+
+def test_a_name_of_any_length_is_answered_at_once() -> None:
+    assert closest("step", KNOWN) == "steps"
+    assert closest("step" * 100_000, KNOWN) is None
 
 
 def test_without_a_close_name_all_are_named() -> None:

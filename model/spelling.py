@@ -3,7 +3,14 @@
 from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 
-_SHOWN_CHARACTERS = 100
+_LONGEST_NAME = 100  # longer ones are neither compared nor shown whole
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant; None where none comes close."""
+    if len(name) > _LONGEST_NAME:
+        return None
+    return next(iter(get_close_matches(name, list(known), n=1)), None)
 
 
 def did_you_mean(name: str, known: Sequence[str], kind: str, *, as_shown: Callable[[str], str] = str) -> str:
@@ -15,8 +22,8 @@ def did_you_mean(name: str, known: Sequence[str], kind: str, *, as_shown: Callab
         kind: What the known names are called together, in the plural.
         as_shown: How a known name is spelt in the message.
     """
-    close = get_close_matches(name, known, n=1)
-    return f"did you mean {as_shown(close[0])}?" if close else f"the {kind} are {', '.join(map(as_shown, known))}"
+    meant = closest(name, known)
+    return f"the {kind} are {', '.join(map(as_shown, known))}" if meant is None else f"did you mean {as_shown(meant)}?"
 
 
 def unknown_field(given: Iterable[object], known: Sequence[str]) -> tuple[str, str] | None:
@@ -24,5 +31,5 @@ def unknown_field(given: Iterable[object], known: Sequence[str]) -> tuple[str, s
     unknown = next((str(name) for name in given if name not in known), None)
     if unknown is None:
         return None
-    shown = unknown[:_SHOWN_CHARACTERS].encode(errors="replace").decode()
-    return shown, f"unknown field: {did_you_mean(shown, known, 'fields')}"
+    shortened = unknown[:_LONGEST_NAME].encode(errors="replace").decode()
+    return shortened, f"unknown field: {did_you_mean(shortened, known, 'fields')}"
