@@ -28,6 +28,7 @@ from adavae.service.jobs.records.volume_file import NotReadable, read_regular
 
 MAX_CRASHES = 3  # of the training process, without a newer checkpoint in between
 MAX_LOST_WORKERS = 10  # which died, froze or were killed, likewise
+_LEASE = "lease.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Claims:
 
     def lease(self, job: Job) -> Lease:
         """The last sign of life of a running job."""
-        path = attempt_directory(self.store.directory(job.id), job.attempt) / "lease.json"
+        path = attempt_directory(self.store.directory(job.id), job.attempt) / _LEASE
         try:
             return Lease(job.attempt, path.lstat().st_mtime_ns)
         except OSError:  # a lease that is not to be seen is one that nobody renews
@@ -95,7 +96,7 @@ class Claims:
 
     def renew(self, claim: Claim) -> Job:
         """Gives a sign of life, and looks at the job; raises ClaimLost. Needs neither lock nor room on the disk."""
-        os.utime(claim.directory / "lease.json")
+        os.utime(claim.directory / _LEASE)
         return self._checked(claim, self.store.get(claim.job_id))
 
     def report(self, claim: Claim, message: str) -> None:
@@ -247,7 +248,7 @@ def _begun(record: JobRecord, worker: str) -> Claim:
     job, number = record.job, record.job.attempt + 1
     directory = attempt_directory(record.directory, number)
     directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(directory / "lease.json", json.dumps({"attempt": number, "worker": worker}).encode())
+    write_atomically(directory / _LEASE, json.dumps({"attempt": number, "worker": worker}).encode())
     record.save(
         status=JobStatus.RUNNING, attempt=number, publishing=None, started_at=job.started_at or int(time.time())
     )
