@@ -35,6 +35,15 @@ class DecodingOptions(TypedDict, total=False):
     seed: int
 
 
+NUM_SEEDS = 2**63
+"""Seeds are from 0 to this, less one."""
+
+
+def counted_seed(seed: int, row: int) -> int:
+    """The seed of a row, counted from a request's own; behind the last seed comes 0."""
+    return (seed + row) % NUM_SEEDS
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decoding:
     """How one row's tokens are chosen.
@@ -72,7 +81,7 @@ class Decoding:
             "max_tokens": (1, 100_000),
             "min_tokens": (0, self.max_tokens),
             "num_beams": (1, 16),
-            "seed": (0, 2**63 - 1),
+            "seed": (0, NUM_SEEDS - 1),
         }
         for name, (low, high) in rules.items():
             value = getattr(self, name)
@@ -101,8 +110,8 @@ class Decoding:
         return decoding
 
     def for_rows(self, num: int) -> "list[Decoding]":
-        """One decoding per row, the same but for the seed, which counts up (and wraps around)."""
-        return [replace(self, seed=(self.seed + row) % 2**63) for row in range(num)]
+        """One decoding per row, the same but for the seed, which counts up (``counted_seed``)."""
+        return [replace(self, seed=counted_seed(self.seed, row)) for row in range(num)]
 
     def for_draws(self, num: int) -> "list[Decoding]":
         """As ``for_rows``, but never an empty text: a draw has at least one token."""

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from adavae.model.decoding.decoding import NUM_SEEDS
 from adavae.model.errors import ConfigError
 from adavae.model.latent.defaults import LEAST_LABEL_SHARE
 from adavae.model.latent.prior import LabelChange, walk_bump
 from adavae.model.latent.space import LatentSpace
 from adavae.model.latent.steering import Settled
-
-_SEEDS = 2**63
 
 
 def along_dimension(space: LatentSpace, index: int) -> Tensor:
@@ -112,5 +111,5 @@ def places(low: float, high: float, steps: int) -> Tensor:
 
 def around(z: Tensor, width: Tensor, num: int, seed: int) -> Tensor:
     """``num`` points around z, (Z,), as far away as ``width``, (Z,), says: (num, Z); the same seed gives the same."""
-    noise = torch.randn(num, len(z), generator=torch.Generator().manual_seed(seed % _SEEDS))
+    noise = torch.randn(num, len(z), generator=torch.Generator().manual_seed(seed % NUM_SEEDS))
     return z + width * noise

@@ -13,6 +13,8 @@ from typing import Any, Literal, TypedDict, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adavae.model.decoding.decoding import DecodingOptions, counted_seed
+from adavae.model.latent.direction import DirectionOptions
 from adavae.model.latent.map_points import MapMethod, MapPoints
 from adavae.model.latent.projections import Neighbours, Plane, Separation
 from adavae.model.results import Classified
@@ -21,23 +23,9 @@ from adavae.service.client.retries import AdaVAEServiceError
 from adavae.service.results import AdapterState
 
 _MAX_TEXTS, _MAX_TEXT_BYTES, _MAX_ROWS = 256, 2 * 1024**2, 64  # of one request, as the service is set by default
-_LARGEST_SEED = 2**63 - 1
 
 Method = Literal["linear", "spherical"]
 Result = TypeVar("Result")
-
-
-class DecodingOptions(TypedDict, total=False):
-    """How tokens are chosen; what is left out is the service's default (greedy)."""
-
-    strategy: Literal["greedy", "sample", "beam"]
-    temperature: float
-    top_k: int
-    top_p: float
-    repetition_penalty: float
-    max_tokens: int
-    num_beams: int
-    seed: int
 
 
 class SteeringOptions(TypedDict, total=False):
@@ -59,8 +47,7 @@ class DrawOptions(SteeringOptions, total=False):
 
 USUALLY: SteeringOptions = {}
 ANYTHING: DrawOptions = {}
-TraverseDirection = dict[str, int] | dict[str, str] | dict[str, list[str]]
-"""``{"dimension": 3}``, or ``{"from": ..., "to": ...}`` with two labels or two lists of texts."""
+TraverseDirection = DirectionOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +111,7 @@ def decode(
         part = ("z", start)
         counted = decoding.copy()
         if start:
-            counted["seed"] = (decoding.get("seed", 0) + start) & _LARGEST_SEED
+            counted["seed"] = counted_seed(decoding.get("seed", 0), start)
         reply = yield _decode_call(rows[start : start + _MAX_ROWS], adapter, counted, part=part, **steering)
         texts += _texts(reply)
         adapter = _reference(reply)

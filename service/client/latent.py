@@ -16,6 +16,7 @@ import httpx2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from adavae.model.decoding.decoding import DecodingOptions
 from adavae.model.latent import defaults
 from adavae.model.latent.map_points import MapMethod, MapPoints
 from adavae.model.results import Classified
@@ -24,7 +25,6 @@ from adavae.service.client.exchanges import (
     ANYTHING,
     USUALLY,
     Call,
-    DecodingOptions,
     DrawOptions,
     Exchange,
     Method,
