@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from adavae.model.storage.adapter_set import AdapterSet
     from adavae.model.storage.manifest import Manifest
     from adavae.model.storage.pretrained import PretrainedBackbone
+    from adavae.model.training.preparation import TrainingRequest
     from adavae.model.training.progress import Progress
-    from adavae.model.training.run import TrainingRequest
 
 DataArgument = Annotated[
     Path,
@@ -144,7 +144,7 @@ def _request(
     truncate: bool,
 ) -> "TrainingRequest":
     from adavae.model.training.config import Preset, preset_config
-    from adavae.model.training.run import TrainingRequest
+    from adavae.model.training.preparation import TrainingRequest
 
     config = preset_config(Preset(preset), pretrained.backbone.config)
     if initial is not None:

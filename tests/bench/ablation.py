@@ -26,7 +26,8 @@ from adavae.model.training.corpus import read_dataset
 from adavae.model.training.evaluation import EvaluationConfig, evaluate
 from adavae.model.training.latent_space import Group, Judges, LatentSpaceConfig, measure_latent_space
 from adavae.model.training.operations import AsServed
-from adavae.model.training.run import TrainingRequest, train_adapter_set
+from adavae.model.training.preparation import TrainingRequest
+from adavae.model.training.run import train_adapter_set
 from adavae.service.loading import choose_device
 
 BACKBONE = Path(__file__).parents[2] / "weights" / "backbone"

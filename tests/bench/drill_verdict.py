@@ -5,7 +5,8 @@ from typing import Any
 
 from adavae.model.errors import AdaVAEError
 from adavae.model.storage.pretrained import load_backbone
-from adavae.model.training.run import TrainingRequest, train_adapter_set
+from adavae.model.training.preparation import TrainingRequest
+from adavae.model.training.run import train_adapter_set
 from adavae.service.jobs.records.job import Job, JobStatus
 from tests.integration.training_home import TrainingHome, read_metrics, training_config
 

@@ -27,7 +27,8 @@ from adavae.model.training.config import Preset, preset_config
 from adavae.model.training.corpus import Dataset, read_dataset
 from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.measures import accuracy
-from adavae.model.training.run import TrainingRequest, train_adapter_set
+from adavae.model.training.preparation import TrainingRequest
+from adavae.model.training.run import train_adapter_set
 from adavae.service.jobs.worker.verdict import judge_head
 from adavae.service.loading import choose_device
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from adavae.model.storage.pretrained import load_backbone
-from adavae.model.training.run import TrainingRequest, train_adapter_set
+from adavae.model.training.preparation import TrainingRequest
+from adavae.model.training.run import train_adapter_set
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.job import Job, JobStatus
 from adavae.service.jobs.records.volume_lock import locked

@@ -34,8 +34,8 @@ _SIGNAL_AT_PARENTS_DEATH = 1  # PR_SET_PDEATHSIG of <sys/prctl.h>
 
 if TYPE_CHECKING:
     from adavae.model.storage.manifest import Manifest
+    from adavae.model.training.preparation import TrainingRequest
     from adavae.model.training.progress import Progress
-    from adavae.model.training.run import TrainingRequest
 
 
 def main() -> None:
@@ -143,7 +143,7 @@ def _train(order: Order, settings: Settings, pipe: WorkerPipe, should_stop: thre
 
 def _request(order: Order, job: Job, settings: Settings) -> "TrainingRequest":
     from adavae.model.training.config import TrainingConfig
-    from adavae.model.training.run import TrainingRequest
+    from adavae.model.training.preparation import TrainingRequest
     from adavae.service.loading import open_store
 
     config = TrainingConfig.from_dict(job.config)

@@ -20,8 +20,9 @@ from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.latent_space import Group, LatentSpaceConfig
 from adavae.model.training.loop import TrainingResult
 from adavae.model.training.operations import AsServed
+from adavae.model.training.preparation import TrainingRequest
 from adavae.model.training.progress import OnStage, ignore_stage
-from adavae.model.training.run import TrainingRequest, prepare, train_adapter_set, trained_tokens
+from adavae.model.training.run import train_adapter_set, trained_tokens
 from adavae.model.training.tokenized_texts import TokenizedTexts
 from tests.tiny import PLAIN, PREFIXED
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained
@@ -90,25 +91,6 @@ def test_a_head_for_other_labels_begins_afresh_over_a_set_that_is_there(tmp_path
     torch.testing.assert_close(
         second.tensors["posterior.mu.weight"], first.tensors["posterior.mu.weight"], atol=1e-3, rtol=0
     )
-
-
-def test_what_is_odd_about_the_data_is_told_before_the_first_step(tmp_path: Path) -> None:
-    """A label of one text was held back with it, and the run ended with a fault in a file that nobody had given."""
-    data, held = tmp_path / "data.csv", tmp_path / "held.csv"
-    rows = [
-        f"{number},text {number},{'neg' if number < 30 else 'Pos' if number < 35 else 'pos'}" for number in range(60)
-    ]
-    data.write_text("\n".join(["id,text,label", *rows, "60,another,other"]), encoding="utf-8")
-    held.write_text("text,label\nTEXT 3!,neg\nnew,pos\n", encoding="utf-8")
-    for validation, told in (
-        (None, ["not read: 'id'", "look alike"]),
-        (held, ["not read", "look alike", "1 of the 2"]),
-    ):
-        request = TrainingRequest(name="mine", data=data, validation=validation, config=config(preset="classification"))
-        prepared = prepare(request, tiny_pretrained())
-        assert prepared.labels == ("Pos", "neg", "other", "pos")
-        assert len(prepared.notes) == len(told)
-        assert all(part in note for part, note in zip(told, prepared.notes, strict=True))
 
 
 def test_going_on_with_other_sizes_is_refused(tmp_path: Path) -> None:

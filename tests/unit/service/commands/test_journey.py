@@ -11,8 +11,8 @@ from adavae.model.storage.pretrained import save_backbone
 from adavae.model.training import run as training_run
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.evaluation import EvaluationConfig
+from adavae.model.training.preparation import TrainingRequest
 from adavae.model.training.pretrain_start import fresh_backbone
-from adavae.model.training.run import TrainingRequest
 from adavae.model.training.token_windows import train_tokenizer
 from adavae.service.commands.evaluate import MeasureOptions
 from tests.unit.service.conftest import Outcome, RunCommand

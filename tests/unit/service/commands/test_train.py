@@ -13,8 +13,8 @@ from adavae.model.config import AdapterConfig, AdapterPlacement
 from adavae.model.errors import TrainingInterrupted
 from adavae.model.training import run as training_run
 from adavae.model.training.config import FreeBits, Preset, TrainingConfig, preset_config
+from adavae.model.training.preparation import TrainingRequest
 from adavae.model.training.readers.columns import Columns
-from adavae.model.training.run import TrainingRequest
 from adavae.service import loading
 from adavae.service.commands.interrupt import stop_on_signal
 from adavae.service.commands.training_options import TrainingOptions

@@ -1,0 +1,134 @@
+"""What a run trains, and on what: read, checked and tokenized as a whole before the first step."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from adavae.model.errors import DatasetError
+from adavae.model.storage.adapter_set import AdapterSet
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.training.config import Preset, TrainingConfig
+from adavae.model.training.corpus import Dataset, drawn_rows, read_dataset
+from adavae.model.training.evaluation import EvaluationConfig
+from adavae.model.training.latent_space import LatentSpaceConfig
+from adavae.model.training.likeness import label_warnings, overlap_notes
+from adavae.model.training.readers.columns import GUESSED, Columns
+from adavae.model.training.splitting import split_validation
+from adavae.model.training.text_forms import form_rows
+from adavae.model.training.tokenized_texts import TokenizedTexts, tokenize
+
+_MAX_LEARNED_ROWS = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingRequest:
+    """What to train, and on what.
+
+    Attributes:
+        name: Name of the adapter set.
+        data: Training texts.
+        validation: Validation texts; None to split some off the training texts.
+        config: The run's settings; labels are taken from the data.
+        truncate: Cut texts that are longer than the context instead of refusing them.
+        limit: Use only this many rows, drawn by the run's seed; None for all.
+        columns: Which columns of the files hold text and label.
+        initial: The set to continue from, which ``config.init_from`` names; None to start afresh.
+        command: The user's command, for the model card.
+        source: Name of the training data in the model card; the file's name if left out.
+        evaluation: How the finished set is measured on the validation texts.
+    """
+
+    name: str
+    data: Path
+    validation: Path | None
+    config: TrainingConfig
+    truncate: bool = False
+    limit: int | None = None
+    columns: Columns = GUESSED
+    initial: AdapterSet | None = None
+    command: str = ""
+    source: str | None = None
+    evaluation: EvaluationConfig = field(
+        default_factory=lambda: EvaluationConfig(
+            max_decoded=1000,
+            latent_space=LatentSpaceConfig(
+                num_walks=40, num_draws=500, num_pairs=20, num_sentences=10, num_texts=1000, num_samples=30
+            ),
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DataOrigin:
+    """Facts about the training texts, of which only the token ids are kept."""
+
+    source: str
+    rows: int
+    digest: str
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> "DataOrigin":
+        return cls(dataset.source, len(dataset.texts), dataset.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedData:
+    """Checked texts, ready to train on.
+
+    Attributes:
+        training: Origin of the training texts.
+        learned: A bounded sample of them, from which the judges of the latent space learn.
+        validation: Held-back texts.
+        labels: Names of the head's classes; empty for no head.
+        num_truncated: Number of texts that were cut to the context.
+        notes: What a user should know of the data, in plain words.
+    """
+
+    training: DataOrigin
+    learned: Dataset
+    validation: Dataset
+    training_tokens: TokenizedTexts
+    validation_tokens: TokenizedTexts
+    labels: tuple[str, ...]
+    num_truncated: int
+    notes: tuple[str, ...] = ()
+
+
+def prepare(request: TrainingRequest, pretrained: PretrainedBackbone) -> PreparedData:
+    """Reads and checks everything before the first step.
+
+    Raises:
+        DatasetError: A file or a line of it cannot be used.
+        SequenceTooLong: A text is longer than the context and ``truncate`` is not set.
+    """
+    needs_labels = request.config.preset is Preset.CLASSIFICATION
+    seed = request.config.seed
+    training = read_dataset(
+        request.data, require_labels=needs_labels, limit=request.limit, seed=seed, columns=request.columns
+    )
+    notes = (*training.notes, *label_warnings(Counter(training.labels or ())))
+    if request.validation is None:
+        training, validation = split_validation(training, seed=seed)
+    else:
+        needs_labels = training.labels is not None
+        validation = read_dataset(request.validation, require_labels=needs_labels, columns=request.columns)
+        notes += overlap_notes(training, validation)
+    labels = () if request.config.preset is Preset.LANGUAGE_MODELLING else training.label_names
+    if unknown := sorted(set(validation.label_names) - set(labels)) if labels else []:
+        raise DatasetError(f"{validation.source}: has labels that the training data lacks: {unknown}")
+    max_tokens = pretrained.backbone.config.n_positions - 1
+    tokens, num_truncated = tokenize(training, pretrained.tokenizer, max_tokens, truncate=request.truncate)
+    forms = None
+    if request.config.form_share > 0:
+        forms = form_rows(training.texts, tokens, pretrained.tokenizer, max_tokens, seed=seed)
+    held_tokens, _ = tokenize(validation, pretrained.tokenizer, max_tokens, truncate=True)
+    return PreparedData(
+        DataOrigin.of(training),
+        training.rows(drawn_rows(len(training.texts), _MAX_LEARNED_ROWS, seed), training.source),
+        validation,
+        TokenizedTexts.of(training, tokens, labels, forms),
+        TokenizedTexts.of(validation, held_tokens, labels),
+        labels,
+        num_truncated,
+        notes,
+    )
