@@ -8,8 +8,7 @@ keeps the version it acquired to its end.
 
 import asyncio
 import contextlib
-import math
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -20,45 +19,20 @@ from adavae.model.errors import AdapterSetNotFound, AdaVAEError, WeightsCorrupte
 from adavae.model.latent.space import LatentSpace
 from adavae.model.storage.adapter_set import AdapterSet, read_adapter_set
 from adavae.model.storage.adapter_store import AdapterStore
-from adavae.model.storage.installed import REFUSALS, InstalledVersion, Problem, not_found, scan
+from adavae.model.storage.installed import REFUSALS, InstalledVersion, Problem, scan
 from adavae.model.storage.latent_space import space_of
 from adavae.model.storage.manifest import Manifest, check_fits
+from adavae.service.adapters.bank_room import BankRoom, SlotLoader
 from adavae.service.adapters.bank_slots import BankSlots, SlotEntry
+from adavae.service.adapters.listing import Listing
 from adavae.service.engine.compute_threads import alone
-from adavae.service.errors import BankFull, ServiceError
+from adavae.service.errors import ServiceError
 from adavae.service.results import AdapterState
 
 _MANY_ARRIVALS = 64  # new names at once beyond which each is verified when it is first asked for, not before
 _PAUSE_S = 0.1  # between looks that unknown names ask for
 
 _log = structlog.get_logger("adavae.adapters")
-
-
-class SlotLoader(Protocol):
-    """What the registry asks of the engine."""
-
-    @property
-    def num_slots(self) -> int: ...
-
-    def check(self, manifest: Manifest) -> None:
-        """Raises AdapterSetMismatch or ConfigError for a set that could not be loaded, before it is read."""
-        ...
-
-    async def try_out(self, adapter_set: AdapterSet) -> None:
-        """Uses a set that is not loaded; raises WeightsCorrupted where that fails."""
-        ...
-
-    async def load(self, slot: int, adapter_set: AdapterSet) -> None:
-        """Puts a set into a slot that no row uses; raises as ``check``, and BankFull while others take its room."""
-        ...
-
-    async def unload(self, slot: int) -> None:
-        """Forgets what stands in a slot that no row uses."""
-        ...
-
-    async def expect(self, configs: Collection[AdapterConfig]) -> None:
-        """Tells which sets may be asked for."""
-        ...
 
 
 class Counter(Protocol):
@@ -127,15 +101,13 @@ class AdapterRegistry:
             wait_s: Seconds that a request waits for a slot when all are pinned.
         """
         self._store, self._bank, self._counters = store, bank, counters
-        self._default, self._refresh_s = default, refresh_s
+        self._refresh_s = refresh_s
         self._backbone_digests, self._tokenizer_digest = backbone_digests, tokenizer_digest
-        self._versions: dict[str, InstalledVersion] = {}  # by directory
-        self._by_name: dict[str, list[InstalledVersion]] = {}  # the best first
         self._slots = BankSlots(bank.num_slots, self._load, wait_s=wait_s, on_eviction=self._forget)
+        self._room = BankRoom(bank, self._slots)
+        self._listing = Listing(default, self._slots.holds)
         self._spaces: dict[str, LatentSpace] = {}  # of what is loaded, by digest
         self._tried: set[str] = set()  # digests of what was read and used without a fault
-        self._expected: set[str] = set()  # digests of what may be asked for, as the bank was told
-        self._fitting_bank: asyncio.Task[None] | None = None
         self._refreshing = asyncio.Lock()
         self._refresher: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -152,11 +124,12 @@ class AdapterRegistry:
 
     async def stop(self) -> None:
         """Looks at the disk no more; what is pinned stays until it is released."""
-        looking = {task for task in (self._refresher, self._looking, self._fitting_bank) if task is not None}
+        looking = {task for task in (self._refresher, self._looking) if task is not None}
         for task in looking:
             task.cancel()
         if looking:
             await asyncio.wait(looking)
+        await self._room.stop()
         await self._slots.stop()
 
     @contextlib.asynccontextmanager
@@ -169,20 +142,19 @@ class AdapterRegistry:
             WeightsCorrupted: None of its versions is whole.
             Overloaded: All slots stayed in use.
         """
-        place, pinned = await self._pinned(reference or self._default)
+        entry, pinned = await self._pinned(reference or self._listing.default)
         try:
             yield pinned
         finally:
-            self._slots.unpin(place)
+            self._slots.unpin(entry)
 
     def states(self) -> list[AdapterState]:
         """Every installed version, by name, the best first."""
-        return [state for name in sorted(self._by_name) for state in self._states(_each_once(self._by_name[name]))]
+        return self._listing.states()
 
     def names_with_labels(self) -> list[str]:
         """Names whose current version can classify."""
-        serving = [self._serving(versions) for versions in self._by_name.values()]
-        return sorted(own.name for own in serving if own and own.manifest and own.manifest.config.labels)
+        return self._listing.names_with_labels()
 
     async def refresh(self) -> None:
         """Looks at the disk now; what was published, changed or deleted before the call has taken effect after it.
@@ -191,53 +163,21 @@ class AdapterRegistry:
             OSError: The disk cannot be read; everything stays as it was.
         """
         async with self._refreshing:
-            known = {path: own for path, own in self._versions.items() if not (own.problem and own.problem.is_due)}
+            known = {str(each.path): each for each in self._listing if not (each.problem and each.problem.is_due)}
             found = await asyncio.to_thread(scan, self._store.roots, known)
-            for path in self._versions.keys() - found.keys():
-                self._unlist(self._versions[path])
-            arrivals = [version for path, version in found.items() if self._versions.get(path) is not version]
+            for gone in [each for each in self._listing if str(each.path) not in found]:
+                self._listing.remove(gone)
+            arrivals = [version for version in found.values() if not self._listing.has(version)]
             is_many = len(arrivals) > _MANY_ARRIVALS
             later = {version for version in arrivals if is_many and self._can_be_checked_later(version)}
             for version in later:
-                self._list(version)
+                self._listing.add(version)
             for version in arrivals:
                 if version not in later:
                     await self._examine(version)
-            self._fit_bank()
-
-    def _fit_bank(self) -> None:
-        """Lets go of what is no longer installed, and of the room that it needed; beside everything else."""
-        is_over = self._fitting_bank is None or self._fitting_bank.done()
-        usable = [own for versions in self._by_name.values() for own in versions if own.problem is None]
-        listed = {own.digest for own in self._versions.values()}
-        self._tried &= listed
-        if is_over and (self._expected != {own.digest for own in usable} or self._slots.has_other_than(listed)):
-            work = self._let_go(usable, listed)
-            self._fitting_bank = asyncio.create_task(work, name="adapter registry: fit the bank")
-
-    async def _let_go(self, usable: Sequence[InstalledVersion], listed: Collection[str]) -> None:
-        by_default_first = sorted(usable, key=lambda own: own not in self._versions_of(self._default))
-        try:
-            while await self._unload(lambda own: own.digest not in listed):
-                pass
-            await self._bank.expect([own.manifest.config for own in by_default_first if own.manifest])
-            self._expected = {own.digest for own in usable}
-        except ServiceError as exc:  # the engine is busy or stopped: the next look tries again
-            _log.debug("the bank keeps its size for now", reason=str(exc))
-        except Exception as exc:  # nobody waits for it: what it met is told here, and the bank stays as it was
-            self._expected = {own.digest for own in usable}
-            _log.error("the bank could not be fitted", error=repr(exc), exc_info=exc)
-
-    async def _unload(self, is_meant: Callable[[InstalledVersion], bool] = lambda _: True) -> bool:
-        """Takes one of the meant sets out of its slot; False where none of them stands idle in one."""
-        slot = self._slots.evict(is_meant)
-        if slot is None:
-            return False
-        try:
-            await self._bank.unload(slot)
-        finally:
-            self._slots.free(slot)
-        return True
+            listed = {version.digest for version in self._listing}
+            self._tried &= listed
+            self._room.fit(self._listing.usable(), listed)
 
     async def _look_again(self) -> None:
         """Looks at the disk, once for all who ask in the meantime, however many unknown names there are."""
@@ -261,9 +201,9 @@ class AdapterRegistry:
             ServiceError: 409: it is bundled, or requests that name no adapter set would be left without one.
         """
         async with self._refreshing:
-            chosen = [version for version in self._fitting(reference) if not version.is_bundled]
+            chosen = [version for version in self._listing.named(reference) if not version.is_bundled]
             self._check_deletable(reference, chosen)
-            states = self._states(chosen)
+            states = self._listing.states_of(chosen)
             for version in chosen:
                 await self._delete_from_disk(version)
         await self.refresh()
@@ -273,12 +213,13 @@ class AdapterRegistry:
         if not chosen:
             message = f"{reference} is bundled with adavae and cannot be deleted: only own adapter sets can"
             raise ServiceError(409, "adapter_bundled", message, param="adapter")
-        serving_default = [own for own in self._versions_of(self._default) if own.problem is None]
-        if serving_default and all(own in chosen for own in serving_default):
+        default = self._listing.default
+        of_default = [version for version in self._listing.versions_of(default) if version.problem is None]
+        if of_default and all(version in chosen for version in of_default):
             raise ServiceError(
                 409,
                 "adapter_is_default",
-                f"{reference} serves requests that name no adapter set and nothing else is called {self._default}: set "
+                f"{reference} serves requests that name no adapter set and nothing else is called {default}: set "
                 "ADAVAE_DEFAULT_ADAPTER to another one first",
                 param="adapter",
             )
@@ -296,15 +237,15 @@ class AdapterRegistry:
 
     async def _pinned(self, reference: str) -> tuple[SlotEntry, PinnedAdapter]:
         """Pins the best version that can be loaded; each that cannot is refused on the way."""
-        if not self._versions_of(reference):
+        if not self._listing.versions_of(reference):
             await self._look_again()  # it may have been published since the last look
         while True:
-            version = self._resolve(reference)
-            place = self._slots.pin(version)
+            version = self._listing.resolve(reference)
+            entry = self._slots.pin(version)
             try:
-                slot = await place.ready()
+                slot = await entry.ready()
             except BaseException as exc:
-                self._slots.unpin(place)
+                self._slots.unpin(entry)
                 if not isinstance(exc, REFUSALS):
                     raise
                 continue
@@ -314,28 +255,19 @@ class AdapterRegistry:
             adapter = PinnedAdapter(
                 version.name, version.version, version.digest, slot, manifest.config, manifest, space
             )
-            return place, adapter
+            return entry, adapter
 
     async def _load(self, slot: int, version: InstalledVersion) -> None:
         """Reads, verifies and loads; a version that does not pass is refused from now on."""
         try:
             adapter_set = await self._verified(version)
             space = space_of(adapter_set)
-            await self._put(slot, adapter_set)
+            await self._room.load(slot, adapter_set)
         except REFUSALS as exc:
             self._refuse(version, exc)
             raise
         self._spaces[version.digest] = space
         self._counters.adapter_loads_total.inc()
-
-    async def _put(self, slot: int, adapter_set: AdapterSet) -> None:
-        """Loads, with as many idle sets unloaded before as that takes; raises as the bank does."""
-        while True:
-            try:
-                return await self._bank.load(slot, adapter_set)
-            except BankFull:
-                if not await self._unload():
-                    raise
 
     async def _verified(self, version: InstalledVersion) -> AdapterSet:
         """Every byte of a set, checked; used once before it may serve."""
@@ -373,17 +305,17 @@ class AdapterRegistry:
                 message = f"{version.reference} cannot be checked ({type(exc).__name__}: {exc}): install the set again"
                 version.problem = Problem.of(WeightsCorrupted(message))
         if version.problem is None:
-            self._list(version)
+            self._listing.add(version)
             _log.info("adapter set found", adapter=version.reference)
         elif not version.has_changed():  # else it is being copied or deleted, and the next look decides
             self._list_refused(version)
 
     def _refuse(self, version: InstalledVersion, error: AdaVAEError) -> None:
         """A listed version turns out not to be usable; where its files have changed since, the next look counts it."""
-        if self._versions.get(str(version.path)) is not version:
+        if not self._listing.has(version):
             return
         if isinstance(error, AdapterSetNotFound):
-            self._unlist(version)
+            self._listing.remove(version)
             return
         version.problem = Problem.of(error)
         if not version.has_changed():
@@ -392,79 +324,16 @@ class AdapterRegistry:
     def _list_refused(self, version: InstalledVersion) -> None:
         """Lists a version with its problem, counted once for as long as its files do not change."""
         assert version.problem is not None
-        former = self._versions.get(str(version.path))
+        former = self._listing.at(str(version.path))
         is_known = former is not None and former is not version and former.problem and former.stamp == version.stamp
-        self._list(version)
+        self._listing.add(version)
         if not is_known:
             self._counters.adapter_failures_total.inc()
             _log.warning("adapter set refused", adapter=version.reference, problem=version.public_problem)
 
     def _can_be_checked_later(self, version: InstalledVersion) -> bool:
         """Whether nothing else of that name can serve meanwhile, so that listing it at once takes nothing away."""
-        return version.problem is None and version.name not in self._by_name
-
-    def _list(self, version: InstalledVersion) -> None:
-        former = self._versions.get(str(version.path))
-        others = [own for own in self._by_name.get(version.name, []) if own is not former and own is not version]
-        self._versions[str(version.path)] = version
-        self._by_name[version.name] = sorted([version, *others], key=lambda own: own.rank, reverse=True)
-
-    def _unlist(self, version: InstalledVersion) -> None:
-        if self._versions.get(str(version.path)) is not version:
-            return
-        del self._versions[str(version.path)]
-        self._by_name[version.name].remove(version)
-        if not self._by_name[version.name]:
-            del self._by_name[version.name]
-
-    def _resolve(self, reference: str) -> InstalledVersion:
-        fitting = self._fitting(reference)
-        version = self._serving(fitting)
-        if version is None:
-            problem = fitting[0].problem
-            assert problem is not None  # or it would serve
-            raise problem.kind(f"{fitting[0].reference} cannot be used: {fitting[0].public_problem}")
-        return version
-
-    def _serving(self, versions: Sequence[InstalledVersion]) -> InstalledVersion | None:
-        """The best one that is whole; where none is, one that was loaded before its files were damaged."""
-        whole = next((own for own in versions if own.problem is None), None)
-        return whole or next((own for own in versions if self._slots.holds(own.digest)), None)
-
-    def _versions_of(self, reference: str) -> list[InstalledVersion]:
-        """What ``reference`` can mean, the best first; may be nothing."""
-        name, _, version = reference.partition("@")
-        return [own for own in self._by_name.get(name, []) if not version or own.version == version]
-
-    def _fitting(self, reference: str) -> list[InstalledVersion]:
-        fitting = self._versions_of(reference)
-        if not fitting:
-            raise not_found(reference, (own for versions in self._by_name.values() for own in versions))
-        return fitting
-
-    def _states(self, versions: Sequence[InstalledVersion]) -> list[AdapterState]:
-        default = self._serving(self._versions_of(self._default))
-        current = {own.name: self._serving(self._versions_of(own.name)) for own in versions}
-        return [self._state(own, is_default=own is default, is_current=own is current[own.name]) for own in versions]
-
-    def _state(self, version: InstalledVersion, *, is_default: bool, is_current: bool) -> AdapterState:
-        manifest = version.manifest
-        preset = manifest.training.get("preset") if manifest else None
-        return AdapterState(
-            name=version.name,
-            version=version.version,
-            latent_size=manifest.config.latent_size if manifest else None,
-            labels=tuple(manifest.config.labels) if manifest else (),
-            kind=preset if isinstance(preset, str) else None,
-            metrics=_numbers(manifest.metrics) if manifest else {},
-            backbone_digest=manifest.backbone_digest if manifest else None,
-            created_at=manifest.created_at if manifest else None,
-            is_bundled=version.is_bundled,
-            is_default=is_default,
-            is_current=is_current,
-            is_loaded=self._slots.holds(version.digest),
-            problem=version.public_problem,
-        )
+        return version.problem is None and not self._listing.has_name(version.name)
 
     def _forget(self, version: InstalledVersion) -> None:
         del self._spaces[version.digest]
@@ -480,22 +349,3 @@ class AdapterRegistry:
                 _log.error("looking for adapter sets failed", error=repr(exc), remedy="look after the volume")
             except Exception as exc:  # the loop is an edge: whatever one look met, the next one is made
                 _log.error("looking for adapter sets failed", error=repr(exc), exc_info=exc)
-
-
-def _each_once(versions: Sequence[InstalledVersion]) -> list[InstalledVersion]:
-    """An own copy of a bundled version stands for both, unless only the bundled one is whole."""
-    once: dict[str, InstalledVersion] = {}
-    for own in versions:
-        other = once.get(own.version)
-        if other is None or (other.problem and not own.problem):
-            once[own.version] = own
-    return list(once.values())
-
-
-def _numbers(metrics: Mapping[str, object]) -> dict[str, float]:
-    """The figures among a manifest's metrics; notes and nested ones are left out."""
-    return {
-        name: float(value)
-        for name, value in metrics.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    }

@@ -31,7 +31,7 @@ async def is_gone(service: LatentService) -> None:
     async with asyncio.timeout(DEADLINE_S):
         while service._engine.vae.bank.shape.latent_size == LARGE.latent_size:
             await asyncio.sleep(0.02)
-        while (fitting := service._registry._fitting_bank) is not None and not fitting.done():
+        while service._registry._room.is_being_fitted:
             await asyncio.sleep(0.02)
 
 
