@@ -34,7 +34,7 @@ def _is_label(value: object) -> bool:
 
 def _sequence(value: object) -> tuple[Any, ...]:
     if not isinstance(value, list | tuple):
-        raise ValueError("it is no list")
+        raise ValueError("it is not a list")
     return tuple(value)
 
 
@@ -130,7 +130,7 @@ class BackboneConfig:
         """Reads a Hugging Face ``config.json``.
 
         Raises:
-            ConfigError: The checkpoint is not of the GPT-2 family, or uses a variation of it that is not computed here.
+            ConfigError: The checkpoint is not of the GPT-2 family, or uses a variation of it that is not supported.
         """
         _require(config.get("model_type") == "gpt2", "model_type", config.get("model_type"), "must be 'gpt2'")
         for name in ("scale_attn_by_inverse_layer_idx", "add_cross_attention"):

@@ -1,4 +1,4 @@
-"""What a request gets that sets nothing, chosen by measurement (tests/bench/RESULTS.md). A leaf without torch.
+"""What applies where a request says nothing, chosen by measurement (tests/bench/RESULTS.md). A leaf without torch.
 
 Every way in (HTTP, client, command line, library) and every measure reads these, and no other file has its own.
 """
@@ -13,10 +13,10 @@ TRAVERSE = Settled(refine=0.0, truncation=1.0, candidates=1)
 VARIATIONS = Settled(refine=0.0, truncation=1.0, candidates=1)
 
 SCALE = 1.0
-"""Of an analogy's difference."""
+"""Of an analogy: by how much its difference is multiplied."""
 
 GUIDANCE = 1.0
-"""Of a label's draw: above 1 leads further towards it."""
+"""Of drawing with a label: above 1 leads further towards it."""
 
 NUM_VARIATIONS = 5
 DISTANCE = 1.0
@@ -30,25 +30,25 @@ DIFFERENCE_RANGE = (-1.0, 1.0)
 """Of a walk along a difference of labels or texts, in whole differences."""
 
 CANDIDATE_NOISE = 1.0
-"""Around the wished z, in widths of the posterior, for all candidates but the first."""
+"""Around the z that was asked for, in widths of the posterior, for all candidates but the first."""
 
 FLUENCY_WEIGHT = 1.0
-"""Of a candidate's nats per token beside its mean squared distance from the wished z, in units of the posterior."""
+"""Of a candidate's nats per token beside its mean squared distance from that z, in units of the posterior."""
 
 WALK_ALTERNATIVES = 4
 """Texts tried for a point of a walk that would repeat a sentence of it."""
 
 WALK_NOISE = 0.5
-"""Where they are decoded: around the point, in widths of the posterior; in every further round as much more."""
+"""Where they are decoded: around the point, in widths of the posterior; in each further round by as much more."""
 
 WALK_ROUNDS = 3
-"""Of looking for them, for the points that still repeat."""
+"""Rounds of trying, for the points that still repeat."""
 
 LABEL_GAIN = 2.4
 """A change of label, in distances between the labels' means: greedy decoding crosses over well beyond them."""
 
 LABEL_GAINS = (1.2, 1.6, 2.4, 3.2)
-"""Where a request leaves the choice: tried for each text, and of what changes the label the nearest to it is taken."""
+"""Where a request leaves the choice: all are tried for each text; the nearest that changes the label is taken."""
 
 LABEL_ALTERNATIVES = 2
 """Points tried at each of these gains: the one on the way, and others around it, as far away as those of a walk."""

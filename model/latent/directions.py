@@ -34,7 +34,7 @@ def along_dimension(space: LatentSpace, index: int) -> Tensor:
 def between_labels(space: LatentSpace, source: str, target: str) -> Tensor:
     """From one label's mean to another's, (Z,); raises as ``LatentSpace.label_number`` does."""
     numbers = space.label_number(source, "direction.from"), space.label_number(target, "direction.to")
-    assert space.prior is not None  # label_number has seen to it
+    assert space.prior is not None  # or label_number would have refused
     return space.prior.label_direction(*numbers)
 
 
@@ -100,7 +100,7 @@ def places(low: float, high: float, steps: int) -> Tensor:
     """Even places of a traversal, ends included, (steps,), float64.
 
     Raises:
-        ConfigError: Fewer than two steps, or a range that is none.
+        ConfigError: Fewer than two steps, or not two finite numbers, the smaller one first.
     """
     if steps < 2:
         raise ConfigError("steps", steps, "must be at least 2: both ends are counted")

@@ -1,8 +1,8 @@
 """Where an adapter set's mu lie: the Gaussian that new texts are drawn from.
 
 A small beta holds the posterior to N(0, I) only loosely, and what the decoder has learned to read lies elsewhere. It
-reads draws from a Gaussian that is fitted to mu after training as sentences, draws from N(0, I) hardly (ex-post density
-estimation: Ghosh et al., "From Variational to Deterministic Autoencoders", ICLR 2020).
+writes sentences from draws of a Gaussian that is fitted to mu after training, and seldom from draws of N(0, I) (ex-post
+density estimation: Ghosh et al., "From Variational to Deterministic Autoencoders", ICLR 2020).
 """
 
 from collections.abc import Mapping
@@ -47,7 +47,7 @@ class FittedPrior:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], latent_size: int) -> Self:
-        """From JSON; raises ConfigError where it is no Gaussian over Z = ``latent_size`` dimensions."""
+        """From JSON; raises ConfigError where it is not a Gaussian over Z = ``latent_size`` dimensions."""
         mean, std = values["mean"], values["std"]
         is_list = isinstance(mean, list | tuple) and isinstance(std, list | tuple)
         are_numbers = is_list and all(map(_is_moderate, (*mean, *std))) and all(each >= 0 for each in std)

@@ -87,8 +87,8 @@ class LatentPrior:
 
         Args:
             num: At least 1.
-            seed: Of the noise that the flow begins with.
-            label: Number of the label that texts shall have; None for any.
+            seed: Of the noise that the flow starts from.
+            label: Number of the label that texts should have; None for any.
             truncation: 1 draws from the whole region, less from nearer its middle (m + truncation (z - m)).
             guidance: Above 1 leads further towards the label than texts of that label lie.
 
@@ -130,7 +130,7 @@ class LatentPrior:
             amount: 0 leaves z as it is; near 1 little of it is left.
             seed: Of the noise.
             noise: Its share, 0 to 1.
-            label: Number of the label that texts shall have; None for any.
+            label: Number of the label that texts should have; None for any.
             guidance: As for ``draw``.
 
         Returns:
@@ -213,7 +213,9 @@ class LatentPrior:
         Raises:
             ConfigError: A tensor is missing, left over, of a wrong shape or not finite.
         """
-        config = check_prior_shapes({name: tuple(own.shape) for name, own in tensors.items()}, latent_size, num_labels)
+        config = check_prior_shapes(
+            {name: tuple(tensor.shape) for name, tensor in tensors.items()}, latent_size, num_labels
+        )
         flow = {name.removeprefix(_FLOW): tensor for name, tensor in tensors.items() if name.startswith(_FLOW)}
         plain = {name: tensor for name, tensor in tensors.items() if not name.startswith(_FLOW)}
         for name, tensor in tensors.items():
@@ -221,7 +223,9 @@ class LatentPrior:
                 raise ConfigError(f"prior.{name}", "NaN or infinite", "must hold finite numbers")
         network = None if config is None else _network_of(flow, config)
         prior = cls(**{name: tensor.float() for name, tensor in plain.items()}, network=network)
-        prior.distance(prior.mean.unsqueeze(0))  # a covariance that is none is refused here, not at the first request
+        prior.distance(
+            prior.mean.unsqueeze(0)
+        )  # a matrix that is no covariance is refused here, not at the first request
         prior.label_change(prior.mean)
         return prior
 

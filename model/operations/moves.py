@@ -38,10 +38,10 @@ def interpolate(
 ) -> Plan[list[InterpolationStep]]:
     """``steps`` sentences from ``source`` to ``target``, ends included (paper Section 3.4, Table 5)."""
     names = ["source", "target"]
-    ways = walks(
+    plan = walks(
         space, [(source, target)], steps=steps, method=method, decoding=decoding, steering=steering, params=names
     )
-    (rows,) = yield from ways
+    (rows,) = yield from plan
     return rows
 
 
@@ -55,7 +55,7 @@ def walks(
     steering: Steering,
     params: Sequence[str],
 ) -> Plan[list[list[InterpolationStep]]]:
-    """Many ways side by side, each as it would be gone alone; ``params`` is what each text is called in an error."""
+    """Many walks side by side, each as it would be alone; ``params`` is what each text is called in an error."""
     settled = space.settled(steering, defaults.WALK)
     latent_ops.taus(steps)
     ends = yield from encoded([text for pair in pairs for text in pair], params)
@@ -65,7 +65,7 @@ def walks(
     rows = yield from written(space, z, [decoding] * len(z), settled.candidates)
     if steering.candidates is None:
         rows = typical(space, z, (yield from told_apart(space, z, rows, decoding, steps)))
-    each = [InterpolationStep(row % steps / (steps - 1), own) for row, own in enumerate(rows)]
+    each = [InterpolationStep(number % steps / (steps - 1), row) for number, row in enumerate(rows)]
     return [each[start : start + steps] for start in range(0, len(each), steps)]
 
 
@@ -92,8 +92,8 @@ def analogy(
     settled = space.settled(steering, defaults.ANALOGY)
     factor = defaults.SCALE if scale is None else scale
     check_scale("scale", factor)
-    groups = {"a": _listed(a), "b": _listed(b), "c": _listed(c)}
-    params = [name for own, given in zip("abc", (a, b, c), strict=True) for name in _params(own, given)]
+    groups = {"a": _as_list(a), "b": _as_list(b), "c": _as_list(c)}
+    params = [param for name, given in zip("abc", (a, b, c), strict=True) for param in _params(name, given)]
     mu = yield from encoded([text for texts in groups.values() for text in texts], params)
     num_a, num_changed = len(groups["a"]), len(groups["a"]) + len(groups["b"])
     change = directions.change(space, mu[:num_a].mean(0), mu[num_a:num_changed].mean(0), settled.focus)
@@ -122,7 +122,7 @@ def traverse(
     mu, along = yield from _set_out(space, text, direction)
     z = yield from steered(space, mu + at.to(mu).unsqueeze(1) * along, settled)
     rows = yield from written(space, z, [decoding] * steps, settled.candidates)
-    return [TraverseStep(own, row) for own, row in zip(at.tolist(), rows, strict=True)]
+    return [TraverseStep(place, row) for place, row in zip(at.tolist(), rows, strict=True)]
 
 
 def _set_out(space: LatentSpace, text: str, direction: Direction) -> Plan[tuple[Tensor, Tensor]]:
@@ -166,7 +166,7 @@ def variations(
     mu = yield from encoded(texts, params)
     found: list[dict[str, DecodedText]] = [{} for _ in texts]
     for turn in range(_ROUNDS):
-        missing = [row for row, own in enumerate(found) if len(own) < num]
+        missing = [row for row, rows_found in enumerate(found) if len(rows_found) < num]
         if not missing:
             break
         reach = width * _WIDENING**turn * space.posterior_variance.sqrt()
@@ -174,11 +174,11 @@ def variations(
         seed = decoding.seed + turn * _SEED_STRIDE
         near = [directions.around(mu[row], reach, size, seed) for row, size in zip(missing, sizes, strict=True)]
         z = yield from steered(space, torch.cat(near), settled)
-        decodings = [own for size in sizes for own in decoding.for_rows(size)]
+        decodings = [each for size in sizes for each in decoding.for_rows(size)]
         rows = iter(typical(space, z, (yield from decoded(z, decodings))))
         for row, size in zip(missing, sizes, strict=True):
             _keep_different(found[row], texts[row], [next(rows) for _ in range(size)], num)
-    return [list(own.values()) for own in found]
+    return [list(rows_found.values()) for rows_found in found]
 
 
 def _keep_different(found: dict[str, DecodedText], text: str, rows: Sequence[DecodedText], num: int) -> None:
@@ -194,7 +194,7 @@ def _as_read(text: str) -> str:
     return "".join(text.split()).casefold()
 
 
-def _listed(texts: str | Sequence[str]) -> list[str]:
+def _as_list(texts: str | Sequence[str]) -> list[str]:
     return [texts] if isinstance(texts, str) else list(texts)
 
 

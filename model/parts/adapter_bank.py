@@ -131,7 +131,7 @@ class AdapterBank(nn.Module):
         return tuple(self.config_of(slot).encoder_layers for slot in index.slots)
 
     def aggregate(self, hidden: Tensor, attention_mask: Tensor, index: AdapterIndex) -> Tensor:
-        """Encoder output (B, T, C) to v_z (B, K * C), each row by its own set's way."""
+        """Encoder output (B, T, C) to v_z (B, K * C), each row as its set does it."""
         if self.pooled is None:
             assert self.latent_attention is not None  # a bank has at least one of the two
             attended: Tensor = self.latent_attention(hidden, attention_mask, index)
@@ -139,12 +139,11 @@ class AdapterBank(nn.Module):
         pooled: Tensor = self.pooled(hidden, attention_mask, index)
         if self.latent_attention is None:
             return pooled
-        pooled = F.pad(
-            pooled, (0, (self.shape.latent_heads - 1) * pooled.shape[1])
-        )  # pooled sets read the first C only
+        # Pooled sets read the first C only.
+        pooled = F.pad(pooled, (0, (self.shape.latent_heads - 1) * pooled.shape[1]))
         is_pooled = [self.config_of(slot).latent_aggregation is LatentAggregation.POOLED for slot in index.slots]
-        choice = torch.tensor(is_pooled, device=hidden.device).unsqueeze(1)  # (B, 1)
-        return torch.where(choice, pooled, self.latent_attention(hidden, attention_mask, index))
+        reads_pooled = torch.tensor(is_pooled, device=hidden.device).unsqueeze(1)  # (B, 1)
+        return torch.where(reads_pooled, pooled, self.latent_attention(hidden, attention_mask, index))
 
     def posterior_of(self, v_z: Tensor, index: AdapterIndex) -> Posterior:
         """v_z, (B, K * C), to q(z|x) over the bank's (B, Z); a smaller set leaves its last dimensions at zero."""
@@ -223,8 +222,8 @@ class AdapterBank(nn.Module):
         for slot in index.slots:
             config = self.config_of(slot)
             is_there = [position < config.latent_positions for position in range(self.shape.latent_positions)]
-            psa = [config.latent_infusion.has_psa and has for has in is_there] * self.shape.has_psa
-            atm = [config.latent_infusion.has_atm and has for has in is_there] * self.shape.has_atm
+            psa = [config.latent_infusion.has_psa and each for each in is_there] * self.shape.has_psa
+            atm = [config.latent_infusion.has_atm and each for each in is_there] * self.shape.has_atm
             columns.append(psa + atm)
         return torch.tensor(columns, device=device)
 

@@ -37,7 +37,7 @@ from adavae.model.storage.regular_file import opened_regular, read_exactly
 from adavae.model.storage.tensor_file import first_not_finite, shapes_in, tensors_in
 
 Publishing = Callable[[Manifest], AbstractContextManager[object]]
-"""Entered when a set is written and checked, left when it is in place; what it raises before keeps the set out."""
+"""Entered once a set is written and checked, left once it is in place; an error raised on entry keeps the set out."""
 
 
 def publish_freely(manifest: Manifest) -> AbstractContextManager[object]:
@@ -53,7 +53,7 @@ class AdapterSet:
     Attributes:
         manifest: What it says of itself.
         tensors: By name, without a slot axis; as they are stored, float16 mostly.
-        prior_tensors: Of the set's own prior, float32; None for a set without one.
+        prior_tensors: Of its prior, float32; None for a set without one.
     """
 
     manifest: Manifest
@@ -66,7 +66,7 @@ Trying = Callable[[AdapterSet], None]
 
 
 Accepting = Callable[[Manifest], None]
-"""Raises where a set shall not be read."""
+"""Raises for a set that is not to be read."""
 
 
 def accept_any(manifest: Manifest) -> None:
@@ -93,7 +93,7 @@ class NewAdapterSet:
         created_at: ISO 8601, UTC.
         model_card: Markdown.
         fitted_prior: Where its mu lie.
-        prior_tensors: Of a prior of its own, if it has one; stored as float32.
+        prior_tensors: Of its ``LatentPrior``, if it has one; stored as float32.
     """
 
     name: str
@@ -148,14 +148,14 @@ def write_adapter_set(
         root: Of adapter sets.
         new: The set.
         staging_parent: Where it is prepared, on the disk of ``root``; in ``root`` if left out.
-        trying: Given the set as it is read back from the disk; what it raises keeps the set out.
-        publishing: Asked at the last moment, and told when the set is in place.
+        trying: Called with the set as read back from the disk; an error it raises keeps the set out.
+        publishing: Entered at the last moment, left once the set is in place.
 
     Returns:
         Its directory; the same content twice gives the same one.
 
     Raises:
-        ConfigError: A name that may not be, or numbers that the files cannot hold.
+        ConfigError: The name is not allowed, or a file cannot hold a number.
         StorageFull: The disk took no more.
     """
     check_name(new.name)
@@ -181,7 +181,7 @@ def put_in_place(root: Path, staging: Path, manifest: Manifest, number: int = 0)
         root: Of adapter sets.
         staging: The finished set.
         manifest: Of the set.
-        number: That it had before, where it takes its own place again; a new one if left out.
+        number: Its place in the order of publication, where it had one before; a new one if left out.
 
     Raises:
         AdapterSetExists: It is there already.
@@ -197,17 +197,17 @@ def read_adapter_set(path: Path, accepting: Accepting = accept_any) -> AdapterSe
 
     Args:
         path: Its directory.
-        accepting: Given the manifest before anything else is read; what it raises keeps the set unread.
+        accepting: Called with the manifest before anything else is read; an error it raises ends the reading.
 
     Raises:
-        AdapterSetNotFound: No set stands there.
+        AdapterSetNotFound: There is no set.
         AdapterSetMismatch: A format that this version does not read.
         WeightsCorrupted: A file is not what the manifest says, or the manifest not what the version says.
     """
     manifest = read_manifest(path)
     accepting(manifest)
     shapes = manifest.shapes_of_files
-    contents = {name: _verified(path / name, entry, shapes.get(name)) for name, entry in manifest.files.items()}
+    contents = {name: _read_verified(path / name, entry, shapes.get(name)) for name, entry in manifest.files.items()}
     tensors = {name: _tensors(path / name, contents[name]) for name in shapes}
     return AdapterSet(manifest, tensors[TENSORS], tensors.get(PRIOR))
 
@@ -239,7 +239,7 @@ def _not_finite(path: Path, name: str) -> str:
     return f"{path} holds NaN or infinite numbers ({name}): train the set again"
 
 
-def _verified(path: Path, entry: FileEntry, shapes: Shapes | None) -> bytearray:
+def _read_verified(path: Path, entry: FileEntry, shapes: Shapes | None) -> bytearray:
     """What a file holds, read once its size and the header of its tensors are what they should be."""
     with opened_regular(path, MAX_TENSOR_BYTES) as (file, num_bytes):
         _check_beginning(path, file, num_bytes, entry, shapes)

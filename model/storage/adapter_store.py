@@ -27,11 +27,11 @@ from adavae.model.storage.publication import number_of
 from adavae.model.storage.regular_file import read_bounded
 
 TryingFiles = Callable[[Path], object]
-"""Uses the set in a directory; what it raises is what is wrong with it."""
+"""Uses the set in a directory; an error it raises says what is wrong with the set."""
 
 
 def try_nothing(path: Path) -> None:
-    """That every byte is as it should be was enough."""
+    """Checking every byte is enough."""
     del path
 
 
@@ -49,12 +49,13 @@ class AdapterStore:
     def list(self, checking: TryingFiles | None = None) -> list[InstalledVersion]:
         """Every installed version, by name, the newest first.
 
-        Only manifests are read, or, with ``checking``, every byte: what that raises for a whole set is its problem.
+        Only manifests are read; with ``checking`` every byte is, and an error that it raises for a whole set is that
+        set's problem.
         """
         entries = sorted(scan(self.roots, {}).values(), key=attrgetter("rank"), reverse=True)
         if checking is not None:
             for entry in entries:
-                entry.problem = entry.problem or _found_wrong(entry, checking)
+                entry.problem = entry.problem or _fault_in(entry, checking)
         return sorted(entries, key=attrgetter("name"))
 
     def resolve(self, reference: str) -> InstalledVersion:
@@ -66,7 +67,7 @@ class AdapterStore:
             AdapterSetNotFound: No such set; the message names similar and installed ones.
             WeightsCorrupted: Its manifest cannot be read.
         """
-        chosen = _whole_if_any(self._fitting(reference))
+        chosen = _whole_if_any(self._matching(reference))
         if chosen.manifest is None:
             assert chosen.problem is not None  # a scan sets one or the other
             raise WeightsCorrupted(chosen.problem.message)
@@ -83,9 +84,9 @@ class AdapterStore:
 
         Args:
             reference: Of the set.
-            trying: Given the directory of each whole one; what it raises is its problem.
+            trying: Called with the directory of each whole one; an error it raises is that set's problem.
         """
-        entries = [_whole_if_any(self._fitting(reference))] if reference else self.list()
+        entries = [_whole_if_any(self._matching(reference))] if reference else self.list()
         return [(entry, _problem_of(entry, trying)) for entry in entries]
 
     def import_set(
@@ -101,8 +102,8 @@ class AdapterStore:
 
         Args:
             source: Where it comes from.
-            accepting: Given the manifest before anything else is read; what it raises keeps the set out.
-            trying: Given the directory of the checked set before it is installed; likewise.
+            accepting: Called with the manifest before anything else is read; an error it raises keeps the set out.
+            trying: Called with the directory of the checked set before it is installed; likewise.
 
         Raises:
             AdapterSetNotFound: No set in ``source``.
@@ -172,19 +173,19 @@ class AdapterStore:
 
     def deletable(self, reference: str) -> InstalledVersion:
         """The version that ``delete`` would remove; raises as it does."""
-        entry = self._fitting(reference)[0]
+        entry = self._matching(reference)[0]
         if entry.is_bundled:
             raise AdapterSetMismatch(f"{entry.reference} is bundled with adavae and cannot be deleted")
         return entry
 
-    def _fitting(self, reference: str) -> Sequence[InstalledVersion]:
+    def _matching(self, reference: str) -> Sequence[InstalledVersion]:
         """The versions that match ``reference``, best first; raises AdapterSetNotFound if there are none."""
         name, _, version = reference.partition("@")
         entries = self.list()
-        fitting = [entry for entry in entries if entry.name == name and (not version or entry.version == version)]
-        if not fitting:
+        matching = [entry for entry in entries if entry.name == name and (not version or entry.version == version)]
+        if not matching:
             raise not_found(reference, entries)
-        return fitting
+        return matching
 
 
 def _whole_if_any(entries: Sequence[InstalledVersion]) -> InstalledVersion:
@@ -200,11 +201,11 @@ def _holds(path: Path, manifest: Manifest) -> bool:
 
 
 def _problem_of(entry: InstalledVersion, trying: TryingFiles) -> str | None:
-    problem = _found_wrong(entry, trying) or entry.problem
+    problem = _fault_in(entry, trying) or entry.problem
     return problem.message if problem else None
 
 
-def _found_wrong(entry: InstalledVersion, trying: TryingFiles) -> Problem | None:
+def _fault_in(entry: InstalledVersion, trying: TryingFiles) -> Problem | None:
     try:
         check_adapter_set(entry.path)
         trying(entry.path)

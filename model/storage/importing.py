@@ -80,7 +80,7 @@ def _look_at_archive(source: Path, archive: SetArchive, accepting: Accepting) ->
     for member in archive.members():
         found[member.name] = member
         if member.name == MANIFEST:
-            manifest = parse_manifest(source / member.told, b"".join(archive.chunks(member)))
+            manifest = parse_manifest(source / member.full_name, b"".join(archive.chunks(member)))
             accepting(manifest)
         if manifest is not None:  # as early as it is known: what follows need not even be skipped
             _check_members(source, manifest, found)
@@ -99,7 +99,7 @@ def _check_members(source: Path, manifest: Manifest, found: Mapping[str, Member]
             raise WeightsCorrupted(_surplus(source, name))
         if member.num_bytes != manifest.files[name].num_bytes:
             raise WeightsCorrupted(
-                f"{source} holds {member.told!r} of {member.num_bytes:,} bytes, its manifest says "
+                f"{source} holds {member.full_name!r} of {member.num_bytes:,} bytes, its manifest says "
                 f"{manifest.files[name].num_bytes:,}: export the set again"
             )
 

@@ -112,13 +112,13 @@ def scan(roots: Sequence[tuple[Path, bool]], known: Mapping[str, InstalledVersio
     for root, is_bundled in roots:
         for name in _directories(str(root)):
             try:
-                found |= _of_name(str(root), name, is_bundled, known)
-            except OSError:  # the disk does not let go of this one: what was known of it stays, the others are read
-                found |= {path: own for path, own in known.items() if own.path.parent == root / name}
+                found |= _versions_of(str(root), name, is_bundled, known)
+            except OSError:  # this one cannot be read for now: what was known of it stays, the others are read
+                found |= {path: version for path, version in known.items() if version.path.parent == root / name}
     return found
 
 
-def _of_name(
+def _versions_of(
     root: str, name: str, is_bundled: bool, known: Mapping[str, InstalledVersion]
 ) -> dict[str, InstalledVersion]:
     found: dict[str, InstalledVersion] = {}

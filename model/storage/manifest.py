@@ -95,8 +95,8 @@ class Manifest:
         metrics: Measured figures.
         training: Preset, settings, data and command that made it.
         created_at: ISO 8601, UTC.
-        fitted_prior: What texts are drawn from; None, as in sets of before it was fitted, for N(0, I).
-        prior_shapes: Of every tensor of the set's own prior; None for a set without one.
+        fitted_prior: What texts are drawn from; None, in sets from before priors were fitted, for N(0, I).
+        prior_shapes: Of every tensor of its ``LatentPrior``; None for a set without one.
     """
 
     name: str
@@ -144,8 +144,7 @@ class Manifest:
         if values.get("format_version") != FORMAT_VERSION:
             raise AdapterSetMismatch(
                 f"the adapter set has format {shown(values.get('format_version'))}, this version reads "
-                f"{FORMAT_VERSION}: "
-                "update adavae, or train the set again"
+                f"{FORMAT_VERSION}: update adavae, or train the set again"
             )
         try:
             _check_kinds(values)
@@ -165,7 +164,7 @@ class Manifest:
             raise ConfigError("manifest", str(exc), "must have every field of an adapter set's manifest") from exc
 
     def to_bytes(self) -> bytes:
-        """As it stands in its file."""
+        """The content of its file."""
         return _spelt(self.to_dict())
 
     def content_version(self) -> str:
@@ -179,7 +178,7 @@ def read_manifest(path: Path) -> Manifest:
     """Reads and verifies the manifest of the set at ``path``.
 
     Raises:
-        AdapterSetNotFound: No set stands there.
+        AdapterSetNotFound: There is no set.
         AdapterSetMismatch: A format that this version does not read.
         WeightsCorrupted: The manifest is not what the version says, or names other files than a set has.
     """
@@ -189,7 +188,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def parse_manifest(path: Path, content: bytes | bytearray) -> Manifest:
-    """The manifest that ``content``, read from ``path``, is; raises as ``read_manifest`` does."""
+    """The manifest in ``content``, which was read from ``path``; raises as ``read_manifest`` does."""
     try:
         values = json.loads(content)
         manifest = Manifest.from_dict(values)
@@ -199,7 +198,7 @@ def parse_manifest(path: Path, content: bytes | bytearray) -> Manifest:
     texts = {file.name for file in SET_FILES if file.shapes is None}
     if not is_as_written or set(manifest.files) != texts | manifest.shapes_of_files.keys():
         raise WeightsCorrupted(
-            f"{path} was changed, it is not that of version {manifest.version}: install the set again"
+            f"{path} was changed, it is not the manifest of version {manifest.version}: install the set again"
         )
     for name, shapes in manifest.shapes_of_files.items():
         _check_size(path, manifest.files[name], sum(map(math.prod, shapes.values())))
@@ -242,7 +241,7 @@ def _check_kinds(values: Mapping[str, Any]) -> None:
         check_plain(field, values[field])
     check_name(values["name"])
     if not _VERSION.fullmatch(values["version"]):
-        raise ConfigError("version", values["version"], "must be 12 of 0-9 and a-f")
+        raise ConfigError("version", values["version"], "must be 12 characters of 0-9 and a-f")
     checked_time("created_at", values["created_at"])
     for field in ("backbone_digest", "tokenizer_digest"):
         check_digest(field, values[field])

@@ -1,4 +1,4 @@
-"""Whether values that a JSON file brought along are harmless: can be compared, written and sent on by whoever reads."""
+"""Whether values from a JSON file are harmless: whoever reads them can compare them, write them and send them on."""
 
 import math
 import re
@@ -7,27 +7,27 @@ from datetime import UTC, datetime
 from adavae.model.errors import ConfigError
 
 MAX_DEPTH = 32
-_WHOLE_NUMBERS = 2**63  # what others than Python read
+_WHOLE_NUMBERS = 2**63  # what other programs than Python can read
 _DIGEST = re.compile(r"[0-9a-f]{1,128}")
 
 
 def check_plain(field: str, value: object) -> None:
-    """Raises ConfigError for what JSON can spell and others cannot take: see ``_problem_of``."""
+    """Raises ConfigError for what JSON can spell and other programs cannot take: see ``_problem_of``."""
     pending: list[tuple[object, int]] = [(value, 0)]
     while pending:
-        own, depth = pending.pop()
-        if (problem := _problem_of(own, depth)) is not None:
-            raise ConfigError(field, own, problem)
-        if isinstance(own, dict):
-            pending += [(each, depth + 1) for pair in own.items() for each in pair]
-        elif isinstance(own, list):
-            pending += [(each, depth + 1) for each in own]
+        inner, depth = pending.pop()
+        if (problem := _problem_of(inner, depth)) is not None:
+            raise ConfigError(field, inner, problem)
+        if isinstance(inner, dict):
+            pending += [(each, depth + 1) for pair in inner.items() for each in pair]
+        elif isinstance(inner, list):
+            pending += [(each, depth + 1) for each in inner]
 
 
 def check_digest(field: str, value: object) -> None:
     """Raises ConfigError for what is no digest in lower-case hexadecimal digits."""
     if not (isinstance(value, str) and _DIGEST.fullmatch(value)):
-        raise ConfigError(field, value, "must be a digest, 1 to 128 of 0-9 and a-f")
+        raise ConfigError(field, value, "must be a digest, 1 to 128 characters of 0-9 and a-f")
 
 
 def checked_whole(field: str, value: object, largest: int) -> int:

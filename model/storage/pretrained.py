@@ -155,7 +155,7 @@ def _renamed(stored: Mapping[str, Tensor], path: Path) -> dict[str, Tensor]:
     for stored_name, tensor in stored.items():
         if is_buffer(stored_name):
             continue
-        name = _name_here(stored_name)
+        name = _our_name(stored_name)
         if name in tensors:
             raise WeightsCorrupted(f"{path} holds {name} twice, with and without 'transformer.': remove one of them")
         tensors[name] = tensor.T if name.endswith(_TRANSPOSED) else tensor
@@ -178,7 +178,7 @@ def _tensors_of(backbone: Backbone) -> dict[str, Tensor]:
     return dict(backbone.named_parameters())
 
 
-def _name_here(stored: str) -> str:
+def _our_name(stored: str) -> str:
     name = canonical_name(stored).removeprefix("transformer.")
     return "blocks." + name.removeprefix("h.") if name.startswith("h.") else name
 

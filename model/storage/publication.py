@@ -26,10 +26,10 @@ def claim_number(root: Path, name: str) -> int:
     claims = root / _CLAIMS
     claims.mkdir(parents=True, exist_ok=True)
     published = [number_of(path) for path in (root / name).glob("*")]  # also of those that were copied there
-    number = 1 + max([*_given(claims), *published], default=0)
+    number = 1 + max([*_given_out(claims), *published], default=0)
     while True:
         if _is_claimed(claims / str(number)):
-            given = _given(claims)
+            given = _given_out(claims)
             if number >= max(given) - _KEPT_CLAIMS:
                 break
             number = max(given)  # it was slow: the number was free because it had been given and forgotten
@@ -52,11 +52,11 @@ def number_of(path: Path) -> int:
 
 
 def spelt(number: int) -> bytes:
-    """As it stands in its file."""
+    """The content of its file."""
     return f"{number}\n".encode()
 
 
-def _given(claims: Path) -> list[int]:
+def _given_out(claims: Path) -> list[int]:
     """The numbers that were given out last."""
     return [number for entry in os.listdir(claims) if (number := _number(entry))]
 

@@ -1,7 +1,7 @@
 """Files that others may have put there, opened without trusting them: regular ones alone, of a bounded size.
 
-A pipe would never answer, a device never end, a symbolic link could lead anywhere; none is opened for reading here, or
-waited for.
+A pipe would never answer, a device never end, a symbolic link could lead anywhere; none of them is opened for reading
+here, or waited for.
 """
 
 import os
@@ -33,7 +33,7 @@ def opened_regular(path: Path, limit: int) -> Iterator[tuple[BufferedReader, int
     """
     try:
         kind = stat.S_IFMT(os.lstat(path).st_mode)
-        if kind != stat.S_IFREG:  # told before it is opened: to open some devices is to do something
+        if kind != stat.S_IFREG:  # checked before it is opened: opening a device may do something
             raise WeightsCorrupted(_not_regular(path, kind))
         descriptor = os.open(path, _OPENED)
     except (OSError, ValueError) as exc:

@@ -41,11 +41,11 @@ class Member:
     """A file of the archive.
 
     Attributes:
-        told: Its name there.
-        name: The last part of it, one of a set's files.
+        full_name: As the archive has it, folders included.
+        name: The last part of that, one of a set's files.
     """
 
-    told: str
+    full_name: str
     name: str
     num_bytes: int
 
@@ -67,7 +67,7 @@ class SetArchive:
         seen: set[str] = set()
         while (member := self._next()) is not None:
             if member.name in seen:
-                raise self._refusal(member.told, "comes twice")
+                raise self._refusal(member.full_name, "comes twice")
             seen.add(member.name)
             yield member
             self._skip()
@@ -87,46 +87,50 @@ class SetArchive:
         long_name: str | None = None
         while any(block := self._exactly(_BLOCK)):
             self._num_headers += 1
-            told, num_bytes, kind = self._header(block)
+            full_name, num_bytes, kind = self._header(block)
             if self._num_headers > _MAX_HEADERS:
-                raise self._refusal(told, f"is beyond its {_MAX_HEADERS}th header, and no set has so many files")
+                raise self._refusal(full_name, f"is beyond its {_MAX_HEADERS}th header, and no set has so many files")
             if kind in (_FILE, _OLD_FILE):
-                return self._member(long_name or told, num_bytes)
+                return self._member(long_name or full_name, num_bytes)
             if kind not in (_PAX, _PAX_GLOBAL, _LONG_NAME):
-                raise self._refusal(told, f"is {_KINDS.get(kind, f'of the unknown kind {kind!r}')}")
+                raise self._refusal(full_name, f"is {_KINDS.get(kind, f'of the unknown kind {kind!r}')}")
             if num_bytes > _MAX_NOTE_BYTES:
-                raise self._refusal(told, f"is a header of {num_bytes:,} bytes, at most {_MAX_NOTE_BYTES:,} are read")
+                raise self._refusal(
+                    full_name, f"is a header of {num_bytes:,} bytes, at most {_MAX_NOTE_BYTES:,} are read"
+                )
             note = self._exactly(_padded(num_bytes))[:num_bytes]
-            named = _text(note.rstrip(b"\0")) if kind == _LONG_NAME else self._path_in(told, note)
+            named = _text(note.rstrip(b"\0")) if kind == _LONG_NAME else self._path_in(full_name, note)
             long_name = named or long_name
         return None
 
-    def _member(self, told: str, num_bytes: int) -> Member:
-        parts = PurePosixPath(told).parts
+    def _member(self, full_name: str, num_bytes: int) -> Member:
+        parts = PurePosixPath(full_name).parts
         name = parts[-1] if parts else ""
-        if told.startswith("/") or ".." in parts:
-            raise self._refusal(told, "leads out of its folder")
+        if full_name.startswith("/") or ".." in parts:
+            raise self._refusal(full_name, "leads out of its folder")
         if name not in self._limits:
-            raise self._refusal(told, "is no file of an adapter set")
+            raise self._refusal(full_name, "is no file of an adapter set")
         if num_bytes > self._limits[name]:
-            raise self._refusal(told, f"has {num_bytes:,} bytes, at most {self._limits[name]:,} are read")
+            raise self._refusal(full_name, f"has {num_bytes:,} bytes, at most {self._limits[name]:,} are read")
         self._rest = _padded(num_bytes)
-        return Member(told, name, num_bytes)
+        return Member(full_name, name, num_bytes)
 
     def _header(self, block: bytes) -> tuple[str, int, bytes]:
         """Name, size and kind of what follows."""
         name = _text(block[:100].split(b"\0", 1)[0])
         prefix = _text(block[345:500].split(b"\0", 1)[0]) if block[257:263] == b"ustar\0" else ""
-        told = f"{prefix}/{name}" if prefix else name
+        full_name = f"{prefix}/{name}" if prefix else name
         unsigned = sum(block[:148]) + 8 * ord(" ") + sum(block[156:])
         if block[257:262] != b"ustar" or _octal(block[148:156]) != unsigned:
-            raise WeightsCorrupted(f"{self._path} cannot be read as a .tar.gz (the header of {shown(told)} is damaged)")
+            raise WeightsCorrupted(
+                f"{self._path} cannot be read as a .tar.gz (the header of {shown(full_name)} is damaged)"
+            )
         num_bytes = _octal(block[124:136])
         if num_bytes is None:
-            raise self._refusal(told, "has a size that no file of an adapter set has")
-        return told, num_bytes, block[156:157]
+            raise self._refusal(full_name, "has a size that no file of an adapter set has")
+        return full_name, num_bytes, block[156:157]
 
-    def _path_in(self, told: str, note: bytes) -> str | None:
+    def _path_in(self, full_name: str, note: bytes) -> str | None:
         """The name that an extended header gives to the member behind it, if it gives one."""
         path = None
         while note:
@@ -134,9 +138,9 @@ class SetArchive:
             end = int(length) if length.isdigit() and len(length) <= 6 else 0
             key, has_value, value = note[len(length) + 1 : max(end - 1, 0)].partition(b"=")
             if not has_value or end > len(note):
-                raise self._refusal(told, "is a header that is not understood")
+                raise self._refusal(full_name, "is a header that is not understood")
             if key == b"size" or key.startswith(b"GNU.sparse"):
-                raise self._refusal(told, f"gives another size ({_text(key)}) than the file's own header")
+                raise self._refusal(full_name, f"gives another size ({_text(key)}) than the file's own header")
             path = _text(value) if key == b"path" else path
             note = note[end:]
         return path
@@ -151,8 +155,10 @@ class SetArchive:
             raise EOFError("it ends too early")
         return content
 
-    def _refusal(self, told: str, why: str) -> WeightsCorrupted:
-        return WeightsCorrupted(f"{self._path} holds {shown(told)}, which {why}: export the set again, and only that")
+    def _refusal(self, full_name: str, why: str) -> WeightsCorrupted:
+        return WeightsCorrupted(
+            f"{self._path} holds {shown(full_name)}, which {why}: export the set again, and only that"
+        )
 
 
 @contextmanager

@@ -114,7 +114,7 @@ def _place(entry: Mapping[str, Any], num_bytes: int) -> _Place:
     dtype, shape, (begin, end) = _DTYPES[entry["dtype"]], entry["shape"], entry["data_offsets"]
     are_whole = all(type(number) is int and 0 <= number <= _LARGEST for number in (*shape, begin, end))
     if len(shape) > _MAX_AXES or not are_whole:
-        raise ValueError(f"shape {shown(shape)} or bytes {shown((begin, end))} are not as they must be")
+        raise ValueError(f"shape {shown(shape)} or bytes {shown((begin, end))} are not valid")
     if not begin <= end <= num_bytes or end - begin != math.prod(shape) * dtype.itemsize:
         raise ValueError(f"shape {shape} does not fit bytes {begin} to {end}")
     return _Place(dtype, tuple(shape), begin, end)

@@ -12,7 +12,7 @@ def check_shapes(manifest: Manifest, backbone: BackboneConfig) -> None:
 
     Raises:
         AdapterSetMismatch: A tensor is missing, left over, or has another shape.
-        ConfigError: The set asks for more than the backbone has, or what it calls its prior is none.
+        ConfigError: The set asks for more than the backbone has, or the tensors of its prior are not those of a prior.
     """
     manifest.config.check_fits(backbone)
     expected, found = dict(adapter_shapes(manifest.config, backbone)), manifest.shapes
