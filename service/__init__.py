@@ -1,1 +1,1 @@
-"""The program around the model: settings, the ``adavae`` command, and later the server."""
+"""The program around the model: the server and its clients, the ``adavae`` command, training jobs."""

@@ -1,7 +1,7 @@
 """Whether requests that name no adapter set are answered: tried by a real one, now and then, for whoever asks.
 
-A process can be alive and its engine turn while everything that it is there for fails. A verdict is kept for a few
-seconds, so that asking costs nothing; while a trial takes its time, the one before stands.
+A process can be alive, and its engine at work, while every request fails. A verdict is kept for a few seconds, so that
+asking costs nothing; while a trial is under way, the verdict before it stands.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from adavae.model.errors import AdaVAEError
 from adavae.service.errors import DeadlineExceeded, EngineStopped, service_error
 
 FRESH_S = 5.0
-PATIENCE_S = 0.5  # less than whoever asks waits: balancers do so for a second
+PATIENCE_S = 0.5  # less than those who ask wait: load balancers wait for a second
 
 
 class DefaultTrial:
@@ -28,7 +28,7 @@ class DefaultTrial:
         self._trial: asyncio.Task[None] | None = None
 
     async def problem(self) -> str | None:
-        """What went wrong at the last trial, made anew where that is some time ago; None where nothing did."""
+        """What went wrong at the last trial, which is repeated where that was some time ago; None where nothing did."""
         is_fresh = self._tried_at is not None and monotonic() - self._tried_at < self._fresh_s
         if not is_fresh and (self._trial is None or self._trial.done()):
             self._trial = asyncio.create_task(self._try(), name="readiness: try the default adapter set")
@@ -37,7 +37,7 @@ class DefaultTrial:
         return self._problem
 
     async def stop(self) -> None:
-        """Gives up a trial that is on."""
+        """Gives up a trial that is under way."""
         if self._trial is not None and not self._trial.done():
             self._trial.cancel()
             await asyncio.wait({self._trial})
@@ -46,12 +46,12 @@ class DefaultTrial:
         try:
             await self._attempt()
             self._problem = None
-        except Exception as exc:  # whatever a request would be answered with 500 for
+        except Exception as exc:  # anything that a request would be answered with 500 for
             self._problem = self._verdict(exc)
         self._tried_at = monotonic()
 
     def _verdict(self, error: Exception) -> str | None:
-        """A fault of the server is one. That there is no default, or that all is busy, is no reason to send none."""
+        """A fault of the server counts; that it is busy, or has no default set, is no reason to send it no requests."""
         if isinstance(error, DeadlineExceeded | EngineStopped):
             return self._problem  # the engine knows by itself whether it still works
         if isinstance(error, AdaVAEError) and service_error(error).status < 500:

@@ -16,9 +16,9 @@ _GZIP = 16 + zlib.MAX_WBITS
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """``num_bytes`` is None where it shows only at the end.
+    """``num_bytes`` is None where it is known only at the end.
 
-    The files are open from the start: what is deleted meanwhile is sent to its end. To be closed in any case.
+    The files are open from the start: what is deleted meanwhile is sent to its end. It must be closed.
     """
 
     pieces: Iterator[bytes]
@@ -30,7 +30,7 @@ class Download:
 
 
 def download_of(content: bytes) -> Download:
-    """What is in memory anyway."""
+    """Content that is in memory already."""
     return Download(_pieces(io.BytesIO(content)), len(content), ExitStack())
 
 
@@ -45,7 +45,7 @@ def download_archive(members: Mapping[str, Path]) -> Download:
     """Files by their names within the archive; raises OSError."""
     with ExitStack() as files:
         opened = {name: files.enter_context(path.open("rb")) for name, path in members.items()}
-        return Download(_packed(opened), None, files.pop_all())
+        return Download(_gzipped(opened), None, files.pop_all())
 
 
 def _pieces(file: BinaryIO) -> Iterator[bytes]:
@@ -53,7 +53,7 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
         yield piece
 
 
-def _packed(opened: Mapping[str, BinaryIO]) -> Iterator[bytes]:
+def _gzipped(opened: Mapping[str, BinaryIO]) -> Iterator[bytes]:
     packer = zlib.compressobj(wbits=_GZIP)
     for piece in _tar(opened):
         if packed := packer.compress(piece):

@@ -26,8 +26,8 @@ from adavae.service.results import (
 class LatentOperations(Protocol):
     """Every operation on texts and latent vectors.
 
-    All of them raise ``model.errors.AdaVAEError``, of which ``service.errors.ServiceError`` is the part with a status
-    of its own; a cancelled call frees its rows. ``adapter`` None means the configured default.
+    All of them raise ``model.errors.AdaVAEError``; a ``service.errors.ServiceError`` among these has a status of its
+    own. A cancelled call frees its rows. ``adapter`` None means the configured default.
     """
 
     async def encode(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> EncodeResult:

@@ -25,7 +25,7 @@ def load_pretrained(settings: Settings, device: str | None) -> "PretrainedBackbo
     """The configured backbone, on its device.
 
     Args:
-        settings: Name its place, its dtype and the number of threads.
+        settings: Say where it is, its dtype and the number of threads.
         device: ``auto``, ``cpu`` or ``cuda``, instead of the setting.
 
     Raises:

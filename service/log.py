@@ -1,4 +1,4 @@
-"""How log lines look: JSON or for people, one form for ours and for those of uvicorn and other libraries; on stderr.
+"""How log lines look: as JSON or for people, ours in the same form as those of uvicorn and other libraries; on stderr.
 
 Set up by the commands that serve, never on import and never by the app itself.
 """
@@ -40,14 +40,14 @@ def set_up_log(settings: Settings, stream: TextIO | None = None) -> None:
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_rendered(is_json, stream)],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(is_json, stream)],
         )
     )
     logging.basicConfig(handlers=[handler], level=settings.log_level.upper(), force=True)
     _quieten("uvicorn.error", settings)
 
 
-def _rendered(is_json: bool, stream: TextIO) -> list[Processor]:
+def _renderers(is_json: bool, stream: TextIO) -> list[Processor]:
     """Tracebacks without local variables, which could hold texts."""
     if is_json:
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
@@ -59,7 +59,7 @@ def _rendered(is_json: bool, stream: TextIO) -> list[Processor]:
 
 
 def _quieten(name: str, settings: Settings) -> None:
-    """Uvicorn tells its whole life at level info; here that is for those who debug."""
+    """Uvicorn logs every stage of its life at level info; here that is shown at level debug only."""
     level = logging.DEBUG if settings.log_level == "debug" else logging.WARNING
     logging.getLogger(name).setLevel(max(level, logging.getLogger().level))
     logging.getLogger(name).addFilter(_is_news)

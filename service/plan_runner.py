@@ -34,8 +34,8 @@ class PlanRunner:
         Args:
             plan: Not begun yet.
             pinned: The adapter set of its texts and latents.
-            reservation: That of the request, which was admitted with it.
-            num_rows: How many it is about: what is computed for many lets others come between.
+            reservation: Of a request that was admitted before.
+            num_rows: How many rows it is about: between computations for many of them others have their turn.
         """
         try:
             step = next(plan)
@@ -83,6 +83,6 @@ class PlanRunner:
         """What the rows of z, (N, Z), were written as."""
         decode = self._tokenizer.decode
         return [
-            DecodedText(decode(row.token_ids), len(row.token_ids), row.finish_reason, own)
-            for row, own in zip(generated, z.numpy(), strict=True)
+            DecodedText(decode(row.token_ids), len(row.token_ids), row.finish_reason, latent)
+            for row, latent in zip(generated, z.numpy(), strict=True)
         ]

@@ -1,6 +1,6 @@
-"""A log that a flood cannot fill: of lines that are alike some are written, the others are counted, and that is told.
+"""A log that a flood cannot fill: of lines that are alike some are written, the others only counted.
 
-Successful requests are none of them: each has its line.
+Successful requests are never counted: each has its line.
 """
 
 import logging
@@ -33,7 +33,7 @@ class CountingHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         now = self._clock()
-        self._tell_of_past(now)
+        self._report_past(now)
         likeness = _likeness(record)
         if likeness is None:
             super().emit(record)
@@ -46,12 +46,12 @@ class CountingHandler(logging.StreamHandler[TextIO]):
             kind.num_counted += 1
 
     def close(self) -> None:
-        """Nothing is counted without being told."""
-        self._tell_of_past(float("inf"))
+        """Writes first what was counted."""
+        self._report_past(float("inf"))
         super().close()
 
-    def _tell_of_past(self, now: float) -> None:
-        """Begins anew with kinds whose window is over; looks for them once in a window."""
+    def _report_past(self, now: float) -> None:
+        """Reports and forgets the kinds whose window is over; looks for them once in a window."""
         if now - self._looked_at < _WINDOW_S and len(self._kinds) < _KINDS:
             return
         self._looked_at = now
@@ -59,9 +59,9 @@ class CountingHandler(logging.StreamHandler[TextIO]):
         for likeness, kind in list(self._kinds.items()):
             if is_full or now - kind.since >= _WINDOW_S:
                 del self._kinds[likeness]
-                self._tell_of(kind)
+                self._report(kind)
 
-    def _tell_of(self, kind: _Kind) -> None:
+    def _report(self, kind: _Kind) -> None:
         if kind.num_counted:
             example = kind.example
             text = f"{kind.num_counted} more lines like this one were counted, not written: {_event(example)}"
@@ -69,12 +69,12 @@ class CountingHandler(logging.StreamHandler[TextIO]):
 
 
 def _likeness(record: logging.LogRecord) -> Hashable:
-    """Equal for lines that say the same of different things; None for those that each count."""
-    told = record.msg if isinstance(record.msg, dict) else {}
-    status = told.get("status")
+    """Equal for lines that say the same of different things; None for lines that are all written."""
+    fields = record.msg if isinstance(record.msg, dict) else {}
+    status = fields.get("status")
     if isinstance(status, int) and status < 400:
         return None
-    return record.name, record.levelno, _event(record), status, told.get("route")
+    return record.name, record.levelno, _event(record), status, fields.get("route")
 
 
 def _event(record: logging.LogRecord) -> str:

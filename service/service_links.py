@@ -1,7 +1,7 @@
 """Variables that Kubernetes puts into every container for every Service there is, by the Service's name.
 
-One named ``adavae``, or ``adavae-`` and anything, gives variables that begin as our settings do, and ``ADAVAE_PORT``
-among them, which is one. None of them is meant for us.
+One named ``adavae``, or ``adavae-`` and anything, gives variables that begin as our settings do; one of them,
+``ADAVAE_PORT``, is a setting. None of them is meant for us.
 """
 
 import re
@@ -27,8 +27,8 @@ def explain_service_links(environment: Mapping[str, str], settings: Iterable[str
     found = sorted(name for name, value in environment.items() if is_service_link(name, value))
     if not found:
         return None
-    own = sorted(set(map(str.upper, found)) & set(settings))
-    left_out = f" {', '.join(own)} has its default, therefore;" if own else ""
+    shadowed = sorted(set(map(str.upper, found)) & set(settings))
+    left_out = f" {', '.join(shadowed)} has its default, therefore;" if shadowed else ""
     return (
         f"{len(found)} variables such as {found[0]} are Kubernetes' own, for a Service named adavae or adavae-*, and "
         f"were ignored:{left_out} enableServiceLinks: false in the pod keeps them out"

@@ -19,7 +19,7 @@ from adavae.service.service_links import explain_service_links, is_service_link
 
 _KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 _KEPT_KERNELS = "64"  # more than one step of one shape has
-_SPINS = "10000"  # some ten microseconds, which is more than from one operation to the next
+_SPINS = "10000"  # about ten microseconds: longer than the pause between two operations
 PREFIX = "ADAVAE_"
 _LEAST_SECRET = 16
 BUNDLED_BACKBONE = "bundled"
@@ -63,7 +63,7 @@ def _absolute(path: Path) -> Path:
 Directory = Annotated[Path, AfterValidator(_absolute)]
 
 
-class _OwnVariables(EnvSettingsSource):
+class _WithoutServiceLinks(EnvSettingsSource):
     """The environment without what Kubernetes puts there."""
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
@@ -87,7 +87,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Arguments, then the environment; nothing else."""
-        return init_settings, _OwnVariables(settings_cls)
+        return init_settings, _WithoutServiceLinks(settings_cls)
 
     weights: Directory = Field(
         default_factory=_default_weights,

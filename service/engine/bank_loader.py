@@ -61,7 +61,7 @@ class BankLoader:
         self._pretrained, self.num_slots, self._max_bytes = pretrained, num_slots, max_bytes
         self._on_device, self._replace_bank = on_device, replace_bank
         self._loading = asyncio.Lock()
-        self._own_bytes: dict[int, int] = {}
+        self._extra_bytes: dict[int, int] = {}
         like = pretrained.backbone.wte.weight
         self._is_taken_at_once = like.device.type != "cpu"  # on a CPU a slot takes memory when it is written to
         self._itemsize = like.dtype.itemsize
@@ -74,11 +74,11 @@ class BankLoader:
 
         Raises:
             AdapterSetMismatch: Its tensors are not those of its configuration, or it is larger than the bank may be.
-            ConfigError: It asks for more than the backbone has, or its prior is none.
+            ConfigError: It asks for more than the backbone has, or its prior is not valid.
         """
         check_shapes(manifest, self._pretrained.backbone.config)
         shape = BankShape.covering([manifest.config], self.num_slots)
-        needed = self._counted(shape, 1) + self._bytes_of_its_own(manifest)
+        needed = self._bank_bytes(shape, 1) + self._extra_bytes_of(manifest)
         if needed > self._max_bytes:
             raise AdapterSetMismatch(
                 f"{manifest.reference} takes {needed:,} bytes of memory{self._in_slots()}, the adapter sets in memory "
@@ -107,14 +107,14 @@ class BankLoader:
             await self._make_room(slot, adapter_set.manifest)
             await self._step_over()
             await _to_its_end(asyncio.to_thread(alone(self.vae.bank.load), slot, config, adapter_set.tensors))
-            self._own_bytes[slot] = self._bytes_of_its_own(adapter_set.manifest)
+            self._extra_bytes[slot] = self._extra_bytes_of(adapter_set.manifest)
 
     async def unload(self, slot: int) -> None:
         """Forgets what stands in a slot that no row uses; raises as ``load`` does."""
         async with self._loading:
             await self._step_over()
             self.vae.bank.clear(slot)
-            self._own_bytes.pop(slot, None)
+            self._extra_bytes.pop(slot, None)
 
     async def expect(self, configs: Collection[AdapterConfig]) -> None:
         """Tells which sets may be asked for, so that the bank is no wider than these and the loaded ones need."""
@@ -128,29 +128,29 @@ class BankLoader:
 
     async def _make_room(self, slot: int, manifest: Manifest) -> None:
         others = {other: config for other, config in self._loaded().items() if other != slot}
-        own = sum(self._own_bytes[other] for other in others) + self._bytes_of_its_own(manifest)
+        extra = sum(self._extra_bytes[other] for other in others) + self._extra_bytes_of(manifest)
         num_sets, bank = len(others) + 1, self.vae.bank
-        if bank.has_room_for(manifest.config) and self._counted(bank.shape, num_sets) + own <= self._max_bytes:
+        if bank.has_room_for(manifest.config) and self._bank_bytes(bank.shape, num_sets) + extra <= self._max_bytes:
             return
         needed = BankShape.covering([*others.values(), manifest.config], self.num_slots)
         wide = needed if self._expected is None else needed.union(self._expected)
         for shape in (wide, needed):
-            if self._counted(shape, num_sets) + own <= self._max_bytes:
+            if self._bank_bytes(shape, num_sets) + extra <= self._max_bytes:
                 await self._build_anew(shape, others)
                 return
         raise BankFull(
             f"{manifest.reference} does not fit into memory beside the {len(others)} adapter sets in use: together "
-            f"they would take {self._counted(needed, num_sets) + own:,} bytes, {self._max_bytes:,} are allowed "
+            f"they would take {self._bank_bytes(needed, num_sets) + extra:,} bytes, {self._max_bytes:,} are allowed "
             "(ADAVAE_BANK_BYTES): try again later, or allow more"
         )
 
     async def _build_anew(self, shape: BankShape, kept: Mapping[int, AdapterConfig]) -> None:
         """Another bank beside the serving one; decoding drains before it takes over."""
         old = self.vae.bank
-        bank = await asyncio.to_thread(alone(self._moved), old, sorted(kept), shape)
+        bank = await asyncio.to_thread(alone(self._with_kept), old, sorted(kept), shape)
         vae = AdaVAE(self._pretrained.backbone, bank)
         await self._on_device(lambda: self._take_over(vae), deadline_s=_DRAIN_S, needs_empty_decode=True)
-        self._own_bytes = {slot: num_bytes for slot, num_bytes in self._own_bytes.items() if slot in kept}
+        self._extra_bytes = {slot: num_bytes for slot, num_bytes in self._extra_bytes.items() if slot in kept}
         _log.info(
             "bank built anew",
             latent_size=shape.latent_size,
@@ -160,7 +160,8 @@ class BankLoader:
         del old
         await asyncio.to_thread(give_back_memory)
 
-    def _moved(self, old: AdapterBank, kept: Collection[int], shape: BankShape) -> AdapterBank:
+    def _with_kept(self, old: AdapterBank, kept: Collection[int], shape: BankShape) -> AdapterBank:
+        """A new bank with what is kept of the old one, in the same slots."""
         bank = self._new_bank(shape)
         for slot in kept:
             old.move(slot, bank)
@@ -171,7 +172,7 @@ class BankLoader:
         self._replace_bank(vae)
 
     async def _step_over(self) -> None:
-        """Waits for the step that is on: rows that were given up meanwhile are in it to its end, with their slot."""
+        """Waits for the current step to end: rows given up meanwhile are in it to its end, with their slot."""
         await self._on_device(lambda: None, deadline_s=_STEP_S)
 
     def _new_bank(self, shape: BankShape) -> AdapterBank:
@@ -187,7 +188,7 @@ class BankLoader:
             return self._expected
         needed = BankShape.covering(configs, self.num_slots)
         wide = needed if self._expected is None else needed.union(self._expected)
-        return wide if self._counted(wide, len(configs)) <= self._max_bytes else needed
+        return wide if self._bank_bytes(wide, len(configs)) <= self._max_bytes else needed
 
     def _covering_most(self, configs: Iterable[AdapterConfig]) -> BankShape | None:
         """Room for as many sets as leave the whole bank within its bytes with every slot in use."""
@@ -195,14 +196,14 @@ class BankLoader:
         max_numbers = self._max_bytes // (self._itemsize * self.num_slots)
         return widest_within(shapes, self._pretrained.backbone.config, max_numbers)
 
-    def _counted(self, shape: BankShape, num_sets: int) -> int:
+    def _bank_bytes(self, shape: BankShape, num_sets: int) -> int:
         """Bytes of a bank with so many sets in it."""
         return self._numbers(shape) * self._itemsize * (self.num_slots if self._is_taken_at_once else num_sets)
 
     def _numbers(self, shape: BankShape) -> int:
         return numbers_of_slot(shape, self._pretrained.backbone.config)
 
-    def _bytes_of_its_own(self, manifest: Manifest) -> int:
+    def _extra_bytes_of(self, manifest: Manifest) -> int:
         """What a set takes beside its slot: packed for the compiled code, and its prior."""
         backbone = self._pretrained.backbone.config
         packed = 0 if self._is_taken_at_once else _PACKED_BYTES * numbers_of_set(manifest.config, backbone)

@@ -1,4 +1,4 @@
-"""How torch's CPU threads are shared out: in the service one thread computes with all cores, each other one alone.
+"""How torch's CPU threads are shared out: in the service one thread computes with all cores, every other with one.
 
 Threads that work on one operation wait for the next by spinning, unless the process has more of them than cores: then
 each has to be woken again, a hundred times a decode step. A second thread that computed with several would be enough

@@ -37,7 +37,7 @@ class DecodeRow:
         z: (Z,), float32, of its adapter set's own size.
         slot: Of its adapter set in the bank.
         decoding: How to choose its tokens.
-        on_token: Told of every token id, on the device thread; None for nobody.
+        on_token: Called with every token id, on the device thread.
         token_ids: Chosen so far.
     """
 
@@ -94,7 +94,7 @@ class DecodeBatch:
         return min((self._device_rows or self._cache).num_free, self.max_rows - len(self))
 
     def prepare(self) -> None:
-        """Does before the first row what would keep it waiting."""
+        """Does ahead of time what would keep the first row waiting."""
         if self._device_rows is not None:
             self._device_rows.capture()
 
@@ -110,7 +110,7 @@ class DecodeBatch:
     def _join_plain(self, rows: Sequence[DecodeRow]) -> list[None]:
         """z becomes each row's first keys and values; end-of-text, its first token, is read by the next step."""
         index = AdapterIndex.of([row.slot for row in rows], self.device)
-        memory = self.vae.bank.decoder_memory(self._stacked(rows), index)
+        memory = self.vae.bank.decoder_memory(self._stack(rows), index)
         if self._device_rows is None:
             self._cache.join(memory)
         else:
@@ -122,12 +122,12 @@ class DecodeBatch:
     def _join_beam(self, row: DecodeRow) -> Exception | None:
         index = AdapterIndex.of([row.slot], self.device)
         try:
-            self._beams.append((row, BeamSearch(self.vae, self._stacked([row]), index, row.decoding)))
+            self._beams.append((row, BeamSearch(self.vae, self._stack([row]), index, row.decoding)))
         except Exception as exc:
             return exc
         return None
 
-    def _stacked(self, rows: Sequence[DecodeRow]) -> Tensor:
+    def _stack(self, rows: Sequence[DecodeRow]) -> Tensor:
         """(B, Z) as wide as the bank; a smaller set's last dimensions are zero."""
         return torch.cat([self.vae.widened(row.z.unsqueeze(0)) for row in rows])
 
@@ -142,25 +142,25 @@ class DecodeBatch:
         return outcomes + self._step_beams()
 
     def _step_rows(self) -> list[Outcome]:
-        chosen, outcomes = self._chosen() if self._device_rows is None else self._chosen_by(self._device_rows)
+        chosen, outcomes = self._choose() if self._device_rows is None else self._choose_on(self._device_rows)
         failed = {id(row) for row, _ in outcomes}
         for row, token_id in zip(self._rows, chosen, strict=True):
             if id(row) in failed:
                 continue
-            finished = _grown(row, token_id, self.vae.eos_token_id)
+            finished = _grow(row, token_id, self.vae.eos_token_id)
             if finished is not None:
                 outcomes.append((row, finished))
         gone = {id(row) for row, _ in outcomes}
         self._leave([place for place, row in enumerate(self._rows) if id(row) in gone])
         return outcomes
 
-    def _chosen_by(self, device_rows: DeviceRows) -> tuple[list[int], list[Outcome]]:
-        """As ``_chosen``, without the logits ever leaving the device."""
+    def _choose_on(self, device_rows: DeviceRows) -> tuple[list[int], list[Outcome]]:
+        """As ``_choose``, without the logits ever leaving the device."""
         chosen = device_rows.step()
         failed = [row for row, token_id in zip(self._rows, chosen, strict=True) if token_id == NOT_FINITE]
         return chosen, [(row, LogitsNotFinite((row.number,))) for row in failed]
 
-    def _chosen(self) -> tuple[list[int], list[Outcome]]:
+    def _choose(self) -> tuple[list[int], list[Outcome]]:
         """The next token of every row, and the rows that failed."""
         logits, outcomes = self._logits()
         decodings = [row.decoding for row in self._rows]
@@ -175,7 +175,7 @@ class DecodeBatch:
         newest = torch.tensor([row.token_ids[-1] if row.token_ids else eos for row in self._rows], device=self.device)
         if self._index is None:
             self._index = AdapterIndex.of([row.slot for row in self._rows], self.device)
-        logits, errors = self._bisected(newest, 0, len(self._rows))
+        logits, errors = self._bisect(newest, 0, len(self._rows))
         is_finite = logits.amax(-1).isfinite().tolist()
         for place, is_fine in enumerate(is_finite):
             if not is_fine:
@@ -183,7 +183,7 @@ class DecodeBatch:
                 logits[place] = 0.0
         return logits, [(self._rows[place], error) for place, error in errors.items()]
 
-    def _bisected(self, newest: Tensor, start: int, stop: int) -> tuple[Tensor, dict[int, Exception]]:
+    def _bisect(self, newest: Tensor, start: int, stop: int) -> tuple[Tensor, dict[int, Exception]]:
         """Logits of places ``start`` to ``stop``; where the step fails, of each half by itself."""
         view = self._cache.view(start, stop)
         before = view.lengths.clone()
@@ -198,8 +198,8 @@ class DecodeBatch:
                 V = self.vae.backbone.config.vocab_size
                 return torch.zeros(1, V, device=self.device), {start: exc}
         middle = (start + stop) // 2
-        left, left_errors = self._bisected(newest, start, middle)
-        right, right_errors = self._bisected(newest, middle, stop)
+        left, left_errors = self._bisect(newest, start, middle)
+        right, right_errors = self._bisect(newest, middle, stop)
         return torch.cat([left, right]), left_errors | right_errors
 
     def _has_token(self, logits: Tensor) -> Tensor | None:
@@ -237,7 +237,7 @@ class DecodeBatch:
         return outcomes
 
 
-def _grown(row: DecodeRow, token_id: int, eos_token_id: int) -> Generated | None:
+def _grow(row: DecodeRow, token_id: int, eos_token_id: int) -> Generated | None:
     """Gives ``row`` its next token; its result where that was the last."""
     if token_id == eos_token_id:
         return Generated(tuple(row.token_ids), "stop")

@@ -46,7 +46,7 @@ OnToken = Callable[[int, int], None]
 
 _RESTART_DELAYS_S = (0.1, 0.5, 1.0, 2.0, 5.0)
 _STALLED_S = 60.0
-_QUEUES = 4  # clients that may fill the queue each, before it takes no more of anybody
+_QUEUES = 4  # clients that may each fill their queue before no more is taken of anybody
 _log = structlog.get_logger("adavae.engine")
 
 
@@ -59,7 +59,7 @@ class EngineState(StrEnum):
 
 @dataclass(eq=False, slots=True)
 class Reservation:
-    """A promise of the queue: this many rows will be taken."""
+    """A promise of the queue to one request: this many rows will be taken."""
 
     num_rows: int
     client: str
@@ -163,7 +163,7 @@ class Engine:
             rows: Token ids of each text, none empty.
             slots: Adapter set of each row.
             deadline_s: After which the request is given up.
-            reservation: That of the request, which was admitted with it; None asks for some now.
+            reservation: Of a request that was admitted before; None asks for room now.
 
         Raises:
             Overloaded: The queue is full; nothing was queued.
@@ -193,7 +193,7 @@ class Engine:
             slot: Their adapter set.
             decodings: One a row.
             deadline_s: After which the request is given up.
-            on_token: Told of every token, row and token id, on the event loop.
+            on_token: Called with row and token id for every token, on the event loop.
             reservation: As for ``encode``; these rows take it up.
         """
         if reservation is None:

@@ -12,8 +12,8 @@ from itertools import count
 from typing import Generic, Protocol, TypeVar
 
 
-class Asked(Protocol):
-    """A request: rows of one are alike in whose they are."""
+class Request(Protocol):
+    """What the rows of one request share: whose they are."""
 
     def __hash__(self) -> int: ...
 
@@ -23,7 +23,7 @@ class Asked(Protocol):
 
 class Queued(Protocol):
     @property
-    def ticket(self) -> Asked: ...
+    def ticket(self) -> Request: ...
 
 
 Row = TypeVar("Row", bound=Queued)
@@ -45,7 +45,7 @@ class _Turns(Generic[Key]):
         return self._given[0][2]
 
     def give(self, cost: float, *, stays: bool) -> None:
-        """Counts what the next one is given; it leaves where it waits for no more."""
+        """Counts what the one whose turn it is is given; it leaves unless it ``stays``."""
         given, _, key = heapq.heappop(self._given)
         self._now = given
         if stays:
@@ -65,8 +65,8 @@ class _Line(Generic[Row]):
     """One client's rows, by request."""
 
     def __init__(self) -> None:
-        self.requests: dict[Asked, deque[Row]] = {}
-        self.turns: _Turns[Asked] = _Turns()
+        self.requests: dict[Request, deque[Row]] = {}
+        self.turns: _Turns[Request] = _Turns()
         self.num_rows = 0
 
     def put(self, row: Row) -> None:
@@ -92,7 +92,7 @@ class FairQueue(Generic[Row]):
     """Used from one thread; ``num_of`` and ``len`` may be asked from another."""
 
     def __init__(self, cost_of: Callable[[Row], float]) -> None:
-        """``cost_of`` says how much a row is, in whatever unit."""
+        """``cost_of`` says how much work a row is, in any unit."""
         self._cost_of = cost_of
         self._lines: dict[str, _Line[Row]] = {}
         self._turns: _Turns[str] = _Turns()

@@ -3,7 +3,7 @@
 Synchronous; owns the model. Threads, futures and admission are the engine's business.
 
 Requests of many rows have a lane of their own. While short ones are there, it has a third of the time, a step or a
-slice at once; while there are none, all of it.
+slice at a time; while there are none, all of it.
 """
 
 from collections import deque
@@ -74,7 +74,7 @@ class Scheduler:
 
     @torch.inference_mode()
     def prepare(self) -> None:
-        """What shall not keep the first requests waiting; on the thread that works."""
+        """Does ahead of time what would keep the first requests waiting; on the thread that works."""
         for lane in self.lanes:
             lane.batch.prepare()
 
@@ -106,7 +106,7 @@ class Scheduler:
 
     @torch.inference_mode()
     def step(self) -> list[Done]:
-        """Calls; a slice of texts and one token for every running row, of what is due; returns what is done."""
+        """Runs calls, encodes a slice of texts, decodes one token a row, each where it is due; returns what is done."""
         done = self._run_calls()
         for lane in self.lanes:
             lane.batch.drop_abandoned()
@@ -173,23 +173,23 @@ class Scheduler:
     def _run_calls(self) -> list[Done]:
         done: list[Done] = []
         while self.calls and not (self.calls[0].needs_empty_decode and self.num_decoding):
-            done.append(_called(self.calls.popleft()))
+            done.append(_call(self.calls.popleft()))
         return done
 
     def _long_call(self) -> list[Done]:
         while (call := self.long_calls.take()) is not None:
             if not call.ticket.is_abandoned:
-                return [_called(call)]
+                return [_call(call)]
         return []
 
     def replace_bank(self, vae: AdaVAE) -> None:
-        """Goes on with another bank; no row may be being decoded."""
+        """Goes on with another bank, while no row is being decoded."""
         self.vae = vae
         for lane in self.lanes:
             lane.vae, lane.batch = vae, self._new_batch(lane.batch.max_rows)
 
 
-def _called(call: Call) -> Done:
+def _call(call: Call) -> Done:
     try:
         return call.ticket, 0, call.run()
     except Exception as exc:

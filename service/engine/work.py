@@ -19,8 +19,8 @@ class EngineLimits:
     Attributes:
         encode_batch_tokens: Of one micro-batch, padding included.
         decode_rows: Decoded side by side.
-        max_tokens: A decoded text's longest.
-        max_queued_rows: That may wait, of one client.
+        max_tokens: Of a decoded text, at most.
+        max_queued_rows: Of one client that may wait.
         threads: CPU threads that share an operation; None for as many as torch takes.
     """
 
