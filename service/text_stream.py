@@ -16,7 +16,7 @@ class TextStream:
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
         self._tokens: dict[int, list[int]] = defaultdict(list)
-        self._shown: dict[int, str] = defaultdict(str)
+        self._sent: dict[int, str] = defaultdict(str)
         self._changed: asyncio.Queue[int | None] = asyncio.Queue()
 
     def put_token(self, row: int, token_id: int) -> None:
@@ -43,10 +43,10 @@ class TextStream:
                 yield piece
 
     def _piece(self, row: int, *, is_last: bool) -> TextPiece | None:
-        text, shown = self._tokenizer.decode(self._tokens[row]), self._shown[row]
+        text, sent = self._tokenizer.decode(self._tokens[row]), self._sent[row]
         if not is_last:
             text = text.rstrip(_INCOMPLETE)
-        if len(text) <= len(shown):
+        if len(text) <= len(sent):
             return None
-        self._shown[row] = text
-        return TextPiece(row, text[len(shown) :])
+        self._sent[row] = text
+        return TextPiece(row, text[len(sent) :])

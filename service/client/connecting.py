@@ -9,7 +9,7 @@ import httpx2
 def connection_options(base_url: str, api_key: str | None, timeout_s: float) -> dict[str, Any]:
     """What httpx2's clients are made with; raises as ``_headers`` does.
 
-    To this machine goes no proxy of the environment: it would look for the service on its own machine.
+    No proxy of the environment is asked for a service on this machine: it would look for it on its own.
     """
     return {
         "base_url": base_url,
@@ -25,9 +25,10 @@ def shown(url: httpx2.URL) -> str:
 
 
 def _headers(api_key: str | None) -> dict[str, str]:
-    """
+    """What goes with every request.
+
     Raises:
-        TypeError: The key is no string.
+        TypeError: The key is not a string.
         ValueError: It holds what no header can; it is not shown, and in no exception that led here either.
     """
     if api_key is None or api_key == "":

@@ -286,9 +286,9 @@ def _in_chunks(
 
 
 def _chunks(texts: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Where each begins, and its texts, in as few requests as the service's limits allow.
+    """Texts in as few chunks as the service's limits allow, each with the number of its first text.
 
-    No text at all is one, for the service to refuse.
+    Of no texts there is one chunk, for the service to refuse.
     """
     start, num_bytes = 0, 0
     for end, text in enumerate(texts):

@@ -4,8 +4,8 @@
         mu = client.encode(["the food was great", "my room was dirty"])  # (2, Z), float32
 
 Every call may be repeated without harm, so passing failures are tried again: refusals that ask for patience (429,
-503), and connections that break or stay silent. What is sent and how replies are read stands in ``exchanges``, for this
-client and for ``async_latent``.
+503), and connections that break or stay silent. ``exchanges`` says what is sent and how replies are read, for
+this client and for ``async_latent``.
 """
 
 from collections.abc import Generator, Sequence
@@ -135,7 +135,7 @@ class AdaVAEClient(HttpClient):
         steering: SteeringOptions = USUALLY,
         **decoding: Unpack[DecodingOptions],
     ) -> list[str]:
-        """Every ``c`` changed as ``a`` changes into ``b``, ``samples`` times; lists of a and b count by their means."""
+        """Every ``c`` changed as ``a`` changes into ``b``, ``samples`` times; of lists of a and b the means count."""
         return self._run(exchanges.analogy(a, b, c, scale, samples, adapter, steering, decoding))
 
     def variations(

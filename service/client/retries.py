@@ -55,7 +55,7 @@ def content_of(response: httpx2.Response) -> Any:
     try:
         return response.json()
     except ValueError as exc:
-        message = f"{shown(response.url)} answered with something that is no JSON: is it the service?"
+        message = f"{shown(response.url)} answered with something that is not JSON: is it the service?"
         raise AdaVAEServiceError(response.status_code, "unreadable_reply", message) from exc
 
 
@@ -132,7 +132,7 @@ class HttpClient:
             transport: In place of the network.
 
         Raises:
-            TypeError, ValueError: The key is none that can be sent.
+            TypeError, ValueError: The key cannot be sent.
         """
         self._http = httpx2.Client(transport=transport, **connection_options(base_url, api_key, timeout_s))
         self._timeout_s, self._max_retries = timeout_s, max_retries

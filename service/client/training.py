@@ -1,6 +1,6 @@
 """A Python client of training as a service: files, jobs and their events, as the service's JSON.
 
-What may be repeated without harm is repeated as in ``client``; a job is made once, however often the request is sent.
+What may be repeated without harm is repeated, as in ``latent``; a job is made once, however often the request is sent.
 """
 
 import uuid
@@ -26,7 +26,7 @@ class TrainingClient(HttpClient):
     """Files and jobs; its key needs the scope ``train``. Every method raises AdaVAEServiceError."""
 
     def upload(self, path: Path, on_bytes: OnBytes = lambda _done, _total: None) -> dict[str, Any]:
-        """Sends a file of texts, read as it is sent; ``on_bytes`` is told how much of how much.
+        """Sends a file of texts, read as it is sent; ``on_bytes`` is called with the bytes sent, and their total.
 
         Raises:
             OSError: The file cannot be read.
@@ -36,7 +36,7 @@ class TrainingClient(HttpClient):
             total = path.stat().st_size
 
             def send() -> httpx2.Response:
-                counted = cast(BinaryIO, _Counted(file, lambda done: on_bytes(done, total)))
+                counted = cast(BinaryIO, _CountedFile(file, lambda done: on_bytes(done, total)))
                 form = {"file": (path.name, counted, "application/octet-stream")}
                 return self._http.post("/v1/files", data={"purpose": "fine-tune"}, files=form, timeout=patience)
 
@@ -78,7 +78,7 @@ class TrainingClient(HttpClient):
 
         Args:
             job_id: Which job.
-            on_lost: Told why, once for every time that the connection is lost after it had begun.
+            on_lost: Called with the reason, once for every time that the connection is lost after it had begun.
         """
         last: str | None = None
         is_lost = False
@@ -116,7 +116,7 @@ class TrainingClient(HttpClient):
         raise httpx2.RemoteProtocolError("the stream ended before the job did", request=response.request)
 
 
-class _Counted:
+class _CountedFile:
     """A file that tells how much of it was read."""
 
     def __init__(self, file: BinaryIO, on_read: Callable[[int], None]) -> None:

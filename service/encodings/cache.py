@@ -93,7 +93,7 @@ def encoding_key(*, backbone_digest: str, adapter_digest: str, max_tokens: int, 
     """The key of one text's encoding: equal for equal inputs only, and nothing of the text can be read from it.
 
     Args:
-        backbone_digest: Everything of the backbone that the numbers depend on (weights, and dtype where it varies).
+        backbone_digest: Stands for all of the backbone that the numbers depend on: its weights, and their dtype.
         adapter_digest: The adapter set's content hash, so that a new version starts with an empty cache.
         max_tokens: Tokens a text may have.
         is_truncating: Whether a longer text is cut to ``max_tokens`` rather than refused.
@@ -154,7 +154,7 @@ def unpack(key: str, data: bytes, secret: bytes = b"") -> Encoding | None:
 
 
 def is_finite(encoding: Encoding) -> bool:
-    """Whether every number is one: others are never kept, so that a fault does not outlive its cause."""
+    """Whether every number is finite: others are never kept, so that a fault does not outlive its cause."""
     return bool(np.isfinite(encoding.mu).all() and np.isfinite(encoding.logvar).all())
 
 

@@ -40,7 +40,7 @@ _FAILURES = (RedisError, OSError, EOFError, ValueError, RuntimeError)
 
 _PROBED = tuple(f"{KEY_PREFIX}probe-{number}" for number in range(3))  # several, as a request's are
 _TLS_HINT = ": rediss:// where it speaks TLS, redis:// where not"
-_OF_A_CLUSTER = (ClusterCrossSlotError, MovedError, AskError, ClusterDownError)
+_CLUSTER_ERRORS = (ClusterCrossSlotError, MovedError, AskError, ClusterDownError)
 
 _Answer = TypeVar("_Answer")
 _log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class RedisCache:
         max_pending_puts: Calls of ``put_many`` under way at once; further ones are dropped and counted.
 
     Raises:
-        ConfigError: The URL is none.
+        ConfigError: The URL is not one of a Redis.
     """
 
     def __init__(
@@ -291,7 +291,7 @@ def _may_be_tls(cause: Exception, pool: ConnectionPool) -> bool:
 
 def _explain(cause: Exception) -> str:
     """One line for the log; of what is no Redis, and may answer anything, only the kind of error."""
-    if isinstance(cause, _OF_A_CLUSTER):
+    if isinstance(cause, _CLUSTER_ERRORS):
         kind = type(cause).__name__
         return (
             f"ADAVAE_REDIS_URL names a node of a Redis Cluster ({kind}), which keeps one request's keys in several "

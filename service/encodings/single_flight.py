@@ -1,6 +1,6 @@
-"""Identical work in the air is done once: whoever asks first computes, whoever asks meanwhile waits for that.
+"""Identical work in flight is done once: whoever asks first computes, whoever asks meanwhile waits for that.
 
-Knows nothing of encodings' content or of caches; keys are what makes two pieces of work identical.
+Knows nothing of what encodings hold, or of caches; two pieces of work are identical where their keys are.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ class SingleFlight:
         self._flights: dict[str, _Flight] = {}
 
     def __len__(self) -> int:
-        """Keys in the air."""
+        """Keys in flight."""
         return len(self._flights)
 
     async def gather(self, keys: Sequence[str], compute: Compute) -> list[Encoding]:
@@ -69,7 +69,7 @@ class SingleFlight:
         return computed
 
     def _register(self, flights: dict[str, _Flight]) -> None:
-        """Makes the flights joinable, except where one is in the air already (others retry the same key)."""
+        """Makes the flights joinable, except where one is in flight already (others retry the same key)."""
         for key, flight in flights.items():
             self._flights.setdefault(key, flight)
 

@@ -45,14 +45,14 @@ class TextEncoder:
         params: Sequence[str] | None = None,
         reservation: Reservation | None = None,
     ) -> tuple[EncodedText, ...]:
-        """The posterior of each text, cleaned; identical texts in the air are encoded once.
+        """The posterior of each text, cleaned; identical texts in flight are encoded once.
 
         Args:
             texts: At least one.
             pinned: Their adapter set.
             truncate: Whether a text that is too long is cut, or refused.
             params: What each text is called in an error; ``texts[0]`` and so on if left out.
-            reservation: That of the request, which was admitted with it.
+            reservation: Of a request that was admitted before.
 
         Raises:
             InvalidRequest: A text is empty, or too long.
@@ -61,15 +61,15 @@ class TextEncoder:
         bounded = self.tokens.bounded
         texts = [bounded(text, _param(number, params), truncate=truncate) for number, text in enumerate(texts)]
         keys = [self._key(text, pinned, truncate=truncate) for text in texts]
-        cached = await self._looked_up(keys)
+        cached = await self._look_up(keys)
         missing = {key: text for key, text, found in zip(keys, texts, cached, strict=True) if found is None}
         numbers = {text: number for number, text in reversed(list(enumerate(texts)))}
 
-        async def compute(own: list[str]) -> list[Encoding]:
-            chosen = [missing[key] for key in own]
+        async def compute(led: list[str]) -> list[Encoding]:
+            chosen = [missing[key] for key in led]
             names = [_param(numbers[text], params) for text in chosen]
-            encodings = await self._computed(chosen, pinned, truncate=truncate, params=names, reservation=reservation)
-            await self._cache.put_many(dict(zip(own, encodings, strict=True)))
+            encodings = await self._compute(chosen, pinned, truncate=truncate, params=names, reservation=reservation)
+            await self._cache.put_many(dict(zip(led, encodings, strict=True)))
             return encodings
 
         computed: dict[str, Encoding] = {}
@@ -81,7 +81,7 @@ class TextEncoder:
             for key, found in zip(keys, cached, strict=True)
         )
 
-    async def _looked_up(self, keys: Sequence[str]) -> list[Encoding | None]:
+    async def _look_up(self, keys: Sequence[str]) -> list[Encoding | None]:
         """One look-up for the whole request, counted."""
         cached = await self._cache.get_many(keys)
         num_hits = sum(found is not None for found in cached)
@@ -101,7 +101,7 @@ class TextEncoder:
             text=text,
         )
 
-    async def _computed(
+    async def _compute(
         self,
         texts: Sequence[str],
         pinned: PinnedAdapter,
@@ -120,8 +120,8 @@ class TextEncoder:
             cut, [pinned.slot] * len(cut), deadline_s=deadline_s, reservation=reservation
         )
         return [
-            Encoding(own.mu, own.logvar, len(row), is_truncated=len(whole) > len(row))
-            for own, row, whole in zip(encoded, cut, rows, strict=True)
+            Encoding(posterior.mu, posterior.logvar, len(row), is_truncated=len(whole) > len(row))
+            for posterior, row, whole in zip(encoded, cut, rows, strict=True)
         ]
 
 

@@ -51,7 +51,7 @@ class TextTokens:
             text = text.lstrip()[: _CLEANED_SHARE * limit]
         text = clean(text)
         if not text:
-            message = "the text is empty: give at least one character that is no space"
+            message = "the text is empty: give at least one character that is not a space"
             raise InvalidRequest(message, param=param)
         return text[: limit + 1]  # one more, which keeps it too long
 
@@ -59,7 +59,7 @@ class TextTokens:
         """Token ids of each text, none of which is longer than ``bounded`` leaves it; ``params`` names them in errors.
 
         Raises:
-            InvalidRequest: A text is too long; those behind it are not looked at.
+            InvalidRequest: A text is too long; those after it are not looked at.
             Overloaded: Too many characters wait for the tokenizer already.
         """
         rows: list[list[int]] = []
@@ -110,7 +110,7 @@ class TextTokens:
             )
 
     def close(self) -> None:
-        """Ends the threads; what they are at is thrown away."""
+        """Ends the threads; what they are working on is thrown away."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 

@@ -87,7 +87,7 @@ class Hyperparameters(BaseModel):
 
     preset: PresetName = Field(default="generation", description="What the set is for: the values to start from.")
     n_epochs: EpochsOrAuto = Field(default=None, description="Passes over the texts; fractions allowed.")
-    epochs: Epochs = Field(default=None, description="The same as `n_epochs`; give one of both.")
+    epochs: Epochs = Field(default=None, description="The same as `n_epochs`; give one of the two.")
     steps: Steps = Field(default=None, description="Steps; beside `n_epochs`, whatever ends first.")
     batch_size: BatchSize = Field(default=None, description="Texts a step.")
     learning_rate_multiplier: Multiplier = Field(default=None, description="Times the preset's learning rate.")

@@ -12,7 +12,7 @@ class AdaptersQuery(BaseModel):
 
     limit: int = Field(default=100, ge=1, le=1000, description="Entries at most.")
     after: Annotated[str, Field(max_length=200)] | None = Field(
-        default=None, description="Go on after this entry, `name@version`: the last one of the page before."
+        default=None, description="Continue after this entry, `name@version`: the last one of the previous page."
     )
 
 

@@ -54,7 +54,7 @@ class DecodeBody(Body):
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.z is None) == (self.samples is None):
-            raise PydanticCustomError("z_or_samples", "give either z or samples, one of both", {"field": "z"})
+            raise PydanticCustomError("z_or_samples", "give exactly one of z and samples", {"field": "z"})
         return self
 
     @model_validator(mode="after")

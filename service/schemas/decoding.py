@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from adavae.model.decoding.decoding import ONLY_WITH, Decoding, Strategy
+from adavae.model.decoding.decoding import NUM_SEEDS, ONLY_WITH, Decoding, Strategy
 from adavae.service.schemas.body import Body
 from adavae.service.schemas.reply import Reply
 
@@ -30,7 +30,7 @@ class DecodingBody(Body):
         default=None, description="Longest text, in tokens; at most ADAVAE_MAX_TOKENS (128). 48 if left out."
     )
     num_beams: int = Field(default=4, ge=1, le=16, description="Beam search: texts kept at every step.")
-    seed: int = Field(default=0, ge=0, le=2**63 - 1, description="Of every random choice; row i uses seed + i.")
+    seed: int = Field(default=0, ge=0, le=NUM_SEEDS - 1, description="Of every random choice; row i uses seed + i.")
 
     @model_validator(mode="after")
     def _refuse_options_without_effect(self) -> Self:

@@ -47,7 +47,7 @@ class EmbeddingsBody(Body):
     dimensions: int | None = Field(
         default=None, ge=1, le=4096, description="The leading principal directions only; all of z if left out."
     )
-    user: Annotated[str, Field(max_length=1000)] | None = Field(default=None, description="Taken, and not kept.")
+    user: Annotated[str, Field(max_length=1000)] | None = Field(default=None, description="Accepted, and not kept.")
 
     @property
     def inputs(self) -> list[str | list[int]]:

@@ -16,7 +16,7 @@ class EncodeBody(TextsBody):
 
     normalize: bool = Field(default=False, description="Scale each mu to length 1.")
     include: list[Literal["logvar"]] = Field(
-        default=[], fail_fast=True, max_length=8, description="`logvar`: put the posterior's log variance in."
+        default=[], fail_fast=True, max_length=8, description="`logvar`: add the posterior's log variance."
     )
     encoding_format: Literal["float", "base64"] = Field(
         default="float", description="`float`: arrays of numbers. `base64`: little-endian float32."

@@ -39,5 +39,5 @@ AdapterName = Annotated[
     Whole,
 ]
 IncludeZ = Annotated[
-    list[Literal["z"]], Field(fail_fast=True, max_length=8, description="`z`: put each row's latent vector in.")
+    list[Literal["z"]], Field(fail_fast=True, max_length=8, description="`z`: add each row's latent vector.")
 ]

@@ -47,14 +47,14 @@ class FilesQuery(BaseModel):
 
     limit: int = Field(default=100, ge=1, le=10_000, description="Entries at most.")
     after: Annotated[str, Field(max_length=200)] | None = Field(
-        default=None, description="Go on behind this file: the last one of the page before."
+        default=None, description="Continue after this file: the last one of the previous page."
     )
     order: Literal["asc", "desc"] = Field(default="desc", description="Newest first, or oldest first.")
     purpose: Purpose | None = Field(default=None, description="There is one purpose only.")
 
 
 class TokenLengthsReply(Reply):
-    measured_rows: int = Field(description="Rows that were counted; all but for very large files.")
+    measured_rows: int = Field(description="Rows that were counted: all, except in very large files.")
     median: int
     p90: int
     p99: int
@@ -66,7 +66,7 @@ class DatasetReportReply(Reply):
     blank_lines: int = Field(description="Lines between texts that were passed over.")
     labels: dict[str, int]
     exact_duplicates: int = Field(description="Rows whose text an earlier row has.")
-    normalised_duplicates: int = Field(description="The same where case and spacing do not count.")
+    normalised_duplicates: int = Field(description="The same, where case and spacing make no difference.")
     conflicting_texts: int = Field(description="Texts that carry more than one label.")
     tokens: TokenLengthsReply
     max_tokens: int = Field(description="What the backbone's context leaves for a text.")

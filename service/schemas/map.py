@@ -1,4 +1,4 @@
-"""What POST /map takes and gives."""
+"""POST /map on the wire."""
 
 from typing import Annotated, Literal, Self
 
@@ -33,7 +33,8 @@ class MapBody(Body):
 
     texts: MapTexts
     labels: Annotated[list[Label], Field(fail_fast=True)] | None = Field(
-        default=None, description="One for each text; they do not move the points, and are measured for how they part."
+        default=None,
+        description="One for each text: they do not move the points, how well they part is measured.",
     )
     method: MapMethod = Field(
         default="pca",

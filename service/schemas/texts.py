@@ -24,25 +24,30 @@ ONE_OF_TEXT_AND_TEXTS: dict[str, Any] = {
 }
 
 
-class TextsBody(Body):
+class TextOrTextsBody(Body):
     """One text or several."""
 
     model_config = ConfigDict(json_schema_extra=ONE_OF_TEXT_AND_TEXTS)
 
     texts: Texts | None = None
     text: Text | None = Field(default=None, description="One text; short for `texts` with one entry.")
-    adapter: AdapterName | None = None
-    truncate: Truncate = False
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
         if (self.text is None) == (self.texts is None):
-            raise PydanticCustomError("text_or_texts", "give either text or texts, one of both", {"field": "texts"})
+            raise PydanticCustomError("text_or_texts", "give exactly one of text and texts", {"field": "texts"})
         return self
 
     @property
     def all_texts(self) -> list[str]:
         return self.texts if self.texts is not None else [self.text or ""]
+
+
+class TextsBody(TextOrTextsBody):
+    """Texts to be read with an adapter set."""
+
+    adapter: AdapterName | None = None
+    truncate: Truncate = False
 
 
 class EncodeUsage(Reply):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from adavae.model.decoding.decoding import NUM_SEEDS
 from adavae.model.errors import ConfigError
 from adavae.model.storage.adapter_name import check_name
 from adavae.service.jobs.hyperparameters import Hyperparameters, PresetName
@@ -68,10 +69,10 @@ class JobBody(Body):
     validation_file: FileId | None = Field(
         default=None, description="Id of texts to measure on; some of the training texts are held back if left out."
     )
-    suffix: AdapterSetName = Field(description="The adapter set's name; a name that is there gets a new version.")
+    suffix: AdapterSetName = Field(description="The adapter set's name; a name that exists gets a new version.")
     hyperparameters: Hyperparameters | None = Field(default=None, description="What is left out is the preset's.")
-    method: MethodBody | None = Field(default=None, description="OpenAI's newer place of the hyperparameters.")
-    seed: Annotated[int, Field(ge=0, le=2**63 - 1)] | None = Field(
+    method: MethodBody | None = Field(default=None, description="OpenAI's newer place for the hyperparameters.")
+    seed: Annotated[int, Field(ge=0, le=NUM_SEEDS - 1)] | None = Field(
         default=None, description="Of every random choice; drawn if left out."
     )
     metadata: Metadata | None = Field(default=None, description="Your own labels, given back as they are.")
@@ -91,7 +92,7 @@ class JobBody(Body):
     def _one_place(self) -> Self:
         if self.hyperparameters is not None and self.method is not None:
             raise PydanticCustomError(
-                "hyperparameters_or_method", "give either hyperparameters or method, one of both", {"field": "method"}
+                "hyperparameters_or_method", "give either hyperparameters or method, not both", {"field": "method"}
             )
         return self
 
@@ -111,13 +112,13 @@ class JobBody(Body):
 
 
 class JobsQuery(BaseModel):
-    """Beside its fields ``metadata[key]=value``, any number of times."""
+    """Its fields, and ``metadata[key]=value`` any number of times."""
 
     model_config = ConfigDict(extra="allow")
 
     limit: int = Field(default=20, ge=1, le=100, description="Entries at most.")
     after: Annotated[str, Field(max_length=200)] | None = Field(
-        default=None, description="Go on behind this job: the last one of the page before."
+        default=None, description="Continue after this job: the last one of the previous page."
     )
 
     @model_validator(mode="after")
@@ -142,7 +143,7 @@ class EventsQuery(BaseModel):
     limit: int = Field(default=20, ge=1, le=100, description="Entries at most; not for a stream.")
     after: Annotated[str, Field(pattern=EVENT_ID)] | None = Field(
         default=None,
-        description="Go on behind this event: a page towards the oldest one, a stream towards the newest.",
+        description="Continue after this event: a page towards the oldest one, a stream towards the newest.",
     )
     stream: bool = Field(default=False, description="Server-sent events, as they happen, until the job is finished.")
 

@@ -1,28 +1,22 @@
 """POST /variations on the wire."""
 
-from typing import Self
-
-from pydantic import ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import ConfigDict, Field
 
 from adavae.model.latent import defaults
 from adavae.model.latent.steering import Steering
-from adavae.service.schemas.body import Body
 from adavae.service.schemas.decoding import DecodeUsage, DecodingBody
-from adavae.service.schemas.fields import AdapterName, IncludeZ, Text
+from adavae.service.schemas.fields import AdapterName, IncludeZ
 from adavae.service.schemas.reply import ListReply
 from adavae.service.schemas.steering import LatentRow, Refine, Truncation
-from adavae.service.schemas.texts import ONE_OF_TEXT_AND_TEXTS, Texts
+from adavae.service.schemas.texts import ONE_OF_TEXT_AND_TEXTS, TextOrTextsBody
 
 
-class VariationsBody(Body):
+class VariationsBody(TextOrTextsBody):
     model_config = ConfigDict(
         json_schema_extra=ONE_OF_TEXT_AND_TEXTS
         | {"examples": [{"text": "the food was great and the staff was friendly.", "n": 5, "adapter": "yelp"}]}
     )
 
-    texts: Texts | None = None
-    text: Text | None = Field(default=None, description="One text; short for `texts` with one entry.")
     n: int = Field(
         default=defaults.NUM_VARIATIONS,
         ge=1,
@@ -39,16 +33,6 @@ class VariationsBody(Body):
     adapter: AdapterName | None = None
     decoding: DecodingBody = DecodingBody()
     include: IncludeZ = Field(default=[])
-
-    @model_validator(mode="after")
-    def _one_of_both(self) -> Self:
-        if (self.text is None) == (self.texts is None):
-            raise PydanticCustomError("text_or_texts", "give either text or texts, one of both", {"field": "texts"})
-        return self
-
-    @property
-    def all_texts(self) -> list[str]:
-        return self.texts if self.texts is not None else [self.text or ""]
 
     @property
     def params(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Identical keys in the air are computed once, and nobody fails because of someone else."""
+"""Identical keys in flight are computed once, and nobody fails because of someone else."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -135,7 +135,7 @@ def test_both_places_of_the_hyperparameters_are_taken(
         ({"metadata": {str(number): "v" for number in range(17)}}, "metadata", "at most 16 items"),
         ({"integrations": [{"type": "wandb"}]}, "integrations", "at most 0 items"),
         ({"method": {"type": "dpo"}}, "method.type", "'supervised'"),
-        ({"method": {"type": "supervised"}, "hyperparameters": {}}, "method", "one of both"),
+        ({"method": {"type": "supervised"}, "hyperparameters": {}}, "method", "not both"),
         ({"hyperparameters": {"n_epochs": 0}}, "hyperparameters.n_epochs", 'from 0.01 to 100 or "auto", not 0'),
         ({"hyperparameters": {"steps": 10**7}}, "hyperparameters.steps", "from 1 to 1,000,000, not 10000000"),
         ({"hyperparameters": {"batch_size": 0}}, "hyperparameters.batch_size", "from 1 to 1,024"),
