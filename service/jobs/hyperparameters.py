@@ -24,7 +24,7 @@ _NOT_BOTH = (("epochs", "n_epochs"), ("learning_rate", "learning_rate_multiplier
 
 
 def _rule(low: float, high: float, *, is_whole: bool = False, has_auto: bool = False) -> Iterator[object]:
-    """What an ``Annotated`` number is checked and documented with; true, "3" and 3.0 are no whole numbers."""
+    """What an ``Annotated`` number is checked and documented with; true, "3" and 3.0 are not whole numbers."""
     kinds = (int,) if is_whole else (int, float)
     kind = "whole number" if is_whole else "number"
     message = f"must be a {kind} from {low:,} to {high:,}" + (f' or "{_AUTO}"' if has_auto else "")
@@ -154,15 +154,15 @@ class Hyperparameters(BaseModel):
             labels: Whether the training texts carry labels.
 
         Raises:
-            InvalidRequest: Together the values make no run, or some would have no effect.
+            InvalidRequest: The values do not go together, or some would have no effect.
         """
         self._refuse_head_without_labels(has_labels=labels)
         try:
             preset = preset_config(Preset(self.preset), backbone)
             adapter = AdapterConfig.from_dict({**preset.adapter.to_dict(), **self._given(*_OF_ADAPTER)})
             adapter.check_fits(backbone)
-            own = self._given(*_OF_RUN) | self._exactly() | self._length() | self._rate(preset)
-            return TrainingConfig.from_dict({**preset.to_dict(), **own, "adapter": adapter.to_dict(), "seed": seed})
+            chosen = self._given(*_OF_RUN) | self._exactly() | self._length() | self._rate(preset)
+            return TrainingConfig.from_dict({**preset.to_dict(), **chosen, "adapter": adapter.to_dict(), "seed": seed})
         except ConfigError as exc:
             param = f"hyperparameters.{_WIRE_NAMES.get(exc.field, exc.field)}"
             raise InvalidRequest(str(exc), param=param) from exc
@@ -171,7 +171,7 @@ class Hyperparameters(BaseModel):
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def _exactly(self) -> dict[str, Any]:
-        """What was asked for is not stretched where texts are few."""
+        """Keeps what was asked for from being stretched where texts are few."""
         has_epochs = self.n_epochs is not None or self.epochs is not None
         return ({"min_steps": 0} if has_epochs else {}) | ({"min_batches": 1} if self.batch_size is not None else {})
 

@@ -1,4 +1,4 @@
-"""Training jobs as the routes ask for them: checked requests become records on the volume, which are read and told."""
+"""Training jobs as the routes ask for them: checked requests become records on the volume, and records answers."""
 
 import asyncio
 import hashlib
@@ -48,7 +48,7 @@ class JobService:
         describe: Callable[[], BackboneDescription],
         volume: Volume | None = None,
     ) -> None:
-        """``describe`` gives the backbone; raises ServiceError while that is not known."""
+        """``describe`` gives the backbone; raises ServiceError as long as that is not known."""
         self._volume = volume or Volume(settings.data)
         self._settings, self._store, self._files, self._queue = settings, store, files, queue
         self._describe, self._set_owners = describe, SetOwners(settings)
@@ -62,15 +62,15 @@ class JobService:
             earlier = await self._volume.use(self._store.made_with, idempotency_key, request_digest, caller.owner)
             if earlier is not None:
                 return earlier
-        drafted = await self._drafted(new, idempotency_key, caller)
-        job = await self._volume.change(self._stored, drafted, request_digest)
-        if job.id == drafted.id:
+        draft = await self._draft(new, idempotency_key, caller)
+        job = await self._volume.change(self._put_in_store, draft, request_digest)
+        if job.id == draft.id:
             await self._refuse_files_that_went(job)
             self._tell_workers(job)
         return job
 
     async def get(self, job_id: str) -> Job:
-        return await self._volume.use(self._checked, job_id)
+        return await self._volume.use(self._intact, job_id)
 
     async def list(
         self,
@@ -85,8 +85,8 @@ class JobService:
     async def events(self, job_id: str, *, limit: int, after: str | None) -> Page[JobEvent]:
         before = _number(after) if after is not None else None
         history = await self._volume.use(self._store.history, job_id)
-        told = await self._volume.use(history.read)
-        events = [event for event in reversed(told) if before is None or (event_number(event.id) or 0) < before]
+        written = await self._volume.use(history.read)
+        events = [event for event in reversed(written) if before is None or (event_number(event.id) or 0) < before]
         return Page(events[:limit], has_more=len(events) > limit)
 
     async def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
@@ -103,13 +103,13 @@ class JobService:
                 await asyncio.sleep(_POLL_S)
 
     async def cancel(self, job_id: str) -> Job:
-        return await self._changed(wishes.cancel, job_id)
+        return await self._change(wishes.cancel, job_id)
 
     async def pause(self, job_id: str) -> Job:
-        return await self._changed(wishes.pause, job_id)
+        return await self._change(wishes.pause, job_id)
 
     async def resume(self, job_id: str) -> Job:
-        job = await self._changed(wishes.resume, job_id)
+        job = await self._change(wishes.resume, job_id)
         if job.status is JobStatus.QUEUED:
             self._tell_workers(job)
         return job
@@ -122,7 +122,7 @@ class JobService:
         """Waits for what is being told to workers."""
         await asyncio.gather(*self._telling)
 
-    async def _changed(self, wish: Callable[[JobStore, str], Job], job_id: str) -> Job:
+    async def _change(self, wish: Callable[[JobStore, str], Job], job_id: str) -> Job:
         """Few at a time of one job: where its lock is stuck, the changes of others still find a thread."""
         if self._under_way[job_id] >= _CHANGES_OF_ONE_JOB:
             message = (
@@ -144,7 +144,7 @@ class JobService:
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 
-    async def _drafted(self, new: NewJob, idempotency_key: str | None, caller: Caller) -> Job:
+    async def _draft(self, new: NewJob, idempotency_key: str | None, caller: Caller) -> Job:
         """The job that a request asks for; raises ServiceError where something is wrong with it."""
         self._refuse_unknown_backbone(new.backbone)
         _refuse_name(new.adapter_name)
@@ -157,7 +157,7 @@ class JobService:
             _refuse_other_labels(training, held_back)
         backbone = self._describe()
         seed = new.seed if new.seed is not None else secrets.randbelow(2**31)
-        hyperparameters, config = await asyncio.to_thread(_configured, new, backbone.config, seed, training)
+        hyperparameters, config = await asyncio.to_thread(_configure, new, backbone.config, seed, training)
         return Job(
             id=await self._volume.use(self._store.new_id),
             status=JobStatus.QUEUED,
@@ -178,11 +178,11 @@ class JobService:
         )
 
     def _refuse_unknown_backbone(self, name: str) -> None:
-        own = self._settings.backbone
-        if name != own:
+        served = self._settings.backbone
+        if name != served:
             raise InvalidRequest(
-                f"model is {name[:100]!r}, this service has the backbone {own!r} and trains over no other: ask for "
-                f"{own!r}",
+                f"model is {name[:100]!r}, this service has the backbone {served!r} and trains over no other: ask for "
+                f"{served!r}",
                 param="model",
                 code="model_not_found",
             )
@@ -212,12 +212,12 @@ class JobService:
             raise _no_such_file(file_id, param)
         return stored
 
-    def _stored(self, job: Job, request_digest: str) -> Job:
-        limit, own_limit = self._settings.max_open_jobs, self._settings.max_open_jobs_per_key
-        return self._store.create(job, request_digest=request_digest, max_open=limit, max_open_of_owner=own_limit)
+    def _put_in_store(self, job: Job, request_digest: str) -> Job:
+        limit, key_limit = self._settings.max_open_jobs, self._settings.max_open_jobs_per_key
+        return self._store.create(job, request_digest=request_digest, max_open=limit, max_open_of_owner=key_limit)
 
-    def _checked(self, job_id: str) -> Job:
-        """A job whose hyperparameters can be told; raises JobNotFound, and JobDamaged for any other."""
+    def _intact(self, job_id: str) -> Job:
+        """A job whose hyperparameters can be shown; raises JobNotFound, and JobDamaged for any other."""
         job = self._store.get(job_id)
         try:
             effective_hyperparameters(job.hyperparameters, job.config)
@@ -225,12 +225,12 @@ class JobService:
             raise JobDamaged(job_id, f"config: {type(exc).__name__}") from exc
         return job
 
-    def _tellable(self, job_id: str) -> Job | None:
-        """None where it is damaged, or has gone meanwhile: the other jobs of a list are told all the same."""
+    def _intact_or_none(self, job_id: str) -> Job | None:
+        """None where it is damaged, or has gone meanwhile: the other jobs of a list are shown all the same."""
         if self._store.readable(job_id) is None:
             return None
         try:
-            return self._checked(job_id)
+            return self._intact(job_id)
         except (JobDamaged, JobNotFound):
             return None
 
@@ -240,19 +240,19 @@ class JobService:
             if after not in ids:
                 raise InvalidRequest(f"after is {after[:100]!r}, and there is no such job: leave it out", param="after")
             ids = ids[ids.index(after) + 1 :]
-        fitting: list[Job] = []
+        matching: list[Job] = []
         for job_id in ids:
-            job = self._tellable(job_id)
+            job = self._intact_or_none(job_id)
             if job is None:
                 continue
             if all(job.metadata.get(key) == value for key, value in metadata.items()):
-                fitting.append(job)
-            if len(fitting) > limit:
+                matching.append(job)
+            if len(matching) > limit:
                 break
-        return Page(fitting[:limit], has_more=len(fitting) > limit)
+        return Page(matching[:limit], has_more=len(matching) > limit)
 
 
-def _configured(
+def _configure(
     new: NewJob, backbone: BackboneConfig, seed: int, training: StoredFile
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Hyperparameters as asked for, and the run's whole configuration as JSON types."""
@@ -265,8 +265,8 @@ def _configured(
     except ValidationError as exc:
         first = exc.errors()[0]
         param = ".".join(map(str, ("hyperparameters", *first["loc"])))
-        said = first["msg"] if first["input"] is None else f"{param} is {first['input']!r}: {first['msg']}"
-        raise InvalidRequest(said, param=param) from exc
+        message = first["msg"] if first["input"] is None else f"{param} is {first['input']!r}: {first['msg']}"
+        raise InvalidRequest(message, param=param) from exc
     return dict(new.hyperparameters), config.to_dict()
 
 

@@ -1,4 +1,4 @@
-"""Files and jobs as one caller sees them: what belongs to another is not there, and says so like what never was."""
+"""Files and jobs as one caller sees them: what belongs to another is answered like what never existed."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing

@@ -13,7 +13,7 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Item]):
-    """Part of a list, and whether more comes behind it."""
+    """Part of a list, and whether more comes after it."""
 
     items: Sequence[Item]
     has_more: bool
@@ -60,7 +60,7 @@ class JobOperations(Protocol):
         ...
 
     def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
-        """Oldest first from behind ``after``, as they happen; ends when the job is finished and all is told."""
+        """Oldest first, those after ``after``, as they happen; ends with the last one of a finished job."""
         ...
 
     async def cancel(self, job_id: str) -> Job:

@@ -1,7 +1,7 @@
 """Training behind the service: files, jobs, and, where no worker does it, the training itself.
 
 embedded  a worker inside this process
-queued    jobs go to ``adavae worker``; here only those are ended whose worker died while they were to be cancelled
+queued    jobs go to ``adavae worker``; here only jobs are ended whose worker died while they were being cancelled
 off       jobs are shown, none is made
 """
 
@@ -60,7 +60,7 @@ class TrainingService:
         self._queue = open_queue(settings)
         volume = Volume(settings.data)
         self._files = FileStore(settings, self._store, volume=volume)
-        self._jobs = JobService(settings, self._store, self._files, self._queue, self._described, volume)
+        self._jobs = JobService(settings, self._store, self._files, self._queue, self._known_backbone, volume)
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -96,7 +96,7 @@ class TrainingService:
         self._jobs.end_watching()
 
     async def stop(self) -> None:
-        """Hands a job that is being trained back with a checkpoint; safe at any moment."""
+        """Hands back a job that is being trained, with a checkpoint; safe at any moment."""
         if self._running is not None:
             if self._worker is not None:
                 self._worker.stop()
@@ -107,7 +107,7 @@ class TrainingService:
         await self._jobs.close()
         await self._queue.close()
 
-    def _described(self) -> BackboneDescription:
+    def _known_backbone(self) -> BackboneDescription:
         if self._mode == "off":
             message = "training is turned off here (ADAVAE_TRAINING is off): ask who runs the service to turn it on"
             raise ServiceError(409, "training_off", message)
@@ -135,7 +135,7 @@ class TrainingService:
 
 
 def _settle(claims: Claims, job_id: str, abandoned: Lease) -> None:
-    """One job that cannot be ended keeps no other from its end."""
+    """A job that cannot be ended does not keep others from their end."""
     try:
         claims.settle(job_id, abandoned)
     except (AdaVAEError, OSError) as exc:

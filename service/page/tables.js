@@ -83,7 +83,7 @@ function readJsonLines(name, text) {
       entry = JSON.parse(line);
     } catch {
       throw new Error(
-        `${name}, line ${number + 1} is no JSON: every line is an object like {"text": "...", "label": "..."}.`,
+        `${name}, line ${number + 1} is not JSON: every line is an object like {"text": "...", "label": "..."}.`,
       );
     }
     if (typeof entry?.text !== "string") throw new Error(`${name}, line ${number + 1} has no "text".`);

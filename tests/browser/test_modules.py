@@ -90,7 +90,7 @@ def test_tables_are_read(page: Page, name: str, content: str, rows: list[tuple[s
     ("name", "content", "said"),
     [
         ("a.txt", "\n  \n", "has no texts"),
-        ("a.jsonl", '{"text": "x"}\n{"text": \n', "line 2 is no JSON"),
+        ("a.jsonl", '{"text": "x"}\n{"text": \n', "line 2 is not JSON"),
         ("a.jsonl", '{"words": "x"}\n', 'line 1 has no "text"'),
         ("a.doc", "PK\u0003\u0004\u0000\u0000", "is no text file"),
     ],

@@ -54,7 +54,7 @@ class CheckPool:
         self._num_waiting = 0
 
     async def run(self, owner: str | None, check_time: CheckTime, check: Callable[[], Result]) -> Result:
-        """What ``check`` gives; never ends before it has.
+        """What ``check`` gives; never returns while it is still running.
 
         Raises:
             Overloaded: Too many wait.
@@ -67,11 +67,11 @@ class CheckPool:
             async with AsyncExitStack() as turn:
                 if owner is not None:
                     await turn.enter_async_context(self._turns.setdefault(owner, asyncio.Lock()))
-                return await self._checked(check_time, check)
+                return await self._run_to_its_end(check_time, check)
         finally:
             self._num_waiting -= 1
 
-    async def _checked(self, check_time: CheckTime, check: Callable[[], Result]) -> Result:
+    async def _run_to_its_end(self, check_time: CheckTime, check: Callable[[], Result]) -> Result:
         future = self._threads.submit(check)
         checking = asyncio.wrap_future(future)
         try:

@@ -1,4 +1,4 @@
-"""What is in an upload, found out before it is accepted: what cannot be trained on is refused, what is odd is told.
+"""What is in an upload, found out before it is accepted: what cannot be trained on is refused, what is odd is reported.
 
 Reading takes several times the memory of the texts. Bytes, lines, the longest line and what decompressing needs are
 therefore bounded first, in a stream: a file that decompresses to more than that is never read whole.
@@ -50,7 +50,7 @@ class DatasetReport:
         blank_lines: Lines between them that were passed over.
         labels: How many rows carry each label; empty without labels.
         exact_duplicates: Rows whose text an earlier row has.
-        normalised_duplicates: The same where case and spacing do not count; includes the exact ones.
+        normalised_duplicates: The same, where case and spacing make no difference; includes the exact ones.
         conflicting_texts: Texts, normalised, that carry more than one label.
         tokens: Lengths of the rows.
         max_tokens: What the backbone's context leaves for a text.
@@ -112,14 +112,14 @@ def report_on(
     groups = _labels_by_text(dataset)
     if len(groups) < 2:
         raise DatasetError(f"{path}: all {len(dataset.texts):,} texts are copies of one: add texts that differ from it")
-    counts = _counted(path, dataset, count_tokens, max_tokens, check_time)
+    counts = _token_counts(path, dataset, count_tokens, max_tokens, check_time)
     report = DatasetReport(
         rows=len(dataset.texts),
         blank_lines=dataset.blank_lines,
         labels=dict(sorted(labels.items())),
         exact_duplicates=len(dataset.texts) - len(set(dataset.texts)),
         normalised_duplicates=len(dataset.texts) - len(groups),
-        conflicting_texts=sum(len(own) > 1 for own in groups.values()),
+        conflicting_texts=sum(len(names) > 1 for names in groups.values()),
         tokens=_lengths(counts),
         max_tokens=max_tokens,
         rows_over_max_tokens=sum(count > max_tokens for count in counts),
@@ -148,16 +148,16 @@ def _refuse_single_label(path: Path, labels: Mapping[str, int]) -> None:
 
 
 def _labels_by_text(dataset: Dataset) -> dict[str, set[str]]:
-    """The labels that each text has, where case and spacing do not make another text; empty sets without labels."""
+    """The labels that each text has, where case and spacing make no difference; empty sets without labels."""
     found: dict[str, set[str]] = {}
     for row, text in enumerate(dataset.texts):
-        own = found.setdefault(" ".join(text.lower().split()), set())
+        names = found.setdefault(" ".join(text.lower().split()), set())
         if dataset.labels is not None:
-            own.add(dataset.labels[row])
+            names.add(dataset.labels[row])
     return found
 
 
-def _counted(
+def _token_counts(
     path: Path, dataset: Dataset, count_tokens: CountTokens, max_tokens: int, check_time: CheckTime
 ) -> list[int]:
     """Numbers of tokens, ascending: of every row that may have too many, and of others up to some thousands.
@@ -169,10 +169,10 @@ def _counted(
     counts: list[int] = []
     for rows in _chunks(chosen, dataset.texts):
         check_time.ask(path)
-        own = count_tokens([dataset.texts[row] for row in rows])
-        if 0 in own:
-            raise DatasetError(f"{path}:{dataset.line_of(rows[own.index(0)])}: has no tokens: remove the line")
-        counts += own
+        found = count_tokens([dataset.texts[row] for row in rows])
+        if 0 in found:
+            raise DatasetError(f"{path}:{dataset.line_of(rows[found.index(0)])}: has no tokens: remove the line")
+        counts += found
     return sorted(counts)
 
 
@@ -207,7 +207,7 @@ def _warnings(report: DatasetReport) -> Iterator[str]:
     if (nearly := report.normalised_duplicates - report.exact_duplicates) > 0:
         yield f"rows that differ from an earlier one in case or spacing only: {nearly:,}"
     if report.conflicting_texts:
-        yield f"texts that stand there with different labels: {report.conflicting_texts:,}; a head cannot learn these"
+        yield f"texts that occur with different labels: {report.conflicting_texts:,}; a head cannot learn these"
     rare = {name: count for name, count in report.labels.items() if count < _FEW_PER_LABEL}
     if rare:
         named = ", ".join(f"{name!r} ({count})" for name, count in list(rare.items())[:_NAMED_LABELS])

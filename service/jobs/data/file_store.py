@@ -87,7 +87,7 @@ class FileStore:
         staging = Staging(self._root, _mark(owner))
         try:
             await self._volume.change(self._take_room, staging, owner)
-            return await self._stored(staging.path, name, content, owner)
+            return await self._receive(staging.path, name, content, owner)
         finally:
             await self._volume.end(staging.end)
 
@@ -121,15 +121,15 @@ class FileStore:
     def _take_room(self, staging: Staging, owner: str | None) -> None:
         """Makes the upload's own directory; uploads under way count, so that together they cannot fill the volume."""
         self._root.mkdir(parents=True, exist_ok=True)
-        limit, own_limit = self._settings.max_files, self._settings.max_files_per_key
+        limit, key_limit = self._settings.max_files, self._settings.max_files_per_key
         with locked(self._root / ".lock"):
             remove_abandoned(self._root)
             names = [path.name for path in self._root.iterdir()]
             files = [name for name in names if _ID.fullmatch(name) or name.startswith(PREFIX)]
             if len(files) >= limit:
                 raise _too_many(f"{len(files)} files are", f"{limit} (ADAVAE_MAX_FILES)")
-            if owner is not None and (num_own := sum(self._is_of(name, owner) for name in files)) >= own_limit:
-                raise _too_many(f"{num_own} files of this key are", f"{own_limit} (ADAVAE_MAX_FILES_PER_KEY)")
+            if owner is not None and (num_of_key := sum(self._is_of(name, owner) for name in files)) >= key_limit:
+                raise _too_many(f"{num_of_key} files of this key are", f"{key_limit} (ADAVAE_MAX_FILES_PER_KEY)")
             staging.make()
 
     def _is_of(self, name: str, owner: str) -> bool:
@@ -147,7 +147,8 @@ class FileStore:
             self._owners[file_id] = stored.owner
         return self._owners[file_id]
 
-    async def _stored(self, staging: Path, name: str, content: AsyncIterator[bytes], owner: str | None) -> StoredFile:
+    async def _receive(self, staging: Path, name: str, content: AsyncIterator[bytes], owner: str | None) -> StoredFile:
+        """Writes what comes, checks it, and puts it in place."""
         path = staging / f"content{ending_of(name)}"
         upload = Upload(path, self._settings.max_upload_bytes)
         async for piece in content:
@@ -159,7 +160,7 @@ class FileStore:
             raise InvalidRequest(f"{name} is empty: send at least 2 texts", param="file", code="invalid_data")
         check_time = CheckTime(self._settings.check_timeout_s)
         report = await self._checks.run(
-            owner, check_time, lambda: self._volume.answered(self._checked, path, name, check_time)
+            owner, check_time, lambda: self._volume.answered(self._report, path, name, check_time)
         )
         stored = StoredFile(
             id=await self._volume.use(self._new_id),
@@ -176,7 +177,7 @@ class FileStore:
         await self._volume.use(self._publish, staging, stored)
         return stored
 
-    def _checked(self, path: Path, name: str, check_time: CheckTime) -> DatasetReport:
+    def _report(self, path: Path, name: str, check_time: CheckTime) -> DatasetReport:
         if self._counter is None:
             self._counter = self._open_counter(self._settings)
         try:
@@ -209,12 +210,12 @@ class FileStore:
             raise ServiceError(503, "file_damaged", message) from exc
 
     def _page(self, limit: int, after: str | None, newest_first: bool, caller: Caller) -> Page[StoredFile]:
-        """Goes on behind ``after`` also where that has been deleted since."""
+        """Continues after ``after``, even if that has been deleted since."""
         names = [path.name for path in self._root.iterdir()] if self._root.is_dir() else []
         ids = sorted(filter(_ID.fullmatch, names), reverse=newest_first)
         if after is not None:
             if not _ID.fullmatch(after):
-                message = f"after is {after[:60]!r}, which is no file's id: give the last id of the page before"
+                message = f"after is {after[:60]!r}, which is no file's id: give the last id of the previous page"
                 raise InvalidRequest(message, param="after")
             ids = [each for each in ids if (each < after if newest_first else each > after)]
         found: list[StoredFile] = []

@@ -27,7 +27,7 @@ class Staging:
         self._lock: VolumeLock | None = None
 
     def make(self) -> None:
-        """While nobody looks for abandoned ones."""
+        """Makes and locks it; the caller keeps ``remove_abandoned`` from running meanwhile."""
         self.path.mkdir()
         self._lock = VolumeLock(self.path / _LOCK, timeout_s=0)
 

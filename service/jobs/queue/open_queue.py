@@ -7,7 +7,7 @@ from adavae.service.settings import Settings
 
 
 def open_queue(settings: Settings) -> JobQueue:
-    """The queue that the settings ask for, not connected to anything yet; raises ConfigError where the URL is none."""
+    """The queue that the settings ask for, not connected to anything yet; raises ConfigError for a wrong URL."""
     if settings.queue_url is None:
         return InProcessQueue()
     return RedisStreams(settings.queue_url.get_secret_value(), lease_s=settings.lease_s)

@@ -56,7 +56,7 @@ class RedisStreams:
         """An entry whose reader gives no sign of life for ``lease_s`` goes to another reader.
 
         Raises:
-            ConfigError: The URL is none.
+            ConfigError: The URL is not one of a Redis.
         """
         self._redis, self._lease_s = _client(url), lease_s
         self._cursor: bytes | str = "0-0"  # where the search for abandoned entries goes on
@@ -70,7 +70,7 @@ class RedisStreams:
             _log.warning("queue_unreachable", job=job_id, reason=_reason(exc))
 
     async def consume(self, deliver: Deliver) -> None:
-        """Never ends by itself: a Redis that is away is waited for, a stream or group that is gone is made anew."""
+        """Never ends by itself: it waits for a Redis that is away, and makes a lost stream or group anew."""
         is_reached = True
         while True:
             try:
@@ -116,7 +116,7 @@ class RedisStreams:
             if entry is None:
                 continue
             if (job_id := job_of(entry.fields)) is not None:
-                async with self._renewed(entry):
+                async with self._renewing(entry):
                     await deliver(job_id)
             elif entry.fields is not None:
                 self._tell_passed_over(entry)
@@ -140,7 +140,7 @@ class RedisStreams:
         return _first(reply[0][1]) if reply else None
 
     @contextlib.asynccontextmanager
-    async def _renewed(self, entry: Entry) -> AsyncIterator[None]:
+    async def _renewing(self, entry: Entry) -> AsyncIterator[None]:
         renewing = asyncio.create_task(self._renew(entry))
         try:
             yield

@@ -53,7 +53,7 @@ def write_progress(directory: Path, progress: Progress) -> None:
 
 
 def read_progress(directory: Path) -> Progress | None:
-    """None before the first figures, and where they cannot be read: a job is told without them."""
+    """None before the first figures, and where they cannot be read: a job is shown without them."""
     try:
         return decoded(_PROGRESS_FILE, read_regular(directory / _PROGRESS, _MAX_PROGRESS_BYTES))
     except (OSError, NotReadable):
@@ -78,17 +78,17 @@ def inherit(job_directory: Path, attempt: int, newest_whole: Callable[[Path], Pa
     Returns:
         The checkpoint that the attempt goes on from; None where there is none.
     """
-    own = attempt_directory(job_directory, attempt)
-    own.mkdir(parents=True, exist_ok=True)
+    new = attempt_directory(job_directory, attempt)
+    new.mkdir(parents=True, exist_ok=True)
     for earlier in range(attempt - 1, 0, -1):
         directory = attempt_directory(job_directory, earlier)
         checkpoint = newest_whole(directory / _CHECKPOINTS)
         if checkpoint is None:
             continue
         if (directory / _METRICS).is_file():
-            write_atomically(own / _METRICS, (directory / _METRICS).read_bytes())
-        (own / _CHECKPOINTS).mkdir(exist_ok=True)
-        _link(checkpoint, own / _CHECKPOINTS / checkpoint.name)
+            write_atomically(new / _METRICS, (directory / _METRICS).read_bytes())
+        (new / _CHECKPOINTS).mkdir(exist_ok=True)
+        _link(checkpoint, new / _CHECKPOINTS / checkpoint.name)
         for older in range(earlier - 1, 0, -1):
             shutil.rmtree(attempt_directory(job_directory, older) / _CHECKPOINTS, ignore_errors=True)
         return checkpoint

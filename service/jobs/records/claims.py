@@ -74,34 +74,34 @@ class Claims:
             and no more work: its set was in place already, it was to be cancelled, or it has failed too often.
         """
         with self.store.changing(job_id) as record:
-            if abandoned is not None and not self._settled(record, abandoned):
+            if abandoned is not None and not self._still_needs_work(record, abandoned):
                 return None
             if record.job.status is not (JobStatus.QUEUED if abandoned is None else JobStatus.RUNNING):
                 return None
-            return _begun(record, worker)
+            return _begin(record, worker)
 
     def settle(self, job_id: str, abandoned: Lease) -> None:
         """Ends an abandoned job that needs no more work; any other stays as it is."""
         with self.store.changing(job_id) as record:
             if _is_due(record.job):
-                self._settled(record, abandoned, counts=False)
+                self._still_needs_work(record, abandoned, counts=False)
 
     def lease(self, job: Job) -> Lease:
         """The last sign of life of a running job."""
         path = attempt_directory(self.store.directory(job.id), job.attempt) / _LEASE
         try:
             return Lease(job.attempt, path.lstat().st_mtime_ns)
-        except OSError:  # a lease that is not to be seen is one that nobody renews
+        except OSError:  # a lease that cannot be seen is one that nobody renews
             return Lease(job.attempt, 0)
 
     def renew(self, claim: Claim) -> Job:
         """Gives a sign of life, and looks at the job; raises ClaimLost. Needs neither lock nor room on the disk."""
         os.utime(claim.directory / _LEASE)
-        return self._checked(claim, self.store.get(claim.job_id))
+        return self._check(claim, self.store.get(claim.job_id))
 
     def report(self, claim: Claim, message: str) -> None:
-        """Tells something of the attempt; raises ClaimLost."""
-        record = JobRecord(self._checked(claim, self.store.get(claim.job_id)), self.store.directory(claim.job_id))
+        """Adds to the job's history; raises ClaimLost."""
+        record = JobRecord(self._check(claim, self.store.get(claim.job_id)), self.store.directory(claim.job_id))
         record.tell(message)
 
     def report_progress(self, claim: Claim, figures: Mapping[str, Any], *, is_event: bool) -> None:
@@ -109,7 +109,7 @@ class Claims:
 
         Without the lock: what is written is the attempt's own, and readers pass over what comes too late.
         """
-        record = JobRecord(self._checked(claim, self.store.get(claim.job_id)), self.store.directory(claim.job_id))
+        record = JobRecord(self._check(claim, self.store.get(claim.job_id)), self.store.directory(claim.job_id))
         write_progress(claim.directory, Progress(figures, int(time.time() + figures.get("eta_s", 0))))
         if is_event:
             _tell_progress(record, figures)
@@ -125,7 +125,7 @@ class Claims:
         Raises:
             ClaimLost: Somebody else has the job, or its user has asked to cancel or pause it.
         """
-        with self._own(claim) as record:
+        with self._held(claim) as record:
             if record.job.wish is not None:
                 raise ClaimLost(f"{claim.job_id} is not published: its user has asked to {record.job.wish} it")
             if last_progress is not None and _is_newer(last_progress, record.job.progress):
@@ -143,9 +143,9 @@ class Claims:
 
     def fail(self, claim: Claim, error: JobError) -> None:
         """Ends the job; raises ClaimLost."""
-        with self._own(claim) as record:
-            if not _wish_fulfilled(record):
-                _failed(record, error)
+        with self._held(claim) as record:
+            if not _fulfil_wish(record):
+                _fail(record, error)
 
     def stopped(self, claim: Claim) -> Job:
         """The training process has ended as it was asked to: cancelled, paused, or handed back to the queue.
@@ -153,8 +153,8 @@ class Claims:
         Raises:
             ClaimLost: Somebody else has the job.
         """
-        with self._own(claim) as record:
-            if not _wish_fulfilled(record):
+        with self._held(claim) as record:
+            if not _fulfil_wish(record):
                 record.save(status=JobStatus.QUEUED)
                 record.note("The worker has stopped: the job is queued again and goes on from its checkpoint")
             return record.job
@@ -165,12 +165,12 @@ class Claims:
         Raises:
             ClaimLost: Somebody else has the job.
         """
-        with self._own(claim) as record:
-            if _wish_fulfilled(record):
+        with self._held(claim) as record:
+            if _fulfil_wish(record):
                 return record.job
             num_crashes = _count(record.directory, "crashes")
             if num_crashes >= MAX_CRASHES:
-                _failed(record, error)
+                _fail(record, error)
             else:
                 setback = f"Attempt {claim.attempt} failed ({num_crashes} of {MAX_CRASHES} without progress)"
                 record.save(status=JobStatus.QUEUED)
@@ -178,16 +178,16 @@ class Claims:
             return record.job
 
     @contextmanager
-    def _own(self, claim: Claim) -> Iterator[JobRecord]:
+    def _held(self, claim: Claim) -> Iterator[JobRecord]:
         """The record, if the claim is still the newest and its set not in place yet; raises ClaimLost."""
         with self.store.changing(claim.job_id) as record:
             job = record.job
             if job.status is JobStatus.RUNNING and self._is_in_place(job):
                 job = self._succeed(record)
-            self._checked(claim, job)
+            self._check(claim, job)
             yield record
 
-    def _checked(self, claim: Claim, job: Job) -> Job:
+    def _check(self, claim: Claim, job: Job) -> Job:
         """The job, if it is the claim's; raises ClaimLost."""
         if job.attempt != claim.attempt or job.status is not JobStatus.RUNNING:
             raise ClaimLost(
@@ -195,7 +195,7 @@ class Claims:
             )
         return job
 
-    def _settled(self, record: JobRecord, abandoned: Lease, *, counts: bool = True) -> bool:
+    def _still_needs_work(self, record: JobRecord, abandoned: Lease, *, counts: bool = True) -> bool:
         """Whether an abandoned job still needs work, after giving it the end that its worker could not."""
         job = record.job
         if job.status is not JobStatus.RUNNING or self.lease(job) != abandoned:
@@ -203,14 +203,14 @@ class Claims:
         if self._is_in_place(job):
             self._succeed(record)
             return False
-        if _wish_fulfilled(record):
+        if _fulfil_wish(record):
             return False
         if counts and _count(record.directory, "lost_workers") >= MAX_LOST_WORKERS:
             message = (
                 f"{MAX_LOST_WORKERS} workers in a row died while training this job, none got on: as happens when the "
                 "machine has too little memory for it; choose a smaller batch_size"
             )
-            _failed(record, JobError(code="worker_lost", message=message))
+            _fail(record, JobError(code="worker_lost", message=message))
             return False
         return True
 
@@ -221,8 +221,8 @@ class Claims:
     def _succeed(self, record: JobRecord) -> Job:
         job = record.job
         manifest = self._manifest(job) or {}
-        metrics, told = manifest.get("metrics"), manifest.get("training")
-        tokens = told.get("trained_tokens") if isinstance(told, dict) else None
+        metrics, training = manifest.get("metrics"), manifest.get("training")
+        tokens = training.get("trained_tokens") if isinstance(training, dict) else None
         adapter = f"{job.adapter_name}@{job.publishing}"
         return record.save(
             status=JobStatus.SUCCEEDED,
@@ -243,7 +243,7 @@ class Claims:
             return None
 
 
-def _begun(record: JobRecord, worker: str) -> Claim:
+def _begin(record: JobRecord, worker: str) -> Claim:
     """The next attempt: its lease is there before the record names it, and its history begins after that."""
     job, number = record.job, record.job.attempt + 1
     directory = attempt_directory(record.directory, number)
@@ -261,7 +261,7 @@ def _is_due(job: Job) -> bool:
     return job.wish is not None or job.publishing is not None
 
 
-def _wish_fulfilled(record: JobRecord) -> bool:
+def _fulfil_wish(record: JobRecord) -> bool:
     """Does what the user has asked for, now that nobody works on the job; False where that is nothing."""
     if record.job.wish is Wish.CANCEL:
         record.save(status=JobStatus.CANCELLED, wish=None, finished_at=int(time.time()), estimated_finish=None)
@@ -273,16 +273,16 @@ def _wish_fulfilled(record: JobRecord) -> bool:
     return True
 
 
-def _failed(record: JobRecord, error: JobError) -> None:
+def _fail(record: JobRecord, error: JobError) -> None:
     record.save(status=JobStatus.FAILED, error=error, finished_at=int(time.time()), estimated_finish=None)
 
 
 def _tell_progress(record: JobRecord, figures: Mapping[str, Any]) -> None:
-    message = f"Step {figures['step']}/{figures['total_steps']}: {_shown(figures)}"
+    message = f"Step {figures['step']}/{figures['total_steps']}: {_losses(figures)}"
     record.tell(message, kind="metrics", data=figures)
 
 
-def _shown(figures: Mapping[str, Any]) -> str:
+def _losses(figures: Mapping[str, Any]) -> str:
     names = {"loss": "training loss", "validation_loss": "validation loss"}
     return ", ".join(f"{title}={figures[key]:.3f}" for key, title in names.items() if figures.get(key) is not None)
 

@@ -21,9 +21,9 @@ _JOB, _FILE = TypeAdapter(Job), TypeAdapter(StoredFile)
 
 
 def decoded(adapter: TypeAdapter[Record], content: bytes) -> Record:
-    """What the bytes say; raises NotReadable where that is none of the adapter's.
+    """The record in the bytes; raises NotReadable where they hold no such record.
 
-    Deep nesting and half pairs of UTF-16 are no JSON for pydantic either.
+    Pydantic refuses deep nesting and half surrogate pairs as well.
     """
     try:
         record = adapter.validate_json(content)
@@ -37,18 +37,18 @@ def decoded(adapter: TypeAdapter[Record], content: bytes) -> Record:
 
 
 def decoded_job(content: bytes, job_id: str) -> Job:
-    """A job's record; raises NotReadable where it is damaged, is another's, or names what could be no set."""
+    """A job's record; raises NotReadable where it is damaged, another's, or names a set that cannot exist."""
     job = decoded(_JOB, content)
     if job.id != job_id:
         raise NotReadable("is the record of another job")
     if not 0 <= job.attempt <= MAX_ATTEMPTS:
         raise NotReadable(f"attempt: must be 0 to {MAX_ATTEMPTS:,}")
     if job.publishing is not None and not _VERSION.fullmatch(job.publishing):
-        raise NotReadable("publishing: is no version")
+        raise NotReadable("publishing: is not a version")
     try:
         check_name(job.adapter_name)
     except ConfigError as exc:
-        raise NotReadable("adapter_name: is no name of a set") from exc
+        raise NotReadable("adapter_name: is not a name of a set") from exc
     return job
 
 
@@ -65,9 +65,9 @@ def decoded_object(content: bytes) -> dict[str, Any]:
     try:
         value = json.loads(content)
     except (ValueError, RecursionError) as exc:
-        raise NotReadable("is no JSON") from exc
+        raise NotReadable("is not JSON") from exc
     if not isinstance(value, dict):
-        raise NotReadable("is no JSON object")
+        raise NotReadable("is not a JSON object")
     return value
 
 
@@ -75,11 +75,11 @@ def has_large_number(value: object) -> bool:
     """Whether a whole number that no reply can hold is anywhere in a value of JSON's types."""
     pending = [value]
     while pending:
-        own = pending.pop()
-        if isinstance(own, int) and not -_WHOLE_NUMBERS <= own < _WHOLE_NUMBERS:
+        inner = pending.pop()
+        if isinstance(inner, int) and not -_WHOLE_NUMBERS <= inner < _WHOLE_NUMBERS:
             return True
-        if isinstance(own, dict):
-            pending += own.values()
-        elif isinstance(own, list):
-            pending += own
+        if isinstance(inner, dict):
+            pending += inner.values()
+        elif isinstance(inner, list):
+            pending += inner
     return False

@@ -1,4 +1,4 @@
-"""What a job's history ends with: it follows from the record, so that it is told once wherever a crash came."""
+"""What a job's history ends with: it follows from the record, so that it is there once, wherever a crash came."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,4 +1,4 @@
-"""A job's history: one JSON object a line, appended by anybody at any time, told in order to whoever reads.
+"""A job's history: one JSON object a line, appended by anybody at any time, read in order.
 
 Nobody holds a lock for an append, or a worker that is frozen in the middle of one would stop its job for good. So an
 event's number is its place in the file, a line that a crash or a full disk tore off is passed over, and so is what an
@@ -24,7 +24,7 @@ from adavae.service.jobs.records.volume_file import NotReadable, open_regular
 
 _PREFIX = "ftevent-"
 _LONGEST_MESSAGE = 2000
-_MAX_BYTES = 64 * 1024**2  # some hundred thousand events; what is behind them is not told
+_MAX_BYTES = 64 * 1024**2  # some hundred thousand events; what comes after them is not read
 _APPENDED = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Level = Literal["info", "warn", "error"]
@@ -32,7 +32,7 @@ Kind = Literal["message", "metrics"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class _UnnumberedEvent:
     """An event without its number."""
 
     created_at: int
@@ -59,7 +59,7 @@ class _EventLine:
     """One line of the file."""
 
     attempt: int
-    event: _Told
+    event: _UnnumberedEvent
     ending: int | None = None
 
     __pydantic_config__ = STRICT
@@ -133,7 +133,7 @@ class EventReader:
 
     @property
     def num_endings(self) -> int:
-        """How many of the job's last events it has told."""
+        """How many of the job's last events have been read."""
         return self._num_endings
 
     def read(self) -> list[JobEvent]:
@@ -147,7 +147,7 @@ class EventReader:
             content = file.read(max(0, _MAX_BYTES - self._position))
         whole = content[: content.rfind(b"\n") + 1]
         self._position += len(whole)
-        return [event for line in whole.splitlines() if (event := self._told(line)) is not None]
+        return [event for line in whole.splitlines() if (event := self._event_in(line)) is not None]
 
     def end(self, level: Level, message: str, data: Mapping[str, Any], created_at: int) -> JobEvent:
         """The next of the job's last events, where a crash kept it out of the file."""
@@ -156,13 +156,13 @@ class EventReader:
             id=event_id(self._number), created_at=created_at, level=level, type="message", message=message, data=data
         )
 
-    def _told(self, line: bytes) -> JobEvent | None:
+    def _event_in(self, line: bytes) -> JobEvent | None:
         """The event of a line; None for a torn one, and for one that comes too late to count."""
         try:
-            told = decoded(_LINE, line)
+            found = decoded(_LINE, line)
         except NotReadable:
             return None
-        attempt, ending, event = told.attempt, told.ending, told.event.as_event(self._number + 1)
+        attempt, ending, event = found.attempt, found.ending, found.event.as_event(self._number + 1)
         if attempt < self._attempt or (self._num_endings if ending is None else ending != self._num_endings):
             return None
         self._number, self._attempt = self._number + 1, attempt

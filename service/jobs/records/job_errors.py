@@ -1,4 +1,4 @@
-"""What can go wrong with a job that is there: who asks is told, who works on it stops."""
+"""What can go wrong with a job that is there: whoever asks gets the answer, whoever works on it stops."""
 
 from adavae.model.errors import AdaVAEError
 from adavae.service.errors import ServiceError
@@ -28,7 +28,7 @@ class JobBusy(ServiceError):
 
 
 class JobDamaged(ServiceError):
-    """The record cannot be read; nothing writes such a one."""
+    """The record cannot be read; nothing of ours writes one like it."""
 
     def __init__(self, job_id: str, reason: str) -> None:
         message = f"the record of job {job_id} is damaged ({reason}): remove its directory from the volume"

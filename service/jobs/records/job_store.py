@@ -100,7 +100,7 @@ class JobRecord:
             job.status is self.job.status and not job.status.is_finished
         )
         assert is_allowed, f"{job.id} cannot become {job.status}, it is {self.job.status}"
-        write_atomically(self.directory / "job.json", _encoded(job))
+        write_atomically(self.directory / "job.json", _encode(job))
         self.job = job
         with suppress(OSError):  # whoever reads the history makes up for it
             self._tell_endings()
@@ -108,8 +108,8 @@ class JobRecord:
 
     def _tell_endings(self) -> None:
         log = EventLog(self.directory / "events.jsonl")
-        for number, own in enumerate(endings(self.job)):
-            log.append(own.level, own.message, attempt=self.job.attempt, data=own.data, ending=number)
+        for number, end in enumerate(endings(self.job)):
+            log.append(end.level, end.message, attempt=self.job.attempt, data=end.data, ending=number)
 
 
 class JobStore:
@@ -119,7 +119,7 @@ class JobStore:
         self.root = root
         self._finished: set[str] = set()
         self._owners: dict[str, str | None] = {}
-        self._told_damaged: set[str] = set()
+        self._reported_damaged: set[str] = set()
 
     def create(self, job: Job, *, request_digest: str, max_open: int, max_open_of_owner: int | None = None) -> Job:
         """Puts a new job on the volume.
@@ -146,7 +146,7 @@ class JobStore:
                 (staging / "attempts").mkdir()
                 EventLog(staging / "events.jsonl").append("info", f"Created fine-tuning job: {job.id}")
                 EventLog(staging / "events.jsonl").append("info", "The job is queued")
-                write_atomically(staging / "job.json", _encoded(job))
+                write_atomically(staging / "job.json", _encode(job))
                 publish_directory(staging, self.root / job.id)
         return job
 
@@ -182,13 +182,13 @@ class JobStore:
         except JobNotFound:
             return None
         except (JobDamaged, OSError) as exc:
-            if job_id not in self._told_damaged:
-                self._told_damaged.add(job_id)
+            if job_id not in self._reported_damaged:
+                self._reported_damaged.add(job_id)
                 _log.warning("job_damaged", job=job_id, reason=str(exc))
             return None
 
     def new_id(self) -> str:
-        """An id behind every one there is."""
+        """An id that sorts after every one there is."""
         return new_job_id(next(iter(self.ids()), None))
 
     def owner_of(self, job_id: str) -> str | None:
@@ -231,7 +231,7 @@ class JobStore:
         return [job.id for job in self.unfinished() if file_id in (job.training_file, job.validation_file)]
 
     def history(self, job_id: str) -> "JobHistory":
-        """What is told of a job, from its beginning; raises JobNotFound."""
+        """The events of a job, from its beginning; raises JobNotFound."""
         self.get(job_id)
         return JobHistory(self, job_id)
 
@@ -241,7 +241,7 @@ class JobStore:
 
         Raises:
             JobNotFound: There is no such job.
-            JobBusy: Its lock is not to be had.
+            JobBusy: Somebody else held its lock for too long.
         """
         directory = self.directory(job_id)
         if not directory.is_dir():
@@ -250,7 +250,7 @@ class JobStore:
             yield JobRecord(self.get(job_id), directory)
 
     def directory(self, job_id: str) -> Path:
-        """Where a job stands; raises JobNotFound for what is no id."""
+        """Where a job is kept; raises JobNotFound for what is no id."""
         if not JOB_ID.fullmatch(job_id):
             raise JobNotFound(job_id)
         return self.root / job_id
@@ -268,10 +268,10 @@ class JobStore:
             raise _too_many(f"{len(unfinished)} training jobs are", f"{max_open} (ADAVAE_MAX_OPEN_JOBS)")
         if owner is None or max_open_of_owner is None:
             return
-        num_own = sum(job.owner == owner for job in unfinished)
-        if num_own >= max_open_of_owner:
+        num_of_owner = sum(job.owner == owner for job in unfinished)
+        if num_of_owner >= max_open_of_owner:
             limit = f"{max_open_of_owner} (ADAVAE_MAX_OPEN_JOBS_PER_KEY)"
-            raise _too_many(f"{num_own} training jobs of this key are", limit)
+            raise _too_many(f"{num_of_owner} training jobs of this key are", limit)
 
     def _remember_key(self, job: Job, key: str, request_digest: str) -> None:
         """Before the job is there: a crash in between leaves a key without a job, which counts as unused."""
@@ -281,12 +281,12 @@ class JobStore:
 
     def _key_path(self, key: str, owner: str | None) -> Path:
         """Every owner has idempotency keys of its own; no name of an owner has a blank in it."""
-        own = key if owner is None else f"{owner} {key}"
-        return self.root / ".keys" / f"{hashlib.sha256(own.encode()).hexdigest()}.json"
+        scoped = key if owner is None else f"{owner} {key}"
+        return self.root / ".keys" / f"{hashlib.sha256(scoped.encode()).hexdigest()}.json"
 
 
 class JobHistory:
-    """What is told of one job, read in order; ``is_over`` when there is nothing more to come."""
+    """The events of one job, read in order; ``is_over`` when there is nothing more to come."""
 
     def __init__(self, store: JobStore, job_id: str) -> None:
         self._store, self._job_id = store, job_id
@@ -297,8 +297,8 @@ class JobHistory:
         """Every event since the last call, oldest first."""
         job = self._store.get(self._job_id)  # before the file: what came before its end is there by now
         events = self._reader.read()
-        for own in endings(job)[self._reader.num_endings :]:
-            events.append(self._reader.end(own.level, own.message, own.data, job.finished_at or job.created_at))
+        for end in endings(job)[self._reader.num_endings :]:
+            events.append(self._reader.end(end.level, end.message, end.data, job.finished_at or job.created_at))
         self.is_over = job.status.is_finished
         return events
 
@@ -308,5 +308,5 @@ def _too_many(what: str, limit: str) -> Overloaded:
     return Overloaded(message, retry_after_s=60)
 
 
-def _encoded(job: Job) -> bytes:
+def _encode(job: Job) -> bytes:
     return (json.dumps(job.to_dict()) + "\n").encode()

@@ -1,4 +1,4 @@
-"""Whose adapter set a name is: the key that published under it first, for as long as a version of its is installed.
+"""Whose adapter set a name is: the key that published under it first, for as long as one of its versions is installed.
 
     <root>/<name>.json   {"owner": "alice", "versions": ["0123456789ab"]}
     <root>/<name>.lock   held while a set of that name is put in place
@@ -26,7 +26,11 @@ class SetOwners:
     """Reads and writes owners; every method waits for the disk. Names are checked before they come here."""
 
     def __init__(self, settings: Settings) -> None:
-        self._root, self._own, self._bundled = settings.set_owners, settings.own_adapters, settings.bundled_adapters
+        self._root, self._adapters, self._bundled = (
+            settings.set_owners,
+            settings.own_adapters,
+            settings.bundled_adapters,
+        )
         self._default = settings.default_adapter.partition("@")[0]
 
     def owner_of(self, name: str) -> str | None:
@@ -62,7 +66,7 @@ class SetOwners:
                 write_atomically(self._root / f"{name}.json", json.dumps(content).encode())
             yield
 
-    def _record(self, name: str) -> "_Owned | None":
+    def _record(self, name: str) -> "_OwnerRecord | None":
         """Who owns a set, by those of its versions that are installed; None where there is none of these."""
         try:
             record = decoded(_OWNED, read_regular(self._root / f"{name}.json", MAX_RECORD_BYTES))
@@ -73,15 +77,15 @@ class SetOwners:
         return replace(record, versions=versions) if versions else None
 
     def _installed(self, name: str) -> set[str]:
-        """Versions that stand there, in whatever state."""
+        """Versions that are there, in whatever state."""
         try:
-            return {path.name for path in (self._own / name).iterdir() if path.is_dir()}
+            return {path.name for path in (self._adapters / name).iterdir() if path.is_dir()}
         except (FileNotFoundError, NotADirectoryError):
             return set()
 
 
 @dataclass(frozen=True, slots=True)
-class _Owned:
+class _OwnerRecord:
     """``versions`` are those that the owner published."""
 
     owner: str
@@ -90,4 +94,4 @@ class _Owned:
     __pydantic_config__ = STRICT
 
 
-_OWNED = TypeAdapter(_Owned)
+_OWNED = TypeAdapter(_OwnerRecord)

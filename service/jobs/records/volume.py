@@ -26,13 +26,13 @@ NUM_USING, NUM_CHANGING, MAX_CHANGES_WAITING = 8, 8, 64
 
 _MARK = b"adavae keeps adapter sets, jobs and uploads here. Where this file is missing, the volume counts as away.\n"
 _THE_VOLUME = "the data volume (ADAVAE_DATA)"
-_Told = tuple[str, str, str]
-_FULL: _Told = ("storage_full", "is full", "delete files or adapter sets that nobody needs, and try again")
-_READ_ONLY: _Told = ("storage_read_only", "can only be read", "mount it for writing")
-_FORBIDDEN: _Told = ("storage_forbidden", "refuses this service's user", "give that user the rights to read and write")
-_AWAY: _Told = ("storage_unmounted", "is not mounted", "mount it again; nothing has to be restarted")
-_FAILED: _Told = ("storage_failed", "does not answer as it should", "see the service's log, and try again")
-_BY_ERRNO: Mapping[int, _Told] = {
+_Fault = tuple[str, str, str]
+_FULL: _Fault = ("storage_full", "is full", "delete files or adapter sets that nobody needs, and try again")
+_READ_ONLY: _Fault = ("storage_read_only", "can only be read", "mount it for writing")
+_FORBIDDEN: _Fault = ("storage_forbidden", "refuses this service's user", "give that user the rights to read and write")
+_AWAY: _Fault = ("storage_unmounted", "is not mounted", "mount it again; nothing has to be restarted")
+_FAILED: _Fault = ("storage_failed", "does not answer as it should", "see the service's log, and try again")
+_BY_ERRNO: Mapping[int, _Fault] = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), _FULL),
     errno.EROFS: _READ_ONLY,
     **dict.fromkeys((errno.EACCES, errno.EPERM), _FORBIDDEN),
@@ -98,12 +98,12 @@ class Volume:
         except StorageFull as exc:
             raise _error(_FULL) from exc
         except OSError as exc:
-            told = _AWAY if self._is_away() else _BY_ERRNO.get(exc.errno or 0, _FAILED)
-            _log.error("volume_failed", code=told[0], directory=str(self._data), reason=str(exc))
-            raise _error(told, exc) from exc
+            fault = _AWAY if self._is_away() else _BY_ERRNO.get(exc.errno or 0, _FAILED)
+            _log.error("volume_failed", code=fault[0], directory=str(self._data), reason=str(exc))
+            raise _error(fault, exc) from exc
 
     def _check_mounted(self) -> None:
-        """Reads the marker, so that a volume that gives nothing is noticed also by who would only list it.
+        """Reads the marker, so that a volume that gives nothing is noticed even by a request that would only list it.
 
         Raises:
             OSError: It is not there any more, or cannot be read.
@@ -126,8 +126,8 @@ class Volume:
             return False
 
 
-def _error(told: _Told, cause: OSError | None = None) -> ServiceError:
-    code, what, remedy = told
+def _error(fault: _Fault, cause: OSError | None = None) -> ServiceError:
+    code, what, remedy = fault
     name = errno.errorcode.get(cause.errno or 0) if cause is not None else None
     why = f" ({name})" if name is not None else ""
     return ServiceError(503, code, f"{_THE_VOLUME} {what}{why}: {remedy}", retry_after_s=_RETRY_AFTER_S)

@@ -14,7 +14,7 @@ _NO_FILE = (errno.ELOOP, errno.ENXIO, errno.EMLINK)  # a link, a socket
 
 
 class NotReadable(ValueError):
-    """What stands there is nothing that we write."""
+    """What is there is nothing that we write."""
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -9,7 +9,7 @@ from adavae.service.jobs.records.job import Job, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import JobConflict
 from adavae.service.jobs.records.job_store import JobStore
 
-_PATIENCE_S = 2.0  # a user waits, and others behind
+_PATIENCE_S = 2.0  # a user waits, and others behind them
 
 
 def cancel(store: JobStore, job_id: str) -> Job:

@@ -77,7 +77,7 @@ class WorkerPipe:
 
 
 def carry_out(order: Order, pipe: WorkerPipe, should_stop: threading.Event) -> int:
-    """Trains, and tells why not where that fails: the one place that every error ends in.
+    """Trains, and says why where that fails: the one place where every error ends.
 
     Returns:
         The exit code.
@@ -175,7 +175,7 @@ def _refuse_shadowing(job: Job, owners: SetOwners) -> None:
 
 
 def _not_for_clients(order: Order, settings: Settings) -> dict[str, str]:
-    """Places on this machine, and what stands for them in a message."""
+    """Paths on this machine, and what stands for them in a message."""
     held_back = {order.validation_file: "validation_file"} if order.validation_file is not None else {}
     return {
         order.training_file: "training_file",
@@ -194,9 +194,9 @@ def _die_with_worker() -> None:
 
 def _private_stdout() -> BinaryIO:
     """Standard output for our lines alone: what libraries print goes to standard error."""
-    own = os.fdopen(os.dup(1), "wb")
+    pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    return own
+    return pipe
 
 
 def _give_signs_of_life(pipe: WorkerPipe, every_s: float) -> None:

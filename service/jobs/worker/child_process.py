@@ -59,7 +59,7 @@ class ChildProcess:
                 yield line
 
     def stop(self) -> None:
-        """Asks it to end after the step it is at."""
+        """Asks it to end after the current step."""
         self._send(STOP)
 
     def kill(self) -> None:

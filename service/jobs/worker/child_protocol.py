@@ -9,7 +9,7 @@ STOP = b"stop\n"
 """Command: finish the step, keep a checkpoint, end with ``STOPPED``."""
 
 DONE, FAILED, STOPPED, SUPERSEDED, ORPHANED = 0, 1, 75, 76, 77
-"""Exit codes: set published; told why not; stopped when asked to; another attempt has the job; the worker is gone."""
+"""Exit codes: set published; said why not; stopped when asked to; another attempt has the job; the worker is gone."""
 
 SETTINGS = ("weights", "backbone", "data", "device", "dtype", "default_adapter")
 """What the process needs of the settings; keys and the queue's address are not among it."""

@@ -20,7 +20,7 @@ _log = structlog.get_logger("adavae.jobs")
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """A job that a worker may claim; ``abandoned`` is the lease of one that runs no more."""
+    """A job that a worker may claim; ``abandoned`` is the lease of one that nobody works on any more."""
 
     job_id: str
     abandoned: Lease | None

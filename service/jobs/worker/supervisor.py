@@ -84,7 +84,7 @@ class Supervisor:
         try:
             child = await ChildProcess.start(await asyncio.to_thread(self._order, claim, job), self._command)
         except (AdaVAEError, OSError) as exc:
-            return await self._ended_early(claim, exc)
+            return await self._end_early(claim, exc)
         attempt = _Attempt(claim, self._claims, child, self._metrics, self._settings, job.progress)
         try:
             code = await attempt.accompany(stopping)
@@ -111,13 +111,13 @@ class Supervisor:
             alive_every_s=self._settings.training_silence_s / _SIGNS_OF_LIFE,
         )
 
-    async def _ended_early(self, claim: Claim, error: Exception) -> Outcome:
-        """There was not even a process: its data is gone, or the machine gives no more processes."""
+    async def _end_early(self, claim: Claim, error: Exception) -> Outcome:
+        """There was no process: its data is gone, or the machine starts no more processes."""
         reason = JobError(code="cannot_start", message=f"the training process could not be started: {error}")
         if isinstance(error, AdaVAEError):
             await asyncio.to_thread(self._claims.fail, claim, reason)
             return Outcome.FAILED
-        return await asyncio.to_thread(self._crashed, claim, reason)
+        return await asyncio.to_thread(self._crash, claim, reason)
 
     def _conclude(self, claim: Claim, attempt: "_Attempt", code: int) -> Outcome:
         """The end that an exit code means; raises ClaimLost."""
@@ -125,17 +125,17 @@ class Supervisor:
         if job.status is JobStatus.SUCCEEDED and job.attempt == claim.attempt:
             return Outcome.SUCCEEDED
         if attempt.is_frozen:
-            return self._crashed(claim, frozen(self._settings.training_silence_s))
+            return self._crash(claim, frozen(self._settings.training_silence_s))
         if attempt.is_stopping or code in (STOPPED, SUPERSEDED):
             return _outcome(self._claims.stopped(claim))
         if code == FAILED and attempt.failure is not None:
             if attempt.failure.is_final:
                 self._claims.fail(claim, attempt.failure.error)
                 return Outcome.FAILED
-            return self._crashed(claim, attempt.failure.error)
-        return self._crashed(claim, _unexplained(code))
+            return self._crash(claim, attempt.failure.error)
+        return self._crash(claim, _unexplained(code))
 
-    def _crashed(self, claim: Claim, reason: JobError) -> Outcome:
+    def _crash(self, claim: Claim, reason: JobError) -> Outcome:
         job = self._claims.crashed(claim, reason)
         return Outcome.CRASHED if job.status is JobStatus.QUEUED else _outcome(job)
 
@@ -210,7 +210,7 @@ class _Attempt:
         return self._silent_s > self._longest_silence_s
 
     def _look(self, *, renews: bool) -> Job | None:
-        """The record as it stands; None where volume or lock are not to be had just now, which is no reason to end."""
+        """The record as it stands; None where volume or lock cannot be had just now, which is no reason to end."""
         try:
             job = self._claims.renew(self._claim) if renews else self._claims.store.get(self._claim.job_id)
         except ClaimLost:
@@ -227,17 +227,17 @@ class _Attempt:
         async for line in self._child.lines():
             self._silent_s, self._is_listening = 0.0, False
             with contextlib.suppress(ClaimLost):  # whoever watches finds out, too
-                await asyncio.to_thread(self._heard, line)
+                await asyncio.to_thread(self._hear, line)
             self._is_listening = True
         return await self._child.wait()
 
-    def _heard(self, line: Line) -> None:
+    def _hear(self, line: Line) -> None:
         try:
             match line.kind:
                 case "started":
                     self._on_started(line.values["step"])
                 case "note":
-                    self._claims.report(self._claim, f"Of the data: {line.values['text']}")
+                    self._claims.report(self._claim, f"About the data: {line.values['text']}")
                 case "progress":
                     self._on_progress(line.values)
                 case "measuring":

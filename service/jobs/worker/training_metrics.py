@@ -1,4 +1,4 @@
-"""What training shows at GET /metrics: jobs by status, and how the run that is under way does."""
+"""What training shows at GET /metrics: jobs by status, and how the current run does."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -12,7 +12,7 @@ from adavae.model.errors import AdaVAEError
 from adavae.service.jobs.records.job import JobError
 
 MIN_KL_NATS = 0.1
-"""Below it z says next to nothing of a text: 0.1 nats tell apart 1.1 texts. Healthy sets have 5 to 100."""
+"""Below it z says next to nothing about a text: 0.1 nats tell apart 1.1 texts. Healthy sets have 5 to 100."""
 
 MIN_ROWS_FOR_UNITS = 8
 """Validation texts below which no active unit may be chance: it means that mu varies by less than 0.1 over them."""
@@ -75,7 +75,7 @@ def _collapsed(metrics: Mapping[str, Any]) -> JobError | None:
     return JobError(
         code="latent_collapsed",
         message=(
-            f"the latent has collapsed, z says nothing of the text: its KL on the validation texts is "
+            f"the latent has collapsed, z says nothing about the text: its KL on the validation texts is "
             f"{metrics['kl']:.3g} nats (at least {MIN_KL_NATS:g} are needed), {metrics['au']} of "
             f"{metrics['latent_size']} units are active. Lower beta, raise free_bits, or train for longer"
         ),

@@ -108,14 +108,14 @@ class Worker:
         return view
 
     async def _take_first(self, jobs: Sequence[Waiting]) -> None:
-        """Works on the first of ``jobs`` that is to be had."""
+        """Works on the first of ``jobs`` that can be claimed."""
         async with self._one_at_a_time:
             for waiting in jobs:
                 if self._stopping.is_set() or (not self._is_resting(waiting.job_id) and await self._take(waiting)):
                     return
 
     async def _take(self, waiting: Waiting) -> bool:
-        """Works on a job to the end of an attempt, if it is to be had; the one place that every error ends in."""
+        """Works on a job to the end of an attempt, if it can be claimed; the one place where every error ends."""
         job_id = waiting.job_id
         try:
             claim = await asyncio.to_thread(self._claims.claim, job_id, self._name, abandoned=waiting.abandoned)

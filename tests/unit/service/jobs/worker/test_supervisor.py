@@ -73,7 +73,7 @@ async def test_what_a_process_says_is_in_history_record_and_metrics(home: JobHom
     assert done.progress is not None and done.progress["step"] == 3
     assert home.told(job)[2:7] == [
         "Attempt 1 begins",
-        "Of the data: a column is not read",
+        "About the data: a column is not read",
         "Step 1/3: training loss=1.000",
         "Step 2/3: training loss=0.500",
         "Step 3/3: training loss=0.333",

@@ -76,7 +76,7 @@ def test_the_reason_names_value_limit_and_remedy() -> None:
     with pytest.raises(NotWorthPublishing) as exc:
         judge({**HEALTHY, "kl": 0.02, "au": 0}, ())
     assert exc.value.error.message == (
-        "the latent has collapsed, z says nothing of the text: its KL on the validation texts is 0.02 nats (at least "
-        "0.1 are needed), 0 of 32 units are active. Lower beta, raise free_bits, or train for longer"
+        "the latent has collapsed, z says nothing about the text: its KL on the validation texts is 0.02 nats "
+        "(at least 0.1 are needed), 0 of 32 units are active. Lower beta, raise free_bits, or train for longer"
     )
     assert exc.value.error.param == "hyperparameters.beta"
