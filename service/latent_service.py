@@ -118,7 +118,7 @@ class LatentService:
         )
         self._engine = Engine(
             self._pretrained,
-            [own.config for own in sorted(manifests, key=self._is_no_default)],
+            [each.config for each in sorted(manifests, key=self._is_no_default)],
             num_slots=settings.bank_slots,
             max_bank_bytes=settings.bank_bytes,
             limits=limits,

@@ -70,9 +70,9 @@ def _value(match: re.Match[str], variables: Mapping[str, str]) -> str:
 def _merged(earlier: Any, later: Any, key: str = "") -> Any:
     """Mappings key by key, lists one behind the other without repetitions, everything else replaced."""
     if isinstance(earlier, dict) and isinstance(later, dict):
-        own = {name: value for name, value in later.items() if not isinstance(value, _Reset)}
+        plain = {name: value for name, value in later.items() if not isinstance(value, _Reset)}
         kept = {name: value for name, value in earlier.items() if not isinstance(later.get(name), _Reset)}
-        return kept | {name: _merged(kept.get(name), value, name) for name, value in own.items()}
+        return kept | {name: _merged(kept.get(name), value, name) for name, value in plain.items()}
     if isinstance(earlier, list) and isinstance(later, list) and key not in _REPLACED:
         return earlier + [value for value in later if value not in earlier]
     return later

@@ -45,10 +45,10 @@ def _spared(dataset: Dataset, groups: list[list[int]], places: list[int]) -> lis
     left = Counter(labels)
 
     def is_to_spare(place: int) -> bool:
-        own = Counter(labels[row] for row in groups[place])
-        if any(left[label] <= num_rows for label, num_rows in own.items()):
+        counts = Counter(labels[row] for row in groups[place])
+        if any(left[label] <= num_rows for label, num_rows in counts.items()):
             return False
-        left.subtract(own)
+        left.subtract(counts)
         return True
 
     chosen = [place for place in places if is_to_spare(place)] or list(

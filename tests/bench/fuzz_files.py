@@ -74,10 +74,10 @@ def changed_value(values: Any, place: int, value: Any) -> Any:
     changed = copy.deepcopy(values)
     places: list[tuple[Any, Any]] = []
 
-    def gather(own: Any) -> None:
-        for key in own if isinstance(own, dict) else range(len(own)) if isinstance(own, list) else ():
-            places.append((own, key))
-            gather(own[key])
+    def gather(node: Any) -> None:
+        for key in node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ():
+            places.append((node, key))
+            gather(node[key])
 
     gather(changed)
     holder, key = places[place % len(places)]

@@ -76,18 +76,18 @@ async def service_memory(home: Path) -> dict[str, float]:
 
 
 def _publish(service: LatentService, name: str, config: AdapterConfig) -> None:
-    own = _set_of(service, config)
+    source = _set_of(service, config)
     write_adapter_set(
         service.settings.own_adapters,
         NewAdapterSet(
             name=name,
             config=config,
-            tensors=own.tensors,
-            backbone_digest=own.manifest.backbone_digest,
-            tokenizer_digest=own.manifest.tokenizer_digest,
+            tensors=source.tensors,
+            backbone_digest=source.manifest.backbone_digest,
+            tokenizer_digest=source.manifest.tokenizer_digest,
             metrics={},
             training={},
-            created_at=own.manifest.created_at,
+            created_at=source.manifest.created_at,
             model_card=f"# {name}\n",
         ),
     )
@@ -108,8 +108,8 @@ async def _settled(service: LatentService) -> None:
 
 def imports(home: Path) -> Iterator[tuple[str, dict[str, object]]]:
     """Each source with its size, the peak over what the process had before, and the outcome."""
-    own = publish(home / "seeds")
-    for kind, source in _sources(home, own):
+    good_set = publish(home / "seeds")
+    for kind, source in _sources(home, good_set):
         command = [sys.executable, "-c", _IMPORT, str(home / "own"), str(source)]
         peak, outcome = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
         stored = source / TENSORS if source.is_dir() else source
@@ -119,27 +119,27 @@ def imports(home: Path) -> Iterator[tuple[str, dict[str, object]]]:
             source.unlink()
 
 
-def _sources(home: Path, own: Path) -> Iterator[tuple[str, Path]]:
-    yield "a good set", _archive(home / "good.tar.gz", own, None)
+def _sources(home: Path, source: Path) -> Iterator[tuple[str, Path]]:
+    yield "a good set", _archive(home / "good.tar.gz", source, None)
     for kind, letter in (("extended header", tarfile.XHDTYPE), ("long name", tarfile.GNUTYPE_LONGNAME)):
         bomb = tarfile.TarInfo("bomb")
         bomb.size, bomb.type = BOMB_BYTES, letter
-        yield f"{kind} of {BOMB_BYTES // 2**20} MiB", _archive(home / "bomb.tar.gz", own, bomb)
+        yield f"{kind} of {BOMB_BYTES // 2**20} MiB", _archive(home / "bomb.tar.gz", source, bomb)
     bomb = tarfile.TarInfo(f"demo/1/{TENSORS}")
     bomb.size = BOMB_BYTES
-    yield f"tensors of {BOMB_BYTES // 2**20} MiB", _archive(home / "bomb.tar.gz", own, bomb)
-    os.truncate(own / TENSORS, 5 * 2**30)
-    yield "a directory with a sparse file of 5 GiB", own
+    yield f"tensors of {BOMB_BYTES // 2**20} MiB", _archive(home / "bomb.tar.gz", source, bomb)
+    os.truncate(source / TENSORS, 5 * 2**30)
+    yield "a directory with a sparse file of 5 GiB", source
 
 
-def _archive(path: Path, own: Path, first: tarfile.TarInfo | None) -> Path:
+def _archive(path: Path, source: Path, first: tarfile.TarInfo | None) -> Path:
     with gzip.open(path, "wb", compresslevel=1) as packed:
         if first is not None:
             packed.write(first.tobuf(tarfile.USTAR_FORMAT))
             for _ in range(first.size // 2**20):
                 packed.write(bytes(2**20))
         for name in (MANIFEST, TENSORS, CARD):
-            content = (own / name).read_bytes()
+            content = (source / name).read_bytes()
             info = tarfile.TarInfo(f"demo/1/{name}")
             info.size = len(content)
             packed.write(info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512))

@@ -28,8 +28,8 @@ OpenVisit = Callable[..., "Visit"]
 
 @pytest.fixture(scope="package")
 def browser() -> "Iterator[Browser]":
-    with chromium() as own:
-        yield own
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture(scope="package")
@@ -70,6 +70,6 @@ def open_visit(browser: "Browser") -> Iterator[OpenVisit]:
         return visits[-1]
 
     yield opened
-    for own in visits:
-        own.page.context.close()
-        own.check()
+    for each in visits:
+        each.page.context.close()
+        each.check()

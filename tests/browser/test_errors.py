@@ -97,7 +97,7 @@ def test_an_error_stands_in_its_panel_in_the_services_words(
         assert not serious(page)
 
 
-def test_an_unknown_job_and_a_refused_file_are_told(open_visit: OpenVisit, tmp_path: Path) -> None:
+def test_an_unknown_job_and_a_refused_file_are_reported(open_visit: OpenVisit, tmp_path: Path) -> None:
     with serving(StubLatentService(), StubTrainingService()) as url:
         page = open_visit(url, refusals_are_fine=True).open("#/train?job=ftjob-nothing")
         expect(page.get_by_role("alert")).to_contain_text("ftjob-nothing")

@@ -18,10 +18,10 @@ from tests.browser.visit import visit
 
 @pytest.fixture(scope="module")
 def page(bundled: str, browser: Browser) -> Iterator[Page]:
-    own = visit(browser, bundled)
-    yield own.open()
-    own.page.context.close()
-    own.check()
+    visited = visit(browser, bundled)
+    yield visited.open()
+    visited.page.context.close()
+    visited.check()
 
 
 def asked(page: Page, module: str, expression: str, argument: Any = None) -> Any:
@@ -95,7 +95,7 @@ def test_tables_are_read(page: Page, name: str, content: str, rows: list[tuple[s
         ("a.doc", "PK\u0003\u0004\u0000\u0000", "is no text file"),
     ],
 )
-def test_what_is_no_table_is_told_with_the_line(page: Page, name: str, content: str, said: str) -> None:
+def test_what_is_no_table_is_reported_with_the_line(page: Page, name: str, content: str, said: str) -> None:
     message = asked(
         page,
         "tables.js",
@@ -146,7 +146,7 @@ def test_a_workbook_is_read_as_it_is(page: Page, method: int) -> None:
         (workbook(""), "has no texts"),
     ],
 )
-def test_what_is_no_workbook_is_told(page: Page, content: list[int], said: str) -> None:
+def test_what_is_no_workbook_is_reported(page: Page, content: list[int], said: str) -> None:
     assert said in asked(page, "tables.js", f"await {READ_FILE}", content)
 
 
@@ -213,12 +213,12 @@ def test_cards_are_rendered_and_html_in_them_is_text(page: Page) -> None:
 def test_every_example_of_every_set_shows_what_it_is_there_for(page: Page) -> None:
     """Walks have sentences in between, and the answer to an analogy is another sentence than the one that was given."""
     examples = asked(page, "examples.js", "Promise.all(given.map((name) => own.examplesFor({ name })))", BUNDLED)
-    for name, own in zip(BUNDLED, examples, strict=True):
-        assert len(own["walks"]) >= 3 and len(own["analogies"]) >= 3 and len(own["texts"]) >= 3, name
-        for source, target in own["walks"]:
+    for name, shown in zip(BUNDLED, examples, strict=True):
+        assert len(shown["walks"]) >= 3 and len(shown["analogies"]) >= 3 and len(shown["texts"]) >= 3, name
+        for source, target in shown["walks"]:
             walk = texts_of(page, "/interpolate", {"source": source, "target": target, "steps": 9, "adapter": name})
             assert len(set(walk)) >= 4, (name, walk)
-        for example in own["analogies"]:
+        for example in shown["analogies"]:
             body = {field: example[field] for field in "abc"} | {"adapter": name}
             answer = texts_of(page, "/analogy", body)
             assert answer not in ([example["c"]], [example["b"]]), (name, example)

@@ -148,10 +148,10 @@ def test_a_walk_is_read_before_others_are_found_for_sentences_that_come_twice(
     bundled: str, open_visit: OpenVisit
 ) -> None:
     """Finding them takes several times as long; both requests have every step."""
-    own = open_visit(bundled)
+    visited = open_visit(bundled)
     held: list[Route] = []
-    own.page.route("**/interpolate", lambda route: hold_or_pass(route, held))
-    page = own.open("#/walk?source=the+food+was+bad.&target=the+food+was+bad.")
+    visited.page.route("**/interpolate", lambda route: hold_or_pass(route, held))
+    page = visited.open("#/walk?source=the+food+was+bad.&target=the+food+was+bad.")
     expect(page.locator(".trail li")).to_have_count(9)
     expect(page.locator(".stage .hero-sentence")).not_to_be_empty()
     assert len(held) == 1 and len(set(sentences(page))) < 9

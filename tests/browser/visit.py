@@ -36,13 +36,13 @@ def visit(browser: Browser, origin: str, *, refusals_are_fine: bool = False, **o
     context.set_default_timeout(PATIENCE_MS)
     expect.set_options(timeout=PATIENCE_MS)
     page = context.new_page()
-    own = Visit(page, origin, refusals_are_fine=refusals_are_fine)
-    page.on("console", lambda message: own.errors.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: own.errors.append(str(error)))
-    page.on("request", lambda request: _note_outside(own, request.url))
-    return own
+    visited = Visit(page, origin, refusals_are_fine=refusals_are_fine)
+    page.on("console", lambda message: visited.errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: visited.errors.append(str(error)))
+    page.on("request", lambda request: _note_outside(visited, request.url))
+    return visited
 
 
-def _note_outside(own: Visit, url: str) -> None:
-    if urlsplit(url).scheme in ("http", "https", "ws", "wss") and not url.startswith(f"{own.origin}/"):
-        own.outside.append(url)
+def _note_outside(visit: Visit, url: str) -> None:
+    if urlsplit(url).scheme in ("http", "https", "ws", "wss") and not url.startswith(f"{visit.origin}/"):
+        visit.outside.append(url)

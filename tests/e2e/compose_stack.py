@@ -48,8 +48,8 @@ class Stack:
         self._ports = {port: str(_free_port()) for port in sorted(self._all_ports(files))}
         network, numbers = f"127.{secrets.randbelow(250) + 2}.{secrets.randbelow(250) + 2}", count(2)
         self._addresses = {
-            service: [f"{network}.{next(numbers)}" for _ in range(int(own.get("deploy", {}).get("replicas", 1)))]
-            for service, own in self.compose["services"].items()
+            service: [f"{network}.{next(numbers)}" for _ in range(int(definition.get("deploy", {}).get("replicas", 1)))]
+            for service, definition in self.compose["services"].items()
         }
         self.containers = {
             service: [Container(self._plan(service, place)) for place in range(len(addresses))]
@@ -64,7 +64,7 @@ class Stack:
     @property
     def url(self) -> str:
         """Where users find the stack: the one port that the files publish."""
-        published = [(name, each) for name, own in self._definitions() for each in own.get("ports", [])]
+        published = [(name, each) for name, definition in self._definitions() for each in definition.get("ports", [])]
         ((service, ports),) = published
         return self.url_of(service, 0, int(ports.rsplit(":", 1)[1]))
 
@@ -183,7 +183,7 @@ class Stack:
         return {int(port) for text in texts for port in _PORT.findall(text)} | set(_PORTS.values())
 
     def _mounted_files(self) -> list[tuple[Path, str]]:
-        mounts = [mount.split(":") for _, own in self._definitions() for mount in own.get("volumes", [])]
+        mounts = [mount.split(":") for _, definition in self._definitions() for mount in definition.get("volumes", [])]
         return [(REPOSITORY / parts[0], parts[1]) for parts in mounts if parts[0].startswith("./")]
 
     def _volume_directories(self) -> list[Path]:
@@ -199,20 +199,20 @@ class Stack:
         directory = _WORKING_DIRECTORIES.get(image)
 
         here = self._translation(service, place)
-        own = {name: here(value) for name, value in environment.items() if name != "PATH"}
+        variables = {name: here(value) for name, value in environment.items() if name != "PATH"}
         work = Path(here(directory)) if directory is not None else _made(home / "work")
         return Plan(
             name=f"{service}-{place + 1}",
             definition=definition,
             command=[here(part) for part in definition["command"]],
             healthcheck=[here(part) for part in _exec_form(definition["healthcheck"]["test"])],
-            environment=_surroundings(programs, work, temporary) | own,
+            environment=_surroundings(programs, work, temporary) | variables,
             working_directory=work,
             log=home / "log",
         )
 
     def _translation(self, service: str, place: int) -> Translation:
-        paths = {f"/run/secrets/{name}": own["file"] for name, own in self.compose["secrets"].items()}
+        paths = {f"/run/secrets/{name}": definition["file"] for name, definition in self.compose["secrets"].items()}
         paths |= {target: str(source) for source, target in self._mounts(service, place)}
         hosts = {name: addresses[0] for name, addresses in self._addresses.items()}
         return Translation(self._addresses[service][place], self._names.address, self._ports, paths, hosts)
@@ -224,8 +224,8 @@ class Stack:
             source, target = mount.split(":")[:2]
             if source.startswith("./"):
                 copy = self._root / "containers" / f"{service}-{place + 1}" / Path(source).name
-                own = Translation(self._addresses[service][place], self._names.address, self._ports, {}, {})
-                copy.write_text(own((REPOSITORY / source).read_text(encoding="utf-8")), encoding="utf-8")
+                translation = Translation(self._addresses[service][place], self._names.address, self._ports, {}, {})
+                copy.write_text(translation((REPOSITORY / source).read_text(encoding="utf-8")), encoding="utf-8")
                 mounts.append((copy, target))
             else:
                 mounts.append((self.volume(source), target))

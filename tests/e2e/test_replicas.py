@@ -17,9 +17,9 @@ NUM_CLIENTS = 4
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(FORMS["scale"], tmp_path_factory.mktemp("replicas")) as own:
-        own.up("balancer")
-        yield own
+    with running_stack(FORMS["scale"], tmp_path_factory.mktemp("replicas")) as running:
+        running.up("balancer")
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +48,9 @@ def has_more_from(replicas: list[httpx2.Client], counts: list[int]) -> bool:
 def test_every_replica_gives_the_same_answers(replicas: list[httpx2.Client]) -> None:
     first, second = replicas
     for request in REQUESTS:
-        own, other = (client.post(request.path, json=request.body).raise_for_status().json() for client in replicas)
-        assert own["adapter"] == other["adapter"]
-        assert is_same(request.essence(own), request.essence(other)), request.path
+        reply, other = (client.post(request.path, json=request.body).raise_for_status().json() for client in replicas)
+        assert reply["adapter"] == other["adapter"]
+        assert is_same(request.essence(reply), request.essence(other)), request.path
     files = {"file": ("a.txt", b"one text .\nanother text .\n")}
     stored = first.post("/v1/files", files=files, data={"purpose": "fine-tune"}).raise_for_status().json()
     assert second.get(f"/v1/files/{stored['id']}").json() == stored
@@ -61,12 +61,12 @@ def test_every_replica_gives_the_same_answers(replicas: list[httpx2.Client]) -> 
 def test_what_one_replica_has_encoded_the_other_has_cached(stack: Stack, replicas: list[httpx2.Client]) -> None:
     first, second = replicas
     texts = [f"text number {number} is new to both ." for number in range(8)]
-    own = first.post("/encode", json={"texts": texts}).raise_for_status().json()
-    assert own["usage"]["cached"] == 0
+    first_reply = first.post("/encode", json={"texts": texts}).raise_for_status().json()
+    assert first_reply["usage"]["cached"] == 0
     stack.wait_for(lambda: first.post("/encode", json={"texts": texts}).json()["usage"]["cached"] == len(texts))
     other = second.post("/encode", json={"texts": texts}).raise_for_status().json()
     assert other["usage"]["cached"] == len(texts)
-    assert [row["mu"] for row in other["data"]] == [row["mu"] for row in own["data"]]
+    assert [row["mu"] for row in other["data"]] == [row["mu"] for row in first_reply["data"]]
 
 
 def test_a_replica_killed_under_load_costs_at_most_what_may_not_be_repeated(

@@ -23,15 +23,15 @@ MORE_STEPS = {"steps": 40, "batch_size": 4, "validations": 20}
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(FORMS["cpu"], tmp_path_factory.mktemp("stack")) as own:
-        own.up()
-        yield own
+    with running_stack(FORMS["cpu"], tmp_path_factory.mktemp("stack")) as running:
+        running.up()
+        yield running
 
 
 @pytest.fixture(scope="module")
 def client(stack: Stack) -> Iterator[httpx2.Client]:
-    with connect(stack.url, KEY) as own:
-        yield own
+    with connect(stack.url, KEY) as connected:
+        yield connected
 
 
 def start_training(client: httpx2.Client, name: str, hyperparameters: dict[str, Any]) -> dict[str, Any]:
@@ -87,8 +87,8 @@ def test_a_users_day(stack: Stack, client: httpx2.Client) -> None:
     done = look_at(client, job)
     assert done["attempt"] == 1
     stack.wait_for(lambda: client.get("/adapters/mine").status_code == 200)
-    own = ask(client, "/encode", text="the food was great .", adapter=done["fine_tuned_model"])
-    assert own["adapter"]["name"] == "mine"
+    encoded = ask(client, "/encode", text="the food was great .", adapter=done["fine_tuned_model"])
+    assert encoded["adapter"]["name"] == "mine"
     assert ask(client, "/classify", text="the food was great .", adapter="mine")["data"][0]["scores"]
 
 
@@ -139,7 +139,7 @@ def test_ended_under_load_it_loses_nothing(stack: Stack, client: httpx2.Client) 
 
 
 def test_memory_limits_leave_room_above_what_was_needed(stack: Stack) -> None:
-    needed = {name: max(each.note_memory() for each in own) for name, own in stack.containers.items()}
+    needed = {name: max(each.note_memory() for each in containers) for name, containers in stack.containers.items()}
     limits = {
         name: num_bytes(definition["deploy"]["resources"]["limits"]["memory"])
         for name, definition in stack.compose["services"].items()

@@ -22,14 +22,14 @@ class Served:
         """``before`` is called in the new process, before the program begins."""
         settings = tiny_settings(home)
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ADAVAE_")}
-        own = {"ADAVAE_WEIGHTS": str(settings.weights), "ADAVAE_DATA": str(settings.data), "ADAVAE_THREADS": "1"}
-        own |= {"ADAVAE_DEFAULT_ADAPTER": "prefixed", "ADAVAE_MAX_TOKENS": "16", "ADAVAE_DECODE_ROWS": "1"}
-        own |= {"ADAVAE_TRAINING_THREADS": "1"}
+        chosen = {"ADAVAE_WEIGHTS": str(settings.weights), "ADAVAE_DATA": str(settings.data), "ADAVAE_THREADS": "1"}
+        chosen |= {"ADAVAE_DEFAULT_ADAPTER": "prefixed", "ADAVAE_MAX_TOKENS": "16", "ADAVAE_DECODE_ROWS": "1"}
+        chosen |= {"ADAVAE_TRAINING_THREADS": "1"}
         command = [sys.executable, "-m", "adavae.service", "serve", "--port", "0", *options]
         self.process = subprocess.Popen(
             command,
             cwd=_ROOT,
-            env=environment | own | variables,
+            env=environment | chosen | variables,
             stderr=subprocess.PIPE,
             text=True,
             preexec_fn=before,

@@ -158,7 +158,9 @@ async def verdict(service: LatentService) -> str | None:
 
 def public(service: LatentService) -> dict[str, dict[str, Any]]:
     """What GET /adapters sends."""
-    return {entry["id"]: entry for entry in orjson.loads(orjson.dumps([_shaped(own) for own in service.adapters()]))}
+    return {
+        entry["id"]: entry for entry in orjson.loads(orjson.dumps([_shaped(record) for record in service.adapters()]))
+    }
 
 
 @pytest.mark.asyncio
@@ -180,7 +182,9 @@ async def test_a_bad_version_of_the_default_changes_nothing_but_its_own_entry(
         assert await verdict(service) is None
     told = open_store(settings).list(open_trial(settings).check_servable)
     records = [_summary(entry) for entry in told]
-    assert {f"{own['name']}@{own['version']}": own["problem"] for own in records if own["problem"]} == problems
+    assert {
+        f"{record['name']}@{record['version']}": record["problem"] for record in records if record["problem"]
+    } == problems
 
 
 @pytest.mark.asyncio

@@ -47,16 +47,16 @@ def key(text: str) -> str:
 @pytest.mark.asyncio
 async def test_the_cache_does_all_that_it_does(start_redis: StartRedis) -> None:
     cache = RedisCache(url_of(start_redis(*options("cache"))), ttl_s=60, timeout_ms=5000)
-    own = Encoding(np.ones(4, np.float32), np.zeros(4, np.float32), 3, is_truncated=False)
+    kept = Encoding(np.ones(4, np.float32), np.zeros(4, np.float32), 3, is_truncated=False)
     keys = [key(str(number)) for number in range(3)]
     try:
         assert await cache.get_many(keys) == [None] * 3
-        await cache.put_many(dict.fromkeys(keys, own))
+        await cache.put_many(dict.fromkeys(keys, kept))
         async with asyncio.timeout(DEADLINE_S):
             while cache.counts.stored < 3:
                 await asyncio.sleep(0.01)
         found = await cache.get_many(keys)
-        assert all(each is not None and np.array_equal(each.mu, own.mu) for each in found)
+        assert all(each is not None and np.array_equal(each.mu, kept.mu) for each in found)
         assert (cache.counts.errors, cache.counts.skipped, cache.is_connected) == (0, 0, True)
     finally:
         await cache.close()

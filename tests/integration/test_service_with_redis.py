@@ -128,8 +128,8 @@ async def test_two_services_share_one_redis(tmp_path: Path, start_redis: StartRe
                 reply = await second.encode(TEXTS, adapter="plain", truncate=False)
                 if all(row.is_cached for row in reply.rows):
                     break
-        for own, other in zip(reply.rows, expected.rows, strict=True):
-            np.testing.assert_array_equal(own.encoding.mu, other.encoding.mu)
+        for encoded, other in zip(reply.rows, expected.rows, strict=True):
+            np.testing.assert_array_equal(encoded.encoding.mu, other.encoding.mu)
     finally:
         await first.stop()
         await second.stop()

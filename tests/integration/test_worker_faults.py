@@ -27,18 +27,20 @@ NUM_STEPS = 240
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[TrainingHome]:
     """Without a Redis: the volume alone."""
-    own = TrainingHome(tmp_path)
-    yield own
-    own.close()
+    running = TrainingHome(tmp_path)
+    yield running
+    running.close()
 
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """The metrics of the same run when nothing befalls it."""
     directory = tmp_path_factory.mktemp("unbroken")
-    own = TrainingHome(directory)
-    request = TrainingRequest(name="unbroken", data=own.data, validation=None, config=training_config(), truncate=True)
-    pretrained = load_backbone(own.settings.backbone_source)
+    running = TrainingHome(directory)
+    request = TrainingRequest(
+        name="unbroken", data=running.data, validation=None, config=training_config(), truncate=True
+    )
+    pretrained = load_backbone(running.settings.backbone_source)
     train_adapter_set(request, pretrained, directory=directory / "run", destination=directory / "adapters")
     return read_metrics(directory / "run" / "metrics.jsonl")
 

@@ -22,7 +22,7 @@ from adavae.model.storage.tensor_file import tensors_in
 from tests.bench.fuzz_files import Seeds, changed_bytes, changed_value, signed
 
 _SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("\ud800") | st.just(10**400)
-_VALUES = st.recursive(_SCALARS, lambda own: st.lists(own) | st.dictionaries(st.text(), own), max_leaves=5)
+_VALUES = st.recursive(_SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5)
 
 
 @pytest.fixture(scope="module")

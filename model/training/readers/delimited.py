@@ -48,8 +48,8 @@ def _rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped, *, is_
                 f"{path}:{line}: has {len(cells)} columns, the header {len(names)}: add what is missing, or put a cell "
                 f"with a {_NAMES[records.separator]} in it into quotes"
             )
-        own = None if label is None else clean(cells[label]) or None
-        yield Row(line, clean(cells[text]), own)
+        row_label = None if label is None else clean(cells[label]) or None
+        yield Row(line, clean(cells[text]), row_label)
 
 
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab"}

@@ -76,8 +76,8 @@ class _Fields:
         text = entry.get(self._text)
         if not isinstance(text, str):
             raise DatasetError(f'{place}: must be an object with a string "{self._text}": mend the entry')
-        own = None if label is None else scalar_label(entry[label], place, label)
-        return Row(line, clean(text), own)
+        row_label = None if label is None else scalar_label(entry[label], place, label)
+        return Row(line, clean(text), row_label)
 
     def _label_of(self, names: tuple[str, ...], place: str) -> str | None:
         """Of objects with these fields, which are looked at once."""

@@ -25,7 +25,7 @@ def characters(path: Path, bounds: Bounds) -> Iterator[str]:
     for chunk in _ended(chunks(path, bounds)):
         content = chunk
         if not encoding:
-            mark, encoding = next((own for own in _MARKS if content.startswith(own[0])), (b"", "utf-8"))
+            mark, encoding = next((each for each in _MARKS if content.startswith(each[0])), (b"", "utf-8"))
             decoding = codecs.getincrementaldecoder(encoding)()
             content = content.removeprefix(mark)
         try:

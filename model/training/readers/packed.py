@@ -71,7 +71,7 @@ def _check_packing(path: Path, packing: str) -> None:
         raise DatasetError(f"{path}: there is no such file: check the path") from exc
     except OSError as exc:
         raise DatasetError(f"{path}: cannot be read ({exc}): check its permissions") from exc
-    found = next((own for mark, own in _MARKS.items() if start.startswith(mark)), "")
+    found = next((kind for mark, kind in _MARKS.items() if start.startswith(mark)), "")
     if packing and found != packing:
         tool = _TOOLS[packing]
         raise DatasetError(f"{path}: is not compressed with {tool}: compress it, or take {packing} off its name")

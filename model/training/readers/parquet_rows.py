@@ -44,14 +44,14 @@ def _rows(file: Any, path: Path, columns: Columns, bounds: Bounds, skipped: Skip
     for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[text] if label is None else [text, label]):
         bounds.ask()
         labels = [None] * batch.num_rows if label is None else batch.column(label).to_pylist()
-        for cell, own in zip(batch.column(text).to_pylist(), labels, strict=True):
+        for cell, value in zip(batch.column(text).to_pylist(), labels, strict=True):
             number += 1
             place = f"{path}:{number}"
             if cell is not None and not isinstance(cell, str):
                 raise DatasetError(f"{place}: {text!r} is {str(cell)[:60]!r}, must be a string: mend the row")
             if is_longer(cell or "", bounds.max_line_bytes):
                 raise DatasetError(f"{place}: {bounds.too_long()}")
-            yield Row(number, clean(cell or ""), scalar_label(own, place, label or ""))
+            yield Row(number, clean(cell or ""), scalar_label(value, place, label or ""))
 
 
 def _library(path: Path, name: str) -> Any:

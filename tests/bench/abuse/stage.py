@@ -52,11 +52,11 @@ class Stage:
 
     def __init__(self, home: Path, redis: RedisServer, **variables: str) -> None:
         keys = " ".join(f"{key_of(who)}:{scopes},name={who}" for who, scopes in SCOPES.items())
-        own = {"ADAVAE_API_KEYS": keys, "ADAVAE_REDIS_URL": redis.url, **_OWN, **variables}
+        environment = {"ADAVAE_API_KEYS": keys, "ADAVAE_REDIS_URL": redis.url, **_OWN, **variables}
         self.home, self.redis = home, redis
         self.settings: Settings = tiny_settings(home, redis_url=redis.url)
         self._clients: dict[str, httpx2.Client] = {}
-        self.server = Served(home, before=None, **own)
+        self.server = Served(home, before=None, **environment)
         try:
             self.url = self.server.url()
         except queue.Empty:

@@ -71,15 +71,15 @@ def test_it_says_whom_a_request_comes_from_whatever_the_client_says(tmp_path: Pa
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
         reserved.close()
-        own = tmp_path / "haproxy.cfg"
-        own.write_text(
+        config = tmp_path / "haproxy.cfg"
+        config.write_text(
             "defaults\n mode http\n timeout connect 60s\n timeout client 60s\n timeout server 60s\n"
             + entry[0].replace("bind :8000", f"bind 127.0.0.1:{port}")
             + f"backend replicas\n server one 127.0.0.1:{behind.server_port}\n"
         )
         threading.Thread(target=behind.serve_forever, daemon=True).start()
         # "-D" returns once it listens.
-        subprocess.run([haproxy, "-D", "-f", str(own), "-p", str(tmp_path / "pid")], check=True, capture_output=True)
+        subprocess.run([haproxy, "-D", "-f", str(config), "-p", str(tmp_path / "pid")], check=True, capture_output=True)
         try:
             client = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             made_up = {"X-Forwarded-For": "198.51.100.7, 198.51.100.8", "Forwarded": "for=198.51.100.7"}

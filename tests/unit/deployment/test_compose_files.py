@@ -46,11 +46,11 @@ def test_every_setting_exists_and_takes_its_value(form: str, monkeypatch: pytest
     for service, definition in services(form).items():
         stage = stages.get(definition.get("build", {}).get("target", ""))
         environment = (stage.environment if stage else {}) | definition.get("environment", {})
-        own = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
-        unknown = [name for name in own if name.removeprefix(PREFIX).lower() not in Settings.model_fields]
+        ours = {name: value for name, value in environment.items() if name.startswith(PREFIX)}
+        unknown = [name for name in ours if name.removeprefix(PREFIX).lower() not in Settings.model_fields]
         assert not unknown, f"{service}: {unknown}"
         with monkeypatch.context() as patch:
-            for name, value in own.items():
+            for name, value in ours.items():
                 assert isinstance(value, str), f"{name}: YAML reads {value!r} as no string"
                 patch.setenv(name, value)
             Settings()
@@ -100,7 +100,7 @@ def test_order_is_by_health(form: str) -> None:
 
 
 def test_only_one_service_is_published_and_only_to_this_machine(form: str) -> None:
-    published = {name: own["ports"] for name, own in services(form).items() if own.get("ports")}
+    published = {name: service["ports"] for name, service in services(form).items() if service.get("ports")}
     assert list(published) == ["balancer" if "scale" in form else "service"]
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
 
@@ -125,9 +125,13 @@ def test_each_redis_is_inside_and_only_the_cache_forgets(form: str, name: str, p
 def test_cache_and_queue_are_apart(form: str) -> None:
     every = services(form)
     hosts = {
-        name: {key: urlsplit(own["environment"][key]).hostname for key in own["environment"] if key.endswith("_URL")}
-        for name, own in every.items()
-        if "environment" in own
+        name: {
+            key: urlsplit(service["environment"][key]).hostname
+            for key in service["environment"]
+            if key.endswith("_URL")
+        }
+        for name, service in every.items()
+        if "environment" in service
     }
     assert hosts["service"] == {"ADAVAE_REDIS_URL": "cache", "ADAVAE_QUEUE_REDIS_URL": "queue"}
     assert hosts["worker"] == {"ADAVAE_QUEUE_REDIS_URL": "queue"}
@@ -142,8 +146,8 @@ def test_what_is_named_is_defined_and_what_is_mounted_exists(form: str) -> None:
         for mount in definition.get("volumes", []):
             source = mount.split(":")[0]
             assert source in compose["volumes"] or (REPOSITORY / source).is_file(), mount
-    for own in compose["secrets"].values():
-        path = REPOSITORY / own["file"]
+    for service in compose["secrets"].values():
+        path = REPOSITORY / service["file"]
         assert (path.parent / ".gitignore").read_text(encoding="utf-8").startswith("*\n"), "secrets could be committed"
 
 
@@ -151,7 +155,7 @@ def test_whoever_reads_secrets_is_in_their_group_so_that_others_need_not(form: s
     for definition in services(form).values():
         assert ("10001" in definition.get("group_add", [])) == bool(definition.get("secrets"))
     given = read_compose(FORMS[form], {"ADAVAE_SECRETS_GROUP": "1000"})["services"]
-    assert all(own["group_add"] == ["1000"] for own in given.values() if own.get("secrets"))
+    assert all(service["group_add"] == ["1000"] for service in given.values() if service.get("secrets"))
     readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     assert "chmod 644" not in readme
     assert "ADAVAE_SECRETS_GROUP=$(id -g)" in readme

@@ -84,7 +84,7 @@ def needed_by(name: str, extras: frozenset[str] = frozenset()) -> set[str]:
         for line in distribution(each[0]).requires or []:
             requirement = Requirement(line)
             wanted = [{"extra": extra} for extra in ("", *each[1])]
-            if requirement.marker is None or any(requirement.marker.evaluate(own) for own in wanted):
+            if requirement.marker is None or any(requirement.marker.evaluate(itself) for itself in wanted):
                 waiting.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
     return {found_name for found_name, _ in found}
 
@@ -169,11 +169,11 @@ def test_no_build_installs_anything_but_exact_versions() -> None:
 def test_what_is_installed_by_digest_is_all_that_is_needed_at_its_exact_version(file: str, name: str) -> None:
     """But for torch and what comes with it, whose builds for CPU and for CUDA are different files of one version."""
     entries = hashed(REPOSITORY / "docker" / file)
-    assert {own: version for own, (version, _) in entries.items()}.items() <= constraints().items()
+    assert {each: version for each, (version, _) in entries.items()}.items() <= constraints().items()
     assert all(digests and all(len(digest) == 64 for digest in digests) for _, digests in entries.values())
     by_version_alone = {"torch", *cuda()}
-    own = {"adavae"} if name == "adavae" else set()
-    assert needed_by(name) - by_version_alone - own - entries.keys() == set()
+    each = {"adavae"} if name == "adavae" else set()
+    assert needed_by(name) - by_version_alone - each - entries.keys() == set()
     assert not entries.keys() & by_version_alone
 
 

@@ -25,7 +25,7 @@ Spoil = Callable[[str, Tensor], Tensor]
 
 
 def spoilt(adapter_set: AdapterSet, spoil: Spoil) -> AdapterSet:
-    return replace(adapter_set, tensors={name: spoil(name, own) for name, own in adapter_set.tensors.items()})
+    return replace(adapter_set, tensors={name: spoil(name, tensor) for name, tensor in adapter_set.tensors.items()})
 
 
 @pytest.mark.parametrize("config", VARIANTS)
@@ -38,13 +38,15 @@ def test_a_set_with_a_prior_of_its_own_passes() -> None:
 
 
 SPOILS: dict[str, Spoil] = {
-    "the largest numbers everywhere": lambda _, own: torch.full_like(own, 65504.0),
-    "numbers that overflow in the encoder": lambda name, own: own * 1e30 if "encoder" in name else own,
-    "numbers that overflow in the decoder": lambda name, own: own * 1e30 if "decoder" in name else own,
-    "numbers that overflow around z": lambda name, own: own * 1e35 if name.startswith("latent_memory") else own,
-    "a head that overflows": lambda name, own: own * 1e39 if name.startswith("head") else own,
-    "NaN": lambda name, own: own * float("nan") if name.startswith("posterior") else own,
-    "infinity": lambda name, own: own / 0.0 if name.startswith("posterior") else own,
+    "the largest numbers everywhere": lambda _, tensor: torch.full_like(tensor, 65504.0),
+    "numbers that overflow in the encoder": lambda name, tensor: tensor * 1e30 if "encoder" in name else tensor,
+    "numbers that overflow in the decoder": lambda name, tensor: tensor * 1e30 if "decoder" in name else tensor,
+    "numbers that overflow around z": lambda name, tensor: (
+        tensor * 1e35 if name.startswith("latent_memory") else tensor
+    ),
+    "a head that overflows": lambda name, tensor: tensor * 1e39 if name.startswith("head") else tensor,
+    "NaN": lambda name, tensor: tensor * float("nan") if name.startswith("posterior") else tensor,
+    "infinity": lambda name, tensor: tensor / 0.0 if name.startswith("posterior") else tensor,
 }
 
 

@@ -276,7 +276,7 @@ class StubLatentService:
     ) -> DecodeResult:
         self.asked.append({"texts": (a, b, c), "scale": scale, "steering": steering})
         changed = [c] if isinstance(c, str) else list(c)
-        z = [_mu(own) for own in changed for _ in range(samples)]
+        z = [_mu(text) for text in changed for _ in range(samples)]
         return await self._worked(self._decode(z, adapter, [decoding] * len(z)))
 
     async def variations(
@@ -359,8 +359,8 @@ class StubLatentService:
         return DecodeResult(
             ref,
             tuple(
-                DecodedText(f"text of {own.seed}", 3, "stop", np.asarray(row, dtype=np.float64).astype(np.float32))
-                for row, own in rows
+                DecodedText(f"text of {decoding.seed}", 3, "stop", np.asarray(row, dtype=np.float64).astype(np.float32))
+                for row, decoding in rows
             ),
         )
 

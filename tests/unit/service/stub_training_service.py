@@ -146,7 +146,7 @@ class StubJobs:
             last = after or ""
             while True:
                 self._news.clear()
-                for each in [own for own in self.told[job_id] if own.id > last]:
+                for each in [event for event in self.told[job_id] if event.id > last]:
                     yield each
                     last = each.id
                 if (await self.get(job_id)).status.is_finished and last >= self.told[job_id][-1].id:

@@ -30,7 +30,7 @@ class Attempt:
     "error",
     [AdaVAEError("the encoder's output is not finite"), WeightsCorrupted("yelp is damaged"), RuntimeError("lost")],
 )
-async def test_a_fault_of_the_server_is_told_and_over_when_it_is_over(error: Exception) -> None:
+async def test_a_fault_of_the_server_is_reported_until_it_is_over(error: Exception) -> None:
     attempt = Attempt()
     trial = DefaultTrial(attempt, fresh_s=0.0)
     attempt.error = error

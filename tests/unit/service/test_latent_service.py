@@ -68,7 +68,9 @@ async def test_every_operation_answers_as_the_text_model(tmp_path: Path) -> None
             answer = await service.analogy(*TEXTS, scale=1.5, samples=1, adapter=name, decoding=GREEDY)
             assert answer.rows[0].text == model.analogy(*TEXTS, name, GREEDY, scale=1.5)[0].text
         labels = await service.classify(TEXTS, adapter=None, truncate=False)
-        assert [row.classified.label for row in labels.rows] == [own.label for own in model.classify(TEXTS, "prefixed")]
+        assert [row.classified.label for row in labels.rows] == [
+            each.label for each in model.classify(TEXTS, "prefixed")
+        ]
 
 
 @pytest.mark.asyncio
@@ -93,12 +95,12 @@ async def test_without_a_cache_everything_is_the_same(tmp_path: Path) -> None:
             rows = (await service.encode(TEXTS, adapter=None, truncate=False)).rows
             assert not any(row.is_cached for row in rows)
         expected = (await cached.encode(TEXTS, adapter=None, truncate=False)).rows
-        for own, other in zip(rows, expected, strict=True):
-            np.testing.assert_allclose(own.encoding.mu, other.encoding.mu, atol=1e-5, rtol=0)
+        for encoded, other in zip(rows, expected, strict=True):
+            np.testing.assert_allclose(encoded.encoding.mu, other.encoding.mu, atol=1e-5, rtol=0)
 
 
 @pytest.mark.asyncio
-async def test_identical_texts_in_the_air_are_encoded_once(tmp_path: Path) -> None:
+async def test_identical_texts_in_flight_are_encoded_once(tmp_path: Path) -> None:
     async with running(tmp_path, cache_bytes=0) as service:
         answers = await asyncio.gather(*(service.encode([TEXTS[0]], adapter=None, truncate=False) for _ in range(12)))
         assert service.metrics.encode_batch_rows._sum.get() == 1

@@ -11,17 +11,17 @@ from adavae.service.settings import Settings, SettingsError, ignored_variables, 
 def links_of(service: str, port: int = 8000, protocol: str = "TCP", name: str = "http") -> dict[str, str]:
     """The variables of one Service, as Kubernetes and Docker's links make them."""
     prefix, address = service.upper().replace("-", "_"), "10.96.0.17"
-    own = f"{prefix}_PORT_{port}_{protocol}"
+    link = f"{prefix}_PORT_{port}_{protocol}"
     url = f"{protocol.lower()}://{address}:{port}"
     return {
         f"{prefix}_SERVICE_HOST": address,
         f"{prefix}_SERVICE_PORT": str(port),
         f"{prefix}_SERVICE_PORT_{name.upper().replace('-', '_')}": str(port),
         f"{prefix}_PORT": url,
-        own: url,
-        f"{own}_PROTO": protocol.lower(),
-        f"{own}_PORT": str(port),
-        f"{own}_ADDR": address,
+        link: url,
+        f"{link}_PROTO": protocol.lower(),
+        f"{link}_PORT": str(port),
+        f"{link}_ADDR": address,
     }
 
 
@@ -62,7 +62,7 @@ def test_a_port_that_is_set_beside_other_links_counts(monkeypatch: pytest.Monkey
     assert load_settings().port == 9000
 
 
-def test_that_the_port_was_not_taken_from_a_link_is_told() -> None:
+def test_that_the_port_was_not_taken_from_a_link_is_reported() -> None:
     told = explain_service_links(links_of("adavae"), ["ADAVAE_PORT", "ADAVAE_HOST"])
     assert told is not None
     assert "ADAVAE_PORT has its default, therefore;" in told

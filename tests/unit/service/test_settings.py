@@ -122,7 +122,7 @@ def test_the_queue_is_where_the_cache_is_unless_it_is_told_elsewhere(
         ("redis://:secret@cache", "there", "give one of them"),
     ],
 )
-def test_a_redis_password_that_cannot_be_used_is_told(
+def test_a_redis_password_that_cannot_be_used_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str | None, path: str, message: str
 ) -> None:
     (tmp_path / "there").write_text("word", encoding="utf-8")

@@ -41,28 +41,28 @@ def _encodings(stage: Stage, client: "Redis", draw: random.Random) -> Try:
     """Every value of the cache is another one; the known texts, whose values these are, must be answered as before."""
     told, put = draw.choice(
         (
-            ("random bytes", lambda key, own, _: client.set(key, draw.randbytes(len(own)))),
-            ("a bit changed", lambda key, own, _: client.set(key, _with_a_bit_changed(draw, own))),
-            ("cut off", lambda key, own, _: client.set(key, own[: draw.randrange(len(own))])),
-            ("longer", lambda key, own, _: client.set(key, own + draw.randbytes(9))),
+            ("random bytes", lambda key, value, _: client.set(key, draw.randbytes(len(value)))),
+            ("a bit changed", lambda key, value, _: client.set(key, _with_a_bit_changed(draw, value))),
+            ("cut off", lambda key, value, _: client.set(key, value[: draw.randrange(len(value))])),
+            ("longer", lambda key, value, _: client.set(key, value + draw.randbytes(9))),
             ("nothing", lambda key, _own, _: client.set(key, b"")),
             ("of another text", lambda key, _own, other: client.set(key, other)),
-            ("made without the secret", lambda key, own, _: client.set(key, _made_up(key, own))),
+            ("made without the secret", lambda key, value, _: client.set(key, _made_up(key, value))),
             ("twenty megabytes", lambda key, _own, _: client.set(key, bytes(20_000_000))),
             ("a number", lambda key, _own, _: client.set(key, 10**18)),
             ("a pickle", lambda key, _own, _: client.set(key, b"\x80\x04\x8c\x05posix\x94\x8c\x06system\x94\x93.")),
-            ("a list", lambda key, own, _: (client.delete(key), client.rpush(key, own))),
-            ("a set", lambda key, own, _: (client.delete(key), client.sadd(key, own))),
-            ("a hash", lambda key, own, _: (client.delete(key), client.hset(key, "x", own))),
-            ("a stream", lambda key, own, _: (client.delete(key), client.xadd(key, {"x": own}))),
+            ("a list", lambda key, value, _: (client.delete(key), client.rpush(key, value))),
+            ("a set", lambda key, value, _: (client.delete(key), client.sadd(key, value))),
+            ("a hash", lambda key, value, _: (client.delete(key), client.hset(key, "x", value))),
+            ("a stream", lambda key, value, _: (client.delete(key), client.xadd(key, {"x": value}))),
         )
     )
 
     def poison() -> None:
         kept = _kept(stage, client)
         others = [*list(kept.values())[1:], b"x"]
-        for (key, own), other in zip(kept.items(), others, strict=True):
-            put(key, own, other)
+        for (key, value), other in zip(kept.items(), others, strict=True):
+            put(key, value, other)
 
     return Try(f"encodings: {told}", poison)
 
@@ -83,14 +83,14 @@ def _kept(stage: Stage, client: "Redis") -> dict[bytes, bytes]:
     return found
 
 
-def _made_up(key: bytes, own: bytes) -> bytes:
+def _made_up(key: bytes, value: bytes) -> bytes:
     """Zeros for a text, as whoever knows the format but no secret can write them."""
-    zeros = np.zeros((len(own) - packed_size(0)) // 8, np.float32)
+    zeros = np.zeros((len(value) - packed_size(0)) // 8, np.float32)
     return pack(key.decode(), Encoding(zeros, zeros, 3, False))
 
 
-def _with_a_bit_changed(draw: random.Random, own: bytes) -> bytes:
-    changed = bytearray(own)
+def _with_a_bit_changed(draw: random.Random, value: bytes) -> bytes:
+    changed = bytearray(value)
     changed[draw.randrange(len(changed))] ^= 1 << draw.randrange(8)
     return bytes(changed)
 

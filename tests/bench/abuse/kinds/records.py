@@ -71,8 +71,13 @@ def _damaged_job(stage: Stage, draw: random.Random, file_id: str, good: str, vic
     def ask() -> str | None:
         listed = alice.get(JOBS, params={"limit": 100})
         lost = None if listed.status_code != 200 or good in listed.text else "the good job is not listed"
-        own = f"{JOBS}/{job_id}"
-        asked = [alice.get(own), alice.get(f"{own}/events"), alice.post(f"{own}/pause"), alice.post(f"{own}/cancel")]
+        path = f"{JOBS}/{job_id}"
+        asked = [
+            alice.get(path),
+            alice.get(f"{path}/events"),
+            alice.post(f"{path}/pause"),
+            alice.post(f"{path}/cancel"),
+        ]
         asked += [stage.client("admin").get(JOBS, params={"limit": 100}), alice.get(f"{JOBS}/{good}/events")]
         if len(victims) > 60:
             _remove(victims.pop(0))
@@ -90,11 +95,11 @@ def _damaged_file(stage: Stage, draw: random.Random, file_id: str) -> Try:
     def ask() -> str | None:
         listed = alice.get(FILES)
         lost = None if listed.status_code != 200 or file_id in listed.text else "the good file is not listed"
-        own = f"{FILES}/{victim}"
-        asked = [alice.get(own), alice.get(f"{own}/content"), alice.post(JOBS, json=job_body(victim, "of-victim"))]
+        path = f"{FILES}/{victim}"
+        asked = [alice.get(path), alice.get(f"{path}/content"), alice.post(JOBS, json=job_body(victim, "of-victim"))]
         if asked[-1].status_code == 200:
             asked.append(alice.post(f"{JOBS}/{asked[-1].json()['id']}/cancel"))
-        asked += [alice.delete(own), admin.delete(own)]
+        asked += [alice.delete(path), admin.delete(path)]
         _remove(directory)
         return first(*map(complaint, [listed, *asked]), lost)
 

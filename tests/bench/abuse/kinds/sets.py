@@ -81,7 +81,9 @@ def _suffer(stage: Stage, name: str, harm: Harm, seed: int) -> str | None:
     client = stage.client("admin")
     try:
         asked = [
-            client.post("/encode", json={"text": text, "adapter": own}) for text in ("x",) for own in (name, "plain")
+            client.post("/encode", json={"text": text, "adapter": adapter})
+            for text in ("x",)
+            for adapter in (name, "plain")
         ]
         asked += [client.get("/adapters"), client.get(f"/adapters/{name}"), client.get(f"/adapters/{name}/card")]
         listed = {entry["name"] for entry in asked[2].json()["data"]} if asked[2].status_code == 200 else set()

@@ -50,8 +50,10 @@ def carried_out(
                 num_decoded += len(z)
                 of_one = rows_of_one
                 answer = [
-                    DecodedText(decode(own, starts[first + row // of_one]), 1, "stop", np.asarray(own, np.float32))
-                    for row, own in enumerate(z)
+                    DecodedText(
+                        decode(vector, starts[first + row // of_one]), 1, "stop", np.asarray(vector, np.float32)
+                    )
+                    for row, vector in enumerate(z)
                 ]
                 first += len(z) // of_one
             case EncodeWritten(texts):

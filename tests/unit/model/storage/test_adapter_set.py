@@ -72,13 +72,13 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("config", VARIANTS)
 def test_a_trained_bank_survives_the_disk(tmp_path: Path, config: AdapterConfig) -> None:
-    own = {name: tensor.half().float() for name, tensor in trained_bank(config).export().items()}
-    adapter_set = read_adapter_set(publish(tmp_path, config=config, tensors=own))
+    trained = {name: tensor.half().float() for name, tensor in trained_bank(config).export().items()}
+    adapter_set = read_adapter_set(publish(tmp_path, config=config, tensors=trained))
     bank = AdapterBank(TINY, BankShape.covering([config]))
     bank.load(0, adapter_set.manifest.config, adapter_set.tensors)
     again = bank.export()
-    assert again.keys() == own.keys()
-    assert all(torch.equal(again[name], tensor) for name, tensor in own.items())
+    assert again.keys() == trained.keys()
+    assert all(torch.equal(again[name], tensor) for name, tensor in trained.items())
 
 
 def test_a_fitted_prior_is_read_back_and_without_one_the_standard_normal_stands(tmp_path: Path) -> None:

@@ -110,9 +110,9 @@ def test_a_version_means_that_version_wherever_it_stands(store: AdapterStore) ->
 
 
 def test_the_same_version_in_both_places_means_the_users_own(store: AdapterStore) -> None:
-    bundled, own = publish(store.bundled[0]), publish(store.root)
-    assert bundled.name == own.name
-    assert store.resolve(f"demo@{own.name}").path == own
+    bundled, mine = publish(store.bundled[0]), publish(store.root)
+    assert bundled.name == mine.name
+    assert store.resolve(f"demo@{mine.name}").path == mine
 
 
 def test_a_name_that_comes_close_is_suggested(store: AdapterStore) -> None:
@@ -274,7 +274,7 @@ def test_a_full_disk_leaves_neither_import_nor_export(
     with pytest.raises(StorageFull, match="make room"):
         elsewhere.export_set("demo", tmp_path / "demo.tar.gz")
     assert names_under(store.root) == []
-    assert sorted(own.name for own in tmp_path.iterdir()) == ["elsewhere", "own"]
+    assert sorted(mine.name for mine in tmp_path.iterdir()) == ["elsewhere", "own"]
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -295,27 +295,29 @@ def test_what_is_nowhere_is_not_brought_in(store: AdapterStore, tmp_path: Path) 
 
 
 HOSTILE: dict[str, Callable[[list[Member]], list[Member]]] = {
-    "symbolic link": lambda own: [link_member(f"demo/1/{CARD}", "/etc/hostname", tarfile.SYMTYPE), *own[:2]],
-    "symbolic link beside": lambda own: [*own, link_member("demo/1/extra", "/", tarfile.SYMTYPE)],
-    "hard link": lambda own: [*own[:2], link_member(f"demo/1/{CARD}", f"demo/1/{TENSORS}", tarfile.LNKTYPE)],
-    "device": lambda own: [*own[:2], link_member(f"demo/1/{CARD}", "", tarfile.CHRTYPE)],
-    "pipe": lambda own: [*own[:2], link_member(f"demo/1/{CARD}", "", tarfile.FIFOTYPE)],
-    "directory": lambda own: [link_member("demo", "", tarfile.DIRTYPE), *own],
-    "unknown file": lambda own: [*own, file_member("demo/1/install.sh")],
-    "unknown file above": lambda own: [*own, file_member("../../install.sh")],
-    "known files above": lambda own: [file_member(f"../../{Path(info.name).name}", content) for info, content in own],
-    "known files at the root": lambda own: [file_member(f"/{info.name}", content) for info, content in own],
-    "known files that lead out": lambda own: [file_member(f"demo/../../{CARD}", own[2][1]), *own[:2]],
-    "unknown file at the root": lambda own: [*own, file_member("/tmp/install.sh")],
-    "file twice": lambda own: [*own, own[0]],
-    "file twice in two folders": lambda own: [*own, file_member(f"other/{MANIFEST}", own[1][1])],
+    "symbolic link": lambda members: [link_member(f"demo/1/{CARD}", "/etc/hostname", tarfile.SYMTYPE), *members[:2]],
+    "symbolic link beside": lambda members: [*members, link_member("demo/1/extra", "/", tarfile.SYMTYPE)],
+    "hard link": lambda members: [*members[:2], link_member(f"demo/1/{CARD}", f"demo/1/{TENSORS}", tarfile.LNKTYPE)],
+    "device": lambda members: [*members[:2], link_member(f"demo/1/{CARD}", "", tarfile.CHRTYPE)],
+    "pipe": lambda members: [*members[:2], link_member(f"demo/1/{CARD}", "", tarfile.FIFOTYPE)],
+    "directory": lambda members: [link_member("demo", "", tarfile.DIRTYPE), *members],
+    "unknown file": lambda members: [*members, file_member("demo/1/install.sh")],
+    "unknown file above": lambda members: [*members, file_member("../../install.sh")],
+    "known files above": lambda members: [
+        file_member(f"../../{Path(info.name).name}", content) for info, content in members
+    ],
+    "known files at the root": lambda members: [file_member(f"/{info.name}", content) for info, content in members],
+    "known files that lead out": lambda members: [file_member(f"demo/../../{CARD}", members[2][1]), *members[:2]],
+    "unknown file at the root": lambda members: [*members, file_member("/tmp/install.sh")],
+    "file twice": lambda members: [*members, members[0]],
+    "file twice in two folders": lambda members: [*members, file_member(f"other/{MANIFEST}", members[1][1])],
     "nothing": lambda _: [],
-    "one file only": lambda own: own[:1],
-    "no card": lambda own: own[:2],
-    "a name that is all dots": lambda own: [*own, file_member("..")],
-    "an empty name": lambda own: [*own, file_member("")],
-    "another card": lambda own: [*own[:2], file_member(f"demo/1/{CARD}", b"# another")],
-    "an endless card": lambda own: [*own[:2], file_member(f"demo/1/{CARD}", bytes(MAX_TEXT_BYTES + 1))],
+    "one file only": lambda members: members[:1],
+    "no card": lambda members: members[:2],
+    "a name that is all dots": lambda members: [*members, file_member("..")],
+    "an empty name": lambda members: [*members, file_member("")],
+    "another card": lambda members: [*members[:2], file_member(f"demo/1/{CARD}", b"# another")],
+    "an endless card": lambda members: [*members[:2], file_member(f"demo/1/{CARD}", bytes(MAX_TEXT_BYTES + 1))],
 }
 
 
@@ -355,7 +357,7 @@ def test_a_set_that_calls_itself_a_path_is_refused(
     for source in (path, write_archive(tmp_path / "demo.tar.gz", set_members(path))):
         with pytest.raises(WeightsCorrupted, match="must be 1 to 64 of a-z"):
             store.import_set(source)
-    assert [own for own in names_under(tmp_path) if own not in ("own", "demo.tar.gz")] == before
+    assert [mine for mine in names_under(tmp_path) if mine not in ("own", "demo.tar.gz")] == before
 
 
 @pytest.mark.parametrize(
@@ -390,12 +392,12 @@ def test_a_damaged_archive_is_refused_or_was_damaged_where_nothing_stands(
     for offset in offsets:
         damaged = tmp_path / "damaged.tar.gz"
         damaged.write_bytes(content[:offset] + bytes([content[offset] ^ flip]) + content[offset + 1 :])
-        own = AdapterStore(tmp_path / f"own-{offset}")
+        mine = AdapterStore(tmp_path / f"own-{offset}")
         try:
-            entry = own.import_set(damaged)
+            entry = mine.import_set(damaged)
         except AdaVAEError:
             num_refused += 1
-            assert names_under(own.root) == []
+            assert names_under(mine.root) == []
         else:
             assert all((entry.path / name).read_bytes() == (path / name).read_bytes() for name in FILES)
     assert num_refused > 0.8 * len(offsets)
@@ -435,15 +437,15 @@ def test_a_bundled_set_cannot_be_deleted(store: AdapterStore) -> None:
 
 
 def test_the_users_own_is_deleted_where_the_same_is_bundled(store: AdapterStore) -> None:
-    bundled, own = publish(store.bundled[0]), publish(store.root)
-    assert store.delete("demo").path == own
+    bundled, mine = publish(store.bundled[0]), publish(store.root)
+    assert store.delete("demo").path == mine
     assert store.resolve("demo").path == bundled
 
 
 @pytest.mark.parametrize("name", [MANIFEST, TENSORS])
 def test_a_damaged_set_can_be_deleted(store: AdapterStore, name: str) -> None:
     """It could not where its manifest was unreadable, which left no way to be rid of it."""
-    bundled, own = publish(store.bundled[0]), publish(store.root)
-    spoil(own, name)
-    assert store.delete(f"demo@{own.name}").path == own
+    bundled, mine = publish(store.bundled[0]), publish(store.root)
+    spoil(mine, name)
+    assert store.delete(f"demo@{mine.name}").path == mine
     assert [entry.path for entry in store.list()] == [bundled]

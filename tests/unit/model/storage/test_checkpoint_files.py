@@ -145,7 +145,7 @@ def test_a_shard_that_is_missing_is_named(checkpoint: Path) -> None:
         '{"weight_map": {"wte.weight": [1]}}',
     ],
 )
-def test_a_damaged_index_of_shards_is_told(checkpoint: Path, index: str) -> None:
+def test_a_damaged_index_of_shards_is_reported(checkpoint: Path, index: str) -> None:
     _shard(checkpoint, 2)
     (checkpoint.parent / "secret.safetensors").write_bytes(b"not of this checkpoint")
     (checkpoint / _INDEX).write_text(index)
@@ -174,7 +174,7 @@ def test_a_tensor_of_two_shards_is_refused(checkpoint: Path) -> None:
         "7",
     ],
 )
-def test_a_header_that_lies_is_told(checkpoint: Path, entry: str) -> None:
+def test_a_header_that_lies_is_reported(checkpoint: Path, entry: str) -> None:
     header = f'{{"transformer.wte.weight": {entry}}}'.encode()
     (checkpoint / _WEIGHTS).write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
     with pytest.raises(WeightsCorrupted, match=r"model\.safetensors is damaged"):

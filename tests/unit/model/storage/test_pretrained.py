@@ -74,10 +74,10 @@ def test_a_saved_backbone_comes_back_frozen_and_to_float16(checkpoint: Path, tok
     assert loaded.tokenizer.digest == tokenizer.digest
     assert loaded.source == str(checkpoint)
     assert not loaded.backbone.training
-    for (name, own), found in zip(original.named_parameters(), loaded.backbone.parameters(), strict=True):
+    for (name, tensors), found in zip(original.named_parameters(), loaded.backbone.parameters(), strict=True):
         assert not found.requires_grad, name
         assert found.dtype == torch.float32, name
-        assert torch.equal(found, own.half().float()), name
+        assert torch.equal(found, tensors.half().float()), name
     torch.testing.assert_close(_logits(loaded.backbone), _logits(original), atol=1e-3, rtol=1e-2)
 
 
@@ -110,7 +110,7 @@ def test_a_tied_output_embedding_stays_tied_after_loading(checkpoint: Path) -> N
 
 def test_a_tied_output_embedding_that_was_stored_too_is_not_needed(checkpoint: Path) -> None:
     expected = _logits(load_backbone(checkpoint).backbone)
-    _change_tensors(checkpoint, lambda own: own.update({"lm_head.weight": own["transformer.wte.weight"]}))
+    _change_tensors(checkpoint, lambda tensors: tensors.update({"lm_head.weight": tensors["transformer.wte.weight"]}))
     assert torch.equal(_logits(load_backbone(checkpoint).backbone), expected)
 
 
@@ -144,9 +144,9 @@ def test_matrices_are_stored_input_first(checkpoint: Path) -> None:
 def test_the_digest_changes_with_one_weight_with_its_type_and_with_the_shape(checkpoint: Path) -> None:
     digests = [load_backbone(checkpoint).digest, load_backbone(checkpoint).digest]
     assert len(set(digests)) == 1
-    _change_tensors(checkpoint, lambda own: own[C_ATTN][3, 5].add_(0.25))
+    _change_tensors(checkpoint, lambda tensors: tensors[C_ATTN][3, 5].add_(0.25))
     digests.append(load_backbone(checkpoint).digest)
-    _change_tensors(checkpoint, lambda own: own.update({C_ATTN: own[C_ATTN].float()}))
+    _change_tensors(checkpoint, lambda tensors: tensors.update({C_ATTN: tensors[C_ATTN].float()}))
     digests.append(load_backbone(checkpoint).digest)
     _change_config(checkpoint, layer_norm_epsilon=1e-6)
     digests.append(load_backbone(checkpoint).digest)
@@ -166,7 +166,7 @@ def test_a_directory_that_is_not_there_is_named(name: str) -> None:
 
 
 @pytest.mark.parametrize("error", [OSError("no network"), "missing"])
-def test_a_hub_id_that_cannot_be_fetched_is_told_with_a_remedy(
+def test_a_hub_id_that_cannot_be_fetched_is_refused_with_a_remedy(
     error: OSError | str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import huggingface_hub
@@ -203,7 +203,7 @@ def test_a_missing_file_is_named(checkpoint: Path, missing: str) -> None:
         load_backbone(checkpoint)
 
 
-def test_a_pickle_alone_is_told_with_the_way_out(checkpoint: Path) -> None:
+def test_a_pickle_alone_is_refused_with_the_way_out(checkpoint: Path) -> None:
     (checkpoint / "model.safetensors").rename(checkpoint / "pytorch_model.bin")
     with pytest.raises(BackboneNotFound, match=r"convert pytorch_model\.bin to safetensors"):
         load_backbone(checkpoint)
@@ -236,7 +236,7 @@ def test_a_config_without_a_size_names_it(checkpoint: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b'{"model_type": "gp', b"\xff\xfe"])
-def test_a_damaged_config_is_told_as_damage(checkpoint: Path, content: bytes) -> None:
+def test_a_damaged_config_is_reported_as_damage(checkpoint: Path, content: bytes) -> None:
     (checkpoint / "config.json").write_bytes(content)
     _assert_corrupted(checkpoint, r"config\.json is not JSON")
 
@@ -255,17 +255,17 @@ def test_a_truncated_weights_file_is_refused(checkpoint: Path, kept: int) -> Non
 
 
 def test_a_missing_tensor_is_named(checkpoint: Path) -> None:
-    _change_tensors(checkpoint, lambda own: own.pop(C_ATTN))
+    _change_tensors(checkpoint, lambda tensors: tensors.pop(C_ATTN))
     _assert_corrupted(checkpoint, r"1 tensors .* first is blocks\.1\.attn\.c_attn\.weight .*found None")
 
 
 def test_a_tensor_left_over_is_named(checkpoint: Path) -> None:
-    _change_tensors(checkpoint, lambda own: own.update({"transformer.h.2.ln_1.weight": torch.ones(16)}))
+    _change_tensors(checkpoint, lambda tensors: tensors.update({"transformer.h.2.ln_1.weight": torch.ones(16)}))
     _assert_corrupted(checkpoint, r"1 tensors .* first is blocks\.2\.ln_1\.weight \(expected None")
 
 
 def test_a_misshapen_tensor_is_named_with_both_shapes(checkpoint: Path) -> None:
-    _change_tensors(checkpoint, lambda own: own.update({C_ATTN: own[C_ATTN].T}))
+    _change_tensors(checkpoint, lambda tensors: tensors.update({C_ATTN: tensors[C_ATTN].T}))
     _assert_corrupted(checkpoint, r"c_attn\.weight \(expected \(48, 16\), found \(16, 48\)\)")
 
 
@@ -298,24 +298,24 @@ def test_a_tokenizer_with_another_end_of_text_than_the_model_is_refused(checkpoi
 @pytest.mark.parametrize("dtype", [torch.int8, torch.int64, torch.bool])
 def test_a_tensor_of_whole_numbers_is_refused(checkpoint: Path, dtype: torch.dtype) -> None:
     """Regression: a quantised checkpoint was a RuntimeError that spoke of dimensions."""
-    _change_tensors(checkpoint, lambda own: own.update({C_ATTN: own[C_ATTN].to(dtype)}))
+    _change_tensors(checkpoint, lambda tensors: tensors.update({C_ATTN: tensors[C_ATTN].to(dtype)}))
     _assert_corrupted(checkpoint, r"blocks\.1\.attn\.c_attn\.weight is stored as torch\.\w+: .*whole precision")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 def test_a_weight_that_is_not_finite_is_refused(checkpoint: Path, value: float) -> None:
     """Regression: it loaded, and every answer of the model was not a number."""
-    _change_tensors(checkpoint, lambda own: own[C_ATTN][3, 5].fill_(value))
+    _change_tensors(checkpoint, lambda tensors: tensors[C_ATTN][3, 5].fill_(value))
     _assert_corrupted(checkpoint, r"c_attn\.weight has values that are not finite")
 
 
 def test_a_tensor_under_both_of_its_names_is_refused(checkpoint: Path) -> None:
     """Regression: whichever came last in the file was taken."""
-    _change_tensors(checkpoint, lambda own: own.update({"ln_f.weight": torch.zeros(16)}))
+    _change_tensors(checkpoint, lambda tensors: tensors.update({"ln_f.weight": torch.zeros(16)}))
     _assert_corrupted(checkpoint, r"holds ln_f\.weight twice")
 
 
-def test_a_checkpoint_without_safetensors_is_told_what_to_do(checkpoint: Path) -> None:
+def test_a_checkpoint_without_safetensors_is_refused_with_what_to_do(checkpoint: Path) -> None:
     """Regression: for a hub repository of pickles alone the remedy was to fetch the same again."""
     (checkpoint / "model.safetensors").unlink()
     with pytest.raises(BackboneNotFound, match=r"no model\.safetensors: .*convert it to one safetensors file"):

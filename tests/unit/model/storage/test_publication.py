@@ -53,7 +53,7 @@ def test_what_is_published_last_is_current_whatever_the_clock_says(tmp_path: Pat
 def test_sets_of_before_there_were_numbers_come_first_in_the_order_of_their_dates(tmp_path: Path) -> None:
     dates = ["2026-05-01T00:00:00+02:00", "2026-04-30T23:00:00+00:00", "2026-05-01T00:00:00+00:00", "9999-01-01"]
     paths = [without_number(publish(tmp_path, created_at=date)) for date in dates]
-    assert [own.version for own in AdapterStore(tmp_path).list()] == [
+    assert [each.version for each in AdapterStore(tmp_path).list()] == [
         paths[3].name,
         paths[2].name,
         paths[1].name,
@@ -83,7 +83,7 @@ def test_what_is_imported_is_published_and_a_repair_is_not(tmp_path: Path) -> No
     store.import_set(archive)
     assert number_of(imported.path) == before
     assert current(store.root) == newest.name
-    assert [own.version for own in store.list()] == [newest.name, imported.version, trained.name]
+    assert [each.version for each in store.list()] == [newest.name, imported.version, trained.name]
 
 
 def test_a_number_is_given_once_among_threads(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ SPOILT: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT.keys())
-def test_a_number_that_is_none_makes_an_old_set_and_no_trouble(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
+def test_a_bad_number_makes_an_old_set_and_no_trouble(tmp_path: Path, spoil: Callable[[Path], object]) -> None:
     spoilt = publish(tmp_path, created_at="2027-01-01T00:00:00+00:00")
     other = publish(tmp_path)
     spoil(spoilt / PUBLICATION)

@@ -60,69 +60,72 @@ def whole(path: Path, *, before: bytes = b"", names: tuple[str, ...] = (MANIFEST
 
 
 HOSTILE: dict[str, tuple[Build, str]] = {
-    "extended header": (lambda own: whole(own, before=member("note", bytes(BOMB_BYTES), b"x")), "'note'"),
-    "global header": (lambda own: whole(own, before=member("all", bytes(BOMB_BYTES), b"g")), "'all'"),
-    "long name": (lambda own: whole(own, before=member("././@LongLink", bytes(BOMB_BYTES), b"L")), "LongLink"),
-    "long link": (lambda own: whole(own, before=member("././@LongLink", b"x", b"K")), "target of a long link"),
+    "extended header": (lambda path: whole(path, before=member("note", bytes(BOMB_BYTES), b"x")), "'note'"),
+    "global header": (lambda path: whole(path, before=member("all", bytes(BOMB_BYTES), b"g")), "'all'"),
+    "long name": (lambda path: whole(path, before=member("././@LongLink", bytes(BOMB_BYTES), b"L")), "LongLink"),
+    "long link": (lambda path: whole(path, before=member("././@LongLink", b"x", b"K")), "target of a long link"),
     "sparse file": (
-        lambda own: whole(own, before=header(TENSORS, 0, b"S")),
+        lambda path: whole(path, before=header(TENSORS, 0, b"S")),
         "which is a sparse",
     ),
     "sparse file by note": (
-        lambda own: whole(own, before=member("n", pax(("GNU.sparse.realsize", "9" * 15)), b"x")),
+        lambda path: whole(path, before=member("n", pax(("GNU.sparse.realsize", "9" * 15)), b"x")),
         "another size",
     ),
-    "size by note": (lambda own: whole(own, before=member("n", pax(("size", "99")), b"x")), "another size"),
+    "size by note": (lambda path: whole(path, before=member("n", pax(("size", "99")), b"x")), "another size"),
     "way out by note": (
-        lambda own: whole(own, before=member("n", pax(("path", "/etc/README.md")), b"x")),
+        lambda path: whole(path, before=member("n", pax(("path", "/etc/README.md")), b"x")),
         "/etc/README",
     ),
-    "note without end": (lambda own: whole(own, before=member("n", b"99999 path=x\n", b"x")), "not understood"),
-    "note of nonsense": (lambda own: whole(own, before=member("n", b"\xff\xfe" * 40, b"x")), "not understood"),
-    "note of zero length": (lambda own: whole(own, before=member("n", b"0 path=x\n", b"x")), "not understood"),
-    "notes for ever": (lambda own: whole(own, before=100 * member("n", pax(("mtime", "1.5")), b"x")), "64th header"),
+    "note without end": (lambda path: whole(path, before=member("n", b"99999 path=x\n", b"x")), "not understood"),
+    "note of nonsense": (lambda path: whole(path, before=member("n", b"\xff\xfe" * 40, b"x")), "not understood"),
+    "note of zero length": (lambda path: whole(path, before=member("n", b"0 path=x\n", b"x")), "not understood"),
+    "notes for ever": (lambda path: whole(path, before=100 * member("n", pax(("mtime", "1.5")), b"x")), "64th header"),
     "tensors larger than told": (
-        lambda own: (
-            whole(own, before=member(f"d/{MANIFEST}", (own / MANIFEST).read_bytes()))[
-                : 512 + 512 * (-(-(own / MANIFEST).stat().st_size // 512))
+        lambda path: (
+            whole(path, before=member(f"d/{MANIFEST}", (path / MANIFEST).read_bytes()))[
+                : 512 + 512 * (-(-(path / MANIFEST).stat().st_size // 512))
             ]
             + member(f"d/{TENSORS}", bytes(BOMB_BYTES))
         ),
         f"'d/{TENSORS}' of {BOMB_BYTES:,} bytes",
     ),
     "tensors larger than told, in front": (
-        lambda own: member(f"d/{TENSORS}", bytes(BOMB_BYTES)) + whole(own, names=(MANIFEST, CARD)),
+        lambda path: member(f"d/{TENSORS}", bytes(BOMB_BYTES)) + whole(path, names=(MANIFEST, CARD)),
         f"'d/{TENSORS}' of {BOMB_BYTES:,} bytes",
     ),
-    "tensors of many gigabytes": (lambda own: whole(own, before=header(TENSORS, 8**11 - 1)), "8,589,934,591 bytes"),
-    "size in base 256": (lambda own: whole(own, before=header(TENSORS, b"\x80" + bytes(10) + b"\xff")), "a size"),
-    "negative size": (lambda own: whole(own, before=header(TENSORS, b"-0000000001\0")), "a size"),
-    "endless card": (lambda own: whole(own, before=header(CARD, 5 * MIB)), "'README.md', which has 5,242,880 bytes"),
-    "endless manifest": (lambda own: whole(own, before=header(MANIFEST, 5 * MIB)), "'manifest.json', which has"),
-    "endless prior": (lambda own: whole(own, before=header(PRIOR, 2**31)), "'prior.safetensors', which has"),
-    "twice the manifest": (lambda own: whole(own, names=(MANIFEST, MANIFEST)), "comes twice"),
-    "twice the tensors": (lambda own: whole(own, names=(MANIFEST, TENSORS, TENSORS)), "comes twice"),
+    "tensors of many gigabytes": (lambda path: whole(path, before=header(TENSORS, 8**11 - 1)), "8,589,934,591 bytes"),
+    "size in base 256": (lambda path: whole(path, before=header(TENSORS, b"\x80" + bytes(10) + b"\xff")), "a size"),
+    "negative size": (lambda path: whole(path, before=header(TENSORS, b"-0000000001\0")), "a size"),
+    "endless card": (lambda path: whole(path, before=header(CARD, 5 * MIB)), "'README.md', which has 5,242,880 bytes"),
+    "endless manifest": (lambda path: whole(path, before=header(MANIFEST, 5 * MIB)), "'manifest.json', which has"),
+    "endless prior": (lambda path: whole(path, before=header(PRIOR, 2**31)), "'prior.safetensors', which has"),
+    "twice the manifest": (lambda path: whole(path, names=(MANIFEST, MANIFEST)), "comes twice"),
+    "twice the tensors": (lambda path: whole(path, names=(MANIFEST, TENSORS, TENSORS)), "comes twice"),
     "ten thousand members": (
-        lambda own: b"".join(member(f"{number}/x", b"") for number in range(10_000)) + whole(own),
+        lambda path: b"".join(member(f"{number}/x", b"") for number in range(10_000)) + whole(path),
         "'0/x', which is no file",
     ),
-    "symbolic link": (lambda own: whole(own, before=header(CARD, 0, b"2", link="/etc/passwd")), "a symbolic link"),
-    "hard link": (lambda own: whole(own, before=header(CARD, 0, b"1", link=TENSORS)), "a hard link"),
-    "character device": (lambda own: whole(own, before=header(CARD, 0, b"3")), "a device"),
-    "block device": (lambda own: whole(own, before=header(CARD, 0, b"4")), "a device"),
-    "pipe": (lambda own: whole(own, before=header(CARD, 0, b"6")), "a pipe"),
-    "directory": (lambda own: whole(own, before=header("demo", 0, b"5")), "'demo', which is a directory"),
-    "unknown kind": (lambda own: whole(own, before=header(CARD, 0, b"Z")), "unknown kind"),
-    "absolute path": (lambda own: whole(own, before=member(f"/{CARD}", b"x")), "leads out"),
-    "path upwards": (lambda own: whole(own, before=member(f"a/../../{CARD}", b"x")), "leads out"),
-    "absolute prefix": (lambda own: whole(own, before=header(CARD, 0, prefix="/etc")), "'/etc/README.md'"),
-    "name of nothing": (lambda own: whole(own, before=header("", 0)), "no file of an adapter set"),
-    "name of dots": (lambda own: whole(own, before=header("..", 0)), "leads out"),
-    "name that is no text": (lambda own: whole(own, before=header("\x1b[2J", 0)), "no file of an adapter set"),
-    "header of another kind": (lambda own: b"\x01" * 512 + whole(own), "is damaged"),
-    "checksum that is wrong": (lambda own: header(CARD, 0).replace(b"0000644", b"0000755") + whole(own), "is damaged"),
-    "more behind its end": (lambda own: whole(own) + bytes(BOMB_BYTES), "goes on after the end"),
-    "end in the middle": (lambda own: whole(own)[:-1500], "ends too early"),
+    "symbolic link": (lambda path: whole(path, before=header(CARD, 0, b"2", link="/etc/passwd")), "a symbolic link"),
+    "hard link": (lambda path: whole(path, before=header(CARD, 0, b"1", link=TENSORS)), "a hard link"),
+    "character device": (lambda path: whole(path, before=header(CARD, 0, b"3")), "a device"),
+    "block device": (lambda path: whole(path, before=header(CARD, 0, b"4")), "a device"),
+    "pipe": (lambda path: whole(path, before=header(CARD, 0, b"6")), "a pipe"),
+    "directory": (lambda path: whole(path, before=header("demo", 0, b"5")), "'demo', which is a directory"),
+    "unknown kind": (lambda path: whole(path, before=header(CARD, 0, b"Z")), "unknown kind"),
+    "absolute path": (lambda path: whole(path, before=member(f"/{CARD}", b"x")), "leads out"),
+    "path upwards": (lambda path: whole(path, before=member(f"a/../../{CARD}", b"x")), "leads out"),
+    "absolute prefix": (lambda path: whole(path, before=header(CARD, 0, prefix="/etc")), "'/etc/README.md'"),
+    "name of nothing": (lambda path: whole(path, before=header("", 0)), "no file of an adapter set"),
+    "name of dots": (lambda path: whole(path, before=header("..", 0)), "leads out"),
+    "name that is no text": (lambda path: whole(path, before=header("\x1b[2J", 0)), "no file of an adapter set"),
+    "header of another kind": (lambda path: b"\x01" * 512 + whole(path), "is damaged"),
+    "checksum that is wrong": (
+        lambda path: header(CARD, 0).replace(b"0000644", b"0000755") + whole(path),
+        "is damaged",
+    ),
+    "more behind its end": (lambda path: whole(path) + bytes(BOMB_BYTES), "goes on after the end"),
+    "end in the middle": (lambda path: whole(path)[:-1500], "ends too early"),
     "nothing": (lambda _: bytes(1024), "lacks manifest.json"),
 }
 
@@ -152,29 +155,29 @@ def test_it_is_refused_by_name_and_leaves_nothing(tmp_path: Path, build: Build, 
 
 
 def test_notes_that_writers_leave_do_no_harm(tmp_path: Path) -> None:
-    own = publish(tmp_path / "elsewhere")
+    built = publish(tmp_path / "elsewhere")
     notes = member("n", pax(("mtime", "1.5"), ("uid", "0")), b"x") + member("g", pax(("comment", "x")), b"g")
     long_name = f"{'folder/' * 30}{MANIFEST}"
-    named = member("././@LongLink", long_name.encode() + b"\0", b"L") + member("cut", (own / MANIFEST).read_bytes())
-    by_note = member("n", pax(("path", f"{'d/' * 80}{CARD}")), b"x") + member("cut", (own / CARD).read_bytes())
-    content = notes + named + by_note + member(TENSORS, (own / TENSORS).read_bytes()) + bytes(20 * 512)
+    named = member("././@LongLink", long_name.encode() + b"\0", b"L") + member("cut", (built / MANIFEST).read_bytes())
+    by_note = member("n", pax(("path", f"{'d/' * 80}{CARD}")), b"x") + member("cut", (built / CARD).read_bytes())
+    content = notes + named + by_note + member(TENSORS, (built / TENSORS).read_bytes()) + bytes(20 * 512)
     archive = tmp_path / "demo.tar.gz"
     archive.write_bytes(gzip.compress(content))
-    assert AdapterStore(tmp_path / "own").import_set(archive).version == own.name
+    assert AdapterStore(tmp_path / "own").import_set(archive).version == built.name
 
 
 @pytest.mark.parametrize("is_archive", [True, False])
 def test_what_is_not_accepted_is_neither_copied_nor_read_further(tmp_path: Path, is_archive: bool) -> None:
-    own = publish(tmp_path / "elsewhere")
-    source = own
+    built = publish(tmp_path / "elsewhere")
+    source = built
     if is_archive:
         source = tmp_path / "demo.tar.gz"
-        source.write_bytes(gzip.compress(whole(own)[: 512 + 512 * (-(-(own / MANIFEST).stat().st_size // 512))], 1))
+        source.write_bytes(gzip.compress(whole(built)[: 512 + 512 * (-(-(built / MANIFEST).stat().st_size // 512))], 1))
 
     def refuse(manifest: Manifest) -> None:
         raise AdapterSetMismatch(f"{manifest.reference} is too large")
 
-    (own / TENSORS).unlink()
+    (built / TENSORS).unlink()
     with pytest.raises(AdapterSetMismatch, match="too large"):
         AdapterStore(tmp_path / "own").import_set(source, accepting=refuse)
     assert not (tmp_path / "own").exists()
@@ -184,10 +187,10 @@ def test_what_is_not_accepted_is_neither_copied_nor_read_further(tmp_path: Path,
 @pytest.mark.parametrize("num_bytes", [6 * MIB, 5 * 1024**3])
 def test_a_sparse_file_is_refused_before_it_is_copied(tmp_path: Path, name: str, num_bytes: int) -> None:
     """A directory with a file of 5 GiB and no content was copied before anybody looked at it."""
-    own = publish(tmp_path / "elsewhere")
-    os.truncate(own / name, num_bytes) if (own / name).exists() else _made_sparse(own / name, num_bytes)
+    built = publish(tmp_path / "elsewhere")
+    os.truncate(built / name, num_bytes) if (built / name).exists() else _made_sparse(built / name, num_bytes)
     with little_memory(), pytest.raises(WeightsCorrupted, match=name):
-        AdapterStore(tmp_path / "own").import_set(own)
+        AdapterStore(tmp_path / "own").import_set(built)
     assert not (tmp_path / "own").exists()
 
 
@@ -208,11 +211,11 @@ NOT_REGULAR: dict[str, Callable[[Path], object]] = {
 
 
 def _socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as own:
+    with socket.socket(socket.AF_UNIX) as built:
         before = Path.cwd()
         os.chdir(path.parent)  # its name may have 107 bytes
         try:
-            own.bind(path.name)
+            built.bind(path.name)
         finally:
             os.chdir(before)
 
@@ -220,11 +223,11 @@ def _socket(path: Path) -> None:
 @pytest.mark.parametrize("name", [MANIFEST, TENSORS, CARD])
 @pytest.mark.parametrize("make", NOT_REGULAR.values(), ids=NOT_REGULAR.keys())
 def test_a_directory_of_other_than_files_is_refused(tmp_path: Path, name: str, make: Callable[[Path], object]) -> None:
-    own = publish(tmp_path / "elsewhere")
-    (own / name).unlink()
-    make(own / name)
+    built = publish(tmp_path / "elsewhere")
+    (built / name).unlink()
+    make(built / name)
     with pytest.raises(WeightsCorrupted, match=rf"{name} is a .*regular files alone"):
-        AdapterStore(tmp_path / "own").import_set(own)
+        AdapterStore(tmp_path / "own").import_set(built)
     assert not (tmp_path / "own").exists()
 
 
@@ -237,7 +240,7 @@ def test_an_archive_that_is_no_file_is_refused(tmp_path: Path, make: Callable[[P
 
 
 def test_a_manifest_whose_sizes_cannot_be_is_refused(tmp_path: Path) -> None:
-    own = publish(tmp_path / "elsewhere")
-    forge_manifest(own, lambda values: values["files"][TENSORS].update(num_bytes=2 * 1024**3))
+    built = publish(tmp_path / "elsewhere")
+    forge_manifest(built, lambda values: values["files"][TENSORS].update(num_bytes=2 * 1024**3))
     with pytest.raises(WeightsCorrupted, match="10 numbers are 2,147,483,648 bytes"):
-        AdapterStore(tmp_path / "own").import_set(own)
+        AdapterStore(tmp_path / "own").import_set(built)

@@ -112,7 +112,7 @@ def test_a_prior_that_the_manifest_does_not_name_is_refused(tmp_path: Path) -> N
     assert store.list() == []
 
 
-def test_a_prior_left_out_of_the_copy_is_told(path: Path, tmp_path: Path) -> None:
+def test_a_prior_left_out_of_the_copy_is_reported(path: Path, tmp_path: Path) -> None:
     (path / PRIOR).unlink()
     with pytest.raises(WeightsCorrupted, match=r"prior\.safetensors"):
         AdapterStore(tmp_path / "other").import_set(path)

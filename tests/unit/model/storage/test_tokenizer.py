@@ -17,17 +17,17 @@ TEXTS = ["the cat sees a tree", "Größe, 漢字 and 🦉!", "  two  spaces\tand
 @pytest.fixture(scope="module")
 def content() -> str:
     """A tokenizer.json of 270 tokens, end-of-text first."""
-    own = tokenizers.Tokenizer(models.BPE())
-    own.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    own.decoder = decoders.ByteLevel()
+    tokenizer = tokenizers.Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=270,
         special_tokens=[END_OF_TEXT],
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
         show_progress=False,
     )
-    own.train_from_iterator(["the cat sees the tree and the other cat sees a tree"] * 9, trainer)
-    text: str = own.to_str()
+    tokenizer.train_from_iterator(["the cat sees the tree and the other cat sees a tree"] * 9, trainer)
+    text: str = tokenizer.to_str()
     return text
 
 

@@ -102,15 +102,15 @@ class Home:
             return pinned.version
 
     def state(self, path: Path) -> AdapterState:
-        states = [own for own in self.registry.states() if (own.name, own.version) == (path.parent.name, path.name)]
+        states = [each for each in self.registry.states() if (each.name, each.version) == (path.parent.name, path.name)]
         assert len(states) == 1
         return states[0]
 
     @property
     def counts(self) -> tuple[int, int, int]:
         """Loads, evictions, failures."""
-        own = self.metrics
-        totals = (own.adapter_loads_total, own.adapter_evictions_total, own.adapter_failures_total)
+        metrics = self.metrics
+        totals = (metrics.adapter_loads_total, metrics.adapter_evictions_total, metrics.adapter_failures_total)
         return tuple(int(total._value.get()) for total in totals)  # type: ignore[return-value]  # three of them
 
 

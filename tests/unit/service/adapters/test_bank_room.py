@@ -20,7 +20,7 @@ async def test_a_set_that_finds_no_room_takes_that_of_idle_ones(tmp_path: Path) 
             await home.version(name)
         home.bank.max_sets = 2
         await home.version("c")
-        assert {own.name: own.is_loaded for own in home.registry.states()} == {"a": False, "b": True, "c": True}
+        assert {each.name: each.is_loaded for each in home.registry.states()} == {"a": False, "b": True, "c": True}
         home.bank.max_sets = 1
         assert await home.version("a") and await home.version("b") and await home.version("c")
         assert list(home.bank.contents.values()) == [f"c@{await home.version('c')}"]

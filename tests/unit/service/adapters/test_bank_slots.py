@@ -61,7 +61,7 @@ async def test_different_sets_load_side_by_side(tmp_path: Path) -> None:
     async with running(home):
         home.bank.may_load.clear()
         waiting = [asyncio.ensure_future(home.version(name)) for name in ("a", "b", "c")]
-        await until(lambda: sum(own.slot is not None for own in home.registry._slots._entries.values()) == 3)
+        await until(lambda: sum(each.slot is not None for each in home.registry._slots._entries.values()) == 3)
         home.bank.may_load.set()
         await asyncio.gather(*waiting)
 
@@ -161,7 +161,7 @@ async def test_random_cancellations_leave_every_slot_usable(tmp_path: Path) -> N
             for task in draw.sample(tasks, 30):
                 task.cancel()
             results = await asyncio.gather(*tasks, return_exceptions=True)
-            assert all(own is None or isinstance(own, asyncio.CancelledError) for own in results)
+            assert all(each is None or isinstance(each, asyncio.CancelledError) for each in results)
         slots = home.registry._slots
         await until(lambda: all(entry.is_loaded for entry in slots._entries.values()))
         assert all(entry.num_pins == 0 for entry in slots._entries.values())

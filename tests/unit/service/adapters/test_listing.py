@@ -25,16 +25,16 @@ async def test_a_name_means_its_newest_version_and_the_own_before_the_bundled(tm
             assert pinned.reference == f"other@{other.name}"
             assert pinned.config == POOLED == pinned.manifest.config
         listed = home.registry.states()
-    assert [(own.name, own.version) for own in listed] == [
+    assert [(each.name, each.version) for each in listed] == [
         ("demo", newest.name),
         ("demo", older.name),
         ("demo", bundled.name),
         ("other", other.name),
     ]
-    assert [own.is_current for own in listed] == [True, False, False, True]
-    assert [own.is_default for own in listed] == [True, False, False, False]
-    assert [own.is_bundled for own in listed] == [False, False, True, True]
-    assert all(own.is_loaded and own.problem is None for own in listed)
+    assert [each.is_current for each in listed] == [True, False, False, True]
+    assert [each.is_default for each in listed] == [True, False, False, False]
+    assert [each.is_bundled for each in listed] == [False, False, True, True]
+    assert all(each.is_loaded and each.problem is None for each in listed)
     assert listed[0].metrics == {"neg_elbo": 41.25, "au": 4.0, "ppl": 1e30}
     assert (listed[0].kind, listed[0].latent_size) == ("generation", PLAIN.latent_size)
     assert home.registry.names_with_labels() == ["other"]

@@ -123,7 +123,7 @@ async def test_a_load_that_fails_for_the_moment_refuses_nothing(tmp_path: Path) 
     async with running(home):
         home.bank.error = EngineStopped("starting")
         results = await asyncio.gather(*(home.version() for _ in range(5)), return_exceptions=True)
-        assert all(isinstance(own, EngineStopped) for own in results)
+        assert all(isinstance(each, EngineStopped) for each in results)
         assert home.state(path).problem is None
         home.bank.error = None
         assert await home.version() == path.name
@@ -218,7 +218,7 @@ async def test_a_request_in_flight_finishes_when_its_set_is_deleted(tmp_path: Pa
     async with running(home):
         async with home.use("mine") as pinned:
             deleted = await home.registry.delete("mine")
-            assert [(own.name, own.version, own.is_current) for own in deleted] == [("mine", path.name, True)]
+            assert [(each.name, each.version, each.is_current) for each in deleted] == [("mine", path.name, True)]
             with pytest.raises(AdapterSetNotFound):
                 await home.version("mine")
             assert home.bank.contents[pinned.slot] == pinned.reference
@@ -330,7 +330,7 @@ async def test_what_is_no_adapter_set_is_passed_over(tmp_path: Path) -> None:
     shutil.copytree(path, home.own / ".hidden" / path.name)
     shutil.copytree(path, home.own / "Not A Name" / path.name)
     async with running(home):
-        assert [own.version for own in home.registry.states()] == [path.name]
+        assert [each.version for each in home.registry.states()] == [path.name]
         assert home.counts[2] == 0
 
 

@@ -131,7 +131,7 @@ def failing(*failures: httpx2.Response | Exception) -> tuple[Handler, list[httpx
 
 
 def events(*data: str, error: str | None = None) -> httpx2.Response:
-    content = ": keepalive\n\n" + "".join(f"data: {own}\n\n" for own in data)
+    content = ": keepalive\n\n" + "".join(f"data: {each}\n\n" for each in data)
     content += f"event: error\ndata: {error}\n\n" if error else ""
     return httpx2.Response(200, content=content.encode(), headers={"content-type": "text/event-stream"})
 
@@ -242,7 +242,7 @@ def test_the_adapter_sets_come_page_by_page(client: Client) -> None:
         return httpx2.Response(200, json={"data": [entry], "has_more": place < 2})
 
     found = client.ask(answer, "adapters")
-    assert [own.reference for own in found] == ["a@1", "b@1", "c@1"]
+    assert [each.reference for each in found] == ["a@1", "b@1", "c@1"]
     assert found[0] == AdapterState(
         name="a",
         version="1",
@@ -322,7 +322,7 @@ NO_TEXTS: list[tuple[Any, type[Exception], str]] = [
 
 
 @pytest.mark.parametrize(("bad", "kind", "told"), NO_TEXTS, ids=repr)
-def test_what_is_no_text_is_told_by_its_place_before_anything_is_sent(
+def test_what_is_no_text_is_named_by_its_place_before_anything_is_sent(
     client: Client, bad: Any, kind: type[Exception], told: str
 ) -> None:
     """NaN, None, bytes and lone surrogates in a list were bare AttributeErrors, or errors of the encoder's."""
@@ -345,7 +345,7 @@ def test_what_is_no_text_is_told_by_its_place_before_anything_is_sent(
 
 
 @pytest.mark.parametrize("bad", [None, b"bytes", 7, float("nan")], ids=repr)
-def test_what_are_no_texts_at_all_is_told(client: Client, bad: Any) -> None:
+def test_what_is_no_list_of_texts_is_refused(client: Client, bad: Any) -> None:
     for method in ("encode", "classify", "variations", "map"):
         with pytest.raises(TypeError, match=r"^texts is .*, must be a string or strings: "):
             client.ask(unasked, method, bad)
@@ -389,15 +389,15 @@ def test_a_password_in_the_address_is_in_no_exception() -> None:
 
     transport = httpx2.MockTransport(broken)
     url = "http://user:s3cret@adavae.test"
-    with AdaVAEClient(url, transport=transport, max_retries=0) as own, pytest.raises(AdaVAEServiceError) as caught:
-        own.encode("a")
+    with AdaVAEClient(url, transport=transport, max_retries=0) as each, pytest.raises(AdaVAEServiceError) as caught:
+        each.encode("a")
     assert "adavae.test" in str(caught.value)
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.9.9.9"])
 @pytest.mark.parametrize("make", [AdaVAEClient, TrainingClient, AsyncAdaVAEClient])
-def test_to_this_machine_goes_no_proxy(monkeypatch: pytest.MonkeyPatch, make: Any, host: str) -> None:
+def test_requests_to_this_machine_go_through_no_proxy(monkeypatch: pytest.MonkeyPatch, make: Any, host: str) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY", "https_proxy"):
         monkeypatch.setenv(name, "http://proxy.test:3128")
     assert not any(mount is not None for mount in make(f"http://{host}:8000")._http._mounts.values())
@@ -436,7 +436,7 @@ def test_pauses_grow_and_stay_bounded(client: Client) -> None:
     assert len(set(client.pauses)) > 90
 
 
-def test_what_keeps_failing_is_told_with_everything_the_service_said(client: Client) -> None:
+def test_what_keeps_failing_is_reported_with_everything_the_service_said(client: Client) -> None:
     answer, seen = failing(*[refusal(429, retry_after="1")] * 9)
     with pytest.raises(AdaVAEServiceError, match="too much") as failed:
         client.ask(answer, "encode", "x", max_retries=2)
@@ -519,8 +519,8 @@ def test_the_two_clients_take_the_same(client: Client) -> None:
         return
     for name, method in inspect.getmembers(AdaVAEClient, inspect.isfunction):
         if not name.startswith("_"):
-            own, other = inspect.signature(method), inspect.signature(getattr(AsyncAdaVAEClient, name))
-            assert own.parameters == other.parameters
+            each, other = inspect.signature(method), inspect.signature(getattr(AsyncAdaVAEClient, name))
+            assert each.parameters == other.parameters
 
 
 def test_the_client_needs_neither_torch_nor_the_service() -> None:
@@ -561,8 +561,8 @@ async def test_the_real_service_understands_and_is_understood(tmp_path: Path) ->
             classified = await client.classify(texts[:2], "prefixed")
             assert next(iter(classified[0].scores)) == classified[0].label
             found = await client.adapters()
-            assert {own.name for own in found} == {state.name for state in service.adapters()}
-            assert [own.name for own in found if own.is_default] == ["prefixed"]
+            assert {each.name for each in found} == {state.name for state in service.adapters()}
+            assert [each.name for each in found if each.is_default] == ["prefixed"]
             with pytest.raises(AdaVAEServiceError) as failed:
                 await client.encode("x", "plian")
             assert (failed.value.status, failed.value.code) == (404, "adapter_not_found")

@@ -61,7 +61,7 @@ def told(*numbers: int, is_over: bool = False, error: str | None = None) -> http
     return httpx2.Response(200, content=content.encode(), headers={"content-type": "text/event-stream"})
 
 
-def test_a_file_is_sent_whole_and_its_progress_told(tmp_path: Path) -> None:
+def test_a_file_is_sent_whole_and_its_progress_reported(tmp_path: Path) -> None:
     texts = b"the food was great\n" * 20_000
     path = tmp_path / "my texts.txt"
     path.write_bytes(texts)
@@ -121,7 +121,7 @@ def test_an_id_is_one_segment_of_the_address() -> None:
     ]
 
 
-def test_events_go_on_behind_the_last_one_that_came() -> None:
+def test_events_continue_after_the_last_one_that_came() -> None:
     service, lost = Service(told(1, 2), BROKEN, told(3, error="going down"), told(4, is_over=True)), list[str]()
     events = service.client.events("ftjob-1", on_lost=lambda why: lost.append(str(why)))
     assert [event["id"] for event in events] == ["e-1", "e-2", "e-3", "e-4"]
@@ -170,7 +170,7 @@ def test_more_jobs_than_a_page_are_all_listed(
         assert [job["id"] for job in client.jobs()] == ids[::-1]
 
 
-def test_news_is_waited_for_and_a_service_that_goes_down_come_back_to(
+def test_news_is_waited_for_and_a_service_that_goes_down_is_asked_again(
     connect: Callable[[], TrainingClient], training: StubTrainingService
 ) -> None:
     training.jobs.all[JOB] = replace(finished_job(), status=JobStatus.RUNNING)

@@ -18,7 +18,7 @@ from tests.unit.service.conftest import RunCommand
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The only set of the user's own, beside a bundled one."""
     monkeypatch.setenv("ADAVAE_WEIGHTS", str(tmp_path / "weights"))
     monkeypatch.setenv("ADAVAE_DATA", str(tmp_path / "data"))
@@ -26,17 +26,17 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return publish(tmp_path / "data" / "adapters", name="mine")
 
 
-def test_a_set_of_ones_own_is_deleted(run_command: RunCommand, own: Path) -> None:
-    outcome = run_command("adapters", "delete", f"mine@{own.name}")
-    assert (outcome.exit_code, json.loads(outcome.out)) == (0, {"deleted": f"mine@{own.name}"})
-    assert not own.exists()
+def test_a_trained_set_is_deleted(run_command: RunCommand, mine: Path) -> None:
+    outcome = run_command("adapters", "delete", f"mine@{mine.name}")
+    assert (outcome.exit_code, json.loads(outcome.out)) == (0, {"deleted": f"mine@{mine.name}"})
+    assert not mine.exists()
     assert "no adapter set 'mine'" in run_command("adapters", "delete", "mine").err
 
 
-def test_a_damaged_set_is_deleted_too(run_command: RunCommand, own: Path) -> None:
-    (own / "manifest.json").write_text("{", encoding="utf-8")
+def test_a_damaged_set_is_deleted_too(run_command: RunCommand, mine: Path) -> None:
+    (mine / "manifest.json").write_text("{", encoding="utf-8")
     assert run_command("adapters", "delete", "mine").exit_code == 0
-    assert not own.exists()
+    assert not mine.exists()
 
 
 @pytest.mark.usefixtures("own")
@@ -49,22 +49,22 @@ def test_a_bundled_set_is_not(run_command: RunCommand, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("answer", "is_deleted"), [("n\n", False), ("\n", False), ("y\n", True)])
 def test_on_a_terminal_it_asks_first(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], own: Path, answer: str, is_deleted: bool
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], mine: Path, answer: str, is_deleted: bool
 ) -> None:
     monkeypatch.setattr("sys.stdin", Terminal(answer))
     with pytest.raises(SystemExit) as stopped:
         main(["adapters", "delete", "mine"])
     captured = capsys.readouterr()
-    assert (stopped.value.code == 0, own.exists()) == (is_deleted, not is_deleted)
-    assert f"Delete mine@{own.name}" in captured.err
+    assert (stopped.value.code == 0, mine.exists()) == (is_deleted, not is_deleted)
+    assert f"Delete mine@{mine.name}" in captured.err
     assert "Delete" not in captured.out
 
 
-def test_with_yes_it_does_not_ask(monkeypatch: pytest.MonkeyPatch, own: Path) -> None:
+def test_with_yes_it_does_not_ask(monkeypatch: pytest.MonkeyPatch, mine: Path) -> None:
     monkeypatch.setattr("sys.stdin", Terminal(""))
     with pytest.raises(SystemExit) as stopped:
         main(["adapters", "delete", "mine", "--yes"])
-    assert (stopped.value.code, own.exists()) == (0, False)
+    assert (stopped.value.code, mine.exists()) == (0, False)
 
 
 class Terminal(io.StringIO):
@@ -107,7 +107,7 @@ def test_a_set_for_another_backbone_is_imported_and_said_not_to_be_tried(
 
 
 def test_without_a_backbone_sets_are_listed_and_imported_all_the_same(
-    run_command: RunCommand, own: Path, tmp_path: Path
+    run_command: RunCommand, mine: Path, tmp_path: Path
 ) -> None:
     listed = run_command("adapters", "list")
     assert [json.loads(line)["name"] for line in listed.out.splitlines()] == ["bundled", "mine"]
@@ -116,4 +116,4 @@ def test_without_a_backbone_sets_are_listed_and_imported_all_the_same(
     assert run_command("adapters", "list").out == listed.out
     outcome = run_command("adapters", "import", str(publish(tmp_path / "elsewhere", name="other")))
     assert outcome.exit_code == 0 and "was not tried: there is no backbone to try it with" in outcome.err
-    assert own.exists()
+    assert mine.exists()

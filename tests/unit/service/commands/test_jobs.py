@@ -52,7 +52,7 @@ def url(training: StubTrainingService, monkeypatch: pytest.MonkeyPatch) -> Itera
 
 
 @pytest.mark.usefixtures("url")
-def test_jobs_are_listed_shown_and_told_what_to_do(run_command: RunCommand, training: StubTrainingService) -> None:
+def test_jobs_are_listed_shown_and_changed(run_command: RunCommand, training: StubTrainingService) -> None:
     listed = run_command("jobs", "list")
     assert listed.exit_code == 0
     assert [json.loads(line)["id"] for line in listed.out.splitlines()] == [JOB]
@@ -258,7 +258,7 @@ def test_what_was_sent_for_a_job_that_is_refused_goes_again(
 @pytest.mark.parametrize(
     "address", ["localhost:8000", "http://[::1", "http://h:port", "http://a b", "ftp://h", "http://"]
 )
-def test_an_address_that_is_none_is_wrong_usage(run_command: RunCommand, address: str) -> None:
+def test_a_bad_address_is_wrong_usage(run_command: RunCommand, address: str) -> None:
     outcome = run_command("jobs", "list", "--server", address)
     assert (outcome.exit_code, outcome.err.count("\n")) == (2, 1)
     assert f"{address!r}, which is no URL: write it as http://127.0.0.1:8000" in outcome.err

@@ -44,14 +44,14 @@ def test_loopback_needs_no_keys() -> None:
             pass
 
 
-def test_a_port_in_use_is_told_with_the_remedy() -> None:
+def test_a_port_in_use_is_reported_with_the_remedy() -> None:
     with open_listener(stub_settings()) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(CannotListen, match=rf"port {port}: address already in use: .* choose another with --port"):
             open_listener(stub_settings(port=port))
 
 
-def test_an_address_that_is_none_is_told() -> None:
+def test_a_bad_address_is_reported() -> None:
     for host in ("nowhere.invalid", "a" * 300, "999.1.1.1"):
         with pytest.raises(SettingsError, match="which is no address"):
             open_listener(stub_settings(host=host))

@@ -88,10 +88,10 @@ def test_a_head_has_a_limit(number: int) -> None:
 @pytest.mark.asyncio
 async def test_a_set_that_is_too_large_alone_is_refused_by_name_with_limit_and_remedy() -> None:
     async with running(bytes_of(WIDE) - 1, PLAIN) as engine:
-        own = tiny_set(WIDE)
+        large = tiny_set(WIDE)
         with pytest.raises(AdapterSetMismatch) as refused:
-            await engine.load(0, own)
-        assert str(refused.value).startswith(f"{own.manifest.reference} takes {bytes_of(WIDE):,} bytes")
+            await engine.load(0, large)
+        assert str(refused.value).startswith(f"{large.manifest.reference} takes {bytes_of(WIDE):,} bytes")
         assert f"may take {bytes_of(WIDE) - 1:,} (ADAVAE_BANK_BYTES): allow more" in str(refused.value)
         await engine.load(0, tiny_set(PLAIN))
     async with running(bytes_of(WIDE), PLAIN) as engine:

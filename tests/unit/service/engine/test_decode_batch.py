@@ -42,10 +42,10 @@ def made_rows(num: int, ticket: Ticket[Generated], decodings: Sequence[Decoding]
     return rows
 
 
-def alone(own: AdaVAE, row: DecodeRow) -> Generated:
-    z = torch.zeros(1, own.bank.shape.latent_size)
+def alone(tiny: AdaVAE, row: DecodeRow) -> Generated:
+    z = torch.zeros(1, tiny.bank.shape.latent_size)
     z[0, : len(row.z)] = row.z
-    return generate(own, z, AdapterIndex.of([row.slot]), [row.decoding])[0]
+    return generate(tiny, z, AdapterIndex.of([row.slot]), [row.decoding])[0]
 
 
 def in_a_loop(test: Callable[[Ticket[Generated]], None]) -> None:
@@ -72,16 +72,16 @@ def run_all(batch: DecodeBatch, rows: Sequence[DecodeRow], joining: int = 3) -> 
 @pytest.mark.parametrize("joining", [1, 3, 24])
 def test_rows_that_join_at_any_time_get_the_texts_they_get_alone(joining: int) -> None:
     def check(ticket: Ticket[Generated]) -> None:
-        own = vae()
+        tiny = vae()
         rows = made_rows(24, ticket)
-        results = run_all(DecodeBatch(own, max_rows=7, max_tokens=12), rows, joining)
-        assert results == {row.number: alone(own, row) for row in rows}
+        results = run_all(DecodeBatch(tiny, max_rows=7, max_tokens=12), rows, joining)
+        assert results == {row.number: alone(tiny, row) for row in rows}
         assert len({result.token_ids for result in results.values() if isinstance(result, Generated)}) > 12
 
     in_a_loop(check)
 
 
-def test_tokens_are_told_one_by_one() -> None:
+def test_tokens_are_reported_one_by_one() -> None:
     def check(ticket: Ticket[Generated]) -> None:
         told: list[int] = []
         row = replace(made_rows(1, ticket)[0], on_token=told.append)
@@ -94,11 +94,11 @@ def test_tokens_are_told_one_by_one() -> None:
 
 def test_abandoned_rows_free_their_places_before_the_next_step() -> None:
     def check(ticket: Ticket[Generated]) -> None:
-        own = vae()
+        tiny = vae()
         gone: Ticket[Generated] = Ticket(2)
         rows = made_rows(6, ticket)
         leaving = [replace(row, ticket=gone, number=90 + row.number, token_ids=[]) for row in rows]
-        batch = DecodeBatch(own, max_rows=12, max_tokens=12)
+        batch = DecodeBatch(tiny, max_rows=12, max_tokens=12)
         with torch.inference_mode():
             for kept, left in zip(rows, leaving, strict=True):
                 batch.join([kept, left])
@@ -106,7 +106,7 @@ def test_abandoned_rows_free_their_places_before_the_next_step() -> None:
             gone.is_abandoned = True
             batch.drop_abandoned()
         assert len(batch) == len(rows) - len(first)
-        assert first | run_all(batch, []) == {row.number: alone(own, row) for row in rows}
+        assert first | run_all(batch, []) == {row.number: alone(tiny, row) for row in rows}
         gone.future.cancel()
 
     in_a_loop(check)
@@ -114,12 +114,12 @@ def test_abandoned_rows_free_their_places_before_the_next_step() -> None:
 
 def test_a_step_that_fails_for_one_row_is_bisected_and_the_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     def check(ticket: Ticket[Generated]) -> None:
-        own = vae()
+        tiny = vae()
         rows = made_rows(6, ticket, DECODINGS[:3])
-        expected = {row.number: alone(own, row) for row in rows}
+        expected = {row.number: alone(tiny, row) for row in rows}
         poisonous = next(row for row in rows if len(expected[row.number].token_ids) > 3)
-        step = own.decode_step
-        batch = DecodeBatch(own, max_rows=8, max_tokens=12)
+        step = tiny.decode_step
+        batch = DecodeBatch(tiny, max_rows=8, max_tokens=12)
 
         def failing(token_ids: torch.Tensor, kv_cache: object, index: AdapterIndex) -> torch.Tensor:
             logits = step(token_ids, kv_cache, index)  # type: ignore[arg-type]
@@ -127,7 +127,7 @@ def test_a_step_that_fails_for_one_row_is_bisected_and_the_others_go_on(monkeypa
                 raise RuntimeError("planted")
             return logits
 
-        monkeypatch.setattr(own, "decode_step", failing)
+        monkeypatch.setattr(tiny, "decode_step", failing)
         results = run_all(batch, rows)
         assert isinstance(results.pop(poisonous.number), RuntimeError)
         expected.pop(poisonous.number)
@@ -140,17 +140,17 @@ def _holds(batch: DecodeBatch, kv_cache: object, row: DecodeRow) -> bool:
     """Whether a step's cache, a view of the batch's, covers the row."""
     view = kv_cache.lengths  # type: ignore[attr-defined]
     start = view.storage_offset()
-    places = [place for place, own in enumerate(batch._rows) if own is row]
+    places = [place for place, tiny in enumerate(batch._rows) if tiny is row]
     return bool(places) and start <= places[0] < start + len(view)
 
 
 def test_a_row_whose_logits_are_not_finite_fails_alone() -> None:
     def check(ticket: Ticket[Generated]) -> None:
-        own = vae()
+        tiny = vae()
         rows = made_rows(6, ticket, DECODINGS[:2])
         rows[2].z.fill_(float("nan"))
-        results = run_all(DecodeBatch(own, max_rows=8, max_tokens=12), rows)
+        results = run_all(DecodeBatch(tiny, max_rows=8, max_tokens=12), rows)
         assert isinstance(results.pop(2), LogitsNotFinite)
-        assert results == {row.number: alone(own, row) for row in rows if row.number != 2}
+        assert results == {row.number: alone(tiny, row) for row in rows if row.number != 2}
 
     in_a_loop(check)

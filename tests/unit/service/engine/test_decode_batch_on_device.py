@@ -16,29 +16,29 @@ from tests.tiny import POOLED, PREFIXED, VARIANTS, mixed_bank, tiny_backbone
 from tests.unit.service.engine.test_decode_batch import alone, in_a_loop, made_rows, run_all, vae
 
 
-def device_batch(own: AdaVAE, max_rows: int) -> DecodeBatch:
-    rows = DeviceRows(own, max_rows=max_rows, max_tokens=12, kernels=PlainKernels())
-    return DecodeBatch(own, max_rows=max_rows, max_tokens=12, device_rows=rows)
+def device_batch(tiny: AdaVAE, max_rows: int) -> DecodeBatch:
+    rows = DeviceRows(tiny, max_rows=max_rows, max_tokens=12, kernels=PlainKernels())
+    return DecodeBatch(tiny, max_rows=max_rows, max_tokens=12, device_rows=rows)
 
 
 def test_rows_that_join_and_leave_get_the_texts_they_get_alone() -> None:
     def check(ticket: Ticket[Generated]) -> None:
-        own = vae()
+        tiny = vae()
         rows = made_rows(24, ticket)
-        results = run_all(device_batch(own, 7), rows)
-        assert results == {row.number: alone(own, row) for row in rows}
+        results = run_all(device_batch(tiny, 7), rows)
+        assert results == {row.number: alone(tiny, row) for row in rows}
 
     in_a_loop(check)
 
 
 def test_a_row_whose_logits_are_not_finite_fails_alone() -> None:
     def check(ticket: Ticket[Generated]) -> None:
-        own = vae()
+        tiny = vae()
         rows = [row for row in made_rows(6, ticket) if not row.is_beam]
         rows[2].z.fill_(float("nan"))
-        results = run_all(device_batch(own, 8), rows)
+        results = run_all(device_batch(tiny, 8), rows)
         assert isinstance(results.pop(2), LogitsNotFinite)
-        assert results == {row.number: alone(own, row) for row in rows if row.number != 2}
+        assert results == {row.number: alone(tiny, row) for row in rows if row.number != 2}
 
     in_a_loop(check)
 
@@ -49,11 +49,11 @@ def test_packed_texts_get_the_encodings_of_padded_ones() -> None:
     def check(ticket: Ticket[Generated]) -> None:
         for configs in (VARIANTS, (VARIANTS[0], POOLED, VARIANTS[0])):
             bank, _ = mixed_bank(configs)
-            own = AdaVAE(tiny_backbone(), bank)
+            tiny = AdaVAE(tiny_backbone(), bank)
             assert (PREFIXED in configs) == bank.has_encoder_prefix(_all_slots(configs))
             found = []
             for kernels in (None, PlainKernels()):
-                work = Scheduler(own, EngineLimits(encode_batch_tokens=20), Metrics())
+                work = Scheduler(tiny, EngineLimits(encode_batch_tokens=20), Metrics())
                 work.kernels = kernels
                 for number in range(9):
                     row = [1 + number, *range(2, 2 + number % 4)]

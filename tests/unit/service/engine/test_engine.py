@@ -96,9 +96,9 @@ async def test_a_text_has_the_same_mu_alone_and_among_others_of_other_adapter_se
         one_by_one = await asyncio.gather(*clients)
     for number, (row, slot) in enumerate(zip(rows, slots, strict=True)):
         expected = encoded_alone(row, slot)
-        for own in (together[number], one_by_one[number][0]):
-            np.testing.assert_allclose(own.mu, expected.mu, atol=1e-5, rtol=0)
-            np.testing.assert_allclose(own.logvar, expected.logvar, atol=1e-5, rtol=0)
+        for each in (together[number], one_by_one[number][0]):
+            np.testing.assert_allclose(each.mu, expected.mu, atol=1e-5, rtol=0)
+            np.testing.assert_allclose(each.logvar, expected.logvar, atol=1e-5, rtol=0)
 
 
 @pytest.mark.asyncio
@@ -115,7 +115,7 @@ async def test_texts_are_the_same_alone_and_under_sixteen_clients() -> None:
             *(engine.decode(z, slot, [decoding] * 3, deadline_s=30) for slot, decoding, z in asked)
         )
     for (slot, decoding, z), answer in zip(asked, answers, strict=True):
-        assert [text_of(row) for row in answer] == [decoded_alone(own, slot, decoding) for own in z]
+        assert [text_of(row) for row in answer] == [decoded_alone(each, slot, decoding) for each in z]
 
 
 @pytest.mark.asyncio
@@ -124,8 +124,8 @@ async def test_labels_have_the_probabilities_that_the_text_model_gives() -> None
     async with running() as engine:
         probabilities = await engine.classify(mu, 1, deadline_s=10)
     expected = tiny_text_model({"prefixed": NAMED["prefixed"]}).classify_latents(torch.from_numpy(mu), "prefixed")
-    for own, classified in zip(probabilities, expected, strict=True):
-        assert dict(zip(("no", "yes"), own.tolist(), strict=True)) == pytest.approx(classified.scores, abs=1e-5)
+    for row, classified in zip(probabilities, expected, strict=True):
+        assert dict(zip(("no", "yes"), row.tolist(), strict=True)) == pytest.approx(classified.scores, abs=1e-5)
 
 
 @pytest.mark.asyncio
@@ -194,7 +194,7 @@ async def test_promised_room_is_kept_from_others_until_it_is_used_or_given_back(
 
 
 @pytest.mark.asyncio
-async def test_a_dead_device_thread_is_told_at_once_and_comes_back() -> None:
+async def test_a_dead_device_thread_is_reported_at_once_and_comes_back() -> None:
     async with running() as engine:
         expected = await engine.encode([[1, 2, 3]], [0], deadline_s=10)
 
@@ -276,11 +276,11 @@ async def test_a_larger_adapter_set_makes_the_bank_grow_under_running_rows() -> 
         await asyncio.sleep(0)
         for slot, config in list(enumerate(NAMED.values()))[1:]:
             await engine.load(slot, tiny_set(config, slot + 1))
-        assert [text_of(row) for row in await running_rows] == [decoded_alone(own, 0, decoding) for own in z]
+        assert [text_of(row) for row in await running_rows] == [decoded_alone(each, 0, decoding) for each in z]
         for slot in range(3):
             z = latents(2, slot, seed=5)
             answer = await engine.decode(z, slot, [decoding] * 2, deadline_s=30)
-            assert [text_of(row) for row in answer] == [decoded_alone(own, slot, decoding) for own in z]
+            assert [text_of(row) for row in answer] == [decoded_alone(each, slot, decoding) for each in z]
     finally:
         await engine.stop(10.0)
 

@@ -124,8 +124,8 @@ async def test_answers_are_the_same_alone_and_in_any_company() -> None:
         ]
         beside, texts = on_behalf_of("a", decoded(engine, 20)), on_behalf_of("b", encoded(engine, 100))
         assert [row.token_ids for row in await beside] == tokens
-        for own, expected in zip(await texts, posteriors, strict=True):
-            np.testing.assert_allclose(own.mu, expected.mu, atol=1e-5, rtol=0)
+        for posterior, expected in zip(await texts, posteriors, strict=True):
+            np.testing.assert_allclose(posterior.mu, expected.mu, atol=1e-5, rtol=0)
         for number in range(4):
             z = latents(20, 0)[number : number + 1]
             decoding = Decoding(strategy=Strategy.SAMPLE, seed=number, max_tokens=16)

@@ -81,7 +81,7 @@ def test_the_rows_of_a_request_keep_their_order() -> None:
     assert [row.number for row in iter(rows.take, None)] == list(range(10))
 
 
-def test_who_has_been_away_is_not_paid_back() -> None:
+def test_whoever_was_away_is_not_paid_back() -> None:
     rows = queue()
     greedy, late = Asked("g"), Asked("l")
     for _ in range(1000):

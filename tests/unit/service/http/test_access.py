@@ -215,7 +215,7 @@ def test_wrong_keys_are_counted_by_address() -> None:
 
 
 @pytest.mark.parametrize("rule", ["lots", "5", "0/minute", "-1/minute", "5/fortnight"])
-def test_a_rate_that_is_none_stops_the_start(rule: str) -> None:
+def test_a_bad_rate_stops_the_start(rule: str) -> None:
     with pytest.raises(SettingsError, match="ADAVAE_RATE_LIMIT is"):
         create_app(stub_settings(rate_limit=rule), StubLatentService())
 
@@ -291,7 +291,7 @@ def test_a_key_file_that_others_can_write_to_stops_the_start(tmp_path: Path) -> 
         load_api_keys(stub_settings(api_keys_file=path))
 
 
-def test_secrets_that_others_can_read_are_told(tmp_path: Path) -> None:
+def test_secrets_that_others_can_read_are_reported(tmp_path: Path) -> None:
     keys, password = tmp_path / "keys", tmp_path / "password"
     for path in (keys, password):
         path.write_text(f"{PLAIN}\n")

@@ -134,7 +134,7 @@ def test_a_text_with_half_a_surrogate_pair_is_refused(client: TestClient) -> Non
         b"\xef\xbb\xbf{}x",
     ],
 )
-def test_what_is_no_json_is_malformed(client: TestClient, raw: bytes) -> None:
+def test_what_is_not_json_is_malformed(client: TestClient, raw: bytes) -> None:
     error = error_of(client.post("/encode", content=raw, headers=JSON), 400)
     assert error["code"] == "malformed_json"
 
@@ -189,7 +189,7 @@ def test_unknown_routes_methods_and_adapter_sets_have_the_one_shape(client: Test
         assert error_of(client.delete(f"/adapters/{name}"), 404)
 
 
-def test_conflicts_are_told(client: TestClient) -> None:
+def test_conflicts_are_reported(client: TestClient) -> None:
     assert "yelp" in error_of(client.post("/classify", json={"text": "a", "adapter": "own"}), 409)["message"]
     assert error_of(client.delete("/adapters/yelp"), 409)["type"] == "conflict"
 
@@ -249,8 +249,8 @@ def test_request_ids_are_the_clients_where_they_are_sane(client: TestClient) -> 
     for sent in ("a", "A.b_c-9", "x" * 64):
         assert client.get("/healthz", headers={"x-request-id": sent}).headers["x-request-id"] == sent
     for refused in (b"", b"x" * 65, b"a b", b"a\tb", "\u00e9".encode(), b"a;b"):
-        own = client.get("/healthz", headers={b"x-request-id": refused}).headers["x-request-id"]
-        assert len(own) == 32
+        made = client.get("/healthz", headers={b"x-request-id": refused}).headers["x-request-id"]
+        assert len(made) == 32
 
 
 def test_while_loading_the_server_lives_but_is_not_ready() -> None:
@@ -266,7 +266,7 @@ def test_while_loading_the_server_lives_but_is_not_ready() -> None:
     assert latent.is_stopped
 
 
-def test_a_start_that_failed_is_logged_and_told() -> None:
+def test_a_start_that_failed_is_logged_and_reported() -> None:
     latent = StubLatentService(start_error=BackboneNotFound("no checkpoint at x"))
     with structlog.testing.capture_logs() as logged, client_of(latent) as client:
         assert "no checkpoint at x" in error_of(client.get("/readyz"), 503)["message"]

@@ -82,9 +82,9 @@ def odd_records(record: bytes) -> dict[str, bytes]:
     changed = {
         f"{name}={str(odd)[:20]!r}": values | {name: odd} for name in values for odd in _ODD if values[name] != odd
     }
-    changed |= {f"without {name}": {key: own for key, own in values.items() if key != name} for name in values}
+    changed |= {f"without {name}": {key: value for key, value in values.items() if key != name} for name in values}
     changed["one more"] = values | {"more": 1}
-    return {name: json.dumps(own).encode() for name, own in changed.items()}
+    return {name: json.dumps(value).encode() for name, value in changed.items()}
 
 
 def planted(path: Path, plant: Plant) -> None:

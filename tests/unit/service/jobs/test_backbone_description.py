@@ -39,13 +39,13 @@ def test_what_is_missing_is_named(settings: Settings) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff" * 8, b"\x02\0\0\0\0\0\0\0{}"])
-def test_a_damaged_file_is_told(settings: Settings, content: bytes) -> None:
+def test_a_damaged_file_is_reported(settings: Settings, content: bytes) -> None:
     (settings.weights / "backbone" / "config.json").write_bytes(content)
     with pytest.raises((WeightsCorrupted, ConfigError)):
         describe_backbone(settings)
 
 
-def test_a_file_cut_short_is_told(settings: Settings) -> None:
+def test_a_file_cut_short_is_reported(settings: Settings) -> None:
     path = settings.weights / "backbone" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(WeightsCorrupted, match="is damaged"):

@@ -190,7 +190,7 @@ def test_a_head_needs_labels(labels: bool, fields: dict[str, Any], param: str) -
         ({"steps": 9, "latent_size": 5}, {"n_epochs": "auto", "steps": 9, "latent_size": 5}),
     ],
 )
-def test_what_a_job_trains_with_is_told(asked: dict[str, Any], told: dict[str, Any]) -> None:
+def test_what_a_job_trains_with_is_shown(asked: dict[str, Any], told: dict[str, Any]) -> None:
     effective = effective_hyperparameters(asked, _config(**asked).to_dict())
     assert {name: effective[name] for name in told} == told
     assert set(effective) == set(Hyperparameters.model_fields) - {"epochs"}

@@ -120,7 +120,7 @@ OF_JOBS += [("POST", f"/{change}") for change in ("cancel", "pause", "resume")]
 
 
 @pytest.mark.parametrize(("method", "path"), OF_FILES)
-def test_anothers_file_is_like_none(tenants: Tenants, method: str, path: str) -> None:
+def test_anothers_file_is_answered_like_a_missing_one(tenants: Tenants, method: str, path: str) -> None:
     file_id = tenants.alice.upload()
     refused = tenants.bob.ask(method, f"/v1/files/{file_id}{path}")
     status, error = tenants.bob.ask(method, f"/v1/files/{NEVER_WAS['file']}{path}")
@@ -130,7 +130,7 @@ def test_anothers_file_is_like_none(tenants: Tenants, method: str, path: str) ->
 
 
 @pytest.mark.parametrize(("method", "path"), OF_JOBS)
-def test_anothers_job_is_like_none(tenants: Tenants, method: str, path: str) -> None:
+def test_anothers_job_is_answered_like_a_missing_one(tenants: Tenants, method: str, path: str) -> None:
     _, job = tenants.alice.create(tenants.alice.upload())
     refused = tenants.bob.ask(method, f"/v1/fine_tuning/jobs/{job['id']}{path}")
     status, error = tenants.bob.ask(method, f"/v1/fine_tuning/jobs/{NEVER_WAS['job']}{path}")
@@ -139,7 +139,7 @@ def test_anothers_job_is_like_none(tenants: Tenants, method: str, path: str) -> 
     assert tenants.alice.ask("GET", f"/v1/fine_tuning/jobs/{job['id']}")[1]["status"] == "queued"
 
 
-def test_lists_have_ones_own_and_admins_have_all(tenants: Tenants) -> None:
+def test_lists_have_the_callers_own_and_admins_see_all(tenants: Tenants) -> None:
     of_alice, of_bob = [tenants.alice.upload(), tenants.alice_anew.upload()], [tenants.bob.upload()]
     jobs = {key: owner.create(file_id)[1]["id"] for key, owner, file_id in owners_and_files(tenants, of_alice, of_bob)}
     assert tenants.alice.listed("/v1/files") == tenants.alice_anew.listed("/v1/files") == of_alice[::-1]
@@ -155,25 +155,25 @@ def owners_and_files(tenants: Tenants, of_alice: list[str], of_bob: list[str]) -
     return [("alice", tenants.alice, of_alice[0]), ("bob", tenants.bob, of_bob[0])]
 
 
-def test_pages_of_ones_own_are_whole_among_others(tenants: Tenants) -> None:
-    own = []
+def test_pages_of_the_callers_own_are_whole_among_others(tenants: Tenants) -> None:
+    mine = []
     for _ in range(3):
-        own.append(tenants.alice.upload())
+        mine.append(tenants.alice.upload())
         tenants.bob.upload()
     status, page = tenants.alice.ask("GET", "/v1/files?limit=2")
-    assert (status, [entry["id"] for entry in page["data"]], page["has_more"]) == (200, own[:0:-1], True)
+    assert (status, [entry["id"] for entry in page["data"]], page["has_more"]) == (200, mine[:0:-1], True)
     _, rest = tenants.alice.ask("GET", f"/v1/files?limit=2&after={page['last_id']}")
-    assert ([entry["id"] for entry in rest["data"]], rest["has_more"]) == (own[:1], False)
+    assert ([entry["id"] for entry in rest["data"]], rest["has_more"]) == (mine[:1], False)
 
 
-def test_a_job_over_anothers_file_is_refused_like_one_over_none(tenants: Tenants) -> None:
+def test_a_job_over_anothers_file_is_refused_like_one_over_a_missing_file(tenants: Tenants) -> None:
     file_id = tenants.alice.upload()
     refused, never_was = tenants.bob.create(file_id), tenants.bob.create(NEVER_WAS["file"])
     assert refused[0] == never_was[0] == 422
     assert refused[1]["error"]["code"] == never_was[1]["error"]["code"] == "file_not_found"
     assert tenants.root.create(file_id)[0] == 200
-    own, held_back = tenants.bob.upload(), {"validation_file": file_id}
-    body = {"model": "bundled", "training_file": own, "suffix": "mine", **held_back}
+    mine, held_back = tenants.bob.upload(), {"validation_file": file_id}
+    body = {"model": "bundled", "training_file": mine, "suffix": "mine", **held_back}
     assert tenants.bob.ask("POST", "/v1/fine_tuning/jobs", json=body)[0] == 422
 
 
@@ -242,7 +242,7 @@ def test_taking_a_name_that_others_rely_on_takes_admin(tenants: Tenants, suffix:
     assert tenants.training.store.get(job["id"]).may_shadow
 
 
-def test_ones_own_name_and_a_free_one_are_taken(tenants: Tenants) -> None:
+def test_the_callers_own_name_and_a_free_one_are_accepted(tenants: Tenants) -> None:
     install(tenants.training, "own", "alice")
     for suffix in ("own", "free"):
         status, job = tenants.alice_anew.create(tenants.alice.upload(), suffix)
@@ -274,8 +274,8 @@ async def test_without_keys_everything_is_everybodys_and_later_an_admins(tmp_pat
     alice = training.seen_by(Caller("alice", is_admin=False))
     assert not (await alice.files.list(limit=9, after=None)).items
     assert not (await alice.jobs.list(limit=9, after=None)).items
-    own = await admin.files.create("a.jsonl", "fine-tune", content())
-    assert (await everybody.files.get(own.id)).owner == "root"
+    mine = await admin.files.create("a.jsonl", "fine-tune", content())
+    assert (await everybody.files.get(mine.id)).owner == "root"
 
 
 def test_records_from_before_there_were_owners_are_nobodys(tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ def full_after(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("wish", [wishes.cancel, wishes.pause, wishes.resume])
 @pytest.mark.parametrize("status", ["queued", "running", "paused", "pausing"])
-def test_a_change_that_was_not_saved_is_not_told(
+def test_a_change_that_was_not_saved_is_not_reported(
     home: JobHome, monkeypatch: pytest.MonkeyPatch, wish: Callable[[JobStore, str], Job], status: str
 ) -> None:
     """Regression: on a full volume the history said that the job was asked to end, and it went on."""
@@ -209,7 +209,7 @@ def test_a_change_that_was_not_saved_is_not_told(
 
 
 @pytest.mark.parametrize("end", ["stopped", "crashed", "fail", "publishing", "claim"])
-def test_what_a_worker_could_not_save_is_not_told(home: JobHome, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+def test_what_a_worker_could_not_save_is_not_reported(home: JobHome, monkeypatch: pytest.MonkeyPatch, end: str) -> None:
     job = home.queue_job()
     claim = home.claim(job) if end != "claim" else None
     told = home.told(job)
@@ -221,9 +221,9 @@ def test_what_a_worker_could_not_save_is_not_told(home: JobHome, monkeypatch: py
             raise AssertionError("nothing is published that could not be noted")
 
     ends: dict[str, Callable[[Any], object]] = {
-        "stopped": lambda own: home.claims.stopped(own),
-        "crashed": lambda own: home.claims.crashed(own, JobError(code="c", message="m")),
-        "fail": lambda own: home.claims.fail(own, JobError(code="c", message="m")),
+        "stopped": lambda taken: home.claims.stopped(taken),
+        "crashed": lambda taken: home.claims.crashed(taken, JobError(code="c", message="m")),
+        "fail": lambda taken: home.claims.fail(taken, JobError(code="c", message="m")),
         "publishing": lambda _: publish(home.claims),
         "claim": lambda _: home.claims.claim(job.id, "w"),
     }
@@ -232,7 +232,7 @@ def test_what_a_worker_could_not_save_is_not_told(home: JobHome, monkeypatch: py
     assert home.told(job) == told
 
 
-def test_what_was_saved_counts_where_it_cannot_be_told(home: JobHome, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_was_saved_counts_where_it_cannot_be_reported(home: JobHome, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_arguments: object, **_fields: object) -> None:
         raise FULL
 

@@ -134,7 +134,7 @@ def test_one_model_is_found_by_what_it_is_called(client: TestClient, name: str) 
 
 
 @pytest.mark.parametrize("created_at", [None, "zzzz", "", "0001-01-01", "9999-12-31T23:59:59+00:00"])
-def test_a_date_that_is_none_harms_nobody(created_at: str | None) -> None:
+def test_a_bad_date_harms_nobody(created_at: str | None) -> None:
     states = [replace(state, created_at=created_at) for state in default_states()]
     with client_of(StubLatentService(states=states)) as client:
         assert all(model["created"] >= 0 for model in client.get("/v1/models").json()["data"])

@@ -165,7 +165,7 @@ async def test_a_request_that_is_cancelled_frees_its_rows() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_request_that_the_servers_end_cuts_off_is_told_so() -> None:
+async def test_a_request_that_the_servers_end_cuts_off_gets_an_error() -> None:
     """Its client was sent uvicorn's own "Internal Server Error"."""
     latent = StubLatentService(hold=asyncio.Event())
     async with started(latent) as app:

@@ -191,7 +191,7 @@ def test_what_looks_like_a_boundary_is_content(client: TestClient) -> None:
         (PURPOSE + part(b"") + END, 422, "file", "a.txt is empty: send at least 2 texts"),
     ],
 )
-def test_a_form_that_is_broken_is_told_what_is_wrong(
+def test_a_broken_form_is_refused_with_what_is_wrong(
     client: TestClient, home: FileHome, body: bytes, status: int, param: str | None, told: str
 ) -> None:
     error = error_of(client.post(FILES, content=body, headers=FORM), status)

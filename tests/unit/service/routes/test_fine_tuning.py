@@ -170,7 +170,7 @@ def test_what_is_no_number_is_refused(client: TestClient, raw: str) -> None:
     error_of(client.post(JOBS, content=whole, headers={"content-type": "application/json"}), 422)
 
 
-def test_a_body_that_is_no_json_is_refused(client: TestClient) -> None:
+def test_a_body_that_is_not_json_is_refused(client: TestClient) -> None:
     assert error_of(client.post(JOBS, content="{}", headers={"content-type": "text/plain"}), 415)["code"] == "not_json"
     assert error_of(client.post(JOBS, content="{", headers={"content-type": "application/json"}), 400)
 
@@ -192,7 +192,7 @@ def test_a_request_sent_again_with_its_key_makes_no_second_job(
 
 
 @pytest.mark.parametrize("key", ["", "two words", "k" * 256])
-def test_a_key_that_is_none_is_refused(client: TestClient, key: str) -> None:
+def test_a_bad_key_is_refused(client: TestClient, key: str) -> None:
     assert error_of(client.post(JOBS, json=NEW, headers={"idempotency-key": key}), 422)["param"] == "idempotency-key"
 
 
@@ -464,7 +464,7 @@ def test_a_key_needs_the_scope_train(training: StubTrainingService) -> None:
     assert FILE in training.files.all
 
 
-def test_too_many_jobs_are_told_with_when_to_come_back(client: TestClient, training: StubTrainingService) -> None:
+def test_too_many_jobs_are_refused_with_when_to_come_back(client: TestClient, training: StubTrainingService) -> None:
     training.error = Overloaded("100 jobs are open", retry_after_s=60)
     reply = client.post(JOBS, json=NEW)
     assert (error_of(reply, 429)["type"], reply.headers["retry-after"]) == ("overloaded", "60")

@@ -88,12 +88,12 @@ def test_decode_gives_a_text_for_each_z(client: TestClient, latent: StubLatentSe
         {"index": 1, "text": "text of 8", "tokens": 3, "finish_reason": "stop"},
     ]
     assert reply["usage"] == {"texts": 2, "tokens": 6}
-    assert [own.max_tokens for own in latent.asked[-1]["decodings"]] == [5, 5]
+    assert [each.max_tokens for each in latent.asked[-1]["decodings"]] == [5, 5]
 
 
 def test_seeds_that_count_up_stay_in_their_range(client: TestClient, latent: StubLatentService) -> None:
     posted(client, "/decode", {"z": [[0.0] * Z] * 2, "decoding": {"seed": 2**63 - 1}})
-    assert [own.seed for own in latent.asked[-1]["decodings"]] == [2**63 - 1, 0]
+    assert [each.seed for each in latent.asked[-1]["decodings"]] == [2**63 - 1, 0]
 
 
 def test_decode_draws_from_the_prior(client: TestClient) -> None:

@@ -47,7 +47,7 @@ def test_a_map_has_points_neighbours_and_the_way_back(client: TestClient) -> Non
     assert reply["usage"]["texts"] == 4
 
 
-def test_without_labels_none_are_told_and_tsne_has_no_way_back(client: TestClient) -> None:
+def test_without_labels_none_are_shown_and_tsne_has_no_way_back(client: TestClient) -> None:
     reply = client.post("/map", json={"texts": TEXTS, "method": "tsne"}).json()
     assert "label" not in reply["data"][0]
     assert reply["mean"] is reply["basis"] is reply["explained"] is reply["separation"] is None

@@ -42,7 +42,7 @@ def test_a_bomb_is_given_up_at_the_limit(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", COMPRESS)
-def test_a_damaged_file_is_told(tmp_path: Path, kind: str) -> None:
+def test_a_damaged_file_is_reported(tmp_path: Path, kind: str) -> None:
     whole = COMPRESS[kind](b"some words\n" * 99)
     for content in (whole[:-5], whole[: len(whole) // 2], whole[:20] + b"\xff" * 40):
         with pytest.raises(DatasetError, match=rf"a\.txt\.{kind}: cannot be decompressed .*again with {TOOLS[kind]}"):

@@ -56,7 +56,7 @@ def test_copies_are_counted_exactly_and_without_case_and_spacing(tmp_path: Path)
     assert any("case or spacing only: 2" in warning for warning in report.warnings)
 
 
-def test_one_text_with_two_labels_is_told(tmp_path: Path) -> None:
+def test_one_text_with_two_labels_is_reported(tmp_path: Path) -> None:
     report = reported(tmp_path / "a.tsv", "label\ttext\nyes\tgood\nno\tGOOD\nyes\tfine\nyes\tfine\n")
     assert report.conflicting_texts == 1
     assert any("different labels: 1;" in warning for warning in report.warnings)
@@ -215,7 +215,7 @@ def test_compressed_data_is_read(tmp_path: Path) -> None:
     assert report.labels == {"x": 1, "y": 1}
 
 
-def test_columns_that_are_not_read_and_labels_that_look_alike_are_told(tmp_path: Path) -> None:
+def test_columns_that_are_not_read_and_labels_that_look_alike_are_reported(tmp_path: Path) -> None:
     rows = "".join(f"{row},text {row},{'Good' if row % 2 else 'good'}\n" for row in range(200))
     report = reported(tmp_path / "a.csv", "id,text,label\n" + rows)
     assert report.labels == {"Good": 100, "good": 100}

@@ -136,7 +136,7 @@ async def test_a_clients_name_is_shown_and_never_part_of_a_path(home: FileHome, 
         ("x" * 296 + ".txt", "has 300 characters, must have 1 to 255"),
     ],
 )
-async def test_a_name_that_is_none_is_refused_before_anything_is_read(home: FileHome, filename: str, told: str) -> None:
+async def test_a_bad_name_is_refused_before_anything_is_read(home: FileHome, filename: str, told: str) -> None:
     async def unread() -> AsyncIterator[bytes]:
         raise AssertionError("must not be read")
         yield b""
@@ -169,7 +169,7 @@ async def test_an_empty_file_is_refused(home: FileHome) -> None:
         (b'{"text": "a"}\n', "mine.jsonl: has 1 texts"),
     ],
 )
-async def test_a_fault_in_the_data_is_told_by_the_clients_name_and_line(
+async def test_a_fault_in_the_data_is_named_by_the_clients_name_and_line(
     home: FileHome, content: bytes, told: str
 ) -> None:
     error = await refused(home, 422, content, "folder/mine.jsonl")
@@ -287,7 +287,7 @@ async def test_a_few_files_are_checked_at_once(home: FileHome, monkeypatch: pyte
     assert len(set(home.left)) == 8
 
 
-async def test_files_that_are_slow_to_check_keep_nobody_elses_waiting(
+async def test_files_that_are_slow_to_check_keep_nobody_else_waiting(
     home: FileHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Regression: twelve lines of a megabyte, 1,956 bytes of xz, held everybody's uploads up for 32 s."""
@@ -360,7 +360,7 @@ async def test_long_lines_cost_what_the_context_is_worth(home: FileHome, line: s
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-async def test_a_full_disk_is_told_and_nothing_is_left(
+async def test_a_full_disk_is_reported_and_nothing_is_left(
     home: FileHome, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     def full(_upload: upload.Upload) -> None:
@@ -428,7 +428,7 @@ async def test_what_is_no_file_is_not_found(home: FileHome, file_id: str) -> Non
     assert (home.settings.files / ".lock").is_file()
 
 
-async def test_lists_are_ordered_and_go_on_behind_a_file(home: FileHome) -> None:
+async def test_lists_are_ordered_and_continue_after_a_file(home: FileHome) -> None:
     assert (await home.store.list(limit=2, after=None)).items == []
     stored = [await home.stored() for _ in range(5)]
     newest = await home.store.list(limit=2, after=None)
@@ -442,7 +442,7 @@ async def test_lists_are_ordered_and_go_on_behind_a_file(home: FileHome) -> None
     assert (caught.value.status, caught.value.param) == (422, "after")
 
 
-async def test_a_list_goes_on_behind_a_file_that_was_deleted_meanwhile(home: FileHome) -> None:
+async def test_a_list_continues_after_a_file_that_was_deleted_meanwhile(home: FileHome) -> None:
     stored = [await home.stored() for _ in range(4)]
     await home.store.delete(stored[2].id)
     page = await home.store.list(limit=10, after=stored[2].id)
@@ -533,7 +533,7 @@ async def test_files_sort_as_they_came_whatever_is_done_to_the_clock(
 
 
 @pytest.mark.parametrize("name", PLANTS)
-async def test_a_record_that_is_none_hides_no_other_file(home: FileHome, name: str) -> None:
+async def test_a_bad_record_hides_no_other_file(home: FileHome, name: str) -> None:
     bad, good = await home.stored(), await home.stored()
     planted(home.settings.files / bad.id / "file.json", PLANTS[name])
     fresh = FileStore(home.settings, home.users, count_with_tiny_tokenizer)
@@ -548,7 +548,7 @@ async def test_a_record_that_is_none_hides_no_other_file(home: FileHome, name: s
 
 
 @pytest.mark.parametrize("name", PLANTS)
-async def test_content_that_is_none_is_told_or_not_there(home: FileHome, name: str) -> None:
+async def test_bad_content_is_reported_or_not_found(home: FileHome, name: str) -> None:
     stored = await home.stored()
     planted(home.settings.files / stored.id / "content.txt", PLANTS[name])
     try:

@@ -17,7 +17,7 @@ NOWHERE = "redis://127.0.0.1:9/0"
 
 
 @pytest.mark.asyncio
-async def test_without_redis_nothing_is_raised_and_the_reason_is_told_once() -> None:
+async def test_without_redis_nothing_is_raised_and_the_reason_is_logged_once() -> None:
     queue = RedisStreams(NOWHERE, lease_s=5)
     with capture_logs() as logs:
         await queue.enqueue(new_job_id())
@@ -31,7 +31,7 @@ async def test_without_redis_nothing_is_raised_and_the_reason_is_told_once() -> 
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1/", "redis://host:port/0", "", "redis://u:secret@h/0?db=x"])
-def test_what_is_no_address_is_refused_without_telling_it(url: str) -> None:
+def test_what_is_no_address_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(ConfigError, match="redis_url") as caught:
         RedisStreams(url, lease_s=5)
     assert "secret" not in str(caught.value)

@@ -54,7 +54,7 @@ def test_a_torn_line_is_passed_over_and_takes_no_number(tmp_path: Path, log: Eve
     assert [event.id for event in log.events()] == [event_id(1), event_id(2)]
 
 
-def test_a_line_is_not_told_before_it_is_whole(tmp_path: Path, log: EventLog) -> None:
+def test_a_line_is_not_read_before_it_is_whole(tmp_path: Path, log: EventLog) -> None:
     log.append("info", "one")
     path, reader = tmp_path / "events.jsonl", EventReader(tmp_path / "events.jsonl")
     whole = path.read_bytes()

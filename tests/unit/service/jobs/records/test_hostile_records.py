@@ -46,7 +46,7 @@ def record_path(home: JobHome, job: Job) -> Path:
 
 
 @plants
-def test_a_record_that_is_none_is_told_alone(home: JobHome, name: str) -> None:
+def test_a_bad_record_hides_no_other_job(home: JobHome, name: str) -> None:
     """Regression: a job.json of 3,000 brackets made the list of jobs a 500, and a worker that started died."""
     before, bad, after = (home.queue_job() for _ in range(3))
     planted(record_path(home, bad), PLANTS[name])
@@ -60,7 +60,7 @@ def test_a_record_that_is_none_is_told_alone(home: JobHome, name: str) -> None:
 
 
 @plants
-def test_a_directory_that_is_none_is_told_alone(home: JobHome, name: str) -> None:
+def test_a_bad_directory_hides_no_other_job(home: JobHome, name: str) -> None:
     job, stray = home.queue_job(), home.store.root / f"ftjob-{'f' * 24}"
     planted(stray, PLANTS[name])
     assert told(home) == [job.id]
@@ -69,7 +69,7 @@ def test_a_directory_that_is_none_is_told_alone(home: JobHome, name: str) -> Non
         home.store.get(stray.name)
 
 
-def test_odd_values_in_a_record_are_told_alone_or_are_harmless(home: JobHome) -> None:
+def test_odd_values_in_a_record_hide_no_other_job_or_are_harmless(home: JobHome) -> None:
     """Some hundred records, each with one field that is not as we write it."""
     good = home.queue_job(progress=FIGURES, error=JobError(code="c", message="m"), metadata={"a": "b"})
     path = record_path(home, good)
@@ -133,7 +133,7 @@ def test_an_idempotency_key_that_cannot_be_read_counts_as_unused(home: JobHome, 
 
 
 @plants
-def test_a_manifest_that_is_none_is_no_set(home: JobHome, name: str) -> None:
+def test_a_bad_manifest_is_no_set(home: JobHome, name: str) -> None:
     job = home.queue_job()
     claim = home.claim(job)
     with pytest.raises(RuntimeError), home.claims.publishing(claim, "v1"):
@@ -155,7 +155,7 @@ def test_no_bytes_are_more_than_not_readable(content: bytes) -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=80) | st.sampled_from([b'{"attempt": 0, "event": {}}', b"[" * 3000]), max_size=9))
-def test_whatever_is_in_a_history_the_rest_is_told(
+def test_whatever_is_in_a_history_the_rest_is_read(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "events.jsonl"

@@ -153,7 +153,7 @@ def test_a_lock_that_is_never_given_back_is_not_waited_for_without_end(home: Job
         pass
 
 
-def test_a_damaged_record_is_told_and_hides_no_other(home: JobHome) -> None:
+def test_a_damaged_record_is_reported_and_hides_no_other(home: JobHome) -> None:
     damaged, whole = home.queue_job(), home.queue_job()
     (home.store.directory(damaged.id) / "job.json").write_text("{", encoding="utf-8")
     with pytest.raises(JobDamaged):

@@ -51,7 +51,7 @@ async def test_every_error_of_the_system_is_a_503_that_names_the_volume(volume: 
     assert error.retry_after_s
 
 
-async def test_errors_without_a_number_are_told_too(volume: Volume) -> None:
+async def test_errors_without_a_number_are_reported_too(volume: Volume) -> None:
     assert (await refused(volume, StorageFull("/secret/place is full"))).code == "storage_full"
     assert (await refused(volume, OSError("odd"))).code == "storage_failed"
     with pytest.raises(KeyError):  # which is no error of the volume

@@ -63,7 +63,7 @@ def home(tmp_path: Path) -> TrainingHome:
     return TrainingHome(tmp_path)
 
 
-def test_a_run_is_told_and_published(home: TrainingHome) -> None:
+def test_a_run_is_reported_and_published(home: TrainingHome) -> None:
     training = Training(home)
     code, said = training.carry_out()
     assert code == DONE, said
@@ -103,7 +103,7 @@ def test_it_stops_while_the_trained_set_is_measured(home: TrainingHome, monkeypa
     assert home.versions("mine") == []
 
 
-def test_bad_data_is_final_and_told_without_the_servers_directories(home: TrainingHome) -> None:
+def test_bad_data_is_final_and_reported_without_the_servers_directories(home: TrainingHome) -> None:
     home.data.write_text("label\ttext\nno\tone\tthree\n", encoding="utf-8")
     code, said = Training(home).carry_out()
     assert code == FAILED
@@ -160,7 +160,7 @@ def test_a_set_is_its_jobs_owners(home: TrainingHome, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("wish", [wishes.cancel, wishes.pause])
-def test_a_wish_that_nobody_has_told_it_of_keeps_the_set_out(home: TrainingHome, wish: object) -> None:
+def test_a_wish_that_it_has_not_heard_of_keeps_the_set_out(home: TrainingHome, wish: object) -> None:
     training = Training(home)
     wish(home.store, training.job.id)  # type: ignore[operator]
     assert training.carry_out()[0] == SUPERSEDED
@@ -175,7 +175,7 @@ def test_an_attempt_that_was_taken_over_publishes_nothing(home: TrainingHome) ->
     assert training.now().attempt == 2
 
 
-def test_what_nobody_foresaw_is_told_without_texts(
+def test_what_nobody_foresaw_is_reported_without_texts(
     home: TrainingHome, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     text = "".join(["some", "body's text"])

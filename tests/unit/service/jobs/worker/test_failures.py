@@ -47,7 +47,7 @@ def test_places_on_the_server_are_not_shown() -> None:
     assert shown == "training_file:3: is empty; see jobs/x"
 
 
-def test_what_nobody_foresaw_is_told_without_its_message() -> None:
+def test_what_nobody_foresaw_is_reported_without_its_message() -> None:
     message = failure_of(KeyError("somebody's text"), {}).error.message
     assert "somebody" not in message
     assert "KeyError" in message

@@ -50,16 +50,16 @@ def worker(home: JobHome, *behaviour: str, queue: SilentQueue | InProcessQueue |
 
 async def work_off(*workers: Worker) -> None:
     async with asyncio.timeout(DEADLINE_S):
-        await asyncio.gather(*(own.run(is_once=True) for own in workers))
+        await asyncio.gather(*(trainer.run(is_once=True) for trainer in workers))
 
 
 @contextlib.asynccontextmanager
-async def working(own: Worker) -> AsyncIterator[None]:
-    running = asyncio.create_task(own.run())
+async def working(trainer: Worker) -> AsyncIterator[None]:
+    running = asyncio.create_task(trainer.run())
     try:
         yield
     finally:
-        own.stop()
+        trainer.stop()
         async with asyncio.timeout(DEADLINE_S):
             await running
 
@@ -142,26 +142,26 @@ async def test_a_job_that_crashes_rests_while_others_are_done(home: JobHome) -> 
             raise OSError("input/output error")
         return claim(claims, job_id, *arguments, **options)  # type: ignore[arg-type]
 
-    own = worker(home, "train", "1")
+    trainer = worker(home, "train", "1")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Claims, "claim", refused)
-        async with working(own):
+        async with working(trainer):
             await until(lambda: home.store.get(other.id).status is JobStatus.SUCCEEDED)
     assert statuses(home, crashing) == [JobStatus.QUEUED]
 
 
 @pytest.mark.asyncio
 async def test_a_volume_that_cannot_be_read_is_tried_again(home: JobHome, monkeypatch: pytest.MonkeyPatch) -> None:
-    job, own = home.queue_job(), worker(home, "train", "1")
-    view, failures = own._lookout.view, [OSError("stale file handle"), RecursionError("nobody foresaw it")]
+    job, trainer = home.queue_job(), worker(home, "train", "1")
+    view, failures = trainer._lookout.view, [OSError("stale file handle"), RecursionError("nobody foresaw it")]
 
     def sometimes() -> object:
         if failures:
             raise failures.pop()
         return view()
 
-    monkeypatch.setattr(own._lookout, "view", sometimes)
-    await work_off(own)
+    monkeypatch.setattr(trainer._lookout, "view", sometimes)
+    await work_off(trainer)
     assert statuses(home, job) == [JobStatus.SUCCEEDED]
 
 
