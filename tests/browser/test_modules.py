@@ -25,9 +25,9 @@ def page(bundled: str, browser: Browser) -> Iterator[Page]:
 
 
 def asked(page: Page, module: str, expression: str, argument: Any = None) -> Any:
-    """What ``expression`` gives, with the module as ``own`` and the argument as ``given``."""
+    """What ``expression`` gives, with the module as ``module`` and the argument as ``given``."""
     return page.evaluate(
-        f"async ([path, given]) => {{ const own = await import(path); return ({expression}); }}",
+        f"async ([path, given]) => {{ const module = await import(path); return ({expression}); }}",
         [f"/page/{module}", argument],
     )
 
@@ -44,7 +44,7 @@ def asked(page: Page, module: str, expression: str, argument: Any = None) -> Any
     ],
 )
 def test_words_that_are_new_are_found(page: Page, before: str, text: str, new: list[str]) -> None:
-    pieces = asked(page, "words.js", "own.changed(...given)", [before, text])
+    pieces = asked(page, "words.js", "module.changed(...given)", [before, text])
     assert "".join(piece["text"] for piece in pieces) == text
     assert [piece["text"].strip() for piece in pieces if piece["isNew"]] == new
 
@@ -63,10 +63,10 @@ def test_words_that_are_new_are_found(page: Page, before: str, text: str, new: l
 def test_words_that_are_gone_are_told_where_none_stands_for_them(
     page: Page, before: str, text: str, gone: list[str], numbers: tuple[int, int]
 ) -> None:
-    pieces = asked(page, "words.js", "own.changed(...given)", [before, text])
+    pieces = asked(page, "words.js", "module.changed(...given)", [before, text])
     assert "".join(piece["text"] for piece in pieces) == text
     assert [piece["gone"] for piece in pieces if piece.get("gone")] == gone
-    told = asked(page, "words.js", "own.numChanged(...given)", [before, text])
+    told = asked(page, "words.js", "module.numChanged(...given)", [before, text])
     assert (told["added"], told["gone"]) == numbers
 
 
@@ -82,7 +82,7 @@ def test_words_that_are_gone_are_told_where_none_stands_for_them(
     ],
 )
 def test_tables_are_read(page: Page, name: str, content: str, rows: list[tuple[str, str]]) -> None:
-    read = asked(page, "tables.js", "own.readTable(...given).rows", [name, content])
+    read = asked(page, "tables.js", "module.readTable(...given).rows", [name, content])
     assert [(row["text"], row["label"]) for row in read] == rows
 
 
@@ -99,7 +99,7 @@ def test_what_is_no_table_is_reported_with_the_line(page: Page, name: str, conte
     message = asked(
         page,
         "tables.js",
-        "(() => { try { own.readTable(...given); } catch (e) { return e.message; } })()",
+        "(() => { try { module.readTable(...given); } catch (e) { return e.message; } })()",
         [name, content],
     )
     assert said in message
@@ -118,7 +118,7 @@ def workbook(sheet: str, strings: str = "", *, method: int = zipfile.ZIP_DEFLATE
 
 READ_FILE = """(async () => {
   try {
-    return (await own.readFile(new File([new Uint8Array(given)], "a.xlsx"))).rows;
+    return (await module.readFile(new File([new Uint8Array(given)], "a.xlsx"))).rows;
   } catch (error) {
     return error.message;
   }
@@ -151,7 +151,7 @@ def test_what_is_no_workbook_is_reported(page: Page, content: list[int], said: s
 
 
 def test_no_cell_of_a_table_that_is_taken_away_runs_as_a_formula(page: Page) -> None:
-    written = asked(page, "tables.js", "own.toCsv(['text', 'x'], [['=1+1', -2.5], ['a \"b\",\\nc', 0]])")
+    written = asked(page, "tables.js", "module.toCsv(['text', 'x'], [['=1+1', -2.5], ['a \"b\",\\nc', 0]])")
     assert written == 'text,x\r\n\'=1+1,-2.5\r\n"a ""b"",\nc",0\r\n'
 
 
@@ -163,34 +163,34 @@ def test_the_way_back_from_a_point_projects_to_that_point(page: Page) -> None:
         return [round(sum(a * b for a, b in zip(centred, row, strict=True)), 9) for row in plane["basis"]]
 
     point, mu = [4.0, -5.0], [0.5, 7.0, -1.0]
-    on_plane = asked(page, "plane.js", "own.onPlane(...given)", [plane, point])
-    beside = asked(page, "plane.js", "own.besideText(...given)", [plane, point, mu, projected(mu)])
+    on_plane = asked(page, "plane.js", "module.onPlane(...given)", [plane, point])
+    beside = asked(page, "plane.js", "module.besideText(...given)", [plane, point, mu, projected(mu)])
     assert projected(on_plane) == projected(beside) == point
     assert on_plane != beside
 
 
 def test_the_place_that_a_map_begins_with_is_among_the_texts_and_on_none(page: Page) -> None:
     points = [[x, y] for x in range(5) for y in range(5) if (x, y) != (2, 2)]
-    assert asked(page, "plane.js", "own.clearing(given)", points) == [2, 2]
-    assert asked(page, "plane.js", "own.clearing(given)", [[1, 1], [1, 1], [1, 1]]) == [1, 1]
+    assert asked(page, "plane.js", "module.clearing(given)", points) == [2, 2]
+    assert asked(page, "plane.js", "module.clearing(given)", [[1, 1], [1, 1], [1, 1]]) == [1, 1]
 
 
 def test_a_link_gives_texts_back_with_their_labels(page: Page) -> None:
     there_and_back = """(() => {
-      const table = own.linkedTable(given);
-      return [table.rows, own.linkedTexts(table)];
+      const table = module.linkedTable(given);
+      return [table.rows, module.linkedTexts(table)];
     })()"""
     for lines, labels in (('good\tgreat food\nbad\tcold, "really"', ["good", "bad"]), ("one\ntwo & three", ["", ""])):
         rows, again = asked(page, "map/kept_texts.js", there_and_back, lines)
         assert again == lines
         assert [row["label"] for row in rows] == labels
-    assert asked(page, "map/kept_texts.js", "own.linkedTable(given)", " \n") is None
+    assert asked(page, "map/kept_texts.js", "module.linkedTable(given)", " \n") is None
 
 
 def test_points_inside_a_lasso_are_told_from_those_outside(page: Page) -> None:
     bent = [[0, 0], [4, 0], [4, 4], [2, 1], [0, 4]]
     points = [[1, 1], [2, 3], [3.5, 2], [5, 1]]
-    inside = asked(page, "plane.js", "given[1].map((point) => own.isInside(point, given[0]))", [bent, points])
+    inside = asked(page, "plane.js", "given[1].map((point) => module.isInside(point, given[0]))", [bent, points])
     assert inside == [True, False, True, False]
 
 
@@ -200,7 +200,7 @@ def test_cards_are_rendered_and_html_in_them_is_text(page: Page) -> None:
     told = asked(
         page,
         "parts/markdown.js",
-        "(() => { const box = document.createElement('div'); box.append(...own.markdown(given)); "
+        "(() => { const box = document.createElement('div'); box.append(...module.markdown(given)); "
         "return [box.querySelector('td').textContent, box.querySelectorAll('img, a').length, box.textContent]; })()",
         card,
     )
@@ -212,7 +212,7 @@ def test_cards_are_rendered_and_html_in_them_is_text(page: Page) -> None:
 
 def test_every_example_of_every_set_shows_what_it_is_there_for(page: Page) -> None:
     """Walks have sentences in between, and the answer to an analogy is another sentence than the one that was given."""
-    examples = asked(page, "examples.js", "Promise.all(given.map((name) => own.examplesFor({ name })))", BUNDLED)
+    examples = asked(page, "examples.js", "Promise.all(given.map((name) => module.examplesFor({ name })))", BUNDLED)
     for name, shown in zip(BUNDLED, examples, strict=True):
         assert len(shown["walks"]) >= 3 and len(shown["analogies"]) >= 3 and len(shown["texts"]) >= 3, name
         for source, target in shown["walks"]:

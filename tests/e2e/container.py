@@ -24,7 +24,7 @@ class Plan:
 
     Attributes:
         name: ``service-1``.
-        definition: What the compose file says of the service.
+        definition: The service in the compose file.
         command: In exec form.
         healthcheck: In exec form.
         environment: All of it.

@@ -7,7 +7,7 @@ ENGINE_NAME_SERVER = "127.0.0.11:53"
 
 
 class Translation:
-    """What stands in one container's command, environment or configuration, as it has to stand here.
+    """A text of one container's command, environment or configuration, as it has to read here.
 
     Args:
         address: The container's own.

@@ -24,7 +24,7 @@ RunCommand = Callable[..., Outcome]
 
 
 @pytest.fixture(autouse=True)
-def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting from outside, a home of the test's own, and messages that are not wrapped."""
     for field in Settings.model_fields:
         monkeypatch.delenv(f"ADAVAE_{field.upper()}", raising=False)

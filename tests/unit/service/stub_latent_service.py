@@ -89,7 +89,7 @@ class StubLatentService:
         hold: Operations wait until it is set.
         problem: Why it is not ready.
         start_error: Raised by ``start``.
-        num_copies: Of its name, that an archive consists of.
+        num_copies: How often an archive repeats the set's name.
     """
 
     states: list[AdapterState] = field(default_factory=default_states)
@@ -163,7 +163,7 @@ class StubLatentService:
         truncate: bool,
     ) -> MapResult:
         self.asked.append({"texts": tuple(texts), "labels": labels, "method": method})
-        encoded = await self._worked(self._encode(texts, adapter, truncate))
+        encoded = await self._work(self._encode(texts, adapter, truncate))
         mu = np.stack([row.encoding.mu for row in encoded.rows])
         plane = principal_plane(mu)
         is_pca = method == "pca"
@@ -178,14 +178,14 @@ class StubLatentService:
         return named
 
     async def encode(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> EncodeResult:
-        return await self._worked(self._encode(texts, adapter, truncate))
+        return await self._work(self._encode(texts, adapter, truncate))
 
     async def embed(
         self, inputs: Sequence[str | Sequence[int]], *, adapter: str | None, dimensions: int | None
     ) -> EmbedResult:
         self.asked.append({"inputs": inputs, "dimensions": dimensions})
         texts = [each if isinstance(each, str) else " ".join(map(str, each)) for each in inputs]
-        encoded = await self._worked(self._encode(texts, adapter, truncate=False))
+        encoded = await self._work(self._encode(texts, adapter, truncate=False))
         if dimensions is not None and dimensions > Z:
             raise ConfigError("dimensions", dimensions, f"the set has {Z} dimensions: ask for 1 to {Z}")
         mu = np.stack([row.encoding.mu for row in encoded.rows])[:, :dimensions]
@@ -201,13 +201,13 @@ class StubLatentService:
         steering: Steering = USUAL,
     ) -> DecodeResult:
         self.asked.append({"steering": steering})
-        return await self._worked(self._decode(z, adapter, decodings))
+        return await self._work(self._decode(z, adapter, decodings))
 
     async def sample(
         self, num: int, *, adapter: str | None, decoding: Decoding, draw: Draw = ANY, steering: Steering = USUAL
     ) -> DecodeResult:
         self.asked.append({"draw": draw, "steering": steering})
-        return await self._worked(self._decode([[float(row)] * Z for row in range(num)], adapter, [decoding] * num))
+        return await self._work(self._decode([[float(row)] * Z for row in range(num)], adapter, [decoding] * num))
 
     async def decode_stream(
         self,
@@ -258,7 +258,7 @@ class StubLatentService:
         steering: Steering = USUAL,
     ) -> InterpolateResult:
         self.asked.append({"method": method, "texts": (source, target), "steering": steering})
-        decoded = await self._worked(self._decode([_mu(source)] * steps, adapter, [decoding] * steps))
+        decoded = await self._work(self._decode([_mu(source)] * steps, adapter, [decoding] * steps))
         rows = tuple(InterpolationStep(step / (steps - 1), row) for step, row in enumerate(decoded.rows))
         return InterpolateResult(decoded.adapter, rows)
 
@@ -277,7 +277,7 @@ class StubLatentService:
         self.asked.append({"texts": (a, b, c), "scale": scale, "steering": steering})
         changed = [c] if isinstance(c, str) else list(c)
         z = [_mu(text) for text in changed for _ in range(samples)]
-        return await self._worked(self._decode(z, adapter, [decoding] * len(z)))
+        return await self._work(self._decode(z, adapter, [decoding] * len(z)))
 
     async def variations(
         self,
@@ -292,7 +292,7 @@ class StubLatentService:
     ) -> VariationsResult:
         self.asked.append({"texts": texts, "num": num, "distance": distance, "params": params, "steering": steering})
         z = [_mu(text) for text in texts for _ in range(num)]
-        found = await self._worked(self._decode(z, adapter, decoding.for_rows(len(z))))
+        found = await self._work(self._decode(z, adapter, decoding.for_rows(len(z))))
         rows = [found.rows[start : start + num] for start in range(0, len(z), num)]
         return VariationsResult(found.adapter, tuple(rows))
 
@@ -308,13 +308,13 @@ class StubLatentService:
         steering: Steering = USUAL,
     ) -> TraverseResult:
         self.asked.append({"texts": (text,), "direction": direction, "between": between, "steering": steering})
-        found = await self._worked(self._decode([_mu(text)] * steps, adapter, [decoding] * steps))
+        found = await self._work(self._decode([_mu(text)] * steps, adapter, [decoding] * steps))
         return TraverseResult(found.adapter, tuple(TraverseStep(float(at), row) for at, row in enumerate(found.rows)))
 
     async def classify(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> ClassifyResult:
-        return await self._worked(self._classify(texts, adapter, truncate))
+        return await self._work(self._classify(texts, adapter, truncate))
 
-    async def _worked(self, work: Coroutine[Any, Any, Result]) -> Result:
+    async def _work(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Counts the operation, waits or fails as the knobs say, then does it."""
         self.num_running += 1
         try:

@@ -1,4 +1,4 @@
-"""A flood of lines that are alike is counted and told; everything else is written."""
+"""A flood of lines that are alike is counted and reported; everything else is written."""
 
 import io
 import logging

@@ -1,4 +1,4 @@
-"""Checkpoints of a tiny GPT-2 on disk: the round trip, old layouts, the digest, and every fault told as what it is."""
+"""Checkpoints of a tiny GPT-2 on disk: the round trip, old layouts, the digest, and every fault by its name."""
 
 import errno
 import json

@@ -1,4 +1,4 @@
-"""The optional file of an adapter set: its own prior is written, verified, exported, imported like the rest."""
+"""The optional file of an adapter set: its prior is written, verified, exported, imported like the rest."""
 
 import shutil
 import subprocess
@@ -23,7 +23,7 @@ PRIOR_TENSORS = {"shift.0.weight": torch.randn(4, 3, generator=torch.Generator()
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Of a set with a prior of its own."""
+    """Of a set with a prior."""
     return publish(tmp_path / "own", prior_tensors=PRIOR_TENSORS)
 
 

@@ -1,4 +1,4 @@
-"""What a name means, and what is told of each version."""
+"""What a name means, and what is shown of each version."""
 
 from pathlib import Path
 

@@ -22,7 +22,7 @@ BROKEN = httpx2.ReadError("connection reset")
 
 
 class Service:
-    """Answers with the replies in turn, and keeps the requests; so does it how long the client waited between them."""
+    """Answers with the replies in turn, and keeps the requests, and how long the client waited between them."""
 
     def __init__(self, *replies: Reply, max_retries: int = 4) -> None:
         self._replies = iter(replies)

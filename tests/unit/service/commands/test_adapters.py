@@ -39,7 +39,7 @@ def test_a_damaged_set_is_deleted_too(run_command: RunCommand, mine: Path) -> No
     assert not mine.exists()
 
 
-@pytest.mark.usefixtures("own")
+@pytest.mark.usefixtures("mine")
 def test_a_bundled_set_is_not(run_command: RunCommand, tmp_path: Path) -> None:
     outcome = run_command("adapters", "delete", "bundled", "--yes")
     assert (outcome.exit_code, outcome.out, outcome.err.count("\n")) == (1, "", 1)

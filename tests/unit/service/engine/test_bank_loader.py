@@ -59,7 +59,7 @@ async def running(max_bytes: int, *expected: AdapterConfig) -> AsyncIterator[Eng
 
 
 def claiming(adapter_set: AdapterSet, **fields: Any) -> AdapterSet:
-    """The same tensors under a configuration that speaks of others."""
+    """The same tensors under a configuration that describes others."""
     config = replace(adapter_set.manifest.config, **fields)
     return replace(adapter_set, manifest=replace(adapter_set.manifest, config=config))
 

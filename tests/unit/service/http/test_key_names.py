@@ -1,4 +1,4 @@
-"""What the things that a key makes are kept under."""
+"""The name under which what a key makes is kept."""
 
 import re
 

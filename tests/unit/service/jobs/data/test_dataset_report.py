@@ -1,4 +1,4 @@
-"""What is refused and what is told of data before it is accepted."""
+"""What is refused of data, and what is reported, before it is accepted."""
 
 import lzma
 import tracemalloc

@@ -1,4 +1,4 @@
-"""A volume with things on it that nobody writes: each is told or passed over, and no other job suffers."""
+"""A volume with things on it that nobody writes: each is reported or passed over, and no other job suffers."""
 
 import asyncio
 import json
