@@ -310,7 +310,7 @@ class Settings(BaseSettings):
 
     @property
     def set_owners(self) -> Path:
-        """Whose the users' own adapter sets are, one file a name."""
+        """Whose each trained adapter set is, one file a name."""
         return self.data / "owners"
 
     @property

@@ -211,7 +211,7 @@ class AdapterRegistry:
 
     def _check_deletable(self, reference: str, chosen: Sequence[InstalledVersion]) -> None:
         if not chosen:
-            message = f"{reference} is bundled with adavae and cannot be deleted: only own adapter sets can"
+            message = f"{reference} is bundled with adavae and cannot be deleted: only trained and imported ones can"
             raise ServiceError(409, "adapter_bundled", message, param="adapter")
         default = self._listing.default
         of_default = [version for version in self._listing.versions_of(default) if version.problem is None]

@@ -103,7 +103,7 @@ def delete(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete one version of an own adapter set; running services let go of it within seconds."""
+    """Delete one version of a trained or imported adapter set; running services let go of it within seconds."""
     store = loading.open_store(load_settings())
     entry = store.deletable(reference)
     if not yes and sys.stdin.isatty():

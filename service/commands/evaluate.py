@@ -100,7 +100,7 @@ def evaluate(
     data: Annotated[Path, typer.Option("--data", "-d", help="Texts, in a file of any kind that train reads.")],
     judge_data: Annotated[
         Path | None,
-        typer.Option(help="The set's training texts, which those learn from who judge fluency and labels."),
+        typer.Option(help="The set's training texts, from which the judges of fluency and labels learn."),
     ] = None,
     groups: Annotated[
         list[Group] | None,
@@ -131,7 +131,7 @@ def evaluate(
     if learned is not None and transfer.pair is not None:
         figures |= _transfer(text_model, name, held_out, learned, transfer)
     output = Output.of(as_json)
-    output.write_object(figures if output.is_json else _tabulated(figures))
+    output.write_object(figures if output.is_json else _as_table(figures))
 
 
 def _read(path: Path, columns: Columns, *, limit: int | None = None, seed: int = 0, require_labels: bool) -> "Dataset":
@@ -188,7 +188,7 @@ def _evaluate(
     return figures
 
 
-def _tabulated(figures: Figures) -> Figures:
+def _as_table(figures: Figures) -> Figures:
     """The figures as a table: the latent space's main ones beside their comparison, and no samples."""
     from adavae.model.storage.latent_space_card import figure_rows
 

@@ -38,7 +38,7 @@ class _Command:
 
 _CHANGES: "dict[Change, _Command]" = {
     "cancel": _Command("End a job; nothing of it is published.", "is asked to end, and will within seconds"),
-    "pause": _Command("Lay a job aside; it keeps a checkpoint.", "is asked to pause, and will with a checkpoint"),
+    "pause": _Command("Put a job aside; it keeps a checkpoint.", "is asked to pause, and will with a checkpoint"),
     "resume": _Command("Let a paused job go on from its checkpoint.", "goes on"),
 }
 

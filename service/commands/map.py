@@ -63,7 +63,7 @@ def map_texts(
 
     drawn = map_points(text_model.encode(texts, name, truncate=truncate).mu.cpu().numpy(), labels, method)
     records = _records(texts, labels, drawn, text_model.reference_of(name))
-    for line in _said(drawn):
+    for line in _findings(drawn):
         say(line)
     if output is None:
         shown = [number("x", decimals=2), number("y", decimals=2), column("text")]
@@ -108,16 +108,16 @@ def _records(texts: list[str], labels: list[str] | None, drawn: "MapPoints", ref
     return records
 
 
-def _said(drawn: "MapPoints") -> list[str]:
-    said = []
+def _findings(drawn: "MapPoints") -> list[str]:
+    findings = []
     if drawn.plane is not None:
-        said.append(f"the plane shows {sum(drawn.plane.explained):.1%} of what differs")
+        findings.append(f"the plane shows {sum(drawn.plane.explained):.1%} of what differs")
     if drawn.separation is not None:
         accuracy, majority = drawn.separation.accuracy, drawn.separation.majority
-        said.append(
+        findings.append(
             f"a linear classifier on z tells the labels with {accuracy:.1%} (always the commonest: {majority:.1%})"
         )
-    return said
+    return findings
 
 
 def _as_csv(records: list[Record]) -> str:

@@ -198,7 +198,7 @@ def _with_repeats(sources: list[Path]) -> tuple[list[Path], list[float]]:
         try:
             repeats.append(float(times) if star else 1.0)
         except ValueError as exc:
-            raise typer.BadParameter(f"{source}: after * stands how often it is seen, a number") from exc
+            raise typer.BadParameter(f"{source}: after * must be a number: how often the file is seen") from exc
         files.append(Path(name) if star else source)
     return files, repeats
 

@@ -68,7 +68,7 @@ class RemoteService:
             with TrainingClient(self.url, api_key=self.api_key) as client:
                 yield client
         except AdaVAEServiceError as exc:
-            raise ServiceRefused(_explained(exc)) from exc
+            raise ServiceRefused(_explain(exc)) from exc
 
     def command(self, words: str) -> str:
         """An ``adavae`` command as a user types it to reach this service."""
@@ -166,6 +166,6 @@ def _checked_key(settings: Settings) -> str | None:
     return key or None
 
 
-def _explained(error: "AdaVAEServiceError") -> str:
+def _explain(error: "AdaVAEServiceError") -> str:
     remedy = _KEY_REMEDY if error.status in (401, 403) else _REMEDIES.get(error.code)
     return f"{error}; {remedy}" if remedy else str(error)

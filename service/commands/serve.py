@@ -25,7 +25,7 @@ PortOption = Annotated[
 
 
 class CannotListen(AdaVAEError):
-    """The address or port is not to be had."""
+    """The address or port cannot be had."""
 
 
 def serve(host: HostOption = None, port: PortOption = None) -> None:
@@ -45,9 +45,9 @@ def open_listener(settings: Settings) -> socket.socket:
 
     Raises:
         SettingsError: Others than this machine could reach it, and there are no API keys; or there is no such address.
-        CannotListen: The port is taken, or may not be had.
+        CannotListen: The port is taken, or not allowed.
     """
-    family, address = _resolved(settings)
+    family, address = _resolve(settings)
     _refuse_open_door(settings, address)
     # The protocol is named because asyncio switches Nagle's algorithm off only then: replies waited 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -64,7 +64,7 @@ def open_listener(settings: Settings) -> socket.socket:
     return listener
 
 
-def _resolved(settings: Settings) -> tuple[socket.AddressFamily, str]:
+def _resolve(settings: Settings) -> tuple[socket.AddressFamily, str]:
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as exc:
@@ -100,9 +100,9 @@ def _run(settings: Settings, listener: socket.socket) -> None:
 
     set_up_log(settings)
     allow_descriptors()
-    for said in (*exposed_secrets(settings), ignored_variables()):
-        if said is not None:
-            structlog.get_logger("adavae.serve").warning(said)
+    for warning in (*exposed_secrets(settings), ignored_variables()):
+        if warning is not None:
+            structlog.get_logger("adavae.serve").warning(warning)
     metrics = Metrics()
     training = None if settings.training == "off" else TrainingService(settings, metrics)
     outcome = _Outcome(_url(listener))
@@ -138,7 +138,7 @@ class _Outcome:
 
 @contextmanager
 def _signals_end_quietly() -> Iterator[None]:
-    """Uvicorn raises the signals it has obeyed once more when it is done; obeyed, they are no failure."""
+    """Uvicorn raises the signals that ended it once more when it is done; they are no failure."""
     before = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
@@ -149,5 +149,5 @@ def _signals_end_quietly() -> Iterator[None]:
 
 def _url(listener: socket.socket) -> str:
     address, port = listener.getsockname()[:2]
-    shown = "localhost" if address in ("0.0.0.0", "::") else address
-    return f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    name = "localhost" if address in ("0.0.0.0", "::") else address
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"

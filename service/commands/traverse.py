@@ -40,10 +40,10 @@ def traverse(
     from_label: Annotated[str | None, typer.Option("--from-label", help="From the mean of this label's texts.")] = None,
     to_label: Annotated[str | None, typer.Option("--to-label", help="To the mean of this label's texts.")] = None,
     from_text: Annotated[
-        list[str] | None, typer.Option("--from-text", help="From the mean of such texts; may be repeated.")
+        list[str] | None, typer.Option("--from-text", help="From the mean of these texts; may be repeated.")
     ] = None,
     to_text: Annotated[
-        list[str] | None, typer.Option("--to-text", help="To the mean of such texts; may be repeated.")
+        list[str] | None, typer.Option("--to-text", help="To the mean of these texts; may be repeated.")
     ] = None,
     steps: Annotated[int, typer.Option("--steps", min=2, max=1000, help="Sentences shown.")] = defaults.NUM_STEPS,
     between: Annotated[

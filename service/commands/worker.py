@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from adavae.service.jobs.backbone_description import BackboneDescription
     from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 
-OnceOption = Annotated[bool, typer.Option("--once", help="Work off the jobs that wait, then end.")]
+OnceOption = Annotated[bool, typer.Option("--once", help="Do the jobs that wait, then end.")]
 MetricsPortOption = Annotated[
     int | None,
     typer.Option("--metrics-port", min=0, max=65535, help="Port of /metrics, on ADAVAE_HOST; none if left out."),

@@ -88,8 +88,10 @@ def is_loopback(host: str) -> bool:
 
 
 def _check_host(host: str) -> None:
-    """Without keys only pages and programs that meant this machine are answered: a web page that had its own name
-    point here (DNS rebinding) is not."""
+    """Refuses whoever did not mean this machine, where there are no keys: a web page whose name was made to point here.
+
+    (DNS rebinding.)
+    """
     found = _HOST.fullmatch(host)
     if found is None or not is_loopback(found[1] or found[2]):
         raise ServiceError(

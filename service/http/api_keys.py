@@ -1,4 +1,4 @@
-"""API keys and what each may do. Kept as SHA-256 from the start on, compared in constant time, never logged."""
+"""API keys and what each may do. Kept as SHA-256 from the start, compared in constant time, never logged."""
 
 import hashlib
 import hmac
@@ -36,12 +36,12 @@ class ApiKey:
 
     @property
     def name(self) -> str:
-        """What its files, jobs and sets are kept under."""
+        """The name under which its files, jobs and sets are kept."""
         return self.label or f"key-{self.digest.hex()[:12]}"
 
     @property
     def client_id(self) -> str:
-        """Tells clients apart without telling the key."""
+        """Tells clients apart without showing the key."""
         return f"key:{self.digest.hex()[:16]}"
 
 
@@ -85,8 +85,8 @@ def load_api_keys(settings: Settings) -> ApiKeys:
         if not entries:
             raise SettingsError(f"{source} holds no key: put 'KEY:infer,train,admin' there, or unset it")
         for number, entry in enumerate(entries, start=1):
-            key = _parsed(entry, where := f"key {number} of {source}")
-            keys[key.digest] = _joined(keys.get(key.digest), key, where)
+            key = _parse(entry, where := f"key {number} of {source}")
+            keys[key.digest] = _merge(keys.get(key.digest), key, where)
     return ApiKeys(keys.values())
 
 
@@ -112,7 +112,7 @@ def _read(path: Path) -> str:
     return "\n".join(line for line in lines if not line.lstrip().startswith("#"))
 
 
-def _joined(known: ApiKey | None, key: ApiKey, where: str) -> ApiKey:
+def _merge(known: ApiKey | None, key: ApiKey, where: str) -> ApiKey:
     """A key that is given twice has the scopes of both."""
     if known is None:
         return key
@@ -121,7 +121,7 @@ def _joined(known: ApiKey | None, key: ApiKey, where: str) -> ApiKey:
     return ApiKey(key.digest, known.scopes | key.scopes, known.label or key.label)
 
 
-def _parsed(entry: str, where: str) -> ApiKey:
+def _parse(entry: str, where: str) -> ApiKey:
     key, colon, named = entry.rpartition(":")
     if not colon:
         key, named = entry, "infer"
@@ -129,10 +129,10 @@ def _parsed(entry: str, where: str) -> ApiKey:
         raise SettingsError(f"{where} is empty: write it as KEY:infer,train,admin")
     _refuse_guessable(key, where)
     label, listed = _label(set(named.split(",")), where)
-    own = frozenset(scope for scope in SCOPES if scope in listed)
-    if len(own) != len(listed):
+    scopes = frozenset(scope for scope in SCOPES if scope in listed)
+    if len(scopes) != len(listed):
         raise SettingsError(f"{where} has scopes that do not exist: the scopes are {', '.join(SCOPES)}")
-    return ApiKey(hashlib.sha256(key.encode()).digest(), own, label)
+    return ApiKey(hashlib.sha256(key.encode()).digest(), scopes, label)
 
 
 def _label(listed: set[str], where: str) -> tuple[str, set[str]]:
@@ -159,5 +159,5 @@ def sent_key(headers: Headers) -> bytes | None:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token.strip():
         return token.strip().encode("latin-1")
-    own = headers.get("x-api-key", "").strip()
-    return own.encode("latin-1") if own else None
+    sent = headers.get("x-api-key", "").strip()
+    return sent.encode("latin-1") if sent else None

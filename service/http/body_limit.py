@@ -16,7 +16,7 @@ from adavae.service.http.replies import error_reply
 
 UPLOAD_PATH = "/v1/files"
 _FORM_BYTES = 64 * 1024  # what a form has around its file
-_SHARES = 4  # of the room for all bodies, one client's is one of so many
+_SHARES = 4  # that the room for all bodies has; one client may take one of them
 _CLOSE = {"connection": "close"}  # the rest of the body is never read
 
 

@@ -1,4 +1,4 @@
-"""Whom a request comes from: the connection's other end, or whom a proxy names that is told to be trusted.
+"""Whom a request comes from: the connection's other end, or whom a trusted proxy names.
 
 ``X-Forwarded-For`` is a line that anybody can write, so it counts only where the connection comes from such a proxy,
 and only as far back as one proxy after the other is trusted.
@@ -26,7 +26,7 @@ class TrustedProxies:
     """The networks of ``ADAVAE_TRUSTED_PROXIES``; none of them: every client is who it is connected as.
 
     Raises:
-        SettingsError: The text holds something that is no network, or everybody's.
+        SettingsError: The text holds something that is no network, or the network of all addresses.
     """
 
     def __init__(self, text: str) -> None:
@@ -34,23 +34,23 @@ class TrustedProxies:
 
     def client_of(self, scope: Scope, headers: Headers) -> str:
         """Tells clients apart, for counting; one name for all addresses that one client has at its disposal."""
-        peer = _parsed(scope["client"][0]) if scope.get("client") else None
+        peer = _address_in(scope["client"][0]) if scope.get("client") else None
         if peer is None:
             return UNKNOWN
         return f"ip:{_unit(self._forwarded(peer, headers.getlist(_HEADER)))}"
 
     def unless_trusted(self, peer: str) -> str | None:
         """As ``client_of`` names who is connected; None for a trusted proxy, which is there for many."""
-        address = _parsed(peer)
+        address = _address_in(peer)
         if address is None:
             return UNKNOWN
         return None if self._has(address) else f"ip:{_unit(address)}"
 
     def _forwarded(self, peer: Address, lines: Sequence[str]) -> Address:
-        """The last address that is no trusted proxy's; the farthest proxy's, where what it says cannot be read."""
+        """The last address that is not a trusted proxy's; the farthest proxy's, where what it says cannot be read."""
         names = [name for line in lines for name in line.split(",")] if self._networks else []
         while names and self._has(peer):
-            farther = _parsed(names.pop())
+            farther = _address_in(names.pop())
             if farther is None:
                 break
             peer = farther
@@ -72,7 +72,7 @@ def _network(text: str) -> Network:
     return network
 
 
-def _parsed(text: str) -> Address | None:
+def _address_in(text: str) -> Address | None:
     """An address as connections and proxies write it: with a port, in brackets, IPv4 within IPv6, with a zone."""
     text = text.strip()
     if (found := _WITH_PORT.fullmatch(text)) is not None:

@@ -86,6 +86,6 @@ class Deadlines:
 
 
 def deadline_of(scope: Scope) -> Deadline:
-    """That of the request which this scope belongs to."""
+    """The deadline of the request that this scope belongs to."""
     deadline: Deadline = scope["state"]["deadline"]
     return deadline

@@ -35,15 +35,15 @@ _EVENT = {
 }
 
 
-def _streamed(description: str, example: str) -> dict[int | str, dict[str, Any]]:
+def _event_stream(description: str, example: str) -> dict[int | str, dict[str, Any]]:
     content = {"text/event-stream": {"itemSchema": _EVENT, "example": example}}
     return {200: {"description": description, "content": content}}
 
 
-STREAMED = _streamed(
+STREAMED = _event_stream(
     "The texts, or with `stream: true` events.", 'data: {"index":0,"text":"the food"}\n\ndata: [DONE]\n\n'
 )
-WATCHED = _streamed(
+WATCHED = _event_stream(
     "A page, or with `stream=true` events.",
     'id: ftevent-000000001\ndata: {"object":"fine_tuning.job.event", ...}\n\ndata: [DONE]\n\n',
 )
@@ -58,7 +58,7 @@ ARCHIVE: dict[int | str, dict[str, Any]] = {
 }
 
 _ERRORS = {
-    400: "The body is no JSON.",
+    400: "The body is not JSON.",
     401: "No key, or an unknown one.",
     403: "The key lacks the scope.",
     404: "No such adapter set, file or job.",

@@ -61,7 +61,7 @@ class Door:
         waiting: list[Accepted] = []
         for listener in self._listeners:
             self._loop.remove_reader(listener)
-            while len(waiting) < _MOST_AT_THE_END and (accepted := self._accepted(listener)) is not None:
+            while len(waiting) < _MOST_AT_THE_END and (accepted := self._accept(listener)) is not None:
                 waiting.append(accepted)
             listener.close()
         for accepted in waiting:
@@ -80,12 +80,12 @@ class Door:
 
     def _take(self, listener: socket.socket) -> None:
         for _ in range(_AT_ONCE):
-            accepted = self._accepted(listener)
+            accepted = self._accept(listener)
             if accepted is None:
                 return
             self._let_in(*accepted)
 
-    def _accepted(self, listener: socket.socket) -> Accepted | None:
+    def _accept(self, listener: socket.socket) -> Accepted | None:
         """The next connection and whose it is; None where nobody is left, or nothing to take it with."""
         try:
             connection, address = listener.accept()
@@ -99,7 +99,7 @@ class Door:
         return connection, self._limits.proxies.unless_trusted(address[0])
 
     def _pause(self, listener: socket.socket, exc: OSError) -> None:
-        """The kernel would go on to say that somebody is there."""
+        """Stops looking for a while: the kernel would say again and again that somebody is there."""
         _log.error("no connection can be taken", error=exc.strerror, remedy="raise the limit of open files")
         self._close_silent(self._clients)
         self._loop.remove_reader(listener)
@@ -115,9 +115,9 @@ class Door:
         self._counts[client] += 1
         arriving = self._loop.create_task(self._loop.connect_accepted_socket(lambda: connection, accepted))
         self._arriving.add(arriving)
-        arriving.add_done_callback(partial(self._arrived, connection))
+        arriving.add_done_callback(partial(self._on_arrival, connection))
 
-    def _arrived(self, connection: Connection, arriving: "asyncio.Task[object]") -> None:
+    def _on_arrival(self, connection: Connection, arriving: "asyncio.Task[object]") -> None:
         self._arriving.discard(arriving)
         if arriving.cancelled() or arriving.exception() is not None:  # gone before it was there
             self._forget(connection)
@@ -152,7 +152,7 @@ class Door:
         return None
 
     def _of(self, client: str | None) -> list[Connection]:
-        return [connection for connection, own in self._clients.items() if own == client]
+        return [connection for connection, owner in self._clients.items() if owner == client]
 
     def _of_the_largest(self) -> list[Connection]:
         """Those of the client that has most silent connections."""
@@ -164,7 +164,7 @@ class Door:
         if not self._is_open:  # at the end all have a moment to say what they came for
             return 0
         silent = [connection for connection in among if connection.is_idle]
-        chosen = heapq.nsmallest(min(_CLEARED, 1 + len(silent) // 2), silent, key=lambda own: own.quiet_since)
+        chosen = heapq.nsmallest(min(_CLEARED, 1 + len(silent) // 2), silent, key=lambda each: each.quiet_since)
         for connection in chosen:
             self._forget(connection)
             connection.close()

@@ -25,13 +25,13 @@ _CODES = {
 
 
 def add_error_replies(app: FastAPI) -> None:
-    """Every kind of error that a route may raise; what is none of them is ``RequestLog``'s."""
-    app.add_exception_handler(AdaVAEError, _reply_to_own)
+    """Every kind of error that a route may raise; any other is left to ``RequestLog``."""
+    app.add_exception_handler(AdaVAEError, _reply_to_adavae_error)
     app.add_exception_handler(RequestValidationError, _reply_to_invalid)
     app.add_exception_handler(HTTPException, _reply_to_http)
 
 
-async def _reply_to_own(_request: Request, exc: Exception) -> Response:
+async def _reply_to_adavae_error(_request: Request, exc: Exception) -> Response:
     assert isinstance(exc, AdaVAEError)
     return error_reply(service_error(exc))
 
@@ -74,10 +74,10 @@ def _invalid(first: dict[str, Any]) -> ServiceError:
     kind, where = first["type"], [place for place in first["loc"][1:] if not str(place).startswith("<")]
     if kind == "json_invalid":
         reason = f"{first['ctx']['error']} at character {where[0]}"
-        return ServiceError(400, "malformed_json", f"the body is no JSON: {reason[:200]}")
+        return ServiceError(400, "malformed_json", f"the body is not JSON: {reason[:200]}")
     context = first.get("ctx", {})
     field = _path([*where, context["field"]] if "field" in context else where)
-    reason = "must be a JSON object" if kind in _NO_OBJECT else _lower_first(first["msg"]) + _shown(first)
+    reason = "must be a JSON object" if kind in _NO_OBJECT else _lower_first(first["msg"]) + _value_given(first)
     return InvalidRequest(f"{field or 'the body'}: {reason}", param=field or None, code=_code(kind))
 
 
@@ -90,8 +90,8 @@ def _path(places: Sequence[int | str]) -> str:
     return "".join(f"[{place}]" if isinstance(place, int) else f".{place}" for place in places).lstrip(".")
 
 
-def _shown(error: dict[str, Any]) -> str:
-    """The value, where it is short and no text of a user's."""
+def _value_given(error: dict[str, Any]) -> str:
+    """The value, where it is short and not a user's text."""
     value = error.get("input")
     if isinstance(value, bool | int | float) and error["type"] != "missing":
         shown = repr(value) if not isinstance(value, int) or abs(value) < 10**_LONGEST_SHOWN else "a huge number"

@@ -1,7 +1,7 @@
 """Wrong API keys are counted by address: whoever sends many is refused unheard for a while.
 
-Others behind the same address go on: a key that has been right from there before is heard all the same. It tells a
-guesser nothing, for its guesses have not.
+Others behind the same address go on: a key that was right from there before is still accepted. That tells a
+guesser nothing, for no guess was.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """GET / and the files the playground is made of, from service/page/: whole, compressed, and never another file.
 
-What the page does is its own; here stands how a browser is given it, and what it may do with it.
+What the page does is in its own files; this one says how a browser gets them, and what they may do there.
 """
 
 import gzip
@@ -77,7 +77,7 @@ def page_files() -> dict[str, Path]:
 
 
 def _reply(name: str, if_none_match: str, accept_encoding: str) -> Response:
-    file = _loaded().get(name)
+    file = _load_all().get(name)
     if file is None:
         raise ServiceError(404, "not_found", f"the page has no file {name[:100]!r}: open / to see it", param="name")
     headers = _HEADERS | {
@@ -92,7 +92,7 @@ def _reply(name: str, if_none_match: str, accept_encoding: str) -> Response:
 
 
 @lru_cache(maxsize=1)
-def _loaded() -> dict[str, PageFile]:
+def _load_all() -> dict[str, PageFile]:
     """All of it in memory: less than two megabytes, read at the first request."""
     return {name: _read(name, path) for name, path in page_files().items()}
 

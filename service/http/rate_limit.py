@@ -15,15 +15,15 @@ class RateLimit:
     """One rule or several, as ``600/minute`` or ``10/second;600/minute``; an empty text is no limit.
 
     Raises:
-        SettingsError: The text is no rule.
+        SettingsError: The text is not a rule.
     """
 
     def __init__(
         self, rule: str, *, setting: str = "ADAVAE_RATE_LIMIT", code: str = "rate_limited", what: str = "requests"
     ) -> None:
-        """``setting`` is where ``rule`` comes from, ``code`` and ``what`` what a client over it is told."""
+        """``setting`` is where ``rule`` comes from, ``code`` and ``what`` name it to a client that is over it."""
         self._setting, self._code, self._what = setting, code, what
-        self._items = _parsed(rule, setting)
+        self._items = _parse(rule, setting)
         self._limiter = MovingWindowRateLimiter(MemoryStorage()) if self._items else None
 
     def count(self, client_id: str) -> None:
@@ -45,7 +45,7 @@ class RateLimit:
                 raise self._exceeded(item, limiter.get_window_stats(item, client_id).reset_time)
 
     def hit(self, client_id: str) -> None:
-        """Counts one, whether it may or not."""
+        """Counts one, within the limit or not."""
         if self._limiter is not None:
             for item in self._items:
                 self._limiter.hit(item, client_id)
@@ -61,7 +61,7 @@ class RateLimit:
         )
 
 
-def _parsed(rule: str, setting: str) -> list[RateLimitItem]:
+def _parse(rule: str, setting: str) -> list[RateLimitItem]:
     if not rule.strip():
         return []
     try:

@@ -26,7 +26,7 @@ def to_json(content: Any) -> bytes:
 
 
 def error_body(error: ServiceError) -> dict[str, object]:
-    """The body of every reply that is no success, and of a stream's ``error`` event."""
+    """The body of every reply that is not a success, and of a stream's ``error`` event."""
     param = error.param if error.param is None else _printable(error.param, _LONGEST_PARAM)
     message = _printable(error.message, _LONGEST_MESSAGE)
     return {"error": {"message": message, "type": error.type, "param": param, "code": error.code}}

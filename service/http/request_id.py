@@ -21,7 +21,7 @@ class RequestId:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _own_or_new(Headers(scope=scope).get(HEADER))
+        request_id = _sane_or_new(Headers(scope=scope).get(HEADER))
         scope.setdefault("state", {})["request_id"] = request_id
 
         async def send_with_id(message: Message) -> None:
@@ -44,5 +44,5 @@ def new_request_id() -> str:
     return uuid.uuid4().hex
 
 
-def _own_or_new(sent: str | None) -> str:
+def _sane_or_new(sent: str | None) -> str:
     return sent if sent is not None and _SANE.fullmatch(sent) else new_request_id()

@@ -30,7 +30,7 @@ class StrictConnection(h11.Connection):
             self.refusal = _refusal(exc)
             raise
         if isinstance(event, h11.Request):
-            self.refusal = _checked(event)
+            self.refusal = _problem_of(event)
             if self.refusal is not None:
                 raise h11.RemoteProtocolError(self.refusal.message, self.refusal.status)
         return event
@@ -46,7 +46,7 @@ def _refusal(exc: h11.RemoteProtocolError) -> ServiceError:
     return ServiceError(400, "malformed_http", f"this cannot be read as HTTP: {_REMEDY}")
 
 
-def _checked(request: h11.Request) -> ServiceError | None:
+def _problem_of(request: h11.Request) -> ServiceError | None:
     """What is wrong with a head that h11 has understood, or None."""
     if request.http_version not in _VERSIONS:
         version = request.http_version.decode("ascii")

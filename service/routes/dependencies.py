@@ -1,6 +1,6 @@
 """What routes are given by the app, and what holds before they run.
 
-All of it is asynchronous: FastAPI calls anything else in a thread, which under load takes longer than many a request.
+All of it is asynchronous: FastAPI calls anything else in a thread, which under load takes longer than many requests do.
 """
 
 from typing import Annotated
@@ -32,7 +32,7 @@ async def _metrics(request: Request) -> Metrics:
 
 
 async def _training(request: Request) -> CallersTraining:
-    """What is the caller's own, or everything for ``admin``: routes have no other way to files and jobs."""
+    """What belongs to the caller, or everything for ``admin``: routes have no other way to files and jobs."""
     training: TrainingOperations | None = request.app.state.training
     if training is None:
         message = "training is turned off here (ADAVAE_TRAINING is off): ask who runs the service to turn it on"

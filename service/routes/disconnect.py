@@ -31,8 +31,8 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Re
             raise ServiceError(STATUS_CLIENT_GONE, "client_gone", "the client has left")
         return working.result()
     finally:
-        await _cancelled(leaving)
-        await _cancelled(working)
+        await _cancel(leaving)
+        await _cancel(working)
 
 
 async def _left(receive: Receive) -> None:
@@ -41,8 +41,8 @@ async def _left(receive: Receive) -> None:
         pass
 
 
-async def _cancelled(task: "asyncio.Future[Any]") -> None:
-    """Ends a task and waits until it has tidied up; what it ended with is of no interest any more."""
+async def _cancel(task: "asyncio.Future[Any]") -> None:
+    """Ends a task and waits until it has tidied up; what it ended with no longer matters."""
     if not task.done():
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

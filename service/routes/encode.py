@@ -41,14 +41,14 @@ def _reply(result: EncodeResult, body: EncodeBody) -> dict[str, object]:
 
 def _row(index: int, row: EncodedText, body: EncodeBody) -> dict[str, object]:
     encoding = row.encoding
-    mu = _normalized(encoding.mu) if body.normalize else encoding.mu
+    mu = _normalize(encoding.mu) if body.normalize else encoding.mu
     shaped: dict[str, object] = {"index": index, "mu": shape_vector(mu, body.encoding_format)}
     if "logvar" in body.include:
         shaped["logvar"] = shape_vector(encoding.logvar, body.encoding_format)
     return shaped | {"tokens": encoding.num_tokens, "truncated": encoding.is_truncated, "cached": row.is_cached}
 
 
-def _normalized(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+def _normalize(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     """Of length 1; the zero vector stays as it is."""
     length = np.linalg.norm(vector.astype(np.float64))
     return (vector / length).astype(np.float32) if length > 0 else vector

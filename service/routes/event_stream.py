@@ -54,7 +54,7 @@ class EventStream(StreamingResponse, Generic[Content]):
         try:
             async with contextlib.aclosing(_with_pauses(self._objects, self._keepalive_s)) as objects:
                 async for each in objects:
-                    yield _KEEPALIVE if each is None else self._framed(each)
+                    yield _KEEPALIVE if each is None else self._frame(each)
         except AdaVAEError as exc:
             yield _error_event(error_body(service_error(exc)))
         except Exception:  # the edge: the reply has begun, so the error goes where the client is reading
@@ -63,7 +63,7 @@ class EventStream(StreamingResponse, Generic[Content]):
         else:
             yield DONE
 
-    def _framed(self, content: Content) -> bytes:
+    def _frame(self, content: Content) -> bytes:
         head = b"" if self._id_of is None else b"id: " + self._id_of(content).encode() + b"\n"
         return head + b"data: " + to_json(content) + b"\n\n"
 

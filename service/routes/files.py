@@ -24,7 +24,7 @@ async def create_file(request: Request, training: Training) -> JsonReply:
     """Stores texts to train on, after they were checked; what was found is in `report`.
 
     Encoding, broken lines, too few texts, a single label and bytes beyond the limit are refused; duplicates, texts
-    longer than the backbone's context and the like are counted and told.
+    longer than the backbone's context and the like are counted and reported.
     """
     form = UploadForm(request.headers.get("content-type", ""), request.stream(), purpose=PURPOSE)
     try:
@@ -36,20 +36,20 @@ async def create_file(request: Request, training: Training) -> JsonReply:
         if form.is_complete:
             raise
         return error_reply(exc, {"connection": "close"})  # the rest of the body is never read
-    return JsonReply(_shaped(stored))
+    return JsonReply(_shape(stored))
 
 
 async def list_files(query: Annotated[FilesQuery, Query()], training: Training) -> JsonReply:
     """Every stored file, newest first."""
     page = await training.files.list(limit=query.limit, after=query.after, newest_first=query.order == "desc")
-    data = [_shaped(stored) for stored in page.items]
+    data = [_shape(stored) for stored in page.items]
     first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
     return JsonReply({"object": "list", "data": data, "has_more": page.has_more, "first_id": first, "last_id": last})
 
 
 async def get_file(file_id: FileIdInPath, training: Training) -> JsonReply:
     """One stored file, with what was found in it."""
-    return JsonReply(_shaped(await training.files.get(file_id)))
+    return JsonReply(_shape(await training.files.get(file_id)))
 
 
 async def get_file_content(file_id: FileIdInPath, training: Training) -> Response:
@@ -57,7 +57,7 @@ async def get_file_content(file_id: FileIdInPath, training: Training) -> Respons
     stored = await training.files.get(file_id)
     headers = {
         "content-disposition": f"attachment; filename*=UTF-8''{quote(stored.filename, safe='')}",
-        "x-content-type-options": "nosniff",  # whatever is in it, no browser shall run it
+        "x-content-type-options": "nosniff",  # whatever is in it, no browser may run it
     }
     content = await training.files.download(file_id)
     return DownloadReply(content, media_type="application/octet-stream", headers=headers)
@@ -69,7 +69,7 @@ async def delete_file(file_id: FileIdInPath, training: Training) -> JsonReply:
     return JsonReply({"object": "file", "id": file_id, "deleted": True})
 
 
-def _shaped(stored: StoredFile) -> dict[str, object]:
+def _shape(stored: StoredFile) -> dict[str, object]:
     return {
         "object": "file",
         "id": stored.id,

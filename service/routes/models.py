@@ -1,4 +1,4 @@
-"""/v1/models: the adapter sets that can be used, in OpenAI's shapes. GET /adapters tells more of them."""
+"""/v1/models: the adapter sets that can be used, in OpenAI's shapes. GET /adapters says more about them."""
 
 from datetime import UTC, datetime
 
@@ -11,22 +11,22 @@ from adavae.service.routes.dependencies import Latent
 
 async def list_models(latent: Latent) -> JsonReply:
     """Every adapter set that can be used, each version of it; the current one goes by its name alone."""
-    return JsonReply({"object": "list", "data": [_shaped(state) for state in latent.adapters() if not state.problem]})
+    return JsonReply({"object": "list", "data": [_shape(state) for state in latent.adapters() if not state.problem]})
 
 
 async def get_model(name: NameInPath, latent: Latent) -> JsonReply:
     """One adapter set; a name alone means its current version."""
-    return JsonReply(_shaped(_named(name, latent)))
+    return JsonReply(_shape(_find(name, latent)))
 
 
 async def delete_model(name: NameInPath, latent: Latent) -> JsonReply:
     """Deletes one version, or every version of a name. Bundled sets stay: 409."""
-    _named(name, latent)
+    _find(name, latent)
     await latent.delete_adapter(name)
     return JsonReply({"object": "model", "id": name, "deleted": True})
 
 
-def _named(name: str, latent: Latent) -> AdapterState:
+def _find(name: str, latent: Latent) -> AdapterState:
     named = [state for state in latent.adapters() if name in (state.name, state.reference)]
     if not named:
         message = f"no model {name!r} is installed: GET /v1/models shows those that are"
@@ -34,7 +34,7 @@ def _named(name: str, latent: Latent) -> AdapterState:
     return next((state for state in named if state.is_current), named[0])
 
 
-def _shaped(state: AdapterState) -> dict[str, object]:
+def _shape(state: AdapterState) -> dict[str, object]:
     return {
         "object": "model",
         "id": state.name if state.is_current else state.reference,

@@ -15,7 +15,7 @@ _FILES = {
     "swagger-ui.css": "text/css; charset=utf-8",
     "favicon.png": "image/png",
 }
-_OWN_WINDOW = {
+_NEVER_FRAMED = {
     "content-security-policy": "frame-ancestors 'none'; base-uri 'none'; object-src 'none'",
     "x-frame-options": "DENY",
     "x-content-type-options": "nosniff",
@@ -37,12 +37,12 @@ async def docs() -> HTMLResponse:
         swagger_css_url="static/swagger-ui.css",
         swagger_favicon_url="static/favicon.png",
     )
-    page.headers.update(_OWN_WINDOW)
+    page.headers.update(_NEVER_FRAMED)
     return page
 
 
 async def static(name: str, accept_encoding: Annotated[str, Header()] = "") -> Response:
-    """One of the few files there are; texts are stored compressed, and sent so to who takes it."""
+    """One of the few files there are; texts are stored compressed, and sent so to clients that take it."""
     kind = _FILES.get(name)
     if kind is None:
         raise ServiceError(404, "not_found", f"there is no file {name!r} here; /docs is the page", param="name")

@@ -14,9 +14,9 @@ _EXAMPLE = "as `curl -F purpose=fine-tune -F file=@texts.jsonl` does"
 
 
 class UploadForm:
-    """The fields ``file`` and ``purpose``, in any order; every other is refused.
+    """The fields ``file`` and ``purpose``, in any order; any other is refused.
 
-    All its methods raise ServiceError: 400 where this is no form, 422 where it is not the one that is taken.
+    All its methods raise ServiceError: 400 where this is not a form, 422 where it is not the expected one.
     """
 
     def __init__(self, content_type: str, body: AsyncIterator[bytes], *, purpose: str) -> None:

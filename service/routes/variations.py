@@ -34,6 +34,6 @@ async def variations(body: VariationsBody, request: Request, latent: Latent, lim
 
 
 def _reply(result: VariationsResult, *, with_z: bool) -> dict[str, object]:
-    rows = [(source, row) for source, own in enumerate(result.rows) for row in own]
+    rows = [(source, row) for source, near in enumerate(result.rows) for row in near]
     data = [shape_decoded(index, row, with_z=with_z) | {"source": source} for index, (source, row) in enumerate(rows)]
     return shape_decoded_list(result.adapter, [row for _, row in rows], data)

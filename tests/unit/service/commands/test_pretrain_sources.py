@@ -16,5 +16,5 @@ def test_a_source_names_its_file_and_how_often_it_is_seen() -> None:
 
 @pytest.mark.parametrize("source", ["a.txt*", "a.txt*often"])
 def test_what_is_no_number_is_refused(source: str) -> None:
-    with pytest.raises(typer.BadParameter, match="how often it is seen, a number"):
+    with pytest.raises(typer.BadParameter, match="must be a number"):
         _with_repeats([Path(source)])
