@@ -29,25 +29,14 @@ from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.operations import moves, writing
 from adavae.model.operations.steps import Plan, Result
 from adavae.model.results import Classified
-from adavae.model.storage.installed import REFUSALS
-from adavae.model.storage.manifest import Manifest
-from adavae.model.storage.pretrained import PretrainedBackbone
-from adavae.model.storage.tensor_shapes import check_shapes
-from adavae.service.adapters.registry import AdapterRegistry, PinnedAdapter
+from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.default_trial import DefaultTrial
 from adavae.service.downloads import Download, download_archive
-from adavae.service.encodings.cache import EncodingCache
-from adavae.service.encodings.open_cache import open_cache
-from adavae.service.encodings.text_encoder import TextEncoder
 from adavae.service.encodings.text_map import Cartographer
-from adavae.service.engine.compute_threads import available_threads, use_threads
-from adavae.service.engine.engine import Engine
-from adavae.service.engine.work import EngineLimits
 from adavae.service.errors import EngineStopped, InvalidRequest
 from adavae.service.latent_inputs import latents_of, text_of
-from adavae.service.loading import load_pretrained, open_store
+from adavae.service.latent_parts import LatentParts
 from adavae.service.metrics import Metrics
-from adavae.service.plan_runner import PlanRunner
 from adavae.service.results import (
     AdapterRef,
     AdapterState,
@@ -78,12 +67,7 @@ class LatentService:
         """Opens nothing yet: ``start`` does."""
         self.settings, self.metrics = settings, metrics
         self._problem: str | None = "the model is being loaded"
-        self._engine: Engine
-        self._pretrained: PretrainedBackbone
-        self._registry: AdapterRegistry
-        self._cache: EncodingCache
-        self._encoder: TextEncoder
-        self._runner: PlanRunner
+        self._parts = LatentParts(settings, metrics)
         self._cartographer = Cartographer(settings.deadline_s)
         self._default_trial = DefaultTrial(self._try_default)
         self._one_verification = asyncio.Lock()  # each takes the memory of a whole set
@@ -95,105 +79,22 @@ class LatentService:
             AdaVAEError: There is no backbone to serve; ``not_ready_reason`` says so too.
         """
         try:
-            await self._start()
+            await self._parts.start()
         except (AdaVAEError, OSError) as exc:
             self._problem = str(exc)
             raise
-
-    async def _start(self) -> None:
-        settings = self.settings
-        self._cache = open_cache(settings)
-        threads = settings.threads or available_threads()
-        use_threads(1)
-        self._pretrained = await asyncio.to_thread(load_pretrained, settings.model_copy(update={"threads": 1}), None)
-        store = open_store(settings)
-        entries = await asyncio.to_thread(store.list)
-        manifests = [entry.manifest for entry in entries if entry.manifest and self._fits(entry.manifest)]
-        limits = EngineLimits(
-            encode_batch_tokens=settings.encode_batch_tokens,
-            decode_rows=settings.decode_rows,
-            max_tokens=self.max_tokens,
-            max_queued_rows=settings.max_queued_rows,
-            threads=threads,
-        )
-        self._engine = Engine(
-            self._pretrained,
-            [each.config for each in sorted(manifests, key=self._is_no_default)],
-            num_slots=settings.bank_slots,
-            max_bank_bytes=settings.bank_bytes,
-            limits=limits,
-            metrics=self.metrics,
-        )
-        await self._engine.start()
-        self._encoder = TextEncoder(
-            self._pretrained,
-            self._engine,
-            self._cache,
-            self.metrics,
-            max_tokens=self.max_text_tokens,
-            max_queued_characters=settings.max_queued_characters,
-            deadline_s=settings.deadline_s,
-        )
-        self._runner = PlanRunner(
-            self._engine,
-            self._encoder,
-            self._pretrained.tokenizer,
-            max_text_tokens=self._pretrained.backbone.config.n_positions - 1,
-            deadline_s=settings.deadline_s,
-        )
-        self._registry = AdapterRegistry(
-            store,
-            self._engine.bank,
-            default=settings.default_adapter,
-            backbone_digests=self._pretrained.digests,
-            tokenizer_digest=self._pretrained.tokenizer.digest,
-            refresh_s=settings.refresh_s,
-            counters=self.metrics,
-        )
-        await self._registry.start()
         self._problem = None
-        self._announce(threads)
-
-    def _announce(self, threads: int) -> None:
-        weight, computes_by = self._pretrained.backbone.wte.weight, self._pretrained.backbone.computes_by
-        is_slower = computes_by == "pytorch" and weight.device.type == "cpu" and weight.dtype == torch.float32
-        hint = {"hint": "decodes faster on x86-64 once adavae is installed again beside a C++ compiler (g++)"}
-        _log.info(
-            "engine started",
-            device=str(weight.device),
-            dtype=str(weight.dtype).removeprefix("torch."),
-            threads=threads,
-            computes_by=computes_by,
-            **(hint if is_slower else {}),
-        )
-
-    def _fits(self, manifest: Manifest) -> bool:
-        try:
-            check_shapes(manifest, self._pretrained.backbone.config)
-        except REFUSALS:
-            return False
-        return manifest.backbone_digest in self._pretrained.digests
-
-    def _is_no_default(self, manifest: Manifest) -> bool:
-        return self.settings.default_adapter not in (manifest.name, manifest.reference)
 
     async def stop(self) -> None:
         """Finishes what runs, within ``settings.shutdown_s``; safe at any moment."""
         self._problem = self._problem or "the server is shutting down"
         await self._default_trial.stop()
-        if hasattr(self, "_registry"):
-            await self._registry.stop()
-        if hasattr(self, "_engine"):
-            await self._engine.stop(self.settings.shutdown_s)
-        if hasattr(self, "_encoder"):
-            self._encoder.tokens.close()
-        if hasattr(self, "_cache"):
-            await self._cache.close()
+        await self._parts.stop()
 
     @property
     def not_ready_reason(self) -> str | None:
         """Why requests cannot be answered right now, or None."""
-        return self._problem or self._engine.not_ready_reason
+        return self._problem or self._parts.engine.not_ready_reason
 
     @property
     def is_ready(self) -> bool:
@@ -206,34 +107,23 @@ class LatentService:
     async def _try_default(self) -> None:
         """Encodes a text with the default adapter set, past the cache; raises what a request would be answered with."""
         async with self._pinned(None) as pinned:
-            rows = await self._encoder.tokens.cut([_TRIED_TEXT], self.max_text_tokens)
-            await self._engine.encode(rows, [pinned.slot], deadline_s=min(_TRIAL_S, self.settings.deadline_s))
+            rows = await self._parts.encoder.tokens.cut([_TRIED_TEXT], self._parts.max_text_tokens)
+            await self._parts.engine.encode(rows, [pinned.slot], deadline_s=min(_TRIAL_S, self.settings.deadline_s))
 
     def versions(self) -> dict[str, str]:
         """Versions and digests, as GET /version shows them."""
         known = {"adavae": version("adavae"), "python": platform.python_version(), "torch": torch.__version__}
         if self._problem is None:
-            weight = self._pretrained.backbone.wte.weight
+            weight = self._parts.pretrained.backbone.wte.weight
             known |= {
                 "backbone": self.settings.backbone,
-                "backbone_digest": self._pretrained.digest,
-                "tokenizer_digest": self._pretrained.tokenizer.digest,
+                "backbone_digest": self._parts.pretrained.digest,
+                "tokenizer_digest": self._parts.pretrained.tokenizer.digest,
                 "device": str(weight.device),
                 "dtype": str(weight.dtype).removeprefix("torch."),
-                "computes_by": self._pretrained.backbone.computes_by,
+                "computes_by": self._parts.pretrained.backbone.computes_by,
             }
         return known
-
-    @property
-    def max_tokens(self) -> int:
-        """Longest decoded text: the setting, or less where the backbone's context is shorter."""
-        return min(self.settings.max_tokens, self._pretrained.backbone.config.n_positions - 1)
-
-    @property
-    def max_text_tokens(self) -> int:
-        """Longest text that is read."""
-        context = self._pretrained.backbone.config.n_positions - 1
-        return min(self.settings.max_text_tokens or context, context)
 
     async def encode(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> EncodeResult:
         """Posterior of each text.
@@ -244,7 +134,7 @@ class LatentService:
             ServiceError: Overloaded, not ready, or too late.
         """
         async with self._pinned(adapter) as pinned:
-            return EncodeResult(_ref(pinned), await self._encoder.encode(texts, pinned, truncate=truncate))
+            return EncodeResult(_ref(pinned), await self._parts.encoder.encode(texts, pinned, truncate=truncate))
 
     async def embed(
         self, inputs: Sequence[str | Sequence[int]], *, adapter: str | None, dimensions: int | None
@@ -253,12 +143,13 @@ class LatentService:
         that the set does not have.
         """
         async with self._pinned(adapter) as pinned:
-            texts = [text_of(each, number, self._pretrained) for number, each in enumerate(inputs)]
+            texts = [text_of(each, number, self._parts.pretrained) for number, each in enumerate(inputs)]
             names = [f"input[{number}]" for number in range(len(texts))]
-            rows = await self._encoder.encode(texts, pinned, truncate=False, params=names)
+            rows = await self._parts.encoder.encode(texts, pinned, truncate=False, params=names)
             mu = torch.from_numpy(np.stack([row.encoding.mu for row in rows]))
             work = partial(embedded, pinned.space, mu, dimensions)  # a set's first one takes milliseconds
-            vectors = work() if dimensions is None else await self._engine.on_device(work, self.settings.deadline_s)
+            on_device = self._parts.engine.on_device
+            vectors = work() if dimensions is None else await on_device(work, self.settings.deadline_s)
             return EmbedResult(_ref(pinned), vectors.numpy(), sum(row.encoding.num_tokens for row in rows))
 
     async def decode(
@@ -396,9 +287,9 @@ class LatentService:
             labels = pinned.config.labels
             if not labels:
                 raise AdapterSetMismatch(self._no_head(pinned))
-            encoded = await self._encoder.encode(texts, pinned, truncate=truncate)
+            encoded = await self._parts.encoder.encode(texts, pinned, truncate=truncate)
             mu = np.stack([row.encoding.mu for row in encoded])
-            probabilities = await self._engine.classify(mu, pinned.slot, deadline_s=self.settings.deadline_s)
+            probabilities = await self._parts.engine.classify(mu, pinned.slot, deadline_s=self.settings.deadline_s)
             rows = tuple(
                 ClassifiedText(Classified.of(labels, scores), text.encoding.num_tokens, text.is_cached)
                 for text, scores in zip(encoded, probabilities.tolist(), strict=True)
@@ -406,7 +297,7 @@ class LatentService:
             return ClassifyResult(_ref(pinned), rows)
 
     def _no_head(self, pinned: PinnedAdapter) -> str:
-        with_head = ", ".join(self._registry.names_with_labels()) or "none is installed"
+        with_head = ", ".join(self._parts.registry.names_with_labels()) or "none is installed"
         return f"{pinned.reference} has no classification head; adapter sets that have one: {with_head}"
 
     async def map_texts(
@@ -428,30 +319,30 @@ class LatentService:
             for start in range(0, len(texts), self.settings.max_texts):
                 chosen = texts[start : start + self.settings.max_texts]
                 params = [f"texts[{number}]" for number in range(start, start + len(chosen))]
-                encoded += await self._encoder.encode(chosen, pinned, truncate=truncate, params=params)
+                encoded += await self._parts.encoder.encode(chosen, pinned, truncate=truncate, params=params)
             mu = np.stack([row.encoding.mu for row in encoded])
             return MapResult(_ref(pinned), tuple(encoded), await self._cartographer.draw(mu, labels, method))
 
     def adapters(self) -> list[AdapterState]:
         """Every installed version."""
         self._check_ready()
-        return self._registry.states()
+        return self._parts.registry.states()
 
     async def delete_adapter(self, name: str) -> list[AdapterState]:
         """Removes ``name@version``, or every version of ``name``; returns what was there."""
         self._check_ready()
-        return await self._registry.delete(name)
+        return await self._parts.registry.delete(name)
 
     async def adapter_card(self, name: str) -> str:
         """The model card; raises AdapterSetNotFound, or WeightsCorrupted where its text is not whole."""
         self._check_ready()
-        return await asyncio.to_thread(self._registry.store.card, name)
+        return await asyncio.to_thread(self._parts.registry.store.card, name)
 
     async def adapter_archive(self, name: str) -> Download:
         """The whole set as ``.tar.gz``; raises AdapterSetNotFound, or WeightsCorrupted where it is damaged."""
         self._check_ready()
         async with self._one_verification:
-            members = await asyncio.to_thread(self._registry.store.verified_files, name)
+            members = await asyncio.to_thread(self._parts.registry.store.verified_files, name)
             return await asyncio.to_thread(download_archive, members)
 
     def _check_ready(self) -> None:
@@ -461,7 +352,7 @@ class LatentService:
     @contextlib.asynccontextmanager
     async def _pinned(self, adapter: str | None) -> AsyncIterator[PinnedAdapter]:
         self._check_ready()
-        async with self._registry.acquire(adapter) as pinned:
+        async with self._parts.registry.acquire(adapter) as pinned:
             yield pinned
 
     async def _answered(
@@ -469,18 +360,18 @@ class LatentService:
     ) -> Result:
         """What a plan comes to; refused before its first step where it is too long or the queue is full."""
         self._check_decodings(decodings)
-        with self._engine.reserved(num_rows) as reservation:
-            return await self._runner.run(plan, pinned, reservation, num_rows=num_rows)
+        with self._parts.engine.reserved(num_rows) as reservation:
+            return await self._parts.runner.run(plan, pinned, reservation, num_rows=num_rows)
 
     async def _streamed(
         self, plan: Plan[Tensor], pinned: PinnedAdapter, decodings: Sequence[Decoding]
     ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
         """The texts of the latents that ``plan`` comes to."""
         self._check_decodings(decodings)
-        z = await self._runner.run(plan, pinned, num_rows=len(decodings))
-        stream = TextStream(self._pretrained.tokenizer)
+        z = await self._parts.runner.run(plan, pinned, num_rows=len(decodings))
+        stream = TextStream(self._parts.pretrained.tokenizer)
         decoding = asyncio.ensure_future(
-            self._engine.decode(
+            self._parts.engine.decode(
                 z.numpy(), pinned.slot, decodings, deadline_s=self.settings.deadline_s, on_token=stream.put_token
             )
         )
@@ -488,7 +379,7 @@ class LatentService:
         try:
             async for piece in stream.pieces():
                 yield piece
-            texts = self._runner.texts(await decoding, z)
+            texts = self._parts.runner.texts(await decoding, z)
             for piece in stream.rest():
                 yield piece
             yield DecodeResult(_ref(pinned), tuple(writing.typical(pinned.space, z, texts)))
@@ -498,11 +389,11 @@ class LatentService:
                 await decoding
 
     def _check_decodings(self, decodings: Sequence[Decoding]) -> None:
-        longest = max(decoding.max_tokens for decoding in decodings)
-        if longest > self.max_tokens:
+        longest, limit = max(decoding.max_tokens for decoding in decodings), self._parts.max_tokens
+        if longest > limit:
             raise InvalidRequest(
-                f"max_tokens is {longest}, the limit is {self.max_tokens} (ADAVAE_MAX_TOKENS, and the backbone's "
-                "context): ask for fewer",
+                f"max_tokens is {longest}, the limit is {limit} (ADAVAE_MAX_TOKENS, and the backbone's context): ask "
+                "for fewer",
                 param="decoding.max_tokens",
             )
 

@@ -49,6 +49,7 @@ FLOORS = (
     ("service.jobs.worker",),
     ("service.jobs",),
     ("service.plan_runner", "service.default_trial", "service.latent_inputs"),
+    ("service.latent_parts",),
     ("service.latent_service", "service.schemas"),
     ("service.http",),
     ("service.routes",),

@@ -63,7 +63,7 @@ async def service_memory(home: Path) -> dict[str, float]:
         for name, sizes in LARGE.items():
             await asyncio.to_thread(_publish, service, name, AdapterConfig(**sizes))  # type: ignore[arg-type]  # sizes
             give_back_memory()
-            await service._registry.refresh()
+            await service._parts.registry.refresh()
             await service.encode(["hello there"], adapter=name, truncate=False)
             seen[f"{name} in use"] = resident_mib()
         for name in LARGE:
@@ -94,15 +94,15 @@ def _publish(service: LatentService, name: str, config: AdapterConfig) -> None:
 
 
 def _set_of(service: LatentService, config: AdapterConfig) -> AdapterSet:
-    return random_set(service._pretrained, seed=1, config=config)
+    return random_set(service._parts.pretrained, seed=1, config=config)
 
 
 async def _settled(service: LatentService) -> None:
     """Until the bank has taken notice."""
     await asyncio.sleep(_PAUSE_S)
     async with asyncio.timeout(_DEADLINE_S):
-        await service._registry.refresh()
-        while (fitting := service._registry._fitting_bank) is not None and not fitting.done():
+        await service._parts.registry.refresh()
+        while service._parts.registry._room.is_being_fitted:
             await asyncio.sleep(_PAUSE_S)
 
 

@@ -196,7 +196,7 @@ async def test_bad_versions_that_arrive_while_it_runs_change_nothing_but_their_e
         before = await service.encode(["the food was great"], adapter=None, truncate=False)
         bad = [publish_bad(settings, f"bad-{number}", harm).parent.name for number, harm in enumerate(HARMS.values())]
         good = publish_tiny(settings.own_adapters, settings.weights, "good", PLAIN, seed=5)
-        await service._registry.refresh()
+        await service._parts.registry.refresh()
         after = await service.encode(["the food was great"], adapter=None, truncate=False)
         assert (after.adapter, after.rows[0].is_cached) == (before.adapter, True)
         listed = public(service)
@@ -226,7 +226,7 @@ async def test_readiness_tells_when_the_default_does_not_answer(
         assert await verdict(service) is None
         monkeypatch.setattr(service._default_trial, "_fresh_s", 0.0)
         with monkeypatch.context() as patch:
-            patch.setattr(service._engine.vae, "encode", _not_a_number)
+            patch.setattr(service._parts.engine.vae, "encode", _not_a_number)
             reason = await verdict(service)
             assert reason is not None and "requests that name no adapter set fail" in reason
         assert await verdict(service) is None

@@ -29,9 +29,9 @@ def mib_of_large() -> float:
 async def is_gone(service: LatentService) -> None:
     """Until another bank has taken over, and the one before has been let go of."""
     async with asyncio.timeout(DEADLINE_S):
-        while service._engine.vae.bank.shape.latent_size == LARGE.latent_size:
+        while service._parts.engine.vae.bank.shape.latent_size == LARGE.latent_size:
             await asyncio.sleep(0.02)
-        while service._registry._room.is_being_fitted:
+        while service._parts.registry._room.is_being_fitted:
             await asyncio.sleep(0.02)
 
 
@@ -69,10 +69,10 @@ async def test_a_set_beyond_the_budget_is_listed_with_its_reason_and_takes_nothi
     try:
         await service.encode(["the food was great"], adapter="plain", truncate=False)
         path = publish_tiny(settings.own_adapters, settings.weights, "large", LARGE, seed=1)
-        await service._registry.refresh()
+        await service._parts.registry.refresh()
         (state,) = [state for state in service.adapters() if state.name == "large"]
         assert state.problem is not None and "ADAVAE_BANK_BYTES" in state.problem and path.name in state.problem
-        assert service._engine.vae.bank.shape.latent_size < LARGE.latent_size
+        assert service._parts.engine.vae.bank.shape.latent_size < LARGE.latent_size
         await service.encode(["the staff was rude"], adapter="plain", truncate=False)
     finally:
         await service.stop()

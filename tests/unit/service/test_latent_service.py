@@ -137,7 +137,7 @@ async def test_closing_a_stream_frees_its_rows(tmp_path: Path) -> None:
         ) as stream:
             assert isinstance(await anext(stream), TextPiece)
         async with asyncio.timeout(10):
-            while service._engine._scheduler.num_decoding or service._engine.num_waiting:
+            while service._parts.engine._scheduler.num_decoding or service._parts.engine.num_waiting:
                 await asyncio.sleep(0.001)
 
 
@@ -147,13 +147,13 @@ async def test_a_draw_is_never_empty(tmp_path: Path, strategy: Strategy, monkeyp
     """Some draws ended before their first token."""
     seen: list[Decoding] = []
     async with running(tmp_path) as service:
-        decode = service._engine.decode
+        decode = service._parts.engine.decode
 
         async def watched(z: Any, slot: int, decodings: list[Decoding], **rest: Any) -> Any:
             seen.extend(decodings)
             return await decode(z, slot, decodings, **rest)
 
-        monkeypatch.setattr(service._engine, "decode", watched)
+        monkeypatch.setattr(service._parts.engine, "decode", watched)
         decoding = Decoding(strategy=strategy, num_beams=2, max_tokens=5, temperature=10.0)
         drawn = await service.sample(40, adapter=None, decoding=decoding)
         streamed = [item async for item in service.sample_stream(8, adapter=None, decoding=decoding)]
@@ -234,7 +234,7 @@ async def test_a_text_without_end_is_refused_or_cut_before_it_is_tokenized(
         assert sum(tokenized) < 1000
         cut = await service.encode([*texts[:1], *texts[2:]], adapter=None, truncate=True)
         assert [row.encoding.is_truncated for row in cut.rows] == [True] * 3
-        assert {row.encoding.num_tokens for row in cut.rows} == {service.max_text_tokens}
+        assert {row.encoding.num_tokens for row in cut.rows} == {service._parts.max_text_tokens}
         assert sum(tokenized) < 5000
         with pytest.raises(InvalidRequest, match="the text is empty"):
             await service.encode(texts[1:2], adapter=None, truncate=True)
