@@ -53,7 +53,7 @@ class Activation(StrEnum):
 
 
 class AdapterPlacement(StrEnum):
-    """Where the bottleneck adapter stands in a block (paper Section 3.2, Table 1)."""
+    """Where the bottleneck adapter is in a block (paper Section 3.2, Table 1)."""
 
     PARALLEL_FFN = "parallel_ffn"
     PARALLEL_ATTENTION = "parallel_attention"

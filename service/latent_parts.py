@@ -1,4 +1,4 @@
-"""What the operations on texts stand on: cache, backbone, engine, text encoder, adapter sets; started and stopped.
+"""What the operations on texts are built on: cache, backbone, engine, text encoder, adapter sets; started and stopped.
 
 A part is there once ``start`` has come to it; ``latent_service`` answers requests over all of them.
 """

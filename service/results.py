@@ -125,7 +125,7 @@ class AdapterState:
     Attributes:
         is_default: Whether requests that name no adapter set get this one.
         is_current: Whether ``name`` alone means this version.
-        is_loaded: Whether its weights stand in the bank.
+        is_loaded: Whether its weights are in the bank.
         kind: The preset it was trained with.
         metrics: Measured figures from its manifest.
         problem: Why it is refused, or None.

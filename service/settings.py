@@ -73,7 +73,7 @@ class _WithoutServiceLinks(EnvSettingsSource):
 
 
 class Settings(BaseSettings):
-    """Every setting, with its unit; the variable is the field's name in capitals behind ``ADAVAE_``."""
+    """Every setting, with its unit; the variable is the field's name in capitals after ``ADAVAE_``."""
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
 

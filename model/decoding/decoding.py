@@ -40,7 +40,7 @@ NUM_SEEDS = 2**63
 
 
 def counted_seed(seed: int, row: int) -> int:
-    """The seed of a row, counted from a request's own; behind the last seed comes 0."""
+    """The seed of a row, counted from a request's own; after the last seed comes 0."""
     return (seed + row) % NUM_SEEDS
 
 

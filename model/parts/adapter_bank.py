@@ -36,7 +36,7 @@ class AdapterBank(nn.Module):
     """The trained parts of S adapter sets over one backbone.
 
     Attributes:
-        configs: What stands in each slot; None for an empty one.
+        configs: What is in each slot; None for an empty one.
         latent_kernel: Computes the layers around z where that can be compiled; without it PyTorch does.
     """
 
@@ -110,7 +110,7 @@ class AdapterBank(nn.Module):
         return RowAdapters(self.decoder_adapters[layer], index, self.shape.adapter_scale)  # type: ignore[arg-type]
 
     def config_of(self, slot: int) -> AdapterConfig:
-        """What stands in ``slot``; asking for an empty one is a caller's fault."""
+        """What is in ``slot``; asking for an empty one is a caller's fault."""
         config = self.configs[slot]
         if config is None:
             raise AdapterSetMismatch(f"slot {slot} of the adapter bank is empty; load an adapter set into it first")
@@ -295,11 +295,11 @@ class AdapterBank(nn.Module):
         self.configs[slot], self._packed_sets[slot] = config, packed
 
     def clear(self, slot: int) -> None:
-        """Forgets what stands in ``slot``, which no row uses; its memory goes with the bank that replaces this one."""
+        """Forgets what is in ``slot``, which no row uses; its memory goes with the bank that replaces this one."""
         self.configs[slot], self._packed_sets[slot] = None, None
 
     def move(self, slot: int, other: "AdapterBank") -> None:
-        """Puts what stands in ``slot`` into the same slot of a larger bank; raises as ``load`` does."""
+        """Puts what is in ``slot`` into the same slot of a larger bank; raises as ``load`` does."""
         other.load(slot, self.config_of(slot), self.export(slot), self._packed_sets[slot])
 
     def _load_scale(self, name: str, config: AdapterConfig) -> float:

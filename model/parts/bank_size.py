@@ -14,7 +14,7 @@ def numbers_of_set(config: AdapterConfig, backbone: BackboneConfig) -> int:
 
 
 def numbers_of_slot(shape: BankShape, backbone: BackboneConfig) -> int:
-    """How many numbers one slot of a bank of this shape has, whatever stands in it."""
+    """How many numbers one slot of a bank of this shape has, whatever is in it."""
     return _total(slot_shapes(shape, backbone))
 
 
@@ -23,7 +23,7 @@ def widest_within(
 ) -> BankShape | None:
     """The union of as many of ``shapes``, in their order, as leave a slot at most ``max_numbers`` large.
 
-    A shape that would make a slot larger is left out: it is the first one's neighbours that shall not suffer from it.
+    A shape that would make a slot larger is left out, so that those before it do not suffer from it.
     """
     widest = start
     for shape in shapes:

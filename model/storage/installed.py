@@ -164,7 +164,7 @@ def _directories(path: str) -> list[str]:
 
 
 def _is_directory(entry: os.DirEntry[str]) -> bool:
-    """Also by a link; one that leads round in a circle, or nowhere, is none."""
+    """Also through a link, unless that leads round in a circle, or nowhere."""
     try:
         return entry.is_dir()
     except OSError as exc:

@@ -45,7 +45,7 @@ def checked_number(field: str, value: object, largest: float) -> float:
 
 
 def checked_time(field: str, value: str) -> datetime:
-    """A moment in ISO 8601, in UTC where it names no zone; raises ConfigError for what is none."""
+    """A moment in ISO 8601, in UTC where it names no zone; raises ConfigError for anything else."""
     try:
         moment = datetime.fromisoformat(value)
     except ValueError as exc:

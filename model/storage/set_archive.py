@@ -71,7 +71,7 @@ class SetArchive:
             seen.add(member.name)
             yield member
             self._skip()
-        if len(self._file.read(_MAX_TAIL_BYTES)) == _MAX_TAIL_BYTES:  # read to its end: the checksum stands there
+        if len(self._file.read(_MAX_TAIL_BYTES)) == _MAX_TAIL_BYTES:  # read to its end, where the checksum is
             raise WeightsCorrupted(f"{self._path} goes on after the end of its last member: export the set again")
 
     def chunks(self, member: Member) -> Iterator[bytes]:
@@ -131,7 +131,7 @@ class SetArchive:
         return full_name, num_bytes, block[156:157]
 
     def _path_in(self, full_name: str, note: bytes) -> str | None:
-        """The name that an extended header gives to the member behind it, if it gives one."""
+        """The name that an extended header gives to the member after it, if it gives one."""
         path = None
         while note:
             length, _, _ = note.partition(b" ")

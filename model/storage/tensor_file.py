@@ -25,7 +25,7 @@ _MAX_AXES, _LARGEST = 8, 2**40
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a tensor lies behind the header, and what it is."""
+    """Where a tensor is, counted from the end of the header, and what it is."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
@@ -34,7 +34,7 @@ class _Place:
 
 
 def shapes_in(file: BinaryIO, num_bytes: int) -> dict[str, tuple[int, ...]]:
-    """The shapes of a file's tensors by its header alone; the file stands at its beginning again afterwards.
+    """The shapes of a file's tensors by its header alone; the file is at its beginning again afterwards.
 
     Args:
         file: Open for reading.
@@ -65,7 +65,7 @@ def first_not_finite(file: BinaryIO, num_bytes: int) -> str | None:
 
 
 def _places_in(file: BinaryIO, num_bytes: int) -> tuple[int, dict[str, _Place]]:
-    """Where the data of a file that stands at its beginning begins, and its tensors."""
+    """Where the data of a file begins, and its tensors; the file is read from its beginning."""
     length = _header_length(file.read(_LENGTH_BYTES), num_bytes)
     data = _LENGTH_BYTES + length
     return data, _places(file.read(length), num_bytes - data)

@@ -35,7 +35,7 @@ class SlotLoader(Protocol):
         ...
 
     async def unload(self, slot: int) -> None:
-        """Forgets what stands in a slot that no row uses."""
+        """Forgets what is in a slot that no row uses."""
         ...
 
     async def expect(self, configs: Collection[AdapterConfig]) -> None:
@@ -90,12 +90,12 @@ class BankRoom:
             self._expected = expected
         except ServiceError as exc:  # the engine is busy or stopped: the next look tries again
             _log.debug("the bank keeps its size for now", reason=str(exc))
-        except Exception as exc:  # nobody waits for it: what it met is told here, and the bank stays as it was
+        except Exception as exc:  # nobody waits for it: what it met is logged here, and the bank stays as it was
             self._expected = expected
             _log.error("the bank could not be fitted", error=repr(exc), exc_info=exc)
 
     async def _unload(self, is_meant: Callable[[InstalledVersion], bool] = lambda _: True) -> bool:
-        """Takes one of the meant sets out of its slot; False where none of them stands idle in one."""
+        """Takes one of the meant sets out of its slot; False where none of them is idle in one."""
         slot = self._slots.evict(is_meant)
         if slot is None:
             return False

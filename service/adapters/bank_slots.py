@@ -1,4 +1,4 @@
-"""Which version of which adapter set stands in which slot of the engine's bank."""
+"""Which version of which adapter set is in which slot of the engine's bank."""
 
 import asyncio
 from collections import OrderedDict, deque
@@ -36,7 +36,7 @@ class SlotEntry:
 
 
 class BankSlots:
-    """Who stands in which slot: pinned versions stay, of the others the least recently used one goes.
+    """Who is in which slot: pinned versions stay, of the others the least recently used one goes.
 
     A load belongs to no request: it goes on when the one that asked first is cancelled, unless nobody else waits and
     no slot was given yet.
@@ -136,7 +136,7 @@ class BankSlots:
         return None
 
     def free(self, slot: int) -> None:
-        """Another set may stand there from now on."""
+        """Another set may be there from now on."""
         self._free.append(slot)
         self._grant()
 

@@ -15,7 +15,7 @@ class Listing:
     """
 
     def __init__(self, default: str, is_loaded: Callable[[str], bool]) -> None:
-        """``is_loaded`` tells whether the content of a digest stands in the bank."""
+        """``is_loaded`` tells whether the content of a digest is in the bank."""
         self.default, self._is_loaded = default, is_loaded
         self._versions: dict[str, InstalledVersion] = {}  # by directory
         self._by_name: dict[str, list[InstalledVersion]] = {}  # the best first

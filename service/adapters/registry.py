@@ -1,4 +1,4 @@
-"""Which adapter sets there are, which version a name means, and which slot of the engine's bank each stands in.
+"""Adapter sets as they are served: found on the disk, verified, listed, loaded for requests, deleted.
 
     scan (every ``refresh_s``) -> verify new versions -> a name moves on -> acquire: load into a slot, pin, release
 
@@ -91,7 +91,7 @@ class AdapterRegistry:
         """Reads nothing yet: ``start`` does.
 
         Args:
-            store: Where adapter sets stand on disk.
+            store: The adapter sets on disk.
             bank: Where they are loaded.
             default: ``name`` or ``name@version`` for requests that name none.
             backbone_digests: Sets trained over another backbone are refused.
@@ -114,7 +114,7 @@ class AdapterRegistry:
 
     @property
     def store(self) -> AdapterStore:
-        """Where adapter sets stand on disk."""
+        """The adapter sets on disk."""
         return self._store
 
     async def start(self) -> None:

@@ -1,4 +1,4 @@
-"""What a caller gave, before it is sent: what is no text is told by its place, and how to put it right."""
+"""What a caller gave, before it is sent: what is no text is named by its place, with how to put it right."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ def checked_text(text: Any, name: str) -> str:
     """The text.
 
     Raises:
-        TypeError: It is none.
+        TypeError: It is not a string.
         ValueError: It cannot be written in UTF-8.
     """
     if not isinstance(text, str):

@@ -19,7 +19,7 @@ OnLost = Callable[[Exception], None]
 _JOBS = "/v1/fine_tuning/jobs"
 _PAGE = 100
 _CHECK_S = 600.0  # an upload is answered after all of it has been checked, one upload at a time
-_RECONNECTS = 10  # about a minute: a service that is started anew is back by then
+_RECONNECTS = 10  # about a minute: a service that restarts is back by then
 
 
 class TrainingClient(HttpClient):
@@ -117,7 +117,7 @@ class TrainingClient(HttpClient):
 
 
 class _CountedFile:
-    """A file that tells how much of it was read."""
+    """A file that reports how much of it was read."""
 
     def __init__(self, file: BinaryIO, on_read: Callable[[int], None]) -> None:
         self._file, self._on_read = file, on_read

@@ -55,7 +55,7 @@ class RedisCache:
         url: ``redis://``, ``rediss://`` or ``unix://``; its password is never logged.
         ttl_s: Seconds that a value stays.
         timeout_ms: Longest that a look-up holds its request up, connecting and waiting for a connection included.
-        secret: Of the deployment: values that were not written with it are misses, and no key can be told from a text.
+        secret: Of the deployment: values that were not written with it are misses, and no text leads to a key.
         max_connections: Look-ups at once; further ones wait for their turn within their time. Puts have a quarter as
             many of their own, so that they never delay a look-up.
         max_pending_puts: Calls of ``put_many`` under way at once; further ones are dropped and counted.

@@ -1,4 +1,4 @@
-"""The engine's bank of adapter sets: what stands in which slot, how wide the slots are, and what all of it may take.
+"""The engine's bank of adapter sets: what is in which slot, how wide the slots are, and what all of it may take.
 
 A slot is as wide as the widest set asks for, in each direction by itself, so two sets that are large in different
 directions make every slot larger than either. Sizes are counted before anything is allocated: a set that is too large
@@ -29,7 +29,7 @@ from adavae.service.errors import BankFull
 
 DEFAULT_BANK_BYTES = 1536 * 1024**2
 _STEP_S, _DRAIN_S = 60.0, 120.0
-_WORTH_IT = 1.5  # times smaller that a bank has to become before it is built anew for it
+_WORTH_IT = 1.5  # how many times smaller a bank has to become to be worth rebuilding
 _PACKED_BYTES, _PRIOR_BYTES = 2, 4  # of a number: in float16 for the compiled code, in float32 in a prior
 _log = structlog.get_logger("adavae.engine")
 
@@ -70,7 +70,7 @@ class BankLoader:
         self.vae = AdaVAE(pretrained.backbone, self._new_bank(shape))
 
     def check(self, manifest: Manifest) -> None:
-        """Whether a set could stand in the bank at all, by its manifest alone.
+        """Whether a set could be in the bank at all, by its manifest alone.
 
         Raises:
             AdapterSetMismatch: Its tensors are not those of its configuration, or it is larger than the bank may be.
@@ -94,7 +94,7 @@ class BankLoader:
             await asyncio.to_thread(alone(try_out), adapter_set, self._pretrained)
 
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:
-        """Puts a set into a slot that no row uses, beside the steps; the bank is built anew where it is too narrow.
+        """Puts a set into a slot that no row uses, beside the steps; the bank is rebuilt where it is too narrow.
 
         Raises:
             AdapterSetMismatch: As ``check``.
@@ -110,7 +110,7 @@ class BankLoader:
             self._extra_bytes[slot] = self._extra_bytes_of(adapter_set.manifest)
 
     async def unload(self, slot: int) -> None:
-        """Forgets what stands in a slot that no row uses; raises as ``load`` does."""
+        """Forgets what is in a slot that no row uses; raises as ``load`` does."""
         async with self._loading:
             await self._step_over()
             self.vae.bank.clear(slot)
@@ -124,7 +124,7 @@ class BankLoader:
             shape = self._covering(loaded.values())
             is_smaller = shape is not None and self._numbers(shape) * _WORTH_IT <= self._numbers(self.vae.bank.shape)
             if shape is not None and is_smaller:
-                await self._build_anew(shape, loaded)
+                await self._rebuild(shape, loaded)
 
     async def _make_room(self, slot: int, manifest: Manifest) -> None:
         others = {other: config for other, config in self._loaded().items() if other != slot}
@@ -136,7 +136,7 @@ class BankLoader:
         wide = needed if self._expected is None else needed.union(self._expected)
         for shape in (wide, needed):
             if self._bank_bytes(shape, num_sets) + extra <= self._max_bytes:
-                await self._build_anew(shape, others)
+                await self._rebuild(shape, others)
                 return
         raise BankFull(
             f"{manifest.reference} does not fit into memory beside the {len(others)} adapter sets in use: together "
@@ -144,7 +144,7 @@ class BankLoader:
             "(ADAVAE_BANK_BYTES): try again later, or allow more"
         )
 
-    async def _build_anew(self, shape: BankShape, kept: Mapping[int, AdapterConfig]) -> None:
+    async def _rebuild(self, shape: BankShape, kept: Mapping[int, AdapterConfig]) -> None:
         """Another bank beside the serving one; decoding drains before it takes over."""
         old = self.vae.bank
         bank = await asyncio.to_thread(alone(self._with_kept), old, sorted(kept), shape)

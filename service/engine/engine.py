@@ -78,7 +78,7 @@ class Engine:
         metrics: Metrics,
         max_bank_bytes: int = DEFAULT_BANK_BYTES,
     ) -> None:
-        """Builds the bank with room for ``configs``, within its bytes; it is built anew where others are loaded."""
+        """Builds the bank with room for ``configs``, within its bytes; it is rebuilt where others are loaded."""
         self.pretrained, self.limits, self.metrics = pretrained, limits, metrics
         self.bank = BankLoader(
             pretrained,

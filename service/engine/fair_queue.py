@@ -1,7 +1,7 @@
 """A queue of rows of many requests and clients, in which nobody is ahead of others for having come with more.
 
 Start-time fair queueing: the next row is one of the client that has been given least since it came, and of its requests
-of the one that has been given least. Whoever comes begins where those who are there stand, so that a short request
+of the one that has been given least. Whoever comes begins level with those who are there, so that a short request
 overtakes a long one, and nobody is paid back for having been away.
 """
 

@@ -136,7 +136,7 @@ def _parse(entry: str, where: str) -> ApiKey:
 
 
 def _label(listed: set[str], where: str) -> tuple[str, set[str]]:
-    """The name among what stands behind a key, and the rest of that: its scopes."""
+    """The name among what is written after a key, and the rest of that: its scopes."""
     names = {each for each in listed if each.startswith(_NAME)}
     label = ",".join(names).removeprefix(_NAME)
     if names and not _LABEL.fullmatch(label):

@@ -1,4 +1,4 @@
-"""uvicorn's server, which tells at once that it is to end, and answers whoever had come by then."""
+"""uvicorn's server, which says at once that it is about to end, and answers whoever had come by then."""
 
 import asyncio
 import logging
@@ -64,7 +64,7 @@ class HttpServer(uvicorn.Server):
             logging.getLogger("uvicorn.error").disabled = True
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """The sockets are the door's: uvicorn would take connections without end from them."""
+        """The sockets are the door's: uvicorn would take connections from them without limit."""
         assert sockets is not None  # ``commands.serve`` opens them
         await super().startup(sockets=[])
         self._door = Door(sockets, self._new_connection, self._limits)

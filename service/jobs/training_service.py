@@ -129,7 +129,7 @@ class TrainingService:
                         await asyncio.to_thread(_settle, claims, waiting.job_id, waiting.abandoned)
             except (AdaVAEError, OSError) as exc:
                 _log.warning("volume_not_read", reason=str(exc))
-            except Exception:  # nothing that stands on the volume may end this
+            except Exception:  # nothing that is on the volume may end this
                 _log.exception("volume_not_read")
             await asyncio.sleep(_LOOK_EVERY_S)
 

@@ -1,4 +1,4 @@
-"""Uploaded data on the shared volume: each file stands there whole and checked, or not at all.
+"""Uploaded data on the shared volume: each file is there whole and checked, or not at all.
 
     <root>/<file id>/content.jsonl   the upload as it came; only its ending is the client's
     <root>/<file id>/file.json       what is known of it
@@ -106,7 +106,7 @@ class FileStore:
         await self._volume.use(self._delete, file_id)
 
     def path_of(self, file_id: str) -> Path:
-        """Where a file's content stands; raises ServiceError (404) where there is none, 503 where that is no file."""
+        """Where a file's content is; raises ServiceError, 404 where there is none, 503 where that is no file."""
         stored = self._read(file_id)
         path = self._directory(file_id) / f"content{ending_of(stored.filename)}"
         try:

@@ -15,7 +15,7 @@ JOB_ID = re.compile(r"ftjob-[0-9a-f]{24}")
 
 
 class JobStatus(StrEnum):
-    """Where a job stands; a finished job never changes again."""
+    """How far a job is; a finished job never changes again."""
 
     QUEUED = "queued"
     RUNNING = "running"

@@ -7,7 +7,7 @@ _DIGITS = 13
 
 
 def next_id(prefix: str, newest: str | None) -> str:
-    """13 digits of microseconds since 1970, then 11 of chance; always behind ``newest``, an id of the same kind."""
+    """13 digits of microseconds since 1970, then 11 of chance; always after ``newest``, an id of the same kind."""
     now_us = time.time_ns() // 1000
     if newest is not None:
         now_us = max(now_us, int(newest.removeprefix(prefix)[:_DIGITS], 16) + 1)

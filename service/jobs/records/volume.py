@@ -1,6 +1,6 @@
 """The volume as requests use it: in threads, never where it is not mounted, and with an answer for whatever it does.
 
-    <data>/.adavae-volume   a marker; where it has gone since it was seen, something else stands in the volume's place
+    <data>/.adavae-volume   a marker; where it has gone since it was seen, something else is in the volume's place
 
 Changes that may have to wait for a lock have threads of their own: a lock that a frozen process holds keeps nobody from
 reading.
@@ -109,7 +109,7 @@ class Volume:
             OSError: It is not there any more, or cannot be read.
         """
         if self._is_known:
-            with suppress(NotReadable):  # something stands there
+            with suppress(NotReadable):  # something is there
                 read_regular(self._marker, len(_MARK))
             return
         with suppress(OSError, StorageFull):  # a volume that can only be read is read without one

@@ -1,6 +1,6 @@
 """The training process of one attempt: ``python -m adavae.service.jobs.worker.child``; a worker talks to it over pipes.
 
-It reads an order and commands from standard input, tells what happens on standard output, and ends the job itself when
+It reads an order and commands from standard input, reports on standard output, and ends the job itself when
 its set is in place, under the job's lock. When standard input closes the worker is gone, and the process ends at once.
 """
 

@@ -101,7 +101,7 @@ class Worker:
         except (AdaVAEError, OSError) as exc:
             _log.warning("volume_not_read", reason=str(exc))
             return None
-        except Exception:  # nothing that stands on the volume may end the worker
+        except Exception:  # nothing that is on the volume may end the worker
             _log.exception("volume_not_read")
             return None
         self._metrics.set_jobs(view.counts)

@@ -1,4 +1,4 @@
-"""What the operations stand on: started part by part, and stopped wherever the start came to."""
+"""What the operations are built on: started part by part, and stopped wherever the start came to."""
 
 import asyncio
 from pathlib import Path
