@@ -103,11 +103,11 @@ def create_app(
         settings: Limits, keys, rate limit.
         latent: What answers.
         metrics: Those that ``latent`` writes too; new ones if left out.
-        on_started: Called with the task that starts both, once it has ended, well or not.
+        on_started: Is given the task that starts both when that has ended, well or not.
         training: What answers under /v1; None where training is off.
 
     Raises:
-        SettingsError: Keys, rate limits or proxies cannot be understood.
+        SettingsError: Keys, limits of rates or proxies cannot be understood.
     """
     metrics = metrics or Metrics()
     keys = load_api_keys(settings)
@@ -124,7 +124,7 @@ def create_app(
         middleware=[
             Middleware(RequestId),
             Middleware(RequestLog, metrics=metrics),
-            Middleware(Access, keys=keys, **_client_limits(settings)),
+            Middleware(Access, keys=keys, **_counted(settings)),
             Middleware(Deadlines, request_s=settings.deadline_s, body_s=settings.body_timeout_s),
             Middleware(
                 BodyLimit,
@@ -142,8 +142,8 @@ def create_app(
     return app
 
 
-def _client_limits(settings: Settings) -> dict[str, Any]:
-    """How clients are told apart, and how many requests each may make."""
+def _counted(settings: Settings) -> dict[str, Any]:
+    """What tells clients apart, and how much each of them may."""
     wrong = RateLimit(
         settings.failed_key_limit, setting="ADAVAE_FAILED_KEY_LIMIT", code="too_many_wrong_keys", what="wrong API keys"
     )

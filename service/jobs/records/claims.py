@@ -74,7 +74,7 @@ class Claims:
             and no more work: its set was in place already, it was to be cancelled, or it has failed too often.
         """
         with self.store.changing(job_id) as record:
-            if abandoned is not None and not self._still_needs_work(record, abandoned):
+            if abandoned is not None and not self._settle(record, abandoned):
                 return None
             if record.job.status is not (JobStatus.QUEUED if abandoned is None else JobStatus.RUNNING):
                 return None
@@ -84,7 +84,7 @@ class Claims:
         """Ends an abandoned job that needs no more work; any other stays as it is."""
         with self.store.changing(job_id) as record:
             if _is_due(record.job):
-                self._still_needs_work(record, abandoned, counts=False)
+                self._settle(record, abandoned, counts=False)
 
     def lease(self, job: Job) -> Lease:
         """The last sign of life of a running job."""
@@ -97,11 +97,11 @@ class Claims:
     def renew(self, claim: Claim) -> Job:
         """Gives a sign of life, and looks at the job; raises ClaimLost. Needs neither lock nor room on the disk."""
         os.utime(claim.directory / _LEASE)
-        return self._check(claim, self.store.get(claim.job_id))
+        return self._checked(claim, self.store.get(claim.job_id))
 
     def report(self, claim: Claim, message: str) -> None:
-        """Adds to the job's history; raises ClaimLost."""
-        record = JobRecord(self._check(claim, self.store.get(claim.job_id)), self.store.directory(claim.job_id))
+        """Tells something of the attempt; raises ClaimLost."""
+        record = JobRecord(self._checked(claim, self.store.get(claim.job_id)), self.store.directory(claim.job_id))
         record.tell(message)
 
     def report_progress(self, claim: Claim, figures: Mapping[str, Any], *, is_event: bool) -> None:
@@ -109,7 +109,7 @@ class Claims:
 
         Without the lock: what is written is the attempt's own, and readers pass over what comes too late.
         """
-        record = JobRecord(self._check(claim, self.store.get(claim.job_id)), self.store.directory(claim.job_id))
+        record = JobRecord(self._checked(claim, self.store.get(claim.job_id)), self.store.directory(claim.job_id))
         write_progress(claim.directory, Progress(figures, int(time.time() + figures.get("eta_s", 0))))
         if is_event:
             _tell_progress(record, figures)
@@ -184,10 +184,10 @@ class Claims:
             job = record.job
             if job.status is JobStatus.RUNNING and self._is_in_place(job):
                 job = self._succeed(record)
-            self._check(claim, job)
+            self._checked(claim, job)
             yield record
 
-    def _check(self, claim: Claim, job: Job) -> Job:
+    def _checked(self, claim: Claim, job: Job) -> Job:
         """The job, if it is the claim's; raises ClaimLost."""
         if job.attempt != claim.attempt or job.status is not JobStatus.RUNNING:
             raise ClaimLost(
@@ -195,8 +195,8 @@ class Claims:
             )
         return job
 
-    def _still_needs_work(self, record: JobRecord, abandoned: Lease, *, counts: bool = True) -> bool:
-        """Whether an abandoned job still needs work, after giving it the end that its worker could not."""
+    def _settle(self, record: JobRecord, abandoned: Lease, *, counts: bool = True) -> bool:
+        """Gives an abandoned job the end that its worker could not; returns whether it still needs work."""
         job = record.job
         if job.status is not JobStatus.RUNNING or self.lease(job) != abandoned:
             return False
