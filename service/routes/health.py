@@ -14,7 +14,7 @@ async def healthz() -> JsonReply:
 
 
 async def readyz(latent: Latent) -> JsonReply:
-    """Requests are answered, as one for the default adapter set shows; 503 with the reason where they are not."""
+    """Requests are answered, as the default adapter set is tried by one; 503 with the reason where they are not."""
     if (reason := await latent.why_not_ready()) is not None:
         raise ServiceError(503, "not_ready", f"not ready: {reason}: try again in a moment", retry_after_s=2)
     return JsonReply({"status": "ready"})
