@@ -21,6 +21,7 @@ from adavae.service.commands.health import health
 from adavae.service.commands.interpolate import interpolate
 from adavae.service.commands.map import map_texts
 from adavae.service.commands.pretrain import pretrain
+from adavae.service.commands.reproduce import reproduce
 from adavae.service.commands.serve import serve
 from adavae.service.commands.terminal import say, say_error
 from adavae.service.commands.train import train
@@ -53,7 +54,7 @@ def create_app() -> typer.Typer:
         app.command()(command)
     app.add_typer(adapters.create_app(), name="adapters")
     app.add_typer(jobs.create_app(), name="jobs")
-    for command in (variants, pretrain, bench, health, version):
+    for command in (variants, reproduce, pretrain, bench, health, version):
         app.command()(command)
     return app
 

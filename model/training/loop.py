@@ -348,7 +348,7 @@ def train(
     run = TrainingRun(config, pretrained, texts, validation, directory, initial)
     is_resumed = resume and run.resume()
     report = Report(run, directory / "metrics.jsonl", on_progress, is_resumed=is_resumed)
-    with sdpa_kernel(_attention_backends(run.device)):
+    with sdpa_kernel(attention_backends(run.device)):
         while not run.is_finished:
             if should_stop():
                 run.save()
@@ -385,7 +385,7 @@ def _fetched(loss: Loss, norm: Tensor) -> tuple[Loss, float]:
     return replace(loss, total=numbers[0], sums=numbers[2:]), float(numbers[1])
 
 
-def _attention_backends(device: torch.device) -> list[SDPBackend]:
+def attention_backends(device: torch.device) -> list[SDPBackend]:
     """On a CPU, plain attention is several times faster than the fused one's backward pass at sentence length."""
     if device.type == "cpu":
         return [SDPBackend.MATH]

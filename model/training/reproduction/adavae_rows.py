@@ -1,0 +1,70 @@
+"""AdaVAE as a row: the product's own training run, whichever parts it has and whatever is frozen."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from torch.nn.attention import sdpa_kernel
+
+from adavae.model.adavae import AdaVAE
+from adavae.model.config import AdapterConfig
+from adavae.model.training.config import FreeBits, Preset, TrainingConfig, preset_config
+from adavae.model.training.loop import TrainingRun, attention_backends
+from adavae.model.training.reproduction.rows import Setting, Trained
+from adavae.model.training.reproduction.systems.trained_adavae import TrainedAdaVAE
+
+LAMBDA = 0.5
+"""Free bits of every row of Table 1."""
+
+
+def train_adavae(
+    setting: Setting, adapter: AdapterConfig, free_bits: float = LAMBDA, *, is_full_fine_tuning: bool = False
+) -> Trained:
+    """Trains one variant by ``loop.TrainingRun``.
+
+    Args:
+        setting: Texts, sizes and seed.
+        adapter: The variant's parts, with the paper's sizes for a width of 768; they shrink with the backbone.
+        free_bits: lambda, nats a dimension: on the whole KL, as Eq. 4 has it, it holds next to no information.
+        is_full_fine_tuning: Encoder and decoder are copies of which every weight trains.
+    """
+    backbone = setting.pretrained.backbone
+    config = _config(setting, adapter, free_bits, is_full_fine_tuning=is_full_fine_tuning)
+    with tempfile.TemporaryDirectory() as directory:
+        run = TrainingRun(
+            config, setting.pretrained, setting.corpus.training, setting.corpus.validation, Path(directory)
+        )
+        with sdpa_kernel(attention_backends(setting.device)):
+            while run.step < run.total_steps:
+                loss, _ = run.take_step()
+                setting.on_step(run.step, run.total_steps, float(loss.total))
+    if is_full_fine_tuning:
+        vae, trained = run.vae, backbone.num_parameters
+    else:  # measured over the backbone itself, not over its copy in bfloat16
+        vae, trained = AdaVAE(backbone, run.vae.bank), sum(each.numel() for each in run.vae.bank.parameters())
+    return Trained(TrainedAdaVAE(vae.requires_grad_(False)), trained, backbone.num_parameters, "the backbone's")
+
+
+def _config(setting: Setting, adapter: AdapterConfig, free_bits: float, *, is_full_fine_tuning: bool) -> TrainingConfig:
+    shape, scale = setting.pretrained.backbone.config, setting.scale
+    preset = preset_config(Preset.LANGUAGE_MODELLING, shape)
+    parts = replace(
+        adapter,
+        latent_size=scale.latent_size,
+        encoder_layers=preset.adapter.encoder_layers,
+        adapter_size=max(1, adapter.adapter_size * shape.n_embd // 768),
+    )
+    return replace(
+        preset,
+        adapter=parts,
+        epochs=10_000.0,
+        max_steps=scale.steps,
+        min_steps=0,
+        min_batches=1,
+        batch_size=scale.batch_size,
+        free_bits=free_bits,
+        free_bits_form=FreeBits.PER_DIMENSION,
+        learning_rate=1e-4 if is_full_fine_tuning else preset.learning_rate,
+        is_full_fine_tuning=is_full_fine_tuning,
+        seed=setting.seed,
+    )

@@ -1,0 +1,274 @@
+"""How the systems of Table 2 are trained: one update on the bound, or the procedure that a system is named after."""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from adavae.model.parts.posterior import Posterior
+from adavae.model.training.measures import mutual_information
+from adavae.model.training.objective import TextBatch
+from adavae.model.training.reproduction.elbo import Beta, negative_elbo
+from adavae.model.training.reproduction.systems.lstm import LSTMVAE, initialise
+from adavae.model.training.reproduction.systems.sentence_model import SentenceModel, num_target_tokens
+
+_CLIP = 5.0
+
+
+class Procedure(Protocol):
+    """Trains one system, batch by batch."""
+
+    def step(self, batches: Iterator[TextBatch], done: float) -> float:
+        """One update of the decoder.
+
+        Args:
+            batches: Endless; as many are taken as the procedure needs.
+            done: Share of the run that is behind, 0 to 1.
+
+        Returns:
+            The loss, nats a token.
+        """
+        ...
+
+
+class LikelihoodProcedure:
+    """A model without a latent: cross-entropy."""
+
+    def __init__(self, model: SentenceModel, learning_rate: float) -> None:
+        self.model, self.optimizer = model, adam(model.parameters(), learning_rate)
+
+    def step(self, batches: Iterator[TextBatch], done: float) -> float:
+        del done  # nothing changes over the run
+        batch = next(batches)
+        loss = self.model.reconstruction(batch, None) / num_target_tokens(batch)
+        return update(loss, self.optimizer)
+
+
+class BoundProcedure:
+    """Encoder and decoder together on the bound, beta by a schedule (M. A., C. A., Optimus, T5 VAE)."""
+
+    def __init__(
+        self,
+        model: SentenceModel,
+        learning_rate: float,
+        beta: Beta,
+        generator: torch.Generator,
+        free_bits: float = 0.0,
+    ) -> None:
+        self.model, self.beta, self.generator, self.free_bits = model, beta, generator, free_bits
+        self.optimizer = adam(model.parameters(), learning_rate)
+
+    def step(self, batches: Iterator[TextBatch], done: float) -> float:
+        batch = next(batches)
+        posterior = posterior_of(self.model, batch)
+        loss = negative_elbo(self.model, batch, posterior, self.beta(done), self.generator, self.free_bits)
+        return update(loss, self.optimizer)
+
+
+class AggressiveProcedure:
+    """The encoder is trained until it has caught up, before each step of the decoder (He et al. 2019).
+
+    That ends for good once the mutual information on ``watched`` texts no longer rises; it is looked at a few times in
+    a run.
+
+    Attributes:
+        encoder_steps: Updates of the encoder so far.
+        decoder_steps: Updates of the decoder so far.
+        is_aggressive: Whether the encoder is still trained by itself.
+    """
+
+    _MOST_ENCODER_STEPS = 30  # before one step of the decoder
+    _AVERAGED = 10  # steps whose mean has to fall for the encoder to go on
+    _LOOKS = 20  # at the mutual information, in the whole run
+
+    def __init__(
+        self, model: LSTMVAE, learning_rate: float, beta: Beta, generator: torch.Generator, watched: TextBatch
+    ) -> None:
+        self.model, self.beta, self.generator, self.watched = model, beta, generator, watched
+        self.encoder_optimizer = adam(model.encoder.parameters(), learning_rate)
+        self.decoder_optimizer = adam(model.decoder.parameters(), learning_rate)
+        self.is_aggressive, self.encoder_steps, self.decoder_steps = True, 0, 0
+        self._best_mi, self._looks = -1.0, 0
+
+    def step(self, batches: Iterator[TextBatch], done: float) -> float:
+        if self.is_aggressive:
+            self._catch_up(batches, done)
+        loss = self._loss(next(batches), done)
+        optimizers = (
+            (self.decoder_optimizer,) if self.is_aggressive else (self.encoder_optimizer, self.decoder_optimizer)
+        )
+        value = update(loss, *optimizers)
+        self.decoder_steps += 1
+        if self.is_aggressive and done * self._LOOKS >= self._looks + 1:
+            self._look()
+        return value
+
+    def _catch_up(self, batches: Iterator[TextBatch], done: float) -> None:
+        before, losses = float("inf"), []
+        for number in range(1, self._MOST_ENCODER_STEPS + 1):
+            losses.append(update(self._loss(next(batches), done), self.encoder_optimizer))
+            self.encoder_steps += 1
+            if number % self._AVERAGED == 0:
+                mean = sum(losses[-self._AVERAGED :]) / self._AVERAGED
+                if mean >= before:
+                    return
+                before = mean
+
+    def _loss(self, batch: TextBatch, done: float) -> Tensor:
+        return negative_elbo(self.model, batch, self.model.posterior(batch), self.beta(done), self.generator)
+
+    @torch.no_grad()
+    def _look(self) -> None:
+        self._looks += 1
+        posterior = self.model.posterior(self.watched)
+        mi = mutual_information(posterior.mu.cpu(), posterior.logvar.cpu(), torch.Generator().manual_seed(0))
+        self.is_aggressive = mi > self._best_mi
+        self._best_mi = max(mi, self._best_mi)
+
+
+class AutoencoderFirst:
+    """First an autoencoder, beta 0; then the decoder anew, and the bound with free bits (AE-BP, Li et al. 2019)."""
+
+    def __init__(
+        self, model: LSTMVAE, learning_rate: float, generator: torch.Generator, free_bits: float, share: float = 1 / 3
+    ) -> None:
+        self.model, self.learning_rate, self.generator = model, learning_rate, generator
+        self.free_bits, self.share = free_bits, share
+        self.is_autoencoder = True
+        self.optimizer = adam(model.parameters(), learning_rate)
+
+    def step(self, batches: Iterator[TextBatch], done: float) -> float:
+        if self.is_autoencoder and done >= self.share:
+            self.is_autoencoder = False
+            initialise(self.model.decoder)
+            self.optimizer = adam(self.model.parameters(), self.learning_rate)
+        batch = next(batches)
+        posterior = self.model.posterior(batch)
+        beta = 0.0
+        if self.is_autoencoder:
+            posterior = Posterior(posterior.mu, torch.full_like(posterior.logvar, -12.0))  # z is mu
+        else:
+            beta = min(1.0, 2 * (done - self.share) / (1 - self.share))
+        return update(negative_elbo(self.model, batch, posterior, beta, self.generator, self.free_bits), self.optimizer)
+
+
+class SemiAmortized:
+    """The encoder's posterior is refined for each text by steps uphill on its bound (SA-VAE, Kim et al. 2018).
+
+    The decoder learns at the refined posterior, the encoder at its own; Kim et al. also differentiate through the steps
+    themselves, which this first-order form leaves out. ``refine`` is used in measuring too.
+    """
+
+    def __init__(
+        self,
+        model: "SemiAmortizedVAE",
+        learning_rate: float,
+        beta: Beta,
+        generator: torch.Generator,
+    ) -> None:
+        self.model, self.beta, self.generator = model, beta, generator
+        self.encoder_optimizer = adam(model.inner.encoder.parameters(), learning_rate)
+        self.decoder_optimizer = adam(model.inner.decoder.parameters(), learning_rate)
+
+    def step(self, batches: Iterator[TextBatch], done: float) -> float:
+        batch, beta = next(batches), self.beta(done)
+        first = self.model.inner.posterior(batch)
+        refined = self.model.refine(batch, first, beta)
+        update(negative_elbo(self.model, batch, first, beta, self.generator), self.encoder_optimizer)
+        return update(negative_elbo(self.model, batch, refined, beta, self.generator), self.decoder_optimizer)
+
+
+class SemiAmortizedVAE(SentenceModel):
+    """An LSTM-VAE whose posterior is the encoder's, refined.
+
+    Attributes:
+        num_steps: Steps uphill.
+        step_size: Of each, on mu and logvar.
+    """
+
+    def __init__(self, inner: LSTMVAE, num_steps: int = 10, step_size: float = 0.5) -> None:
+        super().__init__()
+        self.inner, self.num_steps, self.step_size = inner, num_steps, step_size
+        self.eos_token_id = inner.eos_token_id
+
+    def posterior(self, batch: TextBatch) -> Posterior:
+        return self.refine(batch, self.inner.posterior(batch), 1.0)
+
+    def hidden_states(self, batch: TextBatch, z: Tensor | None) -> Tensor:
+        return self.inner.hidden_states(batch, z)
+
+    @property
+    def output(self) -> Tensor:
+        return self.inner.output
+
+    def refine(self, batch: TextBatch, posterior: Posterior, beta: float) -> Posterior:
+        """The posterior after ``num_steps`` steps uphill, epsilon fixed; of each text, the best on the way.
+
+        Returns:
+            Over (B, Z), without gradient; its bound is not below that of ``posterior``.
+        """
+        mu, logvar = posterior.mu.detach().clone(), posterior.logvar.detach().clone()
+        epsilon = torch.randn(mu.shape, generator=torch.Generator().manual_seed(0)).to(mu.device)
+        best, least = (mu.clone(), logvar.clone()), torch.full((len(batch),), float("inf"), device=mu.device)
+        with torch.enable_grad():
+            for number in range(self.num_steps + 1):
+                mu, logvar = mu.detach().requires_grad_(True), logvar.detach().requires_grad_(True)
+                here = Posterior(mu, logvar)
+                z = mu + (0.5 * logvar).exp() * epsilon
+                kl = here.kl_to_prior().sum(-1)
+                value = self.nll(batch, z.detach()) + beta * kl.detach()  # (B,)
+                is_better = value < least
+                least = torch.where(is_better, value, least)
+                best = (
+                    torch.where(is_better.unsqueeze(1), mu.detach(), best[0]),
+                    torch.where(is_better.unsqueeze(1), logvar.detach(), best[1]),
+                )
+                if number == self.num_steps:
+                    break
+                loss = self.inner.reconstruction(batch, z) + beta * kl.sum()
+                of_mu, of_logvar = torch.autograd.grad(loss, (mu, logvar))
+                mu, logvar = (
+                    mu - self.step_size * _clipped(of_mu),
+                    (logvar - self.step_size * _clipped(of_logvar)).clamp(-12.0, 2.0),
+                )
+        return Posterior(*best)
+
+
+def _clipped(gradient: Tensor) -> Tensor:
+    """Each text's gradient, (B, Z), at most of length 1."""
+    clipped: Tensor = gradient / gradient.norm(dim=-1, keepdim=True).clamp_min(1.0)
+    return clipped
+
+
+def posterior_of(model: SentenceModel, batch: TextBatch) -> Posterior:
+    """The posterior of a model that has one."""
+    posterior = model.posterior(batch)
+    assert posterior is not None  # the bound is asked of models with a latent alone
+    return posterior
+
+
+def adam(parameters: Iterator[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    """Adam over the parameters that train."""
+    return torch.optim.Adam([each for each in parameters if each.requires_grad], lr=learning_rate)
+
+
+def update(loss: Tensor, *optimizers: torch.optim.Optimizer) -> float:
+    """One step of the optimizers on a loss, gradients clipped; returns the loss."""
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    for optimizer in optimizers:
+        parameters = [each for group in optimizer.param_groups for each in group["params"]]
+        nn.utils.clip_grad_norm_(parameters, _CLIP)
+        optimizer.step()
+    return float(loss.detach())
+
+
+def run(
+    procedure: Procedure, batches: Iterator[TextBatch], steps: int, on_step: Callable[[int, int, float], None]
+) -> None:
+    """All steps of one system."""
+    for step in range(steps):
+        loss = procedure.step(batches, step / steps)
+        on_step(step + 1, steps, loss)

@@ -1,0 +1,81 @@
+"""A finished grid as the paper prints it: the paper's figure and ours, beside each other, as records or Markdown."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from adavae.model.training.reproduction.grid import Cell
+from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2, PaperFigures
+
+_PAPER = {"table1": TABLE_1, "table2": TABLE_2}
+_NOTHING = PaperFigures(None, None, None, None)
+
+
+def records(cells: Sequence[Cell]) -> list[dict[str, Any]]:
+    """One record a cell: ours as ``ppl``, ``neg_elbo``, ``mi``, ``au``, the paper's with ``paper_`` in front.
+
+    ``ppl`` is a word; ``ppl_cut`` that of texts cut as the authors' code cuts them.
+    """
+    return [_record(cell) for cell in cells]
+
+
+def _record(cell: Cell) -> dict[str, Any]:
+    paper = _PAPER[cell.table].get(cell.dataset, {}).get(cell.row, _NOTHING)
+    return {
+        "table": cell.table,
+        "dataset": cell.dataset,
+        "row": cell.row,
+        "ppl": cell.figures["ppl_word"],
+        "ppl_cut": cell.figures_cut["ppl_word"],
+        "ppl_token": cell.figures["ppl_token"],
+        "neg_elbo": cell.figures["neg_elbo"],
+        "mi": cell.figures["mi"],
+        "au": cell.figures["au"],
+        "kl": cell.figures["kl"],
+        "paper_ppl": paper.ppl,
+        "paper_neg_elbo": paper.neg_elbo,
+        "paper_mi": paper.mi,
+        "paper_au": paper.au,
+        "trained_parameters": cell.trained_parameters,
+        "share_percent": cell.share_percent,
+        "weights": cell.weights,
+        "scale": cell.scale,
+        "seed": cell.seed,
+        "texts": cell.figures["num_texts"],
+        "cut": cell.figures_cut["num_cut"],
+        "seconds": cell.seconds,
+    }
+
+
+def markdown(cells: Sequence[Cell]) -> str:
+    """A table per data set; each figure is ours, with the paper's in brackets."""
+    parts = []
+    for dataset in dict.fromkeys(cell.dataset for cell in cells):
+        rows = [each for each in records(cells) if each["dataset"] == dataset]
+        parts.append("\n".join([f"**{dataset}**", "", *_lines(rows)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _lines(rows: Sequence[dict[str, Any]]) -> list[str]:
+    names = ("method", "PPL a word", "cut at 32 tokens", "-ELBO", "MI", "AU", "trained, %", "initial weights")
+    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    for row in rows:
+        figures = (
+            row["row"],
+            _pair(row["ppl"], row["paper_ppl"], 1),
+            _shown(row["ppl_cut"], 1),
+            _pair(row["neg_elbo"], row["paper_neg_elbo"], 1),
+            _pair(row["mi"], row["paper_mi"], 2),
+            _pair(row["au"], row["paper_au"], 0),
+            _shown(row["share_percent"], 1),
+            row["weights"],
+        )
+        lines.append("| " + " | ".join(figures) + " |")
+    return lines
+
+
+def _pair(ours: float | None, paper: float | None, decimals: int) -> str:
+    return f"{_shown(ours, decimals)} ({_shown(paper, decimals)})"
+
+
+def _shown(figure: float | None, decimals: int) -> str:
+    return "-" if figure is None else f"{figure:,.{decimals}f}"

@@ -1,0 +1,73 @@
+"""How large a reproduction is: minutes, a night on two cores, or the paper's sizes on a GPU."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class ScaleName(StrEnum):
+    SMOKE = "smoke"
+    CPU = "cpu"
+    PAPER = "paper"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """Sizes that every system of a table shares.
+
+    Attributes:
+        train_texts: Training texts, drawn by the seed; None for all.
+        test_texts: Test texts.
+        steps: Updates of every system; one that is trained in two phases divides them.
+        batch_size: Texts per update.
+        importance_samples: K of the perplexity.
+        hidden_size: Of the LSTMs.
+        embedding_size: Of the LSTMs.
+        latent_size: Z, 32 in the paper.
+        most_tokens: Longer texts are cut, before training and before measuring.
+    """
+
+    train_texts: int | None
+    test_texts: int
+    steps: int
+    batch_size: int
+    importance_samples: int
+    hidden_size: int
+    embedding_size: int
+    latent_size: int = 32
+    most_tokens: int = 255
+
+
+SCALES = {
+    ScaleName.SMOKE: Scale(
+        train_texts=200,
+        test_texts=24,
+        steps=8,
+        batch_size=16,
+        importance_samples=4,
+        hidden_size=32,
+        embedding_size=16,
+        latent_size=4,
+        most_tokens=24,
+    ),
+    ScaleName.CPU: Scale(
+        train_texts=40_000,
+        test_texts=500,
+        steps=1_500,
+        batch_size=64,
+        importance_samples=100,
+        hidden_size=512,
+        embedding_size=256,
+    ),
+    ScaleName.PAPER: Scale(
+        train_texts=None,
+        test_texts=10_000,
+        steps=20_000,
+        batch_size=64,
+        importance_samples=500,
+        hidden_size=1024,
+        embedding_size=512,
+    ),
+}
+
+AUTHORS_CUT = 32
+"""Tokens after which the authors' code cuts every text; the tables have figures with and without this cut."""

@@ -1,0 +1,97 @@
+"""T5 VAE (Park and Lee 2021): T5's encoder pooled to z, and its decoder looking at one vector made of z.
+
+Needs transformers. The weights are random ones of a small T5 that reads the backbone's tokens. With ``adapter_size``,
+adapters beside the feed-forward layers and the parts around z are all that trains.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from adavae.model.errors import ConfigError
+from adavae.model.parts.posterior import Posterior
+from adavae.model.training.objective import TextBatch
+from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
+
+
+class T5VAE(SentenceModel):
+    """An encoder-decoder transformer and a Gaussian z between its halves."""
+
+    def __init__(
+        self,
+        vocab_size: int,
+        width: int,
+        num_layers: int,
+        latent_size: int,
+        eos_token_id: int,
+        adapter_size: int | None,
+    ) -> None:
+        super().__init__()
+        self.eos_token_id = eos_token_id
+        self.t5 = _random_t5(vocab_size, width, num_layers, eos_token_id)
+        if adapter_size is not None:
+            self.t5.requires_grad_(False)
+            for stack in (self.t5.encoder, self.t5.decoder):
+                for block in stack.block:
+                    block.layer[-1] = _WithAdapter(block.layer[-1], width, adapter_size)
+        self.to_posterior = nn.Linear(width, 2 * latent_size)
+        self.from_latent = nn.Linear(latent_size, width)
+        self.head = nn.Linear(width, vocab_size, bias=False)
+        nn.init.normal_(self.head.weight, std=0.02)
+
+    def posterior(self, batch: TextBatch) -> Posterior:
+        mask = batch.attention_mask
+        hidden = self.t5.encoder(input_ids=batch.token_ids, attention_mask=mask.long()).last_hidden_state
+        is_token = mask.unsqueeze(-1).to(hidden.dtype)
+        mu, logvar = self.to_posterior((hidden * is_token).sum(1) / is_token.sum(1)).chunk(2, dim=-1)
+        return Posterior.bounded(mu, logvar)
+
+    def hidden_states(self, batch: TextBatch, z: Tensor | None) -> Tensor:
+        assert z is not None  # measured and trained with a latent
+        inputs, _, _ = batch.decoder_sides(self.eos_token_id)
+        memory = self.from_latent(z).unsqueeze(1)  # (B, 1, C)
+        hidden: Tensor = self.t5.decoder(
+            input_ids=inputs, encoder_hidden_states=memory, use_cache=False
+        ).last_hidden_state
+        return hidden
+
+    @property
+    def output(self) -> Tensor:
+        return self.head.weight
+
+
+class _WithAdapter(nn.Module):
+    """A feed-forward layer with a parallel adapter that starts at zero."""
+
+    def __init__(self, inner: nn.Module, width: int, adapter_size: int) -> None:
+        super().__init__()
+        self.inner, self.down, self.up = inner, nn.Linear(width, adapter_size), nn.Linear(adapter_size, width)
+        nn.init.zeros_(self.up.weight)
+        nn.init.zeros_(self.up.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        output: Tensor = self.inner(hidden) + self.up(torch.relu(self.down(hidden)))
+        return output
+
+
+def _random_t5(vocab_size: int, width: int, num_layers: int, eos_token_id: int) -> Any:
+    try:
+        from transformers import T5Config, T5Model
+    except ImportError as exc:
+        raise ConfigError(
+            "system", "T5 VAE", "needs transformers: pip install 'adavae[dev]', or leave the row out"
+        ) from exc
+    num_heads = max(1, width // 64)
+    return T5Model(
+        T5Config(
+            vocab_size=vocab_size,
+            d_model=width,
+            d_kv=width // num_heads,
+            d_ff=4 * width,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            pad_token_id=eos_token_id,
+            eos_token_id=eos_token_id,
+        )
+    )

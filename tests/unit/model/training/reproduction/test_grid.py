@@ -1,0 +1,134 @@
+"""The grid: cells once each, a kill in between, what stands in the file, and what is made of it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adavae.model.errors import ConfigError, DatasetError
+from adavae.model.training.reproduction import grid as module
+from adavae.model.training.reproduction import table2
+from adavae.model.training.reproduction.claims import verdicts
+from adavae.model.training.reproduction.grid import Cell, Grid, run_grid
+from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2
+from adavae.model.training.reproduction.rendering import markdown, records
+from adavae.model.training.reproduction.rows import Row
+from adavae.model.training.reproduction.scale import ScaleName
+from tests.tiny_text import tiny_pretrained
+from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, write_folder
+
+NAMES = ("LSTM-LM", "GPT-2, adapters", "C. A.")
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(module.SCALES, ScaleName.SMOKE, SCALE)
+
+
+def grid_of(directory: Path, names: Sequence[str] = NAMES) -> Grid:
+    folder = directory / "data" / "yelp"
+    if not folder.is_dir():
+        folder.parent.mkdir()
+        write_folder(folder.parent)
+    by_name = {row.name: row for row in table2.rows()}
+    rows = [by_name[name] for name in names]
+    return Grid("table2", rows, [folder], ScaleName.SMOKE, 0, directory / "output")
+
+
+def run(grid: Grid) -> tuple[list[Cell], list[str]]:
+    begun: list[str] = []
+
+    def on_cell(name: str, number: int, total: int) -> Any:
+        begun.append(f"{number}/{total} {name}")
+        return lambda *_: None
+
+    return list(run_grid(grid, tiny_pretrained(), CPU, on_cell)), begun
+
+
+def test_every_cell_is_run_once(tmp_path: Path) -> None:
+    cells, begun = run(grid_of(tmp_path))
+    assert begun == ["1/3 yelp: LSTM-LM", "2/3 yelp: GPT-2, adapters", "3/3 yelp: C. A."]
+    assert [cell.row for cell in cells] == list(NAMES)
+    again, begun_again = run(grid_of(tmp_path))
+    assert begun_again == [] and again == cells
+
+
+def test_after_a_kill_it_goes_on_at_the_cell_it_was_in(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path)
+
+    def killed(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    broken = Grid(
+        "table2", [grid.rows[0], Row(NAMES[1], killed), grid.rows[2]], grid.folders, grid.scale, 0, grid.output
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run(broken)
+    with grid.file.open("a", encoding="utf-8") as file:
+        file.write('{"table": "table2", "row": "GPT')  # the line that the kill cut off
+    cells, begun = run(grid)
+    assert begun == ["2/3 yelp: GPT-2, adapters", "3/3 yelp: C. A."]
+    assert [Cell.from_line(line) for line in grid.file.read_text().splitlines()] == cells
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path)
+    grid.output.mkdir()
+    grid.file.write_text('{"loss": 1}\n{"loss": 2}\n')
+    with pytest.raises(ConfigError, match="line 1 is no cell"):
+        run(grid)
+
+
+def test_a_folder_without_training_texts_is_named(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path)
+    (tmp_path / "data" / "yelp" / "train.tsv").unlink()
+    with pytest.raises(DatasetError, match=r"yelp: has no train"):
+        run(grid)
+
+
+def test_the_paper_stands_beside_ours(tmp_path: Path) -> None:
+    cells, _ = run(grid_of(tmp_path))
+    by_row = {each["row"]: each for each in records(cells)}
+    assert by_row["LSTM-LM"]["paper_ppl"] == 42.60 and by_row["LSTM-LM"]["mi"] is None
+    assert by_row["C. A."]["paper_mi"] is None
+    lines = markdown(cells).splitlines()
+    assert lines[0] == "**yelp**"
+    ours = by_row["LSTM-LM"]["ppl"]
+    assert any(line.startswith(f"| LSTM-LM | {ours:,.1f} (42.6) |") for line in lines)
+    json.dumps(records(cells))
+
+
+def test_every_row_of_the_tables_has_its_line_in_the_paper() -> None:
+    names = {row.name for row in table2.rows()} - {"GPT-2, adapters", "T5 VAE, adapters"}
+    assert all(set(rows) == names for rows in TABLE_2.values())
+    assert all(len(rows) == 8 for rows in TABLE_1.values())
+
+
+def cell(row: str, **figures: float) -> Cell:
+    return Cell(
+        table="table2",
+        row=row,
+        dataset="yelp",
+        scale="smoke",
+        seed=0,
+        backbone="b",
+        figures=dict(figures),
+        figures_cut={},
+        trained_parameters=1,
+        share_percent=None,
+        weights="random",
+        seconds=0.0,
+    )
+
+
+@pytest.mark.parametrize(("mis", "holds"), [((1, 2, 3, 4, 5), True), ((1, 2, 3, 4, 3), False)])
+def test_a_claim_is_answered_by_numbers(mis: tuple[int, ...], holds: bool) -> None:
+    cells = [
+        cell(f"AdaVAE {free_bits:.2f}", mi=mi, ppl_word=9.0)
+        for free_bits, mi in zip(table2.ADAVAE_LAMBDAS, mis, strict=True)
+    ]
+    (answer,) = verdicts(cells)
+    assert answer.holds is holds and "rises with lambda" in answer.claim
+    assert answer.numbers.startswith("1.00, 2.00")

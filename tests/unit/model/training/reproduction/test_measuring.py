@@ -1,0 +1,70 @@
+"""The one measure against closed forms: a decoder that ignores z, and a posterior with known divergence."""
+
+import math
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from adavae.model.parts.posterior import Posterior
+from adavae.model.training.corpus import Dataset
+from adavae.model.training.objective import TextBatch
+from adavae.model.training.reproduction.corpus import Corpus, TestTexts
+from adavae.model.training.reproduction.measuring import measured
+from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
+from tests.tiny_text import tiny_tokenizer
+from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, write_folder
+
+TEXTS = Dataset.of(["the food was great .", "the staff was rude and my room was awful ."], None, "two")
+
+
+class Uniform(SentenceModel):
+    """Every token is as likely as every other, whatever z is; the posterior is N(shift, 1) in two dimensions."""
+
+    def __init__(self, shift: float | None) -> None:
+        super().__init__()
+        self.shift, self.eos_token_id = shift, 0
+
+    def posterior(self, batch: TextBatch) -> Posterior | None:
+        if self.shift is None:
+            return None
+        return Posterior(torch.full((len(batch), 2), self.shift), torch.zeros(len(batch), 2))
+
+    def hidden_states(self, batch: TextBatch, z: Tensor | None) -> Tensor:
+        del z
+        return torch.zeros(len(batch), batch.token_ids.shape[1] + 1, 4)
+
+    @property
+    def output(self) -> Tensor:
+        return torch.randn(300, 4, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("shift", [None, 0.0, 1.5])
+def test_a_uniform_model_has_the_perplexity_of_its_vocabulary(shift: float | None) -> None:
+    texts = TestTexts.of(TEXTS, tiny_tokenizer(), 100)
+    figures = measured(Uniform(shift), texts, 4000 if shift else 1, CPU)
+    assert figures.ppl_token == pytest.approx(300.0, rel=1e-2 if shift else 1e-5)
+    words, tokens = int(texts.num_words.sum()), int(texts.num_tokens.sum())
+    assert figures.ppl_word == pytest.approx(300.0 ** (tokens / words), rel=0.05 if shift else 1e-4)
+    kl = 0.0 if shift is None else 2 * 0.5 * shift**2
+    assert figures.neg_elbo == pytest.approx(math.log(300) * tokens / 2 + kl, rel=1e-5)
+    assert figures.kl == (None if shift is None else pytest.approx(kl))
+    if shift is not None:
+        assert figures.mi == pytest.approx(0.0, abs=1e-6)  # all texts have one posterior
+        assert figures.au == 0
+
+
+def test_the_words_of_a_cut_text_are_those_that_were_read() -> None:
+    whole, cut = (TestTexts.of(TEXTS, tiny_tokenizer(), most) for most in (100, 4))
+    assert whole.num_cut == 0 and whole.num_words.tolist() == [6, 11]
+    assert cut.num_cut == 2
+    assert cut.num_tokens.tolist() == [5, 5]
+    assert all(few < many for few, many in zip(cut.num_words.tolist(), whole.num_words.tolist(), strict=True))
+
+
+def test_every_system_reads_the_same_batches(tmp_path: Path) -> None:
+    corpus = Corpus.read(write_folder(tmp_path), tiny_tokenizer(), SCALE, 0)
+    one, other = (corpus.batches(SCALE, 0, CPU) for _ in range(2))
+    for _ in range(8):
+        assert torch.equal(next(one).token_ids, next(other).token_ids)

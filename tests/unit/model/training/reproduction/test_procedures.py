@@ -1,0 +1,100 @@
+"""What each way of training is named after: who is updated when, what is refined, how beta goes."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from adavae.model.training.objective import TextBatch
+from adavae.model.training.reproduction.elbo import cyclical, monotonic
+from adavae.model.training.reproduction.procedures import (
+    AggressiveProcedure,
+    AutoencoderFirst,
+    SemiAmortized,
+    SemiAmortizedVAE,
+)
+from adavae.model.training.reproduction.systems.lstm import LSTMVAE
+from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, tiny_setting
+
+
+@pytest.fixture
+def batches(tmp_path: Path) -> Iterator[TextBatch]:
+    return tiny_setting(tmp_path).corpus.batches(SCALE, 0, CPU)
+
+
+def lstm_vae() -> LSTMVAE:
+    torch.manual_seed(0)
+    return LSTMVAE(300, 12, 24, 3, 0)
+
+
+def weights(module: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([parameter.detach().flatten().clone() for parameter in module.parameters()])
+
+
+def test_beta_rises_once_or_in_cycles() -> None:
+    once, cycles = monotonic(0.5), cyclical(cycles=4, rise_share=0.5)
+    assert [once(done) for done in (0.0, 0.25, 0.5, 0.9)] == [0.0, 0.5, 1.0, 1.0]
+    for cycle in range(4):
+        start = cycle / 4
+        assert cycles(start) == 0.0
+        assert cycles(start + 1 / 16) == pytest.approx(0.5)
+        assert cycles(start + 3 / 16) == 1.0
+    assert cycles(1.0) == 1.0
+
+
+def test_the_encoder_is_trained_before_each_step_of_the_decoder(batches: Iterator[TextBatch]) -> None:
+    model = lstm_vae()
+    watched = next(batches)
+    procedure = AggressiveProcedure(model, 1e-2, monotonic(), torch.Generator().manual_seed(0), watched)
+    encoder, decoder = weights(model.encoder), weights(model.decoder)
+    procedure._catch_up(batches, 0.0)
+    assert procedure.encoder_steps >= 10
+    assert not torch.equal(weights(model.encoder), encoder) and torch.equal(weights(model.decoder), decoder)
+    caught_up = weights(model.encoder)
+    procedure._catch_up = lambda *_: None  # type: ignore[method-assign]
+    procedure.step(batches, 0.0)
+    assert torch.equal(weights(model.encoder), caught_up) and not torch.equal(weights(model.decoder), decoder)
+
+
+def test_the_aggressive_phase_ends_when_the_information_no_longer_rises(batches: Iterator[TextBatch]) -> None:
+    model = lstm_vae()
+    procedure = AggressiveProcedure(model, 1e-3, monotonic(), torch.Generator().manual_seed(0), next(batches))
+    procedure._best_mi = 1e9  # more than any posterior has
+    procedure.step(batches, 0.06)
+    assert not procedure.is_aggressive
+    before, steps = weights(model.encoder), procedure.encoder_steps
+    procedure.step(batches, 0.1)
+    assert procedure.encoder_steps == steps and not torch.equal(weights(model.encoder), before)
+
+
+@pytest.mark.parametrize("beta", [0.1, 1.0])
+def test_the_refined_bound_is_not_worse_for_any_text(batches: Iterator[TextBatch], beta: float) -> None:
+    model = SemiAmortizedVAE(lstm_vae(), num_steps=8)
+    procedure = SemiAmortized(model, 1e-2, lambda _: 0.1, torch.Generator().manual_seed(0))
+    for _ in range(10):
+        procedure.step(batches, 0.0)
+    batch = next(batches)
+    first = model.inner.posterior(batch)
+    refined = model.refine(batch, first, beta)
+    epsilon = torch.randn(first.mu.shape, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        before, after = (
+            model.nll(batch, each.mu + (0.5 * each.logvar).exp() * epsilon) + beta * each.kl_to_prior().sum(-1)
+            for each in (first, refined)
+        )
+    assert (after <= before + 1e-4).all()
+    assert (after < before - 1e-6).any()
+
+
+def test_the_decoder_begins_anew_after_the_autoencoder(batches: Iterator[TextBatch]) -> None:
+    model = lstm_vae()
+    procedure = AutoencoderFirst(model, 1e-2, torch.Generator().manual_seed(0), free_bits=0.25, share=0.5)
+    for _ in range(15):
+        procedure.step(batches, 0.2)
+    encoder, decoder = weights(model.encoder), weights(model.decoder)
+    assert procedure.is_autoencoder
+    procedure.step(batches, 0.5)
+    assert not procedure.is_autoencoder
+    assert (weights(model.encoder) - encoder).abs().max() < 0.05  # one step further
+    assert (weights(model.decoder) - decoder).abs().max() > 0.05

@@ -1,0 +1,38 @@
+"""A folder of made-up reviews and a setting over a tiny backbone, for tests of the paper's tables."""
+
+from pathlib import Path
+
+import torch
+
+from adavae.model.training.reproduction.corpus import Corpus
+from adavae.model.training.reproduction.rows import Setting
+from adavae.model.training.reproduction.scale import Scale
+from tests.tiny_text import as_tsv, reviews, tiny_pretrained
+
+CPU = torch.device("cpu")
+SCALE = Scale(
+    train_texts=60,
+    test_texts=12,
+    steps=6,
+    batch_size=12,
+    importance_samples=3,
+    hidden_size=24,
+    embedding_size=12,
+    latent_size=3,
+    most_tokens=30,
+)
+
+
+def write_folder(directory: Path) -> Path:
+    """``yelp`` with train, valid and test."""
+    folder = directory / "yelp"
+    folder.mkdir()
+    for seed, (split, num) in enumerate((("train", 60), ("valid", 12), ("test", 12))):
+        (folder / f"{split}.tsv").write_text(as_tsv(reviews(num, seed)), encoding="utf-8")
+    return folder
+
+
+def tiny_setting(directory: Path, scale: Scale = SCALE, seed: int = 0) -> Setting:
+    pretrained = tiny_pretrained()
+    corpus = Corpus.read(write_folder(directory), pretrained.tokenizer, scale, seed)
+    return Setting(pretrained, corpus, scale, seed, CPU, lambda *_: None)
