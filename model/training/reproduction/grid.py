@@ -142,16 +142,14 @@ def _run_cell(
 ) -> Cell:
     scale, began = SCALES[grid.scale], time.perf_counter()
     trained = row.train(Setting(pretrained, corpus, scale, grid.seed, device, on_step))
-    figures, figures_cut = (
-        measured(
-            trained.model,
-            TestTexts.of(corpus.test, corpus.tokenizer, min(most, scale.most_tokens)),
-            scale.importance_samples,
-            device,
-            grid.seed,
-        ).to_dict()
+    whole, cut = (
+        TestTexts.of(corpus.test, corpus.tokenizer, min(most, scale.most_tokens))
         for most in (scale.most_tokens, AUTHORS_CUT)
     )
+    samples = scale.importance_samples
+    figures = measured(trained.model, whole, samples, device, grid.seed).to_dict()
+    is_cut = cut.token_ids != whole.token_ids
+    figures_cut = measured(trained.model, cut, samples, device, grid.seed).to_dict() if is_cut else figures
     return Cell(
         table=grid.table,
         row=row.name,
