@@ -4,7 +4,7 @@ Each dataclass is checked when it is made and never changes afterwards; it is sa
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Self
@@ -30,6 +30,13 @@ def _is_label(value: object) -> bool:
     """Whether it is a short text, without the halves of UTF-16 pairs that JSON can spell and UTF-8 cannot."""
     is_short = isinstance(value, str) and len(value) <= MAX_LABEL_CHARACTERS
     return is_short and not any("\ud800" <= character <= "\udfff" for character in str(value))
+
+
+def rule_of(kind: Callable[[Any], Any]) -> str:
+    """What a value must be for ``kind``, an enumeration or a function, to take it."""
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return f"must be one of {', '.join(kind)}"
+    return "is of another form than it must have"
 
 
 def _sequence(value: object) -> tuple[Any, ...]:
@@ -279,7 +286,7 @@ class AdapterConfig:
         known = {field.name for field in fields(cls)}
         for name in values:
             _require(name in known, name, values[name], f"is not a field; known: {sorted(known)}")
-        kinds = {
+        kinds: dict[str, Callable[[Any], Any]] = {
             "adapter_placement": AdapterPlacement,
             "latent_aggregation": LatentAggregation,
             "latent_infusion": LatentInfusion,
@@ -290,5 +297,5 @@ class AdapterConfig:
             try:
                 typed[name] = kind(values[name]) if name in values else getattr(cls(), name)
             except ValueError as exc:
-                raise ConfigError(name, values[name], f"is not one of its values ({exc})") from exc
+                raise ConfigError(name, values[name], rule_of(kind)) from exc
         return cls(**typed)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from adavae.model.config import AdapterConfig, BackboneConfig
+from adavae.model.config import AdapterConfig, BackboneConfig, rule_of
 from adavae.model.errors import ConfigError
 
 
@@ -193,7 +193,7 @@ class TrainingConfig:
             try:
                 typed[name] = kinds[name](value) if name in kinds else value
             except ValueError as exc:
-                raise ConfigError(name, value, f"is not one of the values it can have ({exc})") from exc
+                raise ConfigError(name, value, rule_of(kinds[name])) from exc
         return cls(**typed)
 
     def with_labels(self, labels: tuple[str, ...]) -> Self:

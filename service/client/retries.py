@@ -35,6 +35,8 @@ class AdaVAEServiceError(Exception):
         request_id: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
+        message = message.encode("utf-8", "replace").decode()  # half surrogate pairs cannot be printed
+        code = code.encode("utf-8", "replace").decode()
         where = f"{param}: " if param is not None and param not in message else ""
         super().__init__(f"{where}{message} [{status} {code}]" if status else f"{where}{message} [{code}]")
         self.status, self.code, self.message, self.param = status, code, message, param

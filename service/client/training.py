@@ -12,6 +12,7 @@ from urllib.parse import quote
 import httpx2
 
 from adavae.service.client.retries import AdaVAEServiceError, Attempts, HttpClient, refusal_of
+from adavae.service.client.stream_reading import event_content
 
 Change = Literal["cancel", "pause", "resume"]
 OnBytes = Callable[[int, int], None]
@@ -88,7 +89,7 @@ class TrainingClient(HttpClient):
                 for event in self._stream(job_id, last):
                     if last is None or is_lost:
                         attempts, is_lost = Attempts(max(self._max_retries, _RECONNECTS)), False
-                    last = str(event["id"])
+                    last = str(event.get("id", ""))
                     yield event
                 return
             except (httpx2.TransportError, AdaVAEServiceError) as exc:
@@ -108,11 +109,7 @@ class TrainingClient(HttpClient):
             for event in httpx2.EventSource(response):
                 if event.data == "[DONE]":
                     return
-                content = cast(dict[str, Any], event.json())
-                if event.event == "error":
-                    error = content["error"]
-                    raise AdaVAEServiceError(503, error["code"], error["message"], error["param"])
-                yield content
+                yield event_content(event, status=503)
         raise httpx2.RemoteProtocolError("the stream ended before the job did", request=response.request)
 
 

@@ -67,3 +67,10 @@ def test_a_checkpoint_that_is_no_gpt2_is_refused(change: dict[str, object], fiel
 def test_the_language_modelling_preset_stays_under_fifteen_per_cent() -> None:
     config = preset_config(Preset.LANGUAGE_MODELLING, SMALL).adapter
     assert num_trained_parameters(SMALL, config) <= 0.15 * num_backbone_parameters(SMALL)
+
+
+def test_a_value_that_is_none_of_an_enumeration_is_told_short_with_those_that_are() -> None:
+    values = {**AdapterConfig().to_dict(), "latent_infusion": "a" * 10_000}
+    with pytest.raises(ConfigError, match=r"must be one of psa, atm, psa\+atm") as refusal:
+        AdapterConfig.from_dict(values)
+    assert len(str(refusal.value)) < 1000
