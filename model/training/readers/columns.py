@@ -1,4 +1,7 @@
-"""Which column of a table, or field of an object, is the text and which the label: as told, or by its name."""
+"""Which column of a table, or field of an object, is the text, which its pair and which the label.
+
+As told, or by its name.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,8 +9,9 @@ from dataclasses import dataclass
 from adavae.model.errors import DatasetError
 
 TEXT_NAMES = ("text", "sentence", "review", "content")
+_FIRST_NAMES = ("text1", "sentence1", "premise", "question1")  # only beside a second text
 LABEL_NAMES = ("label", "labels", "class", "category", "sentiment")
-_PAIR_NAMES = ("text_pair", "text2", "sentence2", "hypothesis")
+PAIR_NAMES = ("text_pair", "text2", "sentence2", "hypothesis", "question2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +29,10 @@ class Columns:
         """The text's column among ``names``; ``place`` is the file and line, for messages.
 
         Raises:
-            DatasetError: There is none or more than one, or the texts are pairs.
+            DatasetError: There is none or more than one.
         """
-        self._refuse_pairs(names, place)
-        found = _found(
-            names, TEXT_NAMES if self.text is None else (self.text,), exactly=self.text is not None, at=place
-        )
+        usual = TEXT_NAMES if self.pair_of(names, place) is None else (*TEXT_NAMES, *_FIRST_NAMES)
+        found = _found(names, usual if self.text is None else (self.text,), exactly=self.text is not None, at=place)
         if found is not None:
             return found
         wanted = f"named {self.text!r}" if self.text is not None else f"with texts, named {', '.join(TEXT_NAMES)}"
@@ -55,13 +57,15 @@ class Columns:
             )
         return found
 
-    def _refuse_pairs(self, names: Sequence[str], place: str) -> None:
-        second = [name for name in names if name.strip().lower() in _PAIR_NAMES]
-        if second and (self.text is None or "text_pair" in second):
-            raise DatasetError(
-                f"{place}: has the column {second[0]!r}, and pairs of texts cannot be read: remove it, or join what "
-                "belongs to one text into one column"
-            )
+    def pair_of(self, names: Sequence[str], place: str) -> str | None:
+        """The column of each text's second half (``model.pairs``); None where texts stand alone.
+
+        With a text column that was named, only ``text_pair`` is one: another is a text like any other then.
+
+        Raises:
+            DatasetError: There are two of it.
+        """
+        return _found(names, PAIR_NAMES if self.text is None else PAIR_NAMES[:1], exactly=False, at=place)
 
 
 GUESSED = Columns()

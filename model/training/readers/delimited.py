@@ -15,7 +15,7 @@ from adavae.model.errors import DatasetError
 from adavae.model.training.readers.bounds import Bounds
 from adavae.model.training.readers.columns import Columns
 from adavae.model.training.readers.lines import lines, num_bytes
-from adavae.model.training.readers.row import Row, Skipped
+from adavae.model.training.readers.row import Row, Skipped, text_of_row
 
 _SEPARATORS = (",", ";", "\t")
 
@@ -38,9 +38,12 @@ def _rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped, *, is_
     names = [name.strip() for name in header]
     place = f"{path}:{header_line}"
     text = names.index(columns.text_of(names, place))
-    label_name = columns.label_of(names, place)
-    label = None if label_name is None else names.index(label_name)
-    unread = [name or f"column {number}" for number, name in enumerate(names, 1) if number - 1 not in (text, label)]
+    pair, label = (
+        None if name is None else names.index(name)
+        for name in (columns.pair_of(names, place), columns.label_of(names, place))
+    )
+    read = (text, pair, label)
+    unread = [name or f"column {number}" for number, name in enumerate(names, 1) if number - 1 not in read]
     skipped.columns |= dict.fromkeys(unread)
     for line, cells in records.all():
         if len(cells) != len(names):
@@ -49,7 +52,8 @@ def _rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped, *, is_
                 f"with a {_NAMES[records.separator]} in it into quotes"
             )
         row_label = None if label is None else clean(cells[label]) or None
-        yield Row(line, clean(cells[text]), row_label)
+        second = None if pair is None else cells[pair]
+        yield Row(line, text_of_row(cells[text], second, f"{path}:{line}"), row_label)
 
 
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab"}

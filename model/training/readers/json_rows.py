@@ -12,7 +12,7 @@ from adavae.model.training.readers.bounds import Bounds
 from adavae.model.training.readers.columns import Columns
 from adavae.model.training.readers.json_values import JsonValues
 from adavae.model.training.readers.lines import lines
-from adavae.model.training.readers.row import Row, Skipped
+from adavae.model.training.readers.row import Row, Skipped, text_of_row
 
 
 def json_line_rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped) -> Iterator[Row]:
@@ -61,11 +61,12 @@ def scalar_label(value: object, place: str, name: str) -> str | None:
 
 
 class _Fields:
-    """Which fields of the objects are read: the text's by the first object, the label's by each."""
+    """Which fields of the objects are read: the text's and its pair's by the first object, the label's by each."""
 
     def __init__(self, columns: Columns, skipped: Skipped) -> None:
         self._columns, self._skipped = columns, skipped
         self._text = ""
+        self._pair: str | None = None
         self._labels: dict[tuple[str, ...], str | None] = {}
 
     def row(self, line: int, entry: Any, place: str) -> Row:
@@ -77,18 +78,33 @@ class _Fields:
         if not isinstance(text, str):
             raise DatasetError(f'{place}: must be an object with a string "{self._text}": mend the entry')
         row_label = None if label is None else scalar_label(entry[label], place, label)
-        return Row(line, clean(text), row_label)
+        return Row(line, text_of_row(text, self._second(entry, place), place), row_label)
+
+    def _second(self, entry: dict[str, Any], place: str) -> str | None:
+        """The text's second half; None where texts stand alone."""
+        if self._pair is None:
+            return None
+        second = entry.get(self._pair)
+        if not isinstance(second, str):
+            raise DatasetError(f'{place}: must have a string "{self._pair}", as the first entry has: mend the entry')
+        return second
 
     def _label_of(self, names: tuple[str, ...], place: str) -> str | None:
         """Of objects with these fields, which are looked at once."""
         if self._text and self._text not in names:
             raise DatasetError(f'{place}: must be an object with a string "{self._text}": mend the entry')
-        found = self._columns.text_of(names, place)  # refuses pairs, whichever object has them
-        self._text = self._text or found
+        found, pair = self._columns.text_of(names, place), self._columns.pair_of(names, place)
+        if not self._text:
+            self._text, self._pair = found, pair
+        elif pair != self._pair:
+            odd = pair or self._pair
+            raise DatasetError(f'{place}: some entries have a "{odd}" and some do not: give it to all or to none')
         label = self._columns.label_of(names, place)
         if len(self._labels) < 1000:  # objects that all differ are not remembered
             self._labels[names] = label
-            self._skipped.columns |= dict.fromkeys(name for name in names if name not in (self._text, label))
+            self._skipped.columns |= dict.fromkeys(
+                name for name in names if name not in (self._text, self._pair, label)
+            )
         return label
 
 

@@ -1,4 +1,4 @@
-"""Parquet files, by pyarrow, some rows at a time; of their columns only text and label are read.
+"""Parquet files, by pyarrow, some rows at a time; of their columns only text, pair and label are read.
 
 A file's own words on its size are believed: files of strangers are no parquet files (``service.jobs.data.upload``).
 """
@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from adavae.model.cleaning import clean
 from adavae.model.errors import DatasetError
 from adavae.model.training.readers.bounds import Bounds
 from adavae.model.training.readers.columns import Columns
 from adavae.model.training.readers.json_rows import scalar_label
 from adavae.model.training.readers.lines import is_longer
-from adavae.model.training.readers.row import Row, Skipped
+from adavae.model.training.readers.row import Row, Skipped, text_of_row
 
 _BATCH_ROWS = 1000
 
@@ -38,20 +37,30 @@ def _rows(file: Any, path: Path, columns: Columns, bounds: Bounds, skipped: Skip
     if file.metadata.num_rows > bounds.max_lines:
         raise DatasetError(f"{path}: {bounds.too_many()}")
     names = list(file.schema_arrow.names)
-    text, label = columns.text_of(names, str(path)), columns.label_of(names, str(path))
-    skipped.columns |= dict.fromkeys(name for name in names if name not in (text, label))
+    text, pair, label = (of(names, str(path)) for of in (columns.text_of, columns.pair_of, columns.label_of))
+    read = [name for name in (text, pair, label) if name is not None]
+    skipped.columns |= dict.fromkeys(name for name in names if name not in read)
     number = 0
-    for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=[text] if label is None else [text, label]):
+    for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=read):
         bounds.ask()
-        labels = [None] * batch.num_rows if label is None else batch.column(label).to_pylist()
-        for cell, value in zip(batch.column(text).to_pylist(), labels, strict=True):
+        cells = [
+            [None] * batch.num_rows if name is None else batch.column(name).to_pylist() for name in (text, pair, label)
+        ]
+        for first, second, value in zip(*cells, strict=True):
             number += 1
             place = f"{path}:{number}"
-            if cell is not None and not isinstance(cell, str):
-                raise DatasetError(f"{place}: {text!r} is {str(cell)[:60]!r}, must be a string: mend the row")
-            if is_longer(cell or "", bounds.max_line_bytes):
-                raise DatasetError(f"{place}: {bounds.too_long()}")
-            yield Row(number, clean(cell or ""), scalar_label(value, place, label or ""))
+            halves = [_cell(first, text or "", place, bounds), _cell(second, pair or "", place, bounds)]
+            joined = text_of_row(halves[0], None if pair is None else halves[1], place)
+            yield Row(number, joined, scalar_label(value, place, label or ""))
+
+
+def _cell(cell: object, name: str, place: str, bounds: Bounds) -> str:
+    """A text's cell; empty where there is none."""
+    if cell is not None and not isinstance(cell, str):
+        raise DatasetError(f"{place}: {name!r} is {str(cell)[:60]!r}, must be a string: mend the row")
+    if is_longer(cell or "", bounds.max_line_bytes):
+        raise DatasetError(f"{place}: {bounds.too_long()}")
+    return cell or ""
 
 
 def _library(path: Path, name: str) -> Any:

@@ -2,6 +2,10 @@
 
 from dataclasses import dataclass, field
 
+from adavae.model.cleaning import clean
+from adavae.model.errors import ConfigError, DatasetError
+from adavae.model.pairs import joined
+
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -9,13 +13,29 @@ class Row:
 
     Attributes:
         line: Where it begins in the file, from 1; in a parquet file the number of the row.
-        text: Cleaned; empty where the file has nothing.
+        text: Cleaned; empty where the file has nothing. A pair of texts is joined to one.
         label: Cleaned; None where it has none.
     """
 
     line: int
     text: str
     label: str | None
+
+
+def text_of_row(text: str, pair: str | None, place: str) -> str:
+    """A row's text, cleaned, its second half joined to it; ``pair`` is None where texts stand alone.
+
+    Raises:
+        DatasetError: Half of the pair is empty, or holds what stands between the halves.
+    """
+    if pair is None:
+        return clean(text)
+    if not (clean(text) and clean(pair)):
+        raise DatasetError(f"{place}: one text of the pair is empty: fill it, or remove the row")
+    try:
+        return joined(text, pair)
+    except ConfigError as exc:
+        raise DatasetError(f"{place}: {exc}") from exc
 
 
 @dataclass(slots=True)
