@@ -23,7 +23,7 @@ from adavae.service.commands.map import map_texts
 from adavae.service.commands.pretrain import pretrain
 from adavae.service.commands.reproduce import reproduce
 from adavae.service.commands.serve import serve
-from adavae.service.commands.terminal import say, say_error
+from adavae.service.commands.terminal import say, say_error, write_whatever_comes
 from adavae.service.commands.train import train
 from adavae.service.commands.traverse import traverse
 from adavae.service.commands.variants import variants
@@ -63,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Runs one command and ends the process with its exit code."""
     let_threads_wait_briefly()
     keep_few_kernels()
+    write_whatever_comes()
     try:
         typer.main.get_command(create_app())(args=arguments, prog_name="adavae")
     except TrainingInterrupted as exc:

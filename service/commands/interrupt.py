@@ -1,10 +1,11 @@
-"""Ctrl-C during training: finish the step, keep the checkpoint, then stop."""
+"""Ctrl-C: what is begun is brought to an end first, a training step, or rows that are being written."""
 
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event
 from types import FrameType
+from typing import NoReturn
 
 
 @contextmanager
@@ -30,3 +31,38 @@ def stop_on_signal() -> Iterator[Callable[[], bool]]:
         yield is_stopping.is_set
     finally:
         restore()
+
+
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """A termination signal is taken as Ctrl-C."""
+
+    def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of a signal handler
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def to_its_end() -> Iterator[None]:
+    """The first Ctrl-C or termination signal waits for the end of the block, a second one does not."""
+    is_asked = False
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a signal handler
+        nonlocal is_asked
+        if is_asked:
+            raise KeyboardInterrupt
+        is_asked = True
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if is_asked:
+        raise KeyboardInterrupt

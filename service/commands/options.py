@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -30,6 +31,19 @@ TextColumnOption = Annotated[
 ]
 LabelColumnOption = Annotated[
     str | None, typer.Option("--label-column", metavar="NAME", help="Column of the labels; guessed as well.")
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        dir_okay=False,
+        metavar="FILE",
+        help="Write here: .csv, .jsonl, .npy or .parquet, by its ending.",
+    ),
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with what an earlier run, stopped on the way, left of --output.")
 ]
 WithZOption = Annotated[bool, typer.Option("--with-z", help="Put the latent vector into the JSON.")]
 
