@@ -13,12 +13,19 @@ import typer
 from adavae.model.decoding.decoding import ONLY_WITH, Decoding, Strategy
 from adavae.model.errors import ConfigError
 from adavae.model.latent.steering import Steering
+from adavae.service.commands.completion import adapter_names
 
 Device = Literal["auto", "cpu", "cuda"]
 
 AdapterOption = Annotated[
     str | None,
-    typer.Option("--adapter", "-a", metavar="NAME[@VERSION]", help="Adapter set; the configured default if left out."),
+    typer.Option(
+        "--adapter",
+        "-a",
+        metavar="NAME[@VERSION]",
+        help="Adapter set; the configured default if left out.",
+        autocompletion=adapter_names,
+    ),
 ]
 DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to compute; ADAVAE_DEVICE if left out.")]
 JsonOption = Annotated[

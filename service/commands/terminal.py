@@ -6,6 +6,7 @@ what it is.
 
 import io
 import json
+import os
 import re
 import sys
 import time
@@ -221,6 +222,13 @@ def json_line(record: Record, *, is_ascii: bool = False) -> str:
 def is_unicode(stream: TextIO) -> bool:
     """Whether a stream takes every character; one without an encoding keeps text as it is."""
     return (stream.encoding or "utf-8").lower().replace("-", "").startswith("utf")
+
+
+def open_closed_streams() -> None:
+    """Gives a process that was started without standard streams empty ones: Python has None in their place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - to the end of the process
 
 
 def write_whatever_comes() -> None:

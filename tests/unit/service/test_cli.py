@@ -1,8 +1,11 @@
 """The command line without a model: exit codes, streams, help, and what needs no weights."""
 
 import json
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -29,6 +32,81 @@ def test_every_command_explains_itself(run_command: RunCommand, command: str) ->
 def test_help_comes_without_loading_torch() -> None:
     program = "import sys, adavae.service.cli; adavae.service.cli.create_app(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_the_version_is_one_line(run_command: RunCommand) -> None:
+    outcome = run_command("--version")
+    assert (outcome.exit_code, outcome.err) == (0, "")
+    assert re.fullmatch(r"adavae \d+\.\d+\.\d+\n", outcome.out)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("classify", "-5 degrees"), ("interpolate", "warm", "-5"), ("analogy", "a", "- b", "c", "--samples", "1")],
+)
+def test_a_text_that_begins_with_a_dash_is_told_where_it_goes(
+    run_command: RunCommand, arguments: tuple[str, ...]
+) -> None:
+    outcome = run_command(*arguments)
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert "behind --" in " ".join(outcome.err.split())
+
+
+def test_an_option_that_is_misspelt_is_no_text(run_command: RunCommand) -> None:
+    outcome = run_command("classify", "-5 degrees", "--tpo-k", "3")
+    assert outcome.exit_code == 2
+    assert "behind --" in " ".join(outcome.err.split())
+    outcome = run_command("classify", "a text", "--tpo-k", "3")
+    assert "--top-k" in outcome.err
+
+
+def completed(line: str, environment: dict[str, str]) -> list[str]:
+    """What bash is told for a line that ends at the cursor."""
+    asked = {"_ADAVAE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
+    program = [sys.executable, "-m", "adavae.service"]
+    done = subprocess.run(
+        program, env={**os.environ, **environment, **asked}, capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+def test_names_of_adapter_sets_complete_on_tab(tmp_path: Path) -> None:
+    for name in ("mine/1a2b", "mine/3c4d", "other/5e6f", "mind it/7a8b", "half/9c0d"):
+        (tmp_path / "adapters" / name).mkdir(parents=True)
+        if not name.startswith("half"):
+            (tmp_path / "adapters" / name / "manifest.json").touch()
+    here = {"ADAVAE_DATA": str(tmp_path), "ADAVAE_WEIGHTS": str(tmp_path / "none")}
+    assert completed("adavae classify --adapter mi", here) == ["mine"]
+    assert completed("adavae adapters show ", here) == ["mine", "other"]
+    assert completed("adavae evaluate -a mine@", here) == ["mine@1a2b", "mine@3c4d"]
+    assert completed("adavae classify --adapter mi", {**here, "ADAVAE_DEVCIE": "misspelt"}) == []
+
+
+_ODD = {
+    "a stream that is closed": ([], ["sh", "-c", 'exec "$0" "$@" >&- 2>&- <&-']),
+    "an encoding without the character": (["adapters", "show", "★"], ["env", "PYTHONIOENCODING=latin-1"]),
+    "bytes that are not UTF-8": (["adapters", "show", b"caf\xe9"], []),
+    "no home": (["adapters", "list"], ["env", "-u", "HOME"]),
+}
+
+
+@pytest.mark.parametrize("case", _ODD)
+def test_odd_surroundings_are_no_traceback(tmp_path: Path, case: str) -> None:
+    arguments, before = _ODD[case]
+    program = [*before, sys.executable, "-m", "adavae.service", *(arguments or ["adapters", "list"])]
+    here = {"ADAVAE_DATA": str(tmp_path), "ADAVAE_WEIGHTS": str(tmp_path / "none")}
+    done = subprocess.run(program, env={**os.environ, **here}, capture_output=True, check=False)
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == (1 if "show" in arguments else 0), done.stderr
+    assert (b"error: there is no adapter set '" in done.stderr) == ("show" in arguments)
+
+
+def test_texts_that_are_not_utf8_are_wrong_usage(run_command: RunCommand) -> None:
+    for command in (["classify", "caf\udce9"], ["interpolate", "a", "caf\udce9"], ["traverse", "caf\udce9"]):
+        outcome = run_command(*command)
+        assert (outcome.exit_code, outcome.out) == (2, "")
+        assert "not UTF-8" in outcome.err
 
 
 def test_an_unknown_command_is_wrong_usage(run_command: RunCommand) -> None:
