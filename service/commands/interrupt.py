@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 @contextmanager
@@ -40,11 +40,14 @@ def terminated_as_interrupted() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - the signature of a signal handler
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = _heeded(signal.SIGTERM)
+    for number in before:
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -58,7 +61,9 @@ def to_its_end() -> Iterator[None]:
             raise KeyboardInterrupt
         is_asked = True
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = _heeded(signal.SIGINT, signal.SIGTERM)
+    for number in before:
+        signal.signal(number, stop)
     try:
         yield
     finally:
@@ -66,3 +71,9 @@ def to_its_end() -> Iterator[None]:
             signal.signal(number, handler)
     if is_asked:
         raise KeyboardInterrupt
+
+
+def _heeded(*numbers: signal.Signals) -> dict[signal.Signals, Any]:
+    """Handlers of those signals that this process was not started to ignore, as shells start what is in background."""
+    found = {number: signal.getsignal(number) for number in numbers}
+    return {number: handler for number, handler in found.items() if handler is not signal.SIG_IGN}

@@ -281,3 +281,14 @@ def test_rows_that_are_being_written_are_written_to_their_end(number: signal.Sig
         written.append("a row")
     assert written == ["a row"]
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_the_process_ignores_stays_ignored() -> None:
+    """Shells start what is in background so."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with to_its_end():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
