@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from adavae.model.errors import AdaVAEError, TrainingInterrupted
-from adavae.service.commands import adapters, jobs
+from adavae.service.commands import adapters, jobs, runs
 from adavae.service.commands.analogy import analogy
 from adavae.service.commands.bench import bench
 from adavae.service.commands.classify import classify
@@ -57,6 +57,7 @@ def create_app() -> typer.Typer:
         app.command()(command)
     app.add_typer(adapters.create_app(), name="adapters")
     app.add_typer(jobs.create_app(), name="jobs")
+    app.add_typer(runs.create_app(), name="runs")
     for command in (variants, reproduce, pretrain, bench, health, version):
         app.command()(command)
     return app

@@ -108,6 +108,12 @@ class Output:
         Console(file=self._stdout).print(table)
 
 
+def show_lines(lines: Sequence[str]) -> None:
+    """Lines of a drawing on stdout, as they are."""
+    sys.stdout.write("".join(f"{printable(line)}\n" for line in lines))
+    sys.stdout.flush()
+
+
 class ProgressDisplay(Protocol):
     """Where a long command reports its progress."""
 
