@@ -52,6 +52,7 @@ from adavae.service.results import (
     TraverseResult,
     VariationsResult,
 )
+from adavae.service.served_set import tell_served
 from adavae.service.settings import Settings
 from adavae.service.text_stream import TextStream
 
@@ -353,6 +354,7 @@ class LatentService:
     async def _pinned(self, adapter: str | None) -> AsyncIterator[PinnedAdapter]:
         self._check_ready()
         async with self._parts.registry.acquire(adapter) as pinned:
+            tell_served(pinned.name)
             yield pinned
 
     async def _answered(
