@@ -16,6 +16,7 @@ from importlib.metadata import version
 import numpy as np
 import structlog
 import torch
+from opentelemetry.trace import Tracer
 from torch import Tensor
 
 from adavae.model.config import Interpolation
@@ -64,11 +65,11 @@ _log = structlog.get_logger("adavae.service")
 class LatentService:
     """Every operation of the service over one backbone; used from one event loop."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, tracer: Tracer | None = None) -> None:
         """Opens nothing yet: ``start`` does."""
         self.settings, self.metrics = settings, metrics
         self._problem: str | None = "the model is being loaded"
-        self._parts = LatentParts(settings, metrics)
+        self._parts = LatentParts(settings, metrics, tracer)
         self._cartographer = Cartographer(settings.deadline_s)
         self._default_trial = DefaultTrial(self._try_default)
         self._one_verification = asyncio.Lock()  # each takes the memory of a whole set
