@@ -148,6 +148,8 @@ class LatentParts:
             computes_by=computes_by,
             **(hint if is_slower else {}),
         )
+        if (misfit := self.registry.default_problem()) is not None:
+            _log.warning("requests that name no adapter set will be refused", reason=misfit)
 
     def _fits(self, manifest: Manifest) -> bool:
         try:

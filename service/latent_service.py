@@ -103,8 +103,24 @@ class LatentService:
         return self.not_ready_reason is None
 
     async def why_not_ready(self) -> str | None:
-        """As ``not_ready_reason``, the default adapter set tried by a real request."""
-        return self.not_ready_reason or await self._default_trial.problem()
+        """As ``not_ready_reason``, the default adapter set tried by a real request.
+
+        Where it is a set that somebody chose and that does not fit, hardly a request would be answered.
+        """
+        if (reason := self.not_ready_reason) is not None:
+            return reason
+        if (misfit := self._parts.registry.default_problem()) is not None and self._is_default_chosen:
+            return misfit
+        return await self._default_trial.problem()
+
+    @property
+    def readiness_warning(self) -> str | None:
+        """What a service that is ready cannot do: with another backbone, the built-in default set is of no use."""
+        return None if self._problem is not None else self._parts.registry.default_problem()
+
+    @property
+    def _is_default_chosen(self) -> bool:
+        return "default_adapter" in self.settings.model_fields_set
 
     async def _try_default(self) -> None:
         """Encodes a text with the default adapter set, past the cache; raises what a request would be answered with."""
