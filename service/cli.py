@@ -15,6 +15,7 @@ from adavae.service.commands import adapters, jobs, runs
 from adavae.service.commands.analogy import analogy
 from adavae.service.commands.bench import bench
 from adavae.service.commands.classify import classify
+from adavae.service.commands.convert import convert
 from adavae.service.commands.dashes import TextCommand
 from adavae.service.commands.decode import decode
 from adavae.service.commands.encode import encode
@@ -58,6 +59,7 @@ def create_app() -> typer.Typer:
     app.add_typer(adapters.create_app(), name="adapters")
     app.add_typer(jobs.create_app(), name="jobs")
     app.add_typer(runs.create_app(), name="runs")
+    app.command()(convert)
     for command in (variants, reproduce, pretrain, bench, health, version):
         app.command()(command)
     return app

@@ -173,3 +173,10 @@ def test_version_is_json_where_stdout_is_no_terminal(run_command: RunCommand) ->
     record = json.loads(run_command("version").out)
     assert record["torch"].startswith("2.")
     assert record["default_adapter"] == "yelp"
+
+
+def test_a_checkpoint_that_cannot_be_converted_is_one_line(run_command: RunCommand, tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    outcome = run_command("convert", str(tmp_path / "old"), "--output", str(tmp_path / "new"))
+    assert (outcome.exit_code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    assert "has no config.json" in outcome.err
