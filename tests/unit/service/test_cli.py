@@ -11,6 +11,7 @@ import pytest
 
 from adavae.model.errors import AdapterSetNotFound, TrainingInterrupted
 from adavae.service import loading
+from adavae.service.commands.completion import adapter_names
 from tests.unit.service.conftest import RunCommand
 
 COMMANDS = ("encode", "decode", "interpolate", "analogy", "classify", "train", "evaluate", "adapters", "variants")
@@ -60,46 +61,44 @@ def test_an_option_that_is_misspelt_is_no_text(run_command: RunCommand) -> None:
     assert "--top-k" in outcome.err
 
 
-def completed(line: str, environment: dict[str, str]) -> list[str]:
-    """What bash is told for a line that ends at the cursor."""
-    asked = {"_ADAVAE_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(line.count(" "))}
-    program = [sys.executable, "-m", "adavae.service"]
-    done = subprocess.run(
-        program, env={**os.environ, **environment, **asked}, capture_output=True, text=True, check=False
-    )
-    assert done.stderr == ""
-    return done.stdout.split()
-
-
-def test_names_of_adapter_sets_complete_on_tab(tmp_path: Path) -> None:
+def test_names_of_adapter_sets_complete_on_tab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("mine/1a2b", "mine/3c4d", "other/5e6f", "mind it/7a8b", "half/9c0d"):
         (tmp_path / "adapters" / name).mkdir(parents=True)
         if not name.startswith("half"):
             (tmp_path / "adapters" / name / "manifest.json").touch()
-    here = {"ADAVAE_DATA": str(tmp_path), "ADAVAE_WEIGHTS": str(tmp_path / "none")}
-    assert completed("adavae classify --adapter mi", here) == ["mine"]
-    assert completed("adavae adapters show ", here) == ["mine", "other"]
-    assert completed("adavae evaluate -a mine@", here) == ["mine@1a2b", "mine@3c4d"]
-    assert completed("adavae classify --adapter mi", {**here, "ADAVAE_DEVCIE": "misspelt"}) == []
+    monkeypatch.setenv("ADAVAE_DATA", str(tmp_path))
+    monkeypatch.setenv("ADAVAE_WEIGHTS", str(tmp_path / "none"))
+    assert adapter_names("mi") == ["mine"]
+    assert adapter_names("") == ["mine", "other"]
+    assert adapter_names("mine@") == ["mine@1a2b", "mine@3c4d"]
+    asked = {"_ADAVAE_COMPLETE": "complete_bash", "COMP_WORDS": "adavae classify --adapter o", "COMP_CWORD": "3"}
+    done = subprocess.run(
+        [sys.executable, "-m", "adavae.service"],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("other\n", "")
+    monkeypatch.setenv("ADAVAE_DEVCIE", "misspelt")
+    assert adapter_names("mi") == []
 
 
-_ODD = {
-    "a stream that is closed": ([], ["sh", "-c", 'exec "$0" "$@" >&- 2>&- <&-']),
-    "an encoding without the character": (["adapters", "show", "★"], ["env", "PYTHONIOENCODING=latin-1"]),
-    "bytes that are not UTF-8": (["adapters", "show", b"caf\xe9"], []),
-    "no home": (["adapters", "list"], ["env", "-u", "HOME"]),
+_ODD: dict[str, tuple[list[str], str | bytes, int]] = {
+    "streams that are closed": (["sh", "-c", 'exec "$0" "$@" >&- 2>&- <&-'], "version", 0),
+    "an encoding without the character": (["env", "PYTHONIOENCODING=latin-1"], "★", 2),
+    "bytes that are not UTF-8": ([], b"caf\xe9", 2),
+    "no home": (["env", "-u", "HOME"], "version", 0),
 }
 
 
 @pytest.mark.parametrize("case", _ODD)
-def test_odd_surroundings_are_no_traceback(tmp_path: Path, case: str) -> None:
-    arguments, before = _ODD[case]
-    program = [*before, sys.executable, "-m", "adavae.service", *(arguments or ["adapters", "list"])]
-    here = {"ADAVAE_DATA": str(tmp_path), "ADAVAE_WEIGHTS": str(tmp_path / "none")}
-    done = subprocess.run(program, env={**os.environ, **here}, capture_output=True, check=False)
+def test_odd_surroundings_are_no_traceback(case: str) -> None:
+    before, command, exit_code = _ODD[case]
+    done = subprocess.run([*before, sys.executable, "-m", "adavae.service", command], capture_output=True, check=False)
     assert b"Traceback" not in done.stderr
-    assert done.returncode == (1 if "show" in arguments else 0), done.stderr
-    assert (b"error: there is no adapter set '" in done.stderr) == ("show" in arguments)
+    assert done.returncode == exit_code, done.stderr
+    assert (b"No such command" in done.stderr) == (exit_code == 2)
 
 
 def test_texts_that_are_not_utf8_are_wrong_usage(run_command: RunCommand) -> None:
