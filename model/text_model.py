@@ -4,7 +4,7 @@ For the command line, and for any program that wants its answer at once. A batch
 the rows of many requests is left to the engine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -204,7 +204,26 @@ class TextModel:
             ConfigError: A number out of range, or a label that the set does not have.
             AdapterSetMismatch: A label where the set has none, or no prior.
         """
-        return self.carry_out(writing.sample(self.space_of(name), num, decoding, draw, steering), name)
+        return [row for part in self.sample_in_parts(num, name, decoding, draw, steering) for row in part]
+
+    def sample_in_parts(
+        self,
+        num: int,
+        name: str,
+        decoding: Decoding,
+        draw: Draw = ANY,
+        steering: Steering = USUAL,
+        *,
+        start: int = 0,
+    ) -> Iterator[list[DecodedText]]:
+        """What ``sample`` returns, some texts at a time as they are written; without the first ``start`` of them."""
+        space, each = self.space_of(name), decoding.for_draws(num)
+        z = self.carry_out(writing.drawn(space, num, decoding.seed, draw, steering), name)
+        num_candidates = steering.or_else(defaults.DRAW).candidates
+        at_once = max(1, _DECODE_ROWS // num_candidates)
+        for place in range(start, num, at_once):
+            rows = slice(place, place + at_once)
+            yield self.carry_out(writing.written(space, z[rows], each[rows], num_candidates), name)
 
     def interpolate(
         self,

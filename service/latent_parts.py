@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 import torch
+from opentelemetry.trace import Tracer
 
 from adavae.model.storage.installed import REFUSALS
 from adavae.model.storage.manifest import Manifest
@@ -38,9 +39,9 @@ class LatentParts:
     runner: PlanRunner
     registry: AdapterRegistry
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, tracer: Tracer | None = None) -> None:
         """Opens nothing yet: ``start`` does."""
-        self._settings, self._metrics = settings, metrics
+        self._settings, self._metrics, self._tracer = settings, metrics, tracer
         self._closing: list[Callable[[], Awaitable[None]]] = []  # what ends the parts there are, the oldest first
 
     async def start(self) -> None:
@@ -72,6 +73,7 @@ class LatentParts:
                 threads=threads,
             ),
             metrics=self._metrics,
+            tracer=self._tracer,
         )
         self._open_encoder()
         self._closing.append(self._stop_engine)
@@ -146,6 +148,8 @@ class LatentParts:
             computes_by=computes_by,
             **(hint if is_slower else {}),
         )
+        if (misfit := self.registry.default_problem()) is not None:
+            _log.warning("requests that name no adapter set will be refused", reason=misfit)
 
     def _fits(self, manifest: Manifest) -> bool:
         try:

@@ -176,6 +176,11 @@ class LatentOperations(Protocol):
         ...
 
     @property
+    def readiness_warning(self) -> str | None:
+        """What cannot be done though the service is ready, or None."""
+        ...
+
+    @property
     def not_ready_reason(self) -> str | None:
         """Why they cannot, or None."""
         ...

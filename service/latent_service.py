@@ -16,6 +16,7 @@ from importlib.metadata import version
 import numpy as np
 import structlog
 import torch
+from opentelemetry.trace import Tracer
 from torch import Tensor
 
 from adavae.model.config import Interpolation
@@ -52,6 +53,7 @@ from adavae.service.results import (
     TraverseResult,
     VariationsResult,
 )
+from adavae.service.served_set import tell_served
 from adavae.service.settings import Settings
 from adavae.service.text_stream import TextStream
 
@@ -63,11 +65,11 @@ _log = structlog.get_logger("adavae.service")
 class LatentService:
     """Every operation of the service over one backbone; used from one event loop."""
 
-    def __init__(self, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, metrics: Metrics, tracer: Tracer | None = None) -> None:
         """Opens nothing yet: ``start`` does."""
         self.settings, self.metrics = settings, metrics
         self._problem: str | None = "the model is being loaded"
-        self._parts = LatentParts(settings, metrics)
+        self._parts = LatentParts(settings, metrics, tracer)
         self._cartographer = Cartographer(settings.deadline_s)
         self._default_trial = DefaultTrial(self._try_default)
         self._one_verification = asyncio.Lock()  # each takes the memory of a whole set
@@ -101,8 +103,24 @@ class LatentService:
         return self.not_ready_reason is None
 
     async def why_not_ready(self) -> str | None:
-        """As ``not_ready_reason``, the default adapter set tried by a real request."""
-        return self.not_ready_reason or await self._default_trial.problem()
+        """As ``not_ready_reason``, the default adapter set tried by a real request.
+
+        Where it is a set that somebody chose and that does not fit, hardly a request would be answered.
+        """
+        if (reason := self.not_ready_reason) is not None:
+            return reason
+        if (misfit := self._parts.registry.default_problem()) is not None and self._is_default_chosen:
+            return misfit
+        return await self._default_trial.problem()
+
+    @property
+    def readiness_warning(self) -> str | None:
+        """What a service that is ready cannot do: with another backbone, the built-in default set is of no use."""
+        return None if self._problem is not None else self._parts.registry.default_problem()
+
+    @property
+    def _is_default_chosen(self) -> bool:
+        return "default_adapter" in self.settings.model_fields_set
 
     async def _try_default(self) -> None:
         """Encodes a text with the default adapter set, past the cache; raises what a request would be answered with."""
@@ -353,6 +371,7 @@ class LatentService:
     async def _pinned(self, adapter: str | None) -> AsyncIterator[PinnedAdapter]:
         self._check_ready()
         async with self._parts.registry.acquire(adapter) as pinned:
+            tell_served(pinned.name)
             yield pinned
 
     async def _answered(

@@ -11,11 +11,13 @@ from typing import Any
 
 import structlog
 from fastapi import APIRouter, Depends, FastAPI
+from fastapi.telemetry import TelemetryConfig
+from opentelemetry.trace import TracerProvider
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse, Response
 
 from adavae.model.errors import AdaVAEError
-from adavae.service.http.access import Access, needs
+from adavae.service.http.access import OPEN_PATHS, Access, needs
 from adavae.service.http.api_keys import load_api_keys
 from adavae.service.http.body_limit import BodyLimit
 from adavae.service.http.client_address import TrustedProxies
@@ -96,6 +98,7 @@ def create_app(
     metrics: Metrics | None = None,
     on_started: OnStarted | None = None,
     training: TrainingOperations | None = None,
+    traces: TracerProvider | None = None,
 ) -> FastAPI:
     """The whole HTTP service over ``latent`` and ``training``, which it starts in the background and stops.
 
@@ -105,6 +108,7 @@ def create_app(
         metrics: Those that ``latent`` writes too; new ones if left out.
         on_started: Is given the task that starts both when that has ended, well or not.
         training: What answers under /v1; None where training is off.
+        traces: Where a span of each request goes; None for nowhere.
 
     Raises:
         SettingsError: Keys, limits of rates or proxies cannot be understood.
@@ -120,7 +124,7 @@ def create_app(
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_lifespan(latent, training, on_started or _log_failure),
-        telemetry={"tracing": False, "metrics": False, "logs": False},
+        telemetry=_telemetry(traces),
         middleware=[
             Middleware(RequestId),
             Middleware(RequestLog, metrics=metrics),
@@ -140,6 +144,20 @@ def create_app(
     for router in (_operations, _adapters, _files, _jobs, _health):
         app.include_router(router(has_keys=bool(keys)))
     return app
+
+
+def _telemetry(traces: TracerProvider | None) -> TelemetryConfig:
+    """A span a request, where that is asked for, and none of those that only look whether the service is there."""
+    quiet = OPEN_PATHS | {"/metrics"}
+    return {
+        "tracing": traces is not None,
+        "tracer_provider": traces,
+        "operation_spans": False,
+        "metrics": False,
+        "logs": False,
+        "auto_configure": False,
+        "exclude": lambda scope: scope.get("path") in quiet,
+    }
 
 
 def _counted(settings: Settings) -> dict[str, Any]:

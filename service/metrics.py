@@ -1,9 +1,11 @@
 """What GET /metrics shows: one registry per app, so that two apps in one process never share a number."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_REQUEST = ("method", "route", "status", "adapter")
+_MAX_ADAPTERS, _OTHERS = 20, "other"
 _TOKENS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192)
 
 
@@ -12,13 +14,15 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self._adapters: set[str] = set()
+        ProcessCollector(registry=registry)
         self.requests_total = Counter(
-            "adavae_requests_total", "Requests answered.", ["method", "route", "status"], registry=registry
+            "adavae_requests_total", "Requests answered, by adapter set.", _REQUEST, registry=registry
         )
         self.request_seconds = Histogram(
             "adavae_request_seconds",
             "Seconds until a request was answered, streams to their end.",
-            ["method", "route", "status"],
+            _REQUEST,
             buckets=_SECONDS,
             registry=registry,
         )
@@ -51,3 +55,10 @@ class Metrics:
         self.engine_restarts_total = Counter(
             "adavae_engine_restarts_total", "Device threads restarted.", registry=registry
         )
+
+    def adapter_label(self, name: str) -> str:
+        """What a set is called in labels: the first sets that answer have their names, so that there are never many."""
+        if name in self._adapters or len(self._adapters) < _MAX_ADAPTERS:
+            self._adapters.add(name)
+            return name
+        return _OTHERS

@@ -273,6 +273,11 @@ class Settings(BaseSettings):
     api_key: SecretStr | None = Field(
         default=None, description="Key that `adavae jobs` and `adavae train --remote` send; needs the scope train."
     )
+    traces_url: str = Field(
+        default="",
+        pattern=r"^(https?://\S+)?$",
+        description="Where traces of requests go (OTLP over HTTP), as http://collector:4318/v1/traces; empty: nowhere.",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Least level logged.")
     log_format: Literal["auto", "json", "console"] = Field(
         default="auto", description="Log lines as JSON or for people; 'auto': for people on a terminal."

@@ -109,9 +109,9 @@ class Decoding:
                 raise ConfigError(field.name, value, rule)
         return decoding
 
-    def for_rows(self, num: int) -> "list[Decoding]":
-        """One decoding per row, the same but for the seed, which counts up (``counted_seed``)."""
-        return [replace(self, seed=counted_seed(self.seed, row)) for row in range(num)]
+    def for_rows(self, num: int, *, start: int = 0) -> "list[Decoding]":
+        """One decoding per row, the same but for the seed, which counts up from ``start`` (``counted_seed``)."""
+        return [replace(self, seed=counted_seed(self.seed, row)) for row in range(start, start + num)]
 
     def for_draws(self, num: int) -> "list[Decoding]":
         """As ``for_rows``, but never an empty text: a draw has at least one token."""

@@ -5,7 +5,7 @@ Read without torch and without keeping weights in memory; ``pretrained`` makes a
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -60,8 +60,8 @@ class StoredTensor:
     end: int
 
 
-def checkpoint_directory(source: str | Path) -> Path:
-    """The directory that ``source`` names; a hub id is downloaded.
+def checkpoint_directory(source: str | Path, hub_files: Sequence[str] = _HUB_FILES) -> Path:
+    """The directory that ``source`` names; of a hub id such files are downloaded.
 
     Raises:
         BackboneNotFound: No such directory, and nothing of that name could be downloaded.
@@ -72,7 +72,7 @@ def checkpoint_directory(source: str | Path) -> Path:
     text = str(source)
     if path.is_absolute() or text.startswith(".") or text.count("/") > 1:
         raise BackboneNotFound(f"there is no directory {text}: name one with {CONFIG} and {WEIGHTS}, or a hub id")
-    return _fetch(text)
+    return _fetch(text, hub_files)
 
 
 def read_config(directory: Path) -> BackboneConfig:
@@ -105,13 +105,20 @@ def weight_files(directory: Path) -> tuple[Path, ...]:
         return (directory / WEIGHTS,)
     index = directory / SHARDS
     if not index.is_file():
-        has_pickle = (directory / "pytorch_model.bin").is_file()
+        has_pickle = any((directory / name).is_file() for name in ("pytorch_model.bin", "pytorch_model.bin.index.json"))
         remedy = (
             "convert pytorch_model.bin to safetensors first"
             if has_pickle
-            else "put a checkpoint in the Hugging Face layout there, or convert it to one safetensors file"
+            else "put a checkpoint in the Hugging Face layout there, or, where there is pytorch_model.bin alone, "
+            "convert it to one safetensors file"
         )
-        raise BackboneNotFound(f"{directory} has no {WEIGHTS}: {remedy}")
+        raise BackboneNotFound(f"{directory} has no {WEIGHTS}: {remedy}, with `adavae convert SOURCE --output DIR`")
+    return shards_of(index)
+
+
+def shards_of(index: Path) -> tuple[Path, ...]:
+    """The files that an index names, in the order of their names; raises WeightsCorrupted as ``weight_files``."""
+    directory = index.parent
     try:
         names = sorted(set(_json(index)["weight_map"].values()))
     except (KeyError, TypeError, AttributeError) as exc:
@@ -152,12 +159,12 @@ def canonical_name(stored_name: str) -> str:
     return _PREFIX + stored_name
 
 
-def _fetch(hub_id: str) -> Path:
+def _fetch(hub_id: str, files: Sequence[str]) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(hub_id, allow_patterns=_HUB_FILES))
+        return Path(snapshot_download(hub_id, allow_patterns=list(files)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as exc:
         raise BackboneNotFound(
             f"{hub_id} is no directory here and could not be fetched from the hub ({type(exc).__name__}): check the "

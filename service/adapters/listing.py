@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from adavae.model.storage.installed import InstalledVersion, not_found
 from adavae.service.results import AdapterState
 
+_NAMES_SHOWN = 10
+
 
 class Listing:
     """What the last look at the disk found, less what has left since.
@@ -83,6 +85,18 @@ class Listing:
             assert problem is not None  # or it would serve
             raise problem.kind(f"{found[0].reference} cannot be used: {found[0].public_problem}")
         return version
+
+    def default_problem(self) -> str | None:
+        """Why the default cannot serve, with the names of what could be it; None where it can, or is not installed."""
+        versions = self.versions_of(self.default)
+        if not versions or self._serving(versions) is not None:
+            return None
+        serving = sorted(name for name, each in self._by_name.items() if self._serving(each) is not None)
+        others = ", ".join(serving[:_NAMES_SHOWN]) or "none yet"
+        return (
+            f"the default adapter set cannot serve: {versions[0].public_problem}; sets that can, for "
+            f"ADAVAE_DEFAULT_ADAPTER: {others}"
+        )
 
     def names_with_labels(self) -> list[str]:
         """Names whose current version can classify."""

@@ -152,6 +152,10 @@ class AdapterRegistry:
         """Every installed version, by name, the best first."""
         return self._listing.states()
 
+    def default_problem(self) -> str | None:
+        """Why requests that name no set are refused though the default is installed; None where they are not."""
+        return self._listing.default_problem()
+
     def names_with_labels(self) -> list[str]:
         """Names whose current version can classify."""
         return self._listing.names_with_labels()

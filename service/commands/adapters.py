@@ -8,6 +8,7 @@ import typer
 
 from adavae.model.errors import WeightsCorrupted
 from adavae.service import loading
+from adavae.service.commands.completion import adapter_names
 from adavae.service.commands.options import JsonOption
 from adavae.service.commands.terminal import Column, Output, Record, column, say
 from adavae.service.settings import load_settings
@@ -15,7 +16,9 @@ from adavae.service.settings import load_settings
 if TYPE_CHECKING:
     from adavae.model.storage.installed import InstalledVersion
 
-ReferenceArgument = Annotated[str, typer.Argument(metavar="NAME[@VERSION]", help="An installed adapter set.")]
+ReferenceArgument = Annotated[
+    str, typer.Argument(metavar="NAME[@VERSION]", help="An installed adapter set.", autocompletion=adapter_names)
+]
 
 
 def create_app() -> typer.Typer:
@@ -57,7 +60,10 @@ def show(reference: ReferenceArgument, as_json: JsonOption = False) -> None:
 
 def verify(
     reference: Annotated[
-        str | None, typer.Argument(metavar="[NAME[@VERSION]]", help="An installed adapter set; all if left out.")
+        str | None,
+        typer.Argument(
+            metavar="[NAME[@VERSION]]", help="An installed adapter set; all if left out.", autocompletion=adapter_names
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

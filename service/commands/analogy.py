@@ -1,14 +1,13 @@
 """``adavae analogy``: change sentences as others were changed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from adavae.model.latent import defaults
-from adavae.model.latent.steering import Steering
 from adavae.service import loading
-from adavae.service.commands.input import read_file, refuse_empty
+from adavae.service.commands.input import open_file, open_lines, read_file, refuse_empty
 from adavae.service.commands.options import (
     AdapterOption,
     CandidatesOption,
@@ -16,21 +15,22 @@ from adavae.service.commands.options import (
     DeviceOption,
     FocusOption,
     JsonOption,
+    OutputOption,
     RefineOption,
+    ResumeOption,
     TruncationOption,
     WithZOption,
     steering_of,
     takes,
 )
-from adavae.service.commands.records import decoded_record
-from adavae.service.commands.terminal import Output, Record, column, number
+from adavae.service.commands.records import decoded_record, numbers_of
+from adavae.service.commands.row_files import Forms
+from adavae.service.commands.row_stream import Destination
+from adavae.service.commands.source import Source, numbered
+from adavae.service.commands.terminal import Output, column, number
 from adavae.service.settings import load_settings
 
-if TYPE_CHECKING:
-    from adavae.model.decoding.decoding import Decoding
-    from adavae.model.text_model import TextModel
-
-_Groups = tuple[list[str], list[str], list[str]]
+_LEAST_BATCH, _SHARE = 128, 8
 
 
 def _file_option(name: str, what: str) -> typer.models.OptionInfo:
@@ -60,45 +60,52 @@ def analogy(
     focus: FocusOption = None,
     adapter: AdapterOption = None,
     with_z: WithZOption = False,
+    output: OutputOption = None,
+    resume: ResumeOption = False,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Analogy: a is to b as c is to the answer; any number of c."""
+    """Analogy: a is to b as c is to the answer; any number of c, which '-' reads from standard input, one a line.
+
+    An `--output` that ends in .npy holds z alone.
+    """
     settings = load_settings()
-    groups = _groups(texts, a_file, b_file, c_file)
     if samples > 1 and decoding.strategy != "sample":
         raise typer.BadParameter(f"--strategy {decoding.strategy} has one answer only: add --strategy sample")
     chosen, steering = decoding.to_decoding(), steering_of(refine, truncation, candidates, focus)
+    with_z = with_z or (output is not None and output.suffix.lower() == ".npy")
+    shown = [number("index", "#"), column("text")]
+    forms = Forms(array=lambda record: numbers_of(record, "z"))
+    destination = Destination(output, resume, Output.of(as_json), shown, forms, group=samples)
+    a, b, c = _groups(texts, a_file, b_file, c_file)
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
-    records = _analogy(text_model, groups, scale, samples, name, chosen, steering, with_z=with_z)
-    Output.of(as_json).write_records(records, [number("index", "#"), column("text")])
+    reference = text_model.reference_of(name)
+    with destination.open() as rows:
+        rest = rows.remaining(c, reference, group=samples)
+        made_by = {"adapter": reference}
+        parts = (
+            [
+                decoded_record(index, row, with_z=with_z, c=index // samples) | made_by
+                for index, row in enumerate(
+                    text_model.analogy(a, b, batch, name, chosen.for_rows(samples), scale, steering), place * samples
+                )
+            ]
+            for place, batch in numbered(rest.batches, rows.num_rows // samples)
+        )
+        rows.take(parts, "analogy", None if c.total is None else c.total * samples)
 
 
-def _groups(texts: list[str], *files: Path | None) -> _Groups:
+def _groups(texts: list[str], *files: Path | None) -> tuple[list[str], list[str], Source[str]]:
     """The texts of a, b and c: from their files, and otherwise from the arguments, in that order."""
     refuse_empty(*texts)
     rest = list(texts)
     a, b = (read_file(file) if file is not None else [rest.pop(0)] if rest else [] for file in files[:2])
-    c = rest if files[2] is None else read_file(files[2])
     if files[2] is not None and rest:
         raise typer.BadParameter("C is given twice: leave out --c-file, or the texts")
-    if not (a and b and c):
+    if not (a and b and (rest or files[2])):
         raise typer.BadParameter("give A, B and at least one C, as texts or as --a-file, --b-file and --c-file")
-    return a, b, c
-
-
-def _analogy(
-    text_model: "TextModel",
-    groups: _Groups,
-    scale: float,
-    samples: int,
-    name: str,
-    decoding: "Decoding",
-    steering: Steering,
-    *,
-    with_z: bool,
-) -> list[Record]:
-    rows = text_model.analogy(*groups, name, decoding.for_rows(samples), scale, steering)
-    made_by = {"adapter": text_model.reference_of(name)}
-    return [decoded_record(index, row, with_z=with_z, c=index // samples) | made_by for index, row in enumerate(rows)]
+    size = max(_LEAST_BATCH, _SHARE * (len(a) + len(b)))  # A and B are encoded for every batch
+    if files[2] is not None:
+        return a, b, open_file(files[2], None, size)
+    return a, b, open_lines(size) if rest == ["-"] else Source.of(rest, len(rest), size)

@@ -1,31 +1,39 @@
 """``adavae decode``: latent vectors to texts."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from adavae.model.latent.steering import Draw, Steering
 from adavae.service import loading
-from adavae.service.commands.input import read_vectors
+from adavae.service.commands.input import Vector, open_vectors
 from adavae.service.commands.options import (
     AdapterOption,
     CandidatesOption,
     DecodingOptions,
     DeviceOption,
     JsonOption,
+    OutputOption,
     RefineOption,
+    ResumeOption,
     TruncationOption,
     WithZOption,
     steering_of,
     takes,
     usage_errors,
 )
-from adavae.service.commands.records import decoded_record
-from adavae.service.commands.terminal import Output, Record, column, number
+from adavae.service.commands.records import decoded_record, numbers_of
+from adavae.service.commands.row_files import Forms
+from adavae.service.commands.row_stream import Destination
+from adavae.service.commands.source import Source, numbered
+from adavae.service.commands.terminal import Output, column, number
 from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
     from adavae.model.decoding.decoding import Decoding
+    from adavae.model.results import DecodedText
     from adavae.model.text_model import TextModel
 
 
@@ -44,43 +52,69 @@ def decode(
     candidates: CandidatesOption = None,
     adapter: AdapterOption = None,
     with_z: WithZOption = False,
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file",
+            "-f",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            help="Read vectors from here: .npy, or JSON lines.",
+        ),
+    ] = None,
+    output: OutputOption = None,
+    resume: ResumeOption = False,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Decode latent vectors: new draws, or JSON lines on standard input.
 
-    A line is an array of numbers, or an object that has one as `z` or `mu`.
+    A line is an array of numbers, or an object that has one as `z` or `mu`. An `--output` that ends in .npy holds z
+    alone.
     """
     settings = load_settings()
     chosen, steering = decoding.to_decoding(), steering_of(refine, truncation, candidates)
     if label is not None and samples is None:
         raise typer.BadParameter("--label has no effect without --samples: add --samples N")
+    if file is not None and samples is not None:
+        raise typer.BadParameter("give --samples, or --file: one of them")
     with usage_errors():
         draw = Draw(label=label, guidance=guidance)
-    vectors = read_vectors() if samples is None else None
+    with_z = with_z or (output is not None and output.suffix.lower() == ".npy")
+    shown = [number("index", "#"), column("text")]
+    forms = Forms(array=lambda record: numbers_of(record, "z"))
+    destination = Destination(output, resume, Output.of(as_json), shown, forms)
+    vectors = open_vectors(file) if samples is None else None
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
-    records = _decode(text_model, vectors, samples or 0, name, chosen, draw, steering, with_z=with_z)
-    Output.of(as_json).write_records(records, [number("index", "#"), column("text")])
+    reference = text_model.reference_of(name)
+    with destination.open() as rows:
+        start, made_by = rows.num_rows, {"adapter": reference}
+        if vectors is not None:
+            rest = rows.remaining(vectors, reference)
+            texts = _decoded(text_model, rest, start, name, chosen, steering)
+        else:
+            rows.remaining(Source.of(range(samples or 0), samples, samples or 1), reference)
+            texts = text_model.sample_in_parts(samples or 0, name, chosen, draw, steering, start=start)
+        parts = (
+            [decoded_record(index, row, with_z=with_z) | made_by for index, row in enumerate(part, place)]
+            for place, part in numbered(texts, start)
+        )
+        rows.take(parts, "decode", samples if vectors is None else vectors.total)
 
 
-def _decode(
+def _decoded(
     text_model: "TextModel",
-    vectors: list[list[float]] | None,
-    samples: int,
+    vectors: Source[Vector],
+    start: int,
     name: str,
     decoding: "Decoding",
-    draw: Draw,
     steering: Steering,
-    *,
-    with_z: bool,
-) -> list[Record]:
+) -> Iterator[list["DecodedText"]]:
+    """The texts, batch by batch; that of vector i with the decoding's seed plus i."""
     import torch
 
-    if vectors is None:
-        rows = text_model.sample(samples, name, decoding, draw, steering)
-    else:
-        z = torch.tensor(vectors, dtype=torch.float32)
-        rows = text_model.decode(z, name, decoding.for_rows(len(z)), steering)
-    made_by = {"adapter": text_model.reference_of(name)}
-    return [decoded_record(index, row, with_z=with_z) | made_by for index, row in enumerate(rows)]
+    for place, batch in numbered(vectors.batches, start):
+        z = torch.tensor(batch, dtype=torch.float32)
+        yield text_model.decode(z, name, decoding.for_rows(len(z), start=place), steering)

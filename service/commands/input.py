@@ -1,21 +1,28 @@
-"""What commands read: texts from arguments, a file or standard input, and latent vectors as JSON lines."""
+"""What commands read: texts from arguments, a file or standard input, and latent vectors as JSON lines or an array."""
 
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
 from adavae.model.cleaning import clean
 from adavae.model.errors import DatasetError
+from adavae.model.training.readers.bounds import ORDINARY
 from adavae.model.training.readers.columns import Columns
+from adavae.model.training.readers.lines import lines
 from adavae.model.training.readers.packed import split_ending
 from adavae.model.training.readers.reading import READERS, rows_of
 from adavae.model.training.readers.row import Skipped
 from adavae.model.training.readers.text_rows import text_rows
+from adavae.service.commands.source import Source, arriving_lines
 from adavae.service.commands.terminal import say
+
+T = TypeVar("T")
+Vector = list[float]
+_TEXT_ROWS, _VECTOR_ROWS = 512, 128  # decoding takes longer than encoding
 
 TextsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; '-' reads one a line from standard input.")
@@ -33,8 +40,8 @@ FileOption = Annotated[
 ]
 
 
-def read_texts(arguments: list[str] | None, file: Path | None, text_column: str | None = None) -> list[str]:
-    """The texts of one command line, cleaned.
+def open_texts(arguments: list[str] | None, file: Path | None, text_column: str | None = None) -> Source[str]:
+    """The texts of one command line, cleaned; a file is read through once before its first text is given.
 
     Args:
         arguments: Texts, or ``-`` for standard input.
@@ -43,86 +50,169 @@ def read_texts(arguments: list[str] | None, file: Path | None, text_column: str 
 
     Raises:
         typer.BadParameter: There is no text, more than one source of texts, or an empty text.
-        DatasetError: A text is empty, or the file cannot be read.
+        DatasetError: A text is empty, or the file cannot be read; later on where that shows later.
     """
     texts = arguments or []
     if bool(texts) == (file is not None):
         raise typer.BadParameter("give texts, or '-' for lines on standard input, or --file: one of them")
     if file is not None:
-        return read_file(file, text_column)
+        return open_file(file, text_column)
     if text_column is not None:
         raise typer.BadParameter("--text-column goes with --file")
     if texts == ["-"]:
-        return _checked(sys.stdin, "standard input")
+        return open_lines()
     refuse_empty(*texts)
-    return [clean(text) for text in texts]
+    return Source.of([clean(text) for text in texts], len(texts), _TEXT_ROWS)
 
 
-def refuse_empty(*texts: str) -> None:
-    """Raises typer.BadParameter if a text is empty."""
-    if any(not clean(text) for text in texts):
-        raise typer.BadParameter("a text is empty")
-
-
-def read_vectors() -> list[list[float]]:
-    """Latent vectors from standard input: each line is an array, or an object with one as ``z`` or ``mu``.
-
-    Raises:
-        typer.BadParameter: Standard input is a terminal.
-        DatasetError: A line is not a vector, or the vectors differ in size.
-    """
-    if sys.stdin.isatty():
-        raise typer.BadParameter("give --samples N, or latent vectors on standard input, one JSON array a line")
-    vectors = [_vector(line, number) for number, line in enumerate(sys.stdin, start=1) if line.strip()]
-    if not vectors:
-        raise DatasetError("standard input holds no latent vector: give one JSON array a line")
-    for number, each in enumerate(vectors, start=1):
-        if len(each) != len(vectors[0]):
-            raise DatasetError(f"vector {number} has {len(each)} numbers, the first has {len(vectors[0])}")
-    return vectors
-
-
-def read_file(file: Path, text_column: str | None = None) -> list[str]:
+def open_file(file: Path, text_column: str | None = None, size: int | None = None) -> Source[str]:
     """The texts of a file, cleaned; of one with an ending that says nothing, one a line.
 
     Raises:
-        DatasetError: As ``read_texts`` does.
+        DatasetError: As ``open_texts`` does.
     """
-    skipped = Skipped()
-    texts = []
+    total = None
+    if file.is_file():  # a pipe can be read only once
+        skipped = Skipped()
+        total = sum(1 for _ in _file_texts(file, text_column, skipped))
+        for note in skipped.notes():
+            say(note)
+    return Source.of(_file_texts(file, text_column, Skipped()), total, size or _TEXT_ROWS).begun()
+
+
+def open_lines(size: int | None = None) -> Source[str]:
+    """The lines of standard input, cleaned, as they come; raises DatasetError where one is empty, or there is none."""
+    return Source(_some(arriving_lines(_line_text, size or _TEXT_ROWS), "standard input holds no text"), None).begun()
+
+
+def read_texts(arguments: list[str] | None, file: Path | None, text_column: str | None = None) -> list[str]:
+    """All texts of one command line; arguments and errors as for ``open_texts``."""
+    return [text for batch in open_texts(arguments, file, text_column).batches for text in batch]
+
+
+def read_file(file: Path) -> list[str]:
+    """All texts of a file; errors as for ``open_file``."""
+    return [text for batch in open_file(file).batches for text in batch]
+
+
+def refuse_empty(*texts: str) -> None:
+    """Raises typer.BadParameter if a text is empty, or was not typed in UTF-8."""
+    for text in texts:
+        if not clean(text):
+            raise typer.BadParameter("a text is empty")
+        refuse_undecoded(text)
+
+
+def refuse_undecoded(text: str) -> None:
+    """Raises typer.BadParameter if an argument's bytes were not UTF-8: Python then keeps them as half surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as exc:
+        raise typer.BadParameter(
+            f"{text!a} is not UTF-8: set the terminal to UTF-8, or give the text in a file with --file"
+        ) from exc
+
+
+def open_vectors(file: Path | None = None) -> Source[Vector]:
+    """Latent vectors of a file, or of standard input as they come.
+
+    Each line is an array, or an object with one as ``z`` or ``mu``; a ``.npy`` file holds a matrix.
+
+    Raises:
+        typer.BadParameter: Standard input is a terminal.
+        DatasetError: A line is not a vector, or the vectors differ in size; later on where that shows later.
+    """
+    if file is not None and file.suffix.lower() == ".npy":
+        return _matrix(file)
+    checked = _VectorLines("standard input" if file is None else str(file))
+    if file is not None:
+        rows = (vector for number, line in lines(file, ORDINARY) if (vector := checked(number, line)) is not None)
+        source = Source.of(rows, None, _VECTOR_ROWS)
+    elif sys.stdin.isatty():
+        raise typer.BadParameter("give --samples N, --file, or latent vectors on standard input, one JSON array a line")
+    else:
+        source = Source(arriving_lines(checked, _VECTOR_ROWS), None)
+    nothing = f"{checked.place} holds no latent vector: give one JSON array a line"
+    return Source(_some(source.batches, nothing), None).begun()
+
+
+def _file_texts(file: Path, text_column: str | None, skipped: Skipped) -> Iterator[str]:
+    is_by_line = split_ending(file)[0] not in READERS.keys() - {".txt"}
+    num = 0
     for row in rows_of(file, skipped, Columns(text=text_column), otherwise=text_rows):
+        if is_by_line and skipped.first_blank_line:
+            break
         if not row.text:
             raise DatasetError(f"{file}, line {row.line}: the text is empty")
-        texts.append(row.text)
-    if skipped.first_blank_line and split_ending(file)[0] not in READERS.keys() - {".txt"}:
-        raise DatasetError(
-            f"{file}, line {skipped.first_blank_line}: the line is empty"
-        )  # results have the lines' order
-    if not texts:
+        num += 1
+        yield row.text
+    if is_by_line and skipped.first_blank_line:  # results have the lines' order
+        raise DatasetError(f"{file}, line {skipped.first_blank_line}: the line is empty")
+    if num == 0:
         raise DatasetError(f"{file} holds no text")
-    for note in skipped.notes():
-        say(note)
-    return texts
 
 
-def _checked(lines: Iterable[str], source: str) -> list[str]:
-    texts = [clean(line) for line in lines]
-    for number, text in enumerate(texts, start=1):
-        if not text:
-            raise DatasetError(f"{source}, line {number}: the line is empty")
-    if not texts:
-        raise DatasetError(f"{source} holds no text")
-    return texts
+def _line_text(number: int, line: str) -> str:
+    text = clean(line)
+    if not text:
+        raise DatasetError(f"standard input, line {number}: the line is empty")
+    return text
 
 
-def _vector(line: str, number: int) -> list[float]:
+def _some(batches: Iterator[list[T]], nothing: str) -> Iterator[list[T]]:
+    """The same; raises DatasetError where there is none."""
+    is_empty = True
+    for batch in batches:
+        is_empty = False
+        yield batch
+    if is_empty:
+        raise DatasetError(nothing)
+
+
+def _matrix(file: Path) -> Source[Vector]:
+    import numpy as np
+
     try:
-        value = json.loads(line)
-    except json.JSONDecodeError as exc:
-        raise DatasetError(f"standard input, line {number}: not JSON ({exc.msg})") from exc
-    if isinstance(value, dict):
-        value = value.get("z", value.get("mu"))
-    is_vector = isinstance(value, list) and all(type(each) in (int, float) for each in value)
-    if not is_vector or not value:
-        raise DatasetError(f"standard input, line {number}: not an array of numbers, nor an object with one as z or mu")
-    return [float(each) for each in value]
+        matrix = np.load(file, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as exc:
+        raise DatasetError(f"{file}: is no .npy file ({exc}): write one with `adavae encode --output`") from exc
+    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or 0 in matrix.shape:
+        raise DatasetError(
+            f"{file}: holds {matrix.dtype} of shape {matrix.shape}, must be numbers of shape (rows, numbers of z)"
+        )
+    cuts = range(0, len(matrix), _VECTOR_ROWS)
+    return Source((matrix[cut : cut + _VECTOR_ROWS].tolist() for cut in cuts), len(matrix))
+
+
+class _VectorLines:
+    """A vector from each line that is not blank, all of one size."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self._size: int | None = None
+
+    def __call__(self, number: int, line: str) -> Vector | None:
+        if not line.strip():
+            return None
+        vector = self._parsed(number, line)
+        self._size = self._size or len(vector)
+        if len(vector) != self._size:
+            raise DatasetError(
+                f"{self.place}, line {number}: the vector has {len(vector)} numbers, the first has {self._size}"
+            )
+        return vector
+
+    def _parsed(self, number: int, line: str) -> Vector:
+        place = f"{self.place}, line {number}"
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as exc:
+            raise DatasetError(f"{place}: not JSON ({exc})") from exc
+        if isinstance(value, dict):
+            value = value.get("z", value.get("mu"))
+        if not isinstance(value, list) or not value or not all(type(each) in (int, float) for each in value):
+            raise DatasetError(f"{place}: not an array of numbers, nor an object with one as z or mu")
+        try:
+            return [float(each) for each in value]
+        except OverflowError as exc:
+            raise DatasetError(f"{place}: a number is too large") from exc

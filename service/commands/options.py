@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
@@ -12,12 +13,19 @@ import typer
 from adavae.model.decoding.decoding import ONLY_WITH, Decoding, Strategy
 from adavae.model.errors import ConfigError
 from adavae.model.latent.steering import Steering
+from adavae.service.commands.completion import adapter_names
 
 Device = Literal["auto", "cpu", "cuda"]
 
 AdapterOption = Annotated[
     str | None,
-    typer.Option("--adapter", "-a", metavar="NAME[@VERSION]", help="Adapter set; the configured default if left out."),
+    typer.Option(
+        "--adapter",
+        "-a",
+        metavar="NAME[@VERSION]",
+        help="Adapter set; the configured default if left out.",
+        autocompletion=adapter_names,
+    ),
 ]
 DeviceOption = Annotated[Device | None, typer.Option("--device", help="Where to compute; ADAVAE_DEVICE if left out.")]
 JsonOption = Annotated[
@@ -30,6 +38,19 @@ TextColumnOption = Annotated[
 ]
 LabelColumnOption = Annotated[
     str | None, typer.Option("--label-column", metavar="NAME", help="Column of the labels; guessed as well.")
+]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        dir_okay=False,
+        metavar="FILE",
+        help="Write here: .csv, .jsonl, .npy or .parquet, by its ending.",
+    ),
+]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on with what an earlier run, stopped on the way, left of --output.")
 ]
 WithZOption = Annotated[bool, typer.Option("--with-z", help="Put the latent vector into the JSON.")]
 

@@ -97,6 +97,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     from adavae.service.log import set_up_log
     from adavae.service.main import create_app
     from adavae.service.metrics import Metrics
+    from adavae.service.tracing import close_tracing, open_tracing, tracer_of
 
     set_up_log(settings)
     allow_descriptors()
@@ -106,12 +107,15 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     metrics = Metrics()
     training = None if settings.training == "off" else TrainingService(settings, metrics)
     outcome = _Outcome(_url(listener))
-    app = create_app(settings, LatentService(settings, metrics), metrics, outcome.on_started, training)
+    traces = open_tracing(settings)
+    latent = LatentService(settings, metrics, tracer_of(traces))
+    app = create_app(settings, latent, metrics, outcome.on_started, training, traces)
     config = http_config(app, settings.shutdown_s)
     end_watching = (lambda: None) if training is None else training.end_watching
     outcome.server = HttpServer(config, end_watching, ConnectionLimits.of(settings))
     with _signals_end_quietly():
         outcome.server.run(sockets=[listener])
+    close_tracing(traces)
     if outcome.error is not None:
         raise outcome.error
 

@@ -4,7 +4,10 @@ Data is one JSON object per line, or a table if stdout is a terminal and ``--jso
 what it is.
 """
 
+import io
 import json
+import os
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +33,7 @@ from rich.text import Text
 
 _SHORTEST_STAGE, _BAR_WIDTH = 8, 16  # columns of a narrow terminal; figures beside them may be cut
 _LONGEST_CELL = 200  # characters of a list; JSON has all of it
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 Record = dict[str, object]
 
 
@@ -64,17 +68,21 @@ class Output:
     def __init__(self, stdout: TextIO, *, is_json: bool) -> None:
         self._stdout, self.is_json = stdout, is_json
 
+    @property
+    def is_terminal(self) -> bool:
+        return self._stdout.isatty()
+
     @classmethod
     def of(cls, wants_json: bool) -> "Output":
         """JSON if requested, or if stdout is not a terminal."""
         return cls(sys.stdout, is_json=wants_json or not sys.stdout.isatty())
 
-    def write_records(self, records: Sequence[Record], columns: Sequence[Column]) -> None:
+    def write_records(self, records: Sequence[Record], columns: Sequence[Column], *, has_header: bool = True) -> None:
         """One line or one table row per record; a table shows ``columns`` only."""
         if self.is_json:
             self._write_json(records)
         else:
-            self._write_table([[each.show(record) for each in columns] for record in records], columns)
+            self._write_table([[each.show(record) for each in columns] for record in records], columns, has_header)
 
     def write_object(self, record: Record, only_in_json: Sequence[str] = ()) -> None:
         """One object: one line, or a table with a row per field, except ``only_in_json``."""
@@ -86,8 +94,8 @@ class Output:
             self._write_table(rows, [column("field", ""), column("value", "")], has_header=False)
 
     def _write_json(self, records: Sequence[Record]) -> None:
-        for record in records:
-            self._stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
+        is_ascii = not is_unicode(self._stdout)
+        self._stdout.write("".join(f"{json_line(record, is_ascii=is_ascii)}\n" for record in records))
         self._stdout.flush()
 
     def _write_table(self, rows: Sequence[Sequence[str]], columns: Sequence[Column], has_header: bool = True) -> None:
@@ -96,8 +104,14 @@ class Output:
             justify: Literal["right", "left"] = "right" if each.is_number else "left"
             table.add_column(each.header, justify=justify, overflow="fold", no_wrap=each.is_whole)
         for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         Console(file=self._stdout).print(table)
+
+
+def show_lines(lines: Sequence[str]) -> None:
+    """Lines of a drawing on stdout, as they are."""
+    sys.stdout.write("".join(f"{printable(line)}\n" for line in lines))
+    sys.stdout.flush()
 
 
 class ProgressDisplay(Protocol):
@@ -121,11 +135,11 @@ class ProgressBars:
 
     def update(self, stage: str, done: int, total: int | None, detail: str = "", *, eta_s: float | None = None) -> None:
         if stage not in self._tasks:
-            self._tasks[stage] = self._progress.add_task(stage, total=total, detail="", eta_s=None)
+            self._tasks[stage] = self._progress.add_task(printable(stage), total=total, detail="", eta_s=None)
         self._progress.update(self._tasks[stage], completed=done, total=total, detail=detail, eta_s=eta_s)
 
     def say(self, message: str) -> None:
-        self._progress.console.print(Text(message), soft_wrap=True)
+        self._progress.console.print(Text(printable(message)), soft_wrap=True)
 
 
 class ProgressLines:
@@ -147,14 +161,16 @@ class ProgressLines:
         eta_s: float | None = None,  # noqa: ARG002 - an occasional line says how far, not how long
     ) -> None:
         now_s = self._clock()
-        if total is None or (done < total and now_s - self._last_s < self._interval_s):
+        is_end = total is not None and done >= total
+        if (done == 0 and total is None) or (not is_end and now_s - self._last_s < self._interval_s):
             return
         self._last_s = now_s
-        self._stderr.write(f"{stage} {done}/{total}{'  ' if detail else ''}{detail}\n")
+        place = f"{done}/{total}" if total is not None else f"{done}"
+        self._stderr.write(printable(f"{stage} {place}{'  ' if detail else ''}{detail}") + "\n")
         self._stderr.flush()
 
     def say(self, message: str) -> None:
-        self._stderr.write(f"{message}\n")
+        self._stderr.write(f"{printable(message)}\n")
         self._stderr.flush()
 
 
@@ -172,7 +188,7 @@ class _Detail(ProgressColumn):
     """Figures beside a bar: one line, cut at the terminal's edge."""
 
     def render(self, task: Task) -> Text:
-        return Text(str(task.fields["detail"]), no_wrap=True, overflow="ellipsis")
+        return Text(printable(str(task.fields["detail"])), no_wrap=True, overflow="ellipsis")
 
 
 @contextmanager
@@ -198,14 +214,44 @@ def progress_columns() -> Sequence[ProgressColumn]:
     )
 
 
+def printable(text: str) -> str:
+    """``text`` as a terminal may be sent it, whoever wrote it: what would steer the terminal, or turn the reading
+    direction round, is shown as an escape such as \\u001b."""
+    return _CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def json_line(record: Record, *, is_ascii: bool = False) -> str:
+    """One object as a line of JSON that a terminal may be sent; a reader of JSON sees no difference."""
+    return printable(json.dumps(record, ensure_ascii=is_ascii))
+
+
+def is_unicode(stream: TextIO) -> bool:
+    """Whether a stream takes every character; one without an encoding keeps text as it is."""
+    return (stream.encoding or "utf-8").lower().replace("-", "").startswith("utf")
+
+
+def open_closed_streams() -> None:
+    """Gives a process that was started without standard streams empty ones: Python has None in their place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115 - to the end of the process
+
+
+def write_whatever_comes() -> None:
+    """Makes stdout and stderr show characters that their encoding does not have as escapes, instead of failing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def say(message: str) -> None:
     """One line to the user, on stderr."""
-    _to_stderr(Text(message))
+    _to_stderr(Text(printable(message)))
 
 
 def say_error(message: str) -> None:
     """One line about what went wrong, on stderr."""
-    _to_stderr(Text.assemble(("error: ", "bold red"), message))
+    _to_stderr(Text.assemble(("error: ", "bold red"), printable(message)))
 
 
 def _to_stderr(text: Text) -> None:

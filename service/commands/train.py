@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,6 +27,7 @@ from adavae.service.commands.options import (
 )
 from adavae.service.commands.remote import RemoteService
 from adavae.service.commands.remote_training import hyperparameters, refuse_local_only, train_remotely, usage
+from adavae.service.commands.tensorboard_log import TensorboardLog, scalars
 from adavae.service.commands.terminal import Output, ProgressDisplay, Record, progress_display, say
 from adavae.service.commands.training_options import TrainingOptions
 from adavae.service.settings import Settings, load_settings
@@ -76,6 +77,15 @@ def train(
     ] = False,
     resume: ResumeOption = False,
     restart: RestartOption = False,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(
+            "--tensorboard",
+            file_okay=False,
+            metavar="DIR",
+            help="Write the run's figures into DIR/NAME for TensorBoard too.",
+        ),
+    ] = None,
     remote: Annotated[
         str | None, typer.Option("--remote", metavar="URL", help="Train there: send the texts, and watch the job.")
     ] = None,
@@ -96,6 +106,7 @@ def train(
             "limit": limit,
             "init_from": init_from,
             "device": device,
+            "tensorboard": tensorboard,
         }
         switches = {"resume": resume, "restart": restart}
         refuse_local_only([option for option, value in (local | switches).items() if value])
@@ -115,7 +126,8 @@ def train(
         ),
         columns=Columns(text_column, label_column),
     )
-    adapter_set = _train(request, pretrained, directory, settings.own_adapters, resume=resume)
+    log = None if tensorboard is None else TensorboardLog(tensorboard / name)
+    adapter_set = _train(request, pretrained, directory, settings.own_adapters, log, resume=resume)
     checkpoints.release(directory)
     Output.of(as_json).write_object(_record(adapter_set, settings.own_adapters))
 
@@ -172,6 +184,7 @@ def _train(
     pretrained: "PretrainedBackbone",
     directory: Path,
     destination: Path,
+    log: TensorboardLog | None,
     *,
     resume: bool,
 ) -> "AdapterSet":
@@ -191,7 +204,7 @@ def _train(
                 directory=directory,
                 destination=destination,
                 resume=resume,
-                on_progress=_shown_on(display),
+                on_progress=_shown_on(display, log),
                 on_evaluation=_measuring_on(display, should_stop),
                 on_note=say,
                 should_stop=should_stop,
@@ -201,8 +214,10 @@ def _train(
         raise checkpoints.with_remedy(exc) from exc
 
 
-def _shown_on(display: ProgressDisplay) -> Callable[["Progress"], None]:
+def _shown_on(display: ProgressDisplay, log: TensorboardLog | None) -> Callable[["Progress"], None]:
     def show(progress: "Progress") -> None:
+        if log is not None:
+            log.add(progress.step, scalars(asdict(progress)))
         display.update("train", progress.step, progress.total_steps, _figures(progress))
 
     return show

@@ -3,6 +3,8 @@
 import platform
 from importlib.metadata import version as installed_version
 
+import typer
+
 from adavae.service.commands.options import JsonOption
 from adavae.service.commands.terminal import Output, Record
 from adavae.service.settings import load_settings
@@ -21,3 +23,10 @@ def version(as_json: JsonOption = False) -> None:
         "data": str(settings.data),
     }
     Output.of(as_json).write_object(record)
+
+
+def show(is_asked: bool) -> None:
+    """``adavae --version``: one line, as of other programs."""
+    if is_asked:
+        typer.echo(f"adavae {installed_version('adavae')}")
+        raise typer.Exit

@@ -27,7 +27,7 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
     Ctrl-C or a termination signal finishes the step, keeps a checkpoint, and hands the job back.
     """
     import structlog
-    from prometheus_client import CollectorRegistry, start_http_server
+    from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
     from adavae.service.jobs.backbone_description import describe_backbone
     from adavae.service.jobs.worker.training_metrics import TrainingMetrics
@@ -39,6 +39,7 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
         structlog.get_logger("adavae.worker").warning(ignored)
     backbone = describe_backbone(settings)
     registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
     metrics = TrainingMetrics(registry)
     if metrics_port is not None:
         try:

@@ -14,13 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
-from time import monotonic
+from time import monotonic, time_ns
 from typing import Any, TypeVar
 
 import numpy as np
 import structlog
 import torch
 from numpy.typing import NDArray
+from opentelemetry.trace import Tracer
 
 from adavae.model.adavae import AdaVAE
 from adavae.model.config import AdapterConfig
@@ -40,6 +41,7 @@ from adavae.service.engine.ticket import Ticket
 from adavae.service.engine.work import Call, Done, EncodedRow, EncodeRow, EngineLimits, Work
 from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
 from adavae.service.metrics import Metrics
+from adavae.service.tracing import record, tracer_of
 
 Result = TypeVar("Result")
 OnToken = Callable[[int, int], None]
@@ -77,9 +79,11 @@ class Engine:
         limits: EngineLimits,
         metrics: Metrics,
         max_bank_bytes: int = DEFAULT_BANK_BYTES,
+        tracer: Tracer | None = None,
     ) -> None:
         """Builds the bank with room for ``configs``, within its bytes; it is rebuilt where others are loaded."""
         self.pretrained, self.limits, self.metrics = pretrained, limits, metrics
+        self._tracer = tracer if tracer is not None else tracer_of(None)
         self.bank = BankLoader(
             pretrained,
             configs,
@@ -174,7 +178,7 @@ class Engine:
             self.check_room(len(rows))
         ticket: Ticket[EncodedRow] = self._ticket(len(rows), is_long=sum(map(len, rows)) > SHORT_TOKENS)
         work = [EncodeRow(ticket, number, row, slots[number]) for number, row in enumerate(rows)]
-        return await self._result(ticket, work, deadline_s)
+        return await self._result(ticket, work, deadline_s, "encode")
 
     async def decode(
         self,
@@ -206,7 +210,7 @@ class Engine:
             DecodeRow(ticket, number, latents[number], slot, decodings[number], self._teller(on_token, number))
             for number in range(len(z))
         ]
-        return await self._result(ticket, work, deadline_s)
+        return await self._result(ticket, work, deadline_s, "decode")
 
     async def classify(self, mu: NDArray[np.float32], slot: int, *, deadline_s: float) -> NDArray[np.float32]:
         """Label probabilities, (N, labels), from mu, (N, Z); raises as ``encode`` does."""
@@ -313,9 +317,12 @@ class Engine:
             num_arriving = sum(work.ticket.client == client for work in self._inbox)
         return num_arriving + self._scheduler.num_waiting_of(client)
 
-    async def _result(self, ticket: Ticket[Result], work: Sequence[Work], deadline_s: float) -> list[Result]:
+    async def _result(
+        self, ticket: Ticket[Result], work: Sequence[Work], deadline_s: float, traced_as: str = ""
+    ) -> list[Result]:
         if not work:
             return []
+        queued_ns, is_done = time_ns(), False
         self._tickets.add(ticket)
         with self._wake:
             self._inbox.extend(work)
@@ -325,14 +332,24 @@ class Engine:
         try:
             async with asyncio.timeout(deadline_s):
                 results = await ticket.future
+            is_done = True
         except TimeoutError:
             raise DeadlineExceeded(deadline_s) from None
         finally:
             ticket.is_abandoned = True
             self._tickets.discard(ticket)
             self.metrics.queue_rows.set(self.num_waiting)
+            if traced_as:
+                self._trace(traced_as, ticket.began_ns, queued_ns, len(work), has_failed=not is_done)
         self._rows_per_s += 0.1 * (len(work) / max(1e-3, monotonic() - began) - self._rows_per_s)
         return results
+
+    def _trace(self, name: str, began_ns: int, queued_ns: int, num_rows: int, *, has_failed: bool) -> None:
+        """How long rows waited, and how long they were computed; ``began_ns`` is 0 where they never were."""
+        ended_ns, rows = time_ns(), {"adavae.rows": num_rows}
+        record(self._tracer, "queue", queued_ns, began_ns or ended_ns, rows, has_failed=not began_ns)
+        if began_ns:
+            record(self._tracer, name, began_ns, ended_ns, rows, has_failed=has_failed)
 
     def _run(self, scheduler: Scheduler) -> None:
         """The device thread."""

@@ -74,6 +74,7 @@ class Lane:
         num_tokens, limit = 0, min(max_tokens, self._encode_batch_tokens)
         while (not rows or num_tokens < limit) and (row := self.encoding.take()) is not None:
             if not row.ticket.is_abandoned:
+                row.ticket.begin()
                 rows.append(row)
                 num_tokens += len(row.token_ids)
         return rows
@@ -121,6 +122,7 @@ class Lane:
         while self.batch.num_free(is_beam=queue is self.beaming) > len(rows) and (row := queue.take(may)) is not None:
             if row.ticket.is_abandoned:
                 continue
+            row.ticket.begin()
             running[row.ticket.client] += 1
             if row.is_beam:
                 failed += self.batch.join([row])

@@ -1,6 +1,7 @@
 """One request's rows on their way through the engine: results gather here until the last one is in."""
 
 import asyncio
+from time import time_ns
 from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
@@ -9,20 +10,26 @@ Result = TypeVar("Result")
 class Ticket(Generic[Result]):
     """One future for all rows of a request.
 
-    The event loop resolves it; the device thread only reads ``is_abandoned``.
+    The event loop resolves it; the device thread reads ``is_abandoned`` and says when it began.
 
     Attributes:
         client: Whose request it is.
         is_long: It has more rows than what is done at once.
         is_abandoned: Nobody waits any more: rows not computed yet can be left out.
+        began_ns: When the device took up its first row, as ``time.time_ns``; 0 before.
     """
 
     def __init__(self, num_rows: int, *, client: str = "", is_long: bool = False) -> None:
         self.client, self.is_long = client, is_long
         self.future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self.is_abandoned = False
+        self.began_ns = 0
         self._results: list[Result | None] = [None] * num_rows
         self._num_missing = num_rows
+
+    def begin(self) -> None:
+        """On the device thread: a row is taken up."""
+        self.began_ns = self.began_ns or time_ns()
 
     def put(self, row: int, result: Result | Exception) -> None:
         """One row's result; its failure is the whole request's."""

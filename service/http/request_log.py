@@ -14,6 +14,7 @@ from adavae.service.http.access import OPEN_PATHS
 from adavae.service.http.replies import error_reply, internal_error
 from adavae.service.http.request_id import request_id_of
 from adavae.service.metrics import Metrics
+from adavae.service.served_set import SERVED, ServedSet
 
 UNMATCHED = "unmatched"
 STATUS_CLIENT_GONE = 499  # nobody reads it; the status that nginx made customary in logs
@@ -36,6 +37,8 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         status: int | None = None
+        served = ServedSet()
+        SERVED.set(served)
         started_s = time.perf_counter()
 
         async def send_observed(message: Message) -> None:
@@ -56,11 +59,12 @@ class RequestLog:
             if status is None:
                 await error_reply(internal_error(request_id_of(scope)))(scope, receive, send_observed)
         finally:
-            self._record(scope, status or STATUS_CLIENT_GONE, time.perf_counter() - started_s)
+            self._record(scope, status or STATUS_CLIENT_GONE, served, time.perf_counter() - started_s)
 
-    def _record(self, scope: Scope, status: int, duration_s: float) -> None:
+    def _record(self, scope: Scope, status: int, served: ServedSet, duration_s: float) -> None:
         method, route = _method(scope), _route(scope)
-        labels = (method, route, str(status))
+        adapter = self._metrics.adapter_label(served.name) if served.name else ""
+        labels = (method, route, str(status), adapter)
         self._metrics.requests_total.labels(*labels).inc()
         self._metrics.request_seconds.labels(*labels).observe(duration_s)
         log = _log.debug if route in _QUIET and status < 400 else _log.info

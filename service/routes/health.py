@@ -14,10 +14,14 @@ async def healthz() -> JsonReply:
 
 
 async def readyz(latent: Latent) -> JsonReply:
-    """Requests are answered, as the default adapter set is tried by one; 503 with the reason where they are not."""
+    """Requests are answered, as the default adapter set is tried by one; 503 with the reason where they are not.
+
+    `warning` says where only requests that name an adapter set are.
+    """
     if (reason := await latent.why_not_ready()) is not None:
         raise ServiceError(503, "not_ready", f"not ready: {reason}: try again in a moment", retry_after_s=2)
-    return JsonReply({"status": "ready"})
+    warning = latent.readiness_warning
+    return JsonReply({"status": "ready"} | ({} if warning is None else {"warning": warning}))
 
 
 async def get_metrics(metrics: AppMetrics) -> Response:

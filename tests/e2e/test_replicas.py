@@ -1,5 +1,6 @@
 """docker/compose.scale.yml as local processes: replicas behind a real balancer, one Redis, one volume."""
 
+import re
 from collections.abc import Iterator
 
 import httpx2
@@ -37,8 +38,8 @@ def num_answered(replica: httpx2.Client) -> int:
         lines = replica.get("/metrics").raise_for_status().text.splitlines()
     except httpx2.TransportError:
         return 0
-    wanted = 'adavae_requests_total{method="POST",route="/encode",status="200"}'
-    return sum(int(float(line.rsplit(" ", 1)[1])) for line in lines if line.startswith(wanted))
+    wanted = re.compile(r'adavae_requests_total\{.*method="POST",route="/encode",status="200"\} (\S+)')
+    return sum(int(float(found[1])) for line in lines if (found := wanted.match(line)))
 
 
 def has_more_from(replicas: list[httpx2.Client], counts: list[int]) -> bool:

@@ -97,6 +97,7 @@ class StubLatentService:
     fail_after: int | None = None
     hold: asyncio.Event | None = None
     problem: str | None = "loading"
+    warning: str | None = None
     start_error: Exception | None = None
     num_copies: int = 1
     num_bytes_sent: int = 0
@@ -124,6 +125,10 @@ class StubLatentService:
 
     async def why_not_ready(self) -> str | None:
         return self.not_ready_reason
+
+    @property
+    def readiness_warning(self) -> str | None:
+        return self.warning
 
     @property
     def is_ready(self) -> bool:

@@ -1,13 +1,17 @@
 """The command line without a model: exit codes, streams, help, and what needs no weights."""
 
 import json
+import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from adavae.model.errors import AdapterSetNotFound, TrainingInterrupted
 from adavae.service import loading
+from adavae.service.commands.completion import adapter_names
 from tests.unit.service.conftest import RunCommand
 
 COMMANDS = ("encode", "decode", "interpolate", "analogy", "classify", "train", "evaluate", "adapters", "variants")
@@ -29,6 +33,79 @@ def test_every_command_explains_itself(run_command: RunCommand, command: str) ->
 def test_help_comes_without_loading_torch() -> None:
     program = "import sys, adavae.service.cli; adavae.service.cli.create_app(); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_the_version_is_one_line(run_command: RunCommand) -> None:
+    outcome = run_command("--version")
+    assert (outcome.exit_code, outcome.err) == (0, "")
+    assert re.fullmatch(r"adavae \d+\.\d+\.\d+\n", outcome.out)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("classify", "-5 degrees"), ("interpolate", "warm", "-5"), ("analogy", "a", "- b", "c", "--samples", "1")],
+)
+def test_a_text_that_begins_with_a_dash_is_told_where_it_goes(
+    run_command: RunCommand, arguments: tuple[str, ...]
+) -> None:
+    outcome = run_command(*arguments)
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert "behind --" in " ".join(outcome.err.split())
+
+
+def test_an_option_that_is_misspelt_is_no_text(run_command: RunCommand) -> None:
+    outcome = run_command("classify", "-5 degrees", "--tpo-k", "3")
+    assert outcome.exit_code == 2
+    assert "behind --" in " ".join(outcome.err.split())
+    outcome = run_command("classify", "a text", "--tpo-k", "3")
+    assert "--top-k" in outcome.err
+
+
+def test_names_of_adapter_sets_complete_on_tab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("mine/1a2b", "mine/3c4d", "other/5e6f", "mind it/7a8b", "half/9c0d"):
+        (tmp_path / "adapters" / name).mkdir(parents=True)
+        if not name.startswith("half"):
+            (tmp_path / "adapters" / name / "manifest.json").touch()
+    monkeypatch.setenv("ADAVAE_DATA", str(tmp_path))
+    monkeypatch.setenv("ADAVAE_WEIGHTS", str(tmp_path / "none"))
+    assert adapter_names("mi") == ["mine"]
+    assert adapter_names("") == ["mine", "other"]
+    assert adapter_names("mine@") == ["mine@1a2b", "mine@3c4d"]
+    asked = {"_ADAVAE_COMPLETE": "complete_bash", "COMP_WORDS": "adavae classify --adapter o", "COMP_CWORD": "3"}
+    done = subprocess.run(
+        [sys.executable, "-m", "adavae.service"],
+        env={**os.environ, **asked},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == ("other\n", "")
+    monkeypatch.setenv("ADAVAE_DEVCIE", "misspelt")
+    assert adapter_names("mi") == []
+
+
+_ODD: dict[str, tuple[list[str], str | bytes, int]] = {
+    "streams that are closed": (["sh", "-c", 'exec "$0" "$@" >&- 2>&- <&-'], "version", 0),
+    "an encoding without the character": (["env", "PYTHONIOENCODING=latin-1"], "★", 2),
+    "bytes that are not UTF-8": ([], b"caf\xe9", 2),
+    "no home": (["env", "-u", "HOME"], "version", 0),
+}
+
+
+@pytest.mark.parametrize("case", _ODD)
+def test_odd_surroundings_are_no_traceback(case: str) -> None:
+    before, command, exit_code = _ODD[case]
+    done = subprocess.run([*before, sys.executable, "-m", "adavae.service", command], capture_output=True, check=False)
+    assert b"Traceback" not in done.stderr
+    assert done.returncode == exit_code, done.stderr
+    assert (b"No such command" in done.stderr) == (exit_code == 2)
+
+
+def test_texts_that_are_not_utf8_are_wrong_usage(run_command: RunCommand) -> None:
+    for command in (["classify", "caf\udce9"], ["interpolate", "a", "caf\udce9"], ["traverse", "caf\udce9"]):
+        outcome = run_command(*command)
+        assert (outcome.exit_code, outcome.out) == (2, "")
+        assert "not UTF-8" in outcome.err
 
 
 def test_an_unknown_command_is_wrong_usage(run_command: RunCommand) -> None:
@@ -95,3 +172,10 @@ def test_version_is_json_where_stdout_is_no_terminal(run_command: RunCommand) ->
     record = json.loads(run_command("version").out)
     assert record["torch"].startswith("2.")
     assert record["default_adapter"] == "yelp"
+
+
+def test_a_checkpoint_that_cannot_be_converted_is_one_line(run_command: RunCommand, tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    outcome = run_command("convert", str(tmp_path / "old"), "--output", str(tmp_path / "new"))
+    assert (outcome.exit_code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
+    assert "has no config.json" in outcome.err

@@ -16,6 +16,8 @@ from adavae.service.commands.terminal import (
     number,
     progress_columns,
     progress_display,
+    say,
+    say_error,
     vector,
 )
 
@@ -107,3 +109,51 @@ def test_what_is_to_be_copied_stays_on_one_line() -> None:
     columns = [Column("id", lambda record: str(record["id"]), is_whole=True), column("text")]
     Output(stdout, is_json=False).write_records([{"id": "i" * 60, "text": "word " * 20}], columns)
     assert "i" * 60 in stdout.getvalue()
+
+
+_HOSTILE = "\x1b]0;title\x07 \x9b31m red \u202egnp.exe \x7f"
+_ESCAPED = "\\u001b]0;title\\u0007 \\u009b31m red \\u202egnp.exe \\u007f"
+
+
+def test_what_would_steer_a_terminal_is_shown_and_not_sent(capsys: pytest.CaptureFixture[str]) -> None:
+    """Labels, texts and names of others, and events of a remote service."""
+    table, lines, stderr = io.StringIO(), io.StringIO(), io.StringIO()
+    Output(table, is_json=False).write_records([{"text": _HOSTILE}], [column("text")])
+    Output(lines, is_json=True).write_records([{"text": _HOSTILE}], [])
+    progress = ProgressLines(stderr)
+    progress.say(_HOSTILE)
+    progress.update("train", 1, 1, _HOSTILE)
+    console = Console(file=io.StringIO(), width=200)
+    ProgressBars(Progress(console=console)).say(_HOSTILE)
+    say(_HOSTILE)
+    say_error(_HOSTILE)
+    shown = capsys.readouterr().err
+    for written, times in (
+        (table.getvalue(), 1),
+        (lines.getvalue(), 1),
+        (stderr.getvalue(), 2),
+        (console.file.getvalue(), 1),  # type: ignore[attr-defined]
+        (shown, 2),
+    ):
+        assert written.count(_ESCAPED) == times
+        assert all(character not in written for character in "\x1b\x07\x9b\u202e\x7f")
+    assert json.loads(lines.getvalue())["text"] == _HOSTILE
+
+
+def test_json_is_json_in_every_encoding() -> None:
+    """PYTHONIOENCODING=latin-1 was a traceback."""
+    record: dict[str, object] = {"text": "naïve ★ 🎉 \udce9"}
+    for encoding in ("latin-1", "ascii", "utf-8"):
+        written = io.BytesIO()
+        stdout = io.TextIOWrapper(written, encoding=encoding)
+        Output(stdout, is_json=True).write_object(record)
+        assert json.loads(written.getvalue().decode(encoding)) == record
+
+
+def test_progress_without_a_known_end_says_how_far() -> None:
+    stderr, now_s = io.StringIO(), [0.0]
+    progress = ProgressLines(stderr, interval_s=10.0, clock=lambda: now_s[0])
+    for done in (512, 1024, 1536):
+        now_s[0] += 6.0
+        progress.update("classify", done, None)
+    assert stderr.getvalue() == "classify 1024\n"

@@ -1,0 +1,313 @@
+"""Files that results are written into, row by row: ``.csv``, ``.jsonl``, ``.npy`` or ``.parquet``.
+
+While rows come in the file is called ``NAME.part``; it takes its name when it is whole. What is in it stays there
+whatever happens, and can be gone on with.
+"""
+
+import csv
+import importlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from adavae.model.errors import ConfigError, DatasetError
+from adavae.service.commands.terminal import Record
+
+_LONGEST_CELL = 64 * 1024**2
+
+
+def spread(record: Record) -> Record:
+    """A record for a table of cells: each number of a vector gets a column, ``mu_0``, ``mu_1`` ..."""
+    cells: Record = {}
+    for name, value in record.items():
+        if isinstance(value, list):
+            cells |= {f"{name}_{place}": each for place, each in enumerate(value)}
+        else:
+            cells[name] = value
+    return cells
+
+
+@dataclass(frozen=True, slots=True)
+class Forms:
+    """What a command's record is where it cannot be an object.
+
+    Attributes:
+        array: A row of a matrix, for ``.npy``.
+        cells: A row of a table, for ``.csv``: the same columns in every row.
+    """
+
+    array: Callable[[Record], Sequence[float]]
+    cells: Callable[[Record], Record] = spread
+
+
+class RowFile(Protocol):
+    """Where rows go.
+
+    Attributes:
+        num_rows: Written so far, in earlier runs too.
+        last: The last of those that an earlier run wrote, as far as the file has it.
+    """
+
+    num_rows: int
+    last: Record | None
+
+    def write(self, records: Sequence[Record]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class JsonLines:
+    """One object a line."""
+
+    def __init__(self, path: Path, forms: Forms, group: int) -> None:  # noqa: ARG002 - one signature for all kinds
+        self._file = _opened(path)
+        self.num_rows, end = 0, 0
+        self.last: Record | None = None
+        for number, (place, line) in enumerate(_whole_lines(self._file), start=1):
+            if number % group == 0:
+                self.num_rows, self.last, end = number, _parsed(line, path, number), place
+        _cut(self._file, end)
+
+    def write(self, records: Sequence[Record]) -> None:
+        lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+        self._file.write("".join(lines).encode())
+        self._file.flush()
+        self.num_rows += len(records)
+
+    def close(self) -> None:
+        _close(self._file)
+
+
+class Table:
+    """Comma-separated cells behind a line of names."""
+
+    def __init__(self, path: Path, forms: Forms, group: int) -> None:
+        self._file, self._cells, self._path = _opened(path), forms.cells, path
+        self.num_rows, end = 0, 0
+        self.last: Record | None = None
+        self._names: list[str] | None = None
+        for number, (place, cells) in enumerate(_table_rows(self._file)):
+            if self._names is None:
+                self._names, end = cells, place
+            elif len(cells) != len(self._names):  # the last row, not written to its end
+                break
+            elif number % group == 0:
+                self.num_rows, self.last, end = number, dict(zip(self._names, cells, strict=True)), place
+        _cut(self._file, end)
+
+    def write(self, records: Sequence[Record]) -> None:
+        rows = [self._cells(record) for record in records]
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        if self._names is None:
+            self._names = list(rows[0])
+            writer.writerow(self._names)
+        for row in rows:
+            if list(row) != self._names:
+                raise DatasetError(f"{self._path}: was begun with other columns: remove it, or give the same options")
+            writer.writerow(row.values())
+        self._file.write(text.getvalue().encode())
+        self._file.flush()
+        self.num_rows += len(records)
+
+    def close(self) -> None:
+        _close(self._file)
+
+
+class Matrix:
+    """NumPy's own format, (rows, numbers), float32; its header counts the rows, and is brought up to date with them."""
+
+    def __init__(self, path: Path, forms: Forms, group: int) -> None:
+        self._file, self._array, self._path = _opened(path), forms.array, path
+        self.num_rows, self._width = 0, 0
+        self.last: Record | None = None
+        if os.fstat(self._file.fileno()).st_size:
+            self._width, start = self._header()
+            whole = (os.fstat(self._file.fileno()).st_size - start) // (4 * self._width)
+            self.num_rows = whole - whole % group
+            _cut(self._file, start + 4 * self._width * self.num_rows)
+
+    def write(self, records: Sequence[Record]) -> None:
+        import numpy as np
+
+        rows = np.asarray([self._array(record) for record in records], dtype="<f4")
+        if self._width not in (0, rows.shape[1]):
+            raise DatasetError(f"{self._path}: was begun with rows of {self._width} numbers, not {rows.shape[1]}")
+        self._width = rows.shape[1]
+        if self.num_rows == 0:
+            self._count()
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(rows.tobytes())
+        self.num_rows += len(rows)
+        self._count()
+        self._file.flush()
+
+    def close(self) -> None:
+        _close(self._file)
+
+    def _count(self) -> None:
+        """NumPy leaves room for more digits in the header, so that it has one length."""
+        import numpy as np
+
+        self._file.seek(0)
+        shape = (self.num_rows, self._width)
+        np.lib.format.write_array_header_1_0(self._file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+
+    def _header(self) -> tuple[int, int]:
+        import numpy as np
+
+        self._file.seek(0)
+        try:
+            np.lib.format.read_magic(self._file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(self._file)
+        except ValueError as exc:
+            raise _unreadable(self._path, exc) from exc
+        if len(shape) != 2 or shape[1] == 0 or dtype != np.dtype("<f4"):
+            raise _unreadable(self._path, f"it holds {dtype} of shape {shape}")
+        return shape[1], self._file.tell()
+
+
+class Parquet:
+    """A parquet file, by pyarrow. It cannot be added to: what an earlier run wrote is copied first."""
+
+    def __init__(self, path: Path, forms: Forms, group: int) -> None:  # noqa: ARG002 - one signature for all kinds
+        self._arrow, self._parquet = parquet_library()
+        self._path, self._grown = path, path.with_name(f"{path.name}.new")
+        self.num_rows = 0
+        self.last: Record | None = None
+        self._writer: Any = None
+        if path.exists():
+            self._copy(group)
+
+    def write(self, records: Sequence[Record]) -> None:
+        schema = self._schema(records[0]) if self._writer is None else self._writer.schema
+        self._add(self._arrow.Table.from_pylist(list(records), schema=schema))
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            os.replace(self._grown, self._path)
+
+    def _add(self, table: Any) -> None:
+        if self._writer is None:
+            self._writer = self._parquet.ParquetWriter(self._grown, table.schema)
+        self._writer.write_table(table)
+        self.num_rows += table.num_rows
+
+    def _copy(self, group: int) -> None:
+        try:
+            with self._parquet.ParquetFile(self._path) as file:
+                if file.metadata.num_rows % group:
+                    raise _unreadable(self._path, f"its rows are not {group} for each input")
+                for number in range(file.num_row_groups):
+                    table = file.read_row_group(number)
+                    self._add(table)
+                    self.last = table.slice(table.num_rows - 1).to_pylist()[0]
+        except self._arrow.ArrowException as exc:
+            raise _unreadable(self._path, exc) from exc
+
+    def _schema(self, record: Record) -> Any:
+        a = self._arrow
+        vector, score = a.list_(a.float32()), a.struct([("label", a.string()), ("score", a.float64())])
+        kinds = {
+            **dict.fromkeys(("index", "c", "tokens"), a.int64()),
+            **dict.fromkeys(("text", "label", "finish_reason", "adapter"), a.string()),
+            **dict.fromkeys(("mu", "logvar", "z"), vector),
+            **{"truncated": a.bool_(), "typicality": a.float64(), "scores": a.list_(score)},
+        }
+        return a.schema([(name, kinds[name]) for name in record])
+
+
+_KINDS: dict[str, Callable[[Path, Forms, int], RowFile]] = {
+    ".csv": Table,
+    ".jsonl": JsonLines,
+    ".npy": Matrix,
+    ".parquet": Parquet,
+}
+ENDINGS = tuple(_KINDS)
+
+
+def part_of(path: Path) -> Path:
+    """What a file is called until it is whole."""
+    return path.with_name(f"{path.name}.part")
+
+
+def open_rows(path: Path, forms: Forms, *, group: int = 1) -> RowFile:
+    """The file's part, with the whole rows that an earlier run left in it.
+
+    Args:
+        path: What the file will be called; its ending is one of ``ENDINGS``.
+        forms: What a record is in it.
+        group: Rows that belong to one input, and are kept or dropped together.
+
+    Raises:
+        DatasetError: What an earlier run left cannot be gone on with.
+    """
+    return _KINDS[path.suffix.lower()](part_of(path), forms, group)
+
+
+def parquet_library() -> tuple[Any, Any]:
+    """pyarrow and its module for parquet; raises ConfigError where it is not installed."""
+    try:
+        return importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
+    except ModuleNotFoundError as exc:
+        rule = "takes the package pyarrow: pip install 'adavae[parquet]', or write .jsonl instead"
+        raise ConfigError("--output", ".parquet", rule) from exc
+
+
+def _opened(path: Path) -> IO[bytes]:
+    path.touch()
+    return path.open("r+b")
+
+
+def _cut(file: IO[bytes], end: int) -> None:
+    file.truncate(end)
+    file.seek(end)
+
+
+def _close(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+    file.close()
+
+
+def _whole_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """Each line that has its end, and where that is."""
+    place = 0
+    for line in file:
+        if line.endswith(b"\n"):
+            place += len(line)
+            yield place, line
+
+
+def _table_rows(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
+    """Each row's end and its cells."""
+    place = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal place
+        for end, line in _whole_lines(file):
+            place = end
+            yield line.decode("utf-8", "replace")
+
+    csv.field_size_limit(_LONGEST_CELL)
+    for cells in csv.reader(lines()):
+        yield place, cells
+
+
+def _parsed(line: bytes, path: Path, number: int) -> Record:
+    try:
+        record = json.loads(line)
+    except ValueError as exc:
+        raise _unreadable(path, f"line {number}: {exc}") from exc
+    if not isinstance(record, dict):
+        raise _unreadable(path, f"line {number} is no object")
+    return record
+
+
+def _unreadable(path: Path, why: object) -> DatasetError:
+    return DatasetError(f"{path}: cannot be gone on with ({why}): remove it, and begin anew")

@@ -1,0 +1,149 @@
+"""Rows out as they are done, in order: to stdout or into a file, with a bar on stderr, and nothing lost on Ctrl-C."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import typer
+
+from adavae.model.errors import DatasetError, shown
+from adavae.service.commands.interrupt import terminated_as_interrupted, to_its_end
+from adavae.service.commands.row_files import ENDINGS, Forms, RowFile, open_rows, parquet_library, part_of
+from adavae.service.commands.source import Source
+from adavae.service.commands.terminal import Column, Output, ProgressDisplay, Record, progress_display, say
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where the rows of a command go, as its options say.
+
+    Attributes:
+        path: The file, or None for stdout.
+        resume: Go on with what an earlier run left of the file.
+        output: Stdout.
+        columns: What a table on it shows.
+        forms: What a record is in the file.
+        group: Rows that belong to one input.
+    """
+
+    path: Path | None
+    resume: bool
+    output: Output
+    columns: Sequence[Column]
+    forms: Forms
+    group: int = 1
+
+    def __post_init__(self) -> None:
+        """Raises typer.BadParameter, before anything is computed, where rows could not be written."""
+        if self.path is None:
+            if self.resume:
+                raise typer.BadParameter("--resume goes with --output FILE")
+            return
+        ending, part = self.path.suffix.lower(), part_of(self.path)
+        if ending not in ENDINGS:
+            raise typer.BadParameter(f"--output is {self.path}: the ending must be one of {', '.join(ENDINGS)}")
+        if not self.path.parent.is_dir():
+            raise typer.BadParameter(f"--output is {self.path}: there is no folder {self.path.parent}, make it first")
+        if part.exists() and not self.resume:
+            raise typer.BadParameter(
+                f"{part} is there, left by an earlier run: add --resume to go on with it, or remove it"
+            )
+        if ending == ".parquet":
+            parquet_library()
+
+    @contextmanager
+    def open(self) -> Iterator["Rows"]:
+        """Opens it for rows; a file takes its name where all of them came."""
+        if self.path is None:
+            yield Rows(_Shown(self.output, self.columns), is_bar=self.output.is_json and not self.output.is_terminal)
+            return
+        file = open_rows(self.path, self.forms, group=self.group)
+        try:
+            yield Rows(file, is_bar=True)
+        except BaseException:
+            file.close()
+            self._tell_what_is_left(file)
+            raise
+        file.close()
+        os.replace(part_of(self.path), self.path)
+        say(f"{file.num_rows:,} rows are in {self.path}")
+
+    def _tell_what_is_left(self, file: RowFile) -> None:
+        assert self.path is not None
+        if file.num_rows:
+            say(f"{file.num_rows:,} rows are in {part_of(self.path)}: repeat the command with --resume to go on")
+        else:
+            part_of(self.path).unlink(missing_ok=True)
+
+
+class _Shown:
+    """Rows on stdout."""
+
+    def __init__(self, output: Output, columns: Sequence[Column]) -> None:
+        self._output, self._columns = output, columns
+        self.num_rows = 0
+        self.last: Record | None = None
+
+    def write(self, records: Sequence[Record]) -> None:
+        self._output.write_records(records, self._columns, has_header=self.num_rows == 0)
+        self.num_rows += len(records)
+
+    def close(self) -> None:
+        """Stdout stays open."""
+
+
+class Rows:
+    """Takes the rows of one command."""
+
+    def __init__(self, file: RowFile, *, is_bar: bool) -> None:
+        self._file, self._is_bar = file, is_bar
+
+    @property
+    def num_rows(self) -> int:
+        """Written so far; those of an earlier run are to be passed over."""
+        return self._file.num_rows
+
+    def remaining(
+        self, source: Source[T], adapter: str, *, group: int = 1, text_of: Callable[[T], str] | None = None
+    ) -> Source[T]:
+        """The part of ``source`` that an earlier run did not come to.
+
+        Args:
+            source: All of it.
+            adapter: The set that answers now.
+            group: Rows that were written for each input.
+            text_of: What a row's ``text`` is, where it says which input the row is of.
+
+        Raises:
+            DatasetError: That run had another set or other inputs, as far as the file shows.
+        """
+        rest, before = source.after(self.num_rows // group)
+        expected: Record = {"adapter": adapter}
+        if text_of is not None and before is not None:
+            expected["text"] = text_of(before)
+        for name, value in expected.items():
+            if (written := (self._file.last or {}).get(name, value)) != value:
+                raise DatasetError(
+                    f"row {self.num_rows:,} of the earlier run has the {name} {shown(written)}, now it would be "
+                    f"{shown(value)}: give the same, or begin anew with another --output"
+                )
+        return rest
+
+    def take(self, parts: Iterable[list[Record]], stage: str, total: int | None) -> None:
+        """Writes each part as it is done; ``total`` is of all rows, None where nobody knows."""
+        with ExitStack() as stack:
+            stack.enter_context(terminated_as_interrupted())
+            display: ProgressDisplay | None = None
+            for number, records in enumerate(parts):
+                with to_its_end():
+                    self._file.write(records)
+                is_long = number > 0 if total is None else self.num_rows < total
+                if display is None and self._is_bar and is_long:
+                    display = stack.enter_context(progress_display())
+                if display is not None:
+                    display.update(stage, self.num_rows, total)

@@ -1,0 +1,294 @@
+"""Many rows: out as they are done, into files of every kind, and nothing lost on the way."""
+
+import csv
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+from torch import Tensor
+
+from adavae.model.errors import DatasetError
+from adavae.model.results import Classified, DecodedText
+from adavae.model.text_model import Encoded
+from adavae.service.commands.interrupt import to_its_end
+from adavae.service.commands.source import arriving_lines
+from tests.unit.service.commands.conftest import FakeTextModel
+from tests.unit.service.conftest import RunCommand
+
+ENDINGS = ("csv", "jsonl", "npy", "parquet")
+SIZE = 3
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adavae.service.commands.input._TEXT_ROWS", SIZE)
+    monkeypatch.setattr("adavae.service.commands.input._VECTOR_ROWS", SIZE)
+    monkeypatch.setattr("adavae.service.commands.analogy._LEAST_BATCH", SIZE)
+    monkeypatch.setattr("adavae.service.commands.analogy._SHARE", 0)
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    file = tmp_path / "texts.txt"
+    file.write_text("".join(f'text "{"x" * number}", {number}\n' for number in range(10)), encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    file = tmp_path / "vectors.jsonl"
+    file.write_text("".join(f"[{number}, 0.5]\n" for number in range(10)), encoding="utf-8")
+    return file
+
+
+def command_of(kind: str, texts: Path, vectors: Path) -> list[str]:
+    return {
+        "encode": ["encode", "--file", str(texts)],
+        "classify": ["classify", "--file", str(texts)],
+        "decode": ["decode", "--file", str(vectors)],
+        "samples": ["decode", "--samples", "10"],
+        "analogy": ["analogy", "a", "b", "--c-file", str(texts), "-n", "2", "--strategy", "sample"],
+    }[kind]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The records of a file; of a matrix, its rows."""
+    if path.suffix == ".npy":
+        return [{"row": row} for row in np.load(path, allow_pickle=False).tolist()]
+    if path.suffix == ".parquet":
+        return pyarrow.parquet.read_table(path).to_pylist()
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file)) if path.suffix == ".csv" else [json.loads(line) for line in file]
+
+
+KINDS = ("encode", "classify", "decode", "samples", "analogy")
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_come_in_order_and_all_of_them(run_command: RunCommand, texts: Path, vectors: Path, kind: str) -> None:
+    outcome = run_command(*command_of(kind, texts, vectors))
+    records = [json.loads(line) for line in outcome.out.splitlines()]
+    num = 20 if kind == "analogy" else 10
+    assert [record["index"] for record in records] == list(range(num))
+    stage = "decode" if kind == "samples" else kind
+    assert outcome.err == ("" if kind == "decode" else f"{stage} {num}/{num}\n")  # lines of JSON are not counted first
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_of_every_kind_holds_what_would_be_shown(
+    run_command: RunCommand, tmp_path: Path, texts: Path, vectors: Path, kind: str, ending: str
+) -> None:
+    command = command_of(kind, texts, vectors)
+    with_z = [] if kind in ("encode", "classify") else ["--with-z"]
+    shown = [json.loads(line) for line in run_command(*command, *with_z).out.splitlines()]
+    outcome = run_command(*command, *with_z, "--output", str(tmp_path / f"rows.{ending}"))
+    assert (outcome.exit_code, outcome.out) == (0, ""), outcome.err
+    rows = read(tmp_path / f"rows.{ending}")
+    assert not list(tmp_path.glob("*.part*"))
+    if ending == "npy":
+        name = {"encode": "mu", "classify": "scores"}.get(kind, "z")
+        assert [row["row"] for row in rows] == [
+            [0.25, 0.75] if kind == "classify" else record[name] for record in shown
+        ]
+    elif ending == "csv":
+        assert [row["text"] for row in rows] == [record["text"] for record in shown]
+        of_kind = {"encode": {"mu_0", "mu_1"}, "classify": {"label", "score", "score_bad", "score_good"}}
+        assert set(rows[0]) >= of_kind.get(kind, {"z_0", "z_1"})
+    else:
+        assert rows == shown
+
+
+class Interrupted(FakeTextModel):
+    """Ctrl-C in the third batch."""
+
+    num_calls = 0
+
+    def _count(self) -> None:
+        self.num_calls += 1
+        if self.num_calls == 3:
+            raise KeyboardInterrupt
+
+    def encode(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> Encoded:
+        self._count()
+        return super().encode(texts, name, truncate=truncate)
+
+    def classify(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> list[Classified]:
+        self._count()
+        return super().classify(texts, name, truncate=truncate)
+
+    def decode(self, z: Tensor, *rest: Any) -> list[DecodedText]:
+        self._count()
+        return super().decode(z, *rest)
+
+    def analogy(self, *groups: Any) -> list[DecodedText]:
+        self._count()
+        return super().analogy(*groups)
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("adavae.service.loading.load_text_model", Interrupted().load)
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_was_done_before_ctrl_c_is_gone_on_with(
+    run_command: RunCommand, tmp_path: Path, texts: Path, vectors: Path, kind: str, ending: str
+) -> None:
+    command = command_of(kind, texts, vectors)
+    run_command(*command, "--output", str(tmp_path / f"whole.{ending}"))
+    output = tmp_path / f"rows.{ending}"
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch)
+        outcome = run_command(*command, "--output", str(output))
+    num = 12 if kind == "analogy" else 6
+    assert outcome.exit_code == 130
+    assert f"{num} rows are in {output}.part: repeat the command with --resume to go on" in outcome.err
+    assert not output.exists()
+    refused = run_command(*command, "--output", str(output))
+    assert refused.exit_code == 2
+    assert "add --resume" in " ".join(refused.err.split())
+    resumed = run_command(*command, "--output", str(output), "--resume")
+    assert resumed.exit_code == 0, resumed.err
+    assert read(output) == read(tmp_path / f"whole.{ending}")
+    assert not list(tmp_path.glob("*.part*"))
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "npy"])
+def test_a_row_that_was_not_written_to_its_end_is_written_anew(
+    run_command: RunCommand, tmp_path: Path, texts: Path, ending: str
+) -> None:
+    """As after a kill or a power cut."""
+    output, part = tmp_path / f"rows.{ending}", tmp_path / f"rows.{ending}.part"
+    run_command("encode", "--file", str(texts), "--output", str(output))
+    whole = output.read_bytes()
+    part.write_bytes(whole[:-5])
+    assert run_command("encode", "--file", str(texts), "--output", str(output), "--resume").exit_code == 0
+    assert output.read_bytes() == whole
+    assert not part.exists()
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_rows_of_another_run_are_not_gone_on_with(
+    run_command: RunCommand, tmp_path: Path, texts: Path, ending: str
+) -> None:
+    output, others = tmp_path / f"rows.{ending}", tmp_path / "others.txt"
+    others.write_text("something else\n" * 9, encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch)
+        run_command("encode", "--file", str(texts), "--output", str(output))
+    for wrong, said in (
+        (["--file", str(others)], "has the text"),
+        (["--file", str(texts), "--adapter", "other"], "has the adapter 'yelp@0123456789ab'"),
+        (["a text"], "the input has 1 rows, but 6 are written"),
+    ):
+        outcome = run_command("encode", *wrong, "--output", str(output), "--resume")
+        assert outcome.exit_code == 1
+        assert said in outcome.err
+        assert "6 rows are in" in outcome.err
+
+
+@pytest.mark.parametrize(("name", "said"), [("rows.xls", ".csv, .jsonl, .npy, .parquet"), ("no/rows.csv", "make it")])
+def test_where_rows_could_not_be_written_nothing_is_computed(
+    run_command: RunCommand, fake: FakeTextModel, tmp_path: Path, name: str, said: str
+) -> None:
+    outcome = run_command("encode", "a text", "--output", str(tmp_path / name))
+    assert (outcome.exit_code, fake.references) == (2, [])
+    assert said in " ".join(outcome.err.split())
+    assert run_command("encode", "a text", "--resume").exit_code == 2
+
+
+def test_parquet_without_its_package_says_what_to_install(
+    run_command: RunCommand, fake: FakeTextModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    outcome = run_command("encode", "a text", "--output", str(tmp_path / "rows.parquet"))
+    assert (outcome.exit_code, fake.references) == (1, [])
+    assert "pip install 'adavae[parquet]'" in outcome.err
+
+
+@pytest.mark.usefixtures("fake")
+def test_vectors_go_round_by_numpys_format(run_command: RunCommand, tmp_path: Path) -> None:
+    run_command("encode", "a", "long", "--output", str(tmp_path / "mu.npy"))
+    outcome = run_command("decode", "--file", str(tmp_path / "mu.npy"))
+    assert [json.loads(line)["text"] for line in outcome.out.splitlines()] == ["text 1", "text 4"]
+    (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY")
+    assert run_command("decode", "--file", str(tmp_path / "bad.npy")).exit_code == 1
+
+
+@pytest.mark.usefixtures("fake")
+def test_analogies_read_their_texts_from_a_pipe(run_command: RunCommand) -> None:
+    outcome = run_command("analogy", "a", "b", "-", stdin="".join(f"{number}\n" for number in range(5)))
+    texts = [json.loads(line)["text"] for line in outcome.out.splitlines()]
+    assert texts == [f"a:b::{number} 1.0" for number in range(5)]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_broken_line_far_down_a_file_is_told_before_the_first_row(run_command: RunCommand, tmp_path: Path) -> None:
+    file = tmp_path / "texts.csv"
+    file.write_text("text,label\n" + "fine,1\n" * 8 + "broken\n", encoding="utf-8")
+    outcome = run_command("encode", "--file", str(file))
+    assert (outcome.exit_code, outcome.out) == (1, "")
+    assert f"{file}:10: has 1 columns" in outcome.err
+
+
+def test_lines_of_a_pipe_are_taken_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, encoding="latin-1") as stdin, os.fdopen(writing, "wb", buffering=0) as stdout:
+        monkeypatch.setattr("sys.stdin", stdin)
+        batches = arriving_lines(lambda _, line: line, size=2)
+        for sent, expected in (
+            ("\ufeffone\nand ha", ["one"]),
+            ("lf\r\n", ["and half"]),
+            ("1\n2\n3\n", ["1", "2"]),
+            ("", ["3"]),
+            ("ü\nlast", ["ü"]),
+        ):
+            stdout.write(sent.encode())
+            assert next(batches) == expected
+        stdout.close()
+        assert list(batches) == [["last"]]
+
+
+def test_a_pipe_that_is_not_utf8_says_where(monkeypatch: pytest.MonkeyPatch) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stdin, os.fdopen(writing, "wb") as stdout:
+        stdout.write(b"fine\ncaf\xe9\n")
+        stdout.close()
+        monkeypatch.setattr("sys.stdin", stdin)
+        with pytest.raises(DatasetError, match=r"standard input, line 2: is not UTF-8 \(byte 0xe9\)"):
+            list(arriving_lines(lambda _, line: line, size=9))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_rows_that_are_being_written_are_written_to_their_end(number: signal.Signals) -> None:
+    written = []
+    before = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt), to_its_end():
+        os.kill(os.getpid(), number)
+        written.append("a row")
+    assert written == ["a row"]
+    assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_the_process_ignores_stays_ignored() -> None:
+    """Shells start what is in background so."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with to_its_end():
+            os.kill(os.getpid(), signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
