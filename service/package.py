@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from adavae.model.loaded_set import LoadedSet
     from adavae.service.client.latent import AdaVAEClient as Client
 
-__all__ = ["Client", "load"]
+__all__ = ["Client", "load", "pair"]
 
 
 def load(reference: str | None = None, *, device: str | None = None) -> "LoadedSet":
@@ -29,6 +29,17 @@ def load(reference: str | None = None, *, device: str | None = None) -> "LoadedS
     settings = load_settings()
     name = reference or settings.default_adapter
     return LoadedSet(load_text_model(settings, [name], device), name)
+
+
+def pair(text: str, text_pair: str) -> str:
+    """Two texts as one, as a set trained on pairs reads them: for ``encode`` and ``classify`` of set and client.
+
+    Raises:
+        ConfigError: A text holds what stands between the two.
+    """
+    from adavae.model.pairs import joined
+
+    return joined(text, text_pair)
 
 
 def __getattr__(name: str) -> object:

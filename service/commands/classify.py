@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from adavae.service import loading
-from adavae.service.commands.input import FileOption, TextsArgument, open_texts
+from adavae.service.commands.input import FileOption, PairOption, TextsArgument, open_pairs
 from adavae.service.commands.options import (
     AdapterOption,
     DeviceOption,
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 def classify(
     texts: TextsArgument = None,
+    pair: PairOption = None,
     file: FileOption = None,
     text_column: TextColumnOption = None,
     adapter: AdapterOption = None,
@@ -51,7 +52,7 @@ def classify(
     destination = Destination(output, resume, Output.of(as_json), shown, forms)
     if top_k is not None and output is not None and output.suffix.lower() == ".npy":
         raise typer.BadParameter("--top-k leaves out scores that .npy has columns for: leave one of them out")
-    source = open_texts(texts, file, text_column)
+    source = open_pairs(texts, pair, file, text_column)
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
     labels += text_model.config_of(name).labels

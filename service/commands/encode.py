@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from adavae.service import loading
-from adavae.service.commands.input import FileOption, TextsArgument, open_texts
+from adavae.service.commands.input import FileOption, PairOption, TextsArgument, open_pairs
 from adavae.service.commands.options import (
     AdapterOption,
     DeviceOption,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 def encode(
     texts: TextsArgument = None,
+    pair: PairOption = None,
     file: FileOption = None,
     text_column: TextColumnOption = None,
     adapter: AdapterOption = None,
@@ -48,7 +49,7 @@ def encode(
     columns = [number("index", "#"), column("text"), number("tokens"), vector("mu")]
     forms = Forms(array=lambda record: numbers_of(record, "mu"))
     destination = Destination(output, resume, Output.of(as_json), columns, forms)
-    source = open_texts(texts, file, text_column)
+    source = open_pairs(texts, pair, file, text_column)
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
     with destination.open() as rows:

@@ -10,6 +10,7 @@ import typer
 
 from adavae.model.cleaning import clean
 from adavae.model.errors import DatasetError
+from adavae.model.pairs import joined
 from adavae.model.training.readers.bounds import ORDINARY
 from adavae.model.training.readers.columns import Columns
 from adavae.model.training.readers.lines import lines
@@ -24,6 +25,9 @@ T = TypeVar("T")
 Vector = list[float]
 _TEXT_ROWS, _VECTOR_ROWS = 512, 128  # decoding takes longer than encoding
 
+PairOption = Annotated[
+    str | None, typer.Option("--pair", metavar="TEXT", help="The second text, for a set that was trained on pairs.")
+]
 TextsArgument = Annotated[
     list[str] | None, typer.Argument(metavar="[TEXT]...", help="Texts; '-' reads one a line from standard input.")
 ]
@@ -38,6 +42,23 @@ FileOption = Annotated[
         help="Read texts from here: one a line, or any file that train reads.",
     ),
 ]
+
+
+def open_pairs(
+    arguments: list[str] | None, second: str | None, file: Path | None, text_column: str | None = None
+) -> Source[str]:
+    """As ``open_texts``; with ``second``, the one text and this as its pair.
+
+    Raises:
+        typer.BadParameter: There is a second text and not exactly one first text.
+        ConfigError: A text of the pair holds what stands between the two.
+    """
+    if second is None:
+        return open_texts(arguments, file, text_column)
+    if file is not None or arguments is None or len(arguments) != 1 or arguments == ["-"]:
+        raise typer.BadParameter("--pair is the second text of one: give one text; a file has them in text_pair")
+    refuse_empty(*arguments, second)
+    return Source.of([joined(arguments[0], second)], 1, _TEXT_ROWS)
 
 
 def open_texts(arguments: list[str] | None, file: Path | None, text_column: str | None = None) -> Source[str]:

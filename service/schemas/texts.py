@@ -5,6 +5,8 @@ from typing import Annotated, Any, Self
 from pydantic import ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from adavae.model.errors import ConfigError
+from adavae.model.pairs import joined
 from adavae.service.schemas.body import Body
 from adavae.service.schemas.fields import AdapterName, Text
 from adavae.service.schemas.reply import Reply
@@ -44,10 +46,39 @@ class TextOrTextsBody(Body):
 
 
 class TextsBody(TextOrTextsBody):
-    """Texts to be read with an adapter set."""
+    """Texts, or pairs of them, to be read with an adapter set."""
 
     adapter: AdapterName | None = None
     truncate: Truncate = False
+    text_pair: Text | None = Field(default=None, description="The second text of a pair whose first is `text`.")
+    text_pairs: Texts | None = Field(default=None, description="The second text of each of `texts`.")
+
+    @model_validator(mode="after")
+    def _pairs_fit(self) -> Self:
+        if self.text_pair is not None and self.text is None:
+            raise _refuse("text_pair", "text_pair goes with text: give text_pairs with texts")
+        if self.text_pairs is not None:
+            if self.texts is None:
+                raise _refuse("text_pairs", "text_pairs goes with texts: give text_pair with text")
+            if len(self.text_pairs) != len(self.texts):
+                counts = f"{len(self.text_pairs)} entries and texts {len(self.texts)}"
+                raise _refuse("text_pairs", f"text_pairs has {counts}: give one for each text")
+        try:
+            self.all_texts  # noqa: B018  # joins the pairs
+        except ConfigError as exc:
+            raise _refuse(exc.field, str(exc)) from exc
+        return self
+
+    @property
+    def all_texts(self) -> list[str]:
+        """The texts as the model reads them, pairs joined."""
+        texts = super().all_texts
+        seconds = self.text_pairs if self.text_pair is None else [self.text_pair]
+        return texts if seconds is None else list(map(joined, texts, seconds))
+
+
+def _refuse(field: str, message: str) -> PydanticCustomError:
+    return PydanticCustomError("text_pair", "{message}", {"field": field, "message": message})
 
 
 class EncodeUsage(Reply):

@@ -33,6 +33,12 @@ def test_a_set_that_is_not_installed_is_named_with_what_comes_close() -> None:
         adavae.load("plian")
 
 
+def test_a_pair_is_joined_as_training_joins_it() -> None:
+    assert adavae.pair("it rains .", "it is wet .") == "it rains . \u241e it is wet ."
+    with pytest.raises(ConfigError, match="text_pair"):
+        adavae.pair("a", "\u241e")
+
+
 @pytest.mark.usefixtures("home")
 def test_a_device_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ConfigError, match="device"):

@@ -30,6 +30,25 @@ def test_encode_gives_one_object_per_text(run_command: RunCommand, fake: FakeTex
     assert (fake.references, fake.device, fake.truncate) == (["sst2"], "cpu", False)
 
 
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("command", ["encode", "classify"])
+def test_a_pair_is_one_text(run_command: RunCommand, tmp_path: Path, command: str) -> None:
+    (record,) = _records(run_command(command, " it rains . ", "--pair", "it is wet ."))
+    assert record["text"] == "it rains . \u241e it is wet ."
+    file = tmp_path / "pairs.tsv"
+    file.write_text("text\ttext_pair\nit rains .\tit is wet .\n", encoding="utf-8")
+    (of_file,) = _records(run_command(command, "--file", str(file)))
+    assert of_file["text"] == record["text"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("a", "b", "--pair", "c"), ("-", "--pair", "c"), ("--file", __file__, "--pair", "c"), ("--pair", "c")]
+)
+def test_a_pair_is_of_one_text_alone(run_command: RunCommand, arguments: tuple[str, ...]) -> None:
+    outcome = run_command("classify", *arguments)
+    assert outcome.exit_code == 2 and "give one text" in outcome.err
+
+
 def test_the_configured_adapter_set_serves_where_none_is_named(
     run_command: RunCommand, fake: FakeTextModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

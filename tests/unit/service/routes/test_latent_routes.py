@@ -56,6 +56,14 @@ def test_encode_gives_mu_of_each_text_exactly(client: TestClient) -> None:
     np.testing.assert_array_equal(np.array(first["mu"], np.float32), _mu("the food was great"))
 
 
+@pytest.mark.parametrize("path", ["/encode", "/classify"])
+def test_a_pair_is_read_as_one_text(client: TestClient, path: str) -> None:
+    joined = posted(client, path, {"text": "it rains . \u241e it is wet ."})
+    assert posted(client, path, {"text": "it rains .", "text_pair": "it is wet ."}) == joined
+    both = {"texts": ["it rains .", "bad"], "text_pairs": ["it is wet .", "good"]}
+    assert posted(client, path, both)["data"][0] == joined["data"][0]
+
+
 def test_one_text_is_a_list_of_one(client: TestClient) -> None:
     alone, listed = posted(client, "/encode", {"text": "bad"}), posted(client, "/encode", {"texts": ["bad"]})
     assert alone == listed
