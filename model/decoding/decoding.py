@@ -20,6 +20,7 @@ ONLY_WITH = {
     "top_p": Strategy.SAMPLE,
     "num_beams": Strategy.BEAM,
 }
+_DRAWING_OFF = {"strategy": Strategy.GREEDY, "temperature": 1.0, "top_k": 0, "top_p": 1.0}
 
 
 class DecodingOptions(TypedDict, total=False):
@@ -50,7 +51,7 @@ class Decoding:
 
     Attributes:
         strategy: Greedy takes the likeliest token, sample draws one, beam keeps ``num_beams`` texts.
-        temperature: Divides the logits before drawing.
+        temperature: Divides the logits before drawing; 0 is the limit of that, greedy, whatever else drawing takes.
         top_k: Draw among the k likeliest tokens; 0 is off.
         top_p: Draw among the likeliest tokens that together have this probability; 1 is off.
         repetition_penalty: Divides positive and multiplies negative logits of tokens the row has already; 1 is off.
@@ -73,6 +74,9 @@ class Decoding:
     def __post_init__(self) -> None:
         if not isinstance(self.strategy, Strategy):
             raise ConfigError("strategy", self.strategy, f"must be one of {list(map(str, Strategy))}, as a Strategy")
+        if self.temperature == 0 and self.strategy is not Strategy.BEAM:
+            for name, value in _DRAWING_OFF.items():
+                object.__setattr__(self, name, value)
         rules = {
             "temperature": (0.01, 10.0),
             "top_k": (0, 1_000_000),

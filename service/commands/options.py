@@ -60,7 +60,7 @@ class DecodingOptions:
     """How tokens are chosen; the fields are the options of every command that decodes."""
 
     strategy: Annotated[Literal["greedy", "sample", "beam"], typer.Option(help="How tokens are chosen.")] = "greedy"
-    temperature: Annotated[float, typer.Option(help="Sampling: below 1 is safer, above 1 is wilder.")] = 1.0
+    temperature: Annotated[float, typer.Option(help="Sampling: below 1 is safer, above wilder, 0 is greedy.")] = 1.0
     top_k: Annotated[int, typer.Option(help="Sampling: among the k most probable tokens; 0 is off.")] = 0
     top_p: Annotated[float, typer.Option(help="Sampling: among the tokens that hold this probability; 1 is off.")] = 1.0
     repetition_penalty: Annotated[float, typer.Option(help="Above 1 makes tokens already written less likely.")] = 1.0
@@ -88,8 +88,11 @@ class DecodingOptions:
             )
 
     def _refuse_options_without_effect(self) -> None:
+        draws = self.strategy == "sample" or (self.temperature == 0 and self.strategy == "greedy")
         for field in fields(self):
             needed = ONLY_WITH.get(field.name, self.strategy)
+            if needed == Strategy.SAMPLE and draws:
+                continue
             if getattr(self, field.name) != field.default and needed != self.strategy:
                 option = f"--{field.name.replace('_', '-')}"
                 raise typer.BadParameter(

@@ -44,7 +44,7 @@ def bound(num_outcomes: int) -> float:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("temperature", 0.0),
+        ("temperature", 0.009),
         ("temperature", -1.0),
         ("temperature", 10.5),
         ("temperature", float("nan")),
@@ -76,6 +76,18 @@ def test_settings_outside_their_rule_are_refused_by_name(field: str, value: Any)
 def test_settings_at_the_ends_of_their_rule_draw_a_token(seed: int, temperature: float) -> None:
     decoding = sample(seed=seed, temperature=temperature, top_k=1_000_000, top_p=0.01)
     assert 0 <= int(next_tokens(torch.tensor([LOGITS]), [decoding], None, 0)) < len(LOGITS)
+
+
+@pytest.mark.parametrize("strategy", [Strategy.GREEDY, Strategy.SAMPLE])
+def test_temperature_zero_is_greedy(strategy: Strategy) -> None:
+    at_zero = Decoding(strategy=strategy, temperature=0, top_k=3, top_p=0.5, max_tokens=7, seed=3)
+    assert at_zero == Decoding(max_tokens=7, seed=3)
+    assert Decoding.of(temperature=0.0, top_p=0.9) == Decoding()
+
+
+def test_beams_have_no_temperature() -> None:
+    with pytest.raises(ConfigError, match="temperature is 0"):
+        Decoding(strategy=Strategy.BEAM, temperature=0)
 
 
 def test_greedy_takes_the_likeliest_token_whatever_else_is_set() -> None:

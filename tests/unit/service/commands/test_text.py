@@ -187,6 +187,12 @@ def test_every_decoding_option_reaches_the_model(run_command: RunCommand, fake: 
     ]
 
 
+@pytest.mark.parametrize("options", ["--temperature 0", "--strategy sample --temperature 0 --top-p 0.9"])
+def test_temperature_zero_is_greedy(run_command: RunCommand, fake: FakeTextModel, options: str) -> None:
+    assert run_command("interpolate", "a", "b", *options.split()).exit_code == 0
+    assert fake.decodings == [Decoding()]
+
+
 def test_beams_reach_the_model(run_command: RunCommand, fake: FakeTextModel) -> None:
     run_command("interpolate", "a", "b", "--strategy", "beam", "--num-beams", "3")
     assert fake.decodings == [Decoding(strategy=Strategy.BEAM, num_beams=3)]
@@ -202,6 +208,8 @@ def test_the_defaults_are_the_models_own(run_command: RunCommand, fake: FakeText
     ("options", "reason"),
     [
         ("--temperature 0.7", "--temperature has no effect with --strategy greedy: add --strategy sample"),
+        ("--temperature 0 --num-beams 3", "--num-beams has no effect with --strategy greedy"),
+        ("--strategy beam --temperature 0", "--temperature has no effect with --strategy beam"),
         ("--strategy sample --num-beams 3", "--num-beams has no effect with --strategy sample: add --strategy beam"),
         ("--strategy sample --top-p 1.5", "top_p is 1.5"),
         ("--max-tokens 0", "max_tokens is 0"),

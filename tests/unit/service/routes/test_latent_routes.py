@@ -11,6 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from adavae.model.decoding.decoding import Decoding
 from adavae.model.latent.steering import Steering
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.service.main import create_app
@@ -102,6 +103,12 @@ def test_decode_gives_a_text_for_each_z(client: TestClient, latent: StubLatentSe
 def test_seeds_that_count_up_stay_in_their_range(client: TestClient, latent: StubLatentService) -> None:
     posted(client, "/decode", {"z": [[0.0] * Z] * 2, "decoding": {"seed": 2**63 - 1}})
     assert [each.seed for each in latent.asked[-1]["decodings"]] == [2**63 - 1, 0]
+
+
+@pytest.mark.parametrize("decoding", [{"temperature": 0}, {"temperature": 0.0, "strategy": "sample", "top_p": 0.5}])
+def test_temperature_zero_is_greedy(client: TestClient, latent: StubLatentService, decoding: dict[str, Any]) -> None:
+    posted(client, "/decode", {"z": [[0.0] * Z], "decoding": decoding})
+    assert latent.asked[-1]["decodings"] == [Decoding()]
 
 
 def test_decode_draws_from_the_prior(client: TestClient) -> None:
