@@ -1,7 +1,9 @@
 """A multipart form with one file, parsed as it comes in: no more than one piece of it is in memory at any time."""
 
+import re
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
+from urllib.parse import unquote_to_bytes
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -10,6 +12,8 @@ from adavae.service.errors import InvalidRequest, ServiceError
 
 _MAX_HEADER_BYTES = 8192
 _MAX_FIELD_BYTES = 100
+_PARAMETER = re.compile(rb""";\s*([A-Za-z0-9_-]+\*?)\s*=\s*("(?:\\.|[^"\\])*"|[^;]*)""")
+_EXTENDED = re.compile(r"(?i:(utf-8|iso-8859-1))'[A-Za-z0-9-]*'([A-Za-z0-9!#$&+.^_`|~%-]*)")
 _EXAMPLE = "as `curl -F purpose=fine-tune -F file=@texts.jsonl` does"
 
 
@@ -113,7 +117,7 @@ class UploadForm:
             raise InvalidRequest(f"{self._field} is there twice: send one file a request", param=self._field)
         self._fields[self._field] = bytearray()
         if self._field == "file":
-            self._filename = _text(options.get(b"filename", b""))
+            self._filename = extended_filename(self._disposition) or _text(options.get(b"filename", b""))
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._field == "file":
@@ -145,6 +149,17 @@ def _boundary(content_type: str) -> bytes:
     if not 1 <= len(boundary) <= 70:  # RFC 2046, section 5.1.1
         raise _malformed(f"its boundary has {len(boundary)} characters, must have 1 to 70")
     return boundary
+
+
+def extended_filename(disposition: bytes) -> str:
+    """The name in ``filename*=utf-8''r%C3%A9sum%C3%A9.tsv`` (RFC 8187), as some clients write one that is not ASCII.
+
+    Forms should do without it (RFC 7578, section 4.2), and so python-multipart passes it over; it is sent all the same.
+    Empty where there is none that can be read.
+    """
+    options = {name.lower(): value for name, value in _PARAMETER.findall(disposition)}
+    found = _EXTENDED.fullmatch(options.get(b"filename*", b"").strip().decode("latin-1"))
+    return unquote_to_bytes(found[2]).decode(found[1], errors="replace") if found is not None else ""
 
 
 def _malformed(reason: str) -> ServiceError:

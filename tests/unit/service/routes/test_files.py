@@ -83,6 +83,26 @@ def test_the_content_comes_back_as_it_was_sent(client: TestClient, name: str) ->
     assert reply.headers["content-disposition"].startswith("attachment; filename*=UTF-8''")
 
 
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        (b"filename*=utf-8''r%C3%A9views%20%281%29.txt", "r\u00e9views (1).txt"),
+        (b"filename*=UTF-8'en'na%c3%afve.txt", "na\u00efve.txt"),
+        (b"filename*=iso-8859-1''%E9t%E9.txt", "\u00e9t\u00e9.txt"),
+        (b"filename=\"plain.txt\"; filename*=utf-8''%E6%96%87.txt", "\u6587.txt"),
+        (b"filename*=utf-8''%E6%96%87.txt; filename=\"plain.txt\"", "\u6587.txt"),
+        (b"filename=\"a; filename*=utf-8''b.txt\"", "a; filename*=utf-8''b.txt"),
+        (b"filename=\"plain.txt\"; filename*=punycode''x-.txt", "plain.txt"),
+        (b'filename="plain.txt"; filename*=nothing', "plain.txt"),
+    ],
+)
+def test_a_name_that_is_not_ascii_may_be_written_in_either_way(client: TestClient, sent: bytes, name: str) -> None:
+    """``filename*`` (RFC 8187) has no place in forms, and older clients send it all the same."""
+    form = PURPOSE + part(disposition=b'form-data; name="file"; ' + sent) + END
+    reply = client.post(FILES, content=form, headers=FORM)
+    assert (reply.status_code, reply.json().get("filename")) == (200, name), reply.text
+
+
 def test_compressed_texts_are_taken(client: TestClient) -> None:
     stored = uploaded(client, lzma.compress(LABELLED), "reviews.jsonl.xz")
     assert stored["rows"] == 2
