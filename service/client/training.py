@@ -106,6 +106,8 @@ class TrainingClient(HttpClient):
             if not response.is_success:
                 response.read()
                 raise refusal_of(response)
+            if response.status_code == httpx2.codes.NO_CONTENT:  # all was told before the connection was lost
+                return
             for event in httpx2.EventSource(response):
                 if event.data == "[DONE]":
                     return

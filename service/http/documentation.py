@@ -46,7 +46,7 @@ STREAMED = _event_stream(
 WATCHED = _event_stream(
     "A page, or with `stream=true` events.",
     'id: ftevent-000000001\ndata: {"object":"fine_tuning.job.event", ...}\n\ndata: [DONE]\n\n',
-)
+) | {204: {"description": "The job is finished, and all of it was told by `Last-Event-ID`."}}
 CARD: dict[int | str, dict[str, Any]] = {
     200: {"description": "Markdown.", "content": {"text/markdown": {"schema": {"type": "string"}}}}
 }

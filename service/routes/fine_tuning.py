@@ -7,6 +7,8 @@ from typing import Annotated
 from fastapi import Header, Path, Query, Response
 
 from adavae.service.http.replies import JsonReply
+from adavae.service.jobs.protocol import JobOperations
+from adavae.service.jobs.records.event_log import event_number
 from adavae.service.jobs.records.job import JobEvent
 from adavae.service.routes.dependencies import Training
 from adavae.service.routes.event_stream import EventStream
@@ -59,11 +61,13 @@ async def list_events(
 
     With `stream=true` or `Accept: text/event-stream` the reply is server-sent events, oldest first, each with its id,
     until the job is finished and all is told; then `[DONE]`. A client that comes back with `Last-Event-ID` goes on
-    from there.
+    from there; where there is nothing more to tell it is answered 204, by which a browser's EventSource ends.
     """
     jobs = training.jobs
     if query.stream or "text/event-stream" in accept:
-        await jobs.get(job_id)  # before the reply begins: what is refused has a status of its own
+        job = await jobs.get(job_id)  # before the reply begins: what is refused has a status of its own
+        if job.status.is_finished and last_event_id and await _knows_all(jobs, job_id, last_event_id):
+            return Response(status_code=204)
         events = jobs.watch(job_id, after=last_event_id or query.after)
         return EventStream(_shaped(events), id_of=lambda event: str(event["id"]))
     page = await jobs.events(job_id, limit=query.limit, after=query.after)
@@ -84,6 +88,12 @@ async def pause_job(job_id: JobIdInPath, training: Training) -> JsonReply:
 async def resume_job(job_id: JobIdInPath, training: Training) -> JsonReply:
     """Queues a paused job again; it goes on from its checkpoint."""
     return JsonReply(shape_job(await training.jobs.resume(job_id)))
+
+
+async def _knows_all(jobs: JobOperations, job_id: str, last_event_id: str) -> bool:
+    """Whether nothing came after this event; asked of a finished job."""
+    newest = (await jobs.events(job_id, limit=1, after=None)).items
+    return not newest or (event_number(newest[0].id) or 0) <= (event_number(last_event_id) or 0)
 
 
 async def _shaped(events: AsyncGenerator[JobEvent, None]) -> AsyncGenerator[dict[str, object], None]:

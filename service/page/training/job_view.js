@@ -65,6 +65,7 @@ export function jobView(id) {
           headers,
           signal: controller.signal,
         });
+        if (reply.status === 204) return await refresh(); // all was told before the connection was lost
         for await (const event of events(reply)) {
           if (event.data === "[DONE]") {
             await refresh();

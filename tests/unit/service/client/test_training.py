@@ -130,6 +130,11 @@ def test_events_continue_after_the_last_one_that_came() -> None:
     assert [why.split(" [")[0] for why in lost] == ["the stream ended before the job did", "going down"]
 
 
+def test_a_history_whose_end_alone_was_lost_is_over() -> None:
+    service = Service(told(1), httpx2.Response(204))
+    assert [event["id"] for event in service.client.events("ftjob-1")] == ["e-1"]
+
+
 def test_a_stream_that_had_begun_is_waited_for_longer_than_one_that_had_not() -> None:
     service = Service(BROKEN, BROKEN, max_retries=1)
     with pytest.raises(AdaVAEServiceError, match="connection reset"):

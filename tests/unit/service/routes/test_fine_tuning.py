@@ -322,6 +322,16 @@ def test_a_stream_goes_on_behind_the_last_event(client: TestClient, query: str, 
     assert [event.get("id") for event in events] == ["ftevent-000000003", None]
 
 
+def test_a_browser_that_was_told_everything_is_told_to_stop(client: TestClient) -> None:
+    """An EventSource connects again whenever a stream ends, for ever, until it is answered 204."""
+    told = events_of(client.get(f"{JOBS}/{JOB}/events", headers={"accept": "text/event-stream"}).text)
+    headers = {"accept": "text/event-stream", "last-event-id": told[-2]["id"]}
+    reply = client.get(f"{JOBS}/{JOB}/events", headers=headers)
+    assert (reply.status_code, reply.content) == (204, b"")
+    without = client.get(f"{JOBS}/{JOB}/events", headers={"accept": "text/event-stream"})
+    assert without.status_code == 200, "who comes for the first time is told all of it"
+
+
 class Watcher:
     """A client that speaks ASGI, reads a job's events as they come, and may break off."""
 
