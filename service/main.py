@@ -1,7 +1,7 @@
 """The app: every route, every layer around them, every error reply, on one screen: START READING HERE.
 
-request -> RequestId -> RequestLog -> Access (host, key, rate) -> Deadlines -> BodyLimit -> route
-        -> LatentOperations -> reply
+request -> RequestId -> PathPrefix -> CorsHeaders -> RequestLog -> Preflights -> Access (host, key, rate) -> Deadlines
+        -> BodyLimit -> AnswersHead -> route -> LatentOperations -> reply
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from adavae.service.http.access import OPEN_PATHS, Access, needs
 from adavae.service.http.api_keys import load_api_keys
 from adavae.service.http.body_limit import BodyLimit
 from adavae.service.http.client_address import TrustedProxies
+from adavae.service.http.cors import CorsHeaders, Origins, Preflights
 from adavae.service.http.deadlines import Deadlines
 from adavae.service.http.documentation import (
     ARCHIVE,
@@ -33,7 +34,9 @@ from adavae.service.http.documentation import (
     documented_security,
 )
 from adavae.service.http.error_replies import add_error_replies
+from adavae.service.http.head import AnswersHead
 from adavae.service.http.page import page, page_file
+from adavae.service.http.path_prefix import PathPrefix, checked_prefix
 from adavae.service.http.rate_limit import RateLimit
 from adavae.service.http.request_id import RequestId
 from adavae.service.http.request_log import RequestLog
@@ -111,10 +114,11 @@ def create_app(
         traces: Where a span of each request goes; None for nowhere.
 
     Raises:
-        SettingsError: Keys, limits of rates or proxies cannot be understood.
+        SettingsError: Keys, limits of rates, proxies, prefix or origins cannot be understood.
     """
     metrics = metrics or Metrics()
-    keys = load_api_keys(settings)
+    keys, proxies = load_api_keys(settings), TrustedProxies(settings.trusted_proxies)
+    origins = Origins(settings.cors_origins, has_keys=bool(keys))
     app = FastAPI(
         title="adavae",
         description=DESCRIPTION,
@@ -127,8 +131,11 @@ def create_app(
         telemetry=_telemetry(traces),
         middleware=[
             Middleware(RequestId),
+            Middleware(PathPrefix, prefix=checked_prefix(settings.root_path), proxies=proxies),
+            Middleware(CorsHeaders, origins=origins),
             Middleware(RequestLog, metrics=metrics),
-            Middleware(Access, keys=keys, **_counted(settings)),
+            Middleware(Preflights, origins=origins),
+            Middleware(Access, keys=keys, proxies=proxies, origins=origins, **_counted(settings)),
             Middleware(Deadlines, request_s=settings.deadline_s, body_s=settings.body_timeout_s),
             Middleware(
                 BodyLimit,
@@ -136,6 +143,7 @@ def create_app(
                 max_upload_bytes=settings.max_upload_bytes,
                 max_all_bytes=settings.max_bodies_bytes,
             ),
+            Middleware(AnswersHead),
         ],
     )
     app.state.settings, app.state.latent, app.state.metrics = settings, latent, metrics
@@ -161,12 +169,11 @@ def _telemetry(traces: TracerProvider | None) -> TelemetryConfig:
 
 
 def _counted(settings: Settings) -> dict[str, Any]:
-    """What tells clients apart, and how much each of them may."""
+    """How much each client may."""
     wrong = RateLimit(
         settings.failed_key_limit, setting="ADAVAE_FAILED_KEY_LIMIT", code="too_many_wrong_keys", what="wrong API keys"
     )
     return {
-        "proxies": TrustedProxies(settings.trusted_proxies),
         "failed_keys": wrong,
         "rate_limit": RateLimit(settings.rate_limit),
     }

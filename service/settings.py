@@ -133,7 +133,17 @@ class Settings(BaseSettings):
     )
     trusted_proxies: str = Field(
         default="",
-        description="Addresses or networks of proxies whose X-Forwarded-For is believed; empty: nobody's is.",
+        description="Addresses or networks of proxies whose X-Forwarded-For and X-Forwarded-Prefix are believed; "
+        "empty: nobody's are.",
+    )
+    root_path: str = Field(
+        default="",
+        description="Path a proxy serves all of this under, as '/texts'; it may cut it off or leave it.",
+    )
+    cors_origins: str = Field(
+        default="",
+        description="Origins whose pages may use the service from a browser, as 'https://tool.example'; '*' (with keys "
+        "only): any; empty: none.",
     )
     redis_url: SecretStr | None = Field(
         default=None,

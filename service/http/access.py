@@ -16,25 +16,37 @@ from adavae.service.errors import ServiceError
 from adavae.service.http import api_keys
 from adavae.service.http.api_keys import ApiKey, ApiKeys, sent_key
 from adavae.service.http.client_address import TrustedProxies
+from adavae.service.http.cors import Origins
 from adavae.service.http.cross_site import refuse_other_sites
 from adavae.service.http.failed_keys import FailedKeys
 from adavae.service.http.page import PAGE_PREFIX
+from adavae.service.http.path_prefix import path_of
 from adavae.service.http.rate_limit import RateLimit
 from adavae.service.http.replies import error_reply
 
 _PAGE = ("/docs", "/openapi.json", "/static/swagger-ui-bundle.js", "/static/swagger-ui.css", "/static/favicon.png")
 _HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([0-9A-Za-z.-]+))(?::[0-9]{1,5})?")
-OPEN_PATHS = frozenset({"/", "/healthz", "/readyz", "/version", *_PAGE})
+HEALTH_PATHS = frozenset({"/healthz", "/readyz"})
+"""Balancers ask for these in HTTP/1.0, without a host; a page that had its name point here always sends one."""
+OPEN_PATHS = frozenset({"/", *HEALTH_PATHS, "/version", *_PAGE})
 
 
 class Access:
     """ASGI middleware; what is inside finds the key, or None, in ``scope["state"]["api_key"]``."""
 
     def __init__(
-        self, app: ASGIApp, *, keys: ApiKeys, failed_keys: RateLimit, rate_limit: RateLimit, proxies: TrustedProxies
+        self,
+        app: ASGIApp,
+        *,
+        keys: ApiKeys,
+        failed_keys: RateLimit,
+        rate_limit: RateLimit,
+        proxies: TrustedProxies,
+        origins: Origins,
     ) -> None:
         """``failed_keys`` limits the wrong keys of an address, ``rate_limit`` the requests of a client."""
         self._app, self._keys, self._proxies, self._rate_limit = app, keys, proxies, rate_limit
+        self._origins = origins
         self._failed_keys = FailedKeys(keys, failed_keys)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -49,16 +61,17 @@ class Access:
 
     def _check(self, scope: Scope, headers: Headers) -> None:
         scope["state"]["api_key"] = None
-        if not self._keys:
+        path = path_of(scope)
+        if not self._keys and ("host" in headers or path not in HEALTH_PATHS):
             _check_host(headers.get("host", ""))
-        if scope["path"] in OPEN_PATHS or scope["path"].startswith(PAGE_PREFIX):
+        if path in OPEN_PATHS or path.startswith(PAGE_PREFIX):
             return
         client = self._proxies.client_of(scope, headers)
         if self._keys:
             scope["state"]["api_key"] = key = self._failed_keys.authenticated(sent_key(headers), client)
             client = key.client_id
         else:
-            refuse_other_sites(scope["method"], headers)
+            refuse_other_sites(scope["method"], headers, self._origins)
         scope["state"]["client_id"] = client
         self._rate_limit.count(client)
 

@@ -12,6 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adavae.service.errors import ServiceError
+from adavae.service.http.path_prefix import path_of
 from adavae.service.http.replies import error_reply
 
 UPLOAD_PATH = "/v1/files"
@@ -75,7 +76,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._upload_limit if scope["path"] == UPLOAD_PATH else self._limit
+        limit = self._upload_limit if path_of(scope) == UPLOAD_PATH else self._limit
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isdecimal() and int(declared[:20]) > limit.max_bytes:
             error = ServiceError(413, "body_too_large", limit.message(f"{declared[:20]} bytes"))

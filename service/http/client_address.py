@@ -39,6 +39,11 @@ class TrustedProxies:
             return UNKNOWN
         return f"ip:{_unit(self._forwarded(peer, headers.getlist(_HEADER)))}"
 
+    def is_trusted(self, scope: Scope) -> bool:
+        """Whether the connection's other end is such a proxy."""
+        peer = _parsed(scope["client"][0]) if scope.get("client") else None
+        return peer is not None and self._has(peer)
+
     def unless_trusted(self, peer: str) -> str | None:
         """As ``client_of`` names who is connected; None for a trusted proxy, which is there for many."""
         address = _address_in(peer)

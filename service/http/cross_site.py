@@ -1,26 +1,27 @@
 """Keeps pages of other sites from changing anything here: where a browser would let them, this does not.
 
-A browser asks first before a page of another site may send JSON, a key, or DELETE, and this service allows it nothing.
-It does not ask before a form, or a POST without a body.
+A browser asks first before a page of another site may send JSON, a key, or DELETE, and this service allows that to the
+origins of ``ADAVAE_CORS_ORIGINS`` only. It does not ask before a form, or a POST without a body.
 """
 
 from starlette.datastructures import Headers
 
 from adavae.service.errors import ServiceError
+from adavae.service.http.cors import Origins
 
 _CHANGE_NOTHING = frozenset({"GET", "HEAD", "OPTIONS"})
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
-def refuse_other_sites(method: str, headers: Headers) -> None:
+def refuse_other_sites(method: str, headers: Headers, allowed: Origins) -> None:
     """For requests without a key: a key is something that no page of another site has.
 
     Raises:
         ServiceError: 403.
     """
-    if method in _CHANGE_NOTHING:
-        return
     origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if method in _CHANGE_NOTHING or allowed.allow(origin):
+        return
     is_own = site in ("same-origin", "none") if site is not None else _is_own(origin, headers.get("host", ""))
     if not is_own:
         raise ServiceError(

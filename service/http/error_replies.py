@@ -66,7 +66,8 @@ def _http_error(request: Request, exc: HTTPException) -> ServiceError:
 def _allowed(request: Request) -> str:
     """Every method of the path; the framework names those of one of its routes only."""
     path = getattr(request.scope.get("route"), "path", "")
-    return ", ".join(method.upper() for method in request.app.openapi()["paths"].get(path, ("get",)))
+    methods = [method.upper() for method in request.app.openapi()["paths"].get(path, ("get",))]
+    return ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
 
 
 def _invalid(first: dict[str, Any]) -> ServiceError:

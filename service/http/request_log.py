@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adavae.service.errors import ServiceError
 from adavae.service.http.access import OPEN_PATHS
+from adavae.service.http.path_prefix import path_of
 from adavae.service.http.replies import error_reply, internal_error
 from adavae.service.http.request_id import request_id_of
 from adavae.service.metrics import Metrics
@@ -78,6 +79,6 @@ def _method(scope: Scope) -> str:
 
 def _route(scope: Scope) -> str:
     """The route's template, never the path a client asked for."""
-    if scope["path"] in OPEN_PATHS:
-        return str(scope["path"])
+    if (path := path_of(scope)) in OPEN_PATHS:
+        return path
     return str(getattr(scope.get("route"), "path", UNMATCHED))

@@ -5,6 +5,7 @@ from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from adavae.service.downloads import Download
+from adavae.service.http.head import is_head, send_head
 
 
 class DownloadReply(StreamingResponse):
@@ -17,6 +18,9 @@ class DownloadReply(StreamingResponse):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            await super().__call__(scope, receive, send)
+            if is_head(scope):
+                await send_head(self, send)
+            else:
+                await super().__call__(scope, receive, send)
         finally:
             await run_in_threadpool(self._download.close)

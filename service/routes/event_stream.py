@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from adavae.model.errors import AdaVAEError
 from adavae.service.errors import service_error
+from adavae.service.http.head import is_head, send_head
 from adavae.service.http.replies import error_body, internal_error, to_json
 from adavae.service.http.request_id import request_id_of
 
@@ -48,7 +49,10 @@ class EventStream(StreamingResponse, Generic[Content]):
         events = self._events(request_id_of(scope))
         self.body_iterator = events
         async with contextlib.aclosing(self._objects), contextlib.aclosing(events):
-            await super().__call__(scope, receive, send)
+            if is_head(scope):
+                await send_head(self, send)
+            else:
+                await super().__call__(scope, receive, send)
 
     async def _events(self, request_id: str) -> AsyncGenerator[bytes, None]:
         try:

@@ -95,6 +95,15 @@ def test_what_could_be_understood_in_two_ways_is_refused_and_what_comes_behind_n
     assert re.fullmatch(r"[0-9a-f]{32}", reply.headers["x-request-id"])
 
 
+def test_a_balancer_may_ask_for_health_in_http_1_0_without_a_host(address: tuple[str, int]) -> None:
+    for method, path, status in ((b"GET", b"/healthz", 200), (b"HEAD", b"/readyz", 200), (b"GET", b"/adapters", 403)):
+        with socket.create_connection(address, timeout=60) as connection:
+            connection.sendall(method + b" " + path + b" HTTP/1.0\r\n\r\n")
+            reply = _reply(_received_all(connection))
+        assert reply.status == status
+        assert (reply.body == b"") == (method == b"HEAD")
+
+
 def test_what_was_sent_is_not_sent_back(address: tuple[str, int]) -> None:
     with socket.create_connection(address, timeout=60) as connection:
         connection.sendall(_GET + _HOST + b"authorization: Bearer s3cret\x01\r\n\r\n")

@@ -81,6 +81,13 @@ def error_of(reply: Any, status: int) -> dict[str, Any]:
         ("/decode", {"samples": 1, "decoding": {"temperature": 10**400}}, "decoding.temperature", "valid number"),
         ("/decode", {"samples": 1, "decoding": {"strategy": "best"}}, "decoding.strategy", "'greedy', 'sample'"),
         ("/decode", {"samples": 1, "decoding": {"temperature": 0.5}}, "decoding.temperature", "strategy to sample"),
+        ("/decode", {"samples": 1, "decoding": {"temperature": 0.001}}, "decoding.temperature", "or at least 0.01"),
+        (
+            "/decode",
+            {"samples": 1, "decoding": {"temperature": 0, "strategy": "beam"}},
+            "decoding.temperature",
+            "strategy to sample",
+        ),
         ("/decode", {"samples": 1, "decoding": {"num_beams": 2}}, "decoding.num_beams", "strategy to beam"),
         ("/interpolate", AB | {"steps": 5}, "steps", "steps is 5, the limit is 4 (ADAVAE_MAX_STEPS)"),
         ("/interpolate", AB | {"steps": 1}, "steps", "greater than or equal to 2, not 1"),
@@ -187,7 +194,7 @@ def test_unknown_routes_methods_and_adapter_sets_have_the_one_shape(client: Test
     reply = client.get("/encode")
     assert (error_of(reply, 405)["code"], reply.headers["allow"]) == ("method_not_allowed", "POST")
     both = client.patch("/adapters/yelp")
-    assert (error_of(both, 405)["code"], both.headers["allow"]) == ("method_not_allowed", "GET, DELETE")
+    assert (error_of(both, 405)["code"], both.headers["allow"]) == ("method_not_allowed", "GET, DELETE, HEAD")
     error = error_of(client.post("/encode", json={"text": "a", "adapter": "nope"}), 404)
     assert (error["code"], error["param"]) == ("adapter_not_found", "adapter")
     for name in ("nope", "yelp@", "..%2f..%2fetc%2fpasswd", "%00", "yelp@0123456789ab%2f.."):
