@@ -6,17 +6,19 @@ Faults are reported as ``file:line: what is wrong, and what to do``.
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from adavae.model.errors import DatasetError
+from adavae.model.training.progress import OnDone, ignore_done
 from adavae.model.training.readers.bounds import ORDINARY, Bounds
 from adavae.model.training.readers.columns import GUESSED, Columns
 from adavae.model.training.readers.reading import rows_of
 from adavae.model.training.readers.row import Row, Skipped
 
 MAX_LABELS = 1000
+_TOLD_EVERY = 10_000  # rows
 MAX_LABEL_CHARACTERS = 100
 
 
@@ -88,6 +90,7 @@ def read_dataset(
     seed: int = 0,
     columns: Columns = GUESSED,
     bounds: Bounds = ORDINARY,
+    on_done: OnDone = ignore_done,
 ) -> Dataset:
     """Reads a data file of any kind that ``readers.reading`` names.
 
@@ -98,12 +101,13 @@ def read_dataset(
         seed: Seed of that draw.
         columns: Which columns hold text and label; guessed by their names if left out.
         bounds: How much is read at all.
+        on_done: Told how many rows are read, of 0: nobody knows yet how many there are.
 
     Raises:
         DatasetError: The file or a line of it cannot be used; only blank lines are skipped.
     """
     skipped = Skipped()
-    rows = list(rows_of(path, skipped, columns, bounds))
+    rows = list(_counted(rows_of(path, skipped, columns, bounds), on_done))
     if limit is not None:
         rows = [rows[place] for place in drawn_rows(len(rows), limit, seed)]
     if not rows:
@@ -113,6 +117,13 @@ def read_dataset(
     lines = [row.line for row in rows]
     dataset = Dataset.of([row.text for row in rows], labels, path.name, lines)
     return replace(dataset, notes=skipped.notes(), blank_lines=skipped.blank_lines)
+
+
+def _counted(rows: Iterable[Row], on_done: OnDone) -> Iterator[Row]:
+    for number, row in enumerate(rows):
+        if number % _TOLD_EVERY == 0:
+            on_done(number, 0)
+        yield row
 
 
 def drawn_rows(num_rows: int, limit: int, seed: int) -> list[int]:

@@ -35,7 +35,7 @@ from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.muon import is_matrix
 from adavae.model.training.objective import Loss, Objective
 from adavae.model.training.optimizers import Optimizers, diverged, under
-from adavae.model.training.progress import OnProgress, Report
+from adavae.model.training.progress import OnDone, OnProgress, Report, ignore_done
 from adavae.model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
 from adavae.model.training.tokenized_texts import TokenizedTexts
 from adavae.model.training.validation import CRITERIA, Validation
@@ -320,6 +320,7 @@ def train(
     *,
     initial: Mapping[str, Tensor] | None = None,
     resume: bool = False,
+    on_begin: OnDone = ignore_done,
     on_progress: OnProgress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> TrainingResult:
@@ -333,7 +334,8 @@ def train(
         directory: Holds ``checkpoints/`` and ``metrics.jsonl``.
         initial: Tensors to start with, as ``AdapterBank.export`` names them; what is missing starts afresh.
         resume: Continue from the newest checkpoint in ``directory`` if there is one.
-        on_progress: Called every few steps.
+        on_begin: Called before the first step with the steps that were taken before, and those of the whole run.
+        on_progress: Called after the first step, and then every few steps or seconds.
         should_stop: Called before every step; True saves a checkpoint and raises TrainingInterrupted.
 
     Raises:
@@ -348,6 +350,7 @@ def train(
     run = TrainingRun(config, pretrained, texts, validation, directory, initial)
     is_resumed = resume and run.resume()
     report = Report(run, directory / "metrics.jsonl", on_progress, is_resumed=is_resumed)
+    on_begin(run.step, run.total_steps)
     with sdpa_kernel(attention_backends(run.device)):
         while not run.is_finished:
             if should_stop():

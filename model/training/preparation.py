@@ -12,6 +12,7 @@ from adavae.model.training.corpus import Dataset, drawn_rows, read_dataset
 from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.latent_space import LatentSpaceConfig
 from adavae.model.training.likeness import label_warnings, overlap_notes
+from adavae.model.training.progress import OnStage, ignore_stage, of_stage
 from adavae.model.training.readers.columns import GUESSED, Columns
 from adavae.model.training.splitting import split_validation
 from adavae.model.training.text_forms import form_rows
@@ -94,8 +95,8 @@ class PreparedData:
     notes: tuple[str, ...] = ()
 
 
-def prepare(request: TrainingRequest, pretrained: PretrainedBackbone) -> PreparedData:
-    """Reads and checks everything before the first step.
+def prepare(request: TrainingRequest, pretrained: PretrainedBackbone, on_stage: OnStage = ignore_stage) -> PreparedData:
+    """Reads and checks everything before the first step; ``on_stage`` is told how far it is.
 
     Raises:
         DatasetError: A file or a line of it cannot be used.
@@ -104,7 +105,12 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone) -> Prepare
     needs_labels = request.config.preset is Preset.CLASSIFICATION
     seed = request.config.seed
     training = read_dataset(
-        request.data, require_labels=needs_labels, limit=request.limit, seed=seed, columns=request.columns
+        request.data,
+        require_labels=needs_labels,
+        limit=request.limit,
+        seed=seed,
+        columns=request.columns,
+        on_done=of_stage("read texts", on_stage),
     )
     notes = (*training.notes, *label_warnings(Counter(training.labels or ())))
     if request.validation is None:
@@ -117,10 +123,14 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone) -> Prepare
     if unknown := sorted(set(validation.label_names) - set(labels)) if labels else []:
         raise DatasetError(f"{validation.source}: has labels that the training data lacks: {unknown}")
     max_tokens = pretrained.backbone.config.n_positions - 1
-    tokens, num_truncated = tokenize(training, pretrained.tokenizer, max_tokens, truncate=request.truncate)
+    on_done = of_stage("tokenize texts", on_stage)
+    tokens, num_truncated = tokenize(
+        training, pretrained.tokenizer, max_tokens, truncate=request.truncate, on_done=on_done
+    )
     forms = None
     if request.config.form_share > 0:
-        forms = form_rows(training.texts, tokens, pretrained.tokenizer, max_tokens, seed=seed)
+        on_done = of_stage("tokenize other forms", on_stage)
+        forms = form_rows(training.texts, tokens, pretrained.tokenizer, max_tokens, seed=seed, on_done=on_done)
     held_tokens, _ = tokenize(validation, pretrained.tokenizer, max_tokens, truncate=True)
     return PreparedData(
         DataOrigin.of(training),

@@ -21,6 +21,7 @@ from adavae.model.training.language_model import attention_on
 from adavae.model.training.pretrain_config import PretrainConfig
 from adavae.model.training.pretrain_run import REPORT_EVERY, PretrainRun
 from adavae.model.training.pretrain_start import InitialWeights, SourceTexts, checkpoint_to_resume, origin_of
+from adavae.model.training.progress import Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +33,14 @@ class PretrainProgress:
         total_steps: Steps of the whole run.
         loss: Nats per token.
         tokens_per_s: Target tokens per second.
-        eta_s: Seconds to the end at this speed.
+        eta_s: Seconds to the end at this speed; None before the third step that was taken here.
     """
 
     step: int
     total_steps: int
     loss: float
     tokens_per_s: float
-    eta_s: float
+    eta_s: float | None
 
 
 OnPretrainProgress = Callable[[PretrainProgress], None]
@@ -116,16 +117,19 @@ class _Report:
     def __init__(self, run: PretrainRun, on_progress: OnPretrainProgress | None) -> None:
         self.run, self.on_progress = run, on_progress
         self.losses: list[Tensor] = []
+        self.pace = Pace()
         self.num_tokens = 0
         self.started = time.perf_counter()
 
     def add(self, loss: Tensor, num_tokens: int) -> None:
         self.losses.append(loss)
         self.num_tokens += num_tokens
-        if self.run.step % REPORT_EVERY and not self.run.is_finished:
+        self.pace.step()
+        if self.run.step % REPORT_EVERY and not self.run.is_finished and not self.pace.is_due():
             return
         if self.on_progress is not None:
             self.on_progress(self._progress())
+        self.pace.told()
         self.losses, self.num_tokens, self.started = [], 0, time.perf_counter()
 
     def _progress(self) -> PretrainProgress:
@@ -137,7 +141,7 @@ class _Report:
             total_steps=total_steps,
             loss=loss,
             tokens_per_s=self.num_tokens / elapsed,
-            eta_s=(total_steps - step) * elapsed / len(self.losses),
+            eta_s=self.pace.eta_s(total_steps - step),
         )
 
 

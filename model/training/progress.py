@@ -1,15 +1,23 @@
-"""Progress of a training run: averages of a few steps, for the caller and for ``metrics.jsonl``."""
+"""Progress of a training run: averages of a few steps, for the caller and for ``metrics.jsonl``.
+
+The caller is told of the first step, and then every few steps or seconds; ``metrics.jsonl`` has a line every ten steps,
+so that it is the same however fast the machine is.
+"""
 
 import json
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from adavae.model.training.objective import Loss
+if TYPE_CHECKING:
+    from adavae.model.training.objective import Loss
 
 _LOG_EVERY = 10
+_SILENT_S = 2.0  # the caller hears of a run's slow steps at least that often
+_STEPS_OF_A_PACE = 3  # the first one pays for what is prepared once
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +34,7 @@ class Progress:
         beta: Weight of the KL at this step.
         learning_rate: Learning rate at this step.
         tokens_per_s: Target tokens per second.
-        eta_s: Seconds to the end at this speed.
+        eta_s: Seconds to the end at this speed; None before the third step that was taken here.
         validation_loss: At the latest validation, nats per token; None before the first.
     """
 
@@ -39,7 +47,7 @@ class Progress:
     beta: float
     learning_rate: float
     tokens_per_s: float
-    eta_s: float
+    eta_s: float | None
     validation_loss: float | None
 
 
@@ -60,6 +68,11 @@ def ignore_stage(stage: str, done: int, total: int) -> None:
 def ignore_done(done: int, total: int) -> None:
     """An ``OnDone`` that does nothing."""
     del done, total
+
+
+def of_stage(stage: str, on_stage: OnStage) -> OnDone:
+    """Tells ``on_stage`` of one stage."""
+    return lambda done, total: on_stage(stage, done, total)
 
 
 class Reported(Protocol):
@@ -84,28 +97,60 @@ class Reported(Protocol):
     def is_finished(self) -> bool: ...
 
 
+class Pace:
+    """When a run is told of, and how long it will still take."""
+
+    def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._clock, self._num_steps, self._told_at = clock, 0, float("-inf")
+        self._ends: deque[float] = deque(maxlen=_LOG_EVERY + 1)
+
+    def step(self) -> None:
+        """One more was taken."""
+        self._num_steps += 1
+        self._ends.append(self._clock())
+
+    def is_due(self) -> bool:
+        """Whether somebody who watches should be told of this step, beside every tenth."""
+        is_early = self._num_steps in (1, _STEPS_OF_A_PACE)
+        return is_early or self._ends[-1] - self._told_at >= _SILENT_S
+
+    def told(self) -> None:
+        self._told_at = self._clock()
+
+    def eta_s(self, num_steps: int) -> float | None:
+        """Seconds that so many steps more will take; None while that is a guess."""
+        if len(self._ends) < _STEPS_OF_A_PACE:
+            return None
+        return num_steps * (self._ends[-1] - self._ends[0]) / (len(self._ends) - 1)
+
+
 class Report:
-    """Averages steps into ``Progress`` for the caller, and into one line of ``metrics.jsonl``."""
+    """Averages steps into ``Progress`` for the caller, and into lines of ``metrics.jsonl``."""
 
     def __init__(self, run: Reported, path: Path, on_progress: OnProgress | None, *, is_resumed: bool) -> None:
         self.run, self.path, self.on_progress = run, path, on_progress
         self.losses: list[Loss] = []
+        self.pace = Pace()
         self.started = time.perf_counter()
         path.parent.mkdir(parents=True, exist_ok=True)
         kept = _lines_up_to(path, run.step) if is_resumed and path.exists() else []
         path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
-    def add(self, loss: Loss, norm: float) -> None:
+    def add(self, loss: "Loss", norm: float) -> None:
         self.losses.append(loss)
+        self.pace.step()
         step = self.run.step
-        if step % _LOG_EVERY and not self.run.is_finished:
+        is_line = step % _LOG_EVERY == 0 or self.run.is_finished
+        if not is_line and not self.pace.is_due():
             return
         progress = self._progress(step)
-        with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({**asdict(progress), "gradient_norm": norm}) + "\n")
+        if is_line:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({**asdict(progress), "gradient_norm": norm}) + "\n")
+            self.losses, self.started = [], time.perf_counter()
         if self.on_progress is not None:
             self.on_progress(progress)
-        self.losses, self.started = [], time.perf_counter()
+        self.pace.told()
 
     def _progress(self, step: int) -> Progress:
         losses, run = self.losses, self.run
@@ -120,7 +165,7 @@ class Report:
             beta=run.beta,
             learning_rate=run.learning_rate,
             tokens_per_s=sum(loss.num_tokens for loss in losses) / elapsed,
-            eta_s=(run.total_steps - step) * elapsed / len(losses),
+            eta_s=self.pace.eta_s(run.total_steps - step),
             validation_loss=run.validation_loss,
         )
 

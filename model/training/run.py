@@ -29,7 +29,7 @@ from adavae.model.training.corpus import Dataset
 from adavae.model.training.evaluation import evaluate
 from adavae.model.training.loop import TrainingResult, train
 from adavae.model.training.preparation import PreparedData, TrainingRequest, prepare
-from adavae.model.training.progress import OnProgress, OnStage, ignore_stage
+from adavae.model.training.progress import OnProgress, OnStage, ignore_stage, of_stage
 from adavae.model.training.set_priors import SetPriors, fit_set_priors
 from adavae.model.training.tokenized_texts import TokenizedTexts
 from adavae.model.trial import try_out
@@ -49,6 +49,7 @@ def train_adapter_set(
     directory: Path,
     destination: Path,
     resume: bool = False,
+    on_preparation: OnStage = ignore_stage,
     on_progress: OnProgress | None = None,
     on_evaluation: OnStage = ignore_stage,
     on_note: Callable[[str], None] = ignore_note,
@@ -63,7 +64,9 @@ def train_adapter_set(
         directory: Holds checkpoints and metrics, and briefly the set; on the same disk as ``destination``.
         destination: Root of adapter sets; the set appears there whole or not at all.
         resume: Continue from the newest checkpoint in ``directory``.
-        on_progress: Called every few training steps.
+        on_preparation: Called before the first step as ``on_evaluation`` is after the last, with 0 for a total that is
+            not known yet; at last with "train", the steps taken and those to take.
+        on_progress: Called after the first training step, and then every few steps or seconds.
         on_evaluation: Called after training with the stage (prior, measures), the number of items done and their total.
         on_note: Called before the first step with what a user should know of the data.
         should_stop: Called before every step.
@@ -72,7 +75,7 @@ def train_adapter_set(
     Raises:
         AdaVAEError: Whatever the parts raise; nothing is published then, and checkpoints are kept.
     """
-    data = prepare(request, pretrained)
+    data = prepare(request, pretrained, on_preparation)
     for note in data.notes:
         on_note(note)
     config = request.config.with_labels(data.labels)
@@ -87,6 +90,7 @@ def train_adapter_set(
         directory,
         initial=None if request.initial is None else _begun_with(request.initial, config),
         resume=resume,
+        on_begin=of_stage("train", on_preparation),
         on_progress=on_progress,
         should_stop=should_stop,
     )

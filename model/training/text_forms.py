@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from adavae.model.storage.tokenizer import Tokenizer
+from adavae.model.training.progress import OnDone, ignore_done
 from adavae.model.training.token_rows import TokenRows
 
 _BEFORE_PUNCTUATION = re.compile(r"\s*([.,!?;:])")
@@ -18,7 +19,13 @@ _TOGETHER = 2000  # texts
 
 
 def form_rows(
-    texts: Sequence[str], token_ids: TokenRows, tokenizer: Tokenizer, max_tokens: int, *, seed: int
+    texts: Sequence[str],
+    token_ids: TokenRows,
+    tokenizer: Tokenizer,
+    max_tokens: int,
+    *,
+    seed: int,
+    on_done: OnDone = ignore_done,
 ) -> TokenRows:
     """Token ids of one other form of each text; of the text itself where the form would be much longer.
 
@@ -28,9 +35,10 @@ def form_rows(
         tokenizer: The backbone's.
         max_tokens: Longest text the context allows.
         seed: Seed of the choice of forms.
+        on_done: Told how many of the texts are done.
     """
     forms = TokenRows()
-    for number, form in enumerate(_encoded(texts, tokenizer, seed)):
+    for number, form in enumerate(_encoded(texts, tokenizer, seed, on_done)):
         original = token_ids[number]
         is_usable = 0 < len(form) <= min(len(original) + _LONGER_AT_MOST, max_tokens)
         forms.append(form if is_usable else original)
@@ -57,8 +65,9 @@ def is_in_natural_case(texts: Sequence[str]) -> bool:
     return num_with_capitals > _NATURAL_SHARE * len(texts)
 
 
-def _encoded(texts: Sequence[str], tokenizer: Tokenizer, seed: int) -> Iterator[list[int]]:
+def _encoded(texts: Sequence[str], tokenizer: Tokenizer, seed: int, on_done: OnDone) -> Iterator[list[int]]:
     draw, is_natural_case = random.Random(seed), is_in_natural_case(texts)
     for start in range(0, len(texts), _TOGETHER):
+        on_done(start, len(texts))
         chosen = texts[start : start + _TOGETHER]
         yield from tokenizer.encode_many([another_form(text, draw, is_natural_case=is_natural_case) for text in chosen])

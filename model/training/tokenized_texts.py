@@ -10,6 +10,7 @@ from adavae.model.errors import DatasetError, SequenceTooLong
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.objective import TextBatch
+from adavae.model.training.progress import OnDone, ignore_done
 from adavae.model.training.token_rows import TokenRows
 
 _TOKENIZED_TOGETHER = 2000  # texts
@@ -67,7 +68,9 @@ class TokenizedTexts:
         return TextBatch(token_ids, attention_mask, labels, tuple(map(len, texts)), forms)
 
 
-def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncate: bool) -> tuple[TokenRows, int]:
+def tokenize(
+    dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncate: bool, on_done: OnDone = ignore_done
+) -> tuple[TokenRows, int]:
     """Token ids of every text.
 
     Args:
@@ -75,6 +78,7 @@ def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncat
         tokenizer: The backbone's.
         max_tokens: Longest text the backbone's context allows.
         truncate: Cut longer texts instead of refusing them.
+        on_done: Told how many of the texts are done.
 
     Returns:
         Token ids, and how many texts were cut.
@@ -84,7 +88,7 @@ def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncat
         DatasetError: The tokenizer leaves nothing of a text.
     """
     tokens, too_long, longest = TokenRows(), 0, (0, 0)
-    for number, row in enumerate(_encoded(dataset, tokenizer)):
+    for number, row in enumerate(_encoded(dataset, tokenizer, on_done)):
         if not row:
             raise DatasetError(f"{dataset.source}:{dataset.line_of(number)}: has no tokens: remove the line")
         if len(row) > max_tokens:
@@ -100,7 +104,8 @@ def tokenize(dataset: Dataset, tokenizer: Tokenizer, max_tokens: int, *, truncat
     return tokens, too_long
 
 
-def _encoded(dataset: Dataset, tokenizer: Tokenizer) -> Iterator[list[int]]:
+def _encoded(dataset: Dataset, tokenizer: Tokenizer, on_done: OnDone) -> Iterator[list[int]]:
     """Some texts at a time, because tokenizing takes many times the memory of the tokens."""
     for start in range(0, len(dataset.texts), _TOKENIZED_TOGETHER):
+        on_done(start, len(dataset.texts))
         yield from tokenizer.encode_many(dataset.texts[start : start + _TOKENIZED_TOGETHER])

@@ -128,6 +128,8 @@ def _progress(job: Record) -> str:
     progress = job["progress"]
     if not isinstance(progress, dict) or "total_steps" not in progress:
         return ""
+    if not progress["total_steps"]:
+        return str(progress.get("stage", ""))
     return f"{progress['step']}/{progress['total_steps']}"
 
 

@@ -171,7 +171,7 @@ def _pretrain(
 
             def show(progress: "PretrainProgress") -> None:
                 figures = f"loss {progress.loss:.3f}  {progress.tokens_per_s:,.0f} tokens/s"
-                display.update("pretrain", progress.step, progress.total_steps, figures)
+                display.update("pretrain", progress.step, progress.total_steps, figures, eta_s=progress.eta_s)
 
             return run(
                 config,

@@ -131,6 +131,8 @@ def _show(event: Event, display: ProgressDisplay) -> None:
             display.update("measure", 0, None)
         return
     display.say(event["message"])
+    if "total_steps" in figures:
+        display.update("train", figures["step"], figures["total_steps"])
     if "attempt" in figures:
         display.update("train", 0, None, "getting ready")
     if "adapter" in figures:

@@ -149,7 +149,7 @@ class ProgressLines:
         self, stderr: TextIO, *, interval_s: float = 10.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stderr, self._interval_s, self._clock = stderr, interval_s, clock
-        self._last_s = clock()
+        self._last_s = float("-inf")
 
     def update(
         self,

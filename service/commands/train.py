@@ -204,6 +204,7 @@ def _train(
                 directory=directory,
                 destination=destination,
                 resume=resume,
+                on_preparation=lambda stage, done, total: display.update(stage, done, total or None),
                 on_progress=_shown_on(display, log),
                 on_evaluation=_measuring_on(display, should_stop),
                 on_note=say,
@@ -218,7 +219,7 @@ def _shown_on(display: ProgressDisplay, log: TensorboardLog | None) -> Callable[
     def show(progress: "Progress") -> None:
         if log is not None:
             log.add(progress.step, scalars(asdict(progress)))
-        display.update("train", progress.step, progress.total_steps, _figures(progress))
+        display.update("train", progress.step, progress.total_steps, _figures(progress), eta_s=progress.eta_s)
 
     return show
 

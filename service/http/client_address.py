@@ -41,7 +41,7 @@ class TrustedProxies:
 
     def is_trusted(self, scope: Scope) -> bool:
         """Whether the connection's other end is such a proxy."""
-        peer = _parsed(scope["client"][0]) if scope.get("client") else None
+        peer = _address_in(scope["client"][0]) if scope.get("client") else None
         return peer is not None and self._has(peer)
 
     def unless_trusted(self, peer: str) -> str | None:

@@ -34,10 +34,10 @@ def attempt_directory(job_directory: Path, attempt: int) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a worker last said of its attempt; ``estimated_finish`` in seconds since 1970."""
+    """What a worker last said of its attempt; ``estimated_finish`` in seconds since 1970, None while unknown."""
 
     figures: Mapping[str, Any]
-    estimated_finish: int
+    estimated_finish: int | None
 
     __pydantic_config__ = STRICT
 

@@ -99,10 +99,10 @@ class Claims:
         os.utime(claim.directory / _LEASE)
         return self._checked(claim, self.store.get(claim.job_id))
 
-    def report(self, claim: Claim, message: str) -> None:
-        """Tells something of the attempt; raises ClaimLost."""
+    def report(self, claim: Claim, message: str, data: Mapping[str, Any] | None = None) -> None:
+        """Tells something of the attempt, with figures where it is about some; raises ClaimLost."""
         record = JobRecord(self._checked(claim, self.store.get(claim.job_id)), self.store.directory(claim.job_id))
-        record.tell(message)
+        record.tell(message, data=data)
 
     def report_progress(self, claim: Claim, figures: Mapping[str, Any], *, is_event: bool) -> None:
         """Leaves the newest figures beside the record, and in the history where they are an event; raises ClaimLost.
@@ -110,7 +110,9 @@ class Claims:
         Without the lock: what is written is the attempt's own, and readers pass over what comes too late.
         """
         record = JobRecord(self._checked(claim, self.store.get(claim.job_id)), self.store.directory(claim.job_id))
-        write_progress(claim.directory, Progress(figures, int(time.time() + figures.get("eta_s", 0))))
+        eta_s = figures.get("eta_s", 0)
+        finish = None if eta_s is None else int(time.time() + eta_s)
+        write_progress(claim.directory, Progress(figures, finish))
         if is_event:
             _tell_progress(record, figures)
 

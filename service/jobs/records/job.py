@@ -82,7 +82,8 @@ class Job:
         attempt: How many times a worker has taken the job up: the fencing token. Only the newest may publish.
         wish: What the user wants of a running job.
         report: What was found in the data before the job was accepted.
-        progress: Newest figures: ``step``, ``total_steps``, ``tokens_per_s``, ``eta_s``, losses; None before the first.
+        progress: Newest figures: ``stage``, ``step``, ``total_steps`` (0 while unknown), ``eta_s`` (None likewise), and
+            once a step is taken ``tokens_per_s`` and losses; None before the first.
         publishing: Version of the adapter set that is being put in place, or None; decides a crash at that moment.
         adapter: ``name@version`` of the set it made, or None.
         metrics: Of that set on the validation texts.

@@ -75,6 +75,9 @@ class WorkerPipe:
         self.last_progress = {"stage": "training", **asdict(progress)}
         self.say("progress", **self.last_progress)
 
+    def on_preparation(self, stage: str, done: int, total: int) -> None:
+        self.say("preparing", stage=stage, done=done, total=total)
+
 
 def carry_out(order: Order, pipe: WorkerPipe, should_stop: threading.Event) -> int:
     """Trains, and says why where that fails: the one place where every error ends.
@@ -99,6 +102,7 @@ def carry_out(order: Order, pipe: WorkerPipe, should_stop: threading.Event) -> i
 
 
 def _train(order: Order, settings: Settings, pipe: WorkerPipe, should_stop: threading.Event) -> None:
+    pipe.on_preparation("load the backbone", 0, 0)  # before torch is imported, which takes seconds
     from adavae.model.training.checkpoint import latest_checkpoint
     from adavae.model.training.checkpoint_name import step_of
     from adavae.model.training.run import train_adapter_set
@@ -133,6 +137,7 @@ def _train(order: Order, settings: Settings, pipe: WorkerPipe, should_stop: thre
         directory=claim.directory,
         destination=settings.own_adapters,
         resume=True,
+        on_preparation=pipe.on_preparation,
         on_progress=pipe.on_progress,
         on_evaluation=on_evaluation,
         on_note=lambda note: pipe.say("note", text=note),

@@ -48,8 +48,9 @@ class Line:
     """One line of the process.
 
     Attributes:
-        kind: ``alive``, ``note`` (a text on the data), ``started`` (the step it goes on from), ``progress`` (the
-            figures), ``measuring`` (stage, done, total), ``failure`` (code, message, param, is_final).
+        kind: ``alive``, ``note`` (a text on the data), ``started`` (the step it goes on from), ``preparing`` (stage,
+            done, total or 0; at last ``train`` with the steps), ``progress`` (the figures), ``measuring`` (stage, done,
+            total), ``failure`` (code, message, param, is_final).
         values: What goes with it.
     """
 

@@ -238,6 +238,8 @@ class _Attempt:
                     self._on_started(line.values["step"])
                 case "note":
                     self._claims.report(self._claim, f"About the data: {line.values['text']}")
+                case "preparing":
+                    self._on_preparing(line.values)
                 case "progress":
                     self._on_progress(line.values)
                 case "measuring":
@@ -256,6 +258,20 @@ class _Attempt:
         if step:
             self._claims.report(self._claim, f"Training goes on from step {step}")
 
+    def _on_preparing(self, values: Mapping[str, Any]) -> None:
+        """Into record and history, so that both move before the first step."""
+        known, stage, total = self._figures or {"step": 0, "total_steps": 0}, values["stage"], values["total"]
+        is_new = known.get("stage") != f"preparing: {stage}"
+        if stage == "train":
+            known = {**known, "step": values["done"], "total_steps": total}
+            steps = {name: known[name] for name in ("step", "total_steps")}
+            self._claims.report(self._claim, f"The training begins: step {values['done']} of {total}", steps)
+        elif is_new:
+            self._claims.report(self._claim, f"Getting ready: {stage}")
+        about = {} if stage == "train" else {"prepared": values["done"], "to_prepare": total}
+        self._figures = {**known, "stage": f"preparing: {stage}", "eta_s": None, **about}
+        self._record(is_urgent=is_new)
+
     def _on_progress(self, figures: Mapping[str, Any]) -> None:
         step = figures["step"]
         self._metrics.set_progress(figures, num_steps=step - self._step)
@@ -264,11 +280,15 @@ class _Attempt:
 
     def _on_measuring(self, values: Mapping[str, Any]) -> None:
         """Into the record; into the history once, when it begins."""
-        if self._figures is None or self._figures["stage"] == "training":
+        if self._figures is None or not self._figures["stage"].startswith("measuring"):
             self._claims.report(self._claim, "The training is finished; the set is measured on the validation texts")
         known = self._figures or {"step": 0, "total_steps": 0}
         self._figures = {**known, "stage": f"measuring: {values['stage']}", "eta_s": 0.0, **_share(values)}
-        if time.monotonic() - self._recorded_at >= _RECORD_EVERY_S:
+        self._record()
+
+    def _record(self, *, is_urgent: bool = False) -> None:
+        """Where the attempt stands, as often as somebody reads it."""
+        if self._figures is not None and (is_urgent or time.monotonic() - self._recorded_at >= _RECORD_EVERY_S):
             self._recorded_at = time.monotonic()
             self._claims.report_progress(self._claim, self._figures, is_event=False)
 

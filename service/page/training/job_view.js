@@ -125,13 +125,17 @@ export function jobView(id) {
   }
 
   function progress(figure) {
-    bar.value = figure.step / figure.total_steps;
-    const left =
-      job && OPEN.includes(job.status) && figure.step < figure.total_steps
-        ? ` · about ${duration(figure.eta_s)} left`
-        : "";
-    const stage = figure.stage && figure.stage !== "training" && job?.status === "running" ? `${figure.stage} · ` : "";
-    figures.textContent = `${stage}step ${figure.step.toLocaleString("en")} of ${figure.total_steps.toLocaleString("en")} · ${Math.round(figure.tokens_per_s).toLocaleString("en")} tokens a second${left}`;
+    bar.value = figure.total_steps ? figure.step / figure.total_steps : 0;
+    const isOpen = job && OPEN.includes(job.status) && figure.step < figure.total_steps;
+    const parts = [
+      figure.stage && figure.stage !== "training" && job?.status === "running" ? figure.stage : "",
+      figure.total_steps
+        ? `step ${figure.step.toLocaleString("en")} of ${figure.total_steps.toLocaleString("en")}`
+        : "",
+      figure.tokens_per_s ? `${Math.round(figure.tokens_per_s).toLocaleString("en")} tokens a second` : "",
+      isOpen && figure.eta_s ? `about ${duration(figure.eta_s)} left` : "",
+    ];
+    figures.textContent = parts.filter(Boolean).join(" · ");
   }
 
   function show() {

@@ -18,7 +18,7 @@ def test_pretraining_learns_its_texts_and_writes_a_checkpoint(source: Path, tmp_
     reports: list[PretrainProgress] = []
     output = tmp_path / "out"
     trained = pretrain(replace(CONFIG, max_steps=60), [source], output, on_progress=reports.append)
-    assert [report.step for report in reports] == [10, 20, 30, 40, 50, 60]
+    assert [report.step for report in reports][:3] == [1, 3, 10]
     assert reports[-1].loss < 0.5 * reports[0].loss
     assert reports[-1].eta_s == 0.0 and reports[-1].tokens_per_s > 0
     assert sorted(path.name for path in output.iterdir()) == ["config.json", "model.safetensors", "tokenizer.json"]

@@ -21,7 +21,7 @@ from adavae.model.training.latent_space import Group, LatentSpaceConfig
 from adavae.model.training.loop import TrainingResult
 from adavae.model.training.operations import AsServed
 from adavae.model.training.preparation import TrainingRequest
-from adavae.model.training.progress import OnStage, ignore_stage
+from adavae.model.training.progress import OnProgress, OnStage, ignore_stage
 from adavae.model.training.run import train_adapter_set, trained_tokens
 from adavae.model.training.tokenized_texts import TokenizedTexts
 from tests.tiny import PLAIN, PREFIXED
@@ -38,6 +38,8 @@ def trained(
     evaluation: EvaluationConfig = QUICK,
     on_evaluation: OnStage = ignore_stage,
     num_texts: int = 60,
+    on_preparation: OnStage = ignore_stage,
+    on_progress: OnProgress | None = None,
 ) -> AdapterSet:
     data = directory / "data.tsv"
     directory.mkdir(parents=True, exist_ok=True)
@@ -51,6 +53,8 @@ def trained(
         directory=directory / "run",
         destination=directory / "adapters",
         publishing=publishing,
+        on_preparation=on_preparation,
+        on_progress=on_progress,
         on_evaluation=on_evaluation,
     )
 
@@ -214,3 +218,18 @@ def test_trained_tokens_are_those_of_the_batches_that_were_taken(steps: int) -> 
     taken = [row for step in range(steps) for row in batches.rows_at(step)]
     expected = sum(len(texts.token_ids[row]) + 1 for row in taken)
     assert trained_tokens(config(batch_size=3), texts, steps) == expected
+
+
+def test_what_comes_before_the_first_step_is_told(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int]] = []
+    trained(
+        tmp_path,
+        config(form_share=0.3),
+        on_preparation=lambda *about: told.append(about),
+        on_progress=lambda progress: told.append(("step", progress.step, progress.total_steps)),
+    )
+    stages = list(dict.fromkeys(stage for stage, _, _ in told))
+    assert stages == ["read texts", "tokenize texts", "tokenize other forms", "train", "step"]
+    assert told[0] == ("read texts", 0, 0)
+    total = next(total for stage, _, total in told if stage == "step")
+    assert [about for about in told if about[0] == "train"] == [("train", 0, total)]

@@ -1,6 +1,7 @@
 """A training process that trains nothing: it behaves as its arguments say, in milliseconds, without torch.
 
 train [STEPS]   says progress, leaves a checkpoint's name at every fifth step, obeys, publishes
+getting-ready   reads texts, and never trains
 slow            trains one step after a while, in which it says that it is alive
 locked          holds its job's lock, and says nothing
 fail | refuse | shout | exit | silent
@@ -43,6 +44,10 @@ def main() -> int:
         threading.Event().wait()
     threading.Thread(target=obey, args=(commands, should_stop), daemon=True).start()
     match behaviour:
+        case "getting-ready":  # for ever
+            say("preparing", stage="read texts", done=0, total=0)
+            say("preparing", stage="tokenize texts", done=0, total=2000)
+            threading.Event().wait()
         case "fail":
             say("failure", code="storage_full", message="no room", param=None, is_final=False)
             return FAILED
@@ -72,8 +77,10 @@ def train(order: Order, should_stop: threading.Event, num_steps: int) -> int:
     directory = attempt_directory(store.directory(order.job_id), order.attempt)
     claim = Claim(order.job_id, order.attempt, order.worker, directory)
     (directory / "checkpoints").mkdir(exist_ok=True)
+    say("preparing", stage="read texts", done=0, total=0)
     say("started", step=0)
     say("note", text="a column is not read")
+    say("preparing", stage="train", done=0, total=num_steps)
     figures: dict[str, object] = {}
     for step in range(1, num_steps + 1):
         if should_stop.is_set():

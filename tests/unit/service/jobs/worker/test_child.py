@@ -68,7 +68,10 @@ def test_a_run_is_reported_and_published(home: TrainingHome) -> None:
     code, said = training.carry_out()
     assert code == DONE, said
     kinds = [line.kind for line in said]
-    assert (kinds[0], kinds.count("progress")) == ("started", NUM_STEPS // 10)
+    assert kinds.index("preparing") < kinds.index("started") < kinds.index("progress")
+    assert kinds.count("progress") >= NUM_STEPS // 10 + 2, "the first and the third step, and every tenth"
+    begins = [line.values for line in said if line.kind == "preparing" and line.values["stage"] == "train"]
+    assert begins == [{"stage": "train", "done": 0, "total": NUM_STEPS}]
     assert "measuring" in kinds
     done = training.now()
     assert (done.status, [done.adapter]) == (JobStatus.SUCCEEDED, [f"mine@{v}" for v in home.versions("mine")])
@@ -87,7 +90,7 @@ def test_it_stops_with_a_checkpoint_that_the_next_attempt_goes_on_from(home: Tra
     assert again is not None
     training.claim, training.should_stop = again, threading.Event()
     code, said = training.carry_out()
-    assert (code, said[0].kind, said[0].values) == (DONE, "started", {"step": 0})
+    assert (code, said[1].kind, said[1].values) == (DONE, "started", {"step": 0})
 
 
 def test_it_stops_while_the_trained_set_is_measured(home: TrainingHome, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -203,7 +206,7 @@ def test_it_dies_with_its_worker(home: TrainingHome) -> None:
         child.stdin.flush()
         said = (Line.decode(content) for content in child.stdout)
         kinds = list(itertools.takewhile(lambda kind: kind != "started", (line.kind for line in said if line)))
-        assert set(kinds) == {"alive"}
+        assert set(kinds) == {"alive", "preparing"}
         child.stdin.close()
         assert child.wait(60) == ORPHANED
     assert training.now().status is JobStatus.RUNNING

@@ -71,9 +71,11 @@ async def test_what_a_process_says_is_in_history_record_and_metrics(home: JobHom
     done = home.store.get(job.id)
     assert (done.status, done.adapter, done.wish) == (JobStatus.SUCCEEDED, "mine@v1", None)
     assert done.progress is not None and done.progress["step"] == 3
-    assert home.told(job)[2:7] == [
+    assert home.told(job)[2:9] == [
         "Attempt 1 begins",
+        "Getting ready: read texts",
         "About the data: a column is not read",
+        "The training begins: step 0 of 3",
         "Step 1/3: training loss=1.000",
         "Step 2/3: training loss=0.500",
         "Step 3/3: training loss=0.333",
@@ -83,6 +85,22 @@ async def test_what_a_process_says_is_in_history_record_and_metrics(home: JobHom
     assert registry.get_sample_value("adavae_training_loss", {"part": "total"}) == pytest.approx(1 / 3)
     assert registry.get_sample_value("adavae_training_attempts_total", {"outcome": "succeeded"}) == 1
     assert registry.get_sample_value("adavae_training_tokens_per_second") == 0
+
+
+@pytest.mark.asyncio
+async def test_a_job_moves_before_its_first_step(home: JobHome) -> None:
+    """With large texts or batches, nothing was to be seen for minutes."""
+    job = home.queue_job()
+    running = asyncio.create_task(run(home, job, supervisor(home, "getting-ready")))
+    await until(lambda: "Getting ready: tokenize texts" in home.told(job))
+    await until(lambda: (home.store.get(job.id).progress or {}).get("stage") == "preparing: tokenize texts")
+    now = home.store.get(job.id)
+    assert now.progress is not None
+    expected = {"step": 0, "total_steps": 0, "prepared": 0, "to_prepare": 2000, "eta_s": None}
+    assert expected.items() <= now.progress.items()
+    assert now.estimated_finish is None
+    wishes.cancel(home.store, job.id)
+    assert await running is Outcome.CANCELLED
 
 
 @pytest.mark.asyncio
