@@ -23,6 +23,7 @@ from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.objective import TextBatch, reconstruction_nll
 from adavae.model.training.operations import AsServed
 from adavae.model.training.progress import OnStage, ignore_stage
+from adavae.model.training.recognition import recognised
 from adavae.model.training.texts_read import TextsRead
 from adavae.model.training.transfer import AttributeJudge, measure_transfer, select_short
 
@@ -257,17 +258,20 @@ def _reconstructions(
     config: EvaluationConfig,
     on_progress: OnStage,
 ) -> dict[str, Any]:
-    """BLEU-4 and exact match of greedy decode(mu(x)) against x."""
+    """BLEU-4, exact match and recognition of greedy decode(mu(x)) against x."""
     chosen = drawn_rows(len(dataset.texts), config.max_decoded, config.seed)
     references = [dataset.texts[row] for row in chosen]
     longest = min(config.max_decoded_tokens, text_model.max_text_tokens)
     total = len(references)
     outputs = _decode_all(text_model, name, mu[chosen], Decoding(max_tokens=longest), on_progress)
-    return {
+    figures = {
         "bleu4": measures.bleu4(outputs, references),
         "exact_match": measures.exact_match(outputs, references),
+        "distinct_outputs": len(set(outputs)),
         "decoded_rows": total,
     }
+    share = recognised(outputs, references)
+    return figures if share is None else figures | {"recognised": share}
 
 
 def _decode_all(

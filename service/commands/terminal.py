@@ -143,7 +143,7 @@ class ProgressBars:
 
 
 class ProgressLines:
-    """A plain line every ``interval_s`` seconds and at the end of each stage, if stderr is not a terminal."""
+    """A plain line at once, every ``interval_s`` seconds and at the end of each stage, if stderr is no terminal."""
 
     def __init__(
         self, stderr: TextIO, *, interval_s: float = 10.0, clock: Callable[[], float] = time.monotonic
@@ -161,11 +161,11 @@ class ProgressLines:
         eta_s: float | None = None,  # noqa: ARG002 - an occasional line says how far, not how long
     ) -> None:
         now_s = self._clock()
-        is_end = total is not None and done >= total
-        if (done == 0 and total is None) or (not is_end and now_s - self._last_s < self._interval_s):
+        is_end, is_unknown = total is not None and done >= total, total is None and done == 0
+        if (is_unknown and detail) or (not is_end and now_s - self._last_s < self._interval_s):
             return
         self._last_s = now_s
-        place = f"{done}/{total}" if total is not None else f"{done}"
+        place = "..." if is_unknown else f"{done}/{total}" if total is not None else f"{done}"
         self._stderr.write(printable(f"{stage} {place}{'  ' if detail else ''}{detail}") + "\n")
         self._stderr.flush()
 

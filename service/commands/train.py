@@ -119,7 +119,7 @@ def train(
         return
     directory = settings.runs / name
     checkpoints.claim(directory, resume=resume, restart=restart)
-    pretrained = loading.load_pretrained(settings, device)
+    pretrained = _loaded(settings, device)
     request = replace(
         _request(
             pretrained, name, data, validation, preset, options, limit, _initial(settings, init_from), truncate=truncate
@@ -137,6 +137,14 @@ def _check_name(name: str) -> None:
 
     with usage_errors():
         check_name(name)
+
+
+def _loaded(settings: Settings, device: DeviceOption) -> "PretrainedBackbone":
+    with progress_display() as display:  # torch alone takes seconds to be imported
+        display.update("load the backbone", 0, None)
+        pretrained = loading.load_pretrained(settings, device)
+        display.update("load the backbone", 1, 1)
+    return pretrained
 
 
 def _initial(settings: Settings, reference: str | None) -> "AdapterSet | None":
@@ -189,11 +197,11 @@ def _train(
     resume: bool,
 ) -> "AdapterSet":
     from adavae.model.training.run import train_adapter_set
-    from adavae.service.jobs.worker.verdict import judge_head
+    from adavae.service.jobs.worker.verdict import judge_use
 
     @contextmanager
     def publishing(manifest: "Manifest") -> Iterator[None]:
-        judge_head(manifest.metrics, manifest.config.labels)
+        judge_use(manifest.metrics, manifest.config.labels, manifest.training["preset"])
         yield
 
     try:

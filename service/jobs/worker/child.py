@@ -119,7 +119,7 @@ def _train(order: Order, settings: Settings, pipe: WorkerPipe, should_stop: thre
 
     @contextmanager
     def publishing(manifest: "Manifest") -> Iterator[None]:
-        judge(manifest.metrics, manifest.config.labels)
+        judge(manifest.metrics, manifest.config.labels, manifest.training["preset"])
         claims, owners = Claims(store, settings.own_adapters), SetOwners(settings)
         with owners.publishing(job.adapter_name, manifest.version, job.owner):
             _refuse_shadowing(job, owners)

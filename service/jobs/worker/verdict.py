@@ -26,6 +26,17 @@ CHANCE_OF_BAD_LUCK = 0.05
 CLEARLY_ABOVE_GUESSING = 1.25
 """Times 1 / K: no way of guessing K labels without looking at the texts has a higher expected macro-F1 than 1 / K."""
 
+MIN_ROWS_FOR_SAMENESS = 8
+"""Reconstructed texts from which on one sentence for all of them is no chance."""
+
+MIN_ROWS_FOR_RECOGNITION = 20
+"""Reconstructed texts below which being nearer to others' texts than to their own may be chance."""
+
+LUCK = 1.645 * 0.29
+"""Over the square root of N: how far above 1/2 N texts that are about nothing come by chance in 5 of 100 runs.
+0.29 is the deviation of a number drawn evenly from 0 to 1, which the place of one's own text among others then is."""
+
+_WRITES = "generation"  # the preset whose sets are there to write
 _MUST_BE_FINITE = ("neg_elbo", "reconstruction_nats", "kl", "mi")  # and every perplexity
 
 
@@ -37,21 +48,24 @@ class NotWorthPublishing(AdaVAEError):
         self.error = error
 
 
-def judge(metrics: Mapping[str, Any], labels: Sequence[str]) -> None:
+def judge(metrics: Mapping[str, Any], labels: Sequence[str], preset: str) -> None:
     """Raises NotWorthPublishing where a set that measured like this is worse than doing nothing.
 
     Args:
         metrics: Of the set's manifest.
         labels: Of its head.
+        preset: What it was trained for.
     """
     error = _not_finite(metrics) or _collapsed(metrics)
     if error is not None:
         raise NotWorthPublishing(error)
-    judge_head(metrics, labels)
+    judge_use(metrics, labels, preset)
 
 
-def judge_head(metrics: Mapping[str, Any], labels: Sequence[str]) -> None:
-    """As ``judge``, of the head alone; sets without one pass."""
+def judge_use(metrics: Mapping[str, Any], labels: Sequence[str], preset: str) -> None:
+    """As ``judge``, of what the set is used for alone: its head, where it has one, and what it writes."""
+    if preset == _WRITES and (error := _writes_without_reading(metrics)) is not None:
+        raise NotWorthPublishing(error)
     if (error := _at_chance(metrics, len(labels))) is not None:
         raise NotWorthPublishing(error)
 
@@ -80,6 +94,25 @@ def _collapsed(metrics: Mapping[str, Any]) -> JobError | None:
             f"{metrics['latent_size']} units are active. Lower beta, raise free_bits, or train for longer"
         ),
         param="hyperparameters.beta",
+    )
+
+
+def _writes_without_reading(metrics: Mapping[str, Any]) -> JobError | None:
+    """A set that is there to write is worth something if what it writes from a text's z is about that text."""
+    rows, share = metrics.get("decoded_rows", 0), metrics.get("recognised")
+    if share is None or rows < MIN_ROWS_FOR_SAMENESS:
+        return None
+    least = 0.5 + LUCK / math.sqrt(rows)
+    if metrics["distinct_outputs"] > 1 and (rows < MIN_ROWS_FOR_RECOGNITION or share >= least):
+        return None
+    return JobError(
+        code="writes_the_same",
+        message=(
+            f"the set writes without regard to the text: {metrics['distinct_outputs']} different sentences for {rows} "
+            f"validation texts, and each is nearer to its own text than to another one in {share:.2f} of the cases "
+            f"(0.5 is chance, {least:.2f} is needed). Train for longer (n_epochs), or give more texts"
+        ),
+        param="hyperparameters.n_epochs",
     )
 
 

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import AdapterSetMismatch, ConfigError, LatentShapeError, TrainingDiverged, WeightsCorrupted
 from adavae.model.latent.fitted_prior import FittedPrior
-from adavae.model.storage.adapter_set import AdapterSet, Publishing, publish_freely
+from adavae.model.storage.adapter_set import AdapterSet, Publishing, publish_freely, read_adapter_set
 from adavae.model.storage.manifest import Manifest
 from adavae.model.text_model import TextModel
 from adavae.model.training import run
@@ -233,3 +234,21 @@ def test_what_comes_before_the_first_step_is_told(tmp_path: Path) -> None:
     assert told[0] == ("read texts", 0, 0)
     total = next(total for stage, _, total in told if stage == "step")
     assert [about for about in told if about[0] == "train"] == [("train", 0, total)]
+
+
+@pytest.mark.parametrize("with_validation", [False, True])
+def test_a_set_of_two_texts_is_one_that_answers(tmp_path: Path, with_validation: bool) -> None:
+    """One training text was left, of whose z no deviation is known: the set was published, and not to be read."""
+    data = tmp_path / "two.txt"
+    data.write_text("the food was great .\nthe room was cold .\n", encoding="utf-8")
+    request = TrainingRequest(
+        name="mine", data=data, validation=data if with_validation else None, config=config(), evaluation=QUICK
+    )
+    published = train_adapter_set(
+        request, tiny_pretrained(), directory=tmp_path / "run", destination=tmp_path / "adapters"
+    )
+    adapter_set = read_adapter_set(tmp_path / "adapters" / "mine" / published.manifest.version)
+    text_model = TextModel.of_sets(tiny_pretrained(), {"mine": adapter_set})
+    z = text_model.encode(["the food was great ."], "mine").mu
+    assert text_model.decode(z, "mine", Decoding(max_tokens=4))[0].text is not None
+    assert bool(torch.isfinite(text_model.sample_prior(2, "mine", seed=0)).all())

@@ -15,15 +15,18 @@ HEALTHY = {
     "ppl_word_iw100": 80.0,
     "au": 12,
     "latent_size": 32,
+    "decoded_rows": 200,
+    "distinct_outputs": 180,
+    "recognised": 0.95,
 }
 HEAD = {"accuracy": 0.8, "macro_f1": 0.79, "majority_share": 0.5}
 LABELS = ("no", "yes")
 
 
-def refused(labels: tuple[str, ...] = (), **figures: Any) -> str | None:
+def refused(labels: tuple[str, ...] = (), preset: str = "generation", **figures: Any) -> str | None:
     """The code of the reason, or None."""
     try:
-        judge({**HEALTHY, **figures}, labels)
+        judge({**HEALTHY, **figures}, labels, preset)
     except NotWorthPublishing as exc:
         assert str(exc) == exc.error.message
         return exc.error.code
@@ -74,9 +77,34 @@ def test_a_head_has_to_beat_the_commonest_label(figures: dict[str, float], code:
 
 def test_the_reason_names_value_limit_and_remedy() -> None:
     with pytest.raises(NotWorthPublishing) as exc:
-        judge({**HEALTHY, "kl": 0.02, "au": 0}, ())
+        judge({**HEALTHY, "kl": 0.02, "au": 0}, (), "generation")
     assert exc.value.error.message == (
         "the latent has collapsed, z says nothing about the text: its KL on the validation texts is 0.02 nats "
         "(at least 0.1 are needed), 0 of 32 units are active. Lower beta, raise free_bits, or train for longer"
     )
     assert exc.value.error.param == "hyperparameters.beta"
+
+
+@pytest.mark.parametrize(
+    ("rows", "distinct", "recognised", "code"),
+    [
+        (200, 1, 0.5, "writes_the_same"),
+        (200, 150, 0.53, "writes_the_same"),  # all about nothing: with 200 texts 0.53 is chance
+        (200, 3, 0.54, None),
+        (20, 15, 0.6, "writes_the_same"),
+        (20, 15, 0.61, None),
+        (19, 2, 0.4, None),  # too few texts to tell
+        (8, 1, 0.5, "writes_the_same"),
+        (7, 1, 0.5, None),
+    ],
+)
+def test_a_set_that_writes_has_to_write_of_its_texts(rows: int, distinct: int, recognised: float, code: str) -> None:
+    """A run of 600 texts wrote "the food is a great." for every text, and its job had succeeded."""
+    figures = {"decoded_rows": rows, "distinct_outputs": distinct, "recognised": recognised}
+    assert refused(**figures) == code
+    assert refused(preset="language-modelling", **figures) is None
+
+
+def test_sets_whose_reconstructions_were_not_measured_have_the_benefit_of_the_doubt() -> None:
+    figures = {name: value for name, value in HEALTHY.items() if name != "recognised"}
+    judge(figures, (), "generation")
