@@ -27,7 +27,9 @@ from adavae.service.settings import Settings
 
 _POLL_S = 0.25
 _SIGNS_OF_LIFE = 10  # in the time after which a process without any counts as frozen
-_RECORD_EVERY_S = 1.0  # of measuring, which tells more often than anybody reads
+_RECORD_EVERY_S = 1.0  # of what is told more often than anybody reads
+_NONE_YET = {"step": 0, "total_steps": 0}
+_OF_PREPARATION = ("prepared", "to_prepare")
 _log = structlog.get_logger("adavae.jobs")
 
 
@@ -260,7 +262,8 @@ class _Attempt:
 
     def _on_preparing(self, values: Mapping[str, Any]) -> None:
         """Into record and history, so that both move before the first step."""
-        known, stage, total = self._figures or {"step": 0, "total_steps": 0}, values["stage"], values["total"]
+        known = {name: own for name, own in (self._figures or _NONE_YET).items() if name not in _OF_PREPARATION}
+        stage, total = values["stage"], values["total"]
         is_new = known.get("stage") != f"preparing: {stage}"
         if stage == "train":
             known = {**known, "step": values["done"], "total_steps": total}
@@ -282,7 +285,7 @@ class _Attempt:
         """Into the record; into the history once, when it begins."""
         if self._figures is None or not self._figures["stage"].startswith("measuring"):
             self._claims.report(self._claim, "The training is finished; the set is measured on the validation texts")
-        known = self._figures or {"step": 0, "total_steps": 0}
+        known = self._figures or _NONE_YET
         self._figures = {**known, "stage": f"measuring: {values['stage']}", "eta_s": 0.0, **_share(values)}
         self._record()
 
