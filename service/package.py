@@ -21,10 +21,16 @@ def load(reference: str | None = None, *, device: str | None = None) -> "LoadedS
 
     Raises:
         AdaVAEError: The set or the backbone is missing, damaged, or does not fit the other.
+        ImportError: Only the client is installed.
     """
-    from adavae.model.loaded_set import LoadedSet
-    from adavae.service.loading import load_text_model
-    from adavae.service.settings import load_settings
+    try:
+        from adavae.model.loaded_set import LoadedSet
+        from adavae.service.loading import load_text_model
+        from adavae.service.settings import load_settings
+    except ModuleNotFoundError as exc:
+        if not (exc.name or "").startswith("adavae"):
+            raise
+        raise ImportError("this is adavae's client alone, which loads no sets: install adavae in its place") from exc
 
     settings = load_settings()
     name = reference or settings.default_adapter
