@@ -115,6 +115,13 @@ def test_the_two_commands_install_what_there_is_and_ci_does_the_same() -> None:
     assert "-c docker/constraints.txt -e '.[dev]'\n" in (ROOT / ".ci" / "run").read_text("utf-8")
 
 
+def test_uv_takes_torch_from_the_index_that_the_page_names() -> None:
+    uv = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["uv"]
+    (index,), (source,) = uv["index"], uv["sources"]["torch"]
+    assert (index["name"], index["explicit"]) == (source["index"], True)
+    assert f"--extra-index-url {index['url']} -c docker/constraints.txt .\n" in README.text
+
+
 def requests(page: Page) -> list[tuple[str, str | None]]:
     """Path and body of every curl; uploads, and what needs an id from an answer, are left out."""
     found = []
