@@ -26,7 +26,7 @@ CHANCE_OF_BAD_LUCK = 0.05
 CLEARLY_ABOVE_GUESSING = 1.25
 """Times 1 / K: no way of guessing K labels without looking at the texts has a higher expected macro-F1 than 1 / K."""
 
-MIN_ROWS_FOR_SAMENESS = 8
+MIN_ROWS_FOR_SAMENESS = 10
 """Reconstructed texts from which on one sentence for all of them is no chance."""
 
 MIN_ROWS_FOR_RECOGNITION = 20
@@ -110,7 +110,8 @@ def _writes_without_reading(metrics: Mapping[str, Any]) -> JobError | None:
         message=(
             f"the set writes without regard to the text: {metrics['distinct_outputs']} different sentences for {rows} "
             f"validation texts, and each is nearer to its own text than to another one in {share:.2f} of the cases "
-            f"(0.5 is chance, {least:.2f} is needed). Train for longer (n_epochs), or give more texts"
+            f"(0.5 is chance, {least:.2f} is needed). Train for longer (n_epochs), on more texts, or go on from a set "
+            "that writes (adavae train --init-from); for labels alone, take the preset classification"
         ),
         param="hyperparameters.n_epochs",
     )

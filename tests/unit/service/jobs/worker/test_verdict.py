@@ -94,8 +94,8 @@ def test_the_reason_names_value_limit_and_remedy() -> None:
         (20, 15, 0.6, "writes_the_same"),
         (20, 15, 0.61, None),
         (19, 2, 0.4, None),  # too few texts to tell
-        (8, 1, 0.5, "writes_the_same"),
-        (7, 1, 0.5, None),
+        (10, 1, 0.5, "writes_the_same"),
+        (9, 1, 0.5, None),
     ],
 )
 def test_a_set_that_writes_has_to_write_of_its_texts(rows: int, distinct: int, recognised: float, code: str) -> None:
