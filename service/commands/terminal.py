@@ -143,13 +143,13 @@ class ProgressBars:
 
 
 class ProgressLines:
-    """A plain line at once, every ``interval_s`` seconds and at the end of each stage, if stderr is no terminal."""
+    """A plain line at each stage's start and end, and every ``interval_s`` seconds, if stderr is no terminal."""
 
     def __init__(
         self, stderr: TextIO, *, interval_s: float = 10.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stderr, self._interval_s, self._clock = stderr, interval_s, clock
-        self._last_s = float("-inf")
+        self._last_s = clock()
 
     def update(
         self,
@@ -161,11 +161,11 @@ class ProgressLines:
         eta_s: float | None = None,  # noqa: ARG002 - an occasional line says how far, not how long
     ) -> None:
         now_s = self._clock()
-        is_end, is_unknown = total is not None and done >= total, total is None and done == 0
-        if (is_unknown and detail) or (not is_end and now_s - self._last_s < self._interval_s):
+        is_start, is_end = done == 0, total is not None and done >= total
+        if (is_start and detail) or (not (is_start or is_end) and now_s - self._last_s < self._interval_s):
             return
         self._last_s = now_s
-        place = "..." if is_unknown else f"{done}/{total}" if total is not None else f"{done}"
+        place = f"{done}/{total}" if total is not None else f"{done or '...'}"
         self._stderr.write(printable(f"{stage} {place}{'  ' if detail else ''}{detail}") + "\n")
         self._stderr.flush()
 

@@ -85,7 +85,7 @@ def test_it_works_where_nothing_else_is_installed(wheel: Path, url: str, tmp_pat
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, f"are all files in service/client/pyproject.toml? {done.stderr}"
     files = {path.relative_to(site).with_suffix("").as_posix() for path in (site / "adavae").rglob("*.py")}
     assert {name.replace("/", ".").removesuffix(".__init__") for name in files} == set(done.stdout.split())
 

@@ -60,13 +60,14 @@ def test_a_table_shows_the_beginning_of_a_long_list_and_json_the_whole_of_it() -
     assert json.loads(lines.getvalue()) == record
 
 
-def test_plain_progress_is_a_line_every_so_often_and_at_the_end() -> None:
+def test_plain_progress_is_a_line_at_the_start_every_so_often_and_at_the_end() -> None:
     stderr, now_s = io.StringIO(), [0.0]
     progress = ProgressLines(stderr, interval_s=10.0, clock=lambda: now_s[0])
-    for done in range(1, 7):
+    progress.update("read texts", 0, None)
+    for done in range(6):
         now_s[0] += 4.0
-        progress.update("train", done, 6, f"loss {done}")
-    assert stderr.getvalue() == "train 1/6  loss 1\ntrain 4/6  loss 4\ntrain 6/6  loss 6\n"
+        progress.update("train", done, 5, f"loss {done}" if done else "")
+    assert stderr.getvalue() == "read texts ...\ntrain 0/5\ntrain 3/5  loss 3\ntrain 5/5  loss 5\n"
 
 
 def test_progress_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
