@@ -6,6 +6,9 @@ A text in which there is nothing to clean stays as it is, bit for bit.
 import re
 import unicodedata
 
+RULE = "1: stripped, plain spaces, no byte order marks, NFC"
+"""What ``clean`` does, as the manifest of a set says it of its training texts; another rule gets another number."""
+
 _SPACES = re.compile(r"[\u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]")  # category Zs, less the space itself
 _BYTE_ORDER_MARK = "\ufeff"  # inside a text where files were joined
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from adavae.model import cleaning
 from adavae.model.errors import ConfigError, TrainingDiverged
 from adavae.model.storage.adapter_set import (
     AdapterSet,
@@ -191,6 +192,7 @@ def _publish(
             "rows": data.training.rows,
             "digest": data.training.digest,
             "truncated": data.num_truncated,
+            "cleaning": cleaning.RULE,
         },
         "steps": result.steps,
         "trained_tokens": trained_tokens(request.config, data.training_tokens, result.steps),

@@ -37,6 +37,7 @@ with adavae.Client(url) as client:
     z = client.encode(["the food was great.", "never again."])
     assert z.shape == (2, 32), z.shape
     assert len(client.decode(z)) == 2
+    assert client.classify(adavae.pair("it rains .", "it is wet ."))
     assert len(client.interpolate("a", "b", steps=5)) == 5
 with TrainingClient(url) as training:
     assert [job["status"] for job in training.jobs()] == ["succeeded"]

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from adavae.model import cleaning
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import AdapterSetMismatch, ConfigError, LatentShapeError, TrainingDiverged, WeightsCorrupted
 from adavae.model.latent.fitted_prior import FittedPrior
@@ -134,6 +135,7 @@ def test_a_set_carries_the_prior_that_it_was_measured_with(tmp_path: Path) -> No
     adapter_set = trained(tmp_path, larger, on_evaluation=lambda stage, *_: stages.append(stage), num_texts=260)
     assert adapter_set.prior_tensors is not None
     assert adapter_set.manifest.training["settings"]["form_share"] == 0.3
+    assert adapter_set.manifest.training["data"]["cleaning"] == cleaning.RULE
     assert {"encode training texts", "fit prior"} <= set(stages)
     prior = TextModel.of_sets(tiny_pretrained(), {"mine": adapter_set}).space_of("mine").prior
     assert prior is not None and prior.network is not None
