@@ -47,7 +47,7 @@ def test_head_is_counted_as_such_and_takes_no_route_that_changes_something(clien
     client.head("/version")
     metrics = client.get("/metrics").text
     assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
-    assert 'requests_total{method="HEAD",route="/version",status="200"}' in metrics
+    assert 'method="HEAD",route="/version",status="200"' in metrics
 
 
 def test_what_a_path_takes_names_head_beside_get(client: TestClient) -> None:
