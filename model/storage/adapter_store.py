@@ -11,6 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 
 from adavae.model.errors import AdapterSetExists, AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted
+from adavae.model.storage.adapter_name import check_name
 from adavae.model.storage.adapter_set import (
     Accepting,
     AdapterSet,
@@ -93,6 +94,7 @@ class AdapterStore:
         self,
         source: Path,
         *,
+        name: str | None = None,
         accepting: Accepting = accept_any,
         trying: TryingFiles = try_nothing,
     ) -> InstalledVersion:
@@ -102,19 +104,26 @@ class AdapterStore:
 
         Args:
             source: Where it comes from.
+            name: What it shall be called; the name is part of its content, so another one is another version.
             accepting: Called with the manifest before anything else is read; an error it raises keeps the set out.
             trying: Called with the directory of the checked set before it is installed; likewise.
 
         Raises:
             AdapterSetNotFound: No set in ``source``.
+            ConfigError: A name that may not be.
             WeightsCorrupted: A file is damaged, or the archive has unexpected contents.
             StorageFull: The disk took no more.
         """
+        if name is not None:
+            check_name(name)
         manifest = look_at(source, accepting)
         with staging_directory(self.root) as staging:
             copy(source, manifest, staging)
             if check_adapter_set(staging) != manifest:
                 raise WeightsCorrupted(f"{source} changed while it was read: import it again")
+            if name is not None and name != manifest.name:
+                manifest = manifest.renamed(name)
+                write_atomically(staging / MANIFEST, manifest.to_bytes())
             trying(staging)
             destination = self.root / manifest.name / manifest.version
             if not _holds(destination, manifest):

@@ -12,7 +12,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -166,6 +166,16 @@ class Manifest:
     def to_bytes(self) -> bytes:
         """The content of its file."""
         return _spelt(self.to_dict())
+
+    @property
+    def digest(self) -> str:
+        """sha256 of its file, which names the digest of every other: whoever knows it knows the whole set."""
+        return hashlib.sha256(self.to_bytes()).hexdigest()
+
+    def renamed(self, name: str) -> "Manifest":
+        """The same set by another name, which makes it another version."""
+        draft = replace(self, name=name)
+        return replace(draft, version=draft.content_version())
 
     def content_version(self) -> str:
         """What ``version`` must be."""

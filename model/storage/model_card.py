@@ -1,10 +1,14 @@
-"""The model card of an adapter set, in Markdown: what it is, what it was made from, and its figures."""
+"""The model card of an adapter set, in Markdown: what it is, what it was made from, and its figures.
+
+The block of YAML before it is for ``card_metadata``.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from adavae.model.config import AdapterConfig
+from adavae.model.storage.card_metadata import Origin, front_matter
 from adavae.model.storage.latent_space_card import figure_rows, sample_blocks
 
 _FIGURES = {
@@ -42,6 +46,7 @@ def model_card(
     metrics: Mapping[str, Any],
     training: Mapping[str, Any],
     created_at: str,
+    origin: Origin | None = None,
 ) -> str:
     """One set's card.
 
@@ -51,6 +56,7 @@ def model_card(
         metrics: As returned by ``evaluation.evaluate``.
         training: ``preset``, ``command``, ``data`` (source, rows, digest, truncated), ``steps``, ``duration_s``.
         created_at: ISO 8601, UTC.
+        origin: What only its maker knows of it.
     """
     data = training["data"]
     facts = {
@@ -64,7 +70,7 @@ def model_card(
         title: _as_text(value) for key in _FIGURES for title, value in _titled(key, metrics) if value is not None
     }
     settings = {key.replace("_", " "): _as_text(value) for key, value in config.to_dict().items()}
-    return (
+    return front_matter(str(training["preset"]), metrics, origin or Origin()) + (
         "\n\n".join(
             [
                 f"# {name}",

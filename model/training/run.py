@@ -20,6 +20,7 @@ from adavae.model.storage.adapter_set import (
     read_adapter_set,
     write_adapter_set,
 )
+from adavae.model.storage.card_metadata import Origin, is_hub_id
 from adavae.model.storage.manifest import check_fits
 from adavae.model.storage.model_card import model_card
 from adavae.model.storage.pretrained import PretrainedBackbone
@@ -201,7 +202,12 @@ def _publish(
         "duration_s": round(result.duration_s),
     }
     card = model_card(
-        name=request.name, config=request.config.adapter, metrics=metrics, training=training, created_at=created_at
+        name=request.name,
+        config=request.config.adapter,
+        metrics=metrics,
+        training=training,
+        created_at=created_at,
+        origin=Origin(base_model=_hub_id_of(pretrained)),
     )
     path = write_adapter_set(
         destination,
@@ -223,3 +229,9 @@ def _publish(
         publishing=publishing,
     )
     return read_adapter_set(path)
+
+
+def _hub_id_of(pretrained: PretrainedBackbone) -> str | None:
+    """Its backbone's id on the Hub, where it came from there."""
+    source = pretrained.source
+    return source if is_hub_id(source) and not Path(source).exists() else None

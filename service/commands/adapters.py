@@ -16,6 +16,9 @@ from adavae.service.settings import load_settings
 if TYPE_CHECKING:
     from adavae.model.storage.installed import InstalledVersion
 
+NameOption = Annotated[
+    str | None, typer.Option("--name", help="What it shall be called here, which makes it a version of its own.")
+]
 ReferenceArgument = Annotated[
     str, typer.Argument(metavar="NAME[@VERSION]", help="An installed adapter set.", autocompletion=adapter_names)
 ]
@@ -81,12 +84,15 @@ def verify(
 
 def import_set(
     source: Annotated[Path, typer.Argument(help="What `export` made, or an adapter set's directory.")],
+    name: NameOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Verify an adapter set, use it once, and install it beside the others."""
     settings = load_settings()
     trial = loading.open_trial(settings)
-    entry = loading.open_store(settings).import_set(source, accepting=trial.accept, trying=trial.try_directory)
+    entry = loading.open_store(settings).import_set(
+        source, name=name, accepting=trial.accept, trying=trial.try_directory
+    )
     if entry.manifest is not None and not trial.can_try(entry.manifest):
         say(f"{entry.reference} was not tried: {trial.why_not}")
     Output.of(as_json).write_object({"adapter": entry.reference, "path": str(entry.path)})

@@ -15,6 +15,7 @@ from adavae.model.errors import (
     AdapterSetMismatch,
     AdapterSetNotFound,
     AdaVAEError,
+    ConfigError,
     StorageFull,
     WeightsCorrupted,
 )
@@ -449,3 +450,21 @@ def test_a_damaged_set_can_be_deleted(store: AdapterStore, name: str) -> None:
     spoil(mine, name)
     assert store.delete(f"demo@{mine.name}").path == mine
     assert [entry.path for entry in store.list()] == [bundled]
+
+
+def test_a_set_is_imported_by_another_name(tmp_path: Path) -> None:
+    source = publish(tmp_path / "elsewhere", name="demo")
+    store = AdapterStore(tmp_path / "own")
+    entry = store.import_set(source, name="other")
+    assert (entry.name, entry.version != source.name) == ("other", True)
+    assert store.import_set(source, name="other").reference == entry.reference
+    assert store.import_set(source).reference == f"demo@{source.name}"
+    ours, theirs = store.read("other"), store.read("demo")
+    assert all(torch.equal(ours.tensors[name], theirs.tensors[name]) for name in theirs.tensors)
+    assert ours.manifest.files == theirs.manifest.files
+
+
+def test_a_name_that_may_not_be_is_refused_before_anything_is_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="name"):
+        AdapterStore(tmp_path / "own").import_set(tmp_path / "nowhere", name="../up")
+    assert not (tmp_path / "own").exists()
