@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from adavae.model.errors import AdaVAEError, TrainingInterrupted
-from adavae.service.commands import adapters, jobs, runs
+from adavae.service.commands import adapters, jobs, runs, sharing
 from adavae.service.commands.analogy import analogy
 from adavae.service.commands.bench import bench
 from adavae.service.commands.classify import classify
@@ -56,7 +56,10 @@ def create_app() -> typer.Typer:
     app.command(name="map")(map_texts)
     for command in (train, evaluate):
         app.command()(command)
-    app.add_typer(adapters.create_app(), name="adapters")
+    sets = adapters.create_app()
+    for command in (sharing.pull, sharing.push):
+        sets.command()(command)
+    app.add_typer(sets, name="adapters")
     app.add_typer(jobs.create_app(), name="jobs")
     app.add_typer(runs.create_app(), name="runs")
     app.command()(convert)

@@ -42,7 +42,7 @@ FLOORS = (
     ),
     ("service.log", "service.tracing"),
     ("service.client",),
-    ("service.loading", "service.settings_table", "service.text_stream", "service.downloads"),
+    ("service.loading", "service.settings_table", "service.text_stream", "service.downloads", "service.sharing"),
     ("service.adapters", "service.engine"),
     ("service.encodings",),
     ("service.latent_protocol", "service.jobs.records"),

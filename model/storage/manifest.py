@@ -197,7 +197,7 @@ def read_manifest(path: Path) -> Manifest:
     return parse_manifest(path / MANIFEST, read_bounded(path / MANIFEST, MAX_TEXT_BYTES))
 
 
-def parse_manifest(path: Path, content: bytes | bytearray) -> Manifest:
+def parse_manifest(path: Path | str, content: bytes | bytearray) -> Manifest:
     """The manifest in ``content``, which was read from ``path``; raises as ``read_manifest`` does."""
     try:
         values = json.loads(content)
@@ -215,7 +215,7 @@ def parse_manifest(path: Path, content: bytes | bytearray) -> Manifest:
     return manifest
 
 
-def _check_size(path: Path, entry: FileEntry, num_numbers: int) -> None:
+def _check_size(path: Path | str, entry: FileEntry, num_numbers: int) -> None:
     """Whether a file of so many numbers, in float16 or float32 behind a header, can have that size."""
     smallest, largest = _NUMBER_BYTES
     if not smallest * num_numbers <= entry.num_bytes <= largest * num_numbers + MAX_TEXT_BYTES:

@@ -15,6 +15,7 @@ from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
     from adavae.model.storage.installed import InstalledVersion
+    from adavae.model.trial import SetTrial
 
 NameOption = Annotated[
     str | None, typer.Option("--name", help="What it shall be called here, which makes it a version of its own.")
@@ -25,8 +26,8 @@ ReferenceArgument = Annotated[
 
 
 def create_app() -> typer.Typer:
-    """The commands under ``adavae adapters``."""
-    app = typer.Typer(help="List, show, verify, import, export and delete adapter sets.", no_args_is_help=True)
+    """The commands under ``adavae adapters`` that stay on this machine; ``sharing`` has the others."""
+    app = typer.Typer(help="List, show, verify and delete adapter sets, and move them.", no_args_is_help=True)
     app.command("list")(list_sets)
     app.command("show")(show)
     app.command("verify")(verify)
@@ -57,7 +58,7 @@ def show(reference: ReferenceArgument, as_json: JsonOption = False) -> None:
     """Everything that one adapter set's manifest says."""
     entry = loading.open_store(load_settings()).resolve(reference)
     record: Record = {"path": str(entry.path), "is_bundled": entry.is_bundled}
-    record |= entry.manifest.to_dict() if entry.manifest else {}
+    record |= {"digest": entry.manifest.digest} | entry.manifest.to_dict() if entry.manifest else {}
     Output.of(as_json).write_object(record, only_in_json=("shapes",))
 
 
@@ -93,8 +94,7 @@ def import_set(
     entry = loading.open_store(settings).import_set(
         source, name=name, accepting=trial.accept, trying=trial.try_directory
     )
-    if entry.manifest is not None and not trial.can_try(entry.manifest):
-        say(f"{entry.reference} was not tried: {trial.why_not}")
+    say_if_untried(entry, trial)
     Output.of(as_json).write_object({"adapter": entry.reference, "path": str(entry.path)})
 
 
@@ -122,6 +122,12 @@ def delete(
         typer.confirm(f"Delete {entry.reference} ({entry.path})?", abort=True, err=True)
     store.delete(entry.reference)
     Output.of(as_json).write_object({"deleted": entry.reference})
+
+
+def say_if_untried(entry: "InstalledVersion", trial: "SetTrial") -> None:
+    """Of a set for another backbone than the one here."""
+    if entry.manifest is not None and not trial.can_try(entry.manifest):
+        say(f"{entry.reference} was not tried: {trial.why_not}")
 
 
 def _summary(entry: "InstalledVersion") -> Record:
