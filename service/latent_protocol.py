@@ -1,6 +1,6 @@
 """What the routes may ask of the service below them: ``service.latent_service`` answers, in tests a stub."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Protocol
 
 from adavae.model.config import Interpolation
@@ -160,6 +160,10 @@ class LatentOperations(Protocol):
 
     async def adapter_archive(self, name: str) -> Download:
         """``name`` or ``name@version`` as one ``.tar.gz``, verified, as ``adavae adapters import`` takes it."""
+        ...
+
+    async def import_adapter(self, content: AsyncIterator[bytes], name: str | None) -> AdapterState:
+        """Verifies, tries and installs the set whose ``.tar.gz`` comes; ``name`` is what it shall be called."""
         ...
 
     async def delete_adapter(self, name: str) -> list[AdapterState]:

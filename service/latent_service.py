@@ -30,6 +30,7 @@ from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.operations import moves, writing
 from adavae.model.operations.steps import Plan, Result
 from adavae.model.results import Classified
+from adavae.service.adapters.incoming import received, told_of
 from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.default_trial import DefaultTrial
 from adavae.service.downloads import Download, download_archive
@@ -350,6 +351,24 @@ class LatentService:
         """Removes ``name@version``, or every version of ``name``; returns what was there."""
         self._check_ready()
         return await self._parts.registry.delete(name)
+
+    async def import_adapter(self, content: AsyncIterator[bytes], name: str | None) -> AdapterState:
+        """Installs the set whose ``.tar.gz`` comes.
+
+        Raises:
+            AdapterSetMismatch: It is for another backbone, or too large.
+            ServiceError: 413: too many bytes; 422: it is damaged, or the name may not be; 503: the disk takes no more.
+        """
+        self._check_ready()
+        settings = self.settings
+        async with (
+            received(content, settings.own_adapters, settings.max_upload_bytes) as archive,
+            self._one_verification,
+        ):
+            try:
+                return await self._parts.registry.install(archive, name)
+            except AdaVAEError as exc:
+                raise told_of(archive, exc) from exc
 
     async def adapter_card(self, name: str) -> str:
         """The model card; raises AdapterSetNotFound, or WeightsCorrupted where its text is not whole."""

@@ -44,6 +44,7 @@ from adavae.service.jobs.protocol import TrainingOperations
 from adavae.service.latent_protocol import LatentOperations
 from adavae.service.metrics import Metrics
 from adavae.service.routes.adapter_files import get_archive, get_card
+from adavae.service.routes.adapter_import import import_adapter
 from adavae.service.routes.adapters import delete_adapter, get_adapter, list_adapters
 from adavae.service.routes.analogy import analogy
 from adavae.service.routes.classify import classify
@@ -75,7 +76,7 @@ from adavae.service.routes.models import delete_model, get_model, list_models
 from adavae.service.routes.static import docs, static
 from adavae.service.routes.traverse import traverse
 from adavae.service.routes.variations import variations
-from adavae.service.schemas.adapters import AdapterListReply, AdapterReply, DeletedReply
+from adavae.service.schemas.adapters import IMPORT_BODY, AdapterListReply, AdapterReply, DeletedReply
 from adavae.service.schemas.analogy import AnalogyReply
 from adavae.service.schemas.classify import ClassifyReply
 from adavae.service.schemas.decode import DecodeReply
@@ -206,6 +207,10 @@ def _adapters(*, has_keys: bool) -> APIRouter:
     router.get("/adapters", dependencies=infer, response_model=AdapterListReply)(list_adapters)
     router.get("/adapters/{name}", dependencies=infer, responses=missing, response_model=AdapterReply)(get_adapter)
     router.get("/adapters/{name}/card", dependencies=infer, responses=CARD | missing, response_class=Response)(get_card)
+    refused = documented_errors(408, 409, 413, 415)
+    router.post(
+        "/adapters", dependencies=admin, responses=refused, response_model=AdapterReply, openapi_extra=IMPORT_BODY
+    )(import_adapter)
     archive = ARCHIVE | missing
     router.get("/adapters/{name}/archive", dependencies=admin, responses=archive, response_class=Response)(get_archive)
     router.delete("/adapters/{name}", dependencies=admin, responses=kept, response_model=DeletedReply)(delete_adapter)

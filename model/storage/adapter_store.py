@@ -119,7 +119,7 @@ class AdapterStore:
         manifest = look_at(source, accepting)
         with staging_directory(self.root) as staging:
             copy(source, manifest, staging)
-            if check_adapter_set(staging) != manifest:
+            if _checked_copy(staging, source) != manifest:
                 raise WeightsCorrupted(f"{source} changed while it was read: import it again")
             if name is not None and name != manifest.name:
                 manifest = manifest.renamed(name)
@@ -207,6 +207,14 @@ def _holds(path: Path, manifest: Manifest) -> bool:
         return check_adapter_set(path) == manifest
     except (AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted):
         return False
+
+
+def _checked_copy(staging: Path, source: Path) -> Manifest:
+    """As ``check_adapter_set``; what is wrong with the copy is said of ``source``."""
+    try:
+        return check_adapter_set(staging)
+    except WeightsCorrupted as exc:
+        raise WeightsCorrupted(str(exc).replace(str(staging), str(source))) from exc
 
 
 def _problem_of(entry: InstalledVersion, trying: TryingFiles) -> str | None:

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -212,6 +214,33 @@ class AdapterRegistry:
                 await self._delete_from_disk(version)
         await self.refresh()
         return states
+
+    async def install(self, source: Path, name: str | None) -> AdapterState:
+        """Puts the set of an archive beside the others, once all is checked that a service over this backbone needs.
+
+        Args:
+            source: The archive.
+            name: What it shall be called; its own name if left out.
+
+        Raises:
+            AdaVAEError: As ``AdapterStore.import_set``; what keeps it from being served here.
+        """
+        loop = asyncio.get_running_loop()
+
+        def accept(manifest: Manifest) -> None:
+            check_fits(manifest, self._backbone_digests, self._tokenizer_digest)
+            self._bank.check(manifest)
+
+        def try_out(path: Path) -> None:
+            trial = self._bank.try_out(read_adapter_set(path))
+            asyncio.run_coroutine_threadsafe(trial, loop).result()
+
+        work = partial(self._store.import_set, source, name=name, accepting=accept, trying=try_out)
+        entry = await asyncio.to_thread(alone(work))
+        await self.refresh()
+        _log.info("adapter set imported", adapter=entry.reference)
+        listed = [version for version in self._listing if version.path == entry.path]
+        return self._listing.states_of(listed or [entry])[0]
 
     def _check_deletable(self, reference: str, chosen: Sequence[InstalledVersion]) -> None:
         if not chosen:

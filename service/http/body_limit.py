@@ -1,6 +1,6 @@
 """No request body exceeds its limit: a declared length is refused unread, streamed bytes once they are too many.
 
-Nor do all of them together, for they are in memory until they are answered. Uploads of data files have a limit of their
+Nor do all of them together, for they are in memory until they are answered. Uploads of files have a limit of their
 own, far above what is ever held in memory: they are read as they come.
 """
 
@@ -15,7 +15,7 @@ from adavae.service.errors import ServiceError
 from adavae.service.http.path_prefix import path_of
 from adavae.service.http.replies import error_reply
 
-UPLOAD_PATH = "/v1/files"
+UPLOAD_PATHS = ("/v1/files", "/adapters")
 _FORM_BYTES = 64 * 1024  # what a form has around its file
 _SHARES = 4  # that the room for all bodies has; one client may take one of them
 _CLOSE = {"connection": "close"}  # the rest of the body is never read
@@ -68,7 +68,7 @@ class BodyLimit:
         self._app, self._room = app, _Room(max(max_all_bytes, _SHARES * max_bytes))
         less = "send less at a time, in several requests"
         self._limit = _Limit(max_bytes, max_bytes, "ADAVAE_MAX_BODY_BYTES", less)
-        split = "split the file, or compress it with xz"
+        split = "split the file, or compress it with xz; import sets where the service runs (adavae adapters import)"
         largest = max_upload_bytes + _FORM_BYTES
         self._upload_limit = _Limit(largest, max_upload_bytes, "ADAVAE_MAX_UPLOAD_BYTES", split)
 
@@ -76,7 +76,7 @@ class BodyLimit:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        limit = self._upload_limit if path_of(scope) == UPLOAD_PATH else self._limit
+        limit = self._upload_limit if path_of(scope) in UPLOAD_PATHS else self._limit
         declared = Headers(scope=scope).get("content-length", "0")
         if declared.isdecimal() and int(declared[:20]) > limit.max_bytes:
             error = ServiceError(413, "body_too_large", limit.message(f"{declared[:20]} bytes"))

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from adavae.service.errors import DeadlineExceeded
-from adavae.service.http.body_limit import UPLOAD_PATH
+from adavae.service.http.body_limit import UPLOAD_PATHS
 from adavae.service.http.path_prefix import path_of
 
 FIRST_BYTE = "adavae.first_byte"  # in a scope's state: when the request's first byte came, on the event loop's clock
@@ -54,7 +54,7 @@ class Deadlines:
             return
         began = scope["state"].get(FIRST_BYTE, asyncio.get_running_loop().time())
         scope["state"]["deadline"] = Deadline(began + self._request_s, self._request_s)
-        latest = math.inf if path_of(scope) == UPLOAD_PATH else began + self._request_s
+        latest = math.inf if path_of(scope) in UPLOAD_PATHS else began + self._request_s
         await self._app(scope, self._in_time(receive, began, latest), send)
 
     def _in_time(self, receive: Receive, began: float, latest: float) -> Receive:

@@ -20,7 +20,7 @@ async def list_adapters(query: Annotated[AdaptersQuery, Query()], latent: Latent
     start = _place_after(states, query.after)
     page = states[start : start + query.limit]
     has_more = start + len(page) < len(states)
-    return JsonReply({"object": "list", "data": [_shape(state) for state in page], "has_more": has_more})
+    return JsonReply({"object": "list", "data": [shape(state) for state in page], "has_more": has_more})
 
 
 async def get_adapter(name: NameInPath, latent: Latent) -> JsonReply:
@@ -28,7 +28,7 @@ async def get_adapter(name: NameInPath, latent: Latent) -> JsonReply:
     named = [state for state in latent.adapters() if name in (state.name, state.reference)]
     if not named:
         raise _not_found(name)
-    return JsonReply(_shape(next((state for state in named if state.is_current), named[0])))
+    return JsonReply(shape(next((state for state in named if state.is_current), named[0])))
 
 
 async def delete_adapter(name: NameInPath, latent: Latent) -> JsonReply:
@@ -54,7 +54,8 @@ def _place_after(states: Sequence[AdapterState], after: str | None) -> int:
     )
 
 
-def _shape(state: AdapterState) -> dict[str, object]:
+def shape(state: AdapterState) -> dict[str, object]:
+    """As it looks on the wire."""
     return {
         "object": "adapter",
         "id": state.reference,

@@ -1,6 +1,6 @@
 """/adapters on the wire."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -13,6 +13,23 @@ class AdaptersQuery(BaseModel):
     limit: int = Field(default=100, ge=1, le=1000, description="Entries at most.")
     after: Annotated[str, Field(max_length=200)] | None = Field(
         default=None, description="Continue after this entry, `name@version`: the last one of the previous page."
+    )
+
+
+IMPORT_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "description": "A set's `.tar.gz`, at most ADAVAE_MAX_UPLOAD_BYTES; may also be sent as application/gzip.",
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
+
+class ImportQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None, description="What it shall be called here, which makes it a version of its own."
     )
 
 

@@ -48,6 +48,7 @@ _OPERATIONS = [
     ("GET", "/adapters/{name}"),
     ("GET", "/adapters/{name}/card"),
     ("GET", "/adapters/{name}/archive"),
+    ("POST", "/adapters"),
     ("DELETE", "/adapters/{name}"),
     ("GET", "/key"),
     ("GET", "/healthz"),

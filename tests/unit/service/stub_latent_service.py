@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -174,6 +174,13 @@ class StubLatentService:
         is_pca = method == "pca"
         drawn = MapPoints(plane.points, plane if is_pca else None, neighbours(mu), None)
         return MapResult(encoded.adapter, encoded.rows, drawn)
+
+    async def import_adapter(self, content: AsyncIterator[bytes], name: str | None) -> AdapterState:
+        received = b"".join([piece async for piece in content])
+        self.asked.append({"received": received, "name": name})
+        if self.error is not None:
+            raise self.error
+        return self.states[0]
 
     async def delete_adapter(self, name: str) -> list[AdapterState]:
         named = [each for each in self.states if name in (each.name, f"{each.name}@{each.version}")]
