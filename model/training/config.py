@@ -196,6 +196,24 @@ class TrainingConfig:
                 raise ConfigError(name, value, rule_of(kinds[name])) from exc
         return cls(**typed)
 
+    def with_options(self, given: Mapping[str, Any]) -> Self:
+        """This with other values, named as here or as in ``AdapterConfig``.
+
+        Where passes or texts a step are given, they hold for few texts too.
+
+        Raises:
+            ConfigError: An option that does not exist, or a value outside its rule.
+        """
+        values: dict[str, Any] = self.to_dict()
+        if "epochs" in given:
+            values["min_steps"] = 0
+        if "batch_size" in given:
+            values["min_batches"] = 1
+        of_adapter = {each.name for each in fields(AdapterConfig)}
+        for name, value in given.items():
+            (values["adapter"] if name in of_adapter else values)[name] = value
+        return type(self).from_dict(values)
+
     def with_labels(self, labels: tuple[str, ...]) -> Self:
         """The same run with a head for ``labels``."""
         return replace(self, adapter=replace(self.adapter, labels=labels))

@@ -1,11 +1,11 @@
 """The options of ``adavae train`` that replace a preset's settings; each has the name of the field it sets."""
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Option
 
-from adavae.model.config import AdapterConfig, AdapterPlacement, LatentAggregation, LatentInfusion
+from adavae.model.config import AdapterPlacement, LatentAggregation, LatentInfusion
 from adavae.service.commands.options import usage_errors
 
 if TYPE_CHECKING:
@@ -131,17 +131,6 @@ class TrainingOptions:
         Raises:
             typer.BadParameter: A value is out of range.
         """
-        from adavae.model.training.config import TrainingConfig
-
-        values: dict[str, Any] = preset.to_dict()
-        if self.epochs is not None:  # given, so the rules for few texts do not apply
-            values["min_steps"] = 0
-        if self.batch_size is not None:
-            values["min_batches"] = 1
-        of_adapter = {field.name for field in fields(AdapterConfig)}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value is not None:
-                (values["adapter"] if field.name in of_adapter else values)[field.name] = value
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
         with usage_errors():
-            return TrainingConfig.from_dict(values)
+            return preset.with_options({name: value for name, value in values.items() if value is not None})

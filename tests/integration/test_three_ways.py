@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import io
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from adavae.model.decoding.decoding import Decoding
 from adavae.model.latent.direction import BetweenLabels, BetweenTexts, Dimension
 from adavae.model.latent.map_points import MapPoints, map_points
 from adavae.model.latent.steering import Draw, Steering
+from adavae.model.loaded_set import LoadedSet
+from adavae.model.results import Classified
 from adavae.model.text_model import TextModel
 from adavae.service.cli import main
 from adavae.service.client.async_latent import AsyncAdaVAEClient
@@ -170,6 +173,61 @@ def test_every_way_gives_the_same_texts(
 
 def test_the_ways_differ_from_each_other(answers: dict[str, list[str]]) -> None:
     assert len({tuple(texts) for texts in answers.values()}) == len(answers)
+
+
+def test_a_loaded_set_has_every_operation_with_the_answers_of_the_other_doors(
+    home: Settings,
+    answers: dict[str, list[str]],
+    text_model: TextModel,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """encode, decode and classify through all three; of the rest, whose doors are compared above, the library's."""
+    loaded, few = LoadedSet(text_model, NAME), {"max_tokens": MAX_TOKENS, "seed": 3}
+    options: Any = WIRE | few
+    assert _texts(loaded.interpolate(A, B, 5, **options)) == answers["walk"]
+    assert _texts(loaded.analogy(A, B, [C, D], 1.5, **options)) == answers["analogies"]
+    assert _texts(loaded.sample(4, label="yes", guidance=1.5, **options)) == answers["draws"]
+    assert _texts(loaded.traverse(A, {"dimension": 2}, 4, (-3.0, 3.0), **options)) == answers["dimension"]
+    varied: Any = {"refine": 0.4} | few
+    rows = loaded.variations([A, C], 3, 1.5, **varied)
+    assert [text for each in rows for text in _texts(each)] == answers["variations"]
+
+    mu = loaded.encode([A, B, C]).mu.numpy()
+    texts, classified = _texts(loaded.decode(mu, max_tokens=MAX_TOKENS)), loaded.classify([A, B, C])
+
+    async def ask(client: AsyncAdaVAEClient) -> tuple[Any, list[str], list[Classified]]:
+        told = await client.encode([A, B, C], NAME)
+        return told, await client.decode(mu, NAME, max_tokens=MAX_TOKENS), await client.classify([A, B, C], NAME)
+
+    told_mu, told_texts, told_classified = asked(home, ask)
+    np.testing.assert_allclose(told_mu, mu, atol=1e-5)
+    assert told_texts == texts
+    _same_labels(told_classified, classified)
+
+    monkeypatch.setenv("ADAVAE_WEIGHTS", str(home.weights))
+    monkeypatch.setenv("ADAVAE_DATA", str(home.data))
+    capsys.readouterr()  # what the service logged
+
+    def written(*command: str) -> list[dict[str, Any]]:
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--adapter", NAME, "--json"])
+        assert not ended.value.code
+        return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+    encoded = written("encode", A, B, C)
+    np.testing.assert_allclose([row["mu"] for row in encoded], mu, atol=1e-5)
+    monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{json.dumps({'mu': row.tolist()})}\n" for row in mu)))
+    assert [row["text"] for row in written("decode", "--max-tokens", str(MAX_TOKENS))] == texts
+    rows_written = written("classify", A, B, C)
+    shown = [{each["label"]: each["score"] for each in row["scores"]} for row in rows_written]
+    _same_labels([Classified(next(iter(scores)), scores) for scores in shown], classified)
+
+
+def _same_labels(told: list[Classified], expected: list[Classified]) -> None:
+    assert [row.label for row in told] == [row.label for row in expected]
+    for mine, theirs in zip(told, expected, strict=True):
+        assert mine.scores == pytest.approx(theirs.scores, abs=1e-5)
 
 
 def test_a_file_of_texts_is_what_texts_are(

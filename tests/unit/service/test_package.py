@@ -50,5 +50,5 @@ def test_the_client_is_the_clients() -> None:
 
 
 def test_what_adavae_does_not_have_is_named_with_what_it_has() -> None:
-    with pytest.raises(AttributeError, match=r"no attribute 'open': it has Client, load"):
+    with pytest.raises(AttributeError, match=r"no attribute 'open': it has Client, evaluate, load, pair, train"):
         adavae.open  # type: ignore[attr-defined]  # noqa: B018

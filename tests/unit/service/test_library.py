@@ -1,0 +1,146 @@
+"""``adavae.train`` and ``adavae.evaluate``: what is taken for a column of texts, and what comes out."""
+
+import doctest
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import adavae
+from adavae.model.errors import ConfigError, DatasetError
+from adavae.service import library, settings
+from adavae.service.library import dataset_of
+from adavae.service.progress_line import ProgressLine
+from adavae.service.settings import Settings
+from tests.tiny import PLAIN
+from tests.tiny_home import publish_tiny, tiny_settings
+from tests.tiny_text import as_tsv, reviews
+from tests.unit.service.conftest import RunCommand
+
+FEW: dict[str, Any] = {"importance_samples": 4, "decoded": 5, "latent_space": False, "progress": False}
+
+
+class Column:
+    """As pandas and polars have them: values of their own kinds, and a way to plain ones."""
+
+    def __init__(self, values: list[object]) -> None:
+        self._values = values
+
+    def __iter__(self) -> Iterator[object]:
+        raise AssertionError("a column is asked for plain values")
+
+    def tolist(self) -> list[object]:
+        return self._values
+
+
+class Table:
+    columns = ("text", "label")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    configured = tiny_settings(tmp_path)
+    publish_tiny(configured.own_adapters, configured.weights, "yelp", PLAIN, 3)
+    monkeypatch.setenv("ADAVAE_WEIGHTS", str(configured.weights))
+    monkeypatch.setenv("ADAVAE_DATA", str(configured.data))
+    for module in (settings, library):
+        monkeypatch.setattr(module, "load_settings", lambda: configured)
+    return configured
+
+
+def test_the_examples_of_the_documentation_are_right(home: Settings) -> None:
+    tests = doctest.DocTestFinder().find(adavae, "adavae", globs={})
+    shown = [test for test in tests if test.examples]
+    assert {test.name for test in shown} == {"adavae.load", "adavae.train", "adavae.evaluate"}
+    report = io.StringIO()
+    runner = doctest.DocTestRunner()
+    for test in shown:
+        runner.run(test, out=report.write)
+    assert not runner.failures, report.getvalue()
+    assert (home.own_adapters / "days").is_dir()
+    assert not list(home.runs.iterdir()), "the texts of a finished run are left behind"
+
+
+@pytest.mark.usefixtures("home")
+def test_the_figures_are_those_of_the_command(tmp_path: Path, run_command: RunCommand) -> None:
+    held_out = reviews(12)
+    (tmp_path / "held-out.tsv").write_text(as_tsv(held_out), encoding="utf-8")
+    options = ["--importance-samples", "4", "--decoded", "5", "--group", "paper", "--json"]
+    outcome = run_command("evaluate", "--adapter", "plain", "--data", str(tmp_path / "held-out.tsv"), *options)
+    assert outcome.exit_code == 0, outcome.err
+    told = json.loads(outcome.out)
+    found = adavae.evaluate(list(held_out.texts), list(held_out.labels or ()), adapter="plain", **FEW)
+    assert found.pop("data") == "texts of a program"
+    del told["data"]
+    assert json.loads(json.dumps(found)) == told
+    assert adavae.evaluate(held_out.texts, adapter=adavae.load("plain"), **FEW)["rows"] == 12
+
+
+def test_every_kind_of_column_is_the_same_texts() -> None:
+    texts, labels = ["a b", "c d", "e f"], [1, 0, 1]
+    expected = dataset_of(texts, labels, "texts", "labels")
+    assert expected.labels == ("1", "0", "1")
+    for given, names in (
+        (tuple(texts), [1.0, 0.0, 1.0]),
+        (np.array(texts), np.array(labels)),
+        (Column(list(texts)), Column([1, 0, 1])),
+        (iter(texts), (str(label) for label in labels)),
+    ):
+        assert dataset_of(given, names, "texts", "labels").digest == expected.digest  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("texts", "labels", "words"),
+    [
+        ("one text", None, "texts is 'str'.*one column"),
+        (Table(), None, "texts is 'Table'.*one column"),
+        (7, None, "texts is 'int'"),
+        (["a", None], None, r"texts\[1\] is None: must be a string"),
+        (["a", float("nan")], None, r"texts\[1\] is nan"),
+        (["a", "b"], ["x"], "1 labels.*each of the 2 texts"),
+        (["a", "b"], ["x", ["y"]], r"labels\[1\] is \['y'\]"),
+    ],
+)
+def test_what_is_no_column_of_texts_is_told_by_its_place(texts: Any, labels: Any, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        dataset_of(texts, labels, "texts", "labels")
+
+
+@pytest.mark.usefixtures("home")
+def test_what_cannot_be_trained_is_refused_before_the_first_step() -> None:
+    with pytest.raises(ConfigError, match="epohcs"):
+        adavae.train(["a b"] * 30, name="x", epohcs=2)
+    with pytest.raises(ConfigError, match="preset is 'chat': must be one of"):
+        adavae.train(["a b"] * 30, name="x", preset="chat")
+    with pytest.raises(ConfigError, match="name"):
+        adavae.train(["a b"] * 30, name="../x")
+    with pytest.raises(ConfigError, match="needs validation_texts"):
+        adavae.train(["a b"] * 30, name="x", validation_labels=["y"])
+    with pytest.raises(DatasetError, match=r"texts\.jsonl"):
+        adavae.train([], name="x")
+
+
+def test_progress_is_one_line_drawn_over_itself_and_notes_stand_beside_it() -> None:
+    stderr = io.StringIO()
+    line = ProgressLine(stderr, is_shown=True)
+    for done in range(101):
+        line.update("train", done, 100, "loss 3.2")
+    line.say("a note")
+    line.update("prior", 1, 1)
+    line.end()
+    drawn = stderr.getvalue()
+    assert drawn.startswith("\rtrain      [") and "100/100" in drawn
+    assert drawn.count("\n") == 3  # behind each bar, and the note's
+    assert "\na note\n" in drawn
+    hidden = io.StringIO()
+    quiet = ProgressLine(hidden, is_shown=False)
+    quiet.update("train", 1, 1)
+    quiet.say("a note")
+    assert hidden.getvalue() == "a note\n"
