@@ -163,8 +163,7 @@ class LatentService:
         """
         async with self._pinned(adapter) as pinned:
             texts = [text_of(each, number, self._parts.pretrained) for number, each in enumerate(inputs)]
-            names = [f"input[{number}]" for number in range(len(texts))]
-            rows = await self._parts.encoder.encode(texts, pinned, truncate=False, params=names)
+            rows = await self._encode_in_parts(texts, pinned, "input", truncate=False)
             mu = torch.from_numpy(np.stack([row.encoding.mu for row in rows]))
             work = partial(embedded, pinned.space, mu, dimensions)  # a set's first one takes milliseconds
             on_device = self._parts.engine.on_device
@@ -334,13 +333,20 @@ class LatentService:
             ConfigError: Fewer than three texts.
         """
         async with self._pinned(adapter) as pinned:
-            encoded: list[EncodedText] = []
-            for start in range(0, len(texts), self.settings.max_texts):
-                chosen = texts[start : start + self.settings.max_texts]
-                params = [f"texts[{number}]" for number in range(start, start + len(chosen))]
-                encoded += await self._parts.encoder.encode(chosen, pinned, truncate=truncate, params=params)
+            encoded = await self._encode_in_parts(texts, pinned, "texts", truncate=truncate)
             mu = np.stack([row.encoding.mu for row in encoded])
             return MapResult(_ref(pinned), tuple(encoded), await self._cartographer.draw(mu, labels, method))
+
+    async def _encode_in_parts(
+        self, texts: Sequence[str], pinned: PinnedAdapter, param: str, *, truncate: bool
+    ) -> list[EncodedText]:
+        """As many texts at a time as any request may hold, so that others come between."""
+        encoded: list[EncodedText] = []
+        for start in range(0, len(texts), self.settings.max_texts):
+            chosen = texts[start : start + self.settings.max_texts]
+            params = [f"{param}[{number}]" for number in range(start, start + len(chosen))]
+            encoded += await self._parts.encoder.encode(chosen, pinned, truncate=truncate, params=params)
+        return encoded
 
     def adapters(self) -> list[AdapterState]:
         """Every installed version."""

@@ -176,6 +176,9 @@ class Settings(BaseSettings):
     )
 
     max_texts: int = Field(default=256, ge=1, description="Texts a request may hold.")
+    max_embedding_texts: int = Field(
+        default=2048, ge=1, description="Texts a request to /v1/embeddings may hold; clients send up to 2048."
+    )
     max_map_texts: int = Field(default=5000, ge=3, description="Texts a map may have.")
     max_text_tokens: int = Field(default=0, ge=0, description="Tokens a text may have; 0: what the backbone takes.")
     max_steps: int = Field(default=64, ge=2, description="Sentences an interpolation or a traversal may have.")

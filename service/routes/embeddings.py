@@ -5,7 +5,7 @@ from fastapi import Request
 from adavae.service.http.replies import JsonReply
 from adavae.service.routes.dependencies import Latent, Limits
 from adavae.service.routes.disconnect import unless_gone
-from adavae.service.routes.limits import check_texts
+from adavae.service.routes.limits import check_inputs
 from adavae.service.routes.shapes import shape_vector
 from adavae.service.schemas.embeddings import EmbeddingsBody
 
@@ -16,7 +16,7 @@ async def create_embeddings(body: EmbeddingsBody, request: Request, latent: Late
     Good for finding texts that say the same in other words of the kind the set was trained on, and for labels; a model
     trained for retrieval is better at that.
     """
-    check_texts(body.inputs, limits, "input")
+    check_inputs(body.inputs, limits)
     work = latent.embed(body.inputs, adapter=body.model, dimensions=body.dimensions)
     result = await unless_gone(request, work)
     data = [

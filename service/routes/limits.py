@@ -20,6 +20,17 @@ def check_texts(texts: str | Sequence[object], settings: Settings, param: str = 
         )
 
 
+def check_inputs(inputs: Sequence[object], settings: Settings) -> None:
+    """Raises InvalidRequest for more texts than a request for embeddings may hold."""
+    if len(inputs) > settings.max_embedding_texts:
+        raise InvalidRequest(
+            f"input has {len(inputs)} entries, the limit is {settings.max_embedding_texts} "
+            "(ADAVAE_MAX_EMBEDDING_TEXTS): send several requests",
+            param="input",
+            code="too_many_texts",
+        )
+
+
 def check_samples(param: str, number: int, settings: Settings) -> None:
     """Raises InvalidRequest for more texts than one request may ask for."""
     if number > settings.max_samples:

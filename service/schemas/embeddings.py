@@ -29,7 +29,7 @@ EmbeddingInput = Annotated[
     Discriminator(_kind),
     Field(
         description="A text, texts, the token ids of one text, or of several, by the backbone's own tokenizer; at most "
-        "ADAVAE_MAX_TEXTS (256) texts."
+        "ADAVAE_MAX_EMBEDDING_TEXTS (2048) texts."
     ),
 ]
 

@@ -21,7 +21,7 @@ def latent() -> StubLatentService:
 
 @pytest.fixture
 def client(latent: StubLatentService) -> Iterator[TestClient]:
-    with client_of(latent, max_texts=4) as client:
+    with client_of(latent, max_embedding_texts=4) as client:
         yield client
 
 
@@ -109,7 +109,7 @@ def test_a_missing_model_or_input_is_refused(client: TestClient) -> None:
 
 def test_more_texts_than_a_request_may_hold_are_refused(client: TestClient) -> None:
     error = embed(client, ["a"] * 5, 422)["error"]
-    assert "input has 5 entries, the limit is 4 (ADAVAE_MAX_TEXTS)" in error["message"]
+    assert "input has 5 entries, the limit is 4 (ADAVAE_MAX_EMBEDDING_TEXTS)" in error["message"]
 
 
 def test_a_set_that_is_not_there_is_404(client: TestClient) -> None:
