@@ -63,6 +63,7 @@ from adavae.service.routes.fine_tuning import (
     cancel_job,
     create_job,
     get_job,
+    list_checkpoints,
     list_events,
     list_jobs,
     pause_job,
@@ -87,7 +88,7 @@ from adavae.service.schemas.interpolate import InterpolateReply
 from adavae.service.schemas.map import MapReply
 from adavae.service.schemas.models import ModelDeletedReply, ModelListReply, ModelReply
 from adavae.service.schemas.status import StatusReply
-from adavae.service.schemas.training import EventListReply, JobListReply, JobReply
+from adavae.service.schemas.training import CheckpointListReply, EventListReply, JobListReply, JobReply
 from adavae.service.schemas.traverse import TraverseReply
 from adavae.service.schemas.variations import VariationsReply
 from adavae.service.settings import Settings
@@ -251,6 +252,7 @@ def _jobs(*, has_keys: bool) -> APIRouter:
     router.post("", dependencies=json_only, responses=refused, response_model=JobReply)(create_job)
     router.get("", response_model=JobListReply)(list_jobs)
     router.get("/{job_id}", responses=missing, response_model=JobReply)(get_job)
+    router.get("/{job_id}/checkpoints", responses=missing, response_model=CheckpointListReply)(list_checkpoints)
     router.get("/{job_id}/events", responses=WATCHED | missing, response_model=EventListReply)(list_events)
     for change, route in (("cancel", cancel_job), ("pause", pause_job), ("resume", resume_job)):
         router.post(f"/{{job_id}}/{change}", responses=documented_errors(404, 409), response_model=JobReply)(route)

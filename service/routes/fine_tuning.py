@@ -12,8 +12,8 @@ from adavae.service.jobs.records.event_log import event_number
 from adavae.service.jobs.records.job import JobEvent
 from adavae.service.routes.dependencies import Training
 from adavae.service.routes.event_stream import EventStream
-from adavae.service.routes.job_shapes import shape_event, shape_job
-from adavae.service.schemas.training import EVENT_ID, IDEMPOTENCY_KEY, EventsQuery, JobBody, JobsQuery
+from adavae.service.routes.job_shapes import shape_checkpoint, shape_event, shape_job
+from adavae.service.schemas.training import EVENT_ID, IDEMPOTENCY_KEY, CheckpointsQuery, EventsQuery, JobBody, JobsQuery
 
 JobIdInPath = Annotated[str, Path(description="The job's id.", max_length=200, examples=["ftjob-" + "0" * 24])]
 IdempotencyKey = Annotated[
@@ -73,6 +73,17 @@ async def list_events(
     page = await jobs.events(job_id, limit=query.limit, after=query.after)
     data = [shape_event(event) for event in page.items]
     return JsonReply({"object": "list", "data": data, "has_more": page.has_more})
+
+
+async def list_checkpoints(
+    job_id: JobIdInPath, query: Annotated[CheckpointsQuery, Query()], training: Training
+) -> JsonReply:
+    """What of a job can be used as a model: the set that it published, once it has; nothing before."""
+    job = await training.jobs.get(job_id)
+    shaped = [] if job.adapter is None else [shape_checkpoint(job, job.adapter)]
+    data = [each for each in shaped if each["id"] != query.after][: query.limit]
+    first, last = (data[0]["id"], data[-1]["id"]) if data else (None, None)
+    return JsonReply({"object": "list", "data": data, "has_more": False, "first_id": first, "last_id": last})
 
 
 async def cancel_job(job_id: JobIdInPath, training: Training) -> JsonReply:

@@ -40,6 +40,22 @@ def shape_job(job: Job) -> dict[str, object]:
     }
 
 
+def shape_checkpoint(job: Job, adapter: str) -> dict[str, object]:
+    """``fine_tuning.job.checkpoint``: the set that the job published; a run's other checkpoints serve nobody."""
+    progress = job.progress or {}
+    step = int(progress.get("step") or 0)
+    metrics = {"step": step, "train_loss": progress.get("loss"), "valid_loss": progress.get("validation_loss")}
+    return {
+        "object": "fine_tuning.job.checkpoint",
+        "id": job.id.replace("ftjob-", "ftckpt-"),
+        "created_at": job.finished_at or job.created_at,
+        "fine_tuned_model_checkpoint": adapter,
+        "fine_tuning_job_id": job.id,
+        "step_number": step,
+        "metrics": {name: value for name, value in metrics.items() if value is not None},
+    }
+
+
 def shape_event(event: JobEvent) -> dict[str, object]:
     """``fine_tuning.job.event``."""
     return {"object": "fine_tuning.job.event", **asdict(event)}

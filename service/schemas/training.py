@@ -137,6 +137,15 @@ class JobsQuery(BaseModel):
         return {match[1]: value for match, value in found if match is not None}
 
 
+class CheckpointsQuery(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(default=10, ge=1, le=100, description="Entries at most.")
+    after: Annotated[str, Field(max_length=200)] | None = Field(
+        default=None, description="Continue after this checkpoint: the last one of the previous page."
+    )
+
+
 class EventsQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
@@ -247,3 +256,27 @@ class EventListReply(Reply):
     object: Literal["list"] = "list"
     data: list[EventReply]
     has_more: bool
+
+
+class CheckpointMetrics(Reply):
+    step: int
+    train_loss: float | None = Field(default=None, description="Nats per token.")
+    valid_loss: float | None = Field(default=None, description="Nats per token.")
+
+
+class CheckpointReply(Reply):
+    object: Literal["fine_tuning.job.checkpoint"] = "fine_tuning.job.checkpoint"
+    id: str
+    created_at: int
+    fine_tuned_model_checkpoint: str = Field(description="`name@version` of the adapter set.")
+    fine_tuning_job_id: str
+    step_number: int
+    metrics: CheckpointMetrics
+
+
+class CheckpointListReply(Reply):
+    object: Literal["list"] = "list"
+    data: list[CheckpointReply]
+    has_more: bool
+    first_id: str | None
+    last_id: str | None

@@ -64,6 +64,7 @@ _OPERATIONS = [
     ("GET", "/v1/fine_tuning/jobs"),
     ("GET", "/v1/fine_tuning/jobs/{job_id}"),
     ("GET", "/v1/fine_tuning/jobs/{job_id}/events"),
+    ("GET", "/v1/fine_tuning/jobs/{job_id}/checkpoints"),
     ("POST", "/v1/fine_tuning/jobs/{job_id}/cancel"),
     ("POST", "/v1/fine_tuning/jobs/{job_id}/pause"),
     ("POST", "/v1/fine_tuning/jobs/{job_id}/resume"),

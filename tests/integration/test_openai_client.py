@@ -113,6 +113,9 @@ def test_from_a_file_to_a_set_that_serves(home: Home) -> None:
     assert job.error is None
     assert job.trained_tokens and job.finished_at and job.fine_tuned_model
     assert job.fine_tuned_model.startswith("finished@")
+    (checkpoint,) = home.client.fine_tuning.jobs.checkpoints.list(job.id)
+    assert checkpoint.fine_tuned_model_checkpoint == job.fine_tuned_model
+    assert checkpoint.step_number == checkpoint.metrics.step > 0
     with httpx2.Client(base_url=home.url, timeout=DEADLINE_S) as client:
         wait_for(lambda: client.get(f"/adapters/{job.fine_tuned_model}").status_code == 200)
         encoded = client.post("/encode", json={"text": "the food was great", "adapter": job.fine_tuned_model}).json()

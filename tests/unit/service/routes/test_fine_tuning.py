@@ -254,6 +254,19 @@ def test_an_unknown_job_is_not_found(client: TestClient, job_id: str) -> None:
         assert error_of(client.request(method, f"{JOBS}/{job_id}{rest}"), 404)["type"] == "not_found"
 
 
+def test_a_finished_jobs_set_is_its_checkpoint_and_an_unfinished_job_has_none(client: TestClient) -> None:
+    listed = client.get(f"{JOBS}/{JOB}/checkpoints").json()
+    (checkpoint,) = listed["data"]
+    assert (checkpoint["object"], checkpoint["fine_tuning_job_id"]) == ("fine_tuning.job.checkpoint", JOB)
+    assert checkpoint["fine_tuned_model_checkpoint"] == "reviews@0123456789ab"
+    assert checkpoint["metrics"]["step"] == checkpoint["step_number"]
+    assert (listed["first_id"], listed["last_id"], listed["has_more"]) == (checkpoint["id"], checkpoint["id"], False)
+    assert client.get(f"{JOBS}/{JOB}/checkpoints", params={"after": checkpoint["id"]}).json()["data"] == []
+    assert client.get(f"{JOBS}/{created(client)['id']}/checkpoints").json()["data"] == []
+    assert error_of(client.get(f"{JOBS}/{JOB}/checkpoints?limit=0"), 422)["param"] == "limit"
+    assert error_of(client.get(f"{JOBS}/ftjob-1/checkpoints"), 404)["type"] == "not_found"
+
+
 def test_events_are_paged_newest_first(client: TestClient) -> None:
     page = client.get(f"{JOBS}/{JOB}/events", params={"limit": 2}).json()
     assert [event["message"] for event in page["data"]] == ["Done", "Step 1 of 1"]
