@@ -27,7 +27,7 @@ from adavae.model.training.operations import AsServed
 from adavae.model.training.preparation import TrainingRequest
 from adavae.model.training.progress import Progress
 from adavae.model.training.run import train_adapter_set
-from adavae.service.jobs.worker.verdict import judge_head
+from adavae.service.jobs.worker.verdict import judge_use
 from adavae.service.loading import load_pretrained, load_text_model
 from adavae.service.progress_line import progress_line
 from adavae.service.settings import load_settings
@@ -59,7 +59,7 @@ def train(
 
     @contextmanager
     def publishing(manifest: Manifest) -> Iterator[None]:
-        judge_head(manifest.metrics, manifest.config.labels)
+        judge_use(manifest.metrics, manifest.config.labels, manifest.training["preset"])
         yield
 
     def show(step: Progress) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from types import ModuleType
 
     from adavae.model.loaded_set import LoadedSet
     from adavae.service.client.latent import AdaVAEClient as Client
@@ -64,7 +65,8 @@ def train(
 
         >>> import adavae
         >>> texts = [f"the food was {how} on day {day}." for day in range(30) for how in ("great", "awful")]
-        >>> days = adavae.train(texts, ["good", "bad"] * 30, name="days", epochs=2, progress=False)
+        >>> labels = ["good", "bad"] * 30
+        >>> days = adavae.train(texts, labels, name="days", preset="classification", epochs=2, progress=False)
         >>> days.labels
         ('bad', 'good')
         >>> len(days.classify(["the food was great on day 3."]))
@@ -87,9 +89,7 @@ def train(
         DatasetError: A text cannot be used, or there are too few.
         AdaVAEError: The backbone is missing, or the set that came out is worse than nothing.
     """
-    from adavae.service import library
-
-    return library.train(
+    trained: LoadedSet = _library().train(
         texts,
         labels,
         name=name,
@@ -101,6 +101,7 @@ def train(
         progress=progress,
         options=options,
     )
+    return trained
 
 
 def evaluate(
@@ -142,9 +143,7 @@ def evaluate(
     Raises:
         AdaVAEError: As ``load`` and ``train``.
     """
-    from adavae.service import library
-
-    return library.evaluate(
+    figures: dict[str, Any] = _library().evaluate(
         texts,
         labels,
         adapter=adapter,
@@ -158,6 +157,7 @@ def evaluate(
         device=device,
         progress=progress,
     )
+    return figures
 
 
 def pair(text: str, text_pair: str) -> str:
@@ -169,6 +169,17 @@ def pair(text: str, text_pair: str) -> str:
     from adavae.model.pairs import joined
 
     return joined(text, text_pair)
+
+
+def _library() -> "ModuleType":
+    """What trains and measures; raises ImportError where only the client is installed."""
+    try:
+        from adavae.service import library
+    except ImportError as exc:
+        if not (getattr(exc, "name", "") or "").startswith("adavae"):
+            raise
+        raise ImportError("this is adavae's client alone, which trains no sets: install adavae in its place") from exc
+    return library
 
 
 def __getattr__(name: str) -> object:
