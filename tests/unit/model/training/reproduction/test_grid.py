@@ -10,10 +10,10 @@ import pytest
 from adavae.model.errors import ConfigError, DatasetError
 from adavae.model.training.reproduction import grid as module
 from adavae.model.training.reproduction import table2
+from adavae.model.training.reproduction.bound_table import markdown, records
 from adavae.model.training.reproduction.claims import verdicts
 from adavae.model.training.reproduction.grid import Cell, Grid, run_grid
 from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2
-from adavae.model.training.reproduction.rendering import markdown, records
 from adavae.model.training.reproduction.rows import Row
 from adavae.model.training.reproduction.scale import ScaleName
 from tests.tiny_text import tiny_pretrained
@@ -34,7 +34,7 @@ def grid_of(directory: Path, names: Sequence[str] = NAMES) -> Grid:
         write_folder(folder.parent)
     by_name = {row.name: row for row in table2.rows()}
     rows = [by_name[name] for name in names]
-    return Grid("table2", rows, [folder], ScaleName.SMOKE, 0, directory / "output")
+    return Grid("table2", rows, [folder], ScaleName.SMOKE, (0,), directory / "output")
 
 
 def run(grid: Grid) -> tuple[list[Cell], list[str]]:
@@ -62,7 +62,7 @@ def test_after_a_kill_it_goes_on_at_the_cell_it_was_in(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     broken = Grid(
-        "table2", [grid.rows[0], Row(NAMES[1], killed), grid.rows[2]], grid.folders, grid.scale, 0, grid.output
+        "table2", [grid.rows[0], Row(NAMES[1], killed), grid.rows[2]], grid.folders, grid.scale, (0,), grid.output
     )
     with pytest.raises(KeyboardInterrupt):
         run(broken)
@@ -129,6 +129,6 @@ def test_a_claim_is_answered_by_numbers(mis: tuple[int, ...], holds: bool) -> No
         cell(f"AdaVAE {free_bits:.2f}", mi=mi, ppl_word=9.0)
         for free_bits, mi in zip(table2.ADAVAE_LAMBDAS, mis, strict=True)
     ]
-    (answer,) = verdicts(cells)
-    assert answer.holds is holds and "rises with lambda" in answer.claim
+    (answer,) = [each for each in verdicts(cells) if each.claim == "MI of AdaVAE rises with lambda"]
+    assert answer.holds is holds
     assert answer.numbers.startswith("1.00, 2.00")
