@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from adavae.model.training.reproduction.rows import TableRow
     from adavae.model.training.reproduction.scale import ScaleName
 
-Table = Literal["table1", "table2", "table3", "figure1"]
+Table = Literal["table1", "table2", "table3", "table4", "table5", "figure1"]
+_OF_EXAMPLES = {"table4", "table5"}
 _OF_SEVERAL_SEEDS = {"table3", "figure1"}
 _FIVE_SEEDS = {"smoke": 1, "cpu": 5, "paper": 5}
 
@@ -30,11 +31,11 @@ _FIVE_SEEDS = {"smoke": 1, "cpu": 5, "paper": 5}
 def reproduce(
     table: Annotated[Table, typer.Argument(help="Which of the paper's tables.", show_default=False)],
     data: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--data", help="Folder with a folder per data set, each with train, valid and test.", show_default=False
         ),
-    ],
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Directory of what is finished; the same command goes on from there.")
     ] = Path("reproduction"),
@@ -57,20 +58,52 @@ def reproduce(
             show_default=False,
         ),
     ] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            "--adapter",
+            "-a",
+            metavar="NAME[@VERSION]",
+            help="Whose answers table4 and table5 show; the configured default if left out.",
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(help="Rows that run at once, in processes that share the cores.", min=1, max=64)
     ] = 1,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train and measure every system of a table of the paper, row by row.
+    """Train and measure every system of a table of the paper, row by row; table4 and table5: a set's answers.
 
     After Ctrl-C or a kill the same command goes on at the row it was in.
     """
     settings = load_settings()
+    if table in _OF_EXAMPLES:
+        if data is not None or dataset or row or seeds is not None:
+            raise typer.BadParameter(f"{table} trains nothing: leave out --data, --dataset, --row and --seeds")
+        _show_examples(table, adapter or settings.default_adapter, settings, device, markdown, as_json=as_json)
+        return
+    if data is None:
+        raise typer.BadParameter(f"{table} trains its rows: name the folder of the data sets with --data")
+    if adapter is not None:
+        raise typer.BadParameter(f"{table} trains its own sets: leave out --adapter, which is for table4 and table5")
     chosen = _Chosen(table, data, output, scale, dataset, row, range(seed, seed + _num_seeds(table, scale, seeds)))
     cells = _run(chosen.grid(), settings, device, workers)
     reproduced.write(cells, markdown, as_json=as_json)
+
+
+def _show_examples(
+    table: Table, name: str, settings: Settings, device: str | None, markdown: Path | None, *, as_json: bool
+) -> None:
+    from adavae.model.decoding.decoding import Decoding
+    from adavae.model.training.reproduction import examples
+
+    manifest = loading.open_store(settings).resolve(name).manifest
+    text_model = loading.load_text_model(settings, [name], device)
+    make = examples.analogies if table == "table4" else examples.walk
+    figures = examples.measured(table, {} if manifest is None else manifest.metrics)
+    records = make(text_model, name, Decoding(max_tokens=min(Decoding().max_tokens, settings.max_tokens)))
+    reproduced.write_examples(records, figures, markdown, as_json=as_json)
 
 
 def _num_seeds(table: Table, scale: str, seeds: int | None) -> int:

@@ -1,10 +1,10 @@
 """What ``adavae reproduce`` shows of finished cells: the table, in Markdown too, and what the paper claims of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from adavae.service.commands.terminal import Column, Output, column, say
+from adavae.service.commands.terminal import Column, Output, Record, column, number, say
 
 if TYPE_CHECKING:
     from adavae.model.training.reproduction.grid import Cell
@@ -22,6 +22,24 @@ def write(cells: "Sequence[Cell]", markdown: Path | None, *, as_json: bool) -> N
     if markdown is not None:
         text = accuracy_table.markdown(cells) if is_accuracy else bound_table.markdown(cells)
         markdown.write_text(text, encoding="utf-8")
+
+
+def write_examples(
+    records: Sequence[Record], figures: Mapping[str, str], markdown: Path | None, *, as_json: bool
+) -> None:
+    """A set's answers beside the paper's, and what its card says of many."""
+    from adavae.model.training.reproduction import examples
+
+    is_walk = records[0]["table"] == "table5"
+    first = number("tau", decimals=1) if is_walk else column("input", "input C")
+    output = Output.of(as_json)
+    measured: dict[str, object] = {"measured": dict(figures)} if output.is_json else {}
+    shown = [record | measured for record in records]
+    output.write_records(shown, [first, column("output", "here"), column("paper_output", "the paper")])
+    for title, value in figures.items():
+        say(f"{title}: {value}")
+    if markdown is not None:
+        markdown.write_text(examples.markdown(records, figures), encoding="utf-8")
 
 
 def _figure(key: str, header: str, decimals: int) -> Column:
