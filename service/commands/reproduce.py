@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from adavae.model.training.reproduction.scale import ScaleName
 
 Table = Literal["table1", "table2", "table3", "table4", "table5", "figure1"]
+_DRAWN = {"table2", "figure1"}
 _OF_EXAMPLES = {"table4", "table5"}
 _OF_SEVERAL_SEEDS = {"table3", "figure1"}
 _FIVE_SEEDS = {"smoke": 1, "cpu": 5, "paper": 5}
@@ -48,6 +49,9 @@ def reproduce(
     ] = None,
     row: Annotated[list[str] | None, typer.Option("--row", help="Only this row; may be given again.")] = None,
     markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the table here too.")] = None,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", help="Draw figure1, or the curves over lambda of table2, here.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of every run; the first where there are several.", min=0)] = 0,
     seeds: Annotated[
         int | None,
@@ -78,6 +82,8 @@ def reproduce(
     After Ctrl-C or a kill the same command goes on at the row it was in.
     """
     settings = load_settings()
+    if svg is not None and table not in _DRAWN:
+        raise typer.BadParameter(f"{table} has no curves: leave out --svg, which is for table2 and figure1")
     if table in _OF_EXAMPLES:
         if data is not None or dataset or row or seeds is not None:
             raise typer.BadParameter(f"{table} trains nothing: leave out --data, --dataset, --row and --seeds")
@@ -89,7 +95,7 @@ def reproduce(
         raise typer.BadParameter(f"{table} trains its own sets: leave out --adapter, which is for table4 and table5")
     chosen = _Chosen(table, data, output, scale, dataset, row, range(seed, seed + _num_seeds(table, scale, seeds)))
     cells = _run(chosen.grid(), settings, device, workers)
-    reproduced.write(cells, markdown, as_json=as_json)
+    reproduced.write(cells, markdown, svg, as_json=as_json)
 
 
 def _show_examples(

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from adavae.model.training.reproduction.grid import Cell
 
 
-def write(cells: "Sequence[Cell]", markdown: Path | None, *, as_json: bool) -> None:
-    """Records on stdout, verdicts on stderr, and the table in Markdown where a file is named."""
-    from adavae.model.training.reproduction import accuracy_table, bound_table, claims
+def write(cells: "Sequence[Cell]", markdown: Path | None, svg: Path | None, *, as_json: bool) -> None:
+    """Records on stdout, verdicts on stderr; the table in Markdown and its curves where files are named."""
+    from adavae.model.training.reproduction import accuracy_table, bound_table, claims, curves
 
     is_accuracy = cells[0].table in accuracy_table.TABLES
     records = accuracy_table.records(cells) if is_accuracy else bound_table.records(cells)
@@ -22,6 +22,8 @@ def write(cells: "Sequence[Cell]", markdown: Path | None, *, as_json: bool) -> N
     if markdown is not None:
         text = accuracy_table.markdown(cells) if is_accuracy else bound_table.markdown(cells)
         markdown.write_text(text, encoding="utf-8")
+    if svg is not None:
+        svg.write_text(curves.curves(cells), encoding="utf-8")
 
 
 def write_examples(
