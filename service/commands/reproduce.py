@@ -138,14 +138,15 @@ class _Chosen:
         from adavae.model.training.reproduction.scale import ScaleName
 
         scale = ScaleName(self.scale)
-        rows, datasets = _table(self.table, scale)
+        of_table, datasets = _table(self.table, scale)
+        rows = _named(of_table, self.row_names)
         folders = [self.data / name for name in self.datasets or datasets]
         for folder in folders:
             if not folder.is_dir():
                 raise DatasetError(
                     f"{folder}: is no folder: --data holds a folder per data set, and --dataset names some"
                 )
-        return Grid(self.table, _named(rows, self.row_names), folders, scale, self.seeds, self.output)
+        return Grid(self.table, rows, folders, scale, self.seeds, self.output)
 
 
 def _table(table: Table, scale: "ScaleName") -> "tuple[Sequence[TableRow], Sequence[str]]":

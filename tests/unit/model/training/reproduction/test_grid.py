@@ -101,7 +101,8 @@ def test_the_paper_stands_beside_ours(tmp_path: Path) -> None:
 
 
 def test_every_row_of_the_tables_has_its_line_in_the_paper() -> None:
-    names = {row.name for row in table2.rows()} - {"GPT-2, adapters", "T5 VAE, adapters"}
+    ours = {"GPT-2, adapters", "T5 VAE, adapters"}
+    names = {row.name for row in table2.rows() if row.name not in ours and "(" not in row.name}
     assert all(set(rows) == names for rows in TABLE_2.values())
     assert all(len(rows) == 8 for rows in TABLE_1.values())
 
