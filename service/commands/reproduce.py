@@ -14,7 +14,7 @@ from adavae.service import loading
 from adavae.service.commands import reproduced
 from adavae.service.commands.grid_progress import GridProgress
 from adavae.service.commands.options import DeviceOption, JsonOption
-from adavae.service.commands.terminal import progress_display
+from adavae.service.commands.terminal import Record, progress_display
 from adavae.service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -22,15 +22,17 @@ if TYPE_CHECKING:
     from adavae.model.training.reproduction.rows import TableRow
     from adavae.model.training.reproduction.scale import ScaleName
 
-Table = Literal["table1", "table2", "table3", "table4", "table5", "figure1"]
+Table = Literal["table1", "table2", "table3", "table4", "table5", "figure1", "page"]
+_TRAINS_NOTHING = {"table4", "table5", "page"}
 _DRAWN = {"table2", "figure1"}
-_OF_EXAMPLES = {"table4", "table5"}
 _OF_SEVERAL_SEEDS = {"table3", "figure1"}
 _FIVE_SEEDS = {"smoke": 1, "cpu": 5, "paper": 5}
 
 
 def reproduce(
-    table: Annotated[Table, typer.Argument(help="Which of the paper's tables.", show_default=False)],
+    table: Annotated[
+        Table, typer.Argument(help="Which of the paper's tables; page is all that is in --output.", show_default=False)
+    ],
     data: Annotated[
         Path | None,
         typer.Option(
@@ -77,17 +79,22 @@ def reproduce(
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train and measure every system of a table of the paper, row by row; table4 and table5: a set's answers.
+    """Train and measure every system of a table of the paper, row by row; table4 and table5 are a set's answers.
 
     After Ctrl-C or a kill the same command goes on at the row it was in.
     """
     settings = load_settings()
     if svg is not None and table not in _DRAWN:
         raise typer.BadParameter(f"{table} has no curves: leave out --svg, which is for table2 and figure1")
-    if table in _OF_EXAMPLES:
+    if table in _TRAINS_NOTHING:
         if data is not None or dataset or row or seeds is not None:
             raise typer.BadParameter(f"{table} trains nothing: leave out --data, --dataset, --row and --seeds")
-        _show_examples(table, adapter or settings.default_adapter, settings, device, markdown, as_json=as_json)
+        name = adapter or settings.default_adapter
+        if table == "page":
+            _write_page(output, name, settings, device, markdown)
+        else:
+            records, figures = _examples(table, name, settings, device)
+            reproduced.write_examples(records, figures, markdown, as_json=as_json)
         return
     if data is None:
         raise typer.BadParameter(f"{table} trains its rows: name the folder of the data sets with --data")
@@ -98,9 +105,20 @@ def reproduce(
     reproduced.write(cells, markdown, svg, as_json=as_json)
 
 
-def _show_examples(
-    table: Table, name: str, settings: Settings, device: str | None, markdown: Path | None, *, as_json: bool
-) -> None:
+def _write_page(output: Path, name: str, settings: Settings, device: str | None, markdown: Path | None) -> None:
+    from adavae.model.training.reproduction import examples
+    from adavae.model.training.reproduction.grid import finished_cells
+    from adavae.model.training.reproduction.page import page
+
+    if markdown is None:
+        raise typer.BadParameter("a page goes into a file: name it with --markdown")
+    cells = finished_cells(output)
+    answers = {table: examples.markdown(*_examples(table, name, settings, device)) for table in ("table4", "table5")}
+    markdown.write_text(page(cells, answers), encoding="utf-8")
+
+
+def _examples(table: str, name: str, settings: Settings, device: str | None) -> tuple[list[Record], dict[str, str]]:
+    """A set's answers to the inputs of table4 or table5, and what its card says of many."""
     from adavae.model.decoding.decoding import Decoding
     from adavae.model.training.reproduction import examples
 
@@ -108,8 +126,7 @@ def _show_examples(
     text_model = loading.load_text_model(settings, [name], device)
     make = examples.analogies if table == "table4" else examples.walk
     figures = examples.measured(table, {} if manifest is None else manifest.metrics)
-    records = make(text_model, name, Decoding(max_tokens=min(Decoding().max_tokens, settings.max_tokens)))
-    reproduced.write_examples(records, figures, markdown, as_json=as_json)
+    return make(text_model, name, Decoding(max_tokens=min(Decoding().max_tokens, settings.max_tokens))), figures
 
 
 def _num_seeds(table: Table, scale: str, seeds: int | None) -> int:

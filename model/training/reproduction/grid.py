@@ -18,6 +18,9 @@ from adavae.model.training.reproduction.data_folder import DataFolder
 from adavae.model.training.reproduction.rows import Given, OnStep, TableRow
 from adavae.model.training.reproduction.scale import SCALES, ScaleName
 
+FILE = "cells.jsonl"
+"""Within a grid's directory: one finished cell a line."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
@@ -143,21 +146,27 @@ class Grid:
 
     @property
     def file(self) -> Path:
-        return self.output / "cells.jsonl"
+        return self.output / FILE
 
-    def finished(self) -> list[Cell]:
-        """Cells that were finished before, of any scale; a half-written last line is left out."""
-        if not self.file.is_file():
-            return []
-        lines, cells = self.file.read_text(encoding="utf-8").splitlines(), []
-        for number, line in enumerate(lines, 1):
-            try:
-                cells.append(Cell.from_line(line))
-            except (ValueError, TypeError):
-                if number < len(lines):  # the last one may have been cut off by a kill
-                    rule = f"line {number} is no cell of a table: name another directory"
-                    raise ConfigError("output", str(self.file), rule) from None
-        return cells
+
+def finished_cells(output: Path) -> list[Cell]:
+    """Cells that were finished before, of any table and scale; a half-written last line is left out.
+
+    Raises:
+        ConfigError: ``cells.jsonl`` of the directory holds something else.
+    """
+    file = output / FILE
+    if not file.is_file():
+        return []
+    lines, cells = file.read_text(encoding="utf-8").splitlines(), []
+    for number, line in enumerate(lines, 1):
+        try:
+            cells.append(Cell.from_line(line))
+        except (ValueError, TypeError):
+            if number < len(lines):  # the last one may have been cut off by a kill
+                rule = f"line {number} is no cell of a table: name another directory"
+                raise ConfigError("output", str(file), rule) from None
+    return cells
 
 
 OnCell = Callable[[str, int, int], OnStep]
@@ -201,7 +210,7 @@ def begin(grid: Grid) -> dict[tuple[str, str, str, str, int, str], Cell]:
     if not grid.folders:
         raise DatasetError("there is no data set: name the folder that holds them")
     grid.output.mkdir(parents=True, exist_ok=True)
-    return {cell.key: cell for cell in grid.finished()}
+    return {cell.key: cell for cell in finished_cells(grid.output)}
 
 
 def append(path: Path, cell: Cell) -> None:

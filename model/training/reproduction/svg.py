@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-_WIDTH, _HEIGHT = 520, 360  # of a panel
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 16, 36, 48
+_WIDTH, _HEIGHT = 640, 360  # of a panel
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 168, 36, 48  # the legend is on the right
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by the colour-blind
 _TICKS = 5
 
@@ -136,8 +136,8 @@ def _line(frame: _Frame, series: Series, colour: str, place: int) -> str:
             parts.append(f'<path d="M{x:.1f} {low:.1f}V{high:.1f}" stroke="{colour}"/>')
         parts.append(f'<circle cx="{x:.1f}" cy="{frame.y(point.y):.1f}" r="3" fill="{colour}"/>')
     y = _TOP + 12 + 16 * place
-    parts.append(f'<path d="M{_LEFT + 12} {y}h24" {style}/>')
-    parts.append(_text(_LEFT + 42, y + 4, series.name, anchor="start"))
+    parts.append(f'<path d="M{_WIDTH - _RIGHT + 14} {y}h24" {style}/>')
+    parts.append(_text(_WIDTH - _RIGHT + 44, y + 4, series.name, anchor="start"))
     return "".join(parts)
 
 

@@ -74,6 +74,16 @@ def test_a_sets_answers_stand_beside_the_papers(table: str, num: int, home: Path
     assert page.read_text("utf-8").count("plain@") == 1
 
 
+def test_a_page_is_made_of_all_that_is_finished(home: Path, run_command: RunCommand) -> None:
+    page = home / "page.md"
+    outcome = run_command(
+        "reproduce", "page", "--output", str(home / "nothing"), "--adapter", "plain", "--markdown", str(page)
+    )
+    assert outcome.exit_code == 0, outcome.err
+    text = page.read_text("utf-8")
+    assert "holds" not in text and text.count("not run yet") > 10 and text.count("plain@") == 2
+
+
 def test_after_a_kill_the_same_command_goes_on(home: Path, run_command: RunCommand) -> None:
     rows = ["--dataset", "yelp", "--row", "LSTM-LM", "--row", "M. A.", "--row", "GPT-2, adapters"]
     command = arguments(home, "table2", *rows)
@@ -109,6 +119,7 @@ def test_workers_and_seeds(home: Path, run_command: RunCommand) -> None:
     [
         (("table1",), "--data"),
         (("table4", "--data", "."), "leave out --data"),
+        (("page",), "--markdown"),
         (("table1", "--data", ".", "--svg", "x.svg"), "no curves"),
         (("table1", "--data", ".", "--seeds", "3"), "leave out --seeds"),
         (("table1", "--data", ".", "--adapter", "yelp"), "leave out --adapter"),

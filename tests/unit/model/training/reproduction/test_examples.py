@@ -1,11 +1,16 @@
-"""Tables 4 and 5: the paper's inputs through a set, and the paper's sentences beside the answers."""
+"""Tables 4 and 5, the paper's sentences beside a set's answers; and the page of all that was run."""
+
+from dataclasses import replace
 
 import pytest
 
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.training.reproduction import examples
+from adavae.model.training.reproduction.claims import CLAIMS
+from adavae.model.training.reproduction.page import page
 from tests import tiny_text
 from tests.tiny_text import NAMED, tiny_text_model
+from tests.unit.model.training.reproduction.test_grid import cell
 
 DECODING = Decoding(max_tokens=5)
 MEASURED = {"latent_space": {"walks": {"distinct": 9.5}, "analogies": {"moved": 0.75, "moved_worst": 0.5}}}
@@ -37,3 +42,17 @@ def test_table_5_walks_between_the_papers_ends() -> None:
     assert records[-1]["paper_output"] == "very special place and highly recommended ."
     assert examples.measured("table5", MEASURED) == {"walks: different sentences": "9.5"}
     assert "On many texts" not in examples.markdown(records, examples.measured("table5", {}))
+
+
+def test_the_page_has_every_claim_and_what_was_run_with_its_command() -> None:
+    cells = [
+        cell("AdaVAE 0.05", mi=1.0, ppl_word=9.0, ppl_token=5.0, neg_elbo=30.0, au=4, kl=2.0, num_texts=9),
+        replace(cell("LSTM-LM", mi=1.0), table="table1"),  # of scale smoke
+    ]
+    cells[0] = replace(cells[0], scale="cpu", figures_cut={"ppl_word": 8.0, "num_cut": 1})
+    text = page(cells, {"table4": "Analogies of ours.\n"})
+    assert all(f"| {claim.text} | **not run yet** |" in text for claim in CLAIMS)
+    assert "adavae reproduce table2 --data DATA --scale cpu --dataset yelp --row 'AdaVAE 0.05'\n" in text
+    assert "| AdaVAE 0.05 | 9.0 (31.2) | 8.0 | 30.0 (115.7) |" in text
+    assert "LSTM-LM" not in text and "Not run yet:\n\n```sh\nadavae reproduce table1 --data DATA --scale cpu\n" in text
+    assert "Analogies of ours." in text

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adavae.model.errors import CellFailed
-from adavae.model.training.reproduction.grid import Cell, Grid, run_grid
+from adavae.model.training.reproduction.grid import Cell, Grid, finished_cells, run_grid
 from adavae.model.training.reproduction.parallel import run_grid_in_processes
 from adavae.model.training.reproduction.rows import Given, Outcome
 from adavae.model.training.reproduction.scale import ScaleName
@@ -81,7 +81,7 @@ def test_a_cell_that_fails_keeps_the_one_beside_it(fault: str, told: str, tmp_pa
     grid = grid_of(tmp_path, [Counted("good"), Counted("bad", fault)])
     with pytest.raises(CellFailed, match=told):
         run(grid)
-    assert [cell.row for cell in grid.finished()] == ["good"]
+    assert [cell.row for cell in finished_cells(grid.output)] == ["good"]
 
 
 def test_rows_of_every_table_can_be_sent_to_a_process() -> None:
