@@ -101,7 +101,7 @@ def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int,
 def _started(load: Load, num_threads: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    process = context.Process(target=_serve, args=(theirs, load, num_threads), daemon=True)
+    process = context.Process(target=_process, args=(theirs, load, num_threads), daemon=True)
     process.start()
     theirs.close()  # so that the pipe ends with the process
     return _Worker(process, ours)
@@ -127,9 +127,13 @@ def _answer(worker: _Worker) -> _Step | Cell | CellFailed:
     return answer
 
 
-def _serve(connection: Connection, load: Load, num_threads: int) -> None:
-    """The process: cells come in over the pipe, steps and measured cells go out."""
+def _process(connection: Connection, load: Load, num_threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    serve(connection, load, num_threads)
+
+
+def serve(connection: Connection, load: Load, num_threads: int) -> None:
+    """Runs cells: they come in over the pipe until it ends; steps, measured cells and failures go out."""
     pretrained: PretrainedBackbone | None = None
     data: DataFolder | None = None
     while True:

@@ -4,14 +4,17 @@ import os
 import signal
 from collections.abc import Sequence
 from dataclasses import replace
+from multiprocessing import Pipe
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+import torch
 
 from adavae.model.errors import CellFailed
 from adavae.model.training.reproduction.grid import Cell, Grid, finished_cells, run_grid
-from adavae.model.training.reproduction.parallel import run_grid_in_processes
+from adavae.model.training.reproduction.parallel import run_grid_in_processes, serve
 from adavae.model.training.reproduction.rows import Given, Outcome
 from adavae.model.training.reproduction.scale import ScaleName
 from tests.tiny_text import tiny_pretrained
@@ -28,7 +31,7 @@ class Counted:
         given.on_step(1, 2, 0.5)
         if self.fault == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
-        if self.fault == "unforeseen":
+        if self.fault == "fails":
             raise ZeroDivisionError("by zero")
         given.on_step(2, 2, 0.25)
         figures = {"texts": len(given.data.corpus.training.token_ids), "seed": given.seed}
@@ -70,18 +73,25 @@ def test_several_processes_give_what_one_gives_in_the_grids_order(tmp_path: Path
     assert again == cells and heard_again == []
 
 
-@pytest.mark.parametrize(
-    ("fault", "told"),
-    [
-        ("unforeseen", "yelp: bad: ZeroDivisionError: by zero"),
-        ("dies", "yelp: bad: its process ended with code -9"),
-    ],
-)
-def test_a_cell_that_fails_keeps_the_one_beside_it(fault: str, told: str, tmp_path: Path) -> None:
-    grid = grid_of(tmp_path, [Counted("good"), Counted("bad", fault)])
-    with pytest.raises(CellFailed, match=told):
+def test_a_process_that_dies_keeps_the_cell_beside_it(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path, [Counted("good"), Counted("bad", "dies")])
+    with pytest.raises(CellFailed, match="yelp: bad: its process ended with code -9"):
         run(grid)
     assert [cell.row for cell in finished_cells(grid.output)] == ["good"]
+
+
+def test_a_fault_that_nobody_foresaw_is_told_and_the_next_cell_is_run(tmp_path: Path) -> None:
+    ours, theirs = Pipe()
+    serving = Thread(target=serve, args=(theirs, tiny_pretrained, torch.get_num_threads()))
+    serving.start()
+    for task in grid_of(tmp_path, [Counted("bad", "fails"), Counted("good")]).tasks():
+        ours.send(task)
+    answers = [ours.recv() for _ in range(5)]
+    ours.close()
+    serving.join()
+    (failure,) = [each for each in answers if isinstance(each, CellFailed)]
+    assert str(failure) == "yelp: bad: ZeroDivisionError: by zero"
+    assert isinstance(answers[-1], Cell) and answers[-1].row == "good"
 
 
 def test_rows_of_every_table_can_be_sent_to_a_process() -> None:
