@@ -189,6 +189,16 @@ CLAIMS = (
     ),
     Claim(
         "table2",
+        "-ELBO of AdaVAE rises with lambda",
+        partial(_rises, figure="neg_elbo", system="AdaVAE", lambdas=ADAVAE_LAMBDAS),
+    ),
+    Claim(
+        "table2",
+        "-ELBO of Optimus rises with lambda",
+        partial(_rises, figure="neg_elbo", system="Optimus", lambdas=OPTIMUS_LAMBDAS),
+    ),
+    Claim(
+        "table2",
         "the perplexity of Optimus rises with lambda",
         partial(_rises, figure="ppl_word", system="Optimus", lambdas=OPTIMUS_LAMBDAS),
     ),
