@@ -84,6 +84,7 @@ def reproduce(
     After Ctrl-C or a kill the same command goes on at the row it was in.
     """
     settings = load_settings()
+    _refuse_missing_folders(markdown, svg)
     if svg is not None and table not in _DRAWN:
         raise typer.BadParameter(f"{table} has no curves: leave out --svg, which is for table2 and figure1")
     if table in _TRAINS_NOTHING:
@@ -103,6 +104,13 @@ def reproduce(
     chosen = _Chosen(table, data, output, scale, dataset, row, range(seed, seed + _num_seeds(table, scale, seeds)))
     cells = _run(chosen.grid(), settings, device, workers)
     reproduced.write(cells, markdown, svg, as_json=as_json)
+
+
+def _refuse_missing_folders(*files: Path | None) -> None:
+    """Before hours of work whose table could not be written."""
+    for file in files:
+        if file is not None and not file.absolute().parent.is_dir():
+            raise typer.BadParameter(f"{file} cannot be written: there is no folder {file.parent}; make it first")
 
 
 def _write_page(output: Path, name: str, settings: Settings, device: str | None, markdown: Path | None) -> None:

@@ -73,14 +73,15 @@ class Claim:
 
 
 def verdicts(cells: Sequence[Cell]) -> Iterator[Verdict]:
-    """Every claim of which all cells are there, data set by data set."""
-    for table in dict.fromkeys(cell.table for cell in cells):
-        of_table = [cell for cell in cells if cell.table == table]
-        for dataset in dict.fromkeys(cell.dataset for cell in of_table):
-            figures = _means([cell for cell in of_table if cell.dataset == dataset])
-            for claim in CLAIMS:
-                if claim.table == table and (finding := claim.check(figures)) is not None:
-                    yield Verdict(dataset, claim.text, finding.answer, finding.numbers)
+    """Every claim of which all cells are there, for each data set, scale and backbone by itself."""
+    groups: dict[tuple[str, str, str, str], list[Cell]] = {}
+    for cell in cells:
+        groups.setdefault((cell.table, cell.dataset, cell.scale, cell.backbone), []).append(cell)
+    for (table, dataset, _, _), group in groups.items():
+        figures = _means(group)
+        for claim in CLAIMS:
+            if claim.table == table and (finding := claim.check(figures)) is not None:
+                yield Verdict(dataset, claim.text, finding.answer, finding.numbers)
 
 
 def answers(cells: Sequence[Cell]) -> list[tuple[Claim, Answer, list[Verdict]]]:

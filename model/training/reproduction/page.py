@@ -53,9 +53,9 @@ def _table(name: str, cells: Sequence[Cell]) -> Iterator[str]:
         yield from ("Not run yet:", "", "```sh", f"adavae reproduce {name} --data DATA --scale cpu", "```")
         return
     markdown = accuracy_table.markdown if name in accuracy_table.TABLES else bound_table.markdown
-    for scale in dict.fromkeys(cell.scale for cell in own):
-        of_scale = [cell for cell in own if cell.scale == scale]
-        yield from ("```sh", _command(name, scale, of_scale), "```", "", markdown(of_scale).rstrip("\n"))
+    for scale, backbone in dict.fromkeys((cell.scale, cell.backbone) for cell in own):
+        alike = [cell for cell in own if (cell.scale, cell.backbone) == (scale, backbone)]
+        yield from ("```sh", _command(name, scale, alike), "```", "", markdown(alike).rstrip("\n"))
 
 
 def _command(name: str, scale: str, cells: Sequence[Cell]) -> str:

@@ -120,6 +120,7 @@ def test_workers_and_seeds(home: Path, run_command: RunCommand) -> None:
         (("table1",), "--data"),
         (("table4", "--data", "."), "leave out --data"),
         (("page",), "--markdown"),
+        (("table4", "--markdown", "no/such/page.md"), "there is no folder no/such"),
         (("table1", "--data", ".", "--svg", "x.svg"), "no curves"),
         (("table1", "--data", ".", "--seeds", "3"), "leave out --seeds"),
         (("table1", "--data", ".", "--adapter", "yelp"), "leave out --adapter"),

@@ -156,6 +156,21 @@ def test_few_label_claims_are_answered_by_means(of_ten: float, of_hundred: float
     assert by_claim["adapters beat fine-tuning"] is Answer.NOT_RUN
 
 
+def test_runs_over_different_backbones_are_not_mixed() -> None:
+    one, other = (
+        [replace(cell(name, 0, accuracy), backbone=backbone) for name, accuracy in points.items()]
+        for backbone, points in (
+            ("a", {"AdaVAE, sigma 128": 0.9, "AdaVAE, fine-tuning": 0.9}),
+            ("b", {"AdaVAE, sigma 128": 0.2, "AdaVAE, fine-tuning": 0.9}),
+        )
+    )
+    found = [(verdict.answer, verdict.numbers) for verdict in verdicts([*one, *other])]
+    assert found == [
+        (Answer.HOLDS, "AdaVAE, sigma 128 0.900, AdaVAE, fine-tuning 0.900"),
+        (Answer.DOES_NOT_HOLD, "AdaVAE, sigma 128 0.200, AdaVAE, fine-tuning 0.900"),
+    ]
+
+
 def test_smoke_is_no_evidence() -> None:
     cells = [cell(name, 0, 0.5, scale="smoke") for name in ("AdaVAE, sigma 128", "AdaVAE, fine-tuning")]
     assert len(list(verdicts(cells))) == 1
