@@ -70,6 +70,10 @@ class TrainingInterrupted(AdaVAEError):
     """Training was asked to stop; the checkpoint it can be resumed from was kept."""
 
 
+class CellFailed(AdaVAEError):
+    """A cell of a reproduction failed in a process of its own; the others were kept."""
+
+
 class CheckpointMismatch(AdaVAEError):
     """A checkpoint belongs to a run with other settings or other data."""
 

@@ -1,33 +1,44 @@
 """``adavae reproduce``: the paper's tables run again, the paper's figures beside ours."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from adavae.model.errors import DatasetError
 from adavae.model.spelling import did_you_mean
 from adavae.service import loading
+from adavae.service.commands import reproduced
+from adavae.service.commands.grid_progress import GridProgress
 from adavae.service.commands.options import DeviceOption, JsonOption
-from adavae.service.commands.terminal import Column, Output, column, progress_display, say
-from adavae.service.settings import load_settings
+from adavae.service.commands.terminal import Record, progress_display
+from adavae.service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from adavae.model.training.reproduction.grid import Cell, Grid
-    from adavae.model.training.reproduction.rows import Row
+    from adavae.model.training.reproduction.rows import TableRow
+    from adavae.model.training.reproduction.scale import ScaleName
 
-Table = Literal["table1", "table2"]
+Table = Literal["table1", "table2", "table3", "table4", "table5", "figure1", "page"]
+_TRAINS_NOTHING = {"table4", "table5", "page"}
+_DRAWN = {"table2", "figure1"}
+_OF_SEVERAL_SEEDS = {"table3", "figure1"}
+_FIVE_SEEDS = {"smoke": 1, "cpu": 5, "paper": 5}
 
 
 def reproduce(
-    table: Annotated[Table, typer.Argument(help="Which of the paper's tables.", show_default=False)],
+    table: Annotated[
+        Table, typer.Argument(help="Which of the paper's tables; page is all that is in --output.", show_default=False)
+    ],
     data: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--data", help="Folder with a folder per data set, each with train, valid and test.", show_default=False
         ),
-    ],
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Directory of what is finished; the same command goes on from there.")
     ] = Path("reproduction"),
@@ -40,44 +51,144 @@ def reproduce(
     ] = None,
     row: Annotated[list[str] | None, typer.Option("--row", help="Only this row; may be given again.")] = None,
     markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the table here too.")] = None,
-    seed: Annotated[int, typer.Option(help="Of every run.", min=0)] = 0,
+    svg: Annotated[
+        Path | None, typer.Option("--svg", help="Draw figure1, or the curves over lambda of table2, here.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of every run; the first where there are several.", min=0)] = 0,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="Runs of each row of table3 and figure1, whose mean and deviation are shown: 5, at scale smoke 1.",
+            min=1,
+            max=100,
+            show_default=False,
+        ),
+    ] = None,
+    adapter: Annotated[
+        str | None,
+        typer.Option(
+            "--adapter",
+            "-a",
+            metavar="NAME[@VERSION]",
+            help="Whose answers table4 and table5 show; the configured default if left out.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(help="Rows that run at once, in processes that share the cores.", min=1, max=64)
+    ] = 1,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Train and measure every system of a table of the paper, row by row.
+    """Train and measure every system of a table of the paper, row by row; table4 and table5 are a set's answers.
 
     After Ctrl-C or a kill the same command goes on at the row it was in.
     """
     settings = load_settings()
-    grid = _grid(table, data, output, scale, dataset, row, seed)
-    pretrained = loading.load_pretrained(settings, device)
-    cells = _run(grid, pretrained)
-    _write(cells, markdown, as_json=as_json)
+    _refuse_missing_folders(markdown, svg)
+    if svg is not None and table not in _DRAWN:
+        raise typer.BadParameter(f"{table} has no curves: leave out --svg, which is for table2 and figure1")
+    if table in _TRAINS_NOTHING:
+        if data is not None or dataset or row or seeds is not None:
+            raise typer.BadParameter(f"{table} trains nothing: leave out --data, --dataset, --row and --seeds")
+        name = adapter or settings.default_adapter
+        if table == "page":
+            _write_page(output, name, settings, device, markdown)
+        else:
+            records, figures = _examples(table, name, settings, device)
+            reproduced.write_examples(records, figures, markdown, as_json=as_json)
+        return
+    if data is None:
+        raise typer.BadParameter(f"{table} trains its rows: name the folder of the data sets with --data")
+    if adapter is not None:
+        raise typer.BadParameter(f"{table} trains its own sets: leave out --adapter, which is for table4 and table5")
+    chosen = _Chosen(table, data, output, scale, dataset, row, range(seed, seed + _num_seeds(table, scale, seeds)))
+    cells = _run(chosen.grid(), settings, device, workers)
+    reproduced.write(cells, markdown, svg, as_json=as_json)
 
 
-def _grid(
-    table: Table,
-    data: Path,
-    output: Path,
-    scale: str,
-    datasets: list[str] | None,
-    row_names: list[str] | None,
-    seed: int,
-) -> "Grid":
-    from adavae.model.training.reproduction import table1, table2
-    from adavae.model.training.reproduction.grid import Grid
-    from adavae.model.training.reproduction.scale import ScaleName
-
-    module = {"table1": table1, "table2": table2}[table]
-    rows = _chosen(list(module.rows()), row_names)
-    folders = [data / name for name in datasets or module.DATASETS]
-    for folder in folders:
-        if not folder.is_dir():
-            raise DatasetError(f"{folder}: is no folder: --data holds a folder per data set, and --dataset names some")
-    return Grid(table, rows, folders, ScaleName(scale), seed, output)
+def _refuse_missing_folders(*files: Path | None) -> None:
+    """Before hours of work whose table could not be written."""
+    for file in files:
+        if file is not None and not file.absolute().parent.is_dir():
+            raise typer.BadParameter(f"{file} cannot be written: there is no folder {file.parent}; make it first")
 
 
-def _chosen(rows: "Sequence[Row]", names: list[str] | None) -> "list[Row]":
+def _write_page(output: Path, name: str, settings: Settings, device: str | None, markdown: Path | None) -> None:
+    from adavae.model.training.reproduction import examples
+    from adavae.model.training.reproduction.grid import finished_cells
+    from adavae.model.training.reproduction.page import page
+
+    if markdown is None:
+        raise typer.BadParameter("a page goes into a file: name it with --markdown")
+    cells = finished_cells(output)
+    answers = {table: examples.markdown(*_examples(table, name, settings, device)) for table in ("table4", "table5")}
+    markdown.write_text(page(cells, answers), encoding="utf-8")
+
+
+def _examples(table: str, name: str, settings: Settings, device: str | None) -> tuple[list[Record], dict[str, str]]:
+    """A set's answers to the inputs of table4 or table5, and what its card says of many."""
+    from adavae.model.decoding.decoding import Decoding
+    from adavae.model.training.reproduction import examples
+
+    manifest = loading.open_store(settings).resolve(name).manifest
+    text_model = loading.load_text_model(settings, [name], device)
+    make = examples.analogies if table == "table4" else examples.walk
+    figures = examples.measured(table, {} if manifest is None else manifest.metrics)
+    return make(text_model, name, Decoding(max_tokens=min(Decoding().max_tokens, settings.max_tokens))), figures
+
+
+def _num_seeds(table: Table, scale: str, seeds: int | None) -> int:
+    if table in _OF_SEVERAL_SEEDS:
+        return seeds or _FIVE_SEEDS[scale]
+    if seeds not in (None, 1):
+        raise typer.BadParameter(f"{table} has one run of each row: leave out --seeds, or choose one run by --seed")
+    return 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Which cells the options ask for."""
+
+    table: Table
+    data: Path
+    output: Path
+    scale: str
+    datasets: list[str] | None
+    row_names: list[str] | None
+    seeds: Sequence[int]
+
+    def grid(self) -> "Grid":
+        """Raises DatasetError for a folder that is none, and BadParameter for a row that is none."""
+        from adavae.model.training.reproduction.grid import Grid
+        from adavae.model.training.reproduction.scale import ScaleName
+
+        scale = ScaleName(self.scale)
+        of_table, datasets = _table(self.table, scale)
+        rows = _named(of_table, self.row_names)
+        folders = [self.data / name for name in self.datasets or datasets]
+        for folder in folders:
+            if not folder.is_dir():
+                raise DatasetError(
+                    f"{folder}: is no folder: --data holds a folder per data set, and --dataset names some"
+                )
+        return Grid(self.table, rows, folders, scale, self.seeds, self.output)
+
+
+def _table(table: Table, scale: "ScaleName") -> "tuple[Sequence[TableRow], Sequence[str]]":
+    """The rows of a table and its data sets."""
+    from adavae.model.training.reproduction import figure1, table1, table2, table3
+    from adavae.model.training.reproduction.scale import SCALES
+
+    if table == "table1":
+        return list(table1.rows()), table1.DATASETS
+    if table == "table2":
+        return list(table2.rows()), table2.DATASETS
+    if table == "table3":
+        return list(table3.rows()), table3.DATASETS
+    return list(figure1.rows(SCALES[scale].train_texts)), figure1.DATASETS
+
+
+def _named(rows: "Sequence[TableRow]", names: list[str] | None) -> "list[TableRow]":
     if not names:
         return list(rows)
     by_name = {row.name: row for row in rows}
@@ -88,52 +199,16 @@ def _chosen(rows: "Sequence[Row]", names: list[str] | None) -> "list[Row]":
     return [by_name[name] for name in names]
 
 
-def _run(grid: "Grid", pretrained: Any) -> "list[Cell]":
-    from adavae.model.training.reproduction.grid import run_grid
+def _run(grid: "Grid", settings: Settings, device: str | None, workers: int) -> "list[Cell]":
+    from adavae.model.training.reproduction.grid import begin, run_grid
+    from adavae.model.training.reproduction.parallel import run_grid_in_processes
 
-    device = pretrained.backbone.wte.weight.device
+    pretrained = loading.load_pretrained(settings, device)
+    finished = begin(grid)
+    num_cells = sum(task.key(pretrained.digest) not in finished for task in grid.tasks())
     with progress_display() as display:
-
-        def on_cell(name: str, number: int, total: int) -> Any:
-            def on_step(step: int, steps: int, loss: float) -> None:
-                if step == steps or step % 10 == 0:
-                    display.update(f"{number}/{total} {name}", step, steps, f"loss {loss:.3f}")
-
-            return on_step
-
-        return list(run_grid(grid, pretrained, device, on_cell))
-
-
-def _write(cells: "Sequence[Cell]", markdown: Path | None, *, as_json: bool) -> None:
-    from adavae.model.training.reproduction import claims, rendering
-
-    Output.of(as_json).write_records(rendering.records(cells), _COLUMNS)
-    for verdict in claims.verdicts(cells):
-        answer = "holds" if verdict.holds else "does not hold here"
-        say(f"{verdict.dataset}: {verdict.claim}: {answer} ({verdict.numbers})")
-    if markdown is not None:
-        markdown.write_text(rendering.markdown(cells), encoding="utf-8")
-
-
-def _figure(key: str, header: str, decimals: int) -> Column:
-    """A number, or a dash where a system has no such figure."""
-
-    def show(record: dict[str, object]) -> str:
-        value = record[key]
-        return f"{value:,.{decimals}f}" if isinstance(value, int | float) else "-"
-
-    return Column(header, show, is_number=True)
-
-
-_COLUMNS = [
-    column("dataset", "data"),
-    column("row", "method"),
-    _figure("ppl", "PPL", 1),
-    _figure("paper_ppl", "paper", 1),
-    _figure("neg_elbo", "-ELBO", 1),
-    _figure("paper_neg_elbo", "paper", 1),
-    _figure("mi", "MI", 2),
-    _figure("paper_mi", "paper", 2),
-    _figure("au", "AU", 0),
-    _figure("share_percent", "trained %", 1),
-]
+        on_cell = GridProgress(display, grid.table, num_cells).on_cell
+        if workers == 1:
+            return list(run_grid(grid, pretrained, pretrained.backbone.wte.weight.device, on_cell))
+        load = partial(loading.load_pretrained, settings, device)
+        return run_grid_in_processes(grid, pretrained.digest, load, workers, on_cell)

@@ -3,11 +3,13 @@
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 from torch.nn.attention import sdpa_kernel
 
 from adavae.model.adavae import AdaVAE
 from adavae.model.config import AdapterConfig
+from adavae.model.parts.bottleneck import LayerAdapters
 from adavae.model.training.config import FreeBits, Preset, TrainingConfig, preset_config
 from adavae.model.training.loop import TrainingRun, attention_backends
 from adavae.model.training.reproduction.rows import Setting, Trained
@@ -18,7 +20,13 @@ LAMBDA = 0.5
 
 
 def train_adavae(
-    setting: Setting, adapter: AdapterConfig, free_bits: float = LAMBDA, *, is_full_fine_tuning: bool = False
+    setting: Setting,
+    adapter: AdapterConfig,
+    free_bits: float = LAMBDA,
+    *,
+    is_full_fine_tuning: bool = False,
+    input_dropout: float = 0.0,
+    has_decoder_adapters: bool = True,
 ) -> Trained:
     """Trains one variant by ``loop.TrainingRun``.
 
@@ -27,13 +35,20 @@ def train_adavae(
         adapter: The variant's parts, with the paper's sizes for a width of 768; they shrink with the backbone.
         free_bits: lambda, nats a dimension: on the whole KL, as Eq. 4 has it, it holds next to no information.
         is_full_fine_tuning: Encoder and decoder are copies of which every weight trains.
+        input_dropout: Largest share of a text's tokens that the encoder does not get to read.
+        has_decoder_adapters: Without them the decoder is the backbone as it is, and z all that it is told.
     """
     backbone = setting.pretrained.backbone
-    config = _config(setting, adapter, free_bits, is_full_fine_tuning=is_full_fine_tuning)
+    config = replace(
+        _config(setting, adapter, free_bits, is_full_fine_tuning=is_full_fine_tuning), input_dropout=input_dropout
+    )
     with tempfile.TemporaryDirectory() as directory:
         run = TrainingRun(
             config, setting.pretrained, setting.corpus.training, setting.corpus.validation, Path(directory)
         )
+        if not has_decoder_adapters:
+            for layer in run.vae.bank.decoder_adapters:
+                cast(LayerAdapters, layer).placed.clear()
         with sdpa_kernel(attention_backends(setting.device)):
             while run.step < run.total_steps:
                 loss, _ = run.take_step()

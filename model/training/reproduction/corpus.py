@@ -80,9 +80,9 @@ class Corpus:
         Raises:
             DatasetError: A file is missing or cannot be used.
         """
-        training = read_dataset(_file(folder, "train"), limit=scale.train_texts, seed=seed)
-        validation = read_dataset(_file(folder, "valid"), limit=scale.test_texts, seed=seed)
-        test_file = _file(folder, "test", otherwise="valid")
+        training = read_dataset(file_of(folder, "train"), limit=scale.train_texts, seed=seed)
+        validation = read_dataset(file_of(folder, "valid"), limit=scale.test_texts, seed=seed)
+        test_file = file_of(folder, "test", otherwise="valid")
         test = read_dataset(test_file, limit=scale.test_texts, seed=seed)
         return cls(
             folder.name,
@@ -107,7 +107,12 @@ def _tokenized(dataset: Dataset, tokenizer: Tokenizer, most_tokens: int) -> Toke
     return TokenizedTexts.of(dataset, rows, ())
 
 
-def _file(folder: Path, split: str, otherwise: str | None = None) -> Path:
+def file_of(folder: Path, split: str, otherwise: str | None = None) -> Path:
+    """The file of one split of a data set, or of ``otherwise`` where there is none.
+
+    Raises:
+        DatasetError: There is neither.
+    """
     for name in (split, *([otherwise] if otherwise else [])):
         for ending in _ENDINGS:
             if (path := folder / f"{name}{ending}").is_file():

@@ -1,13 +1,16 @@
-"""A row of a table: a system, how it is trained, and what the paper says of it."""
+"""A row of a table: a system, how it is trained, and what its cell holds once it is measured."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 
 from adavae.model.storage.pretrained import PretrainedBackbone
-from adavae.model.training.reproduction.corpus import Corpus
-from adavae.model.training.reproduction.scale import Scale
+from adavae.model.training.reproduction.corpus import Corpus, TestTexts
+from adavae.model.training.reproduction.data_folder import DataFolder
+from adavae.model.training.reproduction.measuring import measured
+from adavae.model.training.reproduction.scale import AUTHORS_CUT, Scale
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
 
 OnStep = Callable[[int, int, float], None]
@@ -60,8 +63,65 @@ class Trained:
 
 
 @dataclass(frozen=True, slots=True)
+class Given:
+    """What a cell is run with.
+
+    Attributes:
+        pretrained: The backbone; a system that tunes it takes a copy.
+        data: The data set's folder.
+        scale: Sizes and steps.
+        seed: Of initial weights, batches and draws.
+        device: Where it trains.
+        on_step: Hears of every step.
+    """
+
+    pretrained: PretrainedBackbone
+    data: DataFolder
+    scale: Scale
+    seed: int
+    device: torch.device
+    on_step: OnStep
+
+    def setting(self, corpus: Corpus, scale: Scale | None = None) -> Setting:
+        """The same for a system that reads ``corpus``."""
+        return Setting(self.pretrained, corpus, scale or self.scale, self.seed, self.device, self.on_step)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a cell holds, besides what it was run with.
+
+    Attributes:
+        figures: By name; which ones depends on the table.
+        figures_cut: The same with texts cut where the authors' code cuts them; empty where that is not asked.
+        trained_parameters: Parameters that training changed.
+        share_percent: The same as the paper counts them, or None.
+        weights: Where the initial weights come from, in words.
+    """
+
+    figures: dict[str, Any]
+    figures_cut: dict[str, Any]
+    trained_parameters: int
+    share_percent: float | None
+    weights: str
+
+
+class TableRow(Protocol):
+    """A row of any table."""
+
+    @property
+    def name(self) -> str:
+        """As the paper prints it."""
+        ...
+
+    def run(self, given: Given) -> Outcome:
+        """Trains the system from its beginning, and measures it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One row.
+    """One row of Tables 1 and 2.
 
     Attributes:
         name: As the paper prints it.
@@ -70,3 +130,21 @@ class Row:
 
     name: str
     train: Callable[[Setting], Trained]
+
+    def run(self, given: Given) -> Outcome:
+        corpus, scale = given.data.corpus, given.scale
+        trained = self.train(given.setting(corpus))
+        whole, cut = (
+            TestTexts.of(corpus.test, corpus.tokenizer, min(most, scale.most_tokens))
+            for most in (scale.most_tokens, AUTHORS_CUT)
+        )
+        samples, device = scale.importance_samples, given.device
+        figures = measured(trained.model, whole, samples, device, given.seed).to_dict()
+        is_cut = cut.token_ids != whole.token_ids
+        return Outcome(
+            figures=figures,
+            figures_cut=measured(trained.model, cut, samples, device, given.seed).to_dict() if is_cut else figures,
+            trained_parameters=trained.trained_parameters,
+            share_percent=trained.share_percent,
+            weights=trained.weights,
+        )

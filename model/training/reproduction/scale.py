@@ -24,6 +24,9 @@ class Scale:
         embedding_size: Of the LSTMs.
         latent_size: Z, 32 in the paper.
         most_tokens: Longer texts are cut, before training and before measuring.
+        label_epochs: Passes over the labelled texts of Table 3, ``steps`` at most.
+        least_label_steps: Updates with few labelled texts, at least.
+        label_test_texts: Texts that accuracy is measured on.
     """
 
     train_texts: int | None
@@ -35,6 +38,14 @@ class Scale:
     embedding_size: int
     latent_size: int = 32
     most_tokens: int = 255
+    label_epochs: int = 3
+    least_label_steps: int = 100
+    label_test_texts: int = 2000
+
+    def label_steps(self, num_texts: int) -> int:
+        """Updates of a classifier that has so many labelled texts."""
+        passes = self.label_epochs * -(-num_texts // self.batch_size)
+        return min(self.steps, max(self.least_label_steps, passes))
 
 
 SCALES = {
@@ -48,6 +59,7 @@ SCALES = {
         embedding_size=16,
         latent_size=4,
         most_tokens=24,
+        label_test_texts=24,
     ),
     ScaleName.CPU: Scale(
         train_texts=40_000,
@@ -66,6 +78,7 @@ SCALES = {
         importance_samples=500,
         hidden_size=1024,
         embedding_size=512,
+        label_test_texts=10_000,
     ),
 }
 

@@ -10,10 +10,10 @@ import pytest
 from adavae.model.errors import ConfigError, DatasetError
 from adavae.model.training.reproduction import grid as module
 from adavae.model.training.reproduction import table2
+from adavae.model.training.reproduction.bound_table import markdown, records
 from adavae.model.training.reproduction.claims import verdicts
 from adavae.model.training.reproduction.grid import Cell, Grid, run_grid
 from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2
-from adavae.model.training.reproduction.rendering import markdown, records
 from adavae.model.training.reproduction.rows import Row
 from adavae.model.training.reproduction.scale import ScaleName
 from tests.tiny_text import tiny_pretrained
@@ -34,7 +34,7 @@ def grid_of(directory: Path, names: Sequence[str] = NAMES) -> Grid:
         write_folder(folder.parent)
     by_name = {row.name: row for row in table2.rows()}
     rows = [by_name[name] for name in names]
-    return Grid("table2", rows, [folder], ScaleName.SMOKE, 0, directory / "output")
+    return Grid("table2", rows, [folder], ScaleName.SMOKE, (0,), directory / "output")
 
 
 def run(grid: Grid) -> tuple[list[Cell], list[str]]:
@@ -62,7 +62,7 @@ def test_after_a_kill_it_goes_on_at_the_cell_it_was_in(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     broken = Grid(
-        "table2", [grid.rows[0], Row(NAMES[1], killed), grid.rows[2]], grid.folders, grid.scale, 0, grid.output
+        "table2", [grid.rows[0], Row(NAMES[1], killed), grid.rows[2]], grid.folders, grid.scale, (0,), grid.output
     )
     with pytest.raises(KeyboardInterrupt):
         run(broken)
@@ -101,7 +101,8 @@ def test_the_paper_stands_beside_ours(tmp_path: Path) -> None:
 
 
 def test_every_row_of_the_tables_has_its_line_in_the_paper() -> None:
-    names = {row.name for row in table2.rows()} - {"GPT-2, adapters", "T5 VAE, adapters"}
+    ours = {"GPT-2, adapters", "T5 VAE, adapters"}
+    names = {row.name for row in table2.rows() if row.name not in ours and "(" not in row.name}
     assert all(set(rows) == names for rows in TABLE_2.values())
     assert all(len(rows) == 8 for rows in TABLE_1.values())
 
@@ -126,9 +127,9 @@ def cell(row: str, **figures: float) -> Cell:
 @pytest.mark.parametrize(("mis", "holds"), [((1, 2, 3, 4, 5), True), ((1, 2, 3, 4, 3), False)])
 def test_a_claim_is_answered_by_numbers(mis: tuple[int, ...], holds: bool) -> None:
     cells = [
-        cell(f"AdaVAE {free_bits:.2f}", mi=mi, ppl_word=9.0)
+        cell(f"AdaVAE {free_bits:.2f}", mi=mi, ppl_word=9.0, neg_elbo=30.0)
         for free_bits, mi in zip(table2.ADAVAE_LAMBDAS, mis, strict=True)
     ]
-    (answer,) = verdicts(cells)
-    assert answer.holds is holds and "rises with lambda" in answer.claim
+    (answer,) = [each for each in verdicts(cells) if each.claim == "MI of AdaVAE rises with lambda"]
+    assert answer.holds is holds
     assert answer.numbers.startswith("1.00, 2.00")

@@ -20,6 +20,8 @@ SCALE = Scale(
     embedding_size=12,
     latent_size=3,
     most_tokens=30,
+    least_label_steps=6,
+    label_test_texts=12,
 )
 
 

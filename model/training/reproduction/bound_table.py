@@ -1,9 +1,10 @@
-"""A finished grid as the paper prints it: the paper's figure and ours, beside each other, as records or Markdown."""
+"""Tables 1 and 2 as the paper prints them: the paper's figure and ours, beside each other, as records or Markdown."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from adavae.model.training.reproduction.grid import Cell
+from adavae.model.training.reproduction.markdown import pair, shown, table
 from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2, PaperFigures
 
 _PAPER = {"table1": TABLE_1, "table2": TABLE_2}
@@ -57,25 +58,17 @@ def markdown(cells: Sequence[Cell]) -> str:
 
 def _lines(rows: Sequence[dict[str, Any]]) -> list[str]:
     names = ("method", "PPL a word", "cut at 32 tokens", "-ELBO", "MI", "AU", "trained, %", "initial weights")
-    lines = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
-    for row in rows:
-        figures = (
-            row["row"],
-            _pair(row["ppl"], row["paper_ppl"], 1),
-            _shown(row["ppl_cut"], 1),
-            _pair(row["neg_elbo"], row["paper_neg_elbo"], 1),
-            _pair(row["mi"], row["paper_mi"], 2),
-            _pair(row["au"], row["paper_au"], 0),
-            _shown(row["share_percent"], 1),
-            row["weights"],
-        )
-        lines.append("| " + " | ".join(figures) + " |")
-    return lines
+    return table(names, [_fields(row) for row in rows])
 
 
-def _pair(ours: float | None, paper: float | None, decimals: int) -> str:
-    return f"{_shown(ours, decimals)} ({_shown(paper, decimals)})"
-
-
-def _shown(figure: float | None, decimals: int) -> str:
-    return "-" if figure is None else f"{figure:,.{decimals}f}"
+def _fields(row: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        row["row"],
+        pair(row["ppl"], row["paper_ppl"], 1),
+        shown(row["ppl_cut"], 1),
+        pair(row["neg_elbo"], row["paper_neg_elbo"], 1),
+        pair(row["mi"], row["paper_mi"], 2),
+        pair(row["au"], row["paper_au"], 0),
+        shown(row["share_percent"], 1),
+        row["weights"],
+    )

@@ -1,0 +1,36 @@
+"""Figure 1: accuracy on YELP with 10, 100, 1,000, 10,000 labelled texts, and with all there are."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from adavae.model.training.reproduction.labelled_rows import LabelledRow, adavae_tuned, optimus, unmasked_tuned
+
+DATASETS = ("yelp",)
+LABELS: Sequence[int | None] = (10, 100, 1000, 10_000, None)
+"""Labelled texts; None is all."""
+
+SYSTEMS = {
+    "AdaVAE FT": partial(adavae_tuned, adapter_size=None),
+    "AdaVAE PE": partial(adavae_tuned, adapter_size=128),
+    "BERT FT": partial(unmasked_tuned, adapter_size=None),
+    "BERT PE": partial(unmasked_tuned, adapter_size=128),
+    "Optimus FT": partial(optimus, is_frozen=False),
+}
+"""FT tunes every weight, PE adapters of size 128 for a width of 768."""
+
+
+def row_name(system: str, num_labels: int | None) -> str:
+    """Of a point of the figure."""
+    return f"{system}, {'all' if num_labels is None else f'{num_labels:,}'} labels"
+
+
+def rows(train_texts: int | None = None) -> Iterator[LabelledRow]:
+    """System by system; numbers of labels that are not below ``train_texts`` are left out.
+
+    Args:
+        train_texts: Training texts of the scale, or None for all.
+    """
+    for system, begin in SYSTEMS.items():
+        for num_labels in LABELS:
+            if num_labels is None or train_texts is None or num_labels < train_texts:
+                yield LabelledRow(row_name(system, num_labels), begin, num_labels)

@@ -1,0 +1,117 @@
+"""The labelled texts of Table 3 and Figure 1: one text, or a pair of texts whose tokens end-of-text joins."""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from adavae.model.errors import DatasetError
+from adavae.model.pairs import SEPARATOR
+from adavae.model.storage.tokenizer import Tokenizer
+from adavae.model.training.batches import Batches
+from adavae.model.training.corpus import Dataset, read_dataset
+from adavae.model.training.objective import TextBatch
+from adavae.model.training.reproduction.corpus import Corpus, file_of
+from adavae.model.training.reproduction.scale import Scale
+from adavae.model.training.tokenized_texts import TokenizedTexts
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledCorpus:
+    """One data set of Table 3.
+
+    Attributes:
+        name: Its folder.
+        labels: Every label, sorted.
+        training: Training texts with labels.
+        test: Texts that accuracy is measured on.
+        test_dataset: The same, as texts.
+        tokenizer: The backbone's.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    training: TokenizedTexts
+    test: TokenizedTexts
+    test_dataset: Dataset
+    tokenizer: Tokenizer
+
+    @classmethod
+    def read(cls, folder: Path, tokenizer: Tokenizer, scale: Scale, seed: int) -> Self:
+        """Reads ``train`` and ``test`` (``valid`` where there is none) of a folder.
+
+        Raises:
+            DatasetError: A file is missing or cannot be used, or ``test`` has a label that ``train`` lacks.
+        """
+        training = _read(file_of(folder, "train"), scale.train_texts, seed)
+        test = _read(file_of(folder, "test", otherwise="valid"), scale.label_test_texts, seed)
+        labels = training.label_names
+        if unknown := sorted(set(test.label_names) - set(labels)):
+            raise DatasetError(f"{folder}: the test texts have labels that the training texts lack: {unknown}")
+        return cls(
+            folder.name,
+            labels,
+            _tokenized(training, tokenizer, labels, scale.most_tokens),
+            _tokenized(test, tokenizer, labels, scale.most_tokens),
+            test,
+            tokenizer,
+        )
+
+    def few(self, num: int, seed: int) -> Self:
+        """With ``num`` of the training texts only, drawn by the seed, as many of each label as there are.
+
+        All of them where there are not more.
+        """
+        assert self.training.label_ids is not None  # read with labels
+        if num >= len(self.training.label_ids):
+            return self
+        draw = random.Random(f"{seed}:{num}")
+        by_label: list[list[int]] = [[] for _ in self.labels]
+        for row, label in enumerate(self.training.label_ids):
+            by_label[label].append(row)
+        for rows in by_label:
+            draw.shuffle(rows)
+        chosen: list[int] = []
+        while len(chosen) < num:
+            for rows in by_label:
+                if rows and len(chosen) < num:
+                    chosen.append(rows.pop())
+        token_ids = [self.training.token_ids[row] for row in chosen]
+        label_ids = [self.training.label_ids[row] for row in chosen]
+        return replace(self, training=TokenizedTexts(token_ids, label_ids, self.training.digest))
+
+    @property
+    def unlabelled(self) -> Corpus:
+        """The same training texts for a system that learns without labels; a pair is one text."""
+        training, test = (replace(texts, label_ids=None) for texts in (self.training, self.test))
+        return Corpus(self.name, training, test, self.test_dataset, self.tokenizer)
+
+    def batches(self, batch_size: int, seed: int, device: torch.device) -> Iterator[TextBatch]:
+        """An endless stream of labelled training batches, the same for every system."""
+        lengths = self.training.lengths
+        order, step = Batches(lengths, batch_size=min(batch_size, len(lengths)), seed=seed), 0
+        while True:
+            yield self.training.batch(order.rows_at(step), self.tokenizer.eos_token_id, device)
+            step += 1
+
+
+def _read(path: Path, limit: int | None, seed: int) -> Dataset:
+    return read_dataset(path, require_labels=True, limit=limit, seed=seed)
+
+
+def _tokenized(dataset: Dataset, tokenizer: Tokenizer, labels: Sequence[str], most_tokens: int) -> TokenizedTexts:
+    """At most ``most_tokens`` of each text; of a pair, both halves get as many."""
+    halves = [text.split(f" {SEPARATOR} ", 1) for text in dataset.texts]
+    encoded = iter(tokenizer.encode_many([half for pair in halves for half in pair]))
+    rows = []
+    for pair in halves:
+        row = next(encoded)
+        if len(pair) == 2:
+            half = (most_tokens - 1) // 2
+            row = [*row[:half], tokenizer.eos_token_id, *next(encoded)[:half]]
+        rows.append(row[:most_tokens])
+    numbers = {label: number for number, label in enumerate(labels)}
+    return TokenizedTexts(rows, [numbers[label] for label in dataset.labels or ()], dataset.digest)

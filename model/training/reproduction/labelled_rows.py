@@ -1,0 +1,210 @@
+"""The systems of Table 3 and Figure 1, each trained on labelled texts by cross-entropy alone, and their accuracy."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from adavae.model.config import AdapterConfig, BackboneConfig
+from adavae.model.training.config import Preset, preset_config
+from adavae.model.training.micro_batches import micro_batches
+from adavae.model.training.objective import TextBatch
+from adavae.model.training.reproduction.adavae_rows import train_adavae
+from adavae.model.training.reproduction.elbo import cyclical
+from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
+from adavae.model.training.reproduction.procedures import BoundProcedure, adam, run, update
+from adavae.model.training.reproduction.rows import Given, Outcome
+from adavae.model.training.reproduction.scale import Scale
+from adavae.model.training.reproduction.systems.classifiers import (
+    Classifier,
+    LatentClassifier,
+    UnmaskedClassifier,
+    adavae_encoder,
+    encoder_parts,
+    num_right,
+)
+from adavae.model.training.reproduction.systems.optimus import Optimus
+
+FULL_RATE, ADAPTER_RATE, HEAD_RATE = 1e-4, 1e-3, 1e-3
+_LAMBDA = 0.5
+_TEST_ROWS, _TEST_TOKENS = 64, 8192  # at most, a forward pass
+
+
+@dataclass(frozen=True, slots=True)
+class Beginning:
+    """A classifier before it has seen a label.
+
+    Attributes:
+        model: What trains is what has a gradient.
+        learning_rate: Of Adam, falling to 0 over the run.
+        original_parameters: Of the encoder's language model.
+        share_percent: The paper's #params where it is 100 by definition; else it is counted.
+        is_counted: False where only the head trains, which the paper prints as a dash.
+        weights: Where the initial weights come from.
+    """
+
+    model: Classifier
+    learning_rate: float
+    original_parameters: int
+    weights: str
+    share_percent: float | None = None
+    is_counted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRow:
+    """A row of Table 3, or a point of Figure 1.
+
+    Attributes:
+        name: As the paper prints it.
+        begin: Makes the classifier, given the data set with all its training texts.
+        num_labels: Labelled training texts; None for all.
+    """
+
+    name: str
+    begin: Callable[[Given, LabelledCorpus], Beginning]
+    num_labels: int | None = None
+
+    def run(self, given: Given) -> Outcome:
+        corpus = given.data.labelled
+        torch.manual_seed(given.seed)
+        beginning = self.begin(given, corpus)
+        labelled = corpus if self.num_labels is None else corpus.few(self.num_labels, given.seed)
+        train_classifier(beginning.model, beginning.learning_rate, labelled, given)
+        trained = sum(each.numel() for each in beginning.model.parameters() if each.requires_grad)
+        share = beginning.share_percent
+        if share is None and beginning.is_counted:
+            share = 100.0 * trained / beginning.original_parameters
+        return Outcome(
+            figures={
+                "accuracy": accuracy(beginning.model, corpus, given.device),
+                "commonest": commonest_share(corpus),
+                "num_labels": len(labelled.training.token_ids),
+                "num_texts": len(corpus.test.token_ids),
+            },
+            figures_cut={},
+            trained_parameters=trained,
+            share_percent=share,
+            weights=beginning.weights,
+        )
+
+
+def train_classifier(model: Classifier, learning_rate: float, corpus: LabelledCorpus, given: Given) -> None:
+    """All updates of one classifier; its learning rate falls to 0."""
+    steps = given.scale.label_steps(len(corpus.training.token_ids))
+    batches = corpus.batches(given.scale.batch_size, given.seed, given.device)
+    run(ClassifierProcedure(model, learning_rate), batches, steps, given.on_step)
+
+
+class ClassifierProcedure:
+    """Cross-entropy of the label, nats a text."""
+
+    def __init__(self, model: Classifier, learning_rate: float) -> None:
+        self.model, self.learning_rate = model, learning_rate
+        self.optimizer = adam(model.parameters(), learning_rate)
+
+    def step(self, batches: Iterator[TextBatch], done: float) -> float:
+        batch = next(batches)
+        assert batch.label_ids is not None  # a labelled corpus
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.learning_rate * (1.0 - done)
+        return update(F.cross_entropy(self.model.logits(batch), batch.label_ids), self.optimizer)
+
+
+def accuracy(model: Classifier, corpus: LabelledCorpus, device: torch.device) -> float:
+    """Share of the test texts that get their label."""
+    lengths, right = corpus.test.lengths, 0
+    for group in micro_batches(range(len(lengths)), lengths, _TEST_TOKENS):
+        for start in range(0, len(group), _TEST_ROWS):
+            rows = group[start : start + _TEST_ROWS]
+            right += num_right(model, corpus.test.batch(rows, corpus.tokenizer.eos_token_id, device))
+    return right / len(lengths)
+
+
+def commonest_share(corpus: LabelledCorpus) -> float:
+    """Accuracy of always naming the label that is commonest among the test texts."""
+    ids = corpus.test.label_ids or []
+    return max(map(ids.count, set(ids))) / len(ids)
+
+
+def adavae_features(given: Given, corpus: LabelledCorpus) -> Beginning:
+    """Trained on the bound of the texts without labels, then frozen."""
+    setting = given.setting(corpus.unlabelled, _wide(given))
+    trained = train_adavae(setting, AdapterConfig(), _LAMBDA)
+    model = LatentClassifier(trained.model, setting.scale.latent_size, len(corpus.labels)).to(given.device)
+    return Beginning(model, HEAD_RATE, _size(given), "the backbone's, then the bound", is_counted=False)
+
+
+def adavae_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None) -> Beginning:
+    """Adapters of the paper's size for a width of 768, or, with None, every weight."""
+    backbone, is_full = given.pretrained.backbone, adapter_size is None
+    size = narrowed(adapter_size or 1, backbone.config)
+    layers = preset_config(Preset.LANGUAGE_MODELLING, backbone.config).adapter.encoder_layers
+    adapter = AdapterConfig(latent_size=_wide(given).latent_size, encoder_layers=layers, adapter_size=size)
+    encoder = adavae_encoder(backbone, adapter, is_full_fine_tuning=is_full)
+    model = LatentClassifier(encoder, adapter.latent_size, len(corpus.labels)).to(given.device)
+    original = sum(each.numel() for part in encoder_parts(backbone, layers) for each in part.parameters())
+    rate = FULL_RATE if is_full else ADAPTER_RATE
+    return Beginning(model, rate, original, "the backbone's", 100.0 if is_full else None)
+
+
+def unmasked_features(given: Given, corpus: LabelledCorpus) -> Beginning:
+    """The backbone as it is."""
+    model = UnmaskedClassifier(given.pretrained.backbone, len(corpus.labels)).to(given.device)
+    return Beginning(model, HEAD_RATE, _size(given), _INSTEAD_OF_BERT, is_counted=False)
+
+
+def unmasked_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None) -> Beginning:
+    """As ``adavae_tuned``, without a latent."""
+    backbone, is_full = given.pretrained.backbone, adapter_size is None
+    size = None if adapter_size is None else narrowed(adapter_size, backbone.config)
+    model = UnmaskedClassifier(backbone, len(corpus.labels), size).to(given.device)
+    if is_full:
+        model.backbone.requires_grad_(True)
+    rate = FULL_RATE if is_full else ADAPTER_RATE
+    return Beginning(model, rate, _size(given), _INSTEAD_OF_BERT, 100.0 if is_full else None)
+
+
+def optimus(given: Given, corpus: LabelledCorpus, *, is_frozen: bool, beta: float | None = None) -> Beginning:
+    """Trained on the texts without labels; then frozen, or every weight of its encoder tuned.
+
+    Args:
+        given: What the cell is run with.
+        corpus: The data set.
+        is_frozen: Only the head learns from labels.
+        beta: Weight of the KL, 0 for an autoencoder; None for the cycles of the VAE.
+    """
+    setting = given.setting(corpus.unlabelled, _wide(given))
+    model = Optimus(given.pretrained.backbone, setting.scale.latent_size).to(given.device)
+    generator = torch.Generator(given.device).manual_seed(given.seed)
+    schedule = cyclical() if beta is None else lambda _: beta
+    procedure = BoundProcedure(model, FULL_RATE, schedule, generator, free_bits=_LAMBDA)
+    run(procedure, setting.corpus.batches(setting.scale, given.seed, given.device), setting.scale.steps, given.on_step)
+    model.requires_grad_(False)
+    if not is_frozen:
+        parts: list[nn.Module] = [model.encoder, model.pooler, model.to_posterior]
+        for part in parts:
+            part.requires_grad_(True)
+    classifier = LatentClassifier(model, setting.scale.latent_size, len(corpus.labels)).to(given.device)
+    weights = "the backbone's, twice, then the bound of these texts (the paper's: of Wikipedia)"
+    rate, share = (HEAD_RATE, None) if is_frozen else (FULL_RATE, 100.0)
+    return Beginning(classifier, rate, _size(given), weights, share, is_counted=not is_frozen)
+
+
+def narrowed(adapter_size: int, backbone: BackboneConfig) -> int:
+    """The paper's adapter size for a width of 768, at this backbone's width."""
+    return max(1, adapter_size * backbone.n_embd // 768)
+
+
+_INSTEAD_OF_BERT = "the backbone's without its causal mask, in BERT's place"
+
+
+def _wide(given: Given) -> Scale:
+    """Z is the backbone's width, as 768 in the paper's classification."""
+    return replace(given.scale, latent_size=given.pretrained.backbone.config.n_embd)
+
+
+def _size(given: Given) -> int:
+    return given.pretrained.backbone.num_parameters

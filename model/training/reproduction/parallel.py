@@ -1,0 +1,156 @@
+"""A grid's cells in several processes at once, each with its own copy of the backbone; the parent alone writes.
+
+A process ends with its parent: a step is reported over a pipe that then is broken.
+"""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+import torch
+
+from adavae.model.errors import AdaVAEError, CellFailed
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.training.reproduction.data_folder import DataFolder
+from adavae.model.training.reproduction.grid import Cell, Grid, OnCell, Task, append, begin
+from adavae.model.training.reproduction.rows import OnStep
+
+Load = Callable[[], PretrainedBackbone]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A process is at this step of its cell."""
+
+    step: int
+    steps: int
+    loss: float
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One process, and the cell it is at."""
+
+    process: SpawnProcess
+    connection: Connection
+    task: Task | None = None
+    on_step: OnStep | None = None
+
+
+def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int, on_cell: OnCell) -> list[Cell]:
+    """As ``grid.run_grid``, ``num_workers`` cells at once; returns all cells in the grid's order.
+
+    If one fails, those that are under way are finished and kept before its error is raised.
+
+    Args:
+        grid: What to run.
+        digest: Of the backbone.
+        load: Loads it in each process; spawned, so it can be pickled.
+        num_workers: Processes, which share torch's threads.
+        on_cell: Called before each cell that is run.
+
+    Raises:
+        DatasetError: There is no data set.
+        ConfigError: ``cells.jsonl`` holds something else.
+        CellFailed: A cell failed, or its process ended by itself.
+    """
+    finished, tasks = begin(grid), grid.tasks()
+    waiting = iter([(number, task) for number, task in enumerate(tasks, 1) if task.key(digest) not in finished])
+    num_workers = min(num_workers, sum(task.key(digest) not in finished for task in tasks))
+    workers = [_started(load, max(1, torch.get_num_threads() // num_workers)) for _ in range(num_workers)]
+
+    def give(worker: _Worker) -> None:
+        number, worker.task = next(waiting, (0, None))
+        if worker.task is not None:
+            worker.on_step = on_cell(grid.task_name(worker.task), number, len(tasks))
+            with suppress(BrokenPipeError):  # it is dead, which its answer will be
+                worker.connection.send(worker.task)
+
+    failure: CellFailed | None = None
+    try:
+        for worker in workers:
+            give(worker)
+        while busy := [worker for worker in workers if worker.task is not None]:
+            for worker in _heard(busy):
+                answer = _answer(worker)
+                if isinstance(answer, _Step):
+                    assert worker.on_step is not None  # it has a cell
+                    worker.on_step(answer.step, answer.steps, answer.loss)
+                    continue
+                if isinstance(answer, Cell):
+                    append(grid.file, answer)
+                    finished[answer.key] = answer
+                else:
+                    failure = failure or answer
+                worker.task = None
+                if failure is None:
+                    give(worker)
+    finally:
+        for worker in workers:
+            worker.process.kill()
+            worker.process.join()
+    if failure is not None:
+        raise failure
+    return [finished[task.key(digest)] for task in tasks]
+
+
+def _started(load: Load, num_threads: int) -> _Worker:
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_process, args=(theirs, load, num_threads), daemon=True)
+    process.start()
+    theirs.close()  # so that the pipe ends with the process
+    return _Worker(process, ours)
+
+
+def _heard(workers: list[_Worker]) -> Iterator[_Worker]:
+    """Those that have said something; waits for one."""
+    ready = wait([worker.connection for worker in workers])
+    return (worker for worker in workers if worker.connection in ready)
+
+
+def _answer(worker: _Worker) -> _Step | Cell | CellFailed:
+    try:
+        answer: _Step | Cell | CellFailed = worker.connection.recv()
+    except (EOFError, ConnectionError):
+        worker.process.join()
+        assert worker.task is not None  # only those that have one are listened to
+        name = f"{worker.task.folder.name}: {worker.task.row.name}: "
+        return CellFailed(
+            f"{name}its process ended with code {worker.process.exitcode}, perhaps for want of memory: repeat the "
+            "command with fewer workers; it goes on from what is finished"
+        )
+    return answer
+
+
+def _process(connection: Connection, load: Load, num_threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    serve(connection, load, num_threads)
+
+
+def serve(connection: Connection, load: Load, num_threads: int) -> None:
+    """Runs cells: they come in over the pipe until it ends; steps, measured cells and failures go out."""
+    pretrained: PretrainedBackbone | None = None
+    data: DataFolder | None = None
+    while True:
+        try:
+            task: Task = connection.recv()
+        except EOFError:
+            return  # the parent is gone
+        try:
+            if pretrained is None:
+                pretrained = load()
+                torch.set_num_threads(num_threads)
+            if data is None or (data.folder, data.seed) != (task.folder, task.seed):
+                data = task.data(pretrained)
+            device = pretrained.backbone.wte.weight.device
+            connection.send(task.run(data, pretrained, device, lambda *step: connection.send(_Step(*step))))
+        except BrokenPipeError:
+            return
+        except Exception as exc:  # the parent raises it, told in words
+            name = "" if isinstance(exc, AdaVAEError) else f"{type(exc).__name__}: "
+            connection.send(CellFailed(f"{task.folder.name}: {task.row.name}: {name}{exc}"))

@@ -1,0 +1,177 @@
+"""Table 3 and Figure 1: what is read, what trains, that it learns, and how seeds become mean and deviation."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from adavae.model.errors import DatasetError
+from adavae.model.training.reproduction import accuracy_table, figure1, table3
+from adavae.model.training.reproduction.claims import Answer, answers, verdicts
+from adavae.model.training.reproduction.data_folder import DataFolder
+from adavae.model.training.reproduction.grid import Cell
+from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
+from adavae.model.training.reproduction.labelled_rows import LabelledRow
+from adavae.model.training.reproduction.paper_figures import TABLE_3, TABLE_3_SHARES
+from adavae.model.training.reproduction.rows import Given, Outcome
+from adavae.model.training.reproduction.scale import Scale
+from tests.tiny_text import tiny_pretrained, tiny_tokenizer
+from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, write_folder
+
+BRIEF = replace(SCALE, steps=3, least_label_steps=3, batch_size=20)
+LEARNS = replace(BRIEF, steps=40, least_label_steps=40)
+ROWS = {row.name: row for row in table3.rows()}
+
+
+def given(directory: Path, scale: Scale = BRIEF, seed: int = 0) -> Given:
+    pretrained = tiny_pretrained()
+    folder = directory / "yelp"
+    data = DataFolder(folder if folder.is_dir() else write_folder(directory), pretrained.tokenizer, scale, seed)
+    return Given(pretrained, data, scale, seed, CPU, lambda *_: None)
+
+
+def write_pairs(directory: Path) -> Path:
+    folder = directory / "wnli"
+    folder.mkdir()
+    lines = [f"{label}\tthe food was {word} .\tit was {word} ." for label, word in (("no", "bad"), ("yes", "good")) * 8]
+    for split in ("train", "valid"):
+        (folder / f"{split}.tsv").write_text("label\ttext\ttext_pair\n" + "\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=list(ROWS))
+def test_a_system_learns_labels_from_what_it_may_train(row: LabelledRow, tmp_path: Path) -> None:
+    losses: list[float] = []
+    cell = replace(given(tmp_path, LEARNS), on_step=lambda *step: losses.append(step[2]))
+    before = {name: tensor.clone() for name, tensor in cell.pretrained.backbone.state_dict().items()}
+    outcome = row.run(cell)
+    assert sum(losses[-10:]) < sum(losses[-40:-30])  # the last 40 are the classifier's
+    assert 0.0 <= outcome.figures["accuracy"] <= 1.0
+    assert outcome.figures["num_texts"] == 12 and outcome.figures["num_labels"] == 60
+    after = cell.pretrained.backbone.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_share_that_trains_grows_with_sigma_and_features_have_none(tmp_path: Path) -> None:
+    shares = {name: row.run(given(tmp_path)).share_percent for name, row in ROWS.items() if "Optimus" not in name}
+    assert shares["BERT, features"] is None and shares["AdaVAE, features"] is None
+    assert shares["AdaVAE, fine-tuning"] == shares["BERT, fine-tuning"] == 100.0
+    for system in ("BERT", "AdaVAE"):
+        small, large = shares[f"{system}, sigma 128"], shares[f"{system}, sigma 512"]
+        assert small is not None and large is not None and 0 < small < large
+
+
+def test_a_frozen_encoder_trains_nothing_but_its_head(tmp_path: Path) -> None:
+    cell = given(tmp_path)
+    width, labels = cell.pretrained.backbone.config.n_embd, 2
+    for name in ("BERT, features", "Optimus (VAE), features", "AdaVAE, features"):
+        assert ROWS[name].run(cell).trained_parameters == width * labels + labels
+
+
+def test_a_pair_is_one_text_with_end_of_text_between(tmp_path: Path) -> None:
+    corpus = LabelledCorpus.read(write_pairs(tmp_path), tiny_tokenizer(), SCALE, 0)
+    tokenizer = tiny_tokenizer()
+    first, second = tokenizer.encode_many(["the food was bad .", "it was bad ."])
+    assert corpus.labels == ("no", "yes")
+    assert list(corpus.training.token_ids[0]) == [*first, tokenizer.eos_token_id, *second]
+    assert len(corpus.test.token_ids) == 12  # of the 16 in valid, since there is no test
+
+
+def test_labels_that_training_lacks_are_named(tmp_path: Path) -> None:
+    folder = write_pairs(tmp_path)
+    (folder / "valid.tsv").write_text("label\ttext\ttext_pair\nmaybe\tone .\ttwo .\nno\tone .\ttwo .\n")
+    with pytest.raises(DatasetError, match=r"wnli: the test texts have labels .* lack: .'maybe'"):
+        LabelledCorpus.read(folder, tiny_tokenizer(), SCALE, 0)
+
+
+def test_few_labels_are_as_many_of_each_and_depend_on_the_seed(tmp_path: Path) -> None:
+    corpus = LabelledCorpus.read(write_folder(tmp_path), tiny_tokenizer(), SCALE, 0)
+    few = corpus.few(10, seed=3)
+    assert sorted(few.training.label_ids or []) == [0] * 5 + [1] * 5
+    assert list(few.training.token_ids) == list(corpus.few(10, seed=3).training.token_ids)
+    assert list(few.training.token_ids) != list(corpus.few(10, seed=4).training.token_ids)
+    assert corpus.few(1000, seed=0) is corpus
+
+
+def test_a_point_of_the_figure_has_its_labels_and_the_bound_of_the_scale_leaves_points_out(tmp_path: Path) -> None:
+    rows = {row.name: row for row in figure1.rows(60)}
+    assert {name.partition(", ")[2] for name in rows} == {"10 labels", "all labels"}
+    assert rows["AdaVAE PE, 10 labels"].run(given(tmp_path)).figures["num_labels"] == 10
+    assert len(list(figure1.rows())) == 5 * len(figure1.SYSTEMS)
+
+
+def test_every_row_of_the_paper_is_run() -> None:
+    for rows in TABLE_3.values():
+        assert set(rows) <= set(ROWS)
+    assert set(TABLE_3_SHARES) < set(ROWS)
+    assert TABLE_3["yelp"]["BERT, features"].is_at_most and not TABLE_3["sst2"]["BERT, features"].is_at_most
+    assert "Optimus (AE), features" not in TABLE_3["yelp"]
+
+
+def cell(row: str, seed: int, accuracy: float, table: str = "table3", scale: str = "cpu") -> Cell:
+    figures = {"accuracy": accuracy, "commonest": 0.5, "num_labels": 60, "num_texts": 12}
+    outcome = Outcome(figures=figures, figures_cut={}, trained_parameters=9, share_percent=2.5, weights="w")
+    return Cell(
+        table=table,
+        row=row,
+        dataset="yelp",
+        scale=scale,
+        seed=seed,
+        backbone="b",
+        figures=outcome.figures,
+        figures_cut={},
+        trained_parameters=outcome.trained_parameters,
+        share_percent=outcome.share_percent,
+        weights=outcome.weights,
+        seconds=1.0,
+    )
+
+
+def test_seeds_become_mean_and_deviation_beside_the_paper() -> None:
+    cells = [cell("BERT, features", seed, accuracy) for seed, accuracy in enumerate((0.7, 0.8, 0.9))]
+    (record,) = accuracy_table.records(cells)
+    assert record["accuracy"] == pytest.approx(0.8) and record["deviation"] == pytest.approx(0.1)
+    assert record["seeds"] == [0, 1, 2] and record["paper_accuracy"] == 0.88
+    assert "| BERT, features | 0.800 (≤ 0.880) | 0.100 | 3 | 60 | 2.50 (-) | w |" in accuracy_table.markdown(cells)
+    assert accuracy_table.records(cells[:1])[0]["deviation"] is None
+
+
+@pytest.mark.parametrize(
+    ("of_ten", "of_hundred", "answer"),
+    [(0.6, 0.7, Answer.HOLDS), (0.6, 0.4, Answer.IN_PART), (0.4, 0.4, Answer.DOES_NOT_HOLD)],
+)
+def test_few_label_claims_are_answered_by_means(of_ten: float, of_hundred: float, answer: Answer) -> None:
+    points = {"AdaVAE PE": (of_ten, of_hundred), "AdaVAE FT": (0.5, 0.5)}
+    cells = [
+        cell(figure1.row_name(system, labels), seed, accuracy + shift, "figure1")
+        for system, accuracies in points.items()
+        for labels, accuracy in zip((10, 100), accuracies, strict=True)
+        for seed, shift in enumerate((-0.2, 0.2))
+    ]
+    (verdict,) = verdicts(cells)
+    assert verdict.answer is answer
+    by_claim = {claim.text: given for claim, given, _ in answers(cells)}
+    assert by_claim[verdict.claim] is answer
+    assert by_claim["adapters beat fine-tuning"] is Answer.NOT_RUN
+
+
+def test_runs_over_different_backbones_are_not_mixed() -> None:
+    one, other = (
+        [replace(cell(name, 0, accuracy), backbone=backbone) for name, accuracy in points.items()]
+        for backbone, points in (
+            ("a", {"AdaVAE, sigma 128": 0.9, "AdaVAE, fine-tuning": 0.9}),
+            ("b", {"AdaVAE, sigma 128": 0.2, "AdaVAE, fine-tuning": 0.9}),
+        )
+    )
+    found = [(verdict.answer, verdict.numbers) for verdict in verdicts([*one, *other])]
+    assert found == [
+        (Answer.HOLDS, "AdaVAE, sigma 128 0.900, AdaVAE, fine-tuning 0.900"),
+        (Answer.DOES_NOT_HOLD, "AdaVAE, sigma 128 0.200, AdaVAE, fine-tuning 0.900"),
+    ]
+
+
+def test_smoke_is_no_evidence() -> None:
+    cells = [cell(name, 0, 0.5, scale="smoke") for name in ("AdaVAE, sigma 128", "AdaVAE, fine-tuning")]
+    assert len(list(verdicts(cells))) == 1
+    assert all(answer is Answer.NOT_RUN for _, answer, _ in answers(cells))

@@ -1,0 +1,104 @@
+"""Cells in processes of their own: the same figures, a failure that keeps the others, and a process that dies."""
+
+import os
+import signal
+from collections.abc import Sequence
+from dataclasses import replace
+from multiprocessing import Pipe
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+import torch
+
+from adavae.model.errors import CellFailed
+from adavae.model.training.reproduction.grid import Cell, Grid, finished_cells, run_grid
+from adavae.model.training.reproduction.parallel import run_grid_in_processes, serve
+from adavae.model.training.reproduction.rows import Given, Outcome
+from adavae.model.training.reproduction.scale import ScaleName
+from tests.tiny_text import tiny_pretrained
+from tests.unit.model.training.reproduction.tiny_reproduction import CPU, write_folder
+
+
+class Counted:
+    """A row without training: its figures tell which process and data it had."""
+
+    def __init__(self, name: str, fault: str = "") -> None:
+        self.name, self.fault = name, fault
+
+    def run(self, given: Given) -> Outcome:
+        given.on_step(1, 2, 0.5)
+        if self.fault == "dies":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == "fails":
+            raise ZeroDivisionError("by zero")
+        given.on_step(2, 2, 0.25)
+        figures = {"texts": len(given.data.corpus.training.token_ids), "seed": given.seed}
+        return Outcome(figures=figures, figures_cut={}, trained_parameters=1, share_percent=None, weights="none")
+
+
+def grid_of(directory: Path, rows: Sequence[Any], seeds: Sequence[int] = (0,)) -> Grid:
+    folder = directory / "yelp"
+    return Grid(
+        "table2",
+        rows,
+        [folder if folder.is_dir() else write_folder(directory)],
+        ScaleName.SMOKE,
+        seeds,
+        directory / "o",
+    )
+
+
+def run(grid: Grid) -> tuple[list[Cell], list[str]]:
+    heard: list[str] = []
+
+    def on_cell(name: str, number: int, total: int) -> Any:
+        return lambda step, steps, loss: heard.append(f"{number}/{total} {name} {step}/{steps} {loss}")
+
+    return run_grid_in_processes(grid, tiny_pretrained().digest, tiny_pretrained, 2, on_cell), heard
+
+
+def test_several_processes_give_what_one_gives_in_the_grids_order(tmp_path: Path) -> None:
+    rows = [Counted("one"), Counted("two")]
+    cells, heard = run(grid_of(tmp_path, rows, seeds=(0, 1)))
+    assert [(cell.row, cell.seed) for cell in cells] == [("one", 0), ("two", 0), ("one", 1), ("two", 1)]
+    assert "2/4 yelp: two, seed 0 1/2 0.5" in heard and len(heard) == 8
+    alone = grid_of(tmp_path, rows, seeds=(0, 1))
+    in_one = list(
+        run_grid(replace(alone, output=tmp_path / "alone"), tiny_pretrained(), CPU, lambda *_: lambda *_: None)
+    )
+    assert [replace(cell, seconds=0.0) for cell in cells] == [replace(cell, seconds=0.0) for cell in in_one]
+    again, heard_again = run(grid_of(tmp_path, rows, seeds=(0, 1)))
+    assert again == cells and heard_again == []
+
+
+def test_a_process_that_dies_keeps_the_cell_beside_it(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path, [Counted("good"), Counted("bad", "dies")])
+    with pytest.raises(CellFailed, match="yelp: bad: its process ended with code -9"):
+        run(grid)
+    assert [cell.row for cell in finished_cells(grid.output)] == ["good"]
+
+
+def test_a_fault_that_nobody_foresaw_is_told_and_the_next_cell_is_run(tmp_path: Path) -> None:
+    ours, theirs = Pipe()
+    serving = Thread(target=serve, args=(theirs, tiny_pretrained, torch.get_num_threads()))
+    serving.start()
+    for task in grid_of(tmp_path, [Counted("bad", "fails"), Counted("good")]).tasks():
+        ours.send(task)
+    answers = [ours.recv() for _ in range(5)]
+    ours.close()
+    serving.join()
+    (failure,) = [each for each in answers if isinstance(each, CellFailed)]
+    assert str(failure) == "yelp: bad: ZeroDivisionError: by zero"
+    assert isinstance(answers[-1], Cell) and answers[-1].row == "good"
+
+
+def test_rows_of_every_table_can_be_sent_to_a_process() -> None:
+    import pickle
+
+    from adavae.model.training.reproduction import figure1, table1, table2, table3
+
+    for table in (table1, table2, table3, figure1):
+        for row in table.rows():
+            assert pickle.loads(pickle.dumps(row)).name == row.name

@@ -1,0 +1,132 @@
+"""``adavae reproduce``: every table at scale smoke over a tiny installation, a kill on the way, and wrong usage."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import tiny_text
+from tests.tiny_home import tiny_settings
+from tests.tiny_text import as_tsv, reviews
+from tests.unit.service.conftest import RunCommand
+
+_TABLES = {"table1": 8, "table2": 22, "table3": 11, "figure1": 5 * 3}
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny installation whose context holds the paper's sentences, and a folder of data sets."""
+    monkeypatch.setattr(tiny_text, "N_POSITIONS", 160)
+    settings = tiny_settings(tmp_path)
+    for name in ("weights", "data", "default_adapter", "max_tokens"):
+        monkeypatch.setenv(f"ADAVAE_{name.upper()}", str(getattr(settings, name)))
+    monkeypatch.setenv("ADAVAE_THREADS", "1")
+    for dataset in ("yelp", "ptb", "sst2", "wnli"):
+        folder = tmp_path / "sets" / dataset
+        folder.mkdir(parents=True)
+        for seed, split in enumerate(("train", "valid", "test")):
+            num = 240 if split == "train" else 30
+            text = as_tsv(reviews(num, seed))
+            if dataset == "wnli":
+                header, *lines = text.splitlines()
+                text = "\n".join([f"{header}\ttext_pair", *(f"{line}\tit was ." for line in lines)]) + "\n"
+            (folder / f"{split}.tsv").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+def arguments(home: Path, table: str, *more: str) -> list[str]:
+    places = ["--data", str(home / "sets"), "--output", str(home / "out")]
+    return ["reproduce", table, *places, "--scale", "smoke", *more]
+
+
+def records(out: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in out.splitlines()]
+
+
+@pytest.mark.parametrize("table", _TABLES)
+def test_a_table_is_run_from_end_to_end(table: str, home: Path, run_command: RunCommand) -> None:
+    if table == "table2":
+        pytest.importorskip("transformers")
+    page, drawing = home / "page.md", home / "curves.svg"
+    dataset = ["--dataset", "wnli"] if table == "table3" else ["--dataset", "yelp"]
+    svg = ["--svg", str(drawing)] if table in ("table2", "figure1") else []
+    outcome = run_command(*arguments(home, table, *dataset, "--markdown", str(page), *svg))
+    assert outcome.exit_code == 0, outcome.err
+    found = records(outcome.out)
+    assert len(found) == _TABLES[table] and {each["table"] for each in found} == {table}
+    assert all(each["row"] in page.read_text("utf-8") for each in found)
+    assert drawing.is_file() is bool(svg)
+    again = run_command(*arguments(home, table, *dataset))
+    assert records(again.out) == found and f"1/{_TABLES[table]} " not in again.err  # nothing is run twice
+
+
+@pytest.mark.parametrize(("table", "num"), [("table4", 3), ("table5", 11)])
+def test_a_sets_answers_stand_beside_the_papers(table: str, num: int, home: Path, run_command: RunCommand) -> None:
+    page = home / "page.md"
+    outcome = run_command("reproduce", table, "--adapter", "plain", "--markdown", str(page))
+    assert outcome.exit_code == 0, outcome.err
+    found = records(outcome.out)
+    assert len(found) == num and all(each["adapter"].startswith("plain@") for each in found)
+    assert page.read_text("utf-8").count("plain@") == 1
+
+
+def test_a_page_is_made_of_all_that_is_finished(home: Path, run_command: RunCommand) -> None:
+    page = home / "page.md"
+    outcome = run_command(
+        "reproduce", "page", "--output", str(home / "nothing"), "--adapter", "plain", "--markdown", str(page)
+    )
+    assert outcome.exit_code == 0, outcome.err
+    text = page.read_text("utf-8")
+    assert "holds" not in text and text.count("not run yet") > 10 and text.count("plain@") == 2
+
+
+def test_after_a_kill_the_same_command_goes_on(home: Path, run_command: RunCommand) -> None:
+    rows = ["--dataset", "yelp", "--row", "LSTM-LM", "--row", "M. A.", "--row", "GPT-2, adapters"]
+    command = arguments(home, "table2", *rows)
+    cells = home / "out" / "cells.jsonl"
+    cells.parent.mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-m", "adavae.service", *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "1/3 yelp: LSTM-LM" in line)  # its last step: it is in the first cell
+        next(line for line in process.stderr if "2/3 yelp: M. A." in line)
+        process.send_signal(signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    kept = cells.read_text("utf-8").splitlines()
+    assert json.loads(kept[0])["row"] == "LSTM-LM"
+    outcome = run_command(*command)
+    assert "1/3 yelp: LSTM-LM" not in outcome.err
+    assert [each["row"] for each in records(outcome.out)] == ["LSTM-LM", "M. A.", "GPT-2, adapters"]
+    assert cells.read_text("utf-8").splitlines()[: len(kept)] == kept
+
+
+def test_workers_and_seeds(home: Path, run_command: RunCommand) -> None:
+    rows = ["--dataset", "yelp", "--row", "BERT, sigma 128", "--seeds", "2", "--workers", "2"]
+    outcome = run_command(*arguments(home, "table3", *rows))
+    assert outcome.exit_code == 0, outcome.err
+    (record,) = records(outcome.out)
+    assert record["seeds"] == [0, 1] and record["deviation"] is not None
+    assert "seed 1" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("table1",), "--data"),
+        (("table4", "--data", "."), "leave out --data"),
+        (("page",), "--markdown"),
+        (("table4", "--markdown", "no/such/page.md"), "there is no folder no/such"),
+        (("table1", "--data", ".", "--svg", "x.svg"), "no curves"),
+        (("table1", "--data", ".", "--seeds", "3"), "leave out --seeds"),
+        (("table1", "--data", ".", "--adapter", "yelp"), "leave out --adapter"),
+        (("table3", "--data", ".", "--row", "BERT"), "is no row of this table"),
+    ],
+)
+def test_wrong_usage_is_told_with_its_remedy(given: tuple[str, ...], told: str, run_command: RunCommand) -> None:
+    outcome = run_command("reproduce", *given)
+    assert outcome.exit_code == 2 and told in outcome.err
