@@ -29,7 +29,7 @@ from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.measures import accuracy
 from adavae.model.training.preparation import TrainingRequest
 from adavae.model.training.run import train_adapter_set
-from adavae.service.jobs.worker.verdict import judge_head
+from adavae.service.jobs.worker.verdict import judge_use
 from adavae.service.loading import choose_device
 
 BACKBONE = Path(__file__).parents[2] / "weights" / "backbone"
@@ -84,16 +84,16 @@ def measure(pretrained: PretrainedBackbone, training: Dataset, test: Dataset, pr
         "accuracy": accuracy(predicted, test.labels or ()),
         "tf_idf": tf_idf_accuracy(training, test),
         "majority": accuracy([commonest] * len(test.texts), test.labels or ()),
-        "is_published": is_published(manifest.metrics, manifest.config.labels),
+        "is_published": is_published(manifest.metrics, manifest.config.labels, str(preset)),
         "steps": manifest.training["steps"],
         "training_s": manifest.training["duration_s"],
         "wall_s": round(time.perf_counter() - started),
     }
 
 
-def is_published(metrics: Any, labels: tuple[str, ...]) -> bool:
+def is_published(metrics: Any, labels: tuple[str, ...], preset: str) -> bool:
     try:
-        judge_head(metrics, labels)
+        judge_use(metrics, labels, preset)
     except AdaVAEError:
         return False
     return True

@@ -25,7 +25,7 @@ from adavae.service.commands.adapters import _summary
 from adavae.service.latent_service import LatentService
 from adavae.service.loading import open_store, open_trial
 from adavae.service.metrics import Metrics
-from adavae.service.routes.adapters import _shape
+from adavae.service.routes.adapters import shape
 from adavae.service.settings import Settings
 from tests.tiny import PLAIN
 from tests.tiny_home import publish_tiny, tiny_settings
@@ -159,7 +159,7 @@ async def verdict(service: LatentService) -> str | None:
 def public(service: LatentService) -> dict[str, dict[str, Any]]:
     """What GET /adapters sends."""
     return {
-        entry["id"]: entry for entry in orjson.loads(orjson.dumps([_shape(record) for record in service.adapters()]))
+        entry["id"]: entry for entry in orjson.loads(orjson.dumps([shape(record) for record in service.adapters()]))
     }
 
 
