@@ -66,8 +66,7 @@ def train_adapter_set(
         directory: Holds checkpoints and metrics, and briefly the set; on the same disk as ``destination``.
         destination: Root of adapter sets; the set appears there whole or not at all.
         resume: Continue from the newest checkpoint in ``directory``.
-        on_preparation: Called before the first step as ``on_evaluation`` is after the last, with 0 for a total that is
-            not known yet; at last with "train", the steps taken and those to take.
+        on_preparation: As ``on_evaluation``, before the first step; total is 0 while unknown, "train" comes last.
         on_progress: Called after the first training step, and then every few steps or seconds.
         on_evaluation: Called after training with the stage (prior, measures), the number of items done and their total.
         on_note: Called before the first step with what a user should know of the data.

@@ -29,53 +29,65 @@ _OF_SEVERAL_SEEDS = {"table3", "figure1"}
 _FIVE_SEEDS = {"smoke": 1, "cpu": 5, "paper": 5}
 
 
+TableArgument = Annotated[
+    Table, typer.Argument(help="Which of the paper's tables; page is all that is in --output.", show_default=False)
+]
+DataOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--data", help="Folder with a folder per data set, each with train, valid and test.", show_default=False
+    ),
+]
+DirectoryOption = Annotated[
+    Path, typer.Option("--output", "-o", help="Directory of what is finished; the same command goes on from there.")
+]
+ScaleOption = Annotated[
+    Literal["smoke", "cpu", "paper"],
+    typer.Option(help="Minutes; a night on two cores; the paper's sizes, on a GPU with ADAVAE_BACKBONE=gpt2."),
+]
+DatasetOption = Annotated[list[str] | None, typer.Option("--dataset", help="Only this data set; may be given again.")]
+RowOption = Annotated[list[str] | None, typer.Option("--row", help="Only this row; may be given again.")]
+MarkdownOption = Annotated[Path | None, typer.Option("--markdown", help="Write the table here too.")]
+SvgOption = Annotated[
+    Path | None, typer.Option("--svg", help="Draw figure1, or the curves over lambda of table2, here.")
+]
+SeedOption = Annotated[int, typer.Option(help="Of every run; the first where there are several.", min=0)]
+SeedsOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Runs of each row of table3 and figure1, whose mean and deviation are shown: 5, at scale smoke 1.",
+        min=1,
+        max=100,
+        show_default=False,
+    ),
+]
+ShownSetOption = Annotated[
+    str | None,
+    typer.Option(
+        "--adapter",
+        "-a",
+        metavar="NAME[@VERSION]",
+        help="Whose answers table4 and table5 show; the configured default if left out.",
+    ),
+]
+WorkersOption = Annotated[
+    int, typer.Option(help="Rows that run at once, in processes that share the cores.", min=1, max=64)
+]
+
+
 def reproduce(
-    table: Annotated[
-        Table, typer.Argument(help="Which of the paper's tables; page is all that is in --output.", show_default=False)
-    ],
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", help="Folder with a folder per data set, each with train, valid and test.", show_default=False
-        ),
-    ] = None,
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Directory of what is finished; the same command goes on from there.")
-    ] = Path("reproduction"),
-    scale: Annotated[
-        Literal["smoke", "cpu", "paper"],
-        typer.Option(help="Minutes; a night on two cores; the paper's sizes, on a GPU with ADAVAE_BACKBONE=gpt2."),
-    ] = "cpu",
-    dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", help="Only this data set; may be given again.")
-    ] = None,
-    row: Annotated[list[str] | None, typer.Option("--row", help="Only this row; may be given again.")] = None,
-    markdown: Annotated[Path | None, typer.Option("--markdown", help="Write the table here too.")] = None,
-    svg: Annotated[
-        Path | None, typer.Option("--svg", help="Draw figure1, or the curves over lambda of table2, here.")
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of every run; the first where there are several.", min=0)] = 0,
-    seeds: Annotated[
-        int | None,
-        typer.Option(
-            help="Runs of each row of table3 and figure1, whose mean and deviation are shown: 5, at scale smoke 1.",
-            min=1,
-            max=100,
-            show_default=False,
-        ),
-    ] = None,
-    adapter: Annotated[
-        str | None,
-        typer.Option(
-            "--adapter",
-            "-a",
-            metavar="NAME[@VERSION]",
-            help="Whose answers table4 and table5 show; the configured default if left out.",
-        ),
-    ] = None,
-    workers: Annotated[
-        int, typer.Option(help="Rows that run at once, in processes that share the cores.", min=1, max=64)
-    ] = 1,
+    table: TableArgument,
+    data: DataOption = None,
+    output: DirectoryOption = Path("reproduction"),
+    scale: ScaleOption = "cpu",
+    dataset: DatasetOption = None,
+    row: RowOption = None,
+    markdown: MarkdownOption = None,
+    svg: SvgOption = None,
+    seed: SeedOption = 0,
+    seeds: SeedsOption = None,
+    adapter: ShownSetOption = None,
+    workers: WorkersOption = 1,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:

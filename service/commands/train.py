@@ -56,6 +56,28 @@ ValidationOption = Annotated[
 ]
 
 
+LimitOption = Annotated[int | None, typer.Option("--limit", min=2, help="Train on so many texts, drawn by the seed.")]
+InitFromOption = Annotated[
+    str | None,
+    typer.Option("--init-from", metavar="NAME[@VERSION]", help="Go on from this set: its sizes, its tensors."),
+]
+CutOption = Annotated[
+    bool, typer.Option("--truncate", help="Cut texts that are longer than the context instead of refusing them.")
+]
+TensorboardOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--tensorboard",
+        file_okay=False,
+        metavar="DIR",
+        help="Write the run's figures into DIR/NAME for TensorBoard too.",
+    ),
+]
+RemoteOption = Annotated[
+    str | None, typer.Option("--remote", metavar="URL", help="Train there: send the texts, and watch the job.")
+]
+
+
 @takes(TrainingOptions, "options")
 def train(
     data: DataArgument,
@@ -63,32 +85,15 @@ def train(
     options: TrainingOptions,
     preset: PresetOption = "generation",
     validation: ValidationOption = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=2, help="Train on so many texts, drawn by the seed.")
-    ] = None,
+    limit: LimitOption = None,
     text_column: TextColumnOption = None,
     label_column: LabelColumnOption = None,
-    init_from: Annotated[
-        str | None,
-        typer.Option("--init-from", metavar="NAME[@VERSION]", help="Go on from this set: its sizes, its tensors."),
-    ] = None,
-    truncate: Annotated[
-        bool, typer.Option("--truncate", help="Cut texts that are longer than the context instead of refusing them.")
-    ] = False,
+    init_from: InitFromOption = None,
+    truncate: CutOption = False,
     resume: ResumeOption = False,
     restart: RestartOption = False,
-    tensorboard: Annotated[
-        Path | None,
-        typer.Option(
-            "--tensorboard",
-            file_okay=False,
-            metavar="DIR",
-            help="Write the run's figures into DIR/NAME for TensorBoard too.",
-        ),
-    ] = None,
-    remote: Annotated[
-        str | None, typer.Option("--remote", metavar="URL", help="Train there: send the texts, and watch the job.")
-    ] = None,
+    tensorboard: TensorboardOption = None,
+    remote: RemoteOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
