@@ -7,8 +7,8 @@ from adavae.model.errors import ConfigError
 from adavae.model.training.reproduction import figure1
 from adavae.model.training.reproduction.grid import Cell
 from adavae.model.training.reproduction.paper_figures import TABLE_2, PaperFigures
-from adavae.model.training.reproduction.svg import Panel, Point, Series, drawing
 from adavae.model.training.reproduction.table2 import ADAVAE_LAMBDAS, OPTIMUS_LAMBDAS
+from adavae.model.training.svg import Panel, Point, Series, drawing
 
 _LAMBDAS = {"AdaVAE": ADAVAE_LAMBDAS, "Optimus": OPTIMUS_LAMBDAS}
 _OF_PAPER: dict[str, Callable[[PaperFigures], float | None]] = {

@@ -9,7 +9,7 @@ import pytest
 from adavae.model.errors import ConfigError
 from adavae.model.training.reproduction import figure1
 from adavae.model.training.reproduction.curves import curves
-from adavae.model.training.reproduction.svg import Panel, Point, Series, drawing
+from adavae.model.training.svg import Panel, Point, Series, drawing
 from tests.unit.model.training.reproduction.test_grid import cell
 
 _SVG = "{http://www.w3.org/2000/svg}"

@@ -1,4 +1,7 @@
-"""Curves as SVG, without a plotting library: panels side by side, each with axes, lines, deviations and a legend."""
+"""Curves as SVG, without a plotting library: panels, each with axes, lines, deviations and a legend.
+
+Plain shapes and text: nothing that runs or is fetched.
+"""
 
 import math
 from collections.abc import Sequence
@@ -9,6 +12,8 @@ _WIDTH, _HEIGHT = 640, 360  # of a panel
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 168, 36, 48  # the legend is on the right
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")  # told apart by the colour-blind
 _TICKS = 5
+_TITLE = 36  # room for the title of all panels
+_MOST_DOTS = 30  # points of a line that are marked one by one
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +61,24 @@ class Panel:
     is_log: bool = False
 
 
-def drawing(panels: Sequence[Panel]) -> str:
-    """All panels, from left to right, as one SVG document."""
-    width = _WIDTH * len(panels)
-    parts = [f'<g transform="translate({_WIDTH * place} 0)">{_panel(each)}</g>' for place, each in enumerate(panels)]
+def drawing(panels: Sequence[Panel], *, title: str | None = None, columns: int | None = None) -> str:
+    """All panels as one SVG document.
+
+    Args:
+        panels: From left to right, and from above.
+        title: Over all of them; None for none.
+        columns: Panels beside each other; None for all.
+    """
+    columns, top = min(columns or len(panels), len(panels)), 0 if title is None else _TITLE
+    width, height = _WIDTH * columns, _HEIGHT * -(-len(panels) // columns) + top
+    parts = [] if title is None else [_text(width / 2, 24, title, size=16)]
+    for place, each in enumerate(panels):
+        row, column = divmod(place, columns)
+        parts.append(f'<g transform="translate({_WIDTH * column} {_HEIGHT * row + top})">{_panel(each)}</g>')
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {_HEIGHT}" width="{width}" height="{_HEIGHT}" '
-        'font-family="sans-serif" font-size="12">\n'
-        f'<rect width="{width}" height="{_HEIGHT}" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n"
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
+        'font-family="sans-serif" font-size="12" role="img">\n'
+        f'<rect width="{width}" height="{height}" fill="white"/>\n' + "\n".join(parts) + "\n</svg>\n"
     )
 
 
@@ -134,7 +149,8 @@ def _line(frame: _Frame, series: Series, colour: str, place: int) -> str:
         if point.deviation:
             low, high = frame.y(point.y - point.deviation), frame.y(point.y + point.deviation)
             parts.append(f'<path d="M{x:.1f} {low:.1f}V{high:.1f}" stroke="{colour}"/>')
-        parts.append(f'<circle cx="{x:.1f}" cy="{frame.y(point.y):.1f}" r="3" fill="{colour}"/>')
+        if len(points) <= _MOST_DOTS:
+            parts.append(f'<circle cx="{x:.1f}" cy="{frame.y(point.y):.1f}" r="3" fill="{colour}"/>')
     y = _TOP + 12 + 16 * place
     parts.append(f'<path d="M{_WIDTH - _RIGHT + 14} {y}h24" {style}/>')
     parts.append(_text(_WIDTH - _RIGHT + 44, y + 4, series.name, anchor="start"))
@@ -142,4 +158,5 @@ def _line(frame: _Frame, series: Series, colour: str, place: int) -> str:
 
 
 def _text(x: float, y: float, text: str, *, size: int = 12, anchor: str = "middle") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{escape(text)}</text>'
+    shown = escape("".join(each if each.isprintable() else " " for each in text))  # XML has no control characters
+    return f'<text x="{x:.1f}" y="{y:.1f}" font-size="{size}" text-anchor="{anchor}">{shown}</text>'
