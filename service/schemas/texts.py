@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, PrivateAttr, model_validator
 from pydantic_core import PydanticCustomError
 
 from adavae.model.errors import ConfigError
@@ -52,6 +52,7 @@ class TextsBody(TextOrTextsBody):
     truncate: Truncate = False
     text_pair: Text | None = Field(default=None, description="The second text of a pair whose first is `text`.")
     text_pairs: Texts | None = Field(default=None, description="The second text of each of `texts`.")
+    _pairs: list[str] | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _pairs_fit(self) -> Self:
@@ -63,18 +64,18 @@ class TextsBody(TextOrTextsBody):
             if len(self.text_pairs) != len(self.texts):
                 counts = f"{len(self.text_pairs)} entries and texts {len(self.texts)}"
                 raise _refuse("text_pairs", f"text_pairs has {counts}: give one for each text")
-        try:
-            self.all_texts  # noqa: B018  # joins the pairs
-        except ConfigError as exc:
-            raise _refuse(exc.field, str(exc)) from exc
+        seconds = self.text_pairs if self.text_pair is None else [self.text_pair]
+        if seconds is not None:
+            try:
+                self._pairs = list(map(joined, super().all_texts, seconds))
+            except ConfigError as exc:
+                raise _refuse(exc.field, str(exc)) from exc
         return self
 
     @property
     def all_texts(self) -> list[str]:
         """The texts as the model reads them, pairs joined."""
-        texts = super().all_texts
-        seconds = self.text_pairs if self.text_pair is None else [self.text_pair]
-        return texts if seconds is None else list(map(joined, texts, seconds))
+        return super().all_texts if self._pairs is None else self._pairs
 
 
 def _refuse(field: str, message: str) -> PydanticCustomError:

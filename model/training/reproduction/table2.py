@@ -25,13 +25,13 @@ from adavae.model.training.reproduction.procedures import (
     LikelihoodProcedure,
     Procedure,
     SemiAmortized,
-    SemiAmortizedVAE,
     run,
 )
 from adavae.model.training.reproduction.rows import Row, Setting, Trained
 from adavae.model.training.reproduction.systems.gpt2 import GPT2LanguageModel
 from adavae.model.training.reproduction.systems.lstm import LSTMVAE, LSTMLanguageModel
 from adavae.model.training.reproduction.systems.optimus import Optimus
+from adavae.model.training.reproduction.systems.semi_amortized import SemiAmortizedVAE
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
 from adavae.model.training.reproduction.systems.t5_vae import T5VAE
 

@@ -12,9 +12,9 @@ from adavae.model.training.reproduction.procedures import (
     AggressiveProcedure,
     AutoencoderFirst,
     SemiAmortized,
-    SemiAmortizedVAE,
 )
 from adavae.model.training.reproduction.systems.lstm import LSTMVAE
+from adavae.model.training.reproduction.systems.semi_amortized import SemiAmortizedVAE
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, tiny_setting
 
 
