@@ -56,7 +56,9 @@ class AdaVAE(nn.Module):
         return self.bank.posterior_of(v_z, index)
 
     def encode_hidden(self, token_ids: Tensor, attention_mask: Tensor, index: AdapterIndex) -> Tensor:
-        """The encoder before it is pooled: the first blocks without the causal mask, then the final layer norm.
+        """The encoder before it is pooled: the first blocks, then the final layer norm.
+
+        Every token of a text sees every other one, unless its set's encoder is causal.
 
         Arguments as for ``encode``; returns (B, T, C), undefined on padding.
         """
@@ -71,8 +73,7 @@ class AdaVAE(nn.Module):
         backbone, bank = self.encoder_backbone, self.bank
         x = backbone.embed(token_ids, torch.arange(token_ids.shape[1], device=token_ids.device))  # (B, T, C)
         memory = bank.encoder_memory(index)  # a prefix, if any row's set has one
-        mask = attention_mask if memory is None else torch.cat([memory.mask, attention_mask], 1)
-        mask = mask[:, None, None, :]  # (B, 1, 1, M + T)
+        mask = self._encoder_mask(attention_mask, memory, index)
         depths = bank.encoder_depths(index)
         for layer in range(max(depths)):
             store = None if memory is None else MemoryStore(memory.keys[layer], memory.values[layer])
@@ -84,6 +85,17 @@ class AdaVAE(nn.Module):
                 x = torch.where(goes_on[:, None, None], deeper, x)
         hidden: Tensor = backbone.ln_f(x)
         return hidden
+
+    def _encoder_mask(self, attention_mask: Tensor, memory: Memory | None, index: AdapterIndex) -> Tensor:
+        """True where a token may look: the row's prefix and its text; (B, 1, 1, M + T), or (B, 1, T, M + T)."""
+        mask = attention_mask if memory is None else torch.cat([memory.mask, attention_mask], 1)
+        mask = mask[:, None, None, :]
+        is_causal = self.bank.has_causal_encoder(index)
+        if not any(is_causal):
+            return mask
+        T = attention_mask.shape[1]
+        earlier = causal_mask(T, mask.shape[-1] - T, device=mask.device)  # (T, M + T)
+        return mask & (earlier | ~torch.tensor(is_causal, device=mask.device)[:, None, None, None])
 
     def hidden_states(self, token_ids: Tensor, z: Tensor, index: AdapterIndex) -> Tensor:
         """The teacher-forced decoder: all blocks, causal, z and the prefix in front of every layer's keys and values.

@@ -67,6 +67,16 @@ class AdapterPlacement(StrEnum):
     SEQUENTIAL_ATTENTION = "sequential_attention"
 
 
+class EncoderAttention(StrEnum):
+    """Which tokens a token of the encoder sees: all of its text (the paper), or itself and earlier ones.
+
+    A backbone that never saw later tokens has to learn to read them; few texts cannot teach it that.
+    """
+
+    UNMASKED = "unmasked"
+    CAUSAL = "causal"
+
+
 class LatentAggregation(StrEnum):
     """How hidden states become one vector v_z (paper Section 2.2): latent attention, or pooled ("LG")."""
 
@@ -203,6 +213,7 @@ class AdapterConfig:
     Attributes:
         latent_size: Z, the size of z.
         encoder_layers: How many of the backbone's blocks the encoder uses.
+        encoder_attention: Whether the encoder's tokens see later ones.
         adapter_size: A, the adapters' bottleneck (the paper's sigma).
         adapter_scale: s in ``x + MLP(LN2(x)) + s * Up(ReLU(Down(x)))``.
         latent_heads: Weighted sums that latent attention takes of the hidden states; 1 is the paper.
@@ -215,6 +226,7 @@ class AdapterConfig:
 
     latent_size: int = 32
     encoder_layers: int = 8
+    encoder_attention: EncoderAttention = EncoderAttention.UNMASKED
     adapter_placement: AdapterPlacement = AdapterPlacement.PARALLEL_FFN
     adapter_size: int = 128
     adapter_scale: float = 1.0
@@ -287,6 +299,7 @@ class AdapterConfig:
         for name in values:
             _require(name in known, name, values[name], f"is not a field; known: {sorted(known)}")
         kinds: dict[str, Callable[[Any], Any]] = {
+            "encoder_attention": EncoderAttention,
             "adapter_placement": AdapterPlacement,
             "latent_aggregation": LatentAggregation,
             "latent_infusion": LatentInfusion,

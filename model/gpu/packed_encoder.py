@@ -1,6 +1,6 @@
 """The encoder over packed texts: without padding, and with texts of all adapter sets in one product.
 
-Sets with an encoder prefix are not supported here; ``AdaVAE.encode`` handles them.
+Sets whose encoder has a prefix or is causal are not supported here; ``AdaVAE.encode`` handles them.
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,22 @@ from adavae.model.adavae import AdaVAE
 from adavae.model.gpu.blocks import BlockAdapters, block_deltas
 from adavae.model.gpu.kernels import Kernels
 from adavae.model.gpu.layout import PackedTexts, on_device
+from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.posterior import Posterior
 from adavae.model.parts.stacked import AdapterIndex
+
+
+def can_be_packed(bank: AdapterBank, slots: Sequence[int]) -> bool:
+    """Whether texts of these sets may be packed."""
+    index = AdapterIndex.of(slots)
+    return not (bank.has_encoder_prefix(index) or any(bank.has_causal_encoder(index)))
 
 
 def encode_packed(vae: AdaVAE, kernels: Kernels, rows: Sequence[Sequence[int]], slots: Sequence[int]) -> Posterior:
     """From token ids to q(z|x), as ``AdaVAE.encode``.
 
     Args:
-        vae: The model; no set of ``slots`` has an encoder prefix.
+        vae: The model; ``can_be_packed`` holds for ``slots``.
         kernels: The operations to compute with.
         rows: Token ids of each text, none empty.
         slots: Adapter set of each text.

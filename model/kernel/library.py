@@ -72,6 +72,7 @@ class AdapterSetFields(Structure):
         ("placement", c_int32),
         ("scale", c_float),
         ("num_layers", c_int32),
+        ("is_causal", c_int32),
     ]
 
 

@@ -12,7 +12,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from adavae.model.config import AdapterConfig, AdapterPlacement
+from adavae.model.config import AdapterConfig, AdapterPlacement, EncoderAttention
 from adavae.model.kernel.library import (
     PANEL,
     AdapterFields,
@@ -124,6 +124,7 @@ class PackedAdapterSet:
         """
         kept = KeptTensors() if replaced is None else replaced.kept.emptied()
         encoder = _side("encoder", config, tensors, config.encoder_layers, kept)
+        encoder.is_causal = config.encoder_attention is EncoderAttention.CAUSAL
         decoder = _side("decoder", config, tensors, n_layer, kept)
         latent = _latent(config, tensors, n_layer, kept)
         kept.without_the_rest()

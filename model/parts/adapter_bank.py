@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adavae.model.config import AdapterConfig, BackboneConfig, LatentAggregation
+from adavae.model.config import AdapterConfig, BackboneConfig, EncoderAttention, LatentAggregation
 from adavae.model.errors import AdapterSetMismatch
 from adavae.model.kernel import choice
 from adavae.model.kernel.latent_kernel import LatentKernel
@@ -125,6 +125,10 @@ class AdapterBank(nn.Module):
     def has_encoder_prefix(self, index: AdapterIndex) -> bool:
         """Whether any row's set puts a prefix in front of the encoder's text."""
         return any(self.config_of(slot).prefix_length > 0 for slot in set(index.slots))
+
+    def has_causal_encoder(self, index: AdapterIndex) -> tuple[bool, ...]:
+        """Whether the encoder's tokens see earlier ones only, for each row, (B,)."""
+        return tuple(self.config_of(slot).encoder_attention is EncoderAttention.CAUSAL for slot in index.slots)
 
     def encoder_depths(self, index: AdapterIndex) -> tuple[int, ...]:
         """How many blocks encode each row, (B,)."""

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any, Self
 
-from adavae.model.config import AdapterConfig, BackboneConfig, rule_of
+from adavae.model.config import AdapterConfig, BackboneConfig, EncoderAttention, rule_of
 from adavae.model.errors import ConfigError
 
 
@@ -33,6 +33,13 @@ class LearningRateSchedule(StrEnum):
     COSINE = "cosine"
     LINEAR = "linear"
     CONSTANT = "constant"
+
+
+class Start(StrEnum):
+    """Where a run begins that goes on from no set: at random, or where ``fitted_start`` says."""
+
+    RANDOM = "random"
+    FITTED = "fitted"
 
 
 class Precision(StrEnum):
@@ -67,6 +74,7 @@ _LIMITS: dict[str, tuple[float, float]] = {
     "stage_one_share": (0.0, 0.9),
     "validations": (1, 10_000),
     "patience": (1, 10_000),
+    "encoder_texts": (0, 1_000_000_000),
     "checkpoint_every": (1, 1_000_000),
     "seed": (0, 2**63 - 1),
 }
@@ -105,6 +113,9 @@ class TrainingConfig:
         patience: Validations without improvement after which the run stops early.
         checkpoint_every: Steps between checkpoints.
         init_from: ``name@version`` of the adapter set whose tensors the run starts with; None starts afresh.
+        start: Where the run begins; without effect where it goes on from a set.
+        encoder_texts: With fewer training texts than this, encoder, mu and head stay where a fitted start put them, and
+            steps train the decoder's side alone.
         is_full_fine_tuning: Steps train every weight of two backbones instead, as the baseline that a step is timed
             against. The result is no adapter set, so ``loop.train`` refuses it.
     """
@@ -140,6 +151,8 @@ class TrainingConfig:
     checkpoint_every: int = 200
     precision: Precision = Precision.AUTO
     init_from: str | None = None
+    start: Start = Start.RANDOM
+    encoder_texts: int = 0
     is_full_fine_tuning: bool = False
     seed: int = 0
 
@@ -182,6 +195,7 @@ class TrainingConfig:
             "learning_rate_schedule": LearningRateSchedule,
             "beta_schedule": BetaSchedule,
             "free_bits_form": FreeBits,
+            "start": Start,
             "precision": Precision,
             "adapter": AdapterConfig.from_dict,
         }
@@ -239,7 +253,8 @@ def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
     if preset is Preset.CLASSIFICATION:
         adapter = AdapterConfig(
             latent_size=64,
-            encoder_layers=backbone.n_layer,
+            encoder_layers=max(1, round(backbone.n_layer * 3 / 4)),
+            encoder_attention=EncoderAttention.CAUSAL,
             adapter_size=narrow(128),
             latent_heads=4,
             latent_positions=2,
@@ -254,6 +269,8 @@ def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
             input_dropout=0.2,
             form_share=0.2,
             stage_one_share=0.0,
+            start=Start.FITTED,
+            encoder_texts=1000,
             epochs=4.0,
             **_OF_FEW_TEXTS,
         )

@@ -30,7 +30,8 @@ from adavae.model.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from adavae.model.training.config import BetaSchedule, Precision, TrainingConfig
+from adavae.model.training.config import BetaSchedule, Precision, Start, TrainingConfig
+from adavae.model.training.fitted_start import fit_start
 from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.muon import is_matrix
 from adavae.model.training.objective import Loss, Objective
@@ -38,9 +39,10 @@ from adavae.model.training.optimizers import Optimizers, diverged, under
 from adavae.model.training.progress import OnDone, OnProgress, Report, ignore_done
 from adavae.model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
 from adavae.model.training.tokenized_texts import TokenizedTexts
-from adavae.model.training.validation import CRITERIA, Validation
+from adavae.model.training.validation import CRITERIA, Criterion, Validation
 
 _LEAST_RUN_FOR_WARMUP = 10  # the warm-up is at most one step in this many
+_ENCODER = ("encoder_", "latent_attention", "pooled", "posterior.mu", "head")
 _MICRO_BATCH_TOKENS = {False: 2048, True: 32_768}  # on a CPU, on a GPU
 
 
@@ -119,6 +121,9 @@ class TrainingRun:
         self.batches = Batches(self.lengths, batch_size=batch_size, seed=config.seed)
         self.total_steps = config.total_steps(self.batches.batches_per_epoch)
         self.state = _RunState()
+        is_few = len(self.lengths) < config.encoder_texts
+        self.begins_fitted = config.start is Start.FITTED and initial is None
+        self.has_fixed_encoder = self.begins_fitted and is_few
 
     def _build(self, pretrained: PretrainedBackbone) -> AdaVAE:
         backbone = pretrained.backbone
@@ -158,6 +163,11 @@ class TrainingRun:
     def stopped_early(self) -> bool:
         is_long_enough = self.state.step >= min(self.config.min_steps, self.total_steps)
         return is_long_enough and self.state.validations_without_gain >= self.config.patience
+
+    def fit_start(self) -> None:
+        """Begins where the texts' own statistics say, and remembers that as the best step so far."""
+        fit_start(self.vae, self.texts, torch.Generator().manual_seed(self.config.seed), self._precision())
+        self.validate()
 
     def take_step(self) -> tuple[Loss, float]:
         """One update.
@@ -239,6 +249,8 @@ class TrainingRun:
         for name, parameter in self.vae.bank.named_parameters():
             if name.startswith(("decoder_adapters", "decoder_prefix")):
                 parameter.requires_grad_(is_joined)
+            elif self.has_fixed_encoder and name.startswith(_ENCODER):
+                parameter.requires_grad_(False)
 
     def _precision(self) -> AbstractContextManager[Any]:
         if not self.autocast:
@@ -253,7 +265,8 @@ class TrainingRun:
         loss = Loss.together(
             list(self._losses(self.objective.undisturbed(), self.validation, rows, self.config.beta, generator))
         )
-        validation = Validation.of(_fetched(loss, loss.total)[0], CRITERIA[self.config.preset])
+        criterion = Criterion.OBJECTIVE if self.has_fixed_encoder else CRITERIA[self.config.preset]
+        validation = Validation.of(_fetched(loss, loss.total)[0], criterion)
         self._remember(validation)
         return validation
 
@@ -352,6 +365,8 @@ def train(
     report = Report(run, directory / "metrics.jsonl", on_progress, is_resumed=is_resumed)
     on_begin(run.step, run.total_steps)
     with sdpa_kernel(attention_backends(run.device)):
+        if run.begins_fitted and not is_resumed:
+            run.fit_start()
         while not run.is_finished:
             if should_stop():
                 run.save()

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from typer import Option
 
-from adavae.model.config import AdapterPlacement, LatentAggregation, LatentInfusion
+from adavae.model.config import AdapterPlacement, EncoderAttention, LatentAggregation, LatentInfusion
 from adavae.service.commands.options import usage_errors
 
 if TYPE_CHECKING:
@@ -97,9 +97,22 @@ class TrainingOptions:
         Option(help="Share of texts that it reads in other case or spacing.", rich_help_panel=_OBJECTIVE),
     ] = None
 
+    start: Annotated[
+        Literal["random", "fitted"] | None,
+        Option(help="Begin at random, or at a regression on the texts.", rich_help_panel=_OBJECTIVE),
+    ] = None
+    encoder_texts: Annotated[
+        int | None,
+        Option(help="With fewer texts, leave the encoder where a fitted start put it.", rich_help_panel=_OBJECTIVE),
+    ] = None
+
     latent_size: Annotated[int | None, Option(help="Size of z.", rich_help_panel=_LATENT)] = None
     encoder_layers: Annotated[
         int | None, Option(help="Blocks of the backbone that the encoder uses.", rich_help_panel=_LATENT)
+    ] = None
+    encoder_attention: Annotated[
+        EncoderAttention | None,
+        Option(help="Whether the encoder's tokens see later ones.", rich_help_panel=_LATENT),
     ] = None
     adapter_placement: Annotated[
         AdapterPlacement | None, Option(help="Where the adapters stand.", rich_help_panel=_LATENT)

@@ -15,7 +15,7 @@ from torch import Tensor
 from adavae.model.adavae import AdaVAE, pad
 from adavae.model.errors import AdaVAEError
 from adavae.model.gpu.kernels import Kernels
-from adavae.model.gpu.packed_encoder import encode_packed
+from adavae.model.gpu.packed_encoder import can_be_packed, encode_packed
 from adavae.model.parts.posterior import Posterior
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.service.engine.decode_batch import DecodeBatch, DecodeRow, Outcome
@@ -99,7 +99,7 @@ class Lane:
         return [EncodedRow(mu[row, :Z].copy(), logvar[row, :Z].copy()) for row, Z in enumerate(sizes)]
 
     def _posterior(self, rows: Sequence[Sequence[int]], slots: Sequence[int]) -> Posterior:
-        if self.kernels is not None and not self.vae.bank.has_encoder_prefix(AdapterIndex.of(slots)):
+        if self.kernels is not None and can_be_packed(self.vae.bank, slots):
             return encode_packed(self.vae, self.kernels, rows, slots)
         token_ids, mask = pad(rows, self.vae.eos_token_id, self.device)
         return self.vae.encode(token_ids, mask, AdapterIndex.of(slots, self.device))

@@ -56,13 +56,15 @@ Validations = Annotated[int | None, *_rule(1, 100, is_whole=True)]
 Cycles = Annotated[int | None, *_rule(1, 100, is_whole=True)]
 WholeShare = Annotated[float | None, *_rule(0, 1)]
 ShareOfCycle = Annotated[float | None, *_rule(0, 1)]
+Texts = Annotated[int | None, *_rule(0, 1_000_000, is_whole=True)]
 UpTo64 = Annotated[int | None, *_rule(1, 64, is_whole=True)]
 Positions = Annotated[int | None, *_rule(0, 64, is_whole=True)]
 PrefixLength = Annotated[int | None, *_rule(0, 256, is_whole=True)]
 Scale = Annotated[float | None, *_rule(0.001, 100)]
 
 _OF_ADAPTER = (
-    *("latent_size", "encoder_layers", "adapter_placement", "adapter_size", "adapter_scale", "latent_aggregation"),
+    *("latent_size", "encoder_layers", "encoder_attention", "adapter_placement", "adapter_size", "adapter_scale"),
+    "latent_aggregation",
     *("latent_heads", "latent_infusion", "latent_positions", "prefix_length", "prefix_hidden"),
 )
 _OF_RUN = (
@@ -75,6 +77,8 @@ _OF_RUN = (
         "label_smoothing",
         "head_weight",
         "stage_one_share",
+        "start",
+        "encoder_texts",
         "validations",
     ),
 )
@@ -95,6 +99,9 @@ class Hyperparameters(BaseModel):
     latent_size: Size = Field(default=None, description="Size of z.")
     adapter_size: Size = Field(default=None, description="The adapters' bottleneck.")
     encoder_layers: UpTo64 = Field(default=None, description="Blocks of the backbone that the encoder uses.")
+    encoder_attention: Literal["unmasked", "causal"] | None = Field(
+        default=None, description="Whether the encoder's tokens see later ones."
+    )
     adapter_placement: Literal["parallel_ffn", "parallel_attention", "sequential_attention"] | None = Field(
         default=None, description="Where the adapters stand."
     )
@@ -126,6 +133,12 @@ class Hyperparameters(BaseModel):
     )
     label_smoothing: Share = Field(default=None, description="Share of the head's target spread over all labels.")
     head_weight: HeadWeight = Field(default=None, description="Weight of the head; only for data with labels.")
+    start: Literal["random", "fitted"] | None = Field(
+        default=None, description="Begin at random, or at a regression on the texts."
+    )
+    encoder_texts: Texts = Field(
+        default=None, description="With fewer texts, the encoder stays where a fitted start put it."
+    )
     validations: Validations = Field(default=None, description="How often to validate in a run.")
 
     @model_validator(mode="before")

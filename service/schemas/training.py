@@ -169,6 +169,7 @@ class HyperparametersReply(Reply):
     latent_size: int
     adapter_size: int
     encoder_layers: int
+    encoder_attention: str
     adapter_placement: str
     adapter_scale: float
     latent_aggregation: str
@@ -190,6 +191,8 @@ class HyperparametersReply(Reply):
     form_share: float
     label_smoothing: float
     head_weight: float
+    start: str
+    encoder_texts: int
     validations: int
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from adavae.model.adavae import pad
-from adavae.model.config import Activation, BackboneConfig
+from adavae.model.config import Activation, BackboneConfig, EncoderAttention
 from adavae.model.kernel.library import KINDS, Library
 from adavae.model.kernel.packing import PackedAdapterSet
 from adavae.model.parts.stacked import AdapterIndex
@@ -50,6 +50,22 @@ def test_every_placement_and_depth_alone_and_mixed_gives_what_pytorch_gives(
     compiled: Library, slots: list[int]
 ) -> None:
     check_against_plain(Model(compiled, sets=SETS), texts_of([3, 9, 1, 6]), slots)
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("slots", [[0] * 4, [1, 0, 1, 0]], ids=str)
+def test_a_causal_encoder_gives_what_pytorch_gives_beside_others_too(compiled: Library, slots: list[int]) -> None:
+    causal = replace(SETS[0], encoder_attention=EncoderAttention.CAUSAL)
+    check_against_plain(Model(compiled, sets=(causal, SETS[1])), texts_of([3, 37, 1, 6]), slots)
+
+
+@torch.inference_mode()
+def test_a_causal_encoder_leaves_what_stands_before_a_changed_token_as_it_was(compiled: Library) -> None:
+    model = Model(compiled, sets=(replace(SETS[0], encoder_attention=EncoderAttention.CAUSAL),))
+    (text,) = texts_of([9])
+    (before,), (after,) = hidden_of(model, [text], [0]), hidden_of(model, [[*text[:-1], text[-1] ^ 1]], [0])
+    assert torch.equal(before[:-1], after[:-1])
+    assert not torch.allclose(before[-1], after[-1], atol=1e-3)
 
 
 @torch.inference_mode()

@@ -53,6 +53,7 @@ struct AdapterSet {
     Placement placement;
     float scale;
     int32_t num_layers;  // number of blocks that its rows go through
+    int32_t is_causal;   // of an encoder: a token sees itself and earlier ones, 0 or 1
 };
 
 }  // namespace adavae

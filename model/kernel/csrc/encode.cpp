@@ -105,7 +105,13 @@ class EncodeProgram : Program {
                 std::copy(sums, sums + count, scores.data() + static_cast<int64_t>(row) * T + column);
             });
         const float scale = 1.0f / std::sqrt(static_cast<float>(D_));
-        for (int row = 0; row < T; ++row) softmax(scores.data() + static_cast<int64_t>(row) * T, T, scale);
+        const bool is_causal = texts_.sets[span.text]->is_causal != 0;
+        for (int row = 0; row < T; ++row) {
+            float* shares = scores.data() + static_cast<int64_t>(row) * T;
+            const int seen = is_causal ? row + 1 : T;
+            softmax(shares, seen, scale);
+            std::fill(shares + seen, shares + T, 0.0f);
+        }
         for (int panel = 0; panel < value_matrix.num_panels(); ++panel)
             multiply_panel(value_matrix, panel, scores.data(), T, 0, T,
                            [&](int row, int column, const float* sums, int count) {

@@ -11,7 +11,7 @@ import torch
 from adavae.model.adavae import AdaVAE
 from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingDiverged, TrainingInterrupted
 from adavae.model.storage.pretrained import PretrainedBackbone
-from adavae.model.training.config import BetaSchedule, Precision, Preset, TrainingConfig
+from adavae.model.training.config import BetaSchedule, Precision, Preset, Start, TrainingConfig
 from adavae.model.training.loop import TrainingRun, train
 from adavae.model.training.objective import Loss, Objective, TextBatch
 from adavae.model.training.progress import Progress
@@ -57,6 +57,41 @@ def test_training_lowers_the_validation_loss(tmp_path: Path) -> None:
     before = run.validate().loss
     result = train(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
     assert result.validation_loss < before - 0.1  # nats per token; the backbone under it is random
+
+
+FITTED = replace(CONFIG, adapter=replace(PLAIN, labels=("a", "b")), start=Start.FITTED, preset=Preset.CLASSIFICATION)
+ENCODER = ("encoder_", "latent_attention", "posterior.mu", "head")
+
+
+def moved(config: TrainingConfig, tmp_path: Path) -> set[str]:
+    """The tensors of the best step that differ from those of the fitted start."""
+    texts, validation = _texts(48, 1), _texts(16, 2)
+    start = TrainingRun(config, _pretrained(), texts, validation, tmp_path / "start")
+    start.fit_start()
+    begun = start.vae.bank.export(0)
+    result = train(config, _pretrained(), texts, validation, tmp_path / "run")
+    return {name for name, tensor in result.tensors.items() if not torch.allclose(tensor, begun[name], 1e-3, 1e-3)}
+
+
+def test_few_texts_train_the_decoder_beside_a_fitted_encoder(tmp_path: Path) -> None:
+    changed = moved(replace(FITTED, encoder_texts=49, epochs=20.0, learning_rate=0.02), tmp_path)
+    assert any(name.startswith("decoder_adapters") for name in changed)
+    assert not [name for name in changed if name.startswith(ENCODER)]
+
+
+def test_many_texts_train_a_fitted_encoder_too(tmp_path: Path) -> None:
+    config = replace(FITTED, encoder_texts=48, preset=Preset.GENERATION, epochs=20.0, learning_rate=0.02)
+    assert {"posterior.mu.weight", "head.linear.weight"} <= moved(config, tmp_path)
+
+
+def test_a_resumed_run_keeps_the_fitted_start_that_it_had(tmp_path: Path) -> None:
+    config, texts, validation = replace(FITTED, encoder_texts=100), _texts(48, 1), _texts(16, 2)
+    unbroken = train(config, _pretrained(), texts, validation, tmp_path / "unbroken")
+    asked = iter([False] * 5 + [True])
+    with pytest.raises(TrainingInterrupted):
+        train(config, _pretrained(), texts, validation, tmp_path / "broken", should_stop=lambda: next(asked))
+    resumed = train(config, _pretrained(), texts, validation, tmp_path / "broken", resume=True)
+    assert all(torch.equal(tensor, resumed.tensors[name]) for name, tensor in unbroken.tensors.items())
 
 
 def test_a_killed_run_resumes_to_the_same_losses_and_weights(tmp_path: Path) -> None:

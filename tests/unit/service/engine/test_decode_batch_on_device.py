@@ -1,12 +1,16 @@
 """Continuous decoding with the rows on the device, as on a GPU: the same texts as without."""
 
+from dataclasses import replace
+
 import torch
 
 from adavae.model.adavae import AdaVAE
+from adavae.model.config import EncoderAttention
 from adavae.model.decoding.step_decoder import Generated
 from adavae.model.errors import LogitsNotFinite
 from adavae.model.gpu.device_rows import DeviceRows
 from adavae.model.gpu.kernels import PlainKernels
+from adavae.model.gpu.packed_encoder import can_be_packed
 from adavae.service.engine.decode_batch import DecodeBatch
 from adavae.service.engine.scheduler import Scheduler
 from adavae.service.engine.ticket import Ticket
@@ -44,13 +48,15 @@ def test_a_row_whose_logits_are_not_finite_fails_alone() -> None:
 
 
 def test_packed_texts_get_the_encodings_of_padded_ones() -> None:
-    """A set with a prefix in its encoder goes the padded way."""
+    """A set whose encoder has a prefix or is causal goes the padded way."""
 
     def check(ticket: Ticket[Generated]) -> None:
-        for configs in (VARIANTS, (VARIANTS[0], POOLED, VARIANTS[0])):
+        causal = replace(VARIANTS[0], encoder_attention=EncoderAttention.CAUSAL)
+        for configs in (VARIANTS, (VARIANTS[0], POOLED, VARIANTS[0]), (VARIANTS[0], causal)):
             bank, _ = mixed_bank(configs)
             tiny = AdaVAE(tiny_backbone(), bank)
-            assert (PREFIXED in configs) == bank.has_encoder_prefix(_all_slots(configs))
+            is_padded = PREFIXED in configs or causal in configs
+            assert can_be_packed(bank, range(len(configs))) is not is_padded
             found = []
             for kernels in (None, PlainKernels()):
                 work = Scheduler(tiny, EngineLimits(encode_batch_tokens=20), Metrics())
@@ -68,9 +74,3 @@ def test_packed_texts_get_the_encodings_of_padded_ones() -> None:
                 torch.testing.assert_close(found[1][number].mu, expected.mu, atol=1e-5, rtol=1e-5)
 
     in_a_loop(check)
-
-
-def _all_slots(configs: object):  # type: ignore[no-untyped-def]
-    from adavae.model.parts.stacked import AdapterIndex
-
-    return AdapterIndex.of(range(len(configs)))  # type: ignore[arg-type]
