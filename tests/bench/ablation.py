@@ -22,7 +22,7 @@ import torch
 from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone
 from adavae.model.text_model import TextModel
 from adavae.model.training.config import FreeBits, Preset, TrainingConfig, preset_config
-from adavae.model.training.corpus import read_dataset
+from adavae.model.training.corpus import Dataset, read_dataset
 from adavae.model.training.evaluation import EvaluationConfig, evaluate
 from adavae.model.training.latent_space import Group, Judges, LatentSpaceConfig, measure_latent_space
 from adavae.model.training.operations import AsServed
@@ -32,15 +32,16 @@ from adavae.service.loading import choose_device
 
 BACKBONE = Path(__file__).parents[2] / "weights" / "backbone"
 UNMEASURED = EvaluationConfig(num_importance_samples=0, max_decoded=0)
-MEASURED = EvaluationConfig(num_importance_samples=0, max_decoded=500)
+MEASURED = EvaluationConfig(num_importance_samples=0, max_decoded=200)
 SPACE = LatentSpaceConfig(
     groups=(Group.WALKS, Group.DRAWS, Group.ANALOGIES, Group.LATENTS),
-    num_walks=40,
-    num_draws=500,
-    num_pairs=20,
-    num_sentences=10,
-    num_texts=1000,
+    num_walks=20,
+    num_draws=200,
+    num_pairs=8,
+    num_sentences=5,
+    num_texts=500,
 )
+NUM_LEARNED = 20_000  # training texts that the judges learn from
 ROWS: dict[str, dict[str, Any]] = {
     "as shipped": {},
     "no denoising": {"input_dropout": 0.0, "form_share": 0.0},
@@ -82,7 +83,9 @@ def configured(changes: dict[str, Any], base: TrainingConfig, steps: int) -> Tra
     return replace(base, **others, adapter=adapter, epochs=1000.0, max_steps=steps, validations=1)
 
 
-def measure(pretrained: PretrainedBackbone, folder: Path, config: TrainingConfig, judges: Judges) -> dict[str, Any]:
+def measure(
+    pretrained: PretrainedBackbone, folder: Path, config: TrainingConfig, learned: Dataset, judges: Judges
+) -> dict[str, Any]:
     """Trains one row and measures it."""
     held_out = read_dataset(folder / "valid.tsv", require_labels=True)
     started = time.perf_counter()
@@ -101,7 +104,7 @@ def measure(pretrained: PretrainedBackbone, folder: Path, config: TrainingConfig
         trained_s = time.perf_counter() - started
         text_model = TextModel.of_sets(pretrained, {"row": adapter_set})
         figures = evaluate(text_model, "row", held_out, MEASURED)
-        space = measure_latent_space(AsServed(text_model, "row"), held_out, None, SPACE, judges=judges)
+        space = measure_latent_space(AsServed(text_model, "row"), held_out, learned, SPACE, judges=judges)
     return {"figures": figures, "space": space, "train_s": round(trained_s), "s": round(time.perf_counter() - started)}
 
 
@@ -111,11 +114,12 @@ def run(arguments: argparse.Namespace) -> None:
     pretrained = load_backbone(BACKBONE, device=choose_device(arguments.device))
     base = preset_config(Preset.GENERATION, pretrained.backbone.config)
     folder: Path = arguments.folder
-    judges = Judges.of(read_dataset(folder / "train.tsv"), read_dataset(folder / "valid.tsv"))
+    learned = read_dataset(folder / "train.tsv", require_labels=True, limit=NUM_LEARNED)
+    judges = Judges.of(learned, read_dataset(folder / "valid.tsv"))
     for name in arguments.rows or ROWS:
         if name in done:
             continue
-        row = measure(pretrained, folder, configured(ROWS[name], base, arguments.steps), judges)
+        row = measure(pretrained, folder, configured(ROWS[name], base, arguments.steps), learned, judges)
         with arguments.output.open("a", encoding="utf-8") as file:
             file.write(json.dumps({"row": name, "steps": arguments.steps, **row}) + "\n")
 
