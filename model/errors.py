@@ -70,6 +70,10 @@ class TrainingInterrupted(AdaVAEError):
     """Training was asked to stop; the checkpoint it can be resumed from was kept."""
 
 
+class TrainingProcessLost(AdaVAEError):
+    """One of the processes of a training run ended or fell silent; the run ended with it, its checkpoints were kept."""
+
+
 class CellFailed(AdaVAEError):
     """A cell of a reproduction failed in a process of its own; the others were kept."""
 

@@ -47,6 +47,7 @@ def train(
     truncate: bool,
     device: str | None,
     progress: bool | None,
+    num_processes: int,
     options: dict[str, Any],
 ) -> LoadedSet:
     """As ``adavae.train``, which documents it."""
@@ -90,6 +91,7 @@ def train(
             on_evaluation=line.update,
             on_note=line.say,
             publishing=publishing,
+            num_processes=num_processes,
         )
     line.end()
     reference = adapter_set.manifest.reference

@@ -59,6 +59,7 @@ def train(
     truncate: bool = False,
     device: str | None = None,
     progress: bool | None = None,
+    num_processes: int = 1,
     **options: Any,
 ) -> "LoadedSet":
     """A new adapter set from texts, measured on some that are held back, installed, and loaded.
@@ -82,6 +83,7 @@ def train(
         truncate: Cut texts that are longer than the context instead of refusing them.
         device: ``auto``, ``cpu`` or ``cuda`` in place of the setting.
         progress: Whether to draw bars on stderr; None draws them on terminals and in notebooks.
+        num_processes: Processes of this machine that share each step's texts; on GPUs one for each.
         options: Those of ``adavae train`` under the same names: ``epochs=2, latent_size=128, seed=1``.
 
     Raises:
@@ -99,6 +101,7 @@ def train(
         truncate=truncate,
         device=device,
         progress=progress,
+        num_processes=num_processes,
         options=options,
     )
     return trained

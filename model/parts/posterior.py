@@ -31,6 +31,10 @@ class Posterior:
     def sample(self, generator: torch.Generator | None = None) -> Tensor:
         """z = mu + exp(logvar / 2) * epsilon, (B, Z)."""
         epsilon = torch.randn(self.mu.shape, generator=generator, device=self.mu.device, dtype=self.mu.dtype)
+        return self.at(epsilon)
+
+    def at(self, epsilon: Tensor) -> Tensor:
+        """z = mu + exp(logvar / 2) * epsilon of a given epsilon, both (B, Z)."""
         return self.mu + (0.5 * self.logvar).exp() * epsilon
 
     def kl_to_prior(self) -> Tensor:

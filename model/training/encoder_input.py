@@ -15,7 +15,7 @@ def with_forms(
     form_ids: Tensor,
     form_mask: Tensor,
     share: float,
-    generator: torch.Generator,
+    drawn: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Replaces some rows by another form of their text.
 
@@ -25,36 +25,33 @@ def with_forms(
         form_ids: Another form of each, (B, T'), int64, right-padded.
         form_mask: True on real tokens, (B, T').
         share: Share of rows to replace, on average.
-        generator: Of the draw.
+        drawn: Uniform in [0, 1), (B, 1).
 
     Returns:
         Token ids and mask, both (B, max(T, T')).
     """
     T = max(token_ids.shape[1], form_ids.shape[1])
-    drawn = torch.rand(len(token_ids), 1, generator=generator, device=generator.device).to(token_ids.device)
     is_chosen = drawn < share
     ids = torch.where(is_chosen, _widened(form_ids, T), _widened(token_ids, T))
     return ids, torch.where(is_chosen, _widened(form_mask, T), _widened(attention_mask, T))
 
 
 def with_deletions(
-    token_ids: Tensor, attention_mask: Tensor, largest_rate: float, generator: torch.Generator
+    token_ids: Tensor, attention_mask: Tensor, largest_rate: float, rates: Tensor, drawn: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Deletes tokens, each row at its own rate, and closes the gaps.
 
     Args:
         token_ids: The texts, (B, T), int64, right-padded.
         attention_mask: True on real tokens, (B, T), at least one a row.
-        largest_rate: A row's rate is uniform in [0, largest_rate).
-        generator: Of the draws.
+        largest_rate: A row's rate is ``rates`` times this.
+        rates: Uniform in [0, 1), (B, 1).
+        drawn: Of each token, uniform in [0, 1), (B, T).
 
     Returns:
         Token ids and mask, both (B, T); a row that would have lost every token keeps them all.
     """
-    B, T = token_ids.shape
-    rates, drawn = (
-        torch.rand(B, columns, generator=generator, device=generator.device).to(token_ids.device) for columns in (1, T)
-    )
+    T = token_ids.shape[1]
     is_kept = attention_mask & (drawn >= largest_rate * rates)
     is_kept = torch.where(is_kept.any(1, keepdim=True), is_kept, attention_mask)
     order = (~is_kept).to(torch.int8).argsort(dim=1, stable=True)  # kept tokens first, in their order

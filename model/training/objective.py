@@ -18,6 +18,7 @@ from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.training.config import FreeBits
 from adavae.model.training.cross_entropy import sliced_cross_entropy
 from adavae.model.training.encoder_input import with_deletions, with_forms
+from adavae.model.training.noise import Noise, uniform
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,19 @@ class TextBatch:
 
     def __len__(self) -> int:
         return self.token_ids.shape[0]
+
+    def rows(self, chosen: range) -> "TextBatch":
+        """Some of its texts, padded as they were."""
+        if len(chosen) == len(self):
+            return self
+        places = slice(chosen.start, chosen.stop, chosen.step)
+        return TextBatch(
+            self.token_ids[places],
+            self.attention_mask[places],
+            None if self.label_ids is None else self.label_ids[places],
+            None if self.lengths is None else self.lengths[places],
+            None if self.forms is None else self.forms.rows(chosen),
+        )
 
     def decoder_sides(self, eos_token_id: int) -> tuple[Tensor, Tensor, Tensor]:
         """What the decoder reads and must predict: end-of-text begins the input and ends the target.
@@ -104,6 +118,11 @@ class Loss:
     num_tokens: int
 
     @classmethod
+    def nothing(cls, device: torch.device) -> "Loss":
+        """Of no texts at all."""
+        return cls(torch.zeros((), device=device), torch.zeros(3, device=device), 0, 0)
+
+    @classmethod
     def together(cls, parts: Sequence["Loss"]) -> "Loss":
         """Sums the micro-batches of a step; without gradient, and without waiting for the device."""
         return cls(
@@ -159,12 +178,25 @@ class Objective:
         """The same without dropout, other forms or smoothing, for validation texts."""
         return replace(self, label_smoothing=0.0, word_dropout=0.0, input_dropout=0.0, form_share=0.0)
 
+    def draw(self, batch: TextBatch, latent_size: int, generator: torch.Generator) -> Noise:
+        """The random numbers for a micro-batch; ``latent_size`` is Z, and their device is the generator's."""
+        B, T = batch.token_ids.shape
+        form = deletion_rate = deletion = None
+        if self.form_share > 0.0 and batch.forms is not None:
+            form = uniform(B, 1, generator)
+        if self.input_dropout > 0.0:
+            read = T if form is None or batch.forms is None else max(T, batch.forms.token_ids.shape[1])
+            deletion_rate, deletion = uniform(B, 1, generator), uniform(B, read, generator)
+        epsilon = torch.randn(B, latent_size, generator=generator, device=generator.device)
+        word = uniform(B, T + 1, generator) if self.word_dropout > 0.0 else None
+        return Noise(epsilon=epsilon, form=form, deletion_rate=deletion_rate, deletion=deletion, word=word)
+
     def loss(
         self,
         vae: AdaVAE,
         batch: TextBatch,
         beta: float,
-        generator: torch.Generator,
+        noise: Noise,
         step_tokens: int | None = None,
     ) -> Loss:
         """The loss of one micro-batch; over a step these add up to the step's loss.
@@ -173,13 +205,13 @@ class Objective:
             vae: The model being trained; slot 0 of its bank.
             batch: Texts of one micro-batch.
             beta: Weight of the KL.
-            generator: Source of the step's randomness: the encoder's input, epsilon, word dropout.
+            noise: All that is random about these texts, as ``draw`` makes it.
             step_tokens: Target tokens of the whole step; None if the batch is the whole step.
         """
         index = AdapterIndex.uniform(len(batch))
-        posterior = vae.encode(*self._encoder_input(batch, generator), index)
-        z = posterior.sample(generator)
-        nll_sum, nll = self._reconstruction(vae, batch, z, index, generator, step_tokens)
+        posterior = vae.encode(*self._encoder_input(batch, noise), index)
+        z = posterior.at(noise.epsilon)
+        nll_sum, nll = self._reconstruction(vae, batch, z, index, noise, step_tokens)
         kl_per_dimension = posterior.kl_to_prior()
         kl = free_bits_kl(kl_per_dimension, self.free_bits, self.free_bits_form).sum()
         head = self._head(vae, batch, posterior, index)
@@ -191,16 +223,16 @@ class Objective:
             num_tokens=nll.numel(),
         )
 
-    def _encoder_input(self, batch: TextBatch, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def _encoder_input(self, batch: TextBatch, noise: Noise) -> tuple[Tensor, Tensor]:
         """Token ids and mask of what the encoder reads, both (B, T)."""
         token_ids, mask = batch.token_ids, batch.attention_mask
-        if self.form_share > 0.0 and batch.forms is not None:
+        if noise.form is not None and batch.forms is not None:
             forms = batch.forms
             token_ids, mask = with_forms(
-                token_ids, mask, forms.token_ids, forms.attention_mask, self.form_share, generator
+                token_ids, mask, forms.token_ids, forms.attention_mask, self.form_share, noise.form
             )
-        if self.input_dropout > 0.0:
-            token_ids, mask = with_deletions(token_ids, mask, self.input_dropout, generator)
+        if noise.deletion_rate is not None and noise.deletion is not None:
+            token_ids, mask = with_deletions(token_ids, mask, self.input_dropout, noise.deletion_rate, noise.deletion)
         return token_ids, mask
 
     def _reconstruction(
@@ -209,15 +241,14 @@ class Objective:
         batch: TextBatch,
         z: Tensor,
         index: AdapterIndex,
-        generator: torch.Generator,
+        noise: Noise,
         step_tokens: int | None,
     ) -> tuple[Tensor, Tensor]:
         """The tokens' summed nll divided by the step's number of tokens, differentiable, and each token's nll, (N,)."""
         eos_token_id = vae.backbone.config.eos_token_id
         inputs, targets, is_target = batch.decoder_sides(eos_token_id)
-        if self.word_dropout > 0.0:
-            drawn = torch.rand(inputs.shape, generator=generator, device=generator.device).to(inputs.device)
-            inputs = inputs.masked_fill(drawn < self.word_dropout, eos_token_id)
+        if noise.word is not None:
+            inputs = inputs.masked_fill(noise.word < self.word_dropout, eos_token_id)
         places = batch.target_places(is_target)
         hidden = vae.hidden_states(inputs, z, index).flatten(0, 1)[places]  # (N, C)
         N = hidden.shape[0]

@@ -24,12 +24,12 @@ from adavae.model.training.language_model import (
     hidden_states_with_dropout,
     next_token_loss,
 )
-from adavae.model.training.loop import uses_bfloat16
 from adavae.model.training.masked_prediction import HiddenTokens
 from adavae.model.training.optimizers import Optimizers, diverged, under
 from adavae.model.training.pretrain_config import PretrainConfig
 from adavae.model.training.schedule import learning_rate_at
 from adavae.model.training.token_windows import WindowStream
+from adavae.model.training.training_run import uses_bfloat16
 
 REPORT_EVERY = 10  # steps
 

@@ -170,6 +170,13 @@ class Report:
         )
 
 
+class NoReport:
+    """Of a process that does not lead its run."""
+
+    def add(self, loss: "Loss", norm: float) -> None:
+        del loss, norm
+
+
 def _lines_up_to(path: Path, step: int) -> list[str]:
     """Lines of a metrics file that a resumed run will not write again; an incomplete last line is dropped."""
     kept = []

@@ -57,6 +57,7 @@ def train_adapter_set(
     on_note: Callable[[str], None] = ignore_note,
     should_stop: Callable[[], bool] = lambda: False,
     publishing: Publishing = publish_freely,
+    num_processes: int = 1,
 ) -> AdapterSet:
     """Trains, measures and publishes one adapter set.
 
@@ -72,6 +73,7 @@ def train_adapter_set(
         on_note: Called before the first step with what a user should know of the data.
         should_stop: Called before every step.
         publishing: Entered once the set is measured and written, left once it is in place.
+        num_processes: As for ``loop.train``; this one alone prepares, measures and publishes.
 
     Raises:
         AdaVAEError: Whatever the parts raise; nothing is published then, and checkpoints are kept.
@@ -94,6 +96,7 @@ def train_adapter_set(
         on_begin=of_stage("train", on_preparation),
         on_progress=on_progress,
         should_stop=should_stop,
+        num_processes=num_processes,
     )
     _refuse_diverged(result, config)
     request = replace(request, config=config)

@@ -2,11 +2,13 @@
 
 import shutil
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import typer
 
-from adavae.model.errors import CheckpointMismatch, TrainingInterrupted
+from adavae.model.errors import CheckpointMismatch, TrainingInterrupted, TrainingProcessLost
+
+_End = TypeVar("_End", bound=TrainingInterrupted | TrainingProcessLost)
 
 ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint of an interrupted run.")]
 RestartOption = Annotated[bool, typer.Option("--restart", help="Throw an interrupted run's checkpoint away.")]
@@ -39,6 +41,6 @@ def release(directory: Path) -> None:
     shutil.rmtree(directory / "checkpoints", ignore_errors=True)
 
 
-def with_remedy(interruption: TrainingInterrupted) -> TrainingInterrupted:
+def with_remedy(end: _End) -> _End:
     """The same error, with how to continue."""
-    return TrainingInterrupted(f"{interruption}; run the same command with --resume to go on")
+    return type(end)(f"{end}; run the same command with --resume to go on")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from adavae.model.errors import TrainingInterrupted
+from adavae.model.errors import TrainingInterrupted, TrainingProcessLost
 from adavae.model.training.readers.columns import Columns
 from adavae.service import loading
 from adavae.service.commands import checkpoints
@@ -73,6 +73,9 @@ TensorboardOption = Annotated[
         help="Write the run's figures into DIR/NAME for TensorBoard too.",
     ),
 ]
+ProcessesOption = Annotated[
+    int, typer.Option("--nproc", min=1, metavar="N", help="Processes that share each step's texts; a GPU for each.")
+]
 RemoteOption = Annotated[
     str | None, typer.Option("--remote", metavar="URL", help="Train there: send the texts, and watch the job.")
 ]
@@ -93,6 +96,7 @@ def train(
     resume: ResumeOption = False,
     restart: RestartOption = False,
     tensorboard: TensorboardOption = None,
+    nproc: ProcessesOption = 1,
     remote: RemoteOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
@@ -112,6 +116,7 @@ def train(
             "init_from": init_from,
             "device": device,
             "tensorboard": tensorboard,
+            "nproc": nproc > 1,
         }
         switches = {"resume": resume, "restart": restart}
         refuse_local_only([option for option, value in (local | switches).items() if value])
@@ -132,7 +137,7 @@ def train(
         columns=Columns(text_column, label_column),
     )
     log = None if tensorboard is None else TensorboardLog(tensorboard / name)
-    adapter_set = _train(request, pretrained, directory, settings.own_adapters, log, resume=resume)
+    adapter_set = _train(request, pretrained, directory, settings.own_adapters, log, resume=resume, nproc=nproc)
     checkpoints.release(directory)
     Output.of(as_json).write_object(_record(adapter_set, settings.own_adapters))
 
@@ -200,6 +205,7 @@ def _train(
     log: TensorboardLog | None,
     *,
     resume: bool,
+    nproc: int,
 ) -> "AdapterSet":
     from adavae.model.training.run import train_adapter_set
     from adavae.service.jobs.worker.verdict import judge_use
@@ -223,8 +229,9 @@ def _train(
                 on_note=say,
                 should_stop=should_stop,
                 publishing=publishing,
+                num_processes=nproc,
             )
-    except TrainingInterrupted as exc:
+    except (TrainingInterrupted, TrainingProcessLost) as exc:
         raise checkpoints.with_remedy(exc) from exc
 
 

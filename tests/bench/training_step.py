@@ -17,8 +17,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adavae.model.storage.pretrained import load_backbone
 from adavae.model.training.config import Preset, preset_config
-from adavae.model.training.loop import TrainingRun
 from adavae.model.training.tokenized_texts import TokenizedTexts
+from adavae.model.training.training_run import TrainingRun
 
 BACKBONE = Path(__file__).parents[2] / "weights" / "backbone"
 STEPS_A_ROUND = 3
@@ -41,7 +41,7 @@ def measure(preset: Preset, rounds: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as directory, sdpa_kernel([SDPBackend.MATH]):
         runs = {
             is_full: TrainingRun(
-                replace(config, is_full_fine_tuning=is_full), pretrained, texts, texts, Path(directory)
+                replace(config, is_full_fine_tuning=is_full), pretrained.backbone, texts, texts, Path(directory)
             )
             for is_full in (False, True)
         }

@@ -11,9 +11,10 @@ from adavae.model.adavae import AdaVAE
 from adavae.model.config import AdapterConfig
 from adavae.model.parts.bottleneck import LayerAdapters
 from adavae.model.training.config import FreeBits, Preset, TrainingConfig, preset_config
-from adavae.model.training.loop import TrainingRun, attention_backends
+from adavae.model.training.loop import attention_backends
 from adavae.model.training.reproduction.rows import Setting, Trained
 from adavae.model.training.reproduction.systems.trained_adavae import TrainedAdaVAE
+from adavae.model.training.training_run import TrainingRun
 
 LAMBDA = 0.5
 """Free bits of every row of Table 1."""
@@ -43,9 +44,7 @@ def train_adavae(
         _config(setting, adapter, free_bits, is_full_fine_tuning=is_full_fine_tuning), input_dropout=input_dropout
     )
     with tempfile.TemporaryDirectory() as directory:
-        run = TrainingRun(
-            config, setting.pretrained, setting.corpus.training, setting.corpus.validation, Path(directory)
-        )
+        run = TrainingRun(config, backbone, setting.corpus.training, setting.corpus.validation, Path(directory))
         if not has_decoder_adapters:
             for layer in run.vae.bank.decoder_adapters:
                 cast(LayerAdapters, layer).placed.clear()

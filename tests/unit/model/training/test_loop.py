@@ -12,10 +12,11 @@ from adavae.model.adavae import AdaVAE
 from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingDiverged, TrainingInterrupted
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.config import BetaSchedule, Precision, Preset, Start, TrainingConfig
-from adavae.model.training.loop import TrainingRun, train
+from adavae.model.training.loop import train
 from adavae.model.training.objective import Loss, Objective, TextBatch
 from adavae.model.training.progress import Progress
 from adavae.model.training.tokenized_texts import TokenizedTexts
+from adavae.model.training.training_run import TrainingRun
 from adavae.model.training.validation import CRITERIA, Validation
 from tests.tiny import PLAIN, PREFIXED, TINY, tiny_backbone
 
@@ -53,7 +54,7 @@ def _losses(directory: Path) -> list[float]:
 
 def test_training_lowers_the_validation_loss(tmp_path: Path) -> None:
     config = replace(CONFIG, epochs=20.0, learning_rate=0.05, beta_schedule=BetaSchedule.CONSTANT)
-    run = TrainingRun(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    run = TrainingRun(config, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
     before = run.validate().loss
     result = train(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
     assert result.validation_loss < before - 0.1  # nats per token; the backbone under it is random
@@ -66,7 +67,7 @@ ENCODER = ("encoder_", "latent_attention", "posterior.mu", "head")
 def moved(config: TrainingConfig, tmp_path: Path) -> set[str]:
     """The tensors of the best step that differ from those of the fitted start."""
     texts, validation = _texts(48, 1), _texts(16, 2)
-    start = TrainingRun(config, _pretrained(), texts, validation, tmp_path / "start")
+    start = TrainingRun(config, _pretrained().backbone, texts, validation, tmp_path / "start")
     start.fit_start()
     begun = start.vae.bank.export(0)
     result = train(config, _pretrained(), texts, validation, tmp_path / "run")
@@ -121,30 +122,30 @@ def test_a_stopped_run_keeps_a_checkpoint_of_its_last_step(tmp_path: Path) -> No
     asked = iter([False] * 5 + [True])
     with pytest.raises(TrainingInterrupted, match="step 5"):
         train(CONFIG, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path, should_stop=lambda: next(asked))
-    run = TrainingRun(CONFIG, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    run = TrainingRun(CONFIG, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
     assert run.resume()
     assert run.state.step == 5
 
 
 def test_divergence_stops_and_keeps_the_last_good_checkpoint(tmp_path: Path) -> None:
-    run = TrainingRun(CONFIG, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    run = TrainingRun(CONFIG, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
     run.take_step()
     run.save()
     with torch.no_grad():
         next(iter(run.vae.bank.parameters())).fill_(torch.nan)
     with pytest.raises(TrainingDiverged, match="step-000000001"):
         run.take_step()
-    again = TrainingRun(CONFIG, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    again = TrainingRun(CONFIG, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
     assert again.resume()
     assert all(torch.isfinite(parameter).all() for parameter in again.vae.bank.parameters())
 
 
 @pytest.mark.parametrize(("change", "word"), [({"learning_rate": 1e-3}, "settings"), ({}, "data")])
 def test_another_runs_checkpoint_is_refused(tmp_path: Path, change: dict[str, float], word: str) -> None:
-    run = TrainingRun(CONFIG, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    run = TrainingRun(CONFIG, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
     run.save()
     other = TrainingRun(
-        replace(CONFIG, **change), _pretrained(), _texts(48, 1 if change else 9), _texts(16, 2), tmp_path
+        replace(CONFIG, **change), _pretrained().backbone, _texts(48, 1 if change else 9), _texts(16, 2), tmp_path
     )
     with pytest.raises(CheckpointMismatch, match=word):
         other.resume()
@@ -152,7 +153,7 @@ def test_another_runs_checkpoint_is_refused(tmp_path: Path, change: dict[str, fl
 
 def test_the_decoder_joins_after_stage_one(tmp_path: Path) -> None:
     config = replace(CONFIG, stage_one_share=0.5, max_steps=4)
-    run = TrainingRun(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    run = TrainingRun(config, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
     before = {name: tensor.clone() for name, tensor in run.vae.bank.named_parameters()}
     run.take_step()
     run.take_step()
@@ -170,7 +171,7 @@ def test_the_backbone_never_changes_but_in_full_fine_tuning(tmp_path: Path) -> N
     before = {name: tensor.clone() for name, tensor in pretrained.backbone.named_parameters()}
     for is_full in (False, True):
         config = replace(CONFIG, is_full_fine_tuning=is_full, max_steps=3)
-        run = TrainingRun(config, pretrained, _texts(48, 1), _texts(16, 2), tmp_path)
+        run = TrainingRun(config, pretrained.backbone, _texts(48, 1), _texts(16, 2), tmp_path)
         for _ in range(3):
             run.take_step()
         moved = any(not torch.equal(parameter, before[name]) for name, parameter in run.vae.backbone.named_parameters())
@@ -189,7 +190,7 @@ def test_full_fine_tuning_makes_no_adapter_set(tmp_path: Path) -> None:
 
 def test_patience_ends_a_run_that_no_longer_improves(tmp_path: Path) -> None:
     config = replace(CONFIG, epochs=50.0, learning_rate=1e-7, patience=2, validations=50)
-    run = TrainingRun(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    run = TrainingRun(config, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
     run.validate()
     run.state.best_score = 0.0
     for _ in range(2):
@@ -201,20 +202,23 @@ def test_patience_ends_a_run_that_no_longer_improves(tmp_path: Path) -> None:
 def test_few_texts_are_trained_on_for_as_many_steps_as_it_takes(tmp_path: Path) -> None:
     """A hundred texts made four steps, all of them within the warm-up."""
     few = replace(CONFIG, epochs=4.0, batch_size=128, warmup_steps=50, min_steps=40, min_batches=4)
-    run = TrainingRun(few, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    run = TrainingRun(few, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
     assert (run.total_steps, len(run.batches.rows_at(0))) == (40, 12)
     run.state.step = 4
     assert run.learning_rate == few.learning_rate
-    many = TrainingRun(few, _pretrained(), _texts(6400, 1), _texts(16, 2), tmp_path)
+    many = TrainingRun(few, _pretrained().backbone, _texts(6400, 1), _texts(16, 2), tmp_path)
     assert (many.total_steps, many.batches.batches_per_epoch) == (200, 50)
     assert (
-        TrainingRun(replace(few, max_steps=7), _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path).total_steps == 7
+        TrainingRun(
+            replace(few, max_steps=7), _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path
+        ).total_steps
+        == 7
     )
 
 
 def test_a_run_does_not_stop_early_before_its_least_number_of_steps(tmp_path: Path) -> None:
     config = replace(CONFIG, min_steps=10, patience=2)
-    run = TrainingRun(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    run = TrainingRun(config, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
     run.state.validations_without_gain = 2
     for step, is_over in ((9, False), (10, True)):
         run.state.step = step
@@ -227,7 +231,7 @@ def test_a_run_does_not_stop_early_before_its_least_number_of_steps(tmp_path: Pa
 def test_the_best_step_is_chosen_by_what_the_run_is_asked_for(tmp_path: Path, preset: Preset, best: int) -> None:
     """A head that overfitted was published because reconstruction still improved."""
     parts = [(5.0, 5.0), (9.0, 1.0), (2.0, 30.0)]  # nats of reconstruction and head, of two texts with ten tokens
-    run = TrainingRun(replace(CONFIG, preset=preset), _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    run = TrainingRun(replace(CONFIG, preset=preset), _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
     kept = []
     for step, (reconstruction, head) in enumerate(parts):
         total = torch.tensor((reconstruction + head) / 10)
@@ -240,7 +244,7 @@ def test_the_best_step_is_chosen_by_what_the_run_is_asked_for(tmp_path: Path, pr
 
 def test_betas_shape_is_a_setting(tmp_path: Path) -> None:
     config = replace(CONFIG, max_steps=20, beta=1.0, beta_cycles=1, beta_zero_share=0.5, beta_rise_share=0.25)
-    run = TrainingRun(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    run = TrainingRun(config, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
     betas = []
     for run.state.step in (0, 9, 12, 15, 19):
         betas.append(run.beta)
@@ -251,7 +255,7 @@ def test_betas_shape_is_a_setting(tmp_path: Path) -> None:
 
 def test_words_are_hidden_in_training_alone(tmp_path: Path) -> None:
     hidden, seen = (
-        TrainingRun(replace(CONFIG, word_dropout=share), _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+        TrainingRun(replace(CONFIG, word_dropout=share), _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
         for share in (0.9, 0.0)
     )
     assert hidden.validate() == seen.validate()
@@ -266,7 +270,11 @@ def test_what_the_encoder_reads_is_disturbed_in_training_alone(tmp_path: Path) -
     texts = _with_forms(_texts(48, 1))
     disturbed, plain = (
         TrainingRun(
-            replace(CONFIG, input_dropout=share, form_share=share), _pretrained(), texts, _texts(16, 2), tmp_path
+            replace(CONFIG, input_dropout=share, form_share=share),
+            _pretrained().backbone,
+            texts,
+            _texts(16, 2),
+            tmp_path,
         )
         for share in (0.9, 0.0)
     )
@@ -288,14 +296,16 @@ def test_a_denoising_run_resumes_to_the_same_weights(tmp_path: Path) -> None:
 
 def test_a_share_of_forms_without_forms_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"form_share is 0\.2: needs other forms"):
-        TrainingRun(replace(CONFIG, form_share=0.2), _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+        TrainingRun(replace(CONFIG, form_share=0.2), _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
 
 
 def test_micro_batches_change_memory_and_not_the_gradient(tmp_path: Path) -> None:
     """With posteriors that have no noise nothing depends on how a step is cut."""
     config = replace(CONFIG, batch_size=48, max_gradient_norm=1e3)
     run, whole = (
-        TrainingRun(replace(config, micro_batch_tokens=tokens), _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+        TrainingRun(
+            replace(config, micro_batch_tokens=tokens), _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path
+        )
         for tokens in (64, 1_000_000)
     )
     for each in (run, whole):
@@ -319,7 +329,7 @@ def test_what_goes_through_the_model_at_once_is_bounded(tmp_path: Path, monkeypa
 
     monkeypatch.setattr(Objective, "loss", counted)
     config = replace(CONFIG, batch_size=48, micro_batch_tokens=64)
-    run = TrainingRun(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    run = TrainingRun(config, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
     run.take_step()
     run.validate()
     assert len(sizes) > 2

@@ -6,14 +6,19 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from adavae.model.adavae import pad
+from adavae.model.adavae import AdaVAE, pad
 from adavae.model.parts.posterior import Posterior
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.training.config import FreeBits
-from adavae.model.training.objective import Objective, TextBatch, free_bits_kl, reconstruction_nll
+from adavae.model.training.objective import Loss, Objective, TextBatch, free_bits_kl, reconstruction_nll
 from tests.tiny import POOLED, TINY, tiny_vae
 
 ROWS = [[5, 6, 7], [8, 9, 10, 11, 12]]
+
+
+def _loss(objective: Objective, vae: AdaVAE, batch: TextBatch, beta: float, seed: int) -> Loss:
+    noise = objective.draw(batch, vae.bank.shape.latent_size, torch.Generator().manual_seed(seed))
+    return objective.loss(vae, batch, beta, noise)
 
 
 def test_free_bits_per_dimension_and_whole() -> None:
@@ -47,7 +52,7 @@ def test_loss_is_the_elbo_per_token_plus_the_head() -> None:
     ids, mask = pad(ROWS, 0)
     batch = TextBatch(ids, mask, torch.tensor([0, 2]))
     objective = Objective(free_bits=0.3, head_weight=2.0)
-    loss = objective.loss(vae, batch, 0.7, torch.Generator().manual_seed(5))
+    loss = _loss(objective, vae, batch, 0.7, 5)
     index = AdapterIndex.uniform(2)
     posterior = vae.encode(ids, mask, index)
     z = posterior.sample(torch.Generator().manual_seed(5))
@@ -63,8 +68,8 @@ def test_loss_is_the_elbo_per_token_plus_the_head() -> None:
 def test_word_dropout_hides_the_decoders_input_and_not_its_target() -> None:
     vae = tiny_vae()
     ids, mask = pad(ROWS, 0)
-    seen = Objective(word_dropout=0.9).loss(vae, TextBatch(ids, mask), 0.0, torch.Generator().manual_seed(1))
-    plain = Objective().loss(vae, TextBatch(ids, mask), 0.0, torch.Generator().manual_seed(1))
+    seen = _loss(Objective(word_dropout=0.9), vae, TextBatch(ids, mask), 0.0, 1)
+    plain = _loss(Objective(), vae, TextBatch(ids, mask), 0.0, 1)
     assert seen.num_tokens == plain.num_tokens
     assert not torch.equal(seen.total, plain.total)
 
@@ -72,8 +77,8 @@ def test_word_dropout_hides_the_decoders_input_and_not_its_target() -> None:
 def test_the_encoder_reads_less_and_the_decoder_rebuilds_the_whole() -> None:
     vae = tiny_vae()
     batch = TextBatch(*pad(ROWS, 0))
-    with_less = Objective(input_dropout=0.9).loss(vae, batch, 1.0, torch.Generator().manual_seed(2))
-    plain = Objective().loss(vae, batch, 1.0, torch.Generator().manual_seed(2))
+    with_less = _loss(Objective(input_dropout=0.9), vae, batch, 1.0, 2)
+    plain = _loss(Objective(), vae, batch, 1.0, 2)
     assert with_less.num_tokens == plain.num_tokens
     assert with_less.kl_nats != plain.kl_nats
 
@@ -82,7 +87,7 @@ def test_the_encoder_reads_forms_in_the_place_of_texts() -> None:
     vae = tiny_vae()
     forms = TextBatch(*pad([[15, 16], [17, 18, 19, 20, 21, 22]], 0))
     batch = TextBatch(*pad(ROWS, 0), forms=forms)
-    read = Objective(form_share=1.0).loss(vae, batch, 1.0, torch.Generator().manual_seed(2))
+    read = _loss(Objective(form_share=1.0), vae, batch, 1.0, 2)
     posterior = vae.encode(forms.token_ids, forms.attention_mask, AdapterIndex.uniform(2))
     assert read.kl_nats == pytest.approx(float(posterior.kl_to_prior().sum(-1).mean().detach()), rel=1e-5)
     assert read.num_tokens == 3 + 5 + 2
@@ -91,7 +96,7 @@ def test_the_encoder_reads_forms_in_the_place_of_texts() -> None:
 def test_smoothing_is_of_the_heads_target_alone() -> None:
     vae = tiny_vae(POOLED)
     batch = TextBatch(*pad(ROWS, 0), torch.tensor([0, 2]))
-    smoothed = Objective(label_smoothing=0.2).loss(vae, batch, 0.0, torch.Generator().manual_seed(5))
+    smoothed = _loss(Objective(label_smoothing=0.2), vae, batch, 0.0, 5)
     logits = vae.classify(
         vae.encode(batch.token_ids, batch.attention_mask, AdapterIndex.uniform(2)).mu, AdapterIndex.uniform(2)
     )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from adavae.model.config import AdapterConfig, AdapterPlacement
-from adavae.model.errors import TrainingInterrupted
+from adavae.model.errors import TrainingInterrupted, TrainingProcessLost
 from adavae.model.training import run as training_run
 from adavae.model.training.config import FreeBits, Preset, TrainingConfig, preset_config
 from adavae.model.training.preparation import TrainingRequest
@@ -40,6 +40,27 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[TrainingRequest]:
     monkeypatch.setattr(loading, "load_pretrained", lambda *_: pretrained)
     monkeypatch.setattr(training_run, "train_adapter_set", interrupt)
     return asked
+
+
+@pytest.mark.parametrize(("given", "expected"), [([], 1), (["--nproc", "3"], 3)])
+def test_a_run_is_shared_by_as_many_processes_as_asked_for(
+    run_command: RunCommand,
+    requests: list[TrainingRequest],
+    monkeypatch: pytest.MonkeyPatch,
+    given: list[str],
+    expected: int,
+) -> None:
+    asked: list[int] = []
+
+    def lose_one(*_: Any, num_processes: int, **__: Any) -> None:
+        asked.append(num_processes)
+        raise TrainingProcessLost("training process 1 was ended by signal 9")
+
+    monkeypatch.setattr(training_run, "train_adapter_set", lose_one)
+    assert requests == []
+    result = run_command("train", "texts.txt", "--name", "mine", *given)
+    assert asked == [expected]
+    assert "signal 9; run the same command with --resume" in result.err
 
 
 def test_every_setting_of_a_run_is_an_option() -> None:

@@ -1,0 +1,1 @@
+"""One training run over several processes of a machine."""
