@@ -2,6 +2,7 @@
 
 import contextlib
 import selectors
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ COMMAND = (sys.executable, "-m", "adavae.model.training.processes.member")
 READY = b"ready\n"
 TIMEOUT_S = 300.0  # far longer than the slowest step, a checkpoint included
 _MOST = 64
+_PRIVATE = ".processes-"  # begins the name of the directory that the processes share
 _ENDING_S = 5.0  # one that ended by itself may still be on its way out
 _SHOWN = 300  # characters of what it complained of
 
@@ -42,12 +44,13 @@ def processes(run: HandedRun, num_processes: int, *, timeout_s: float = TIMEOUT_
     """
     device = run.backbone.wte.weight.device
     _check(num_processes, device)
+    _remove_leftovers(run.directory)
     if num_processes == 1:
         yield OneProcess()
         return
     run.directory.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(prefix=".processes-", dir=run.directory) as made,
+        tempfile.TemporaryDirectory(prefix=_PRIVATE, dir=run.directory) as made,
         _threads_divided(num_processes) as num_threads,
     ):
         directory = Path(made)
@@ -95,7 +98,7 @@ class _Members:
         with self._complaints[place.rank].open("wb") as complaints:
             self._running[place.rank] = subprocess.Popen(
                 [*COMMAND, place.to_json()],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=complaints,
                 start_new_session=True,
@@ -140,8 +143,15 @@ class _Members:
             process.kill()
         for process in self._running.values():
             process.wait()
-            if process.stdout is not None:
-                process.stdout.close()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Of a leader that was killed; a run has one at a time."""
+    for path in directory.glob(f"{_PRIVATE}*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager

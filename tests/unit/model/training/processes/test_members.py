@@ -1,6 +1,7 @@
 """The other processes: how many there can be, what is told of one that fails, and that none is left behind."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from adavae.model.errors import ConfigError, TrainingProcessLost
 from adavae.model.training.processes import members
 from adavae.model.training.processes.group import OneProcess
-from adavae.model.training.processes.handed_run import HandedRun
+from adavae.model.training.processes.handed_run import HandedRun, Place
 from adavae.model.training.processes.members import processes
 from tests.tiny import tiny_backbone
 from tests.unit.model.training.test_loop import CONFIG, _texts
@@ -70,6 +71,26 @@ def test_one_that_does_not_start_is_told_with_what_it_said_last(
         pass
     assert torch.get_num_threads() == threads
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_leader_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".processes-abc").mkdir()
+    with processes(_handed(tmp_path), 1):
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_member_ends_with_its_leader(tmp_path: Path) -> None:
+    """Killed before all had joined, it left them waiting for it."""
+    handed = _handed(tmp_path)
+    handed.write(tmp_path)
+    place = Place(directory=tmp_path, rank=1, size=2, device="cpu", num_threads=1, timeout_s=60.0)
+    with subprocess.Popen(
+        [*members.COMMAND, place.to_json()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as member:
+        assert member.stdin is not None and member.stdout is not None
+        assert member.stdout.readline() == members.READY
+        member.stdin.close()
+        assert member.wait(timeout=30) == 1
 
 
 def test_one_that_hangs_is_not_waited_for_and_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
