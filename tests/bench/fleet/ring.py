@@ -1,4 +1,4 @@
-"""Where a set lives: replicas on a ring by hash, at many points each, so that one that goes moves its own sets alone."""
+"""Where a set lives: replicas on a ring by hash, at many points each; one that goes moves its own sets alone."""
 
 import bisect
 import hashlib
