@@ -6,7 +6,7 @@ python -m tests.bench.fleet [--replicas 10 100 1000] [--exponent 1.0] [--seed 0]
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 from tests.bench.fleet.measured import Constants
 from tests.bench.fleet.plan import cost_of_a_million, replicas_of_one_bucket, replicas_of_one_redis
@@ -21,10 +21,11 @@ def main() -> None:
     parser.add_argument("--replicas", type=int, nargs="+", default=list(_EACH))
     parser.add_argument("--sets", type=int, default=100_000)
     parser.add_argument("--exponent", type=float, default=1.0)
+    parser.add_argument("--bank-slots", type=int, default=Constants().bank_slots)
     parser.add_argument("--utilisation", type=float, default=0.7)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
-    constants = Constants()
+    constants = replace(Constants(), bank_slots=arguments.bank_slots)
     _row(_COLUMNS)
     _row(["---"] * len(_COLUMNS))
     for num_replicas in arguments.replicas:
