@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +10,10 @@ import pytest
 
 from adavae.model.errors import TrainingProcessLost
 from adavae.model.training.loop import train
+from adavae.model.training.processes import members
+from adavae.model.training.processes.handed_run import HandedRun, Place
 from adavae.model.training.progress import Progress
+from tests.tiny import tiny_backbone
 from tests.unit.model.training.test_loop import CONFIG, _losses, _pretrained, _texts
 
 _TEXTS = (_texts(48, 1), _texts(16, 2))
@@ -43,3 +47,25 @@ def test_two_processes_train_as_one_and_one_goes_on_alone_when_the_other_was_kil
     resumed = train(config, _pretrained(), *_TEXTS, directory, resume=True)
     assert resumed.steps == alone.steps
     assert resumed.validation_loss == pytest.approx(alone.validation_loss, rel=1e-3)
+
+
+def test_a_member_ends_with_its_leader(tmp_path: Path) -> None:
+    """Killed before all had joined, it left them waiting for it."""
+    run = HandedRun(
+        config=CONFIG,
+        backbone=tiny_backbone(),
+        texts=_TEXTS[0],
+        validation=_TEXTS[1],
+        directory=tmp_path,
+        initial=None,
+        is_resumed=False,
+    )
+    run.write(tmp_path)
+    place = Place(directory=tmp_path, rank=1, size=2, device="cpu", num_threads=1, timeout_s=600.0)
+    with subprocess.Popen(
+        [*members.COMMAND, place.to_json()], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    ) as member:
+        assert member.stdin is not None and member.stdout is not None
+        assert member.stdout.readline() == members.READY
+        member.stdin.close()
+        assert member.wait(timeout=60) == 1
