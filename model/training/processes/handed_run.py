@@ -59,6 +59,7 @@ class HandedRun:
             "directory": str(self.directory.absolute()),
             "is_resumed": self.is_resumed,
             "has_initial": self.initial is not None,
+            "has_kernel": self.backbone.kernel is not None,
         }
         safetensors.save_file(alone, place / _TENSORS)
         (place / _REST).write_text(json.dumps(rest), encoding="utf-8")
@@ -69,9 +70,12 @@ class HandedRun:
         rest = json.loads((place / _REST).read_text(encoding="utf-8"))
         tensors = safetensors.load_file(place / _TENSORS)
         initial = {name.removeprefix("initial."): each for name, each in tensors.items() if name.startswith("initial.")}
+        backbone = _backbone(BackboneConfig.from_hugging_face(rest["backbone"]), tensors).to(device)
+        if rest["has_kernel"]:
+            backbone.pack()  # so that it validates as fast as the leader
         return cls(
             config=TrainingConfig.from_dict(rest["config"]),
-            backbone=_backbone(BackboneConfig.from_hugging_face(rest["backbone"]), tensors).to(device),
+            backbone=backbone,
             texts=_texts("texts", tensors, rest["digests"][0]),
             validation=_texts("validation", tensors, rest["digests"][1]),
             directory=Path(rest["directory"]),

@@ -203,7 +203,7 @@ def test_nobody_has_a_secret_that_he_does_not_need(form: str) -> None:
 def test_containers_do_what_they_do_in_the_compose_files(form: str, name: str) -> None:
     """Those are started as processes by tests/e2e."""
     theirs, ours = read_compose(COMPOSE_FORMS[form])["services"][name], container_of(form, name)
-    assert ours["command"] == theirs["command"] == read_stages()[f"{name}"].command
+    assert ours["command"] == theirs["command"] == read_stages()[name].command
     assert ours["image"].split(":")[0] == theirs["image"].split(":")[0]
     here = environment(ours)
     assert {key: here.get(key) for key in theirs["environment"]} == theirs["environment"]
