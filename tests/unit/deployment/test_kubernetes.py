@@ -346,8 +346,9 @@ def test_monitors_find_services_and_call_their_jobs_as_the_alerts_do() -> None:
         assert endpoint["port"] in {each["name"] for each in service["spec"]["ports"]}
         assert monitor["metadata"]["namespace"] == "adavae"
         jobs.add(service["metadata"]["labels"][spec["jobLabel"]])
-    asked_for = {job for rule in alerts() for job in re.findall(r'job="([\w-]+)"', rule["expr"])}
-    assert asked_for and asked_for <= jobs
+    asked_for = {job for rule in alerts() for job in re.findall(r'job=~"([^"]+)"', rule["expr"])}
+    assert asked_for
+    assert all(re.fullmatch(pattern, job) for pattern in asked_for for job in jobs)
 
 
 def ray_service() -> dict[str, Any]:

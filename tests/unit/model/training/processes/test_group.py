@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from threading import Lock
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -36,6 +37,7 @@ from tests.unit.model.training.test_loop import CONFIG, FITTED, _pretrained, _te
 
 _Result = TypeVar("_Result")
 _STEPS = 4
+_SEEDING = Lock()  # a run's first weights come from torch's own generator, which threads share and processes do not
 _DISTURBED = replace(
     CONFIG,
     adapter=PREFIXED,
@@ -135,7 +137,12 @@ def test_a_run_goes_on_with_another_number_of_processes(
         with _members_as_threads(num_processes, handed, next(meetings)) as group:
             yield group
 
+    def built_alone(*arguments: Any) -> TrainingRun:
+        with _SEEDING:
+            return TrainingRun(*arguments)
+
     monkeypatch.setattr("adavae.model.training.loop.processes", started)
+    monkeypatch.setattr("adavae.model.training.loop.TrainingRun", built_alone)
     texts = (_texts(48, 1), _texts(16, 2))
     unbroken = train(config, _pretrained(), *texts, tmp_path / "unbroken")
     asked, directory = iter([False] * 4 + [True]), tmp_path / "broken"
