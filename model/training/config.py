@@ -271,6 +271,7 @@ def preset_config(preset: Preset, backbone: BackboneConfig) -> TrainingConfig:
             stage_one_share=0.0,
             start=Start.FITTED,
             encoder_texts=1000,
+            patience=8,  # steps at a high learning rate lose against a fitted start before they win
             epochs=4.0,
             **_OF_FEW_TEXTS,
         )
