@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-from adavae.model.config import AdapterConfig
+from adavae.model.config import AdapterConfig, EncoderAttention
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted, shown
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.storage.adapter_name import check_name
@@ -129,7 +129,10 @@ class Manifest:
         return {name: shapes for name, shapes in found.items() if shapes is not None}
 
     def to_dict(self) -> dict[str, Any]:
-        values = {**asdict(self), "config": self.config.to_dict()}
+        config = self.config.to_dict()
+        if self.config.encoder_attention is EncoderAttention.UNMASKED:
+            del config["encoder_attention"]  # older sets do not name what they had no choice of, and keep their version
+        values = {**asdict(self), "config": config}
         # Versions are hashes over this: a field that a set does not have is not written.
         return {name: value for name, value in values.items() if value is not None or name not in _OPTIONAL}
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors import torch as safetensors
 
-from adavae.model.config import AdapterConfig
+from adavae.model.config import AdapterConfig, EncoderAttention
 from adavae.model.errors import (
     AdapterSetMismatch,
     AdapterSetNotFound,
@@ -53,6 +53,15 @@ def recorded(manifest: Manifest, **changes: Any) -> Manifest:
     """``manifest`` changed, with the version that its content then has."""
     changed = replace(manifest, **changes)
     return replace(changed, version=changed.content_version())
+
+
+def test_only_a_set_with_a_causal_encoder_says_what_its_encoder_sees(tmp_path: Path) -> None:
+    """A set of a time without that choice keeps its version."""
+    causal = replace(PLAIN, encoder_attention=EncoderAttention.CAUSAL)
+    for config, is_named in ((PLAIN, False), (causal, True)):
+        path = publish(tmp_path, config=config)
+        assert ("encoder_attention" in json.loads((path / MANIFEST).read_text())["config"]) is is_named
+        assert read_adapter_set(path).manifest.config == config
 
 
 def test_what_was_written_is_read_back(tmp_path: Path) -> None:
