@@ -8,6 +8,7 @@ import typer
 
 from adavae.service.commands.serve import CannotListen
 from adavae.service.commands.terminal import say
+from adavae.service.objects.open_objects import check_objects
 from adavae.service.settings import Settings, ignored_variables, load_settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
 
     settings = load_settings()
     set_up_log(settings)
+    settings.need_directory("a worker")
+    check_objects(settings)
     if (ignored := ignored_variables()) is not None:
         structlog.get_logger("adavae.worker").warning(ignored)
     backbone = describe_backbone(settings)
@@ -65,7 +68,10 @@ async def _work(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, worker.stop)
-    say(f"adavae works on the jobs in {settings.jobs} over backbone {backbone.digest[:12]} (Ctrl-C ends it)")
+    say(
+        f"adavae works on the jobs in {settings.shared or settings.jobs} over backbone {backbone.digest[:12]} (Ctrl-C "
+        "ends it)"
+    )
     try:
         await worker.run(is_once=is_once)
     finally:

@@ -52,6 +52,7 @@ class TrainingService:
         describe: Callable[[Settings], BackboneDescription] = describe_backbone,
     ) -> None:
         """Opens nothing yet: ``start`` does. ``describe`` reads the backbone, in a thread."""
+        settings.need_directory("training (ADAVAE_TRAINING)")
         self._settings, self._mode = settings, training_mode(settings)
         self._describe = describe
         self._description: BackboneDescription | None = None
