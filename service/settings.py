@@ -359,9 +359,9 @@ class Settings(BaseSettings):
         """Raises SettingsError where ``data`` is an object store and ``what`` works on a directory alone."""
         if self.shared is not None:
             raise SettingsError(
-                f"ADAVAE_DATA is {str(self.shared)!r}, and {what} needs a directory: set ADAVAE_DATA to one "
-                "for it, and bring sets into the object store with `adavae adapters import`; or train there, with `adavae train "
-                "--remote`"
+                f"ADAVAE_DATA is {str(self.shared)!r}, and {what} needs a directory: set ADAVAE_DATA to one for "
+                "it, and bring sets into the object store with `adavae adapters import`; or train there, with `adavae "
+                "train --remote`"
             )
 
     @property

@@ -36,7 +36,6 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
 
     settings = load_settings()
     set_up_log(settings)
-    settings.need_directory("a worker")
     check_objects(settings)
     if (ignored := ignored_variables()) is not None:
         structlog.get_logger("adavae.worker").warning(ignored)
@@ -58,13 +57,13 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
 async def _work(
     settings: Settings, metrics: "TrainingMetrics", backbone: "BackboneDescription", *, is_once: bool
 ) -> None:
-    from adavae.service.jobs.data.file_store import FileStore
+    from adavae.service.jobs.data.shared_files import open_files
     from adavae.service.jobs.queue.open_queue import open_queue
-    from adavae.service.jobs.records.job_store import JobStore
+    from adavae.service.jobs.records.open_records import open_jobs
     from adavae.service.jobs.worker.worker import Worker
 
     queue = open_queue(settings)
-    worker = Worker(settings, FileStore(settings, JobStore(settings.jobs)), queue, metrics)
+    worker = Worker(settings, open_files(settings, open_jobs(settings)), queue, metrics)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, worker.stop)

@@ -1,10 +1,11 @@
 """Which adapter sets there are in an object store: one record, replaced under a condition at each change.
 
-    sets.json   {"format": 1, "last": 17, "sets": [["reviews", "0123456789ab", 17], ...]}
+    sets.json   {"format": 1, "last": 17, "sets": [["reviews", "0123456789ab", 17, "alice"], ...]}
 
 A set is published by being named here, after its files are there; so it is whole, or nobody sees it. The number is its
-place in the order of publication, given out by the same change: no clock decides. Whoever looks whether there is
-something new asks for what has changed since, which is one small answer however many sets there are. No listing decides
+place in the order of publication, given out by the same change: no clock decides. So is whose the name is: the key's
+that published under it first, for as long as there is a version of it. Whoever looks whether there is something new
+asks for what has changed since, which is one small answer however many sets there are. No listing decides
 anything, and an answer that is older than one before is passed over: ``last`` grows with every change.
 """
 
@@ -30,6 +31,7 @@ _FORMAT = 1
 _MAX_BYTES = 64 * 1024**2  # half a million sets
 _MAX_NUMBER = 10**15
 _VERSION = re.compile(r"[0-9a-f]{12}")
+_LONGEST_OWNER = 256
 _TRIES, _LONGEST_PAUSE_S = 24, 0.5
 
 
@@ -39,24 +41,34 @@ class Sets:
 
     Attributes:
         numbers: The place of each set in the order of publication.
+        owners: Whose a set is; those that are nobody's are left out.
         last: A number that grows with every change.
     """
 
     numbers: Mapping[SetKey, int] = field(default_factory=dict)
+    owners: Mapping[SetKey, str] = field(default_factory=dict)
     last: int = 0
 
     def of_name(self, name: str) -> set[str]:
         """The versions of a name."""
         return {version for each, version in self.numbers if each == name}
 
-    def with_set(self, key: SetKey) -> "Sets":
-        return Sets({**self.numbers, key: self.last + 1}, self.last + 1)
+    def owner_of(self, name: str) -> str | None:
+        """Whose a name is; None where it is nobody's."""
+        return next((owner for (each, _), owner in self.owners.items() if each == name), None)
+
+    def with_set(self, key: SetKey, owner: str | None) -> "Sets":
+        """With one more; it is its publisher's where the name is, or is new."""
+        is_owned = owner is not None and (not self.of_name(key[0]) or self.owner_of(key[0]) == owner)
+        owned = {key: owner} if is_owned and owner is not None else {}
+        return Sets({**self.numbers, key: self.last + 1}, {**self.owners, **owned}, self.last + 1)
 
     def without(self, key: SetKey) -> "Sets":
-        return Sets({each: number for each, number in self.numbers.items() if each != key}, self.last + 1)
+        numbers = {each: number for each, number in self.numbers.items() if each != key}
+        return Sets(numbers, {each: owner for each, owner in self.owners.items() if each != key}, self.last + 1)
 
     def to_bytes(self) -> bytes:
-        listed = [[name, version, number] for (name, version), number in self.numbers.items()]
+        listed = [[*key, number, self.owners.get(key)] for key, number in self.numbers.items()]
         return json.dumps({"format": _FORMAT, "last": self.last, "sets": listed}, separators=(",", ":")).encode()
 
 
@@ -75,13 +87,14 @@ class SetIndex:
         """
         return self._read()[0]
 
-    def add(self, key: SetKey, still_wanted: Callable[[], None] = lambda: None) -> int:
+    def add(self, key: SetKey, owner: str | None = None, checking: Callable[[Sets], None] = lambda _: None) -> int:
         """Publishes a set whose files are there; returns its number, the one it had where it was there already.
 
         Args:
             key: Of the set.
-            still_wanted: Called once the index was read, before the change that counts only if the index has stayed as
-                it was: raises where the set is not to be published any more.
+            owner: Who publishes it.
+            checking: Called with the index as it was read, before the change, which counts only if the index has stayed
+                like that: raises where the set is not to be published.
 
         Raises:
             StoreError: The store cannot be used.
@@ -91,8 +104,8 @@ class SetIndex:
         def added(sets: Sets) -> Sets:
             if key in sets.numbers:
                 return sets
-            still_wanted()
-            return sets.with_set(key)
+            checking(sets)
+            return sets.with_set(key, owner)
 
         return self._change(added).numbers[key]
 
@@ -157,20 +170,24 @@ class SetIndex:
             if value["format"] != _FORMAT:
                 raise ConfigError("format", value["format"], f"must be {_FORMAT}: another release wrote it")
             last, listed = _number(value["last"]), value["sets"]
-            numbers = dict(_entry(each) for each in listed)
+            entries = [_entry(each) for each in listed]
+            numbers = {key: number for key, number, _ in entries}
+            owners = {key: owner for key, _, owner in entries if owner is not None}
             if len(numbers) != len(listed) or max(numbers.values(), default=0) > last:
                 raise ConfigError("sets", len(listed), "must be different sets, with numbers up to `last`")
         except (ValueError, TypeError, LookupError, RecursionError, ConfigError) as exc:
             raise StoreError("failed", self._store.address, f"{_KEY} is damaged: {exc}"[:300]) from exc
-        return Sets(numbers, last)
+        return Sets(numbers, owners, last)
 
 
-def _entry(value: Any) -> tuple[SetKey, int]:
-    name, version, number = value
+def _entry(value: Any) -> tuple[SetKey, int, str | None]:
+    name, version, number, owner = value
     if not isinstance(name, str) or not isinstance(version, str) or not _VERSION.fullmatch(version):
-        raise ConfigError("sets", str(value)[:80], "must be a name, a version and a number")
+        raise ConfigError("sets", str(value)[:80], "must be a name, a version, a number and an owner")
+    if owner is not None and not (isinstance(owner, str) and 0 < len(owner) <= _LONGEST_OWNER):
+        raise ConfigError("owner", str(owner)[:80], "must be a key's name, or null")
     check_name(name)
-    return (name, version), _number(number)
+    return (name, version), _number(number), owner
 
 
 def _number(value: Any) -> int:

@@ -1,15 +1,12 @@
 """Adapter sets in an object store, as ``AdapterStore`` has them on a disk.
 
-    sets.json                           which there are: ``set_index``
-    adapters/<name>/<version>/<file>    their files, which never change
-
 Here, on this machine's disk, is a directory of each with its manifest; tensors come when a set is to be read, and go
-when there are too many bytes. A set is published by its name in the index, after all its files are there.
+when there are too many bytes. What is in the store is for ``published_sets``.
 """
 
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,14 +17,14 @@ from adavae.model.storage.adapter_set import Accepting, AdapterSet, accept_any
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.storage.atomic import write_atomically
 from adavae.model.storage.installed import InstalledVersion, with_manifest
-from adavae.model.storage.manifest import CARD, MANIFEST, MAX_TEXT_BYTES, Manifest, parse_manifest
+from adavae.model.storage.manifest import CARD, MANIFEST, Manifest
 from adavae.service.errors import ServiceError
 from adavae.service.objects.errors import ObjectChanged, StoreError
 from adavae.service.objects.file_cache import FileCache, Wanted
 from adavae.service.objects.object_store import NotOurs, ObjectStore
-from adavae.service.objects.set_index import SetIndex, SetKey, Sets
+from adavae.service.objects.published_sets import PublishedSets, key_of
+from adavae.service.objects.set_index import SetKey, Sets
 
-_FOLDER = "adapters"
 _NUM_FETCHING = 16
 _TRIES = 3
 
@@ -50,7 +47,7 @@ class SharedSets(AdapterStore):
     def __init__(self, store: ObjectStore, root: Path, bundled: Sequence[Path], max_bytes: int) -> None:
         """``root`` is where they are kept on this machine, in at most ``max_bytes`` beside manifests and cards."""
         super().__init__(root, bundled)
-        self._objects, self._index = store, SetIndex(store)
+        self._published = PublishedSets(store)
         self._cache = FileCache(store, root, max_bytes, kept=frozenset((MANIFEST, CARD)))
         self._seen = Sets()
 
@@ -61,7 +58,7 @@ class SharedSets(AdapterStore):
 
     def scan(self, known: Mapping[str, InstalledVersion]) -> dict[str, InstalledVersion]:
         """Raises StoreError, which is an OSError, where the store cannot be asked."""
-        sets = self._index.current()
+        sets = self._published.current()
         new = (key for key in sets.numbers if str(self._path(key)) not in known)
         missing = [key for key in new if not (self._path(key) / MANIFEST).is_file()]
         with ThreadPoolExecutor(_NUM_FETCHING, thread_name_prefix="adavae-manifests") as threads:
@@ -82,7 +79,7 @@ class SharedSets(AdapterStore):
         if entry.manifest is None:
             raise WeightsCorrupted(f"{entry.reference} has no manifest that can be read: install the set again")
         wanted = [
-            Wanted(_key(entry.name, entry.version, name), entry.path / name, file.num_bytes, file.sha256)
+            Wanted(key_of(entry.name, entry.version, name), entry.path / name, file.num_bytes, file.sha256)
             for name, file in entry.manifest.files.items()
         ]
         try:
@@ -106,45 +103,12 @@ class SharedSets(AdapterStore):
         self.files_of(entry)
         return super().read_version(entry, accepting)
 
-    def publish(self, source: Path, manifest: Manifest, still_wanted: Callable[[], None] = lambda: None) -> None:
-        """Puts the set that lies in ``source``, checked, into the store, files first.
-
-        Args:
-            source: Its directory.
-            manifest: What it says of itself.
-            still_wanted: As for ``SetIndex.add``.
-
-        Raises:
-            ServiceError: The store cannot be used.
-        """
+    def _install(self, staging: Path, manifest: Manifest) -> None:
         try:
-            self.send_files(source, manifest)
-            self.name_in_index((manifest.name, manifest.version), still_wanted)
+            self._published.send_files(staging, manifest)
+            self._published.publish((manifest.name, manifest.version))
         except (StoreError, ObjectChanged) as exc:
             raise _answered(exc) from exc
-
-    def send_files(self, source: Path, manifest: Manifest) -> None:
-        """The files alone, which nobody sees yet, the manifest last; raises StoreError."""
-        for name in (*manifest.files, MANIFEST):
-            self._objects.send(_key(manifest.name, manifest.version, name), source / name)
-
-    def name_in_index(self, key: SetKey, still_wanted: Callable[[], None] = lambda: None) -> None:
-        """Publishes a set whose files are there; raises StoreError and ObjectChanged."""
-        self._index.add(key, still_wanted)
-
-    def published(self) -> Sets:
-        """Every set of the store; raises StoreError."""
-        return self._index.current()
-
-    def manifest_in_store(self, key: SetKey) -> Manifest | None:
-        """Of a set whose files are there, published or not; None where there is none. Raises StoreError."""
-        try:
-            return parse_manifest(self._path(key) / MANIFEST, self._read_manifest(key))
-        except (FileNotFoundError, NotOurs, WeightsCorrupted):
-            return None
-
-    def _install(self, staging: Path, manifest: Manifest) -> None:
-        self.publish(staging, manifest)
         path = self._path((manifest.name, manifest.version))
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(OSError):  # it is there already, or will be fetched
@@ -155,8 +119,7 @@ class SharedSets(AdapterStore):
         key = (entry.name, entry.version)
         names = (MANIFEST, *(entry.manifest.files if entry.manifest is not None else ()))
         try:
-            self._index.remove(key)
-            self._objects.delete([_key(*key, name) for name in names])
+            self._published.remove(key, names)
         except AdapterSetNotFound as exc:
             raise FileNotFoundError(str(exc)) from exc
         except (StoreError, ObjectChanged) as exc:
@@ -175,15 +138,12 @@ class SharedSets(AdapterStore):
     def _fetch_manifest(self, key: SetKey) -> None:
         """What is no manifest is kept as well, and found out when it is read."""
         try:
-            content = self._read_manifest(key)
+            content = self._published.read_manifest(key)
         except (FileNotFoundError, NotOurs) as exc:
             content = str(exc).encode()
         path = self._path(key) / MANIFEST
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, content)
-
-    def _read_manifest(self, key: SetKey) -> bytes:
-        return self._objects.read_file(_key(*key, MANIFEST), MAX_TEXT_BYTES)
 
     def _drop_what_went(self, sets: Sets) -> None:
         """Directories of sets that were deleted since the last look."""
@@ -193,10 +153,6 @@ class SharedSets(AdapterStore):
 
     def _path(self, key: SetKey) -> Path:
         return self.root / key[0] / key[1]
-
-
-def _key(name: str, version: str, file: str) -> str:
-    return f"{_FOLDER}/{name}/{version}/{file}"
 
 
 def _answered(error: StoreError | ObjectChanged) -> ServiceError:

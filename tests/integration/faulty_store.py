@@ -25,6 +25,7 @@ class FaultyStore:
         num_cut: How many bodies of GETs end too early yet.
         num_lost: How many puts are carried out and not answered yet.
         is_denied: Everything is 403.
+        is_gone: Connections end without an answer.
         is_stale: Listings are those of the first time.
         ignores_conditions: Puts count whatever their headers say.
         num_requests: Since the beginning.
@@ -32,7 +33,7 @@ class FaultyStore:
 
     def __init__(self, target: str) -> None:
         self.delay_s, self.num_throttled, self.num_cut, self.num_lost = 0.0, 0, 0, 0
-        self.is_denied = self.is_stale = self.ignores_conditions = False
+        self.is_denied = self.is_gone = self.is_stale = self.ignores_conditions = False
         self.num_requests = 0
         self._target, self._lists = urlsplit(target).netloc, dict[str, tuple[int, Any, bytes]]()
         self._lock = threading.Lock()
@@ -75,6 +76,9 @@ class FaultyStore:
         self.num_requests += 1
         body = request.rfile.read(int(request.headers.get("content-length", 0)))
         time.sleep(self.delay_s)
+        if self.is_gone:
+            request.close_connection = True
+            return None
         if self._takes("num_throttled"):
             return _answer(request, 503, {"retry-after": "0"}, SLOW_DOWN)
         if self.is_denied:

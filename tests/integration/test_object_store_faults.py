@@ -11,6 +11,7 @@ import pytest
 from adavae.service.objects.errors import StoreError, StoreUnusable
 from adavae.service.objects.object_store import ObjectStore
 from adavae.service.objects.open_objects import check_objects
+from adavae.service.objects.published_sets import PublishedSets
 from adavae.service.objects.set_index import SetIndex
 from adavae.service.objects.shared_sets import SharedSets
 from adavae.service.settings import Settings, store_endpoint
@@ -179,7 +180,7 @@ def test_a_publisher_that_is_killed_between_files_and_index_publishes_nothing(
 ) -> None:
     path, maker = publish(tmp_path / "made"), sets(store, tmp_path / "maker")
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(SharedSets, "name_in_index", _killed)
+        patched.setattr(PublishedSets, "publish", _killed)
         maker.import_set(path)
     assert sets(store, tmp_path / "other").list() == []
     assert maker.import_set(path).version == path.name

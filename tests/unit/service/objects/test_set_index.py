@@ -51,6 +51,20 @@ def test_what_was_removed_comes_back_as_the_newest(index: SetIndex) -> None:
         index.remove(("reviews", "000000000000"))
 
 
+def test_a_name_is_its_first_publishers_for_as_long_as_there_is_a_version(index: SetIndex) -> None:
+    index.add(ONE, "alice")
+    index.add(TWO, "bob")
+    assert index.current().owner_of("reviews") == "alice"
+    index.remove(ONE)
+    assert index.current().owner_of("reviews") is None
+    index.add(ONE, "bob")
+    assert index.current().owner_of("reviews") is None
+    index.remove(ONE)
+    index.remove(TWO)
+    index.add(TWO, "bob")
+    assert (index.current().owner_of("reviews"), index.current().owner_of("other")) == ("bob", None)
+
+
 def test_many_publishers_at_once_lose_nothing(bucket: Bucket) -> None:
     keys = [("reviews", f"{number:012x}") for number in range(24)]
     random.Random(0).shuffle(keys)
@@ -64,14 +78,14 @@ def test_who_is_not_to_publish_any_more_does_not(bucket: Bucket, index: SetIndex
     """Whoever is frozen between the question and the change finds the index changed, and is asked again."""
     asked = []
 
-    def overtaken_once() -> None:
+    def overtaken_once(_sets: Sets) -> None:
         asked.append(True)
         if len(asked) > 1:
             raise ClaimLost("somebody else has it")
         SetIndex(bucket.opened()).add(TWO)
 
     with pytest.raises(ClaimLost):
-        index.add(ONE, overtaken_once)
+        index.add(ONE, None, overtaken_once)
     assert index.current().numbers.keys() == {TWO}
 
 
@@ -98,12 +112,14 @@ def test_an_index_that_has_gone_is_a_store_that_is_away(bucket: Bucket, index: S
         [],
         {"format": 2, "last": 1, "sets": []},
         {"format": 1, "last": -1, "sets": []},
-        {"format": 1, "last": 1, "sets": [["../up", "0123456789ab", 1]]},
-        {"format": 1, "last": 1, "sets": [["name", "..", 1]]},
-        {"format": 1, "last": 1, "sets": [["name", "0123456789ab", 2]]},
-        {"format": 1, "last": 1, "sets": [["name", "0123456789ab", True]]},
-        {"format": 1, "last": 2, "sets": [["name", "0123456789ab", 1]] * 2},
-        {"format": 1, "last": 1, "sets": [["name", "0123456789ab"]]},
+        {"format": 1, "last": 1, "sets": [["../up", "0123456789ab", 1, None]]},
+        {"format": 1, "last": 1, "sets": [["name", "..", 1, None]]},
+        {"format": 1, "last": 1, "sets": [["name", "0123456789ab", 2, None]]},
+        {"format": 1, "last": 1, "sets": [["name", "0123456789ab", True, None]]},
+        {"format": 1, "last": 2, "sets": [["name", "0123456789ab", 1, None]] * 2},
+        {"format": 1, "last": 1, "sets": [["name", "0123456789ab", 1]]},
+        {"format": 1, "last": 1, "sets": [["name", "0123456789ab", 1, ""]]},
+        {"format": 1, "last": 1, "sets": [["name", "0123456789ab", 1, 7]]},
         {"format": 1, "last": 1e300, "sets": {}},
     ],
     ids=str,

@@ -11,6 +11,7 @@ from adavae.model.storage.manifest import MANIFEST, TENSORS
 from adavae.service.errors import ServiceError
 from adavae.service.objects.errors import StoreError
 from adavae.service.objects.object_store import ObjectStore
+from adavae.service.objects.published_sets import PublishedSets
 from adavae.service.objects.shared_sets import SharedSets
 from tests.tiny_sets import publish
 from tests.unit.service.adapters.adapter_home import NEWER, running
@@ -66,7 +67,7 @@ def test_the_name_means_what_was_published_last_whatever_dates_say(home: Home) -
 def test_nobody_sees_a_set_before_the_index_names_it(home: Home) -> None:
     """Its publisher was killed after the files and before the index."""
     path = home.made()
-    home.machine("maker").send_files(path, check_adapter_set(path))
+    PublishedSets(home.bucket.opened()).send_files(path, check_adapter_set(path))
     assert references(home.machine("other")) == []
     home.machine("maker").import_set(path)
     assert references(home.machine("other")) == [f"demo@{path.name}"]
@@ -174,7 +175,7 @@ def test_a_store_that_is_gone_is_a_503_that_says_so(home: Home, monkeypatch: pyt
 
     for method in ("fetch", "newer", "send", "delete"):
         monkeypatch.setattr(ObjectStore, method, gone)
-    for use in (lambda: sets.read_version(entry), lambda: sets.publish(home.made(), check_adapter_set(home.made()))):
+    for use in (lambda: sets.read_version(entry), lambda: sets._remove(entry)):
         with pytest.raises(ServiceError, match="cannot be reached") as caught:
             use()
         assert (caught.value.status, caught.value.code) == (503, "storage_unreachable")
