@@ -141,8 +141,8 @@ class Settings(BaseSettings):
     store_cache_bytes: int = Field(
         default=10 * 1024**3,
         ge=1024**2,
-        description="Bytes that fetched adapter sets and uploads may take in ADAVAE_STORE_CACHE; the least recently "
-        "used go.",
+        description="Bytes that fetched adapter sets may take in ADAVAE_STORE_CACHE, and uploads likewise; the least "
+        "recently used go.",
     )
     store_timeout_s: float = Field(
         default=10.0,

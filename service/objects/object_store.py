@@ -7,8 +7,10 @@ Files (tensors, uploads, checkpoints) are not sealed, and known by the sha256 th
 
 import secrets
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -187,9 +189,16 @@ class ObjectStore:
         for position in range(0, len(keys), _PAGE):
             some = list(keys[position : position + _PAGE])
             try:
-                self._told(lambda some=some: obstore.delete(self._records, some))  # type: ignore[misc]
-            except FileNotFoundError:
-                continue
+                self._told(partial(obstore.delete, self._records, some))
+            except FileNotFoundError:  # some stores say so, and may have left the others
+                self._delete_each(some)
+
+    def _delete_each(self, keys: Sequence[str]) -> None:
+        import obstore
+
+        for key in keys:
+            with suppress(FileNotFoundError):
+                self._told(partial(obstore.delete, self._records, key))
 
     def send(self, key: str, path: Path) -> None:
         """Writes a file, in parts where it is large; it is there whole or not at all."""
@@ -222,9 +231,7 @@ class ObjectStore:
             raise NotOurs(f"has {size:,} bytes, not {num_bytes:,}")
         for start in range(0, num_bytes, _PIECE_BYTES):
             end = min(start + _PIECE_BYTES, num_bytes)
-            piece = self._told(
-                lambda start=start, end=end: bytes(obstore.get_range(self._files, key, start=start, end=end))  # type: ignore[misc]
-            )
+            piece = bytes(self._told(partial(obstore.get_range, self._files, key, start=start, end=end)))
             if len(piece) != end - start:
                 raise NotOurs("ends too early")
             yield piece

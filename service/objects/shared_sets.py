@@ -59,14 +59,14 @@ class SharedSets(AdapterStore):
     def scan(self, known: Mapping[str, InstalledVersion]) -> dict[str, InstalledVersion]:
         """Raises StoreError, which is an OSError, where the store cannot be asked."""
         sets = self._published.current()
-        new = (key for key in sets.numbers if str(self._path(key)) not in known)
+        new = (key for key in sets.numbers if f"{self.root}/{key[0]}/{key[1]}" not in known)
         missing = [key for key in new if not (self._path(key) / MANIFEST).is_file()]
         with ThreadPoolExecutor(_NUM_FETCHING, thread_name_prefix="adavae-manifests") as threads:
             for _ in threads.map(self._fetch_manifest, missing):
                 pass
         found = super().scan(known)
         for key, number in sets.numbers.items():
-            path = str(self._path(key))
+            path = f"{self.root}/{key[0]}/{key[1]}"
             before = known.get(path)
             is_same = before is not None and before.publication == number
             found[path] = before if before is not None and is_same else self._installed(key, number)

@@ -353,8 +353,10 @@ async def test_a_disk_that_cannot_be_read_for_a_while_takes_nothing_away(
             patch.setattr(AdapterStore, "scan", broken)
             await until(lambda: num_failures > 2)
             assert await home.version()
+            assert "what is there goes on serving" in (home.registry.blindness() or "")
         publish(home.own, name="other")
         await until(lambda: len(home.registry.states()) == 2)
+        await until(lambda: home.registry.blindness() is None)
 
 
 @pytest.mark.asyncio
