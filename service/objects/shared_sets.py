@@ -5,6 +5,7 @@ when there are too many bytes. What is in the store is for ``published_sets``.
 """
 
 import os
+import secrets
 import shutil
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,6 @@ from pathlib import Path
 from adavae.model.errors import AdapterSetNotFound, WeightsCorrupted
 from adavae.model.storage.adapter_set import Accepting, AdapterSet, accept_any
 from adavae.model.storage.adapter_store import AdapterStore
-from adavae.model.storage.atomic import write_atomically
 from adavae.model.storage.installed import InstalledVersion, with_manifest
 from adavae.model.storage.manifest import CARD, MANIFEST, Manifest
 from adavae.service.errors import ServiceError
@@ -83,6 +83,8 @@ class SharedSets(AdapterStore):
             for name, file in entry.manifest.files.items()
         ]
         try:
+            if not (entry.path / MANIFEST).is_file():
+                self._fetch_manifest((entry.name, entry.version))
             self._cache.fetch(wanted)
         except FileNotFoundError as exc:
             raise WeightsCorrupted(f"{entry.reference} is not whole in the object store: install it again") from exc
@@ -92,13 +94,11 @@ class SharedSets(AdapterStore):
 
     def read_version(self, entry: InstalledVersion, accepting: Accepting = accept_any) -> AdapterSet:
         for _ in range(_TRIES - 1):
-            path = self.files_of(entry)
+            self.files_of(entry)
             try:
                 return super().read_version(entry, accepting)
-            except WeightsCorrupted:
-                if all(
-                    (path / name).is_file() for name in (MANIFEST, *(entry.manifest.files if entry.manifest else ()))
-                ):
+            except (AdapterSetNotFound, WeightsCorrupted):
+                if _is_here(entry):
                     raise  # else another process has made room meanwhile
         self.files_of(entry)
         return super().read_version(entry, accepting)
@@ -143,7 +143,9 @@ class SharedSets(AdapterStore):
             content = str(exc).encode()
         path = self._path(key) / MANIFEST
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, content)
+        temporary = path.with_name(f".writing-{secrets.token_hex(8)}")
+        temporary.write_bytes(content)
+        temporary.replace(path)  # without waiting for the disk: what is damaged there is fetched again
 
     def _drop_what_went(self, sets: Sets) -> None:
         """Directories of sets that were deleted since the last look."""
@@ -153,6 +155,11 @@ class SharedSets(AdapterStore):
 
     def _path(self, key: SetKey) -> Path:
         return self.root / key[0] / key[1]
+
+
+def _is_here(entry: InstalledVersion) -> bool:
+    names = (MANIFEST, *(entry.manifest.files if entry.manifest is not None else ()))
+    return all((entry.path / name).is_file() for name in names)
 
 
 def _answered(error: StoreError | ObjectChanged) -> ServiceError:

@@ -2,7 +2,7 @@
 
     python -m tests.bench.store_sets --sets 10000
 
-Over moto's S3 server, whose answers take some milliseconds; the sets have manifests and no tensors: no look reads those.
+Over moto's S3 server, whose answers take some milliseconds; the sets have manifests and no tensors: no look reads them.
 Writes one JSON object to stdout.
 """
 
