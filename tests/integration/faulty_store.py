@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -50,7 +51,7 @@ class FaultyStore:
             def log_message(self, *_arguments: Any) -> None:
                 """Nobody reads it."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
@@ -111,6 +112,14 @@ class FaultyStore:
             if request.command == "HEAD":
                 headers["content-length"] = reply.getheader("content-length", "0")
             return reply.status, headers, content
+
+
+class _Server(ThreadingHTTPServer):
+    """Clients that are killed are nothing to tell of."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _answer(

@@ -198,7 +198,7 @@ class FileStore:
     def _new_id(self) -> str:
         return next_id("file-", max(self._ids(), default=None))
 
-    def _ids(self) -> list[str]:
+    def _ids(self) -> Sequence[str]:
         """Every file that is there, in no order."""
         names = [path.name for path in self._root.iterdir()] if self._root.is_dir() else []
         return list(filter(FILE_ID.fullmatch, names))

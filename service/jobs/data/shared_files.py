@@ -8,7 +8,7 @@ own disk, verified, out of a cache with a budget.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -67,7 +67,7 @@ class SharedFiles(FileStore):
             raise _damaged(file_id, str(exc)) from exc
         return path
 
-    def _ids(self) -> list[str]:
+    def _ids(self) -> Sequence[str]:
         return list(filter(FILE_ID.fullmatch, self._store.names(_RECORDS)))
 
     def _record_of(self, file_id: str) -> bytes:
