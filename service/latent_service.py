@@ -117,7 +117,9 @@ class LatentService:
     @property
     def readiness_warning(self) -> str | None:
         """What a service that is ready cannot do: with another backbone, the built-in default set is of no use."""
-        return None if self._problem is not None else self._parts.registry.default_problem()
+        if self._problem is not None:
+            return None
+        return self._parts.registry.blindness() or self._parts.registry.default_problem()
 
     @property
     def _is_default_chosen(self) -> bool:

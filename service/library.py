@@ -53,6 +53,7 @@ def train(
     """As ``adavae.train``, which documents it."""
     check_name(name)
     settings = load_settings()
+    settings.need_directory("training in a program")
     pretrained = load_pretrained(settings, device)
     config = preset_config(_preset(preset), pretrained.backbone.config).with_options(options)
     settings.runs.mkdir(parents=True, exist_ok=True)

@@ -15,10 +15,21 @@ if TYPE_CHECKING:
 
 
 def open_store(settings: Settings) -> "AdapterStore":
-    """The installed adapter sets: the user's and the bundled ones."""
-    from adavae.model.storage.adapter_store import AdapterStore
+    """The installed adapter sets: the user's and the bundled ones.
 
-    return AdapterStore(settings.own_adapters, bundled=(settings.bundled_adapters,))
+    Raises:
+        StoreUnusable: ``ADAVAE_DATA`` is an object store for which there is no library.
+    """
+    from adavae.model.storage.adapter_store import AdapterStore
+    from adavae.service.objects.open_objects import open_objects
+
+    bundled = (settings.bundled_adapters,)
+    objects = open_objects(settings)
+    if objects is None:
+        return AdapterStore(settings.own_adapters, bundled=bundled)
+    from adavae.service.objects.shared_sets import SharedSets
+
+    return SharedSets(objects, settings.own_adapters, bundled, settings.store_cache_bytes)
 
 
 def load_pretrained(settings: Settings, device: str | None) -> "PretrainedBackbone":

@@ -4,6 +4,7 @@ Built by ``load_settings`` when a command or the server starts, never on import.
 choosing a device) is for those who use it.
 """
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 from adavae.model.errors import AdaVAEError
 from adavae.model.spelling import did_you_mean
 from adavae.service.service_links import explain_service_links, is_service_link
+from adavae.service.store_address import StoreAddress, address_in
 
 _KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
 _KEPT_KERNELS = "64"  # more than one step of one shape has
@@ -27,6 +29,11 @@ _FOR_CHILDREN = (
     *("PATH", "PYTHON", "VIRTUAL_ENV", "HOME", "XDG_CACHE_HOME", "TMPDIR", "LANG", "LC_", "TZ"),
     *("LD_", "OMP_", "KMP_", "MKL_", "OPENBLAS_", "CUDA_", "NVIDIA_", "TORCH", "PYTORCH_"),
     *("HF_", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_", "REQUESTS_CA_BUNDLE"),  # a backbone from the hub
+)
+_FOR_STORES = ("AWS_", "GOOGLE_", "AZURE_")
+_ENDPOINTS = (
+    *("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    *("GOOGLE_BASE_URL", "AZURE_ENDPOINT", "AZURE_STORAGE_ENDPOINT"),
 )
 
 
@@ -53,6 +60,15 @@ def _default_data() -> Path:
         return Path("/var/lib/adavae")
 
 
+def _default_cache() -> Path:
+    """``$XDG_CACHE_HOME/adavae``, as ``_default_data``."""
+    home = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    try:
+        return (home if home.is_absolute() else Path.home() / ".cache") / "adavae"
+    except RuntimeError:
+        return Path("/var/cache/adavae")
+
+
 def _absolute(path: Path) -> Path:
     try:
         return path.expanduser().absolute()
@@ -60,7 +76,12 @@ def _absolute(path: Path) -> Path:
         raise ValueError("has a ~, and nobody knows the home directory: write the whole path") from exc
 
 
+def _absolute_or_address(path: Path) -> Path:
+    return path if address_in(path) is not None else _absolute(path)
+
+
 Directory = Annotated[Path, AfterValidator(_absolute)]
+DirectoryOrAddress = Annotated[Path, AfterValidator(_absolute_or_address)]
 
 
 class _WithoutServiceLinks(EnvSettingsSource):
@@ -107,9 +128,27 @@ class Settings(BaseSettings):
     dtype: Literal["float32", "bfloat16"] = Field(
         default="float32", description="Number format of the backbone in memory."
     )
-    data: Directory = Field(
+    data: DirectoryOrAddress = Field(
         default_factory=_default_data,
-        description="Directory of users' own adapter sets and training runs; created if missing.",
+        description="Directory of users' own adapter sets and training runs, created if missing; or an object store "
+        "for what is shared, as s3://bucket/prefix.",
+    )
+    store_cache: Directory = Field(
+        default_factory=_default_cache,
+        description="Directory for what was fetched from an object store and for what is being made; used where "
+        "ADAVAE_DATA is one.",
+    )
+    store_cache_bytes: int = Field(
+        default=10 * 1024**3,
+        ge=1024**2,
+        description="Bytes that fetched adapter sets may take in ADAVAE_STORE_CACHE, and uploads likewise; the least "
+        "recently used go.",
+    )
+    store_timeout_s: float = Field(
+        default=10.0,
+        gt=0,
+        le=300,
+        description="Seconds that an object store has for an answer; it is asked again for twice as long at most.",
     )
     threads: int = Field(default=0, ge=0, le=1024, description="CPU threads of torch; 0 leaves the choice to torch.")
 
@@ -312,29 +351,50 @@ class Settings(BaseSettings):
         return self.weights / "adapters"
 
     @property
+    def shared(self) -> StoreAddress | None:
+        """The object store that holds what is shared; None where ``data`` is a directory."""
+        return address_in(self.data)
+
+    def need_directory(self, what: str) -> None:
+        """Raises SettingsError where ``data`` is an object store and ``what`` works on a directory alone."""
+        if self.shared is not None:
+            raise SettingsError(
+                f"ADAVAE_DATA is {str(self.shared)!r}, and {what} needs a directory: set ADAVAE_DATA to one for "
+                "it, and bring sets into the object store with `adavae adapters import`; or train there, with `adavae "
+                "train --remote`"
+            )
+
+    @property
+    def directory(self) -> Path:
+        """``data`` itself, or what this machine keeps of the object store that it names."""
+        if self.shared is None:
+            return self.data
+        return self.store_cache / hashlib.sha256(str(self.shared).encode()).hexdigest()[:16]
+
+    @property
     def own_adapters(self) -> Path:
         """Adapter sets that were trained or imported here, ``<name>/<version>/``."""
-        return self.data / "adapters"
+        return self.directory / "adapters"
 
     @property
     def files(self) -> Path:
         """Uploaded data, one directory a file."""
-        return self.data / "files"
+        return self.directory / "files"
 
     @property
     def jobs(self) -> Path:
         """Training jobs, one directory each: record, events, attempts with their checkpoints."""
-        return self.data / "jobs"
+        return self.directory / "jobs"
 
     @property
     def set_owners(self) -> Path:
         """Whose each trained adapter set is, one file a name."""
-        return self.data / "owners"
+        return self.directory / "owners"
 
     @property
     def runs(self) -> Path:
         """Training runs, one directory each: checkpoints and ``metrics.jsonl``."""
-        return self.data / "runs"
+        return self.directory / "runs"
 
 
 def load_settings() -> Settings:
@@ -357,9 +417,18 @@ def ignored_variables() -> str | None:
     return explain_service_links(os.environ, map(_variable, Settings.model_fields))
 
 
-def environment_of_child() -> dict[str, str]:
-    """What a process that computes needs of the environment: no setting of ours, hence no key and no address."""
-    return {name: value for name, value in os.environ.items() if name.upper().startswith(_FOR_CHILDREN)}
+def environment_of_child(*, uses_store: bool = False) -> dict[str, str]:
+    """What a process that computes needs of the environment: no setting of ours, hence no key and no address.
+
+    The variables of an object store's own tools go with it where it ``uses_store``.
+    """
+    passed = (*_FOR_CHILDREN, *_FOR_STORES) if uses_store else _FOR_CHILDREN
+    return {name: value for name, value in os.environ.items() if name.upper().startswith(passed)}
+
+
+def store_endpoint() -> str | None:
+    """The address at which an object store is asked, where the environment names one instead of the usual."""
+    return next((os.environ[name] for name in _ENDPOINTS if os.environ.get(name)), None)
 
 
 def _with_redis_password(settings: Settings) -> Settings:

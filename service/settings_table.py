@@ -7,7 +7,11 @@ from pydantic.fields import FieldInfo
 
 from adavae.service.settings import PREFIX, Settings
 
-_DEFAULTS = {"weights": "inside the package", "data": "`~/.local/share/adavae`"}
+_DEFAULTS = {
+    "weights": "inside the package",
+    "data": "`~/.local/share/adavae`",
+    "store_cache": "`~/.cache/adavae`",
+}
 
 
 def settings_table() -> str:

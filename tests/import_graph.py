@@ -30,7 +30,7 @@ FLOORS = (
     ("model.training.readers",),
     ("model.training",),
     ("model",),
-    ("service.service_links",),
+    ("service.service_links", "service.store_address"),
     (
         "service.settings",
         "service.errors",
@@ -42,6 +42,7 @@ FLOORS = (
     ),
     ("service.log", "service.tracing"),
     ("service.client",),
+    ("service.objects",),
     ("service.loading", "service.settings_table", "service.text_stream", "service.downloads", "service.sharing"),
     ("service.adapters", "service.engine"),
     ("service.encodings",),

@@ -6,7 +6,7 @@
 import io
 import shutil
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 
@@ -47,16 +47,28 @@ class AdapterStore:
         """Every directory of adapter sets, and whether it is a bundled one."""
         return [(self.root, False), *((root, True) for root in self.bundled)]
 
+    def scan(self, known: Mapping[str, InstalledVersion]) -> dict[str, InstalledVersion]:
+        """Every installed version by its directory; unchanged ones are taken from ``known``, an earlier result.
+
+        Raises:
+            OSError: They cannot be looked for.
+        """
+        return scan(self.roots, known)
+
+    def files_of(self, entry: InstalledVersion) -> Path:
+        """The directory in which the files of a version are to be read; here they always are."""
+        return entry.path
+
     def list(self, checking: TryingFiles | None = None) -> list[InstalledVersion]:
         """Every installed version, by name, the newest first.
 
         Only manifests are read; with ``checking`` every byte is, and an error that it raises for a whole set is that
         set's problem.
         """
-        entries = sorted(scan(self.roots, {}).values(), key=attrgetter("rank"), reverse=True)
+        entries = sorted(self.scan({}).values(), key=attrgetter("rank"), reverse=True)
         if checking is not None:
             for entry in entries:
-                entry.problem = entry.problem or _fault_in(entry, checking)
+                entry.problem = entry.problem or self._fault_in(entry, checking)
         return sorted(entries, key=attrgetter("name"))
 
     def resolve(self, reference: str) -> InstalledVersion:
@@ -76,7 +88,11 @@ class AdapterStore:
 
     def read(self, reference: str, accepting: Accepting = accept_any) -> AdapterSet:
         """Reads and verifies a set; raises as ``resolve`` and ``read_adapter_set`` do."""
-        return read_adapter_set(self.resolve(reference).path, accepting)
+        return self.read_version(self.resolve(reference), accepting)
+
+    def read_version(self, entry: InstalledVersion, accepting: Accepting = accept_any) -> AdapterSet:
+        """Reads and verifies one version; raises as ``read_adapter_set`` does."""
+        return read_adapter_set(entry.path, accepting)
 
     def verify(
         self, reference: str | None = None, *, trying: TryingFiles = try_nothing
@@ -88,7 +104,7 @@ class AdapterStore:
             trying: Called with the directory of each whole one; an error it raises is that set's problem.
         """
         entries = [_whole_if_any(self._matching(reference))] if reference else self.list()
-        return [(entry, _problem_of(entry, trying)) for entry in entries]
+        return [(entry, self._problem_of(entry, trying)) for entry in entries]
 
     def import_set(
         self,
@@ -125,16 +141,12 @@ class AdapterStore:
                 manifest = manifest.renamed(name)
                 write_atomically(staging / MANIFEST, manifest.to_bytes())
             trying(staging)
-            destination = self.root / manifest.name / manifest.version
-            if not _holds(destination, manifest):
-                number = number_of(destination)  # a version that is repaired stays where it was among the others
-                shutil.rmtree(destination, ignore_errors=True)
-                put_in_place(self.root, staging, manifest, number)
+            self._install(staging, manifest)
         return self.resolve(manifest.reference)
 
     def card(self, reference: str) -> str:
         """The model card, Markdown; raises as ``resolve`` does, and WeightsCorrupted if it is damaged."""
-        path = self.resolve(reference).path / CARD
+        path = self.files_of(self.resolve(reference)) / CARD
         try:
             return read_bounded(path, MAX_TEXT_BYTES).decode()
         except UnicodeDecodeError as exc:
@@ -143,8 +155,9 @@ class AdapterStore:
     def verified_files(self, reference: str) -> dict[str, Path]:
         """The files of a set by what they are called in an archive, every byte checked; raises as ``read`` does."""
         entry = self.resolve(reference)
-        names = (MANIFEST, *check_adapter_set(entry.path).files)
-        return {f"{entry.name}/{entry.version}/{name}": entry.path / name for name in names}
+        path = self.files_of(entry)
+        names = (MANIFEST, *check_adapter_set(path).files)
+        return {f"{entry.name}/{entry.version}/{name}": path / name for name in names}
 
     def archive(self, reference: str) -> bytes:
         """A verified set as one ``.tar.gz``; raises as ``read`` does."""
@@ -175,9 +188,7 @@ class AdapterStore:
             AdapterSetMismatch: The set is bundled.
         """
         entry = self.deletable(reference)
-        shutil.rmtree(entry.path)
-        if not any(entry.path.parent.iterdir()):
-            entry.path.parent.rmdir()
+        self._remove(entry)
         return entry
 
     def deletable(self, reference: str) -> InstalledVersion:
@@ -186,6 +197,32 @@ class AdapterStore:
         if entry.is_bundled:
             raise AdapterSetMismatch(f"{entry.reference} is bundled with adavae and cannot be deleted")
         return entry
+
+    def _install(self, staging: Path, manifest: Manifest) -> None:
+        """Puts a checked set in its place, unless it is there undamaged."""
+        destination = self.root / manifest.name / manifest.version
+        if not _holds(destination, manifest):
+            number = number_of(destination)  # a version that is repaired stays where it was among the others
+            shutil.rmtree(destination, ignore_errors=True)
+            put_in_place(self.root, staging, manifest, number)
+
+    def _remove(self, entry: InstalledVersion) -> None:
+        shutil.rmtree(entry.path)
+        if not any(entry.path.parent.iterdir()):
+            entry.path.parent.rmdir()
+
+    def _problem_of(self, entry: InstalledVersion, trying: TryingFiles) -> str | None:
+        problem = self._fault_in(entry, trying) or entry.problem
+        return problem.message if problem else None
+
+    def _fault_in(self, entry: InstalledVersion, trying: TryingFiles) -> Problem | None:
+        try:
+            path = self.files_of(entry)
+            check_adapter_set(path)
+            trying(path)
+        except REFUSALS as exc:
+            return Problem.of(exc)
+        return None
 
     def _matching(self, reference: str) -> Sequence[InstalledVersion]:
         """The versions that match ``reference``, best first; raises AdapterSetNotFound if there are none."""
@@ -215,17 +252,3 @@ def _checked_copy(staging: Path, source: Path) -> Manifest:
         return check_adapter_set(staging)
     except WeightsCorrupted as exc:
         raise WeightsCorrupted(str(exc).replace(str(staging), str(source))) from exc
-
-
-def _problem_of(entry: InstalledVersion, trying: TryingFiles) -> str | None:
-    problem = _fault_in(entry, trying) or entry.problem
-    return problem.message if problem else None
-
-
-def _fault_in(entry: InstalledVersion, trying: TryingFiles) -> Problem | None:
-    try:
-        check_adapter_set(entry.path)
-        trying(entry.path)
-    except REFUSALS as exc:
-        return Problem.of(exc)
-    return None

@@ -129,7 +129,7 @@ def _versions_of(
             continue
         installed = known.get(path)
         if installed is None or installed.stamp != stamp:
-            installed = _with_manifest(InstalledVersion(name, version, Path(path), is_bundled, stamp))
+            installed = with_manifest(InstalledVersion(name, version, Path(path), is_bundled, stamp))
         found[path] = installed
     return found
 
@@ -194,7 +194,7 @@ def _file_stamp(path: str) -> _FileStamp | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
-def _with_manifest(version: InstalledVersion) -> InstalledVersion:
+def with_manifest(version: InstalledVersion) -> InstalledVersion:
     """Fills in its number, the manifest and what depends on it, or the problem."""
     version.publication = number_of(version.path)
     try:

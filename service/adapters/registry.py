@@ -21,7 +21,7 @@ from adavae.model.errors import AdapterSetNotFound, AdaVAEError, WeightsCorrupte
 from adavae.model.latent.space import LatentSpace
 from adavae.model.storage.adapter_set import AdapterSet, read_adapter_set
 from adavae.model.storage.adapter_store import AdapterStore
-from adavae.model.storage.installed import REFUSALS, InstalledVersion, Problem, scan
+from adavae.model.storage.installed import REFUSALS, InstalledVersion, Problem
 from adavae.model.storage.latent_space import space_of
 from adavae.model.storage.manifest import Manifest, check_fits
 from adavae.service.adapters.bank_room import BankRoom, SlotLoader
@@ -113,6 +113,7 @@ class AdapterRegistry:
         self._refreshing = asyncio.Lock()
         self._refresher: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[None] | None = None
+        self._is_blind = False  # the last look failed
 
     @property
     def store(self) -> AdapterStore:
@@ -158,6 +159,12 @@ class AdapterRegistry:
         """Why requests that name no set are refused though the default is installed; None where they are not."""
         return self._listing.default_problem()
 
+    def blindness(self) -> str | None:
+        """What is wrong where new sets cannot be looked for; None where they can."""
+        if not self._is_blind:
+            return None
+        return "new, changed and deleted adapter sets cannot be looked for: what is there goes on serving"
+
     def names_with_labels(self) -> list[str]:
         """Names whose current version can classify."""
         return self._listing.names_with_labels()
@@ -170,7 +177,7 @@ class AdapterRegistry:
         """
         async with self._refreshing:
             known = {str(each.path): each for each in self._listing if not (each.problem and each.problem.is_due)}
-            found = await asyncio.to_thread(scan, self._store.roots, known)
+            found = await asyncio.to_thread(self._store.scan, known)
             for gone in [each for each in self._listing if str(each.path) not in found]:
                 self._listing.remove(gone)
             arrivals = [version for version in found.values() if not self._listing.has(version)]
@@ -312,7 +319,7 @@ class AdapterRegistry:
 
     def _read(self, version: InstalledVersion) -> AdapterSet:
         try:
-            return read_adapter_set(version.path, lambda manifest: self._accept(version, manifest))
+            return self._store.read_version(version, lambda manifest: self._accept(version, manifest))
         except OSError as exc:
             raise WeightsCorrupted(f"{version.path} cannot be read ({exc.strerror})") from exc
 
@@ -378,7 +385,9 @@ class AdapterRegistry:
             await asyncio.sleep(self._refresh_s)
             try:
                 await self.refresh()
+                self._is_blind = False
             except OSError as exc:
+                self._is_blind = True
                 _log.error("looking for adapter sets failed", error=repr(exc), remedy="look after the volume")
             except Exception as exc:  # the loop is an edge: whatever one look met, the next one is made
                 _log.error("looking for adapter sets failed", error=repr(exc), exc_info=exc)

@@ -94,6 +94,7 @@ def plot(
 
 def _runs(settings: Settings) -> dict[str, Path]:
     """Runs of ``adavae train`` and jobs, by what they are called."""
+    settings.need_directory("`adavae runs`")
     folders = [path for root in (settings.runs, settings.jobs) if root.is_dir() for path in sorted(root.iterdir())]
     return {path.name: path for path in reversed(folders) if path.is_dir()}
 

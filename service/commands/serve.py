@@ -12,6 +12,7 @@ import typer
 
 from adavae.model.errors import AdaVAEError
 from adavae.service.commands.terminal import say
+from adavae.service.objects.open_objects import check_objects
 from adavae.service.settings import Settings, SettingsError, ignored_variables, load_settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def serve(host: HostOption = None, port: PortOption = None) -> None:
     """
     given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
     settings = load_settings().model_copy(update=given)
+    check_objects(settings)
     listener = open_listener(settings)
     with listener:
         _run(settings, listener)

@@ -127,6 +127,7 @@ def train(
         Output.of(as_json).write_object(summary(job))
         say(usage(service, job["fine_tuned_model"]))
         return
+    settings.need_directory("`adavae train`")
     directory = settings.runs / name
     checkpoints.claim(directory, resume=resume, restart=restart)
     pretrained = _loaded(settings, device)

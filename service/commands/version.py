@@ -20,7 +20,7 @@ def version(as_json: JsonOption = False) -> None:
         "backbone": settings.backbone_source,
         "default_adapter": settings.default_adapter,
         "weights": str(settings.weights),
-        "data": str(settings.data),
+        "data": str(settings.shared or settings.data),
     }
     Output.of(as_json).write_object(record)
 

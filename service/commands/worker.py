@@ -8,6 +8,7 @@ import typer
 
 from adavae.service.commands.serve import CannotListen
 from adavae.service.commands.terminal import say
+from adavae.service.objects.open_objects import check_objects
 from adavae.service.settings import Settings, ignored_variables, load_settings
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
 
     settings = load_settings()
     set_up_log(settings)
+    check_objects(settings)
     if (ignored := ignored_variables()) is not None:
         structlog.get_logger("adavae.worker").warning(ignored)
     backbone = describe_backbone(settings)
@@ -55,17 +57,20 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
 async def _work(
     settings: Settings, metrics: "TrainingMetrics", backbone: "BackboneDescription", *, is_once: bool
 ) -> None:
-    from adavae.service.jobs.data.file_store import FileStore
+    from adavae.service.jobs.data.shared_files import open_files
     from adavae.service.jobs.queue.open_queue import open_queue
-    from adavae.service.jobs.records.job_store import JobStore
+    from adavae.service.jobs.records.open_records import open_jobs
     from adavae.service.jobs.worker.worker import Worker
 
     queue = open_queue(settings)
-    worker = Worker(settings, FileStore(settings, JobStore(settings.jobs)), queue, metrics)
+    worker = Worker(settings, open_files(settings, open_jobs(settings)), queue, metrics)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, worker.stop)
-    say(f"adavae works on the jobs in {settings.jobs} over backbone {backbone.digest[:12]} (Ctrl-C ends it)")
+    say(
+        f"adavae works on the jobs in {settings.shared or settings.jobs} over backbone {backbone.digest[:12]} (Ctrl-C "
+        "ends it)"
+    )
     try:
         await worker.run(is_once=is_once)
     finally:

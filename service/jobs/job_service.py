@@ -25,11 +25,11 @@ from adavae.service.jobs.records.event_log import event_number
 from adavae.service.jobs.records.job import Job, JobEvent, JobStatus, NewJob, StoredFile
 from adavae.service.jobs.records.job_errors import JobDamaged, JobNotFound
 from adavae.service.jobs.records.job_store import JobStore
-from adavae.service.jobs.records.set_owners import SetOwners
+from adavae.service.jobs.records.open_records import open_owners, open_volume
 from adavae.service.jobs.records.volume import Volume
 from adavae.service.settings import Settings
 
-_POLL_S = 0.25
+_POLL_S, _POLL_STORE_S = 0.25, 1.0  # every look at a store costs a request or two
 _CHANGES_OF_ONE_JOB = 4
 
 
@@ -49,9 +49,10 @@ class JobService:
         volume: Volume | None = None,
     ) -> None:
         """``describe`` gives the backbone; raises ServiceError as long as that is not known."""
-        self._volume = volume or Volume(settings.data)
+        self._volume = volume or open_volume(settings)
         self._settings, self._store, self._files, self._queue = settings, store, files, queue
-        self._describe, self._set_owners = describe, SetOwners(settings)
+        self._describe, self._set_owners = describe, open_owners(settings)
+        self._poll_s = _POLL_S if settings.shared is None else _POLL_STORE_S
         self._under_way = Counter[str]()
         self._telling: set[asyncio.Task[None]] = set()
         self._ends_watching = False
@@ -100,7 +101,7 @@ class JobService:
                 message = "the service is going down: watch again in a moment, with Last-Event-ID"
                 raise ServiceError(503, "shutting_down", message, retry_after_s=2)
             if not history.is_over:
-                await asyncio.sleep(_POLL_S)
+                await asyncio.sleep(self._poll_s)
 
     async def cancel(self, job_id: str) -> Job:
         return await self._change(wishes.cancel, job_id)

@@ -16,13 +16,13 @@ from adavae.model.errors import AdaVAEError
 from adavae.service.errors import ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription, describe_backbone
 from adavae.service.jobs.data.file_store import FileStore
+from adavae.service.jobs.data.shared_files import open_files
 from adavae.service.jobs.job_service import JobService
 from adavae.service.jobs.owned import OwnedFiles, OwnedJobs, OwnedTraining
 from adavae.service.jobs.queue.open_queue import open_queue
 from adavae.service.jobs.records.caller import Caller
 from adavae.service.jobs.records.claims import Claims, Lease
-from adavae.service.jobs.records.job_store import JobStore
-from adavae.service.jobs.records.volume import Volume
+from adavae.service.jobs.records.open_records import open_claims, open_jobs, open_volume
 from adavae.service.jobs.worker.lookout import Lookout
 from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 from adavae.service.jobs.worker.worker import Worker
@@ -56,10 +56,10 @@ class TrainingService:
         self._describe = describe
         self._description: BackboneDescription | None = None
         self._metrics = TrainingMetrics(metrics.registry)
-        self._store = JobStore(settings.jobs)
+        self._store = open_jobs(settings)
         self._queue = open_queue(settings)
-        volume = Volume(settings.data)
-        self._files = FileStore(settings, self._store, volume=volume)
+        volume = open_volume(settings)
+        self._files = open_files(settings, self._store, volume=volume)
         self._jobs = JobService(settings, self._store, self._files, self._queue, self._known_backbone, volume)
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
@@ -118,7 +118,7 @@ class TrainingService:
 
     async def _watch_over_jobs(self) -> None:
         """Counts jobs, and does what was asked of those whose worker is gone."""
-        claims = Claims(self._store, self._settings.own_adapters)
+        claims = open_claims(self._settings, self._store)
         lookout = Lookout(claims, self._settings.lease_s)
         while True:
             try:

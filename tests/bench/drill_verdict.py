@@ -1,7 +1,6 @@
 """Whether every job of a drill ended as it should have, exactly once, and left nothing else behind."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from adavae.model.errors import AdaVAEError
 from adavae.model.storage.pretrained import load_backbone
@@ -22,30 +21,24 @@ def violations(home: TrainingHome, ended: Sequence[Job], doomed: Collection[str]
         doomed: Ids of the cancelled ones.
         num_steps: Steps of each run.
     """
-    expected = _unbroken_figures(home, num_steps)
+    expected = _unbroken_loss(home, num_steps)
     found = [problem for job in ended for problem in _problems_of(home, job, expected, job.id in doomed)]
     lost = sorted(set(home.store.ids()) ^ {job.id for job in ended})
-    leftovers = [
-        *home.settings.own_adapters.glob(".staging*"),
-        *home.settings.own_adapters.glob(".writing*"),
-        *home.settings.jobs.glob(".staging*"),
-        *home.settings.jobs.glob("*/attempts/*/.staging*"),
-        *home.settings.jobs.glob("*/attempts/*/checkpoints"),
-    ]
-    return [*found, *(f"unknown: {job_id}" for job_id in lost), *(f"left behind: {path}" for path in leftovers)]
+    left = home.leftovers()
+    return [*found, *(f"unknown: {job_id}" for job_id in lost), *(f"left behind: {each}" for each in left)]
 
 
-def _unbroken_figures(home: TrainingHome, num_steps: int) -> dict[str, Any]:
-    """The last figures of an undisturbed run."""
-    directory = home.settings.data / "unbroken"
+def _unbroken_loss(home: TrainingHome, num_steps: int) -> float:
+    """The last validation loss of an undisturbed run."""
+    directory = home.settings.directory / "unbroken"
     config = training_config(max_steps=num_steps)
     request = TrainingRequest(name="unbroken", data=home.data, validation=None, config=config, truncate=True)
     pretrained = load_backbone(home.settings.backbone_source)
     train_adapter_set(request, pretrained, directory=directory / "run", destination=directory / "adapters")
-    return read_metrics(directory / "run" / "metrics.jsonl")[-1]
+    return float(read_metrics(directory / "run" / "metrics.jsonl")[-1]["validation_loss"])
 
 
-def _problems_of(home: TrainingHome, job: Job, expected: dict[str, Any], is_doomed: bool) -> list[str]:
+def _problems_of(home: TrainingHome, job: Job, expected: float, is_doomed: bool) -> list[str]:
     try:
         versions = home.versions(job.adapter_name)
     except (AdaVAEError, AssertionError) as exc:
@@ -57,7 +50,7 @@ def _problems_of(home: TrainingHome, job: Job, expected: dict[str, Any], is_doom
         problems.append(f"{job.id} is lost: it is {job.status}, {job.error}")
     elif [f"{job.adapter_name}@{version}" for version in versions] != [job.adapter]:
         problems.append(f"{job.id} says it made {job.adapter}, there are {versions}")
-    elif home.metrics(job)[-1]["validation_loss"] != expected["validation_loss"]:
-        problems.append(f"{job.id} ended unlike an unbroken run: {home.metrics(job)[-1]}, not {expected}")
+    elif home.final_loss(job) != expected:
+        problems.append(f"{job.id} ended unlike an unbroken run: {home.final_loss(job)}, not {expected}")
     ends = [message for message in home.told(job) if message.startswith(_ENDS)]
     return problems if len(ends) == 1 else [*problems, f"{job.id} was told to have ended: {ends}"]

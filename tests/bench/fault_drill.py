@@ -1,6 +1,7 @@
 """A seeded drill: two workers, a Redis and jobs, and one random fault after another.
 
     python -m tests.bench.fault_drill --faults 100 --seed 0
+    python -m tests.bench.fault_drill --faults 100 --seed 0 --store
 
 At the end every job is done exactly once, or cancelled if that was requested: none is lost, done twice or half
 published, and each has the same last figures as an undisturbed run. Writes one JSON object to stdout.
@@ -25,16 +26,19 @@ from pathlib import Path
 import torch
 
 from adavae.service.jobs.records import wishes
-from adavae.service.jobs.records.attempt_files import attempt_directory, newest_step
 from adavae.service.jobs.records.job import Job, JobStatus
 from adavae.service.jobs.records.job_errors import JobConflict
 from tests.bench.drill_verdict import violations
+from tests.integration.faulty_store import FaultyStore, faulty_store
 from tests.integration.redis_server import RedisServer
+from tests.integration.s3_server import s3_server, variables
+from tests.integration.store_home import StoreHome
 from tests.integration.training_home import TrainingHome, WorkerProcess, fill_disk_of
 
 NUM_STEPS = 100
 _NUM_OPEN = 3
 _LEASE_S = 1.5
+_STORE_LEASE_S, _STORE_TIMEOUT_S = 4.0, 5.0
 _LONGEST_PAUSE_S = 1.0
 _PATIENCE_S = 20.0
 _POLL_S = 0.02
@@ -56,7 +60,7 @@ class Summary:
 class Drill:
     """One drill over one volume."""
 
-    def __init__(self, home: TrainingHome, redis: RedisServer, seed: int) -> None:
+    def __init__(self, home: TrainingHome, redis: RedisServer, seed: int, store: FaultyStore | None = None) -> None:
         self._home, self._redis, self._random, self._seed = home, redis, random.Random(seed), seed
         self._workers = [home.start_worker(), home.start_worker()]
         self._jobs: list[Job] = []
@@ -76,6 +80,10 @@ class Drill:
             self._pause_job,
             self._strike_while_publishing,
         ]
+        self._store = store
+        if store is not None:
+            self._faults += [self._throttle, self._slow_down, self._cut_bodies, self._lose_answers]
+            self._faults += [self._answer_old_lists, self._take_store_away]
 
     def run(self, num_faults: int) -> Summary:
         """Every kind of fault in turn, shuffled each round, then the remaining work."""
@@ -90,7 +98,7 @@ class Drill:
             if fault():
                 done[fault.__name__.removeprefix("_")] += 1
         self._home.wait_for(lambda: all(self._is_over(job) for job in self._jobs))
-        self._home.wait_for(lambda: not list(self._home.settings.jobs.glob("*/attempts/*/checkpoints")))
+        self._home.wait_for(lambda: not self._home.leftovers())
         exit_codes = [worker.stop() for worker in self._workers]
         ended = [self._home.store.get(job.id) for job in self._jobs]
         return Summary(
@@ -131,7 +139,7 @@ class Drill:
             time.sleep(_POLL_S)
 
     def _progress(self) -> list[tuple[str, JobStatus, int]]:
-        return [(job.id, job.status, newest_step(self._home.store.directory(job.id))) for job in self._open()]
+        return [(job.id, job.status, self._home.store.records.newest_step(job.id)) for job in self._open()]
 
     def _replaced(self, worker: WorkerProcess) -> None:
         self._workers[self._workers.index(worker)] = self._home.start_worker()
@@ -190,16 +198,12 @@ class Drill:
         """The running job whose lease names the worker that is the process's parent."""
         parent = _parent(child)
         for job in self._open():
-            lease = attempt_directory(self._home.store.directory(job.id), job.attempt) / "lease.json"
-            if job.status is JobStatus.RUNNING and json.loads(lease.read_bytes())["worker"].split(":")[1] == parent:
+            if job.status is JobStatus.RUNNING and self._home.worker_of(job).split(":")[1] == parent:
                 return job
         return None
 
     def _has_got_on(self, job: Job) -> bool:
-        directory = self._home.store.directory(job.id)
-        setbacks = directory / "setbacks.json"
-        known = json.loads(setbacks.read_bytes())["step"] if setbacks.exists() else -1
-        return newest_step(directory) > known
+        return self._home.store.records.newest_step(job.id) > self._home.set_back_at(job)
 
     def _damage_checkpoint(self) -> bool:
         """Damages the newest checkpoint of a run, and kills its worker."""
@@ -207,15 +211,36 @@ class Drill:
             job = self._job_of(worker.child) if worker.child is not None else None
             if job is None:
                 continue
-            directory = attempt_directory(self._home.store.directory(job.id), job.attempt) / "checkpoints"
             worker.kill()
-            for path in sorted(directory.glob("step-*"))[-1:]:
-                content = path.read_bytes()
-                path.unlink()  # other attempts may have the same file under another name
-                path.write_bytes(content[: len(content) // 2])
+            self._home.damage_checkpoint(job)
             self._replaced(worker)
             return True
         return False
+
+    def _throttle(self) -> bool:
+        return self._in_store("num_throttled", self._random.randrange(5, 100), 0)
+
+    def _slow_down(self) -> bool:
+        return self._in_store("delay_s", self._random.uniform(0.1, 1.0), 0.0)
+
+    def _cut_bodies(self) -> bool:
+        return self._in_store("num_cut", self._random.randrange(1, 30), 0)
+
+    def _lose_answers(self) -> bool:
+        return self._in_store("num_lost", self._random.randrange(1, 10), 0)
+
+    def _answer_old_lists(self) -> bool:
+        return self._in_store("is_stale", True, False)
+
+    def _take_store_away(self) -> bool:
+        return self._in_store("is_gone", True, False)
+
+    def _in_store(self, what: str, value: float | bool, usual: float | bool) -> bool:
+        """For some seconds, in which this drill asks the store nothing itself."""
+        setattr(self._store, what, value)
+        time.sleep(self._random.uniform(1.0, 4.0))
+        setattr(self._store, what, usual)
+        return True
 
     def _kill_redis(self) -> bool:
         self._redis.kill()
@@ -313,10 +338,24 @@ def drill(root: Path, redis: RedisServer, *, num_faults: int, seed: int) -> Summ
         home.close()
 
 
+def store_drill(root: Path, redis: RedisServer, *, num_faults: int, seed: int) -> Summary:
+    """As ``drill``, with everything in an S3 server's bucket, which has bad days of its own."""
+    with s3_server() as server, faulty_store(server.url) as proxy:
+        server.make_bucket("drill")
+        os.environ.update(variables(proxy.url))
+        fields = {"redis_url": redis.url, "lease_s": _STORE_LEASE_S, "store_timeout_s": _STORE_TIMEOUT_S}
+        home = StoreHome(root, "s3://drill/here", **fields)
+        try:
+            return Drill(home, redis, seed, proxy).run(num_faults)
+        finally:
+            home.close()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--store", action="store_true", help="in an S3 server's bucket instead of a volume")
     options = parser.parse_args()
     torch.set_num_threads(1)
     binary = shutil.which("redis-server")
@@ -326,7 +365,8 @@ def main() -> None:
         redis = RedisServer(binary, Path(directory))
         ending.callback(redis.kill)
         redis.start()
-        summary = drill(Path(directory) / "home", redis, num_faults=options.faults, seed=options.seed)
+        run = store_drill if options.store else drill
+        summary = run(Path(directory) / "home", redis, num_faults=options.faults, seed=options.seed)
     sys.stdout.write(json.dumps(asdict(summary)) + "\n")
     sys.exit(1 if summary.violations else 0)
 

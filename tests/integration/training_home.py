@@ -17,12 +17,12 @@ from typing import Any
 from adavae.model.storage.adapter_set import read_adapter_set
 from adavae.model.training.config import BetaSchedule, TrainingConfig
 from adavae.service.jobs.backbone_description import BackboneDescription, describe_backbone
-from adavae.service.jobs.data.file_store import FileStore
+from adavae.service.jobs.data.shared_files import open_files
 from adavae.service.jobs.queue.open_queue import open_queue
 from adavae.service.jobs.records.attempt_files import attempt_directory
-from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job import Job, JobStatus
-from adavae.service.jobs.records.job_store import JobStore, new_job_id
+from adavae.service.jobs.records.job_store import new_job_id
+from adavae.service.jobs.records.open_records import open_claims, open_jobs
 from adavae.service.settings import Settings
 from tests.tiny import PLAIN
 from tests.tiny_home import tiny_settings
@@ -32,18 +32,21 @@ DEADLINE_S = 120.0
 SILENCE_S = 20.0  # many times what a process takes to come up on a loaded machine, where it can say nothing
 POLL_S = 0.02
 _REPOSITORY = Path(__file__).resolve().parents[2]
+_PASSED = ("weights", "data", "lease_s", "training_threads", "training_silence_s")
+_OF_STORES = ("store_cache", "store_timeout_s")
 
 
 class TrainingHome:
     """Everything below one directory; ``close`` ends every process that was started."""
 
-    def __init__(self, root: Path, *, redis_url: str | None = None, lease_s: float = 1.5) -> None:
+    def __init__(self, root: Path, *, redis_url: str | None = None, lease_s: float = 1.5, **fields: Any) -> None:
         self.settings: Settings = tiny_settings(
-            root, redis_url=redis_url, lease_s=lease_s, training_threads=1, training_silence_s=SILENCE_S
+            root, redis_url=redis_url, lease_s=lease_s, training_threads=1, training_silence_s=SILENCE_S, **fields
         )
-        self.store = JobStore(self.settings.jobs)
-        self.claims = Claims(self.store, self.settings.own_adapters)
-        files = FileStore(self.settings, self.store)
+        self.settings.directory.mkdir(parents=True, exist_ok=True)
+        self.store = open_jobs(self.settings)
+        self.claims = open_claims(self.settings, self.store)
+        files = open_files(self.settings, self.store)
         self.file_id = asyncio.run(files.create("reviews.tsv", "fine-tune", _sent(as_tsv(reviews(36))))).id
         self.data = files.path_of(self.file_id)
         self._redis_url, self._workers = redis_url, list[WorkerProcess]()
@@ -111,6 +114,40 @@ class TrainingHome:
     def wait_for(self, condition: Callable[[], object]) -> None:
         wait_for(condition, lambda: "\n".join(worker.output for worker in self._workers))
 
+    def worker_of(self, job: Job) -> str:
+        """Who works on it, as its lease says."""
+        lease = attempt_directory(self.store.directory(job.id), job.attempt) / "lease.json"
+        return str(json.loads(lease.read_bytes())["worker"])
+
+    def set_back_at(self, job: Job) -> int:
+        """How far its checkpoints went at its last setback; -1 before the first."""
+        setbacks = self.store.directory(job.id) / "setbacks.json"
+        return int(json.loads(setbacks.read_bytes())["step"]) if setbacks.exists() else -1
+
+    def damage_checkpoint(self, job: Job) -> None:
+        """Cuts the newest one of its newest attempt in half."""
+        directory = attempt_directory(self.store.directory(job.id), job.attempt) / "checkpoints"
+        for path in sorted(directory.glob("step-*"))[-1:]:
+            content = path.read_bytes()
+            path.unlink()  # other attempts may have the same file under another name
+            path.write_bytes(content[: len(content) // 2])
+
+    def final_loss(self, job: Job) -> float:
+        """Of the validation texts, as the newest attempt measured it last."""
+        return float(self.metrics(job)[-1]["validation_loss"])
+
+    def leftovers(self) -> list[str]:
+        """What should have gone once every job is over."""
+        adapters, jobs = self.settings.own_adapters, self.settings.jobs
+        found = [
+            *adapters.glob(".staging*"),
+            *adapters.glob(".writing*"),
+            *jobs.glob(".staging*"),
+            *jobs.glob("*/attempts/*/.staging*"),
+            *jobs.glob("*/attempts/*/checkpoints"),
+        ]
+        return [str(path) for path in found]
+
     def versions(self, name: str) -> list[str]:
         """Published sets of that name, each read and verified; nothing but whole sets may stand there."""
         root = self.settings.own_adapters
@@ -124,11 +161,11 @@ class WorkerProcess:
 
     def __init__(self, settings: Settings, redis_url: str | None) -> None:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("ADAVAE_")}
-        for name in ("weights", "data", "lease_s", "training_threads", "training_silence_s"):
+        for name in (*_PASSED, *(name for name in _OF_STORES if settings.shared is not None)):
             environment[f"ADAVAE_{name.upper()}"] = str(getattr(settings, name))
         if redis_url is not None:
             environment["ADAVAE_REDIS_URL"] = redis_url
-        self._log = settings.data / f"worker-{time.monotonic_ns()}.log"
+        self._log = settings.directory / f"worker-{time.monotonic_ns()}.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "adavae.service", "worker"],

@@ -36,13 +36,15 @@ from adavae.service.jobs.protocol import Page
 from adavae.service.jobs.records.caller import EVERYBODY, Caller
 from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded_file
 from adavae.service.jobs.records.job import StoredFile
+from adavae.service.jobs.records.open_records import open_volume
 from adavae.service.jobs.records.ordered_ids import next_id
 from adavae.service.jobs.records.volume import Volume
 from adavae.service.jobs.records.volume_file import NotReadable, open_regular, read_regular
 from adavae.service.jobs.records.volume_lock import locked
+from adavae.service.objects.errors import StoreError
 from adavae.service.settings import Settings
 
-_ID = re.compile(r"file-[0-9a-f]{24}")
+FILE_ID = re.compile(r"file-[0-9a-f]{24}")
 _RECORD = "file.json"
 _log = structlog.get_logger("adavae.files")
 Result = TypeVar("Result")
@@ -70,7 +72,7 @@ class FileStore:
         volume: Volume | None = None,
     ) -> None:
         """Opens nothing yet: the tokenizer, which ``open_counter`` gives, is read for the first upload."""
-        self._volume = volume or Volume(settings.data)
+        self._volume = volume or open_volume(settings)
         self._settings, self._users, self._open_counter = settings, users, open_counter
         self._root = settings.files
         self._counter: TokenCounter | None = None
@@ -124,8 +126,8 @@ class FileStore:
         limit, key_limit = self._settings.max_files, self._settings.max_files_per_key
         with locked(self._root / ".lock"):
             remove_abandoned(self._root)
-            names = [path.name for path in self._root.iterdir()]
-            files = [name for name in names if _ID.fullmatch(name) or name.startswith(PREFIX)]
+            under_way = [path.name for path in self._root.glob(f"{PREFIX}*")]
+            files = [*under_way, *self._ids()]
             if len(files) >= limit:
                 raise _too_many(f"{len(files)} files are", f"{limit} (ADAVAE_MAX_FILES)")
             if owner is not None and (num_of_key := sum(self._is_of(name, owner) for name in files)) >= key_limit:
@@ -194,7 +196,12 @@ class FileStore:
             raise InvalidRequest(message, param="file", code="invalid_data") from exc
 
     def _new_id(self) -> str:
-        return next_id("file-", max(filter(_ID.fullmatch, os.listdir(self._root)), default=None))
+        return next_id("file-", max(self._ids(), default=None))
+
+    def _ids(self) -> Sequence[str]:
+        """Every file that is there, in no order."""
+        names = [path.name for path in self._root.iterdir()] if self._root.is_dir() else []
+        return list(filter(FILE_ID.fullmatch, names))
 
     def _publish(self, staging: Path, stored: StoredFile) -> None:
         write_atomically(staging / _RECORD, json.dumps(asdict(stored)).encode())
@@ -202,19 +209,22 @@ class FileStore:
 
     def _read(self, file_id: str) -> StoredFile:
         try:
-            return decoded_file(read_regular(self._directory(file_id) / _RECORD, MAX_RECORD_BYTES), file_id)
+            return decoded_file(self._record_of(file_id), file_id)
         except (FileNotFoundError, NotADirectoryError) as exc:
             raise file_not_found(file_id) from exc
         except NotReadable as exc:
             message = f"the record of {file_id} is damaged ({exc}): delete the file and send it again"
             raise ServiceError(503, "file_damaged", message) from exc
 
+    def _record_of(self, file_id: str) -> bytes:
+        """What is known of a file, as it was written; raises FileNotFoundError and NotReadable."""
+        return read_regular(self._directory(file_id) / _RECORD, MAX_RECORD_BYTES)
+
     def _page(self, limit: int, after: str | None, newest_first: bool, caller: Caller) -> Page[StoredFile]:
         """Continues after ``after``, even if that has been deleted since."""
-        names = [path.name for path in self._root.iterdir()] if self._root.is_dir() else []
-        ids = sorted(filter(_ID.fullmatch, names), reverse=newest_first)
+        ids = sorted(self._ids(), reverse=newest_first)
         if after is not None:
-            if not _ID.fullmatch(after):
+            if not FILE_ID.fullmatch(after):
                 message = f"after is {after[:60]!r}, which is no file's id: give the last id of the previous page"
                 raise InvalidRequest(message, param="after")
             ids = [each for each in ids if (each < after if newest_first else each > after)]
@@ -232,6 +242,8 @@ class FileStore:
         """None where it was deleted meanwhile, or is damaged: the other files of a list are shown all the same."""
         try:
             return self._read(file_id)
+        except StoreError:  # of every file, not of this one
+            raise
         except (ServiceError, OSError) as exc:
             if not isinstance(exc, ServiceError) or exc.status != 404:
                 _log.warning("file_damaged", file=file_id, reason=str(exc))
@@ -248,22 +260,28 @@ class FileStore:
         return download
 
     def _delete(self, file_id: str) -> None:
-        """By a rename first: nobody ever sees half of a file."""
-        directory = self._directory(file_id)
-        if not directory.is_dir():
+        if not self._has(file_id):
             raise file_not_found(file_id)
         if users := self._users.users_of(file_id):
             message = f"{file_id} is used by {users[0]}, which is not finished: wait for that job, or cancel it"
             raise ServiceError(409, "file_in_use", message)
-        doomed = self._root / f"{PREFIX}{secrets.token_hex(8)}"
         try:
-            os.rename(directory, doomed)
+            self._remove(file_id)
         except FileNotFoundError as exc:
             raise file_not_found(file_id) from exc
-        _remove(doomed)
+
+    def _has(self, file_id: str) -> bool:
+        """Whether there is such a file, in whatever state."""
+        return self._directory(file_id).is_dir()
+
+    def _remove(self, file_id: str) -> None:
+        """By a rename first: nobody ever sees half of a file. Raises FileNotFoundError."""
+        doomed = self._root / f"{PREFIX}{secrets.token_hex(8)}"
+        os.rename(self._directory(file_id), doomed)
+        shutil.rmtree(doomed, ignore_errors=True)
 
     def _directory(self, file_id: str) -> Path:
-        if not _ID.fullmatch(file_id):
+        if not FILE_ID.fullmatch(file_id):
             raise file_not_found(file_id)
         return self._root / file_id
 
@@ -276,10 +294,6 @@ def _mark(owner: str | None) -> str:
 def _too_many(what: str, limit: str) -> ServiceError:
     message = f"{what} stored or on their way, the limit is {limit}: delete some with DELETE /v1/files/{{id}}"
     return ServiceError(409, "too_many_files", message)
-
-
-def _remove(directory: Path) -> None:
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 def file_not_found(file_id: str) -> ServiceError:

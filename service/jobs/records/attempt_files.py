@@ -8,56 +8,27 @@
 An attempt writes into no other's directory, so that one which goes on after it lost its job disturbs nobody.
 """
 
-import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from pydantic import TypeAdapter
 
 from adavae.model.storage.atomic import remove_leftovers, write_atomically
 from adavae.model.training.checkpoint_name import step_of
-from adavae.service.jobs.records.decoding import decoded
-from adavae.service.jobs.records.job import STRICT
-from adavae.service.jobs.records.volume_file import NotReadable, read_regular
+from adavae.service.jobs.records.job_records import NewestWhole
 
-_MAX_PROGRESS_BYTES = 256 * 1024
-_CHECKPOINTS, _METRICS, _PROGRESS = "checkpoints", "metrics.jsonl", "progress.json"
+CHECKPOINTS, METRICS, PROGRESS = "checkpoints", "metrics.jsonl", "progress.json"
 
 
 def attempt_directory(job_directory: Path, attempt: int) -> Path:
     return job_directory / "attempts" / str(attempt)
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """What a worker last said of its attempt; ``estimated_finish`` in seconds since 1970, None while unknown."""
-
-    figures: Mapping[str, Any]
-    estimated_finish: int | None
-
-    __pydantic_config__ = STRICT
-
-
-_PROGRESS_FILE = TypeAdapter(Progress)
-
-
-def write_progress(directory: Path, progress: Progress) -> None:
+def replace_progress(directory: Path, content: bytes) -> None:
     """Replaces an attempt's figures; they need not survive a power cut, so nobody waits for the disk."""
     temporary = directory / ".writing-progress"
-    temporary.write_text(json.dumps(asdict(progress)), encoding="utf-8")
-    temporary.replace(directory / _PROGRESS)
-
-
-def read_progress(directory: Path) -> Progress | None:
-    """None before the first figures, and where they cannot be read: a job is shown without them."""
-    try:
-        return decoded(_PROGRESS_FILE, read_regular(directory / _PROGRESS, _MAX_PROGRESS_BYTES))
-    except (OSError, NotReadable):
-        return None
+    temporary.write_bytes(content)
+    temporary.replace(directory / PROGRESS)
 
 
 def newest_step(job_directory: Path) -> int:
@@ -65,7 +36,7 @@ def newest_step(job_directory: Path) -> int:
     return max((_step(path) for _, path in _checkpoints(job_directory)), default=-1)
 
 
-def inherit(job_directory: Path, attempt: int, newest_whole: Callable[[Path], Path | None]) -> Path | None:
+def inherit(job_directory: Path, attempt: int, newest_whole: NewestWhole) -> Path | None:
     """Begins an attempt's directory with the newest whole checkpoint of those before it, and its metrics.
 
     Of attempts before that, the checkpoints go.
@@ -82,15 +53,15 @@ def inherit(job_directory: Path, attempt: int, newest_whole: Callable[[Path], Pa
     new.mkdir(parents=True, exist_ok=True)
     for earlier in range(attempt - 1, 0, -1):
         directory = attempt_directory(job_directory, earlier)
-        checkpoint = newest_whole(directory / _CHECKPOINTS)
+        checkpoint = newest_whole(directory / CHECKPOINTS)
         if checkpoint is None:
             continue
-        if (directory / _METRICS).is_file():
-            write_atomically(new / _METRICS, (directory / _METRICS).read_bytes())
-        (new / _CHECKPOINTS).mkdir(exist_ok=True)
-        _link(checkpoint, new / _CHECKPOINTS / checkpoint.name)
+        if (directory / METRICS).is_file():
+            write_atomically(new / METRICS, (directory / METRICS).read_bytes())
+        (new / CHECKPOINTS).mkdir(exist_ok=True)
+        link(checkpoint, new / CHECKPOINTS / checkpoint.name)
         for older in range(earlier - 1, 0, -1):
-            shutil.rmtree(attempt_directory(job_directory, older) / _CHECKPOINTS, ignore_errors=True)
+            shutil.rmtree(attempt_directory(job_directory, older) / CHECKPOINTS, ignore_errors=True)
         return checkpoint
     return None
 
@@ -100,10 +71,10 @@ def discard_checkpoints(job_directory: Path) -> None:
     remove_leftovers(job_directory)
     for directory in _attempts(job_directory):
         remove_leftovers(directory)
-        shutil.rmtree(directory / _CHECKPOINTS, ignore_errors=True)
+        shutil.rmtree(directory / CHECKPOINTS, ignore_errors=True)
 
 
-def _link(source: Path, destination: Path) -> None:
+def link(source: Path, destination: Path) -> None:
     """A second name for a file that is never changed in place; a copy where the disk has no hard links."""
     try:
         os.link(source, destination)
@@ -119,7 +90,7 @@ def _attempts(job_directory: Path) -> list[Path]:
 
 def _checkpoints(job_directory: Path) -> Iterator[tuple[Path, Path]]:
     for directory in _attempts(job_directory):
-        for path in _listed(directory / _CHECKPOINTS):
+        for path in _listed(directory / CHECKPOINTS):
             if step_of(path.name) is not None:
                 yield directory, path
 

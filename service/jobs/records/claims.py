@@ -3,32 +3,32 @@
     queued --claim--> running --succeeded | failed | cancelled | paused | handed back (queued)
     running, without a sign of life for ``lease_s`` --claim--> running, with the next attempt number
 
-The attempt number is the fencing token: it is checked under the job's lock at every change of the record, publication
-included, so that a worker which was frozen and goes on later changes nothing. What workers do all the time (signs of
+The attempt number is the fencing token: it is checked at every change of the record, publication included, under the
+job's lock or on the condition that the record has stayed as it was, so that a worker which was frozen and goes on later
+changes nothing. What workers do all the time (signs of
 life, figures) goes into their attempt's own files, without the lock: frozen, they should not be holding it.
 """
 
 import json
-import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, TypeVar
 
 from adavae.model.errors import AdaVAEError
-from adavae.model.storage.atomic import write_atomically
-from adavae.service.jobs.records.attempt_files import Progress, attempt_directory, newest_step, write_progress
 from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded_object
 from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import ClaimLost
 from adavae.service.jobs.records.job_store import JobRecord, JobStore
+from adavae.service.jobs.records.progress import Progress
 from adavae.service.jobs.records.volume_file import NotReadable, read_regular
 
 MAX_CRASHES = 3  # of the training process, without a newer checkpoint in between
 MAX_LOST_WORKERS = 10  # which died, froze or were killed, likewise
-_LEASE = "lease.json"
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,35 +73,37 @@ class Claims:
             None where somebody else was faster, where the lease was renewed after all, or where the job needed an end
             and no more work: its set was in place already, it was to be cancelled, or it has failed too often.
         """
-        with self.store.changing(job_id) as record:
+
+        def claimed(record: JobRecord) -> Claim | None:
             if abandoned is not None and not self._settle(record, abandoned):
                 return None
             if record.job.status is not (JobStatus.QUEUED if abandoned is None else JobStatus.RUNNING):
                 return None
             return _begin(record, worker)
 
+        return self.store.change(job_id, claimed)
+
     def settle(self, job_id: str, abandoned: Lease) -> None:
         """Ends an abandoned job that needs no more work; any other stays as it is."""
-        with self.store.changing(job_id) as record:
+
+        def settled(record: JobRecord) -> None:
             if _is_due(record.job):
                 self._settle(record, abandoned, counts=False)
 
+        self.store.change(job_id, settled)
+
     def lease(self, job: Job) -> Lease:
         """The last sign of life of a running job."""
-        path = attempt_directory(self.store.directory(job.id), job.attempt) / _LEASE
-        try:
-            return Lease(job.attempt, path.lstat().st_mtime_ns)
-        except OSError:  # a lease that cannot be seen is one that nobody renews
-            return Lease(job.attempt, 0)
+        return Lease(job.attempt, self.store.records.stamp(job.id, job.attempt))
 
     def renew(self, claim: Claim) -> Job:
         """Gives a sign of life, and looks at the job; raises ClaimLost. Needs neither lock nor room on the disk."""
-        os.utime(claim.directory / _LEASE)
+        self.store.records.renew(claim.job_id, claim.attempt)
         return self._checked(claim, self.store.get(claim.job_id))
 
     def report(self, claim: Claim, message: str, data: Mapping[str, Any] | None = None) -> None:
         """Tells something of the attempt, with figures where it is about some; raises ClaimLost."""
-        record = JobRecord(self._checked(claim, self.store.get(claim.job_id)), self.store.directory(claim.job_id))
+        record = JobRecord(self._checked(claim, self.store.get(claim.job_id)), self.store.records)
         record.tell(message, data=data)
 
     def report_progress(self, claim: Claim, figures: Mapping[str, Any], *, is_event: bool) -> None:
@@ -109,10 +111,11 @@ class Claims:
 
         Without the lock: what is written is the attempt's own, and readers pass over what comes too late.
         """
-        record = JobRecord(self._checked(claim, self.store.get(claim.job_id)), self.store.directory(claim.job_id))
+        record = JobRecord(self._checked(claim, self.store.get(claim.job_id)), self.store.records)
         eta_s = figures.get("eta_s", 0)
         finish = None if eta_s is None else int(time.time() + eta_s)
-        write_progress(claim.directory, Progress(figures, finish))
+        content = json.dumps(asdict(Progress(figures, finish))).encode()
+        self.store.records.write_progress(claim.job_id, claim.attempt, content)
         if is_event:
             _tell_progress(record, figures)
 
@@ -127,13 +130,9 @@ class Claims:
         Raises:
             ClaimLost: Somebody else has the job, or its user has asked to cancel or pause it.
         """
-        with self._held(claim) as record:
-            if record.job.wish is not None:
-                raise ClaimLost(f"{claim.job_id} is not published: its user has asked to {record.job.wish} it")
-            if last_progress is not None and _is_newer(last_progress, record.job.progress):
-                record.save(progress=last_progress)
-                _tell_progress(record, last_progress)
-            record.save(publishing=version)
+        with self.store.changing(claim.job_id) as record:
+            self._hold(record, claim)
+            self._intend(record, version, last_progress)
             try:
                 yield
             except BaseException:
@@ -145,9 +144,12 @@ class Claims:
 
     def fail(self, claim: Claim, error: JobError) -> None:
         """Ends the job; raises ClaimLost."""
-        with self._held(claim) as record:
+
+        def failed(record: JobRecord) -> None:
             if not _fulfil_wish(record):
                 _fail(record, error)
+
+        self._change(claim, failed)
 
     def stopped(self, claim: Claim) -> Job:
         """The training process has ended as it was asked to: cancelled, paused, or handed back to the queue.
@@ -155,11 +157,14 @@ class Claims:
         Raises:
             ClaimLost: Somebody else has the job.
         """
-        with self._held(claim) as record:
+
+        def handed_back(record: JobRecord) -> Job:
             if not _fulfil_wish(record):
                 record.save(status=JobStatus.QUEUED)
                 record.note("The worker has stopped: the job is queued again and goes on from its checkpoint")
             return record.job
+
+        return self._change(claim, handed_back)
 
     def crashed(self, claim: Claim, error: JobError) -> Job:
         """The training process has ended as it should not: queued again, or failed after ``MAX_CRASHES``.
@@ -167,10 +172,11 @@ class Claims:
         Raises:
             ClaimLost: Somebody else has the job.
         """
-        with self._held(claim) as record:
+
+        def set_back(record: JobRecord) -> Job:
             if _fulfil_wish(record):
                 return record.job
-            num_crashes = _count(record.directory, "crashes")
+            num_crashes = self.store.records.count_setback(claim.job_id, "crashes", claim.attempt)
             if num_crashes >= MAX_CRASHES:
                 _fail(record, error)
             else:
@@ -179,15 +185,36 @@ class Claims:
                 record.note(f"{setback}: {error.message}", level="warn", data={"code": error.code})
             return record.job
 
-    @contextmanager
-    def _held(self, claim: Claim) -> Iterator[JobRecord]:
-        """The record, if the claim is still the newest and its set not in place yet; raises ClaimLost."""
-        with self.store.changing(claim.job_id) as record:
-            job = record.job
-            if job.status is JobStatus.RUNNING and self._is_in_place(job):
-                job = self._succeed(record)
-            self._checked(claim, job)
-            yield record
+        return self._change(claim, set_back)
+
+    def leave(self, claim: Claim) -> None:
+        """The attempt has ended here, however."""
+        self.store.records.leave(claim.job_id, claim.attempt)
+
+    def _change(self, claim: Claim, change: Callable[[JobRecord], Result]) -> Result:
+        """What ``change`` makes of the record, if the claim is still the newest; raises ClaimLost."""
+
+        def held(record: JobRecord) -> Result:
+            self._hold(record, claim)
+            return change(record)
+
+        return self.store.change(claim.job_id, held)
+
+    def _hold(self, record: JobRecord, claim: Claim) -> None:
+        """Sees that the claim is still the newest and its set not in place yet; raises ClaimLost."""
+        job = record.job
+        if job.status is JobStatus.RUNNING and self._is_in_place(job):
+            job = self._succeed(record)
+        self._checked(claim, job)
+
+    def _intend(self, record: JobRecord, version: str, last_progress: Mapping[str, Any] | None) -> None:
+        """Notes which version is about to be put in place; raises ClaimLost where the user wants something else."""
+        if record.job.wish is not None:
+            raise ClaimLost(f"{record.job.id} is not published: its user has asked to {record.job.wish} it")
+        if last_progress is not None and _is_newer(last_progress, record.job.progress):
+            record.save(progress=last_progress)
+            _tell_progress(record, last_progress)
+        record.save(publishing=version)
 
     def _checked(self, claim: Claim, job: Job) -> Job:
         """The job, if it is the claim's; raises ClaimLost."""
@@ -207,7 +234,7 @@ class Claims:
             return False
         if _fulfil_wish(record):
             return False
-        if counts and _count(record.directory, "lost_workers") >= MAX_LOST_WORKERS:
+        if counts and record.records.count_setback(job.id, "lost_workers", job.attempt) >= MAX_LOST_WORKERS:
             message = (
                 f"{MAX_LOST_WORKERS} workers in a row died while training this job, none got on: as happens when the "
                 "machine has too little memory for it; choose a smaller batch_size"
@@ -248,9 +275,7 @@ class Claims:
 def _begin(record: JobRecord, worker: str) -> Claim:
     """The next attempt: its lease is there before the record names it, and its history begins after that."""
     job, number = record.job, record.job.attempt + 1
-    directory = attempt_directory(record.directory, number)
-    directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(directory / _LEASE, json.dumps({"attempt": number, "worker": worker}).encode())
+    directory = record.records.begin(job.id, number, json.dumps({"attempt": number, "worker": worker}).encode())
     record.save(
         status=JobStatus.RUNNING, attempt=number, publishing=None, started_at=job.started_at or int(time.time())
     )
@@ -291,18 +316,3 @@ def _losses(figures: Mapping[str, Any]) -> str:
 
 def _is_newer(figures: Mapping[str, Any], known: Mapping[str, Any] | None) -> bool:
     return known is None or bool(known["step"] < figures["step"])
-
-
-def _count(job_directory: Path, what: Literal["crashes", "lost_workers"]) -> int:
-    """One more of ``what`` since the newest checkpoint became newer; kept beside the record."""
-    path, step = job_directory / "setbacks.json", newest_step(job_directory)
-    try:
-        known = decoded_object(read_regular(path, MAX_RECORD_BYTES))
-    except (FileNotFoundError, NotReadable):
-        known = {}
-    counts = {"step": step}
-    if known.get("step") == step:
-        counts |= {name: count for name, count in known.items() if isinstance(count, int) and 0 <= count < 1000}
-    counts[what] = counts.get(what, 0) + 1
-    write_atomically(path, json.dumps(counts).encode())
-    return counts[what]

@@ -1,18 +1,14 @@
 """A job's history: one JSON object a line, appended by anybody at any time, read in order.
 
 Nobody holds a lock for an append, or a worker that is frozen in the middle of one would stop its job for good. So an
-event's number is its place in the file, a line that a crash or a full disk tore off is passed over, and so is what an
+event's number is its place among the lines, one that a crash or a full disk tore off is passed over, and so is what an
 attempt says after a later one has begun, or after the job's end.
 """
 
-import errno
 import json
-import os
-import stat
 import time
 from collections.abc import Mapping
-from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,12 +16,12 @@ from pydantic import TypeAdapter
 
 from adavae.service.jobs.records.decoding import decoded
 from adavae.service.jobs.records.job import STRICT, JobEvent
-from adavae.service.jobs.records.volume_file import NotReadable, open_regular
+from adavae.service.jobs.records.job_records import Lines
+from adavae.service.jobs.records.line_file import LineFile
+from adavae.service.jobs.records.volume_file import NotReadable
 
 _PREFIX = "ftevent-"
 _LONGEST_MESSAGE = 2000
-_MAX_BYTES = 64 * 1024**2  # some hundred thousand events; what comes after them is not read
-_APPENDED = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Level = Literal["info", "warn", "error"]
 Kind = Literal["message", "metrics"]
@@ -68,11 +64,33 @@ class _EventLine:
 _LINE = TypeAdapter(_EventLine)
 
 
+def event_line(
+    level: Level,
+    message: str,
+    *,
+    attempt: int = 0,
+    kind: Kind = "message",
+    data: Mapping[str, Any] | None = None,
+    ending: int | None = None,
+) -> bytes:
+    """An event as a line of a history; the arguments are those of ``EventLog.append``."""
+    event = {
+        "created_at": int(time.time()),
+        "level": level,
+        "type": kind,
+        "message": message[:_LONGEST_MESSAGE],
+        "data": data or {},
+    }
+    about = {"attempt": attempt} if ending is None else {"attempt": attempt, "ending": ending}
+    return (json.dumps({**about, "event": event}) + "\n").encode()
+
+
 class EventLog:
     """The history of one job."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, lines: Lines | Path) -> None:
+        """A path is that of a file of lines."""
+        self._lines = LineFile(lines) if isinstance(lines, Path) else lines
 
     def append(
         self,
@@ -97,39 +115,21 @@ class EventLog:
         Raises:
             OSError: The disk took no more.
         """
-        event = {
-            "created_at": int(time.time()),
-            "level": level,
-            "type": kind,
-            "message": message[:_LONGEST_MESSAGE],
-            "data": data or {},
-        }
-        about = {"attempt": attempt} if ending is None else {"attempt": attempt, "ending": ending}
-        line = (json.dumps({**about, "event": event}) + "\n").encode()
-        descriptor = os.open(self._path, _APPENDED, 0o666)
-        try:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise OSError(errno.EINVAL, "no regular file", str(self._path))
-            _write_line(descriptor, line)
-            if kind == "message":
-                os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        line = event_line(level, message, attempt=attempt, kind=kind, data=data, ending=ending)
+        self._lines.append(line, is_durable=kind == "message")
 
     def events(self) -> list[JobEvent]:
         """All of it, oldest first."""
-        return EventReader(self._path).read()
+        return EventReader(self._lines).read()
 
 
-@dataclass(slots=True)
 class EventReader:
     """Reads a history from its beginning, and later what has come since."""
 
-    path: Path
-    _position: int = field(default=0, init=False)
-    _number: int = field(default=0, init=False)
-    _attempt: int = field(default=0, init=False)
-    _num_endings: int = field(default=0, init=False)
+    def __init__(self, lines: Lines | Path) -> None:
+        """A path is that of a file of lines."""
+        self._lines = LineFile(lines) if isinstance(lines, Path) else lines
+        self._position = self._number = self._attempt = self._num_endings = 0
 
     @property
     def num_endings(self) -> int:
@@ -138,15 +138,7 @@ class EventReader:
 
     def read(self) -> list[JobEvent]:
         """Every event since the last call, oldest first."""
-        try:
-            file = open_regular(self.path)
-        except (FileNotFoundError, NotReadable):
-            return []
-        with closing(file):
-            file.seek(self._position)
-            content = file.read(max(0, _MAX_BYTES - self._position))
-        whole = content[: content.rfind(b"\n") + 1]
-        self._position += len(whole)
+        whole, self._position = self._lines.read_on(self._position)
         return [event for line in whole.splitlines() if (event := self._event_in(line)) is not None]
 
     def end(self, level: Level, message: str, data: Mapping[str, Any], created_at: int) -> JobEvent:
@@ -178,12 +170,3 @@ def event_number(event: str) -> int | None:
     """The number in an event's id; None where it is no such id."""
     digits = event.removeprefix(_PREFIX)
     return int(digits) if event.startswith(_PREFIX) and digits.isascii() and digits.isdigit() else None
-
-
-def _write_line(descriptor: int, line: bytes) -> None:
-    """In one write, which no other's comes between; on a line of its own, whatever was torn off before it."""
-    size = os.fstat(descriptor).st_size
-    if size and os.pread(descriptor, 1, size - 1) != b"\n":
-        line = b"\n" + line
-    if (written := os.write(descriptor, line)) < len(line):
-        os.write(descriptor, line[written:])  # where the disk is full this raises

@@ -1,38 +1,37 @@
-"""Job records on the shared volume: the truth about every training job, whatever becomes of queue and workers.
+"""Job records: the truth about every training job, whatever becomes of queue and workers.
 
-    <root>/<job id>/job.json          the record, always replaced whole
-    <root>/<job id>/events.jsonl      its history
-    <root>/<job id>/lock              held for every change of the record
-    <root>/<job id>/attempts/<n>/     what the n-th worker that took the job up writes, and nobody else
-    <root>/.keys/<sha256>.json        which job an idempotency key made
-
-Reading takes no lock. Who may work on a job is for ``claims``.
+Where they are, and how a change keeps others out, is for ``job_records``. Reading waits for nobody. Who may work on a
+job is for ``claims``.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from pydantic import TypeAdapter
 
-from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
 from adavae.service.errors import Overloaded
-from adavae.service.jobs.records.attempt_files import attempt_directory, read_progress
 from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded, decoded_job
 from adavae.service.jobs.records.endings import endings
-from adavae.service.jobs.records.event_log import EventLog, EventReader, Kind, Level
+from adavae.service.jobs.records.event_log import EventLog, EventReader, Kind, Level, event_line
 from adavae.service.jobs.records.job import JOB_ID, STRICT, Job, JobEvent, JobStatus
-from adavae.service.jobs.records.job_errors import JobConflict, JobDamaged, JobNotFound
+from adavae.service.jobs.records.job_errors import JobBusy, JobConflict, JobDamaged, JobNotFound
+from adavae.service.jobs.records.job_records import JobRecords
 from adavae.service.jobs.records.ordered_ids import next_id
-from adavae.service.jobs.records.volume_file import NotReadable, read_regular
-from adavae.service.jobs.records.volume_lock import locked
+from adavae.service.jobs.records.progress import MAX_PROGRESS_BYTES, PROGRESS_FILE
+from adavae.service.jobs.records.volume_file import NotReadable
+from adavae.service.jobs.records.volume_jobs import VolumeJobs
+from adavae.service.objects.errors import ObjectChanged, StoreError
 
 _MAX_KEY_BYTES = 4096
+_TRIES, _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 12, 0.01, 1.0
 _log = structlog.get_logger("adavae.jobs")
 _NEXT: Mapping[JobStatus, frozenset[JobStatus]] = {
     JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.PAUSED, JobStatus.CANCELLED}),
@@ -40,6 +39,8 @@ _NEXT: Mapping[JobStatus, frozenset[JobStatus]] = {
     JobStatus.RUNNING: frozenset(JobStatus),
     **dict.fromkeys((JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED), frozenset()),
 }
+
+Result = TypeVar("Result")
 
 
 def new_job_id(newest: str | None = None) -> str:
@@ -65,10 +66,11 @@ _KEY = TypeAdapter(_UsedKey)
 
 @dataclass(slots=True)
 class JobRecord:
-    """A job that nobody else changes while this is open."""
+    """A job that is being changed: nobody else does meanwhile, or ``save`` finds out."""
 
     job: Job
-    directory: Path
+    records: JobRecords
+    tag: str = ""
 
     def note(self, message: str, *, level: Level = "info", data: Mapping[str, Any] | None = None) -> None:
         """As ``tell``, of a change that has been saved: it counts, also where the disk takes no more."""
@@ -86,7 +88,7 @@ class JobRecord:
         data: Mapping[str, Any] | None = None,
     ) -> None:
         """Adds to the job's history; what it ends with is added by ``save``."""
-        log = EventLog(self.directory / "events.jsonl")
+        log = EventLog(self.records.lines(self.job.id))
         log.append(level, message, attempt=self.job.attempt, kind=kind, data=data)
 
     def save(self, **changes: Any) -> Job:
@@ -94,32 +96,39 @@ class JobRecord:
 
         Raises:
             StorageFull: The disk took no more; the record is as it was.
+            ObjectChanged: Another process has changed it since it was read.
         """
         job = replace(self.job, **changes)
         is_allowed = job.status in _NEXT[self.job.status] or (
             job.status is self.job.status and not job.status.is_finished
         )
         assert is_allowed, f"{job.id} cannot become {job.status}, it is {self.job.status}"
-        write_atomically(self.directory / "job.json", _encode(job))
+        self.tag = self.records.replace(job.id, _encode(job), self.tag)
         self.job = job
         with suppress(OSError):  # whoever reads the history makes up for it
             self._tell_endings()
         return job
 
     def _tell_endings(self) -> None:
-        log = EventLog(self.directory / "events.jsonl")
+        log = EventLog(self.records.lines(self.job.id))
         for number, end in enumerate(endings(self.job)):
             log.append(end.level, end.message, attempt=self.job.attempt, data=end.data, ending=number)
 
 
 class JobStore:
-    """Every job of one volume; its methods wait for the disk."""
+    """Every job of one place; its methods wait for it."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, records: JobRecords | Path) -> None:
+        """A path is that of a directory on a volume."""
+        self.records: JobRecords = VolumeJobs(records) if isinstance(records, Path) else records
         self._finished: set[str] = set()
         self._owners: dict[str, str | None] = {}
         self._reported_damaged: set[str] = set()
+
+    @property
+    def root(self) -> Path:
+        """Where this machine keeps what attempts write."""
+        return self.records.root
 
     def create(self, job: Job, *, request_digest: str, max_open: int, max_open_of_owner: int | None = None) -> Job:
         """Puts a new job on the volume.
@@ -132,28 +141,25 @@ class JobStore:
             Overloaded: There are ``max_open`` jobs that are not finished, or ``max_open_of_owner`` of the same owner.
             StorageFull: The disk took no more.
         """
-        self.root.mkdir(parents=True, exist_ok=True)
-        with locked(self.root / ".lock"):
+        with self.records.creating():
             if job.idempotency_key is not None:
                 earlier = self.made_with(job.idempotency_key, request_digest, job.owner)
                 if earlier is not None:
                     return earlier
             self._refuse_too_many(job.owner, max_open, max_open_of_owner)
             if job.idempotency_key is not None:
-                self._remember_key(job, job.idempotency_key, request_digest)
-            with staging_directory(self.root) as staging:
-                (staging / "lock").touch()
-                (staging / "attempts").mkdir()
-                EventLog(staging / "events.jsonl").append("info", f"Created fine-tuning job: {job.id}")
-                EventLog(staging / "events.jsonl").append("info", "The job is queued")
-                write_atomically(staging / "job.json", _encode(job))
-                publish_directory(staging, self.root / job.id)
+                job = replace(job, id=self._id_for_key(job, job.idempotency_key, request_digest))
+            told = (f"Created fine-tuning job: {job.id}", "The job is queued")
+            try:
+                self.records.create(job.id, _encode(job), [event_line("info", message) for message in told])
+            except FileExistsError:  # the same request, at the same moment
+                return self.get(job.id)
         return job
 
     def made_with(self, key: str, request_digest: str, owner: str | None = None) -> Job | None:
         """The job that an owner's idempotency key made; raises JobConflict where the request was another one."""
         try:
-            known = decoded(_KEY, read_regular(self._key_path(key, owner), _MAX_KEY_BYTES))
+            known = decoded(_KEY, self.records.read_key(_key_name(key, owner), _MAX_KEY_BYTES))
             job = self.get(known.job_id)
         except (FileNotFoundError, JobNotFound, NotReadable):
             return None
@@ -167,13 +173,7 @@ class JobStore:
 
     def get(self, job_id: str) -> Job:
         """The record as it stands; raises JobNotFound."""
-        try:
-            job = decoded_job(read_regular(self.directory(job_id) / "job.json", MAX_RECORD_BYTES), job_id)
-        except (FileNotFoundError, NotADirectoryError) as exc:
-            raise JobNotFound(job_id) from exc
-        except NotReadable as exc:
-            raise JobDamaged(job_id, str(exc)) from exc
-        return self._with_progress(job) if job.status is JobStatus.RUNNING else job
+        return self._read(job_id).job
 
     def readable(self, job_id: str) -> Job | None:
         """As ``get``; None where that fails, which is logged once: one bad record hides no other job."""
@@ -181,6 +181,8 @@ class JobStore:
             return self.get(job_id)
         except JobNotFound:
             return None
+        except StoreError:  # of every job, not of this one
+            raise
         except (JobDamaged, OSError) as exc:
             if job_id not in self._reported_damaged:
                 self._reported_damaged.add(job_id)
@@ -202,14 +204,12 @@ class JobStore:
 
     def ids(self) -> list[str]:
         """Every job, the newest first."""
-        if not self.root.is_dir():
-            return []
-        return sorted((path.name for path in self.root.iterdir() if JOB_ID.fullmatch(path.name)), reverse=True)
+        return sorted(filter(JOB_ID.fullmatch, self.records.ids()), reverse=True)
 
     def unfinished(self) -> list[Job]:
         """Jobs that are queued, running or paused, the oldest first; damaged records are passed over."""
         jobs = []
-        for job_id in reversed(self.ids()):
+        for job_id in sorted(filter(JOB_ID.fullmatch, self.records.unsettled_ids())):
             if job_id in self._finished:
                 continue
             job = self.readable(job_id)
@@ -242,23 +242,54 @@ class JobStore:
         Raises:
             JobNotFound: There is no such job.
             JobBusy: Somebody else held its lock for too long.
+            ObjectChanged: Where nobody has locks: another process has changed the record meanwhile.
         """
-        directory = self.directory(job_id)
-        if not directory.is_dir():
+        _check_id(job_id)
+        if not self.records.has(job_id):
             raise JobNotFound(job_id)
-        with locked(directory / "lock", timeout_s=timeout_s):
-            yield JobRecord(self.get(job_id), directory)
+        with self.records.changing(job_id, timeout_s):
+            yield self._read(job_id)
+
+    def change(self, job_id: str, change: Callable[[JobRecord], Result], *, timeout_s: float = 10.0) -> Result:
+        """What ``change`` makes of a record; made again where another process was faster.
+
+        Raises:
+            JobNotFound: There is no such job.
+            JobBusy: Somebody else held its lock for too long, or was faster again and again.
+        """
+        pause_s = _FIRST_PAUSE_S
+        for _ in range(_TRIES):
+            try:
+                with self.changing(job_id, timeout_s=timeout_s) as record:
+                    return change(record)
+            except ObjectChanged:
+                time.sleep(random.uniform(0.0, pause_s))
+                pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+        raise JobBusy(job_id, timeout_s)
 
     def directory(self, job_id: str) -> Path:
-        """Where a job is kept; raises JobNotFound for what is no id."""
-        if not JOB_ID.fullmatch(job_id):
-            raise JobNotFound(job_id)
-        return self.root / job_id
+        """Where this machine keeps what a job's attempts write; raises JobNotFound for what is no id."""
+        _check_id(job_id)
+        return self.records.root / job_id
+
+    def _read(self, job_id: str) -> JobRecord:
+        _check_id(job_id)
+        try:
+            kept = self.records.read(job_id, MAX_RECORD_BYTES)
+            job = decoded_job(kept.content, job_id)
+        except (FileNotFoundError, NotADirectoryError) as exc:
+            raise JobNotFound(job_id) from exc
+        except NotReadable as exc:
+            raise JobDamaged(job_id, str(exc)) from exc
+        if job.status is JobStatus.RUNNING:
+            job = self._with_progress(job)
+        return JobRecord(job, self.records, kept.tag)
 
     def _with_progress(self, job: Job) -> Job:
         """With the figures that its worker has left beside the record; the next change puts them into it."""
-        known = read_progress(attempt_directory(self.directory(job.id), job.attempt))
-        if known is None:
+        try:
+            known = decoded(PROGRESS_FILE, self.records.read_progress(job.id, job.attempt, MAX_PROGRESS_BYTES))
+        except (OSError, NotReadable):  # before the first figures, and where they are damaged
             return job
         return replace(job, progress=known.figures, estimated_finish=known.estimated_finish)
 
@@ -273,16 +304,21 @@ class JobStore:
             limit = f"{max_open_of_owner} (ADAVAE_MAX_OPEN_JOBS_PER_KEY)"
             raise _too_many(f"{num_of_owner} training jobs of this key are", limit)
 
-    def _remember_key(self, job: Job, key: str, request_digest: str) -> None:
-        """Before the job is there: a crash in between leaves a key without a job, which counts as unused."""
-        path = self._key_path(key, job.owner)
-        path.parent.mkdir(exist_ok=True)
-        write_atomically(path, json.dumps({"job_id": job.id, "request_digest": request_digest}).encode())
+    def _id_for_key(self, job: Job, key: str, request_digest: str) -> str:
+        """Remembers the key before the job is there: a crash in between leaves a key whose job anybody may still make.
 
-    def _key_path(self, key: str, owner: str | None) -> Path:
-        """Every owner has idempotency keys of its own; no name of an owner has a blank in it."""
-        scoped = key if owner is None else f"{owner} {key}"
-        return self.root / ".keys" / f"{hashlib.sha256(scoped.encode()).hexdigest()}.json"
+        Returns:
+            The id that the job is to have: its own, or the one that was remembered for the same request.
+        """
+        content = json.dumps({"job_id": job.id, "request_digest": request_digest}).encode()
+
+        def is_in_use(found: bytes) -> bool:
+            with suppress(NotReadable):
+                known = decoded(_KEY, found)
+                return known.request_digest == request_digest and JOB_ID.fullmatch(known.job_id) is not None
+            return False
+
+        return decoded(_KEY, self.records.write_key(_key_name(key, job.owner), content, is_in_use)).job_id
 
 
 class JobHistory:
@@ -290,7 +326,7 @@ class JobHistory:
 
     def __init__(self, store: JobStore, job_id: str) -> None:
         self._store, self._job_id = store, job_id
-        self._reader = EventReader(store.directory(job_id) / "events.jsonl")
+        self._reader = EventReader(store.records.lines(job_id))
         self.is_over = False
 
     def read(self) -> list[JobEvent]:
@@ -301,6 +337,17 @@ class JobHistory:
             events.append(self._reader.end(end.level, end.message, end.data, job.finished_at or job.created_at))
         self.is_over = job.status.is_finished
         return events
+
+
+def _check_id(job_id: str) -> None:
+    if not JOB_ID.fullmatch(job_id):
+        raise JobNotFound(job_id)
+
+
+def _key_name(key: str, owner: str | None) -> str:
+    """Every owner has idempotency keys of its own; no name of an owner has a blank in it."""
+    scoped = key if owner is None else f"{owner} {key}"
+    return hashlib.sha256(scoped.encode()).hexdigest()
 
 
 def _too_many(what: str, limit: str) -> Overloaded:

@@ -3,6 +3,8 @@
     <root>/<name>.json   {"owner": "alice", "versions": ["0123456789ab"]}
     <root>/<name>.lock   held while a set of that name is put in place
 
+In an object store both are the index's: ``service.objects.set_index``.
+
 Anybody may use every set. Publishing under a name that others rely on would change what they are answered: bundled
 names, the default, and what belongs to another key take a key with the scope ``admin``.
 """
@@ -19,6 +21,7 @@ from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded
 from adavae.service.jobs.records.job import STRICT
 from adavae.service.jobs.records.volume_file import NotReadable, read_regular
 from adavae.service.jobs.records.volume_lock import locked
+from adavae.service.objects.published_sets import PublishedSets
 from adavae.service.settings import Settings
 
 
@@ -82,6 +85,26 @@ class SetOwners:
             return {path.name for path in (self._adapters / name).iterdir() if path.is_dir()}
         except (FileNotFoundError, NotADirectoryError):
             return set()
+
+
+class SharedOwners(SetOwners):
+    """Owners of the sets in an object store; its methods raise StoreError where that cannot be used."""
+
+    def __init__(self, settings: Settings, sets: PublishedSets) -> None:
+        super().__init__(settings)
+        self._sets = sets
+
+    def owner_of(self, name: str) -> str | None:
+        return self._sets.current().owner_of(name)
+
+    @contextmanager
+    def publishing(self, name: str, version: str, owner: str | None) -> Iterator[None]:
+        """Keeps nobody out: the change of the index does, and notes whose the name is."""
+        del name, version, owner
+        yield
+
+    def _installed(self, name: str) -> set[str]:
+        return self._sets.current().of_name(name)
 
 
 @dataclass(frozen=True, slots=True)

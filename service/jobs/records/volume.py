@@ -20,6 +20,7 @@ from adavae.model.errors import StorageFull
 from adavae.model.storage.atomic import write_atomically
 from adavae.service.errors import ServiceError
 from adavae.service.jobs.records.volume_file import NotReadable, read_regular
+from adavae.service.objects.errors import ObjectChanged, StoreError
 
 MARKER = ".adavae-volume"
 NUM_USING, NUM_CHANGING, MAX_CHANGES_WAITING = 8, 8, 64
@@ -93,8 +94,13 @@ class Volume:
     def answered(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """``use`` for whoever is in a thread already."""
         try:
-            self._check_mounted()
+            self.check_there()
             return function(*arguments)
+        except StoreError as exc:
+            _log.error("store_failed", kind=exc.kind, reason=str(exc))
+            raise exc.answer() from exc
+        except ObjectChanged as exc:
+            raise ServiceError(503, "storage_busy", str(exc), retry_after_s=_RETRY_AFTER_S) from exc
         except StorageFull as exc:
             raise _error(_FULL) from exc
         except OSError as exc:
@@ -102,7 +108,7 @@ class Volume:
             _log.error("volume_failed", code=fault[0], directory=str(self._data), reason=str(exc))
             raise _error(fault, exc) from exc
 
-    def _check_mounted(self) -> None:
+    def check_there(self) -> None:
         """Reads the marker, so that a volume that gives nothing is noticed even by a request that would only list it.
 
         Raises:
@@ -124,6 +130,13 @@ class Volume:
             return self._is_known and not self._marker.exists()
         except OSError:  # it is not known
             return False
+
+
+class SharedPlace(Volume):
+    """An object store, used like a volume; the directory is this machine's, for what comes in and goes out."""
+
+    def check_there(self) -> None:
+        """Asks the store nothing: the request itself will."""
 
 
 def _error(fault: _Fault, cause: OSError | None = None) -> ServiceError:

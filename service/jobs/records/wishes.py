@@ -7,14 +7,15 @@ import time
 
 from adavae.service.jobs.records.job import Job, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import JobConflict
-from adavae.service.jobs.records.job_store import JobStore
+from adavae.service.jobs.records.job_store import JobRecord, JobStore
 
 _PATIENCE_S = 2.0  # a user waits, and others behind them
 
 
 def cancel(store: JobStore, job_id: str) -> Job:
     """Ends a job, or asks its worker to; raises JobNotFound, and JobConflict where it is finished."""
-    with store.changing(job_id, timeout_s=_PATIENCE_S) as record:
+
+    def cancelled(record: JobRecord) -> Job:
         job = record.job
         _refuse_finished(job, "cancelled")
         if job.status is not JobStatus.RUNNING:
@@ -24,10 +25,13 @@ def cancel(store: JobStore, job_id: str) -> Job:
             record.note("Asked to cancel the job")
         return record.job
 
+    return store.change(job_id, cancelled, timeout_s=_PATIENCE_S)
+
 
 def pause(store: JobStore, job_id: str) -> Job:
     """Lays a job aside, or asks its worker to; raises as ``cancel`` does."""
-    with store.changing(job_id, timeout_s=_PATIENCE_S) as record:
+
+    def paused(record: JobRecord) -> Job:
         job = record.job
         _refuse_finished(job, "paused")
         if job.wish is Wish.CANCEL:
@@ -40,10 +44,13 @@ def pause(store: JobStore, job_id: str) -> Job:
             record.note("Asked to pause the job")
         return record.job
 
+    return store.change(job_id, paused, timeout_s=_PATIENCE_S)
+
 
 def resume(store: JobStore, job_id: str) -> Job:
     """Queues a paused job again, or takes the wish to pause back; raises JobConflict for any other."""
-    with store.changing(job_id, timeout_s=_PATIENCE_S) as record:
+
+    def resumed(record: JobRecord) -> Job:
         job = record.job
         _refuse_finished(job, "resumed")
         if job.status is JobStatus.PAUSED:
@@ -55,6 +62,8 @@ def resume(store: JobStore, job_id: str) -> Job:
             record.note("The job is resumed")
             return record.job
         raise JobConflict(f"{job.id} is {job.status}, only a paused job can be resumed")
+
+    return store.change(job_id, resumed, timeout_s=_PATIENCE_S)
 
 
 def _refuse_finished(job: Job, what: str) -> None:

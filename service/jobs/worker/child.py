@@ -19,14 +19,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from adavae.model.errors import TrainingInterrupted
-from adavae.service.jobs.records.attempt_files import attempt_directory, inherit
-from adavae.service.jobs.records.claims import Claim, Claims
+from adavae.service.jobs.records.attempt_files import attempt_directory
+from adavae.service.jobs.records.claims import Claim
 from adavae.service.jobs.records.job import Job, JobError
 from adavae.service.jobs.records.job_errors import ClaimLost
 from adavae.service.jobs.records.job_store import JobStore
+from adavae.service.jobs.records.object_jobs import ObjectJobs
+from adavae.service.jobs.records.open_records import destination_of, open_claims, open_jobs, open_owners
 from adavae.service.jobs.records.set_owners import SetOwners
+from adavae.service.jobs.records.shared_claims import NameTaken
 from adavae.service.jobs.worker.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
 from adavae.service.jobs.worker.failures import failure_of
+from adavae.service.jobs.worker.sent_checkpoints import SentCheckpoints
 from adavae.service.jobs.worker.verdict import NotWorthPublishing, judge
 from adavae.service.settings import Settings, keep_few_kernels, let_threads_wait_briefly
 
@@ -108,22 +112,22 @@ def _train(order: Order, settings: Settings, pipe: WorkerPipe, should_stop: thre
     from adavae.model.training.run import train_adapter_set
     from adavae.service.loading import load_pretrained
 
-    store = JobStore(settings.jobs)
+    store, owners = open_jobs(settings), open_owners(settings)
     job, directory = store.get(order.job_id), store.directory(order.job_id)
     claim = Claim(order.job_id, order.attempt, order.worker, attempt_directory(directory, order.attempt))
     pretrained = load_pretrained(settings, None)
     _refuse_other_backbone(job, pretrained.digests)
-    _refuse_shadowing(job, SetOwners(settings))
-    checkpoint = inherit(directory, order.attempt, latest_checkpoint)
+    _refuse_shadowing(job, owners)
+    checkpoint = store.records.inherit(order.job_id, order.attempt, latest_checkpoint)
     pipe.say("started", step=step_of(checkpoint.name) if checkpoint is not None else 0)
 
     @contextmanager
     def publishing(manifest: "Manifest") -> Iterator[None]:
         judge(manifest.metrics, manifest.config.labels, manifest.training["preset"])
-        claims, owners = Claims(store, settings.own_adapters), SetOwners(settings)
+        claims = open_claims(settings, store, claim)
         with owners.publishing(job.adapter_name, manifest.version, job.owner):
             _refuse_shadowing(job, owners)
-            with claims.publishing(claim, manifest.version, last_progress=pipe.last_progress):
+            with _name_taken_told(), claims.publishing(claim, manifest.version, last_progress=pipe.last_progress):
                 yield
 
     def on_evaluation(stage: str, done: int, total: int) -> None:
@@ -131,19 +135,42 @@ def _train(order: Order, settings: Settings, pipe: WorkerPipe, should_stop: thre
         if should_stop.is_set():
             raise TrainingInterrupted("stopped while measuring the trained set; checkpoint kept")
 
-    train_adapter_set(
-        _request(order, job, settings),
-        pretrained,
-        directory=claim.directory,
-        destination=settings.own_adapters,
-        resume=True,
-        on_preparation=pipe.on_preparation,
-        on_progress=pipe.on_progress,
-        on_evaluation=on_evaluation,
-        on_note=lambda note: pipe.say("note", text=note),
-        should_stop=should_stop.is_set,
-        publishing=publishing,
-    )
+    with _sending(store, claim, checkpoint):
+        train_adapter_set(
+            _request(order, job, settings),
+            pretrained,
+            directory=claim.directory,
+            destination=destination_of(settings, claim),
+            resume=True,
+            on_preparation=pipe.on_preparation,
+            on_progress=pipe.on_progress,
+            on_evaluation=on_evaluation,
+            on_note=lambda note: pipe.say("note", text=note),
+            should_stop=should_stop.is_set,
+            publishing=publishing,
+        )
+
+
+@contextmanager
+def _sending(store: JobStore, claim: Claim, checkpoint: Path | None) -> Iterator[None]:
+    """Sends checkpoints where others cannot read them on this machine's disk."""
+    if not isinstance(store.records, ObjectJobs):
+        yield
+        return
+    sent = SentCheckpoints(store.records, claim, None if checkpoint is None else checkpoint.name)
+    try:
+        yield
+    finally:
+        sent.end()
+
+
+@contextmanager
+def _name_taken_told() -> Iterator[None]:
+    """The name may be taken in the very last moment."""
+    try:
+        yield
+    except NameTaken as exc:
+        raise NotWorthPublishing(JobError(code="name_taken", message=str(exc), param="suffix")) from exc
 
 
 def _request(order: Order, job: Job, settings: Settings) -> "TrainingRequest":
@@ -186,7 +213,7 @@ def _not_for_clients(order: Order, settings: Settings) -> dict[str, str]:
         order.training_file: "training_file",
         **held_back,
         settings.backbone_source: "the backbone",
-        f"{settings.data}{os.sep}": "",
+        f"{settings.directory}{os.sep}": "",
         f"{settings.weights}{os.sep}": "",
     }
 

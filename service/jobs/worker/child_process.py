@@ -34,7 +34,7 @@ class ChildProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
-            env=environment_of_child(),
+            env=environment_of_child(uses_store=order.uses_store),
             start_new_session=True,
             limit=_LONGEST_LINE,
         )

@@ -11,7 +11,10 @@ STOP = b"stop\n"
 DONE, FAILED, STOPPED, SUPERSEDED, ORPHANED = 0, 1, 75, 76, 77
 """Exit codes: set published; said why not; stopped when asked to; another attempt has the job; the worker is gone."""
 
-SETTINGS = ("weights", "backbone", "data", "device", "dtype", "default_adapter")
+SETTINGS = (
+    *("weights", "backbone", "data", "device", "dtype", "default_adapter"),
+    *("store_cache", "store_cache_bytes", "store_timeout_s"),
+)
 """What the process needs of the settings; keys and the queue's address are not among it."""
 
 
@@ -24,6 +27,7 @@ class Order:
         training_file: Where the content of the job's training file is.
         niceness: Added to the process's own: 0 to 19.
         alive_every_s: How often it is to give a sign of life.
+        uses_store: Whether it needs an object store, and so the variables that lead there.
     """
 
     job_id: str
@@ -34,6 +38,7 @@ class Order:
     validation_file: str | None
     niceness: int
     alive_every_s: float
+    uses_store: bool = False
 
     def to_line(self) -> bytes:
         return (json.dumps(asdict(self)) + "\n").encode()

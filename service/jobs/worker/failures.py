@@ -19,6 +19,7 @@ from adavae.model.errors import (
 )
 from adavae.service.jobs.records.job import JobError
 from adavae.service.jobs.worker.verdict import NotWorthPublishing
+from adavae.service.objects.errors import StoreError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -61,6 +62,9 @@ def failure_of(error: Exception, hidden: Mapping[str, str]) -> Failure:
     for kind, (code, param, is_final) in _TABLE.items():
         if isinstance(error, kind):
             return Failure(JobError(code=code, message=_without(str(error), hidden), param=param), is_final)
+    if isinstance(error, StoreError):
+        answer = error.answer()
+        return Failure(JobError(code=answer.code, message=answer.message), is_final=False)
     if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
         return Failure(out_of_memory("memory ran out"), is_final=False)
     if isinstance(error, OSError) and error.errno in _FULL:

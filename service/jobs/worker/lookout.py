@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import structlog
 
-from adavae.service.jobs.records.attempt_files import discard_checkpoints
 from adavae.service.jobs.records.claims import Claims, Lease
 from adavae.service.jobs.records.job import Job, JobStatus
+from adavae.service.objects.errors import StoreError
 
 _log = structlog.get_logger("adavae.jobs")
 
@@ -57,6 +57,13 @@ class Lookout:
         self._cleared: set[str] = set()
 
     def view(self) -> VolumeView:
+        try:
+            return self._view()
+        except OSError:
+            self._watched = {}  # while nothing can be seen, nobody is silent
+            raise
+
+    def _view(self) -> VolumeView:
         jobs = self._claims.store.unfinished()
         running = [job for job in jobs if job.status is JobStatus.RUNNING]
         abandoned = [Waiting(job.id, lease) for job in running if (lease := self._expired(job)) is not None]
@@ -87,6 +94,9 @@ class Lookout:
         for job_id in self._claims.store.known_finished - self._cleared:
             self._cleared.add(job_id)
             try:
-                discard_checkpoints(self._claims.store.directory(job_id))
+                self._claims.store.records.settle(job_id)
+            except StoreError:
+                self._cleared.discard(job_id)
+                raise
             except OSError as exc:  # which keeps no other job waiting
                 _log.warning("checkpoints_not_removed", job=job_id, reason=str(exc))

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import structlog
 
 from adavae.model.errors import AdaVAEError
+from adavae.service.jobs.records.attempt_files import link
 from adavae.service.jobs.records.claims import Claim, Claims
 from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import ClaimLost
@@ -76,6 +77,8 @@ class Supervisor:
         except ClaimLost as exc:
             log.warning("attempt_superseded", reason=str(exc))
             outcome = Outcome.SUPERSEDED
+        finally:
+            await asyncio.to_thread(self._claims.leave, claim)
         self._metrics.attempts_total.labels(outcome=str(outcome)).inc()
         self._metrics.set_idle()
         log.info("attempt_ended", outcome=str(outcome))
@@ -107,11 +110,22 @@ class Supervisor:
             attempt=claim.attempt,
             worker=claim.worker,
             settings={**settings, "threads": self._settings.training_threads},
-            training_file=str(self._files.path_of(job.training_file)),
-            validation_file=str(self._files.path_of(held_back)) if held_back is not None else None,
+            training_file=str(self._file(claim, job.training_file)),
+            validation_file=str(self._file(claim, held_back)) if held_back is not None else None,
             niceness=self._niceness,
             alive_every_s=self._settings.training_silence_s / _SIGNS_OF_LIFE,
+            uses_store=self._settings.shared is not None,
         )
+
+    def _file(self, claim: Claim, file_id: str) -> Path:
+        """Where the attempt reads a file; a copy out of a cache gets a second name, by which it stays."""
+        path = self._files.path_of(file_id)
+        if self._settings.shared is None:
+            return path
+        own = claim.directory / "data" / file_id / path.name
+        own.parent.mkdir(parents=True, exist_ok=True)
+        link(path, own)
+        return own
 
     async def _end_early(self, claim: Claim, error: Exception) -> Outcome:
         """There was no process: its data is gone, or the machine starts no more processes."""

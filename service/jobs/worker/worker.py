@@ -14,8 +14,7 @@ import structlog
 
 from adavae.model.errors import AdaVAEError
 from adavae.service.jobs.queue.queue import JobQueue
-from adavae.service.jobs.records.claims import Claims
-from adavae.service.jobs.records.job_store import JobStore
+from adavae.service.jobs.records.open_records import open_claims, open_jobs
 from adavae.service.jobs.worker.child_process import COMMAND
 from adavae.service.jobs.worker.lookout import Lookout, VolumeView, Waiting
 from adavae.service.jobs.worker.supervisor import FilePaths, Outcome, Supervisor
@@ -41,7 +40,7 @@ class Worker:
         command: Sequence[str] = COMMAND,
     ) -> None:
         """Training processes are started as ``command``."""
-        self._claims = Claims(JobStore(settings.jobs), settings.own_adapters)
+        self._claims = open_claims(settings, open_jobs(settings))
         self._supervisor = Supervisor(settings, self._claims, files, metrics, niceness=_NICENESS, command=command)
         self._lookout = Lookout(self._claims, settings.lease_s)
         self._queue, self._metrics = queue, metrics

@@ -162,3 +162,36 @@ def test_the_cache_secret_comes_from_the_environment_or_a_file(monkeypatch: pyte
     monkeypatch.setenv("ADAVAE_CACHE_SECRET_FILE", str(tmp_path / "none"))
     with pytest.raises(SettingsError, match=r"ADAVAE_CACHE_SECRET_FILE is .*cannot be read"):
         load_settings()
+
+
+def test_data_may_be_an_object_store_and_files_are_kept_in_the_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ADAVAE_DATA", "s3://bucket/sets")
+    monkeypatch.setenv("ADAVAE_STORE_CACHE", str(tmp_path))
+    settings = load_settings()
+    assert str(settings.shared) == "s3://bucket/sets"
+    assert settings.directory.parent == tmp_path
+    assert settings.own_adapters == settings.directory / "adapters"
+    passed_on = Settings(**settings.model_dump(mode="json", include={"data", "store_cache"}))
+    assert (passed_on.shared, passed_on.directory) == (settings.shared, settings.directory)
+    assert Settings(data=Path("s3://bucket/other"), store_cache=tmp_path).directory != settings.directory
+
+
+def test_what_works_on_a_directory_alone_says_so(tmp_path: Path) -> None:
+    Settings(data=tmp_path).need_directory("this")
+    with pytest.raises(SettingsError, match=r"ADAVAE_DATA is 's3://bucket', and this needs a directory: .*--remote"):
+        Settings(data=Path("s3://bucket")).need_directory("this")
+
+
+def test_an_address_of_another_kind_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADAVAE_DATA", "hdfs://host/data")
+    with pytest.raises(SettingsError, match=r"ADAVAE_DATA is .*no address of a kind"):
+        load_settings()
+
+
+def test_variables_of_a_store_go_only_to_children_that_use_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert "AWS_SECRET_ACCESS_KEY" not in environment_of_child()
+    assert environment_of_child(uses_store=True)["AWS_SECRET_ACCESS_KEY"] == "secret"
+    assert not any(name.startswith("ADAVAE_") for name in environment_of_child(uses_store=True))

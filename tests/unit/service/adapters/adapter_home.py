@@ -75,9 +75,10 @@ class Home:
     def __init__(self, tmp_path: Path, **options: Any) -> None:
         self.own, self.bundled = tmp_path / "own", tmp_path / "bundled"
         self.bank, self.metrics = FakeBank(options.pop("num_slots", 4)), Metrics()
+        store: AdapterStore = options.pop("store", None) or AdapterStore(self.own, [self.bundled])
         fields: dict[str, Any] = {"default": "demo", "refresh_s": NEVER_S, "wait_s": NEVER_S} | options
         self.registry = AdapterRegistry(
-            AdapterStore(self.own, [self.bundled]),
+            store,
             self.bank,
             backbone_digests=[BACKBONE_DIGEST],
             tokenizer_digest=TOKENIZER_DIGEST,

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, WeightsCorrupted
-from adavae.model.storage import installed
+from adavae.model.storage import adapter_store, installed
 from adavae.model.storage.adapter_set import Accepting, AdapterSet, read_adapter_set
+from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.storage.manifest import CARD, MANIFEST, TENSORS, read_manifest
 from adavae.service.adapters import registry as adapter_registry
 from adavae.service.errors import EngineStopped, ServiceError
@@ -178,7 +179,7 @@ async def test_a_set_that_is_still_being_copied_is_no_failure(tmp_path: Path, mo
             finally:
                 (new / TENSORS).write_bytes(content)
 
-        monkeypatch.setattr(adapter_registry, "read_adapter_set", read_while_copied)
+        monkeypatch.setattr(adapter_store, "read_adapter_set", read_while_copied)
         await home.registry.refresh()
         assert len(home.registry.states()) == 1
         await home.registry.refresh()
@@ -197,14 +198,14 @@ async def test_what_could_not_be_read_is_looked_at_again_and_counted_once(
     def unreadable(path: Path, _accepting: Accepting) -> AdapterSet:
         raise WeightsCorrupted(f"{path / TENSORS} cannot be read (too many open files)")
 
-    monkeypatch.setattr(adapter_registry, "read_adapter_set", unreadable)
+    monkeypatch.setattr(adapter_store, "read_adapter_set", unreadable)
     monkeypatch.setattr(installed, "_RECHECK_S", 0.0)
     async with running(home):
         for _ in range(3):
             await home.registry.refresh()
             with pytest.raises(WeightsCorrupted, match="too many open files"):
                 await home.version()
-        monkeypatch.setattr(adapter_registry, "read_adapter_set", original)
+        monkeypatch.setattr(adapter_store, "read_adapter_set", original)
         await home.registry.refresh()
         assert await home.version() == path.name
         assert home.counts == (1, 0, 1)
@@ -349,11 +350,13 @@ async def test_a_disk_that_cannot_be_read_for_a_while_takes_nothing_away(
 
     async with running(home):
         with monkeypatch.context() as patch:
-            patch.setattr(adapter_registry, "scan", broken)
+            patch.setattr(AdapterStore, "scan", broken)
             await until(lambda: num_failures > 2)
             assert await home.version()
+            assert "what is there goes on serving" in (home.registry.blindness() or "")
         publish(home.own, name="other")
         await until(lambda: len(home.registry.states()) == 2)
+        await until(lambda: home.registry.blindness() is None)
 
 
 @pytest.mark.asyncio
@@ -380,10 +383,10 @@ async def test_a_set_is_found_by_who_asks_for_it_before_the_next_look(tmp_path: 
 
 @pytest.mark.asyncio
 async def test_unknown_names_share_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home, looks, scan = Home(tmp_path), [], adapter_registry.scan
+    home, looks, scan = Home(tmp_path), [], AdapterStore.scan
     publish(home.own)
     async with running(home):
-        monkeypatch.setattr(adapter_registry, "scan", lambda *arguments: looks.append(1) or scan(*arguments))
+        monkeypatch.setattr(AdapterStore, "scan", lambda *arguments: looks.append(1) or scan(*arguments))
         asked = [home.version(f"unknown-{number}") for number in range(50)]
         outcomes = await asyncio.gather(*asked, return_exceptions=True)
     assert all(isinstance(outcome, AdapterSetNotFound) for outcome in outcomes)
@@ -419,7 +422,7 @@ async def test_whatever_one_check_brings_about_the_others_are_made(
             raise RuntimeError("something nobody thought of")
         return original(path, accepting)
 
-    monkeypatch.setattr(adapter_registry, "read_adapter_set", read)
+    monkeypatch.setattr(adapter_store, "read_adapter_set", read)
     good = publish(home.own)
     async with running(home):
         assert await home.version() == good.name

@@ -15,7 +15,7 @@ from adavae.service.jobs.backbone_description import BackboneDescription
 from adavae.service.jobs.data.file_store import FileStore
 from adavae.service.jobs.job_service import JobService
 from adavae.service.jobs.queue.in_process import InProcessQueue
-from adavae.service.jobs.records import job_store, wishes
+from adavae.service.jobs.records import job_store, volume_jobs, wishes
 from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job import Job, JobError, JobStatus, NewJob
 from adavae.service.jobs.records.job_store import JobStore
@@ -185,7 +185,7 @@ def full_after(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(_path: Path, _content: bytes) -> None:
         raise FULL
 
-    monkeypatch.setattr(job_store, "write_atomically", refuse)
+    monkeypatch.setattr(volume_jobs, "write_atomically", refuse)
 
 
 @pytest.mark.parametrize("wish", [wishes.cancel, wishes.pause, wishes.resume])

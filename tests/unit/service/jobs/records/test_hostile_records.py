@@ -14,7 +14,7 @@ from adavae.service.jobs.backbone_description import BackboneDescription
 from adavae.service.jobs.job_service import JobService
 from adavae.service.jobs.queue.in_process import InProcessQueue
 from adavae.service.jobs.records import wishes
-from adavae.service.jobs.records.attempt_files import attempt_directory, read_progress
+from adavae.service.jobs.records.attempt_files import attempt_directory
 from adavae.service.jobs.records.decoding import decoded_job
 from adavae.service.jobs.records.event_log import EventLog
 from adavae.service.jobs.records.job import Job, JobError, JobStatus
@@ -115,7 +115,7 @@ def test_what_stands_in_an_attempt_spoils_that_job_at_most(home: JobHome, beside
     claim = home.claim(job)
     planted(claim.directory / beside, PLANTS[name])
     assert told(home) == [job.id, other.id]
-    assert read_progress(claim.directory) is None
+    assert home.store.get(job.id).progress is None
     lookout = Lookout(home.claims, 0)
     lookout.view()
     assert other.id in [waiting.job_id for waiting in lookout.view().waiting]

@@ -8,7 +8,7 @@ import pytest
 
 from adavae.model.errors import StorageFull
 from adavae.service.errors import Overloaded
-from adavae.service.jobs.records import job_store
+from adavae.service.jobs.records import volume_jobs
 from adavae.service.jobs.records.decoding import decoded_job
 from adavae.service.jobs.records.job import JobError, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import JobBusy, JobConflict, JobDamaged, JobNotFound
@@ -66,7 +66,7 @@ def test_one_key_makes_one_job_however_many_ask_at_once(home: JobHome) -> None:
 def test_a_key_whose_job_never_came_to_be_is_free(home: JobHome, monkeypatch: pytest.MonkeyPatch) -> None:
     """Killed between the two writes."""
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(job_store, "publish_directory", _interrupt)
+        patched.setattr(volume_jobs, "publish_directory", _interrupt)
         home.queue_job(idempotency_key="k")
     assert home.store.ids() == []
     job = home.queue_job(idempotency_key="k")
@@ -127,7 +127,7 @@ def test_a_full_disk_leaves_the_record_as_it_was(home: JobHome, monkeypatch: pyt
         raise StorageFull("no room")
 
     with monkeypatch.context() as patched, home.store.changing(job.id) as record, pytest.raises(StorageFull):
-        patched.setattr(job_store, "write_atomically", no_room)
+        patched.setattr(volume_jobs, "write_atomically", no_room)
         record.save(status=JobStatus.RUNNING)
     assert home.store.get(job.id) == job
 

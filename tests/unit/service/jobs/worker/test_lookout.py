@@ -2,9 +2,12 @@
 
 import os
 
+import pytest
+
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claim
 from adavae.service.jobs.records.job import Job, JobError, JobStatus
+from adavae.service.jobs.records.job_store import JobStore
 from adavae.service.jobs.worker.lookout import Lookout, Waiting
 from tests.unit.service.jobs.job_home import JobHome, home
 
@@ -95,3 +98,19 @@ def test_finished_jobs_lose_their_checkpoints(home: JobHome) -> None:
     home.claims.fail(claim, JobError(code="c", message="m"))
     watch.after(0)
     assert not path.exists()
+
+
+def test_while_nothing_can_be_seen_nobody_is_silent(home: JobHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The place was away for longer than a lease: its workers could give no sign of life."""
+    home.claim(home.queue_job())
+    watch = Watch(home)
+    assert watch.after(0) == []
+
+    def away(_store: JobStore) -> list[Job]:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="Input/output error"):
+        patched.setattr(JobStore, "unfinished", away)
+        watch.after(LEASE_S)
+    assert watch.after(1) == watch.after(LEASE_S - 1) == []
+    assert len(watch.after(1)) == 1

@@ -1,0 +1,1 @@
+"""What is shared at an object store: records under conditions, adapter sets, and what was fetched of them."""
