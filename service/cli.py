@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from adavae.model.errors import AdaVAEError, TrainingInterrupted
-from adavae.service.commands import adapters, jobs, runs, sharing
+from adavae.service.commands import adapters, describe, jobs, runs, sharing
 from adavae.service.commands.analogy import analogy
 from adavae.service.commands.bench import bench
 from adavae.service.commands.classify import classify
@@ -57,7 +57,7 @@ def create_app() -> typer.Typer:
     for command in (train, evaluate):
         app.command()(command)
     sets = adapters.create_app()
-    for command in (sharing.pull, sharing.push):
+    for command in (describe.describe, sharing.pull, sharing.push):
         sets.command()(command)
     app.add_typer(sets, name="adapters")
     app.add_typer(jobs.create_app(), name="jobs")

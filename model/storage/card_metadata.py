@@ -16,6 +16,8 @@ LIBRARY = "adavae"
 UNKNOWN_LICENSE = "unknown"
 """The Hub's word for a licence that nobody has named."""
 
+MAX_ABOUT_CHARACTERS = 2000
+
 _EDGE = "---\n"
 _HUB_ID = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]{0,95}/)?[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _LICENSE = re.compile(r"[a-z0-9][a-z0-9.+-]{0,63}")
@@ -36,15 +38,20 @@ class Origin:
         license: An id of the Hub's, as ``mit`` or ``cc-by-4.0``.
         base_model: Id of its backbone on the Hub; None where it is not there.
         datasets: Ids of its data on the Hub.
+        about: Where its data come from, and under which terms, in plain words.
     """
 
     license: str = UNKNOWN_LICENSE
     base_model: str | None = None
     datasets: Sequence[str] = field(default=())
+    about: str = ""
 
     def __post_init__(self) -> None:
         if not _LICENSE.fullmatch(self.license):
             raise ConfigError("license", self.license, "must be an id as the Hub lists them, like mit or cc-by-4.0")
+        if len(self.about) > MAX_ABOUT_CHARACTERS:
+            rule = f"must have at most {MAX_ABOUT_CHARACTERS:,} characters"
+            raise ConfigError("about", f"{len(self.about):,} characters", rule)
         for name, value in (("base_model", self.base_model), *(("datasets", each) for each in self.datasets)):
             if value is not None and not is_hub_id(value):
                 raise ConfigError(name, value, "must be an id of the Hub, like gpt2 or owner/name")

@@ -4,6 +4,7 @@ The block of YAML before it is for ``card_metadata``.
 """
 
 import re
+import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -32,6 +33,8 @@ _FIGURES = {
     "truncated": "texts cut to the context",
 }
 
+_UNTOLD = "not recorded"
+
 _USES = {
     "generation": "Reconstruction, interpolation and analogy of single sentences like those it was trained on.",
     "language-modelling": "Measuring: perplexity, ELBO and mutual information of a latent-variable language model.",
@@ -54,38 +57,45 @@ def model_card(
         name: Name of the set.
         config: Its configuration.
         metrics: As returned by ``evaluation.evaluate``.
-        training: ``preset``, ``command``, ``data`` (source, rows, digest, truncated), ``steps``, ``duration_s``.
+        training: ``preset``, ``command``, ``data`` (source, rows, digest, truncated), ``steps``, ``duration_s``, as far
+            as they are known.
         created_at: ISO 8601, UTC.
         origin: What only its maker knows of it.
     """
-    data = training["data"]
-    facts = {
-        "preset": training["preset"],
-        "trained on": f"{data['source']}, {data['rows']:,} texts (sha256 {data['digest'][:12]})",
-        "steps": f"{training['steps']:,} in {training['duration_s'] / 60:.0f} minutes",
-        "command": f"`{training['command']}`" if training["command"] else "not recorded",
-        "made": created_at,
-    }
+    facts = {**_facts(training), "made": created_at}
     figures = {
         title: _as_text(value) for key in _FIGURES for title, value in _titled(key, metrics) if value is not None
     }
     settings = {key.replace("_", " "): _as_text(value) for key, value in config.to_dict().items()}
-    return front_matter(str(training["preset"]), metrics, origin or Origin()) + (
+    preset = str(training.get("preset", ""))
+    return front_matter(preset, metrics, origin or Origin()) + (
         "\n\n".join(
             [
                 f"# {name}",
                 _OPENING,
                 _section("How it was made", _table(facts)),
                 _section(f"Measured on {_one_line(metrics.get('data') or 'held-back texts')}", _table(figures)),
+                *([_section("Its data", _prose(origin.about))] if origin is not None and origin.about else []),
                 *_latent_space(metrics.get("latent_space") or {}),
                 _section("What it consists of", _table(settings)),
                 _section("Use", f'```sh\nadavae interpolate "one sentence." "another one." --adapter {name}\n```'),
-                _section("Intended use", _USES.get(str(training["preset"]), "")),
+                _section("Intended use", _USES.get(preset, "")),
                 _section("Limits", _LIMITS),
             ]
         )
         + "\n"
     )
+
+
+def _facts(training: Mapping[str, Any]) -> dict[str, object]:
+    """How it was made; a set from elsewhere may not tell."""
+    facts: dict[str, object] = {"preset": training.get("preset", _UNTOLD)}
+    data, steps, command = training.get("data"), training.get("steps"), training.get("command")
+    if data:
+        facts["trained on"] = f"{data['source']}, {data['rows']:,} texts (sha256 {data['digest'][:12]})"
+    if steps is not None:
+        facts["steps"] = f"{steps:,} in {training['duration_s'] / 60:.0f} minutes"
+    return {**facts, "command": f"`{command}`" if command else _UNTOLD}
 
 
 def _titled(key: str, metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -135,6 +145,11 @@ def _table(rows: Mapping[str, object]) -> str:
 def _cell(value: object) -> str:
     """Escapes bars, which would end the cell, and the backslashes before them."""
     return re.sub(r"(\\*)\|", r"\1\1\\|", _one_line(value))
+
+
+def _prose(text: str) -> str:
+    """A paragraph that is no markup but what one line of words can be."""
+    return textwrap.fill(_one_line(text).strip(), 120, break_long_words=False, break_on_hyphens=False)
 
 
 def _one_line(value: object) -> str:

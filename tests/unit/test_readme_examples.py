@@ -110,7 +110,7 @@ def test_the_two_commands_install_what_there_is_and_ci_does_the_same() -> None:
     run, test = (block.strip() for block in README.blocks("sh")[:2])
     install = "python3 -m venv .venv && .venv/bin/pip install -c docker/constraints.txt"
     assert run == f"{install} . && .venv/bin/adavae serve"
-    assert test == f"{install} -e '.[dev]' && .venv/bin/pytest"
+    assert test == f"{install} -e '.[dev]' && .venv/bin/pytest -n 2"
     assert "adavae" in project["scripts"] and "dev" in project["optional-dependencies"]
     assert "-c docker/constraints.txt -e '.[dev]'\n" in (ROOT / ".ci" / "run").read_text("utf-8")
 
