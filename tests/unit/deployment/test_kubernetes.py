@@ -314,6 +314,20 @@ def test_a_gpu_is_there_where_the_settings_ask_for_one(form: str) -> None:
             assert not has_gpu or "cu130" in container["image"]
 
 
+def test_a_bucket_takes_the_place_of_the_volume() -> None:
+    assert not of_kind("s3", "PersistentVolumeClaim")
+    for name in ("service", "worker"):
+        pod, container = pod_of("s3", name), container_of("s3", name)
+        here = environment(container)
+        assert urlsplit(here["ADAVAE_DATA"]).scheme == "s3"
+        mounted = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+        (cache,) = [each for each in pod["volumes"] if each["name"] == mounted[here["ADAVAE_STORE_CACHE"]]]
+        assert size(cache["emptyDir"]["sizeLimit"]) > 2 * int(here["ADAVAE_STORE_CACHE_BYTES"])
+        assert container["envFrom"] == [{"secretRef": {"name": "adavae-store"}}]
+    policy = of_kind("s3", "NetworkPolicy")["store"]["spec"]
+    assert policy["egress"] == [{"ports": [{"protocol": "TCP", "port": 443}]}]
+
+
 @over_forms
 def test_nothing_is_reached_that_nobody_named(form: str) -> None:
     """Whoever may go somewhere is let in there, both Redis have only those who use them, the rest is shut."""
