@@ -247,8 +247,16 @@ def test_what_selects_pods_selects_some(form: str) -> None:
     for resource in resources(form):
         spec = resource.get("spec", {})
         wanted = [spec.get("selector"), spec.get("podSelector")]
-        for selector in (each.get("matchLabels", each) for each in wanted if each):
-            assert any(selector.items() <= each.items() for each in labels), identity(resource)
+        for selector in (each for each in wanted if each):
+            assert any(selects(selector, each) for each in labels), identity(resource)
+
+
+def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    """A Service's selector, or one of labels and expressions."""
+    expressions = selector.get("matchExpressions", [])
+    assert all(each["operator"] == "In" for each in expressions)
+    wanted = selector.get("matchLabels", {} if expressions else selector)
+    return wanted.items() <= labels.items() and all(labels.get(each["key"]) in each["values"] for each in expressions)
 
 
 @pytest.mark.parametrize("form", ["cpu", "gpu"])
