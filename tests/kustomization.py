@@ -8,7 +8,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KUBERNETES = REPOSITORY / "docker" / "kubernetes"
-FORMS = ("cpu", "gpu", "ray")
+FORMS = ("cpu", "gpu", "s3", "ray")
 """The ways to start the whole of it, each a folder behind ``-k``."""
 
 _KNOWN = {"apiVersion", "kind", "namespace", "resources", "images", "patches"}
@@ -94,6 +94,8 @@ def _merged(earlier: Any, later: Any, key: str = "") -> Any:
 
 
 def _merged_by(earlier: list[Any], later: list[Any], key: str) -> list[Any]:
-    changed = {each[key]: each for each in later}
-    kept = [_merged(each, changed.pop(each[key])) if each[key] in changed else each for each in earlier]
+    gone = {each[key] for each in later if each.get("$patch") == "delete"}
+    changed = {each[key]: each for each in later if each[key] not in gone}
+    left = [each for each in earlier if each[key] not in gone]
+    kept = [_merged(each, changed.pop(each[key])) if each[key] in changed else each for each in left]
     return kept + list(changed.values())

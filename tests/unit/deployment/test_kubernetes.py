@@ -247,8 +247,16 @@ def test_what_selects_pods_selects_some(form: str) -> None:
     for resource in resources(form):
         spec = resource.get("spec", {})
         wanted = [spec.get("selector"), spec.get("podSelector")]
-        for selector in (each.get("matchLabels", each) for each in wanted if each):
-            assert any(selector.items() <= each.items() for each in labels), identity(resource)
+        for selector in (each for each in wanted if each):
+            assert any(selects(selector, each) for each in labels), identity(resource)
+
+
+def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
+    """A Service's selector, or one of labels and expressions."""
+    expressions = selector.get("matchExpressions", [])
+    assert all(each["operator"] == "In" for each in expressions)
+    wanted = selector.get("matchLabels", {} if expressions else selector)
+    return wanted.items() <= labels.items() and all(labels.get(each["key"]) in each["values"] for each in expressions)
 
 
 @pytest.mark.parametrize("form", ["cpu", "gpu"])
@@ -312,6 +320,20 @@ def test_a_gpu_is_there_where_the_settings_ask_for_one(form: str) -> None:
             has_gpu = container["resources"]["limits"].get("nvidia.com/gpu") == "1"
             assert has_gpu == (environment(container).get("ADAVAE_DEVICE") == "cuda") == bool(spec.get("tolerations"))
             assert not has_gpu or "cu130" in container["image"]
+
+
+def test_a_bucket_takes_the_place_of_the_volume() -> None:
+    assert not of_kind("s3", "PersistentVolumeClaim")
+    for name in ("service", "worker"):
+        pod, container = pod_of("s3", name), container_of("s3", name)
+        here = environment(container)
+        assert urlsplit(here["ADAVAE_DATA"]).scheme == "s3"
+        mounted = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
+        (cache,) = [each for each in pod["volumes"] if each["name"] == mounted[here["ADAVAE_STORE_CACHE"]]]
+        assert size(cache["emptyDir"]["sizeLimit"]) > 2 * int(here["ADAVAE_STORE_CACHE_BYTES"])
+        assert container["envFrom"] == [{"secretRef": {"name": "adavae-store"}}]
+    policy = of_kind("s3", "NetworkPolicy")["store"]["spec"]
+    assert policy["egress"] == [{"ports": [{"protocol": "TCP", "port": 443}]}]
 
 
 @over_forms
