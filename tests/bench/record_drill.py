@@ -22,6 +22,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
+
 from adavae.model.errors import AdaVAEError
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claim
@@ -255,6 +257,7 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with tempfile.TemporaryDirectory(prefix="drill-") as directory:
         summary = Drill(Path(directory), options.seed).run(options.faults)
     sys.stdout.write(json.dumps(asdict(summary)) + "\n")
