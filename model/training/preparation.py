@@ -11,7 +11,8 @@ from adavae.model.training.config import Preset, TrainingConfig
 from adavae.model.training.corpus import Dataset, drawn_rows, read_dataset
 from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.latent_space import LatentSpaceConfig
-from adavae.model.training.likeness import label_warnings, overlap_notes
+from adavae.model.training.likeness import label_warnings
+from adavae.model.training.overlap import overlap_notes
 from adavae.model.training.progress import OnStage, ignore_stage, of_stage
 from adavae.model.training.readers.columns import GUESSED, Columns
 from adavae.model.training.splitting import split_validation
@@ -118,7 +119,7 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone, on_stage: 
     else:
         needs_labels = training.labels is not None
         validation = read_dataset(request.validation, require_labels=needs_labels, columns=request.columns)
-        notes += overlap_notes(training, validation)
+        notes += overlap_notes(training, validation, of_stage("compare texts", on_stage))
     labels = () if request.config.preset is Preset.LANGUAGE_MODELLING else training.label_names
     if unknown := sorted(set(validation.label_names) - set(labels)) if labels else []:
         raise DatasetError(f"{validation.source}: has labels that the training data lacks: {unknown}")
