@@ -33,7 +33,8 @@ class TrainingRequest:
         config: The run's settings; labels are taken from the data.
         truncate: Cut texts that are longer than the context instead of refusing them.
         limit: Use only this many rows, drawn by the run's seed; None for all.
-        columns: Which columns of the files hold text and label.
+        columns: Which columns of the files hold text, pair and label.
+        validation_columns: Those of the validation texts, where they are others.
         initial: The set to continue from, which ``config.init_from`` names; None to start afresh.
         command: The user's command, for the model card.
         source: Name of the training data in the model card; the file's name if left out.
@@ -47,6 +48,7 @@ class TrainingRequest:
     truncate: bool = False
     limit: int | None = None
     columns: Columns = GUESSED
+    validation_columns: Columns | None = None
     initial: AdapterSet | None = None
     command: str = ""
     source: str | None = None
@@ -118,7 +120,8 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone, on_stage: 
         training, validation = split_validation(training, seed=seed)
     else:
         needs_labels = training.labels is not None
-        validation = read_dataset(request.validation, require_labels=needs_labels, columns=request.columns)
+        columns = request.validation_columns or request.columns
+        validation = read_dataset(request.validation, require_labels=needs_labels, columns=columns)
         notes += overlap_notes(training, validation, of_stage("compare texts", on_stage))
     labels = () if request.config.preset is Preset.LANGUAGE_MODELLING else training.label_names
     if unknown := sorted(set(validation.label_names) - set(labels)) if labels else []:
