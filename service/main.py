@@ -27,9 +27,9 @@ from adavae.service.http.documentation import (
     ARCHIVE,
     CARD,
     DESCRIPTION,
-    STREAMED,
     TAGS,
     WATCHED,
+    documented_answers,
     documented_errors,
     documented_security,
 )
@@ -184,19 +184,19 @@ def _counted(settings: Settings) -> dict[str, Any]:
 def _operations(*, has_keys: bool) -> APIRouter:
     guards = [Depends(needs("infer")), Depends(require_json), *documented_security(has_keys)]
     errors = documented_errors(400, 404, 408, 409, 413, 415, 422, 429, 503, 504, has_keys=has_keys)
-    router = APIRouter(dependencies=guards, responses=errors)
-    router.post("/encode", tags=["texts"], response_model=EncodeReply)(encode)
-    router.post("/decode", tags=["texts"], responses=STREAMED, response_model=DecodeReply)(decode)
-    router.post("/classify", tags=["texts"], response_model=ClassifyReply)(classify)
-    router.post("/v1/embeddings", tags=["texts"], response_model=EmbeddingsReply)(create_embeddings)
-    for path, operation, reply in (
-        ("/interpolate", interpolate, InterpolateReply),
-        ("/analogy", analogy, AnalogyReply),
-        ("/variations", variations, VariationsReply),
-        ("/traverse", traverse, TraverseReply),
-        ("/map", map_texts, MapReply),
+    router, answers = APIRouter(dependencies=guards, responses=errors), documented_answers()
+    for tag, path, operation, reply in (
+        ("texts", "/encode", encode, EncodeReply),
+        ("texts", "/decode", decode, DecodeReply),
+        ("texts", "/classify", classify, ClassifyReply),
+        ("texts", "/v1/embeddings", create_embeddings, EmbeddingsReply),
+        ("latent space", "/interpolate", interpolate, InterpolateReply),
+        ("latent space", "/analogy", analogy, AnalogyReply),
+        ("latent space", "/variations", variations, VariationsReply),
+        ("latent space", "/traverse", traverse, TraverseReply),
+        ("latent space", "/map", map_texts, MapReply),
     ):
-        router.post(path, tags=["latent space"], response_model=reply)(operation)
+        router.post(path, tags=[tag], responses=answers.get(path), response_model=reply)(operation)
     return router
 
 

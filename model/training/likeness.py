@@ -5,7 +5,6 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 
 from adavae.model.cleaning import is_normalisable
-from adavae.model.training.corpus import Dataset
 
 _NAMED = 5
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f]")
@@ -36,16 +35,3 @@ def label_warnings(labels: Mapping[str, int]) -> Iterator[str]:
     if groups:
         told = "; ".join(", ".join(f"{name!r} ({labels[name]})" for name in names) for names in groups[:_NAMED])
         yield f"labels that look alike and count as different ones: {told}; write each in one way"
-
-
-def overlap_notes(training: Dataset, validation: Dataset) -> tuple[str, ...]:
-    """Validation texts that nearly stand in the training data too, in plain words; empty where there are none."""
-    known = {hash(text_key(text)) for text in training.texts}
-    rows = [row for row, text in enumerate(validation.texts) if hash(text_key(text)) in known]
-    if not rows:
-        return ()
-    first = validation.line_of(rows[0])
-    return (
-        f"{len(rows):,} of the {len(validation.texts):,} validation texts stand among the training texts too (case, "
-        f"accents and punctuation aside), the first on line {first} of its file: their figures flatter, take them out",
-    )

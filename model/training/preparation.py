@@ -11,7 +11,8 @@ from adavae.model.training.config import Preset, TrainingConfig
 from adavae.model.training.corpus import Dataset, drawn_rows, read_dataset
 from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.latent_space import LatentSpaceConfig
-from adavae.model.training.likeness import label_warnings, overlap_notes
+from adavae.model.training.likeness import label_warnings
+from adavae.model.training.overlap import overlap_notes
 from adavae.model.training.progress import OnStage, ignore_stage, of_stage
 from adavae.model.training.readers.columns import GUESSED, Columns
 from adavae.model.training.splitting import split_validation
@@ -32,7 +33,8 @@ class TrainingRequest:
         config: The run's settings; labels are taken from the data.
         truncate: Cut texts that are longer than the context instead of refusing them.
         limit: Use only this many rows, drawn by the run's seed; None for all.
-        columns: Which columns of the files hold text and label.
+        columns: Which columns of the files hold text, pair and label.
+        validation_columns: Those of the validation texts, where they are others.
         initial: The set to continue from, which ``config.init_from`` names; None to start afresh.
         command: The user's command, for the model card.
         source: Name of the training data in the model card; the file's name if left out.
@@ -46,6 +48,7 @@ class TrainingRequest:
     truncate: bool = False
     limit: int | None = None
     columns: Columns = GUESSED
+    validation_columns: Columns | None = None
     initial: AdapterSet | None = None
     command: str = ""
     source: str | None = None
@@ -117,8 +120,9 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone, on_stage: 
         training, validation = split_validation(training, seed=seed)
     else:
         needs_labels = training.labels is not None
-        validation = read_dataset(request.validation, require_labels=needs_labels, columns=request.columns)
-        notes += overlap_notes(training, validation)
+        columns = request.validation_columns or request.columns
+        validation = read_dataset(request.validation, require_labels=needs_labels, columns=columns)
+        notes += overlap_notes(training, validation, of_stage("compare texts", on_stage))
     labels = () if request.config.preset is Preset.LANGUAGE_MODELLING else training.label_names
     if unknown := sorted(set(validation.label_names) - set(labels)) if labels else []:
         raise DatasetError(f"{validation.source}: has labels that the training data lacks: {unknown}")

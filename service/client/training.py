@@ -26,20 +26,32 @@ _RECONNECTS = 10  # about a minute: a service that restarts is back by then
 class TrainingClient(HttpClient):
     """Files and jobs; its key needs the scope ``train``. Every method raises AdaVAEServiceError."""
 
-    def upload(self, path: Path, on_bytes: OnBytes = lambda _done, _total: None) -> dict[str, Any]:
+    def upload(
+        self,
+        path: Path,
+        on_bytes: OnBytes = lambda _done, _total: None,
+        *,
+        text_column: str | None = None,
+        label_column: str | None = None,
+        pair_column: str | None = None,
+    ) -> dict[str, Any]:
         """Sends a file of texts, read as it is sent; ``on_bytes`` is called with the bytes sent, and their total.
+
+        The columns are guessed by their names where they are not named.
 
         Raises:
             OSError: The file cannot be read.
         """
         patience = httpx2.Timeout(self._timeout_s, read=max(self._timeout_s, _CHECK_S))
+        columns = {"text_column": text_column, "label_column": label_column, "pair_column": pair_column}
+        fields = {"purpose": "fine-tune", **{name: value for name, value in columns.items() if value is not None}}
         with path.open("rb") as file:
             total = path.stat().st_size
 
             def send() -> httpx2.Response:
                 counted = cast(BinaryIO, _CountedFile(file, lambda done: on_bytes(done, total)))
                 form = {"file": (path.name, counted, "application/octet-stream")}
-                return self._http.post("/v1/files", data={"purpose": "fine-tune"}, files=form, timeout=patience)
+                return self._http.post("/v1/files", data=fields, files=form, timeout=patience)
 
             stored: dict[str, Any] = self._answer(send)
             return stored

@@ -15,6 +15,7 @@ from adavae.service.commands.options import (
     DeviceOption,
     JsonOption,
     LabelColumnOption,
+    PairColumnOption,
     TextColumnOption,
     takes,
 )
@@ -108,6 +109,7 @@ def evaluate(
     ] = None,
     text_column: TextColumnOption = None,
     label_column: LabelColumnOption = None,
+    pair_column: PairColumnOption = None,
     adapter: AdapterOption = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=2, help="Measure on so many texts, drawn by the seed.")
@@ -120,7 +122,7 @@ def evaluate(
         raise typer.BadParameter("--pair, --labels and --judge-data go together: give all three or none")
     settings = load_settings()
     name = adapter or settings.default_adapter
-    columns, needs_labels = Columns(text_column, label_column), transfer.pair is not None
+    columns, needs_labels = Columns(text_column, label_column, pair_column), transfer.pair is not None
     held_out = _read(data, columns, limit=limit, seed=measure.seed, require_labels=needs_labels)
     learned = None if judge_data is None else _read(judge_data, columns, require_labels=needs_labels)
     if learned is not None and learned.digest == held_out.digest:

@@ -39,6 +39,10 @@ TextColumnOption = Annotated[
 LabelColumnOption = Annotated[
     str | None, typer.Option("--label-column", metavar="NAME", help="Column of the labels; guessed as well.")
 ]
+PairColumnOption = Annotated[
+    str | None,
+    typer.Option("--pair-column", metavar="NAME", help="Column of each text's second half; guessed as well."),
+]
 OutputOption = Annotated[
     Path | None,
     typer.Option(

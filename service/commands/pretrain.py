@@ -12,6 +12,7 @@ from adavae.service.commands import checkpoints
 from adavae.service.commands.checkpoints import RestartOption, ResumeOption
 from adavae.service.commands.interrupt import stop_on_signal
 from adavae.service.commands.options import DeviceOption, JsonOption, takes, usage_errors
+from adavae.service.commands.output_lock import sole_writer
 from adavae.service.commands.terminal import Output, Record, progress_display
 from adavae.service.settings import load_settings
 
@@ -122,9 +123,10 @@ def pretrain(
     settings = load_settings()
     config = _config(options, shape)
     texts = None if held_out is None else _read_texts(held_out)
-    checkpoints.claim(output, resume=resume, restart=restart)
-    where = loading.prepare_device(settings, device)
-    pretrained = _pretrain(config, sources, output, init_from, tokenizer, where, resume=resume)
+    with sole_writer(output):
+        checkpoints.claim(output, resume=resume, restart=restart)
+        where = loading.prepare_device(settings, device)
+        pretrained = _pretrain(config, sources, output, init_from, tokenizer, where, resume=resume)
     Output.of(as_json).write_object(_record(pretrained, output, texts))
 
 

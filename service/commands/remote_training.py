@@ -61,7 +61,12 @@ def refuse_local_only(names: list[str]) -> None:
 
 
 def train_remotely(
-    service: RemoteService, *, data: Path, validation: Path | None, body: dict[str, Any]
+    service: RemoteService,
+    *,
+    data: Path,
+    validation: Path | None,
+    columns: dict[str, str | None],
+    body: dict[str, Any],
 ) -> dict[str, Any]:
     """Uploads, makes the job, watches it; returns the job that has succeeded. Raises as ``remote.watch`` does.
 
@@ -69,6 +74,7 @@ def train_remotely(
         service: The service that trains.
         data: Texts to train on.
         validation: Held-back texts, or None.
+        columns: Names of the files' columns, as ``TrainingClient.upload`` takes them.
         body: The request for the job, without the files.
     """
     paths = {"training_file": data} | ({"validation_file": validation} if validation is not None else {})
@@ -76,7 +82,7 @@ def train_remotely(
         path.open("rb").close()  # before any of them is sent
     with service.client() as client:
         try:
-            job = _create(client, paths, body)
+            job = _create(client, paths, columns, body)
         except KeyboardInterrupt as exc:
             looked_up = service.command("jobs list")
             raise TrainingInterrupted(f"Stopped before the job was known; `{looked_up}` says whether it is") from exc
@@ -94,14 +100,16 @@ def usage(service: RemoteService, adapter: str) -> str:
     )
 
 
-def _create(client: "TrainingClient", paths: dict[str, Path], body: dict[str, Any]) -> dict[str, Any]:
+def _create(
+    client: "TrainingClient", paths: dict[str, Path], columns: dict[str, str | None], body: dict[str, Any]
+) -> dict[str, Any]:
     """Creates the job; if it is refused, deletes the files uploaded for it."""
     from adavae.service.client.retries import AdaVAEServiceError
 
     uploaded: dict[str, str] = {}
     try:
         for name, path in paths.items():
-            uploaded[name] = _upload(client, path)
+            uploaded[name] = _upload(client, path, columns)
         return client.create({**body, **uploaded})
     except AdaVAEServiceError as exc:
         if 400 <= exc.status < 500:
@@ -111,10 +119,12 @@ def _create(client: "TrainingClient", paths: dict[str, Path], body: dict[str, An
         raise
 
 
-def _upload(client: "TrainingClient", path: Path) -> str:
+def _upload(client: "TrainingClient", path: Path, columns: dict[str, str | None]) -> str:
     with progress_display() as display:
         stored = client.upload(
-            path, lambda done, total: display.update(f"send {path.name}", ceil(done / 1000), ceil(total / 1000), "kB")
+            path,
+            lambda done, total: display.update(f"send {path.name}", ceil(done / 1000), ceil(total / 1000), "kB"),
+            **columns,
         )
     say(f"{path.name}: {stored['rows']:,} texts, {_label_counts(stored['labels'])}")
     for warning in stored["report"]["warnings"]:

@@ -14,6 +14,7 @@ from adavae.service import loading
 from adavae.service.commands import reproduced
 from adavae.service.commands.grid_progress import GridProgress
 from adavae.service.commands.options import DeviceOption, JsonOption
+from adavae.service.commands.output_lock import sole_writer
 from adavae.service.commands.terminal import Record, progress_display
 from adavae.service.settings import Settings, load_settings
 
@@ -114,7 +115,8 @@ def reproduce(
     if adapter is not None:
         raise typer.BadParameter(f"{table} trains its own sets: leave out --adapter, which is for table4 and table5")
     chosen = _Chosen(table, data, output, scale, dataset, row, range(seed, seed + _num_seeds(table, scale, seeds)))
-    cells = _run(chosen.grid(), settings, device, workers)
+    with sole_writer(output):
+        cells = _run(chosen.grid(), settings, device, workers)
     reproduced.write(cells, markdown, svg, as_json=as_json)
 
 

@@ -11,6 +11,7 @@ import typer
 
 from adavae.model.errors import DatasetError, shown
 from adavae.service.commands.interrupt import terminated_as_interrupted, to_its_end
+from adavae.service.commands.output_lock import sole_writer
 from adavae.service.commands.row_files import ENDINGS, Forms, RowFile, open_rows, parquet_library, part_of
 from adavae.service.commands.source import Source
 from adavae.service.commands.terminal import Column, Output, ProgressDisplay, Record, progress_display, say
@@ -49,6 +50,8 @@ class Destination:
             raise typer.BadParameter(f"--output is {self.path}: the ending must be one of {', '.join(ENDINGS)}")
         if not self.path.parent.is_dir():
             raise typer.BadParameter(f"--output is {self.path}: there is no folder {self.path.parent}, make it first")
+        with sole_writer(self.path):  # else its part looks like something an earlier run has left
+            pass
         if part.exists() and not self.resume:
             raise typer.BadParameter(
                 f"{part} is there, left by an earlier run: add --resume to go on with it, or remove it"
@@ -62,15 +65,16 @@ class Destination:
         if self.path is None:
             yield Rows(_Shown(self.output, self.columns), is_bar=self.output.is_json and not self.output.is_terminal)
             return
-        file = open_rows(self.path, self.forms, group=self.group)
-        try:
-            yield Rows(file, is_bar=True)
-        except BaseException:
+        with sole_writer(self.path):
+            file = open_rows(self.path, self.forms, group=self.group)
+            try:
+                yield Rows(file, is_bar=True)
+            except BaseException:
+                file.close()
+                self._tell_what_is_left(file)
+                raise
             file.close()
-            self._tell_what_is_left(file)
-            raise
-        file.close()
-        os.replace(part_of(self.path), self.path)
+            os.replace(part_of(self.path), self.path)
         say(f"{file.num_rows:,} rows are in {self.path}")
 
     def _tell_what_is_left(self, file: RowFile) -> None:

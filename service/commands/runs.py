@@ -10,6 +10,7 @@ import typer
 from adavae.model.errors import AdaVAEError
 from adavae.model.storage.atomic import write_atomically
 from adavae.service.commands.options import JsonOption
+from adavae.service.commands.png import png_library, png_of
 from adavae.service.commands.run_figures import charts_of, metrics_file, read_figures
 from adavae.service.commands.svg_chart import svg_of
 from adavae.service.commands.terminal import Column, Output, Record, column, number, show_lines
@@ -77,18 +78,23 @@ def show(run: RunArgument, as_json: JsonOption = False) -> None:
 def plot(
     run: RunArgument,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", dir_okay=False, help="The .svg to write; RUN.svg if left out.")
+        Path | None,
+        typer.Option("--output", "-o", dir_okay=False, help="The .svg or .png to write; RUN.svg if left out."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw the curves of a run as an SVG file."""
+    """Draw the curves of a run as an SVG file, or as PNG (`pip install 'adavae[plot]'`)."""
     destination = output or Path(f"{Path(run).name}.svg")
-    if destination.suffix.lower() != ".svg":
-        raise typer.BadParameter(f"--output is {destination}: the ending must be .svg")
+    ending = destination.suffix.lower()
+    if ending not in (".svg", ".png"):
+        raise typer.BadParameter(f"--output is {destination}: the ending must be .svg or .png")
     if not destination.parent.is_dir():
         raise typer.BadParameter(f"--output is {destination}: there is no folder {destination.parent}, make it first")
+    if ending == ".png":
+        png_library()  # or nothing is begun
     reports = read_figures(metrics_file(_found(run)))
-    write_atomically(destination, svg_of(f"{run}: {_steps(reports[-1])}", charts_of(reports)).encode())
+    svg = svg_of(f"{run}: {_steps(reports[-1])}", charts_of(reports))
+    write_atomically(destination, png_of(svg) if ending == ".png" else svg.encode())
     Output.of(as_json).write_object({"run": run, "path": str(destination)})
 
 

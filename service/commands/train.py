@@ -21,6 +21,7 @@ from adavae.service.commands.options import (
     DeviceOption,
     JsonOption,
     LabelColumnOption,
+    PairColumnOption,
     TextColumnOption,
     takes,
     usage_errors,
@@ -91,6 +92,7 @@ def train(
     limit: LimitOption = None,
     text_column: TextColumnOption = None,
     label_column: LabelColumnOption = None,
+    pair_column: PairColumnOption = None,
     init_from: InitFromOption = None,
     truncate: CutOption = False,
     resume: ResumeOption = False,
@@ -110,8 +112,6 @@ def train(
     _check_name(name)
     if remote is not None:
         local = {
-            "text_column": text_column,
-            "label_column": label_column,
             "limit": limit,
             "init_from": init_from,
             "device": device,
@@ -123,7 +123,8 @@ def train(
         service = RemoteService.at(remote, settings)
         body: dict[str, Any] = {"model": settings.backbone, "suffix": name}
         body |= {"hyperparameters": hyperparameters(options, preset), "seed": options.seed}
-        job = train_remotely(service, data=data, validation=validation, body=body)
+        columns = {"text_column": text_column, "label_column": label_column, "pair_column": pair_column}
+        job = train_remotely(service, data=data, validation=validation, columns=columns, body=body)
         Output.of(as_json).write_object(summary(job))
         say(usage(service, job["fine_tuned_model"]))
         return
@@ -135,7 +136,7 @@ def train(
         _request(
             pretrained, name, data, validation, preset, options, limit, _initial(settings, init_from), truncate=truncate
         ),
-        columns=Columns(text_column, label_column),
+        columns=Columns(text_column, label_column, pair_column),
     )
     log = None if tensorboard is None else TensorboardLog(tensorboard / name)
     adapter_set = _train(request, pretrained, directory, settings.own_adapters, log, resume=resume, nproc=nproc)

@@ -1,5 +1,7 @@
 """What OpenAPI says beside the routes themselves: texts, the errors each may answer, how keys are sent."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 from fastapi import Security
@@ -13,7 +15,7 @@ the vectors in between.
 
 Every request may name an adapter set, `name` or `name@version`; every reply names the one that made it. Every reply
 has an `x-request-id`; every error has one shape. Limits are settings of the server; messages name the one that was
-hit."""
+hit. The replies below are those to the first example of each request; vectors are cut to their first four numbers."""
 
 TAGS = [
     {"name": "texts", "description": "Texts to latent vectors, to labels, and back."},
@@ -57,6 +59,9 @@ ARCHIVE: dict[int | str, dict[str, Any]] = {
     }
 }
 
+ANSWERS = Path(__file__).with_name("answers.json")
+"""Request and reply of each operation; ``tests.documented_answers`` asks a service for them."""
+
 _ERRORS = {
     400: "The body is not JSON.",
     401: "No key, or an unknown one.",
@@ -71,6 +76,17 @@ _ERRORS = {
     503: "Not ready; see Retry-After.",
     504: "No answer within the deadline.",
 }
+
+
+def documented_answers() -> dict[str, dict[int | str, dict[str, Any]]]:
+    """By path, the ``responses`` of the operations whose examples were answered with what is shown."""
+    known = json.loads(ANSWERS.read_text(encoding="utf-8"))
+    shown = {path: {"application/json": {"example": each["reply"]}} for path, each in known.items()}
+    streamed = STREAMED[200]
+    found: dict[str, dict[int | str, dict[str, Any]]] = {
+        path: {200: {"description": "The answer.", "content": content}} for path, content in shown.items()
+    }
+    return {**found, "/decode": {200: {**streamed, "content": {**shown.get("/decode", {}), **streamed["content"]}}}}
 
 
 def documented_errors(*statuses: int, has_keys: bool = False) -> dict[int | str, dict[str, Any]]:

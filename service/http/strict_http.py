@@ -2,8 +2,12 @@
 
 h11 bounds a head that comes in pieces, but not one that comes at once; it lets ``Transfer-Encoding`` win over
 ``Content-Length``, as RFC 9112 allows, where a balancer in front may have decided otherwise.
+
+The absolute form of a target, ``GET http://host/path``, as clients of a proxy send it, is taken apart here (RFC 9112,
+section 3.2.2): behind this, a target is a path, and its host stands in ``Host``, whatever stood there before.
 """
 
+import re
 from typing import Any
 
 import h11
@@ -13,6 +17,8 @@ from adavae.service.errors import ServiceError
 MAX_HEAD_BYTES = 32 * 1024
 _MAX_HEADERS = 100
 _VERSIONS = frozenset({b"1.0", b"1.1"})
+_ABSOLUTE = re.compile(rb"(?i:https?)://(?P<host>[^/?#@\\]+)(?P<path>/[^#]*)?(?P<query>\?[^#]*)?")
+_SCHEME = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://")
 _REMEDY = "send a request of HTTP/1.1, and close the connection"
 
 
@@ -33,7 +39,18 @@ class StrictConnection(h11.Connection):
             self.refusal = _problem_of(event)
             if self.refusal is not None:
                 raise h11.RemoteProtocolError(self.refusal.message, self.refusal.status)
+            return _in_origin_form(event)
         return event
+
+
+def _in_origin_form(request: h11.Request) -> h11.Request:
+    """The request with a path as its target."""
+    found = _ABSOLUTE.fullmatch(request.target)
+    if found is None:
+        return request
+    headers = [(b"host", found["host"]), *((name, value) for name, value in request.headers if name != b"host")]
+    target = (found["path"] or b"/") + (found["query"] or b"")
+    return h11.Request(method=request.method, target=target, headers=headers, http_version=request.http_version)
 
 
 def _refusal(exc: h11.RemoteProtocolError) -> ServiceError:
@@ -51,6 +68,9 @@ def _problem_of(request: h11.Request) -> ServiceError | None:
     if request.http_version not in _VERSIONS:
         version = request.http_version.decode("ascii")
         return ServiceError(505, "unknown_http_version", f"the version is HTTP/{version}: {_REMEDY}")
+    if _SCHEME.match(request.target) and not _ABSOLUTE.fullmatch(request.target):
+        message = f"the target is an address, but none of http://host/path: {_REMEDY}"
+        return ServiceError(400, "malformed_target", message)
     names = [name for name, _ in request.headers]
     if len(names) > _MAX_HEADERS:
         return _too_large(f"{len(names)} lines, the limit is {_MAX_HEADERS}")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from adavae.service.downloads import Download
 from adavae.service.jobs.data.file_store import FileStore, file_not_found
 from adavae.service.jobs.job_service import JobService
-from adavae.service.jobs.protocol import Page
+from adavae.service.jobs.protocol import NamedColumns, Page, guessed
 from adavae.service.jobs.records.caller import Caller
 from adavae.service.jobs.records.job import Job, JobEvent, NewJob, StoredFile
 from adavae.service.jobs.records.job_errors import JobNotFound
@@ -20,8 +20,10 @@ class OwnedFiles:
     store: FileStore
     caller: Caller
 
-    async def create(self, filename: str, purpose: str, content: AsyncIterator[bytes]) -> StoredFile:
-        return await self.store.create(filename, purpose, content, owner=self.caller.owner)
+    async def create(
+        self, filename: str, purpose: str, content: AsyncIterator[bytes], columns: NamedColumns = guessed
+    ) -> StoredFile:
+        return await self.store.create(filename, purpose, content, columns, owner=self.caller.owner)
 
     async def get(self, file_id: str) -> StoredFile:
         stored = await self.store.get(file_id)

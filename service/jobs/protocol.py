@@ -1,14 +1,22 @@
 """What the training routes may ask of the parts below them: ``TrainingService`` answers, in tests a stub."""
 
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from adavae.model.training.readers.columns import GUESSED, Columns
 from adavae.service.downloads import Download
 from adavae.service.jobs.records.caller import Caller
 from adavae.service.jobs.records.job import Job, JobEvent, NewJob, StoredFile
 
 Item = TypeVar("Item")
+NamedColumns = Callable[[], Columns]
+"""Asked for once; raises DatasetError where the names do not go together."""
+
+
+def guessed() -> Columns:
+    """``NamedColumns`` where none is named."""
+    return GUESSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +30,13 @@ class Page(Generic[Item]):
 class FileOperations(Protocol):
     """Stored data. All raise ``service.errors.ServiceError`` (404 unknown id, 409 in use, 413, 422)."""
 
-    async def create(self, filename: str, purpose: str, content: AsyncIterator[bytes]) -> StoredFile:
-        """Stores and checks an upload; nothing stays of one that is refused or cut off."""
+    async def create(
+        self, filename: str, purpose: str, content: AsyncIterator[bytes], columns: NamedColumns = guessed
+    ) -> StoredFile:
+        """Stores and checks an upload; nothing stays of one that is refused or cut off.
+
+        ``columns`` is asked for the columns' names when all of the content has come.
+        """
         ...
 
     async def get(self, file_id: str) -> StoredFile: ...

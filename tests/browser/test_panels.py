@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx2
 import pytest
 
 from tests.browser.conftest import OpenVisit
@@ -328,6 +329,23 @@ def test_sets_stand_side_by_side_with_cards_and_samples(bundled: str, open_visit
     expect(card.locator(".variants li")).to_have_count(4)
     assert saved(page, card.get_by_role("button", name="Export")).startswith(b"\x1f\x8b")
     expect(card.get_by_role("button", name="Delete")).to_have_count(0)  # it is bundled
+
+
+def test_an_archive_becomes_a_set_and_what_is_none_says_so(tiny: str, open_visit: OpenVisit) -> None:
+    gzip = {"content-type": "application/gzip"}
+    with httpx2.Client(base_url=tiny, timeout=60) as client:
+        archive = client.get("/adapters/prefixed/archive").content
+        name = client.post("/adapters?name=carried", content=archive, headers=gzip).json()["id"]
+        archive = client.get(f"/adapters/{name}/archive").content
+        assert client.delete(f"/adapters/{name}").status_code == 200
+        page = open_visit(tiny, refusals_are_fine=True).open("#/sets")
+        chooser = page.locator("input[type=file]")
+        chooser.set_input_files([{"name": "a.tar.gz", "mimeType": "application/gzip", "buffer": b"no archive"}])
+        expect(page.locator(".outlet").first).to_contain_text("the archive cannot be read")
+        chooser.set_input_files([{"name": "a.tar.gz", "mimeType": "application/gzip", "buffer": archive}])
+        expect(page.locator(".sets-table")).to_contain_text("carried")
+        expect(page.locator(".outlet").first).to_be_empty()
+        assert client.delete(f"/adapters/{name}").status_code == 200
 
 
 def test_a_list_stays_when_an_answer_that_was_under_way_comes(bundled: str, open_visit: OpenVisit) -> None:

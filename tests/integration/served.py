@@ -13,6 +13,7 @@ from pathlib import Path
 from tests.tiny_home import tiny_settings
 
 _ROOT = Path(__file__).resolve().parents[2]
+_START_S = 180.0  # many times what it takes, for machines that are busy
 
 
 class Served:
@@ -47,7 +48,7 @@ class Served:
 
     def url(self) -> str:
         while True:
-            if found := re.search(r"serves at (http://\S+)", self._incoming.get(timeout=60)):
+            if found := re.search(r"serves at (http://\S+)", self._incoming.get(timeout=_START_S)):
                 return found[1]
 
     def ended(self) -> tuple[int, str]:

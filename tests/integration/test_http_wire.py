@@ -76,6 +76,9 @@ REFUSED: dict[str, tuple[bytes, int, str]] = {
     "a zero byte": (_GET + _HOST + b"x: a\x00b\r\n", 400, "malformed_http"),
     "101 headers": (_GET + _HOST + b"x: y\r\n" * 100, 431, "headers_too_large"),
     "headers of 40 KB at once": (_GET + _HOST + b"x: " + b"y" * 40_000 + b"\r\n", 431, "headers_too_large"),
+    "an address of another scheme": (b"GET ftp://localhost/healthz HTTP/1.1\r\n" + _HOST, 400, "malformed_target"),
+    "an address with a password": (b"GET http://a:b@localhost/healthz HTTP/1.1\r\n" + _HOST, 400, "malformed_target"),
+    "an address without a host": (b"GET http:///healthz HTTP/1.1\r\n" + _HOST, 400, "malformed_target"),
     "a path of 40 KB": (b"GET /" + b"a" * 40_000 + b" HTTP/1.1\r\n" + _HOST, 431, "headers_too_large"),
 }
 
@@ -93,6 +96,27 @@ def test_what_could_be_understood_in_two_ways_is_refused_and_what_comes_behind_n
     assert (reply.status, reply.error["code"]) == (status, code)
     assert (reply.headers["connection"], reply.headers["content-type"]) == ("close", "application/json")
     assert re.fullmatch(r"[0-9a-f]{32}", reply.headers["x-request-id"])
+
+
+def test_a_target_may_be_a_whole_address_as_clients_of_a_proxy_send_it(address: tuple[str, int]) -> None:
+    """It was a 404. One connection, and the forms in turn."""
+    post = POST.replace(b"/encode", b"http://localhost/encode")
+    heads = [
+        _GET.replace(b"/healthz", target) for target in (b"http://localhost/healthz", b"HTTP://localhost:1/healthz")
+    ]
+    requests = [*(head + _HOST + b"\r\n" for head in heads), post + b"\r\n" + BODY, _GET + _HOST + b"\r\n"]
+    with socket.create_connection(address, timeout=20) as connection:
+        for number, request in enumerate(requests, start=1):
+            connection.sendall(request)
+            assert _received(connection, b"HTTP/1.1 200 OK", times=1).count(b"HTTP/1.1 ") == 1, number
+
+
+def test_the_host_of_a_whole_address_counts_and_the_header_does_not(address: tuple[str, int]) -> None:
+    for host, header, status in ((b"localhost", b"evil.example", 200), (b"evil.example", b"localhost", 403)):
+        target = b"GET http://" + host + b"/adapters?limit=1 HTTP/1.1\r\nconnection: close\r\n"
+        with socket.create_connection(address, timeout=20) as connection:
+            connection.sendall(target + b"host: " + header + b"\r\n\r\n")
+            assert _reply(_received_all(connection)).status == status
 
 
 def test_a_balancer_may_ask_for_health_in_http_1_0_without_a_host(address: tuple[str, int]) -> None:

@@ -93,6 +93,29 @@ def test_a_file_lives_and_dies(home: Home, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_columns_are_named_by_fields_of_the_form(home: Home) -> None:
+    """And what is named is what a job trains on: by the usual names nothing could be read."""
+    header, *rows = CONTENT.decode().splitlines()
+    assert header == "label\ttext"
+    renamed = "\n".join(["stars\tbody", *rows]).encode()
+    files = home.client.files
+    with pytest.raises(openai.UnprocessableEntityError, match="text_column over HTTP"):
+        files.create(file=("odd.tsv", renamed), purpose="fine-tune")
+    named = {"text_column": "body", "label_column": "stars"}
+    stored = files.create(file=("odd.tsv", renamed), purpose="fine-tune", extra_body=named)
+    assert stored.model_extra is not None
+    assert stored.model_extra["columns"] == {"text": "body", "label": "stars"}
+    assert set(stored.model_extra["labels"]) == {row.partition("\t")[0] for row in rows}
+    jobs = home.client.fine_tuning.jobs
+    job = jobs.create(
+        model="bundled", training_file=stored.id, validation_file=home.file_id, suffix="odd", hyperparameters=QUICK
+    )
+    wait_for(lambda: jobs.retrieve(job.id).status in ("succeeded", "failed"))
+    assert jobs.retrieve(job.id).error is None or not jobs.retrieve(job.id).error.message
+    assert jobs.retrieve(job.id).status == "succeeded"
+
+
+@pytest.mark.slow
 def test_from_a_file_to_a_set_that_serves(home: Home) -> None:
     job = home.job(QUICK, suffix="finished", seed=3, metadata={"team": "reviews"})
     assert (job.object, job.model, job.seed, job.metadata) == ("fine_tuning.job", "bundled", 3, {"team": "reviews"})

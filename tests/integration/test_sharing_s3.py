@@ -1,9 +1,7 @@
-"""Sets into a real S3 server and out of it: moto's, where it and s3fs are installed."""
+"""Sets into a real S3 server and out of it: moto's."""
 
-import importlib.util
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,18 +14,16 @@ from adavae.service.sharing.errors import SharingError
 from adavae.service.sharing.places import filesystem_place
 from adavae.service.sharing.pull import pull
 from adavae.service.sharing.push import push
+from tests.integration.clients_environment import clients_python
 from tests.tiny_sets import publish
 
-_NEEDED = ("s3fs", "moto", "flask", "flask_cors", "py_partiql_parser")
-_MISSING = [name.replace("_", "-") for name in _NEEDED if importlib.util.find_spec(name) is None]
-pytestmark = pytest.mark.skipif(bool(_MISSING), reason=f"130 MB: pip install {' '.join(_MISSING)}")
 MAX_BYTES = 1024**2
 
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
     """The address of the server."""
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
+    command = [clients_python(), "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert server.stderr is not None
     try:

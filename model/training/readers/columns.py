@@ -20,10 +20,13 @@ class Columns:
 
     text: str | None = None
     label: str | None = None
+    pair: str | None = None
 
     def __post_init__(self) -> None:
-        if self.text is not None and self.text == self.label:
-            raise DatasetError(f"the column {self.text!r} cannot be text and label: name two different columns")
+        given = [name for name in (self.text, self.label, self.pair) if name is not None]
+        if len(set(given)) < len(given):
+            twice = next(name for name in given if given.count(name) > 1)
+            raise DatasetError(f"the column {twice[:60]!r} is named twice: text, pair and label are different columns")
 
     def text_of(self, names: Sequence[str], place: str) -> str:
         """The text's column among ``names``; ``place`` is the file and line, for messages.
@@ -38,7 +41,7 @@ class Columns:
         wanted = f"named {self.text!r}" if self.text is not None else f"with texts, named {', '.join(TEXT_NAMES)}"
         raise DatasetError(
             f"{place}: there is no column {wanted}; there are {shown(names)}: add a header line, rename the column to "
-            "text, or name it with --text-column on the command line; texts alone, one a line, go into a .txt file"
+            "text, or name it with --text-column (text_column over HTTP); texts alone, one a line, go into a .txt file"
         )
 
     def label_of(self, names: Sequence[str], place: str) -> str | None:
@@ -53,7 +56,7 @@ class Columns:
         if found is None and self.label is not None:
             raise DatasetError(
                 f"{place}: there is no column named {self.label!r}; there are {shown(names)}: name one of these with "
-                "--label-column"
+                "--label-column (label_column over HTTP)"
             )
         return found
 
@@ -63,8 +66,15 @@ class Columns:
         With a text column that was named, only ``text_pair`` is one: another is a text like any other then.
 
         Raises:
-            DatasetError: There are two of it.
+            DatasetError: There are two of it, or the one that was named is missing.
         """
+        if self.pair is not None:
+            if (found := _found(names, (self.pair,), exactly=True, at=place)) is None:
+                raise DatasetError(
+                    f"{place}: there is no column named {self.pair!r}; there are {shown(names)}: name one of these "
+                    "with --pair-column (pair_column over HTTP)"
+                )
+            return found
         return _found(names, PAIR_NAMES if self.text is None else PAIR_NAMES[:1], exactly=False, at=place)
 
 

@@ -1,6 +1,7 @@
 """Parquet files, by pyarrow, some rows at a time; of their columns only text, pair and label are read.
 
-A file's own words on its size are believed: files of strangers are no parquet files (``service.jobs.data.upload``).
+A file's own words on its size are believed: those of strangers are read in a process with hard limits
+(``service.jobs.data.parquet_child``).
 """
 
 import importlib

@@ -15,6 +15,7 @@ from adavae.model.errors import DatasetError
 from adavae.model.training.corpus import Dataset, read_dataset
 from adavae.model.training.likeness import label_warnings
 from adavae.model.training.readers.bounds import Bounds
+from adavae.model.training.readers.columns import GUESSED, Columns
 from adavae.model.training.readers.lines import characters, lines
 from adavae.model.training.readers.packed import split_ending
 from adavae.service.jobs.data.check_pool import CheckTime
@@ -77,6 +78,7 @@ class DatasetReport:
 def report_on(
     path: Path,
     *,
+    columns: Columns = GUESSED,
     count_tokens: CountTokens,
     max_tokens: int,
     max_bytes: int,
@@ -87,6 +89,7 @@ def report_on(
 
     Args:
         path: The file; its ending says how it is read.
+        columns: Which columns hold text, pair and label.
         count_tokens: The number of tokens of each text.
         max_tokens: What the backbone's context leaves for a text.
         max_bytes: How large the file may be, decompressed.
@@ -105,7 +108,7 @@ def report_on(
         ask=partial(check_time.ask, path),
     )
     _refuse_too_large(path, bounds)
-    dataset = read_dataset(path, bounds=bounds)
+    dataset = read_dataset(path, columns=columns, bounds=bounds)
     check_time.ask(path)
     labels = Counter(dataset.labels or ())
     _refuse_single_label(path, labels)

@@ -1,6 +1,7 @@
 """Uploaded data on the shared volume: each file is there whole and checked, or not at all.
 
     <root>/<file id>/content.jsonl   the upload as it came; only its ending is the client's
+    <root>/<file id>/rows.jsonl      the same as it is read, where it came as parquet
     <root>/<file id>/file.json       what is known of it
     <root>/<file id>/lock            was held while it came
     <root>/.staging-<chance>/        an upload under way, locked, or a file that is being deleted
@@ -17,7 +18,8 @@ import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from math import ceil
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -25,14 +27,17 @@ import structlog
 
 from adavae.model.errors import DatasetError
 from adavae.model.storage.atomic import publish_directory, write_atomically
+from adavae.model.training.readers.columns import GUESSED, Columns
 from adavae.service.downloads import Download, download_file
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.data.check_pool import CheckPool, CheckTime
-from adavae.service.jobs.data.dataset_report import DatasetReport, report_on
+from adavae.service.jobs.data.dataset_report import MAX_LINES, DatasetReport, report_on
+from adavae.service.jobs.data.parquet_child import Conversion
+from adavae.service.jobs.data.parquet_conversion import converted
 from adavae.service.jobs.data.staging import PREFIX, Staging, remove_abandoned
 from adavae.service.jobs.data.token_counter import TokenCounter, open_token_counter
-from adavae.service.jobs.data.upload import PURPOSE, Upload, checked_name, ending_of
-from adavae.service.jobs.protocol import Page
+from adavae.service.jobs.data.upload import PARQUET, PURPOSE, Upload, checked_name, ending_of
+from adavae.service.jobs.protocol import NamedColumns, Page, guessed
 from adavae.service.jobs.records.caller import EVERYBODY, Caller
 from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded_file
 from adavae.service.jobs.records.job import StoredFile
@@ -46,6 +51,7 @@ from adavae.service.settings import Settings
 
 FILE_ID = re.compile(r"file-[0-9a-f]{24}")
 _RECORD = "file.json"
+_ROWS = "rows.jsonl"
 _log = structlog.get_logger("adavae.files")
 Result = TypeVar("Result")
 
@@ -80,7 +86,13 @@ class FileStore:
         self._checks = CheckPool()
 
     async def create(
-        self, filename: str, purpose: str, content: AsyncIterator[bytes], *, owner: str | None = None
+        self,
+        filename: str,
+        purpose: str,
+        content: AsyncIterator[bytes],
+        columns: NamedColumns = guessed,
+        *,
+        owner: str | None = None,
     ) -> StoredFile:
         name = checked_name(filename)
         if purpose != PURPOSE:
@@ -89,7 +101,7 @@ class FileStore:
         staging = Staging(self._root, _mark(owner))
         try:
             await self._volume.change(self._take_room, staging, owner)
-            return await self._receive(staging.path, name, content, owner)
+            return await self._receive(staging.path, name, content, columns, owner)
         finally:
             await self._volume.end(staging.end)
 
@@ -107,10 +119,21 @@ class FileStore:
     async def delete(self, file_id: str) -> None:
         await self._volume.use(self._delete, file_id)
 
+    def columns_of(self, file_id: str) -> Columns:
+        """Which columns of the file of ``path_of`` are read; raises as that does."""
+        return GUESSED if self.path_of(file_id).name == _ROWS else self._read(file_id).columns
+
     def path_of(self, file_id: str) -> Path:
-        """Where a file's content is; raises ServiceError, 404 where there is none, 503 where that is no file."""
-        stored = self._read(file_id)
-        path = self._directory(file_id) / f"content{ending_of(stored.filename)}"
+        """Where a file's texts are read; raises ServiceError, 404 where there is none, 503 where that is no file."""
+        ending = ending_of(self._read(file_id).filename)
+        return self._regular(file_id, _ROWS if ending == PARQUET else f"content{ending}")
+
+    def _content_of(self, file_id: str) -> Path:
+        """Where the upload is as it came."""
+        return self._regular(file_id, f"content{ending_of(self._read(file_id).filename)}")
+
+    def _regular(self, file_id: str, name: str) -> Path:
+        path = self._directory(file_id) / name
         try:
             open_regular(path).close()
         except FileNotFoundError as exc:
@@ -149,7 +172,9 @@ class FileStore:
             self._owners[file_id] = stored.owner
         return self._owners[file_id]
 
-    async def _receive(self, staging: Path, name: str, content: AsyncIterator[bytes], owner: str | None) -> StoredFile:
+    async def _receive(
+        self, staging: Path, name: str, content: AsyncIterator[bytes], columns: NamedColumns, owner: str | None
+    ) -> StoredFile:
         """Writes what comes, checks it, and puts it in place."""
         path = staging / f"content{ending_of(name)}"
         upload = Upload(path, self._settings.max_upload_bytes)
@@ -160,9 +185,9 @@ class FileStore:
         await self._volume.use(upload.write)
         if not upload.num_bytes:
             raise InvalidRequest(f"{name} is empty: send at least 2 texts", param="file", code="invalid_data")
-        check_time = CheckTime(self._settings.check_timeout_s)
+        check_time, named = CheckTime(self._settings.check_timeout_s), _columns(columns)
         report = await self._checks.run(
-            owner, check_time, lambda: self._volume.answered(self._report, path, name, check_time)
+            owner, check_time, lambda: self._volume.answered(self._report, path, name, named, check_time)
         )
         stored = StoredFile(
             id=await self._volume.use(self._new_id),
@@ -174,26 +199,48 @@ class FileStore:
             num_rows=report.rows,
             labels=report.labels,
             report=report.to_dict(),
+            columns=named,
             owner=owner,
         )
         await self._volume.use(self._publish, staging, stored)
         return stored
 
-    def _report(self, path: Path, name: str, check_time: CheckTime) -> DatasetReport:
+    def _report(self, path: Path, name: str, columns: Columns, check_time: CheckTime) -> DatasetReport:
         if self._counter is None:
             self._counter = self._open_counter(self._settings)
         try:
-            return report_on(
-                path,
+            rows, notes = self._readable_rows(path, name, columns, check_time)
+            report = report_on(
+                rows,
+                columns=columns if rows == path else GUESSED,
                 count_tokens=self._counter.count,
                 max_tokens=self._counter.max_tokens,
                 max_bytes=self._settings.max_upload_bytes,
                 max_line_bytes=self._settings.max_line_bytes,
                 check_time=check_time,
             )
+            return replace(report, warnings=(*notes, *report.warnings))
         except DatasetError as exc:
-            message = str(exc).replace(str(path), name)
+            message = str(exc).replace(str(path), name).replace(str(path.with_name(_ROWS)), name)
             raise InvalidRequest(message, param="file", code="invalid_data") from exc
+
+    def _readable_rows(
+        self, path: Path, name: str, columns: Columns, check_time: CheckTime
+    ) -> tuple[Path, tuple[str, ...]]:
+        """The file that is read from now on, and notes on what stays behind; raises DatasetError."""
+        if ending_of(name) != PARQUET:
+            return path, ()
+        wanted = Conversion(
+            source=str(path),
+            destination=str(path.with_name(_ROWS)),
+            name=name,
+            columns=asdict(columns),
+            max_bytes=self._settings.max_upload_bytes,
+            max_line_bytes=self._settings.max_line_bytes,
+            max_rows=MAX_LINES,
+            max_seconds=ceil(self._settings.check_timeout_s),
+        )
+        return path.with_name(_ROWS), converted(wanted, check_time)
 
     def _new_id(self) -> str:
         return next_id("file-", max(self._ids(), default=None))
@@ -251,7 +298,7 @@ class FileStore:
 
     def _download(self, file_id: str) -> Download:
         try:
-            download = download_file(open_regular(self.path_of(file_id)))
+            download = download_file(open_regular(self._content_of(file_id)))
         except (FileNotFoundError, NotReadable) as exc:
             raise file_not_found(file_id) from exc
         if download.num_bytes is not None and download.num_bytes > self._settings.max_upload_bytes:  # no upload of ours
@@ -284,6 +331,13 @@ class FileStore:
         if not FILE_ID.fullmatch(file_id):
             raise file_not_found(file_id)
         return self._root / file_id
+
+
+def _columns(named: NamedColumns) -> Columns:
+    try:
+        return named()
+    except DatasetError as exc:
+        raise InvalidRequest(str(exc), param="text_column") from exc
 
 
 def _mark(owner: str | None) -> str:

@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 
 from adavae.service.errors import InvalidRequest, ServiceError
+from adavae.service.jobs.data.parquet_conversion import reads_parquet
 
 PURPOSE = "fine-tune"
+PARQUET = ".parquet"
 MAX_NAME_CHARACTERS = 255
 
-_ENDING = re.compile(r"\.(csv|tsv|txt|jsonl|json)(\.(gz|xz|zst))?\Z")
+_ENDING = re.compile(r"\.(csv|tsv|txt|jsonl|json)(\.(gz|xz|zst))?\Z|\.parquet\Z")
 _BLOCK_BYTES = 1024**2
 
 
@@ -25,15 +27,15 @@ def checked_name(filename: str) -> str:
         problem = f"the file's name has {len(name)} characters, must have 1 to {MAX_NAME_CHARACTERS}: rename it"
     elif not name.isprintable():
         problem = f"the file's name is {name[:100]!r}, with characters that cannot be shown: rename it"
-    elif name.lower().endswith(".parquet"):
+    elif name.lower().endswith(PARQUET) and not reads_parquet():
         problem = (
-            f"the file's name is {name[:100]!r}, and how large a parquet file is inside cannot be bounded: send it as "
+            f"the file's name is {name[:100]!r}, and this service has no pyarrow to read parquet with: send it as "
             ".jsonl, which `df.to_json(path, orient='records', lines=True)` writes"
         )
     elif not ending_of(name):
         problem = (
             f"the file's name is {name[:100]!r}, must end in .csv, .tsv, .txt, .jsonl or .json, also with .gz, .xz or "
-            ".zst: the ending says how the file is read"
+            ".zst, or in .parquet: the ending says how the file is read"
         )
     if problem is not None:
         raise InvalidRequest(problem, param="file", code="invalid_filename")

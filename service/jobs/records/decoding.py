@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
-from adavae.model.errors import ConfigError
+from adavae.model.errors import ConfigError, DatasetError
 from adavae.model.storage.adapter_name import check_name
 from adavae.service.jobs.records.job import Job, StoredFile
 from adavae.service.jobs.records.volume_file import NotReadable
@@ -31,6 +31,8 @@ def decoded(adapter: TypeAdapter[Record], content: bytes) -> Record:
         first = exc.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(place) for place in first["loc"])[:60]
         raise NotReadable(f"{where}: {first['msg']}"[:200].lstrip(": ")) from exc
+    except DatasetError as exc:
+        raise NotReadable(str(exc)[:200]) from exc
     if has_large_number(adapter.dump_python(record)):
         raise NotReadable("holds a number of more than 64 bits")
     return record

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
+from adavae.model.training.readers.columns import GUESSED, Columns
+
 STRICT = ConfigDict(strict=True, extra="forbid")
 """How records are read: no value is turned into another type, and no field is passed over."""
 
@@ -155,6 +157,7 @@ class StoredFile:
         num_rows: Texts in it.
         labels: How many rows carry each label; empty without labels.
         report: What was found: duplicates, lengths, warnings.
+        columns: Those that were named at the upload; the others are guessed.
         owner: Name of the key that sent it; None where there were no keys.
     """
 
@@ -167,6 +170,7 @@ class StoredFile:
     num_rows: int
     labels: Mapping[str, int]
     report: Mapping[str, Any]
+    columns: Columns = GUESSED
     owner: str | None = None
 
     __pydantic_config__ = STRICT

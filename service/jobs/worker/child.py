@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from adavae.model.errors import TrainingInterrupted
+from adavae.model.training.readers.columns import Columns
 from adavae.service.jobs.records.attempt_files import attempt_directory
 from adavae.service.jobs.records.claims import Claim
 from adavae.service.jobs.records.job import Job, JobError
@@ -184,6 +185,8 @@ def _request(order: Order, job: Job, settings: Settings) -> "TrainingRequest":
         data=Path(order.training_file),
         validation=Path(order.validation_file) if order.validation_file is not None else None,
         config=config,
+        columns=Columns(**order.training_columns),
+        validation_columns=Columns(**order.validation_columns),
         truncate=True,
         initial=open_store(settings).read(config.init_from) if config.init_from is not None else None,
         command=f"fine-tuning job {job.id}",

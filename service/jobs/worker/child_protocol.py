@@ -25,6 +25,7 @@ class Order:
     Attributes:
         settings: Those of ``SETTINGS``, and ``threads``.
         training_file: Where the content of the job's training file is.
+        training_columns: Fields of ``Columns`` for that file.
         niceness: Added to the process's own: 0 to 19.
         alive_every_s: How often it is to give a sign of life.
         uses_store: Whether it needs an object store, and so the variables that lead there.
@@ -36,6 +37,8 @@ class Order:
     settings: Mapping[str, Any]
     training_file: str
     validation_file: str | None
+    training_columns: Mapping[str, str | None]
+    validation_columns: Mapping[str, str | None]
     niceness: int
     alive_every_s: float
     uses_store: bool = False

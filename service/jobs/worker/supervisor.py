@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 import structlog
 
 from adavae.model.errors import AdaVAEError
+from adavae.model.training.readers.columns import Columns
 from adavae.service.jobs.records.attempt_files import link
 from adavae.service.jobs.records.claims import Claim, Claims
 from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
@@ -38,6 +40,8 @@ class FilePaths(Protocol):
     """Where uploaded data is: ``FileStore`` knows."""
 
     def path_of(self, file_id: str) -> Path: ...
+
+    def columns_of(self, file_id: str) -> Columns: ...
 
 
 class Outcome(StrEnum):
@@ -112,6 +116,8 @@ class Supervisor:
             settings={**settings, "threads": self._settings.training_threads},
             training_file=str(self._file(claim, job.training_file)),
             validation_file=str(self._file(claim, held_back)) if held_back is not None else None,
+            training_columns=asdict(self._files.columns_of(job.training_file)),
+            validation_columns=asdict(self._files.columns_of(held_back)) if held_back is not None else {},
             niceness=self._niceness,
             alive_every_s=self._settings.training_silence_s / _SIGNS_OF_LIFE,
             uses_store=self._settings.shared is not None,

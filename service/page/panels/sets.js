@@ -4,6 +4,7 @@ import { call, send } from "../api.js";
 import { download, h, tell } from "../dom.js";
 import { has } from "../features.js";
 import { may } from "../keys.js";
+import { dropZone } from "../parts/drop.js";
 import { actionBar } from "../parts/actions.js";
 import { markdown } from "../parts/markdown.js";
 import { runner } from "../parts/runner.js";
@@ -40,6 +41,12 @@ export function mount(root) {
       show();
     },
   });
+  let archive = null;
+  const importing = runner({ outlet, busy: table, work: bringIn });
+  const importer = h("div", {});
+  const showImporter = () => importer.replaceChildren(...(has("POST", "/adapters") && may("admin") ? [importZone()] : []));
+  window.addEventListener("scopes-known", showImporter);
+  showImporter();
   root.append(
     h(
       "header",
@@ -56,14 +63,37 @@ export function mount(root) {
       actionBar({ request: () => ({ method: "GET", path: "/adapters" }), link: false }),
     ),
     cards,
+    importer,
   );
   loading.run();
   return {
     end() {
       loading.end();
+      importing.end();
+      window.removeEventListener("scopes-known", showImporter);
       cardEnds.forEach((end) => end());
     },
   };
+
+  function importZone() {
+    return dropZone({
+      title: "Import a set",
+      hint: "A .tar.gz as Export gives it. It is checked and tried before anybody is served by it.",
+      types: ".gz,.tgz",
+      onFile: (file) => {
+        archive = file;
+        importing.run();
+      },
+    });
+  }
+
+  async function bringIn(signal) {
+    const headers = { "content-type": "application/gzip" };
+    const set = await call("POST", "/adapters", { form: archive, headers, signal });
+    tell(`${set.id} is installed`);
+    await sets.load();
+    show();
+  }
 
   function show() {
     const all = sets.installed();

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from adavae.service.downloads import Download, download_of
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.hyperparameters import Hyperparameters
-from adavae.service.jobs.protocol import Page
+from adavae.service.jobs.protocol import NamedColumns, Page, guessed
 from adavae.service.jobs.records.caller import Caller
 from adavae.service.jobs.records.job import Job, JobEvent, JobStatus, NewJob, StoredFile
 from tests.tiny import TINY
@@ -63,12 +63,15 @@ class StubFiles:
         self.all = {FILE: stored_file()}
         self.contents = {FILE: b"the food was great\n"}
 
-    async def create(self, filename: str, purpose: str, content: AsyncIterator[bytes]) -> StoredFile:
+    async def create(
+        self, filename: str, purpose: str, content: AsyncIterator[bytes], columns: NamedColumns = guessed
+    ) -> StoredFile:
         self._training.check()
         whole = b"".join([piece async for piece in content])
         if not whole:
             raise InvalidRequest("the file is empty: send at least 2 texts", param="file")
-        stored = stored_file(id=f"file-{len(self.all):024x}", filename=filename, purpose=purpose, num_bytes=len(whole))
+        new = {"id": f"file-{len(self.all):024x}", "filename": filename, "purpose": purpose, "num_bytes": len(whole)}
+        stored = stored_file(**new, columns=columns())
         self.all[stored.id], self.contents[stored.id] = stored, whole
         return stored
 

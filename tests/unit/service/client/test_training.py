@@ -77,6 +77,17 @@ def test_a_file_is_sent_whole_and_its_progress_reported(tmp_path: Path) -> None:
     assert progress[-1] == (len(texts), len(texts))
 
 
+def test_columns_that_are_named_are_fields_of_the_form(tmp_path: Path) -> None:
+    path = tmp_path / "texts.csv"
+    path.write_bytes(b"body,stars\n")
+    service = Service(found({"id": "file-1"}))
+    service.client.upload(path, text_column="body", label_column="stars")
+    (request,) = service.requests
+    for name, column in ((b"text_column", b"body"), (b"label_column", b"stars")):
+        assert b'name="' + name + b'"\r\n\r\n' + column + b"\r\n" in request.content
+    assert b"pair_column" not in request.content
+
+
 def test_a_file_is_sent_from_its_beginning_again(tmp_path: Path) -> None:
     path = tmp_path / "texts.txt"
     path.write_bytes(b"one\ntwo\n")

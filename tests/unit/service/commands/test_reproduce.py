@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from adavae.service.commands.output_lock import sole_writer
 from tests import tiny_text
 from tests.tiny_home import tiny_settings
 from tests.tiny_text import as_tsv, reviews
@@ -45,6 +46,14 @@ def arguments(home: Path, table: str, *more: str) -> list[str]:
 
 def records(out: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in out.splitlines()]
+
+
+def test_a_second_command_into_one_folder_is_refused(home: Path, run_command: RunCommand) -> None:
+    with sole_writer(home / "out"):
+        outcome = run_command(*arguments(home, "table1", "--dataset", "yelp"))
+    assert outcome.exit_code == 2
+    assert "another command writes it now" in " ".join(outcome.err.split())
+    assert not (home / "out").exists()
 
 
 @pytest.mark.parametrize("table", _TABLES)

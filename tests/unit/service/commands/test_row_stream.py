@@ -165,6 +165,37 @@ def test_what_was_done_before_ctrl_c_is_gone_on_with(
 
 
 @pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_second_command_is_refused_while_the_first_one_writes(
+    run_command: RunCommand, tmp_path: Path, texts: Path, ending: str
+) -> None:
+    """Both wrote into one part, and one of them renamed it under the other."""
+    output = tmp_path / f"rows.{ending}"
+    link = tmp_path / f"other.{ending}"
+    link.symlink_to(output)
+    command = ["encode", "--file", str(texts), "--output"]
+    refused = []
+    with pytest.MonkeyPatch.context() as patch:
+
+        class Meanwhile(FakeTextModel):
+            """While the first command computes, others come."""
+
+            def encode(self, texts: Sequence[str], adapter: str, *, truncate: bool = False) -> Encoded:
+                if not refused:
+                    refused.extend(run_command(*command, *way) for way in ([str(output)], [str(link), "--resume"]))
+                return super().encode(texts, adapter, truncate=truncate)
+
+        patch.setattr("adavae.service.loading.load_text_model", Meanwhile().load)
+        outcome = run_command(*command, str(output))
+    assert outcome.exit_code == 0, outcome.err
+    assert [each.exit_code for each in refused] == [2, 2]
+    assert all("another command writes it now" in " ".join(each.err.split()) for each in refused)
+    assert len(read(output)) == 10
+    assert run_command(*command, str(output)).exit_code == 0
+    assert {path.name for path in tmp_path.iterdir()} == {"texts.txt", output.name, link.name}
+
+
+@pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "npy"])
 def test_a_row_that_was_not_written_to_its_end_is_written_anew(
     run_command: RunCommand, tmp_path: Path, texts: Path, ending: str

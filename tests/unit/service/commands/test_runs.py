@@ -2,12 +2,16 @@
 
 import json
 import struct
+import sys
 import xml.etree.ElementTree as ElementTree
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from adavae.model.errors import DatasetError
+from adavae.service.commands.png import png_of
 from adavae.service.commands.run_figures import Chart, Line, charts_of, metrics_file, read_figures
 from adavae.service.commands.svg_chart import svg_of
 from adavae.service.commands.tensorboard_log import TensorboardLog, crc32c, record, scalars
@@ -94,7 +98,40 @@ def test_a_plot_is_a_whole_svg_file(run_command: RunCommand, tmp_path: Path) -> 
     lines = svg.findall(".//{*}polyline")
     assert [len(line.attrib["points"].split()) for line in lines] == [4, 3]  # training; validation, known from step 20
     assert "mine: step 40 of 40" in {text.text for text in svg.findall(".//{*}text")}
-    assert run_command("runs", "plot", "mine", "--output", "mine.png").exit_code == 2
+    refused = run_command("runs", "plot", "mine", "--output", "mine.pdf")
+    assert refused.exit_code == 2
+    assert "must be .svg or .png" in " ".join(refused.err.split())
+
+
+@pytest.mark.usefixtures("data")
+def test_a_plot_is_a_png_of_twice_its_size_where_the_name_says_so(run_command: RunCommand, tmp_path: Path) -> None:
+    pytest.importorskip("resvg_py", reason="it is the extra plot")
+    for name in ("mine.svg", "mine.png"):
+        outcome = run_command("runs", "plot", "mine", "--output", str(tmp_path / name))
+        assert outcome.exit_code == 0, outcome.err
+    svg, png = ElementTree.parse(tmp_path / "mine.svg").getroot(), (tmp_path / "mine.png").read_bytes()
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    assert struct.unpack(">II", png[16:24]) == (2 * int(svg.attrib["width"]), 2 * int(svg.attrib["height"]))
+    assert len(png) > len(png_of('<svg xmlns="http://www.w3.org/2000/svg" width="640" height="396"/>'))
+
+
+@pytest.mark.usefixtures("data")
+def test_a_png_without_its_package_says_what_to_install(
+    run_command: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    outcome = run_command("runs", "plot", "mine", "--output", str(tmp_path / "mine.png"))
+    assert outcome.exit_code in (1, 2)
+    assert "pip install 'adavae[plot]', or write .svg" in " ".join(outcome.err.split())
+    assert not (tmp_path / "mine.png").exists()
+
+
+def test_a_machine_without_fonts_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    resvg = pytest.importorskip("resvg_py", reason="it is the extra plot")
+    without = SimpleNamespace(svg_to_bytes=partial(resvg.svg_to_bytes, skip_system_fonts=True))
+    monkeypatch.setitem(sys.modules, "resvg_py", without)
+    assert png_of(svg_of("run", charts_of([{"step": 1.0, "loss": 1.0}, {"step": 2.0, "loss": 2.0}])))
+    assert "no fonts" in capsys.readouterr().err
 
 
 def test_a_plot_holds_no_more_than_text_where_a_name_is_odd() -> None:

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from adavae.model.config import AdapterConfig, AdapterPlacement
-from adavae.model.errors import TrainingInterrupted, TrainingProcessLost
+from adavae.model.errors import DatasetError, TrainingInterrupted, TrainingProcessLost
 from adavae.model.training import run as training_run
 from adavae.model.training.config import FreeBits, Preset, TrainingConfig, preset_config
 from adavae.model.training.preparation import TrainingRequest
 from adavae.model.training.readers.columns import Columns
 from adavae.service import loading
 from adavae.service.commands.interrupt import stop_on_signal
+from adavae.service.commands.remote import RemoteService
 from adavae.service.commands.training_options import TrainingOptions
 from tests.tiny import TINY
 from tests.unit.service.conftest import RunCommand
@@ -94,15 +95,22 @@ def test_a_run_is_asked_for_as_typed(run_command: RunCommand, requests: list[Tra
     assert request.command == "adavae train 'my texts.tsv' --name mine --preset classification --epochs 2 --limit 9"
 
 
-def test_columns_are_named_for_a_run_here_and_refused_for_a_remote_one(
-    run_command: RunCommand, requests: list[TrainingRequest]
+def test_columns_are_named_for_a_run_here_and_sent_to_a_remote_one(
+    run_command: RunCommand, requests: list[TrainingRequest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     named = ["train", "a.csv", "--name", "mine", "--text-column", "body", "--label-column", "stars"]
-    run_command(*named)
-    assert requests[0].columns == Columns("body", "stars")
+    run_command(*named, "--pair-column", "answer")
+    assert requests[0].columns == Columns("body", "stars", "answer")
+    sent: dict[str, Any] = {}
+
+    def train_remotely(_service: RemoteService, **given: Any) -> None:
+        sent.update(given)
+        raise DatasetError("that is enough")
+
+    monkeypatch.setattr("adavae.service.commands.train.train_remotely", train_remotely)
     outcome = run_command(*named, "--remote", "http://127.0.0.1:9")
-    assert outcome.exit_code == 2
-    assert "--text-column, --label-column cannot be sent to a service" in " ".join(outcome.err.split())
+    assert "that is enough" in outcome.err
+    assert sent["columns"] == {"text_column": "body", "label_column": "stars", "pair_column": None}
 
 
 @pytest.mark.usefixtures("requests")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
+from adavae.model.training.readers.columns import Columns
 from adavae.service.jobs.worker.supervisor import Supervisor
 from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 from tests.unit.service.jobs import fake_child
@@ -20,6 +21,9 @@ class Files:
 
     def path_of(self, file_id: str) -> Path:
         return Path("/uploads") / file_id
+
+    def columns_of(self, file_id: str) -> Columns:  # noqa: ARG002 - all are alike
+        return Columns()
 
 
 def command(*behaviour: str) -> tuple[str, ...]:

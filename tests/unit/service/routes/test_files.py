@@ -108,6 +108,42 @@ def test_compressed_texts_are_taken(client: TestClient) -> None:
     assert stored["rows"] == 2
 
 
+NAMED = b"stars,body\nyes,the food was great\nno,the staff was rude\n"
+
+
+@pytest.mark.parametrize("is_file_first", [True, False])
+def test_columns_are_named_by_fields_before_the_file_or_behind_it(client: TestClient, is_file_first: bool) -> None:
+    fields = b"".join(
+        b'--x\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n' % field
+        for field in ((b"text_column", b"body"), (b"label_column", b"stars"))
+    )
+    file = part(NAMED, b'form-data; name="file"; filename="a.csv"')
+    body = (file + fields if is_file_first else fields + file) + PURPOSE + END
+    stored = client.post(FILES, content=body, headers=FORM).json()
+    assert stored["columns"] == {"text": "body", "label": "stars"}
+    assert stored["labels"] == {"no": 1, "yes": 1}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "said"),
+    [
+        ({"text_column": "x" * 1000}, "text_column", "more than 200 characters"),
+        ({"label_column": ""}, "label_column", "name a column, or leave the field out"),
+        ({"text_column": "body", "pair_column": "body"}, "text_column", "named twice"),
+        ({"text_column": "bdy"}, "file", "there are 'stars', 'body'"),
+        ({"columns": "body"}, "columns", "file, purpose, text_column, label_column, pair_column"),
+    ],
+)
+def test_names_of_columns_that_are_wrong_are_refused(
+    client: TestClient, home: FileHome, fields: dict[str, str], param: str, said: str
+) -> None:
+    reply = client.post(FILES, data={"purpose": "fine-tune"} | fields, files={"file": ("a.csv", NAMED)})
+    error = error_of(reply, 422)
+    assert error["param"] == param
+    assert said in error["message"]
+    assert home.left == []
+
+
 def test_files_are_listed_page_by_page_in_both_orders(client: TestClient) -> None:
     made = [uploaded(client)["id"] for _ in range(3)]
     assert client.get(FILES).json()["data"][0]["id"] == made[-1]

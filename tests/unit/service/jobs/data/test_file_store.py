@@ -3,12 +3,13 @@
 import asyncio
 import errno
 import hashlib
+import io
 import json
 import lzma
 import os
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,9 @@ import pytest
 
 from adavae.model.errors import StorageFull
 from adavae.model.storage.tokenizer import Tokenizer
-from adavae.service.errors import ServiceError
+from adavae.model.training.corpus import read_dataset
+from adavae.model.training.readers.columns import Columns
+from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.data import check_pool, file_store, upload
 from adavae.service.jobs.data.check_pool import NUM_THREADS
 from adavae.service.jobs.data.dataset_report import DatasetReport
@@ -75,6 +78,34 @@ async def test_an_upload_is_stored_as_it_came_with_what_was_found(home: FileHome
     assert home.left == [stored.id]
 
 
+async def test_columns_that_are_named_are_read_and_remembered(home: FileHome) -> None:
+    content = b"stars,body,other\nyes,the food was great,a\nno,the staff was rude,b\n"
+    store = home.store
+    stored = await store.create("a.csv", "fine-tune", in_pieces(content), lambda: Columns("body", "stars"))
+    assert stored.columns == Columns("body", "stars")
+    assert stored.labels == {"no": 1, "yes": 1}
+    assert (await store.get(stored.id)).columns == stored.columns
+    assert store.columns_of(stored.id) == Columns("body", "stars")
+    assert store.columns_of((await home.stored()).id) == Columns()
+    paired = await store.create("a.csv", "fine-tune", in_pieces(content), lambda: Columns("body", pair="other"))
+    assert (paired.num_rows, paired.labels, paired.columns) == (2, {}, Columns("body", pair="other"))
+
+
+@pytest.mark.parametrize(
+    ("columns", "said"),
+    [
+        (lambda: Columns("bod"), r"a\.csv:1: there is no column named 'bod'; there are 'stars', 'body'"),
+        (lambda: Columns("body", "star"), "label_column over HTTP"),
+        (lambda: Columns("body", pair="second"), "pair_column over HTTP"),
+        (lambda: Columns("body", "body"), "the column 'body' is named twice"),
+    ],
+)
+async def test_columns_that_are_not_there_are_told(home: FileHome, columns: Callable[[], Columns], said: str) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        await home.store.create("a.csv", "fine-tune", in_pieces(b"stars,body\n1,x\n2,y\n"), columns)
+    assert home.left == []
+
+
 async def test_another_process_finds_the_same_files(home: FileHome) -> None:
     stored = await home.stored()
     other = FileStore(home.settings, home.users, count_with_tiny_tokenizer)
@@ -125,7 +156,7 @@ async def test_a_clients_name_is_shown_and_never_part_of_a_path(home: FileHome, 
         ("..", "must end in .csv, .tsv, .txt, .jsonl or .json"),
         ("a.txt/..", "must end in"),
         ("a.docx", "must end in"),
-        ("a.parquet", "cannot be bounded: send it as .jsonl"),
+        ("a.parquet.gz", "must end in"),
         ("a.txt.bz2", "must end in"),
         ("txt", "must end in"),
         ("a.txt\n", "cannot be shown"),
@@ -145,6 +176,27 @@ async def test_a_bad_name_is_refused_before_anything_is_read(home: FileHome, fil
         await home.store.create(filename, "fine-tune", unread())
     assert (caught.value.status, caught.value.code, caught.value.param) == (422, "invalid_filename", "file")
     assert home.left == []
+
+
+async def test_parquet_is_kept_as_it_came_and_read_as_lines(home: FileHome) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    sink = io.BytesIO()
+    parquet.write_table(arrow.table({"body": ["the food", "the staff"], "stars": [5, 1], "id": [1, 2]}), sink)
+    content = sink.getvalue()
+    stored = await home.store.create("a.parquet", "fine-tune", in_pieces(content), lambda: Columns("body", "stars"))
+    assert (stored.num_rows, stored.labels, stored.num_bytes) == (2, {"1": 1, "5": 1}, len(content))
+    assert "columns that are not read: 'id'" in stored.report["warnings"]
+    assert await content_of(home, stored.id) == content
+    dataset = read_dataset(home.store.path_of(stored.id), columns=home.store.columns_of(stored.id))
+    assert (dataset.texts, dataset.labels) == (("the food", "the staff"), ("5", "1"))
+    broken = await refused(home, 422, b"PAR1 and nothing else", "b.parquet")
+    assert broken.message.startswith("b.parquet: cannot be read as parquet")
+
+
+async def test_parquet_without_its_library_is_refused_unread(home: FileHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload, "reads_parquet", lambda: False)
+    with pytest.raises(ServiceError, match=r"this service has no pyarrow to read parquet with: send it as \.jsonl"):
+        await home.stored(b"PAR1", "a.parquet")
 
 
 async def test_another_purpose_is_refused(home: FileHome) -> None:
