@@ -52,7 +52,7 @@ def train(
     """As ``adavae.train``, which documents it."""
     check_name(name)
     settings = load_settings()
-    pretrained = load_pretrained(settings, device)
+    pretrained = load_pretrained(settings, device, weight_format="float16")
     config = preset_config(_preset(preset), pretrained.backbone.config).with_options(options)
     settings.runs.mkdir(parents=True, exist_ok=True)
     line = progress_line(progress)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from adavae.model.config import WeightFormat
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.encodings.cache import EncodingCache, encoding_key
@@ -27,7 +28,10 @@ class TextEncoder:
         deadline_s: float,
     ) -> None:
         """``max_tokens`` is the longest text that is read; after ``deadline_s`` a request is given up."""
-        self._backbone = f"{pretrained.digest}/{pretrained.backbone.wte.weight.dtype}"
+        backbone = pretrained.backbone
+        self._backbone = f"{pretrained.digest}/{backbone.wte.weight.dtype}"
+        if backbone.weight_format is not WeightFormat.FLOAT16:  # whose keys stay as they were
+            self._backbone += f"/{backbone.weight_format}"
         self.tokens = TextTokens(
             pretrained.tokenizer, max_tokens=max_tokens, max_queued_characters=max_queued_characters
         )

@@ -11,24 +11,32 @@ Program::Program(const Backbone& backbone, std::vector<Group> groups, int num_ro
         has_sequential_ |= has(group, Placement::kSequentialAttention);
         if (group.set->adapters != nullptr) bottleneck = std::max(bottleneck, group.set->adapters[0].down.out);
     }
-    for (Buffer* buffer : {&x_, &normed_, &attended_, &projected_}) buffer->resize(num_rows, C_);
+    for (Buffer* buffer : {&x_, &projected_}) buffer->resize(num_rows, C_);
     qkv_.resize(num_rows, 3 * C_);
-    inner_.resize(num_rows, backbone.n_inner);
     narrow_.resize(num_rows, bottleneck);
+    resize(normed_, num_rows, C_);
+    resize(attended_, num_rows, C_);
+    resize(inner_, num_rows, backbone.n_inner);
+}
+
+void Program::resize(Input& input, int num_rows, int width) {
+    input.numbers.resize(num_rows, width);
+    if (is_int8()) input.bytes.resize(num_rows, width);
 }
 
 void Program::add_layer(int number, int num_rows) {
     const Layer& layer = backbone_.layers[number];
     add_norm(layer.ln_1, num_rows);
-    std::vector<Product> project{product_of(layer.c_attn, normed_.row(0), C_, 0, num_rows,
-                                            [this](int row, int column, const float* sums, int count) {
+    std::vector<Product> project{
+        frozen(layer.c_attn, normed_, num_rows, [this](int row, int column, const float* sums, int count) {
         std::copy(sums, sums + count, qkv_.row(row) + column);
     })};
     add_down(project, number, Placement::kParallelAttention, x_, num_rows);
     phases_.push_back(phase_of(std::move(project)));
     add_attention(number, num_rows);
-    Product leave = product_of(layer.attn_proj, attended_.row(0), C_, 0, num_rows,
-                               [this](int row, int column, const float* sums, int count) {
+    add_bytes(attended_, num_rows);
+    Product leave =
+        frozen(layer.attn_proj, attended_, num_rows, [this](int row, int column, const float* sums, int count) {
         if (is_sequential(row)) {  // its adapter comes before the sum
             std::copy(sums, sums + count, projected_.row(row) + column);
         } else {
@@ -39,15 +47,16 @@ void Program::add_layer(int number, int num_rows) {
     add_sequential_adapters(number, num_rows);
 
     add_norm(layer.ln_2, num_rows);
-    std::vector<Product> widen{product_of(layer.c_fc, normed_.row(0), C_, 0, num_rows,
-                                          [this](int row, int column, const float* sums, int count) {
-        activate(backbone_.activation, sums, count, inner_.row(row) + column);
+    std::vector<Product> widen{
+        frozen(layer.c_fc, normed_, num_rows, [this](int row, int column, const float* sums, int count) {
+        activate(backbone_.activation, sums, count, inner_.numbers.row(row) + column);
     })};
     add_down(widen, number, Placement::kParallelFfn, x_, num_rows);
     phases_.push_back(phase_of(std::move(widen)));
-    Product shrink = product_of(
-        layer.mlp_proj, inner_.row(0), inner_.width(), 0, num_rows,
-        [this](int row, int column, const float* sums, int count) { add(sums, count, x_.row(row) + column); });
+    add_bytes(inner_, num_rows);
+    Product shrink =
+        frozen(layer.mlp_proj, inner_, num_rows,
+               [this](int row, int column, const float* sums, int count) { add(sums, count, x_.row(row) + column); });
     phases_.push_back(phase_of({with_up(std::move(shrink), number, Placement::kParallelFfn)}));
 }
 
@@ -58,13 +67,27 @@ bool Program::is_sequential(int row) const {
     return false;
 }
 
-void Program::add_norm(const Norm& norm, int num_rows) {
+// A phase of whole rows.
+Phase Program::each_row(int num_rows, std::function<void(int)> run) {
     constexpr int kRows = 8;
     const int a_chunk = num_rows <= 64 ? 1 : kRows;
-    phases_.push_back({Kind::kNorm, (num_rows + a_chunk - 1) / a_chunk, [this, norm, num_rows, a_chunk](int chunk) {
-        for (int row = chunk * a_chunk; row < std::min(num_rows, (chunk + 1) * a_chunk); ++row)
-            layer_norm(x_.row(row), norm.weight, norm.bias, backbone_.epsilon, C_, normed_.row(row));
-    }});
+    return {Kind::kNorm, (num_rows + a_chunk - 1) / a_chunk, [num_rows, a_chunk, run = std::move(run)](int chunk) {
+        for (int row = chunk * a_chunk; row < std::min(num_rows, (chunk + 1) * a_chunk); ++row) run(row);
+    }};
+}
+
+void Program::add_norm(const Norm& norm, int num_rows) {
+    phases_.push_back(each_row(num_rows, [this, norm](int row) {
+        float* output = normed_.numbers.row(row);
+        layer_norm(x_.row(row), norm.weight, norm.bias, backbone_.epsilon, C_, output);
+        if (is_int8()) normed_.bytes.take(row, output);
+    }));
+}
+
+// The bytes of an input that is computed column by column.
+void Program::add_bytes(Input& input, int num_rows) {
+    if (!is_int8()) return;
+    phases_.push_back(each_row(num_rows, [&input](int row) { input.bytes.take(row, input.numbers.row(row)); }));
 }
 
 // ReLU(Down(input)) of every set with this placement, alongside the phase's other products.

@@ -6,6 +6,7 @@
 
 #include "backbone.h"
 #include "groups.h"
+#include "int8_product.h"
 #include "product.h"
 
 namespace adavae {
@@ -31,6 +32,12 @@ class Buffer {
     int width_ = 0;
 };
 
+// What the frozen matrices read: rows of numbers, and the same rows as bytes where the matrices are int8.
+struct Input {
+    Buffer numbers;
+    Int8Rows bytes;
+};
+
 // Phases over rows sorted by adapter set. Derived classes define how a row starts, and what it attends to.
 class Program {
   protected:
@@ -42,14 +49,27 @@ class Program {
     void add_norm(const Norm& norm, int num_rows);
     virtual void add_attention(int layer, int num_rows) = 0;  // qkv_ to attended_
 
+    // A frozen matrix times rows [0, num_rows) of `input`.
+    template <typename Take>
+    Product frozen(const Matrix& matrix, Input& input, int num_rows, Take take) {
+        if (matrix.numbers == Numbers::kInt8Four)
+            return int8_product_of(matrix, backbone_.int8_way, input.bytes, 0, num_rows, take);
+        return product_of(matrix, input.numbers.row(0), input.numbers.width(), 0, num_rows, take);
+    }
+
     const Backbone& backbone_;
     const int C_, D_;
     std::vector<Group> groups_;
-    Buffer x_, normed_, qkv_, attended_, projected_, inner_, narrow_;
+    Buffer x_, qkv_, projected_, narrow_;
+    Input normed_, attended_, inner_;
     std::vector<Phase> phases_;
 
   private:
     bool is_sequential(int row) const;
+    bool is_int8() const { return backbone_.lm_head.numbers == Numbers::kInt8Four; }
+    void resize(Input& input, int num_rows, int width);
+    void add_bytes(Input& input, int num_rows);
+    static Phase each_row(int num_rows, std::function<void(int)> run);
 
     void add_down(std::vector<Product>& products, int layer, Placement placement, Buffer& input, int num_rows);
     Product with_up(Product product, int layer, Placement placement);

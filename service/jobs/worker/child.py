@@ -111,7 +111,7 @@ def _train(order: Order, settings: Settings, pipe: WorkerPipe, should_stop: thre
     store = JobStore(settings.jobs)
     job, directory = store.get(order.job_id), store.directory(order.job_id)
     claim = Claim(order.job_id, order.attempt, order.worker, attempt_directory(directory, order.attempt))
-    pretrained = load_pretrained(settings, None)
+    pretrained = load_pretrained(settings, None, weight_format="float16")
     _refuse_other_backbone(job, pretrained.digests)
     _refuse_shadowing(job, SetOwners(settings))
     checkpoint = inherit(directory, order.attempt, latest_checkpoint)
