@@ -191,10 +191,11 @@ class PackedAdapterSet:
         ``replaced`` is a set that is never used again: its memory is overwritten.
         """
         kept = KeptTensors() if replaced is None else replaced.kept.emptied()
-        pack = _Linear(tensors, kept.int8_matrix if weights is WeightFormat.INT8 else kept.matrix)
-        encoder = _side("encoder", config, pack, config.encoder_layers)
-        decoder = _side("decoder", config, pack, n_layer)
-        latent = _latent(config, pack, n_layer)
+        is_int8 = weights is WeightFormat.INT8
+        of_blocks = _Linear(tensors, kept.int8_four_matrix if is_int8 else kept.matrix)
+        encoder = _side("encoder", config, of_blocks, config.encoder_layers)
+        decoder = _side("decoder", config, of_blocks, n_layer)
+        latent = _latent(config, _Linear(tensors, kept.int8_matrix if is_int8 else kept.matrix), n_layer)
         kept.without_the_rest()
         return cls(encoder, decoder, latent, kept)
 

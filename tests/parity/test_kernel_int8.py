@@ -240,7 +240,7 @@ def test_adapters_and_the_layers_around_z_are_in_int8_too_and_near_to_what_they_
         assert config is not None
         rounded.bank.load(slot, config, rounded.bank.export(slot))
     packed = rounded.sets([0])[0]
-    assert packed.decoder.adapters[0].up.numbers == packed.latent.mu.numbers == Numbers.INT8
+    assert (packed.decoder.adapters[0].up.numbers, packed.latent.mu.numbers) == (Numbers.INT8_FOUR, Numbers.INT8)
     slots = [0, 1, 2, 0]
     expected, got = (model.steps(slots, tokens_of(4)) for model in (exact, rounded))
     assert 1e-4 < float((got - expected).abs().max() / expected.std()) < 0.2

@@ -13,9 +13,9 @@ class DecodeProgram : Program {
     DecodeProgram(const Backbone& backbone, const Step& step, const std::vector<int>& order)
         : Program(backbone, groups_of(step.sets, order), step.num_rows), step_(step), order_(order) {
         for (int layer = 0; layer < backbone.n_layer; ++layer) add_layer(layer, step.num_rows);
-        add_norm(backbone.ln_f, step.num_rows);
-        phases_.push_back(phase_of({frozen(backbone.lm_head, normed_, step.num_rows,
-                                           [this](int row, int column, const float* sums, int count) {
+        add_norm(backbone.ln_f, step.num_rows, Placement::kNowhere);
+        phases_.push_back(phase_of({times(backbone.lm_head, normed_, 0, step.num_rows,
+                                          [this](int row, int column, const float* sums, int count) {
             std::copy(sums, sums + count,
                       step_.logits + static_cast<int64_t>(order_[row]) * backbone_.vocab_size + column);
         })}));
@@ -62,7 +62,7 @@ class DecodeProgram : Program {
             std::copy(query + C_, query + C_ + D_, keys + static_cast<int64_t>(position) * D_);
             std::copy(query + 2 * C_, query + 2 * C_ + D_, values + static_cast<int64_t>(position) * D_);
             attend(query, keys, values, step_.is_filled + own * step_.is_filled_stride, position + 1, D_, scores.data(),
-                   attended_.numbers.row(row) + head * D_);
+                   attended_.row(row) + head * D_);
         }
     }
 

@@ -109,7 +109,7 @@ class EncodeProgram : Program {
         for (int panel = 0; panel < value_matrix.num_panels(); ++panel)
             multiply_panel(value_matrix, panel, scores.data(), T, 0, T,
                            [&](int row, int column, const float* sums, int count) {
-                std::copy(sums, sums + count, attended_.numbers.row(span.first + row) + head * D_ + column);
+                std::copy(sums, sums + count, attended_.row(span.first + row) + head * D_ + column);
             });
     }
 

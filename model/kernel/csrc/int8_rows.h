@@ -69,19 +69,17 @@ struct alignas(64) CacheLine {
     uint8_t bytes[64];
 };
 
-// (rows, width) bytes. Beyond a row's width, and beyond the last row, lies what AMX may read and multiply with zero, or
+// (rows, width) bytes. Beyond a row's width, and beyond the last row, lies what may be read and multiplied with zero, or
 // into sums that nobody looks at.
 class Int8Rows {
   public:
     void resize(int rows, int width) {
-        width_ = width;
         lines_ = padded_depth(width) / sizeof(CacheLine);
         lines_ += 1 - lines_ % 2;  // an odd number: rows then lie in different sets of the cache
-        const int64_t readable = (rows + kMaxTileRows - 1) / kMaxTileRows * kMaxTileRows;
-        bytes_.reset(new CacheLine[readable * lines_]);
+        bytes_.reset(new CacheLine[static_cast<int64_t>(rows + kMaxTileRows) * lines_]);
         scales_.resize(rows);
     }
-    void take(int row, const float* x) { scales_[row] = to_bytes(x, width_, bytes_[row * lines_].bytes); }
+    void take(int row, const float* x, int width) { scales_[row] = to_bytes(x, width, bytes_[row * lines_].bytes); }
 
     const uint8_t* row(int row) const { return bytes_[row * lines_].bytes; }
     ByteScale scale(int row) const { return scales_[row]; }
@@ -91,7 +89,6 @@ class Int8Rows {
     std::unique_ptr<CacheLine[]> bytes_;
     std::vector<ByteScale> scales_;
     int64_t lines_ = 0;
-    int width_ = 0;
 };
 
 }  // namespace adavae

@@ -18,7 +18,7 @@ void compute(const Linear& task) {
     Int8Rows bytes;
     bytes.resize(task.num_rows, in);
     const Phase to_bytes{Kind::kNorm, task.num_rows,
-                         [&](int row) { bytes.take(row, task.x + static_cast<int64_t>(row) * in); }};
+                         [&](int row) { bytes.take(row, task.x + static_cast<int64_t>(row) * in, in); }};
     Team::shared().run(
         {to_bytes, phase_of({int8_product_of(task.matrix, task.int8_way, bytes, 0, task.num_rows, take)})},
         task.num_threads, nullptr);
