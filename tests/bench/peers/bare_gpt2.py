@@ -28,8 +28,8 @@ class BareEncoder(nn.Module):
         return self._norm(x, "ln_f")
 
     def _attention(self, x: Tensor, unseen: Tensor, name: str) -> Tensor:
-        H = self.config["n_head"]
-        B, T, C = x.shape
+        H, C = self.config["n_head"], self.config["n_embd"]  # not of x's shape, which an export leaves open
+        B, T = x.shape[0], x.shape[1]
         qkv = self._linear(x, f"{name}_c_attn").reshape(B, T, 3, H, C // H).permute(2, 0, 3, 1, 4)
         query, keys, values = qkv[0], qkv[1], qkv[2]
         scores = query @ keys.transpose(-1, -2) * (C // H) ** -0.5 + unseen
@@ -44,7 +44,7 @@ class BareEncoder(nn.Module):
 
     def _norm(self, x: Tensor, name: str) -> Tensor:
         weight, bias = getattr(self, f"{name}_weight"), getattr(self, f"{name}_bias")
-        return F.layer_norm(x, (x.shape[-1],), weight, bias, self.config["layer_norm_epsilon"])
+        return F.layer_norm(x, (self.config["n_embd"],), weight, bias, self.config["layer_norm_epsilon"])
 
 
 def export(folder: Path, target: Path) -> None:
