@@ -28,10 +28,7 @@ class TextEncoder:
         deadline_s: float,
     ) -> None:
         """``max_tokens`` is the longest text that is read; after ``deadline_s`` a request is given up."""
-        backbone = pretrained.backbone
-        self._backbone = f"{pretrained.digest}/{backbone.wte.weight.dtype}"
-        if backbone.weight_format is not WeightFormat.FLOAT16:  # whose keys stay as they were
-            self._backbone += f"/{backbone.weight_format}"
+        self._backbone = computed_by(pretrained)
         self.tokens = TextTokens(
             pretrained.tokenizer, max_tokens=max_tokens, max_queued_characters=max_queued_characters
         )
@@ -131,3 +128,10 @@ class TextEncoder:
 
 def _param(number: int, params: Sequence[str] | None) -> str:
     return params[number] if params is not None else f"texts[{number}]"
+
+
+def computed_by(pretrained: PretrainedBackbone) -> str:
+    """All of a backbone that encodings depend on, for the cache: its digest, its dtype, and int8 weights."""
+    backbone = pretrained.backbone
+    dtype = f"{pretrained.digest}/{backbone.wte.weight.dtype}"
+    return dtype if backbone.weight_format is WeightFormat.FLOAT16 else f"{dtype}/{backbone.weight_format}"

@@ -246,6 +246,18 @@ def test_adapters_and_the_layers_around_z_are_in_int8_too_and_near_to_what_they_
     assert 1e-4 < float((got - expected).abs().max() / expected.std()) < 0.2
 
 
+def test_it_is_what_decode_step_uses_where_it_is_chosen() -> None:
+    model, slots = Int8Model(compiled_with(Int8Way.VNNI)), [0, 1]
+    tokens = tokens_of(2)[0]
+    model.backbone.pack(WeightFormat.INT8)
+    assert model.backbone.weight_format is WeightFormat.INT8
+    with torch.inference_mode():
+        expected = model.kernel.decode_step(tokens, model.cache(slots), model.sets(slots))
+        assert torch.equal(model.vae.decode_step(tokens, model.cache(slots), AdapterIndex.of(slots)), expected)
+        exact = model.exact.decode_step(tokens, model.cache(slots), model.sets(slots))
+    assert not torch.equal(expected, exact)
+
+
 def test_what_no_processor_multiplies_is_taken_in_float16_with_a_line_in_the_log(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
