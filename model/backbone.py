@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adavae.model.config import Activation, BackboneConfig
+from adavae.model.config import Activation, BackboneConfig, WeightFormat
 from adavae.model.kernel.backbone_kernel import BackboneKernel
 from adavae.model.projection import Projection
 
@@ -184,9 +184,9 @@ class Backbone(nn.Module):
         logits: Tensor = self.lm_head(hidden)
         return logits
 
-    def pack(self) -> None:
+    def pack(self, weight_format: WeightFormat = WeightFormat.FLOAT16) -> None:
         """Prepares the compiled blocks, or else each matrix for few rows; only for weights that will not change."""
-        self.kernel = BackboneKernel.of(self.config, self.state_dict())
+        self.kernel = BackboneKernel.of(self.config, self.state_dict(), weight_format)
         for module in self.modules():
             if isinstance(module, Projection) and self.kernel is None:
                 module.pack()
@@ -199,6 +199,11 @@ class Backbone(nn.Module):
     def computes_by(self) -> str:
         """What computes the blocks: the compiled kernel's instructions, ``avx512`` or ``avx2``, or ``pytorch``."""
         return "pytorch" if self.kernel is None else self.kernel.library.instructions
+
+    @property
+    def weight_format(self) -> WeightFormat:
+        """What the compiled blocks keep the weights as; PyTorch's are as they were loaded."""
+        return WeightFormat.FLOAT16 if self.kernel is None else self.kernel.weight_format
 
     @property
     def num_parameters(self) -> int:

@@ -59,6 +59,13 @@ class Activation(StrEnum):
     RELU = "relu"
 
 
+class WeightFormat(StrEnum):
+    """What the compiled code keeps frozen weights as: float16 where that is exact, or int8 with a scale an output."""
+
+    FLOAT16 = "float16"
+    INT8 = "int8"
+
+
 class AdapterPlacement(StrEnum):
     """Where the bottleneck adapter is in a block (paper Section 3.2, Table 1)."""
 

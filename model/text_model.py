@@ -95,7 +95,7 @@ class TextModel:
         """A model over adapter sets that are already in memory, by the names they are to have."""
         backbone = pretrained.backbone
         shape = BankShape.covering(s.manifest.config for s in sets.values())
-        bank = AdapterBank.for_serving(backbone.config, shape, like=backbone.wte.weight)
+        bank = AdapterBank.for_serving(backbone.config, shape, backbone.wte.weight, backbone.weight_format)
         for slot, adapter_set in enumerate(sets.values()):
             bank.load(slot, adapter_set.manifest.config, adapter_set.tensors)
         versions = {name: f"{s.manifest.name}@{s.manifest.version}" for name, s in sets.items()}
@@ -109,7 +109,9 @@ class TextModel:
     ) -> Self:
         """A model over one adapter set that is not yet published."""
         backbone = pretrained.backbone
-        bank = AdapterBank.for_serving(backbone.config, BankShape.covering([config]), like=backbone.wte.weight)
+        bank = AdapterBank.for_serving(
+            backbone.config, BankShape.covering([config]), backbone.wte.weight, backbone.weight_format
+        )
         bank.load(0, config, tensors)
         space = LatentSpace(name, config.labels, FittedPrior.standard(config.latent_size))
         return cls(AdaVAE(pretrained.backbone, bank), pretrained.tokenizer, {name: 0}, {name: name}, {name: space})

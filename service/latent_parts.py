@@ -146,6 +146,7 @@ class LatentParts:
             dtype=str(weight.dtype).removeprefix("torch."),
             threads=threads,
             computes_by=computes_by,
+            weight_format=self.pretrained.backbone.weight_format,
             **(hint if is_slower else {}),
         )
         if (misfit := self.registry.default_problem()) is not None:

@@ -143,6 +143,7 @@ class LatentService:
                 "device": str(weight.device),
                 "dtype": str(weight.dtype).removeprefix("torch."),
                 "computes_by": self._parts.pretrained.backbone.computes_by,
+                "weight_format": self._parts.pretrained.backbone.weight_format,
             }
         return known
 

@@ -54,7 +54,7 @@ def train(
     check_name(name)
     settings = load_settings()
     settings.need_directory("training in a program")
-    pretrained = load_pretrained(settings, device)
+    pretrained = load_pretrained(settings, device, weight_format="float16")
     config = preset_config(_preset(preset), pretrained.backbone.config).with_options(options)
     settings.runs.mkdir(parents=True, exist_ok=True)
     line = progress_line(progress)

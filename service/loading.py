@@ -32,12 +32,15 @@ def open_store(settings: Settings) -> "AdapterStore":
     return SharedSets(objects, settings.own_adapters, bundled, settings.store_cache_bytes)
 
 
-def load_pretrained(settings: Settings, device: str | None) -> "PretrainedBackbone":
+def load_pretrained(
+    settings: Settings, device: str | None, *, weight_format: str | None = None
+) -> "PretrainedBackbone":
     """The configured backbone, on its device.
 
     Args:
-        settings: Say where it is, its dtype and the number of threads.
+        settings: Say where it is, its dtype, what the compiled code keeps its weights as, and the number of threads.
         device: ``auto``, ``cpu`` or ``cuda``, instead of the setting.
+        weight_format: ``float16`` or ``int8``, instead of the setting: sets are trained and measured with float16.
 
     Raises:
         BackboneNotFound: There is no checkpoint.
@@ -45,10 +48,15 @@ def load_pretrained(settings: Settings, device: str | None) -> "PretrainedBackbo
     """
     import torch
 
+    from adavae.model.config import WeightFormat
     from adavae.model.storage.pretrained import load_backbone
 
-    where = prepare_device(settings, device)
-    return load_backbone(settings.backbone_source, getattr(torch, settings.dtype), device=where)
+    return load_backbone(
+        settings.backbone_source,
+        getattr(torch, settings.dtype),
+        device=prepare_device(settings, device),
+        weight_format=WeightFormat(weight_format or settings.weight_format),
+    )
 
 
 def open_trial(settings: Settings) -> "SetTrial":

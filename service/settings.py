@@ -128,6 +128,11 @@ class Settings(BaseSettings):
     dtype: Literal["float32", "bfloat16"] = Field(
         default="float32", description="Number format of the backbone in memory."
     )
+    weight_format: Literal["float16", "int8"] = Field(
+        default="float16",
+        description="What the compiled code computes texts and encodings from on a CPU: float16 (float32 where that is "
+        "not exact), or int8: two to three times as fast, and near to the same results.",
+    )
     data: DirectoryOrAddress = Field(
         default_factory=_default_data,
         description="Directory of users' own adapter sets and training runs, created if missing; or an object store "

@@ -22,7 +22,10 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _HERE = Path(__file__).parent
-_SOURCES = ("decode_step.cpp", "encode.cpp", "latent.cpp", "layout.cpp", "program.cpp", "team.cpp")
+_SOURCES = (
+    *("decode_step.cpp", "encode.cpp", "int8_amx.cpp", "int8_vnni.cpp", "latent.cpp", "layout.cpp", "linear.cpp"),
+    *("processor.cpp", "program.cpp", "team.cpp"),
+)
 _FLAGS = (
     *("-std=c++20", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
     *("-fPIC", "-shared", "-pthread", "-static-libstdc++", "-static-libgcc"),
@@ -30,6 +33,11 @@ _FLAGS = (
     *("-Wall", "-Wextra", "-Wno-maybe-uninitialized"),  # which gcc 12 reports in one of its headers
 )
 _MARCH = {"avx512": "x86-64-v4", "avx2": "x86-64-v3"}
+# Whether compiler and assembler know the tiles of AMX (g++ 11, binutils 2.35); without them int8 is multiplied by VNNI.
+_TILES = """
+#include <immintrin.h>
+[[gnu::target("amx-tile,amx-int8")]] void probe() { _tile_dpbusd(0, 1, 2); }
+"""
 _LONGEST_S = 600.0  # longest time to compile; usually it takes ten seconds
 
 _ROOT_FILES = {"service/package.py": "__init__.py", "service/py.typed": "py.typed"}  # of ``adavae``
@@ -114,26 +122,46 @@ def build(
         _remove(targets)
         if sys.platform != "linux" or platform.machine() != "x86_64":
             raise NotBuilt(f"the compiled step is for Linux on x86-64, this is {sys.platform} on {platform.machine()}")
-        _compile([compiler_of(environ), *_FLAGS, *more_flags], targets, longest_s)
+        compiler = compiler_of(environ)
+        tiles = ("-DADAVAE_AMX",) if knows_tiles(compiler, longest_s) else ()
+        _compile([compiler, *_FLAGS, *tiles, *more_flags], targets, longest_s)
     except (OSError, NotBuilt) as exc:
         _remove(targets, missing_right_ok=True)
         raise NotBuilt(str(exc)) from exc
     return list(targets)
 
 
+def knows_tiles(compiler: str, longest_s: float = _LONGEST_S) -> bool:
+    """Whether AMX can be compiled; raises NotBuilt if the compiler hangs."""
+    with tempfile.TemporaryDirectory() as made:
+        probe = Path(made) / "tiles.cpp"
+        probe.write_text(_TILES, encoding="utf-8")
+        run = _start([compiler, "-std=c++20", "-c", str(probe), "-o", str(probe.with_suffix(".o"))])
+        _wait_for(run, compiler, longest_s)
+        return run.returncode == 0
+
+
 def _compile(command: Sequence[str], targets: Mapping[Path, str], longest_s: float) -> None:
-    compiler = command[0]
-    runs = [_start(command, march, target) for target, march in targets.items()]
+    sources = [str(_HERE / "csrc" / source) for source in _SOURCES]
+    runs = [_start([*command, f"-march={march}", *sources, "-o", str(target)]) for target, march in targets.items()]
     try:
         for run in runs:
-            output = run.communicate(timeout=longest_s)[0]
+            output = _wait_for(run, command[0], longest_s)
             if run.returncode:
-                raise NotBuilt(f"{compiler} failed:\n{output[-2000:]}")
-    except subprocess.TimeoutExpired:
-        raise NotBuilt(f"{compiler} was given up after {longest_s:g} s") from None
+                raise NotBuilt(f"{command[0]} failed:\n{output[-2000:]}")
     finally:
         for run in runs:
             _end(run)
+
+
+def _wait_for(run: "subprocess.Popen[str]", compiler: str, longest_s: float) -> str:
+    """What a compiler prints until it ends; raises NotBuilt, and ends it, if that takes too long."""
+    try:
+        return run.communicate(timeout=longest_s)[0]
+    except subprocess.TimeoutExpired:
+        raise NotBuilt(f"{compiler} was given up after {longest_s:g} s") from None
+    finally:
+        _end(run)
 
 
 def _end(run: "subprocess.Popen[str]") -> None:
@@ -163,10 +191,9 @@ def compiler_of(environ: Mapping[str, str]) -> str:
     raise NotBuilt("no C++ compiler was found (c++, g++ or clang++; CXX names another): install one and repeat")
 
 
-def _start(command: Sequence[str], march: str, target: Path) -> "subprocess.Popen[str]":
-    sources = [str(_HERE / "csrc" / source) for source in _SOURCES]
+def _start(command: Sequence[str]) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [*command, f"-march={march}", *sources, "-o", str(target)],
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -3,7 +3,7 @@
 import ctypes
 import logging
 from collections.abc import Callable, Sequence
-from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_uint64, c_void_p
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -13,19 +13,40 @@ from typing import Any, ClassVar
 import torch
 
 PANEL = 32  # columns stored together
+DEPTH_STEP = 64  # int8 matrices that are multiplied with bytes have a multiple of as many rows
+MOST_INT8_FEATURES = 65536  # sums of more products of bytes might not fit into 32 bits
 
 _log = logging.getLogger("adavae.kernel")
 _FIELDS = list[tuple[str, Any]]
 _VARIANTS = {"AVX512": ("avx512", "avx2"), "AVX2": ("avx2",)}  # by the name torch gives the processor's capability
 
 
+class Numbers(IntEnum):
+    """What a matrix is stored as."""
+
+    FLOAT32 = 0
+    FLOAT16 = 1
+    INT8 = 2  # times float32
+    INT8_FOUR = 3  # times bytes; four weights of an output lie together
+
+
+class Int8Way(IntEnum):
+    """The instructions that multiply bytes; all give the same numbers."""
+
+    NONE = 0
+    VNNI = 1
+    AMX = 2
+
+
 class MatrixFields(Structure):
     _fields_: ClassVar[_FIELDS] = [
         ("panels", c_void_p),
         ("bias", c_void_p),
+        ("scales", c_void_p),
+        ("totals", c_void_p),
         ("in_features", c_int32),
         ("out_features", c_int32),
-        ("is_half", c_int32),
+        ("numbers", c_int32),
     ]
 
 
@@ -54,6 +75,7 @@ class BackboneFields(Structure):
         ("n_positions", c_int32),
         ("activation", c_int32),
         ("epsilon", c_float),
+        ("int8_way", c_int32),
         ("wte", c_void_p),
         ("wpe", c_void_p),
         ("ln_f", NormFields),
@@ -148,6 +170,17 @@ class LatentMemoryFields(Structure):
     ]
 
 
+class LinearFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [
+        ("matrix", MatrixFields),
+        ("num_rows", c_int32),
+        ("num_threads", c_int32),
+        ("int8_way", c_int32),
+        ("x", c_void_p),
+        ("output", c_void_p),
+    ]
+
+
 KINDS = ("product", "attention", "norm")  # of the phases
 
 
@@ -182,6 +215,8 @@ class Library:
         encode: From a pointer to BackboneFields and one to TextsFields to an ``Outcome``.
         posteriors: From a pointer to PosteriorFields to an ``Outcome``.
         latent_memory: From a pointer to LatentMemoryFields to an ``Outcome``.
+        linear: From a pointer to LinearFields to an ``Outcome``.
+        int8_way: The best way to multiply bytes that library, processor and system have.
     """
 
     instructions: str
@@ -189,6 +224,8 @@ class Library:
     encode: Callable[..., int]
     posteriors: Callable[..., int]
     latent_memory: Callable[..., int]
+    linear: Callable[..., int]
+    int8_way: Int8Way
 
 
 @lru_cache(maxsize=1)
@@ -219,7 +256,7 @@ def opened(path: Path, instructions: str) -> Library:
     """
     loaded = ctypes.CDLL(str(path))
     layout = loaded.adavae_layout
-    layout.argtypes, layout.restype = [], c_int64
+    layout.argtypes, layout.restype = [], c_uint64
     if layout() != _layout():
         raise OSError("it was compiled for another version of adavae")
     return Library(
@@ -228,14 +265,22 @@ def opened(path: Path, instructions: str) -> Library:
         _function(loaded.adavae_encode, BackboneFields, TextsFields),
         _function(loaded.adavae_posteriors, PosteriorFields),
         _function(loaded.adavae_latent_memory, LatentMemoryFields),
+        _function(loaded.adavae_linear, LinearFields),
+        _best_int8_way(loaded.adavae_has_int8_way),
     )
 
 
+def _best_int8_way(has_way: Any) -> Int8Way:
+    has_way.argtypes, has_way.restype = [c_int32], c_int32
+    return next((way for way in (Int8Way.AMX, Int8Way.VNNI) if has_way(way)), Int8Way.NONE)
+
+
 def _layout() -> int:
-    """Sizes of the structures that are passed, as ``layout.cpp`` puts them into one number."""
+    """Sizes of the structures that are passed, as ``layout.cpp`` puts them into one number of 64 bits."""
+    passed = BackboneFields, AdapterSetFields, LatentSetFields, StepFields, TextsFields, PosteriorFields, LinearFields
     number = 0
-    for structure in (BackboneFields, AdapterSetFields, LatentSetFields, StepFields, TextsFields, PosteriorFields):
-        number = 1000 * number + ctypes.sizeof(structure)
+    for structure in passed:
+        number = (1009 * number + ctypes.sizeof(structure)) % 2**64
     return number
 
 

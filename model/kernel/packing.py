@@ -1,25 +1,27 @@
-"""Frozen weights as the compiled code reads them: matrices in panels, in float16 where that is exact.
+"""Frozen weights as the compiled code reads them: matrices in panels, in float16 where that is exact, or in int8.
 
 Packed weights must never change; the tensors stay alive as long as the object that holds their addresses.
 """
 
 import ctypes
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor
 
-from adavae.model.config import AdapterConfig, AdapterPlacement, EncoderAttention
+from adavae.model.config import AdapterConfig, AdapterPlacement, EncoderAttention, WeightFormat
 from adavae.model.kernel.library import (
+    DEPTH_STEP,
     PANEL,
     AdapterFields,
     AdapterSetFields,
     LatentSetFields,
     MatrixFields,
     NormFields,
+    Numbers,
 )
 
 _PLACEMENTS = {
@@ -71,11 +73,52 @@ class KeptTensors:
             bias=None if bias is None else self.address(bias.detach().float().contiguous()),
             in_features=in_features,
             out_features=out_features,
-            is_half=is_half,
+            numbers=Numbers.FLOAT16 if is_half else Numbers.FLOAT32,
+        )
+
+    def int8_matrix(self, weight: Tensor, bias: Tensor | None) -> MatrixFields:
+        """The same in int8, to be multiplied with float32."""
+        rounded = Int8Weight.of(weight)
+        out_features, in_features = weight.shape
+        num_panels = -(-out_features // PANEL)
+        panels = self._room((num_panels, in_features, PANEL), torch.int8)
+        write_panels(rounded.numbers, panels)
+        return MatrixFields(
+            panels=panels.data_ptr(),
+            bias=None if bias is None else self.address(bias.detach().float().contiguous()),
+            scales=self._of_panels(rounded.scales),
+            in_features=in_features,
+            out_features=out_features,
+            numbers=Numbers.INT8,
+        )
+
+    def int8_four_matrix(self, weight: Tensor, bias: Tensor | None) -> MatrixFields:
+        """The same in int8, to be multiplied with bytes: (ceil(out / 32), ceil(in / 64) * 16, 32, 4)."""
+        rounded = Int8Weight.of(weight)
+        out_features, in_features = weight.shape
+        num_panels, depth = -(-out_features // PANEL), -(-in_features // DEPTH_STEP) * DEPTH_STEP
+        padded = torch.zeros(num_panels * PANEL, depth, dtype=torch.int8)
+        padded[:out_features, :in_features] = rounded.numbers
+        panels = self._room((num_panels, depth // 4, PANEL, 4), torch.int8)
+        panels.copy_(padded.view(num_panels, PANEL, depth // 4, 4).transpose(1, 2))
+        return MatrixFields(
+            panels=panels.data_ptr(),
+            bias=self._of_panels(torch.zeros(out_features) if bias is None else bias.detach().float()),
+            scales=self._of_panels(rounded.scales),
+            totals=self._of_panels(rounded.numbers.sum(1, dtype=torch.int32)),
+            in_features=in_features,
+            out_features=out_features,
+            numbers=Numbers.INT8_FOUR,
         )
 
     def norm(self, weight: Tensor, bias: Tensor) -> NormFields:
         return NormFields(weight=self.address(weight.detach()), bias=self.address(bias.detach()))
+
+    def _of_panels(self, of_outputs: Tensor) -> int:
+        """The address of one number for each output of every panel, zero beyond ``of_outputs``, (out,)."""
+        whole = torch.zeros(-(-len(of_outputs) // PANEL) * PANEL, dtype=of_outputs.dtype)
+        whole[: len(of_outputs)] = of_outputs
+        return self.address(whole)
 
     def _room(self, shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
         """An uninitialised part of a block that shares no cache line with others."""
@@ -99,6 +142,26 @@ def write_panels(weight: Tensor, panels: Tensor) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Int8Weight:
+    """A weight in int8, symmetric, each output with a scale of its own: weight = scales * numbers.
+
+    Attributes:
+        numbers: (out, in), int8, of at most 127.
+        scales: (out,), float32.
+    """
+
+    numbers: Tensor
+    scales: Tensor
+
+    @classmethod
+    def of(cls, weight: Tensor) -> Self:
+        weight = weight.detach().float()
+        scales = weight.abs().amax(1) / 127.0
+        steps = torch.where(scales > 0.0, 1.0 / scales, 0.0)
+        return cls((weight * steps.unsqueeze(1)).round().clamp(-127, 127).to(torch.int8), scales)
+
+
+@dataclass(frozen=True, slots=True)
 class PackedAdapterSet:
     """One adapter set, of its own size: all that is wide enough to be worth it.
 
@@ -116,17 +179,24 @@ class PackedAdapterSet:
 
     @classmethod
     def of(
-        cls, config: AdapterConfig, tensors: Mapping[str, Tensor], n_layer: int, replaced: Self | None = None
+        cls,
+        config: AdapterConfig,
+        tensors: Mapping[str, Tensor],
+        n_layer: int,
+        weights: WeightFormat = WeightFormat.FLOAT16,
+        replaced: Self | None = None,
     ) -> Self:
         """``tensors`` come from ``AdapterBank.export``, ``n_layer`` from the backbone.
 
         ``replaced`` is a set that is never used again: its memory is overwritten.
         """
         kept = KeptTensors() if replaced is None else replaced.kept.emptied()
-        encoder = _side("encoder", config, tensors, config.encoder_layers, kept)
+        is_int8 = weights is WeightFormat.INT8
+        of_blocks = _Linear(tensors, kept.int8_four_matrix if is_int8 else kept.matrix)
+        encoder = _side("encoder", config, of_blocks, config.encoder_layers)
         encoder.is_causal = config.encoder_attention is EncoderAttention.CAUSAL
-        decoder = _side("decoder", config, tensors, n_layer, kept)
-        latent = _latent(config, tensors, n_layer, kept)
+        decoder = _side("decoder", config, of_blocks, n_layer)
+        latent = _latent(config, _Linear(tensors, kept.int8_matrix if is_int8 else kept.matrix), n_layer)
         kept.without_the_rest()
         return cls(encoder, decoder, latent, kept)
 
@@ -139,14 +209,23 @@ class PackedAdapterSet:
         return cls(encoder, decoder, LatentSetFields(), KeptTensors())
 
 
-def _side(
-    side: str, config: AdapterConfig, tensors: Mapping[str, Tensor], num_layers: int, kept: KeptTensors
-) -> AdapterSetFields:
+@dataclass(frozen=True, slots=True)
+class _Linear:
+    """Packs a set's linear layers by name."""
+
+    tensors: Mapping[str, Tensor]
+    pack: Callable[[Tensor, Tensor | None], MatrixFields]
+
+    def __call__(self, name: str) -> MatrixFields:
+        return self.pack(self.tensors[f"{name}.weight"], self.tensors.get(f"{name}.bias"))
+
+
+def _side(side: str, config: AdapterConfig, linear: _Linear, num_layers: int) -> AdapterSetFields:
     adapters = (AdapterFields * num_layers)()
     for layer in range(num_layers):
         prefix = f"{side}_adapters.{layer}.placed.{config.adapter_placement}"
         for part in ("down", "up"):
-            setattr(adapters[layer], part, _linear(f"{prefix}.{part}", tensors, kept))
+            setattr(adapters[layer], part, linear(f"{prefix}.{part}"))
     return AdapterSetFields(  # which keeps alive the array that it points at
         adapters=adapters,
         placement=_PLACEMENTS[config.adapter_placement],
@@ -155,21 +234,15 @@ def _side(
     )
 
 
-def _latent(config: AdapterConfig, tensors: Mapping[str, Tensor], n_layer: int, kept: KeptTensors) -> LatentSetFields:
+def _latent(config: AdapterConfig, linear: _Linear, n_layer: int) -> LatentSetFields:
     def layers(way: str) -> ctypes.Array[MatrixFields]:
-        return (MatrixFields * n_layer)(
-            *(_linear(f"latent_memory.{way}.{layer}", tensors, kept) for layer in range(n_layer))
-        )
+        return (MatrixFields * n_layer)(*(linear(f"latent_memory.{way}.{layer}") for layer in range(n_layer)))
 
     return LatentSetFields(  # which keeps alive the arrays that it points at
-        mu=_linear("posterior.mu", tensors, kept),
-        logvar=_linear("posterior.logvar", tensors, kept),
-        projection=_linear("latent_memory.projection", tensors, kept),
+        mu=linear("posterior.mu"),
+        logvar=linear("posterior.logvar"),
+        projection=linear("latent_memory.projection"),
         psa=layers("psa") if config.latent_infusion.has_psa else None,
         atm=layers("atm") if config.latent_infusion.has_atm else None,
         positions=config.latent_positions,
     )
-
-
-def _linear(name: str, tensors: Mapping[str, Tensor], kept: KeptTensors) -> MatrixFields:
-    return kept.matrix(tensors[f"{name}.weight"], tensors.get(f"{name}.bias"))

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from adavae.model.config import AdapterConfig, BackboneConfig, EncoderAttention, LatentAggregation
+from adavae.model.config import AdapterConfig, BackboneConfig, EncoderAttention, LatentAggregation, WeightFormat
 from adavae.model.errors import AdapterSetMismatch
 from adavae.model.kernel import choice
 from adavae.model.kernel.latent_kernel import LatentKernel
@@ -38,6 +38,7 @@ class AdapterBank(nn.Module):
     Attributes:
         configs: What is in each slot; None for an empty one.
         latent_kernel: Computes the layers around z where that can be compiled; without it PyTorch does.
+        weight_format: What sets are packed in for the compiled code.
     """
 
     def __init__(self, backbone: BackboneConfig, shape: BankShape, *, prefix: PrefixMLPs | None = None) -> None:
@@ -47,6 +48,7 @@ class AdapterBank(nn.Module):
         self.configs: list[AdapterConfig | None] = [None] * S
         self._packed_sets: list[PackedAdapterSet | None] = [None] * S
         self.latent_kernel: LatentKernel | None = None
+        self.weight_format = WeightFormat.FLOAT16
         self.encoder_adapters = nn.ModuleList(
             LayerAdapters(S, C, shape.adapter_size, shape.placements) for _ in range(shape.encoder_layers)
         )
@@ -80,14 +82,23 @@ class AdapterBank(nn.Module):
             )
 
     @classmethod
-    def for_serving(cls, backbone: BackboneConfig, shape: BankShape, like: Tensor) -> "AdapterBank":
-        """Empty slots, in the dtype and on the device of ``like``; memory is taken as slots are loaded."""
+    def for_serving(
+        cls,
+        backbone: BackboneConfig,
+        shape: BankShape,
+        like: Tensor,
+        weight_format: WeightFormat = WeightFormat.FLOAT16,
+    ) -> "AdapterBank":
+        """Empty slots, in the dtype and on the device of ``like``; memory is taken as slots are loaded.
+
+        ``weight_format`` is what sets are packed in for the compiled code.
+        """
         with torch.device("meta"):
             bank = cls(backbone, replace(shape, adapter_scale=1.0)).to(like.dtype)
         bank = bank.to_empty(device=like.device).requires_grad_(False).eval()
         for parameter in bank.parameters():
             parameter.data = _untouched_zeros(parameter)
-        bank.latent_kernel = LatentKernel.of(like)
+        bank.latent_kernel, bank.weight_format = LatentKernel.of(like), weight_format
         return bank
 
     @classmethod
@@ -295,7 +306,7 @@ class AdapterBank(nn.Module):
                     part *= scale
         replaced, self._packed_sets[slot] = self._packed_sets[slot], None
         if self.latent_kernel is not None and packed is None:
-            packed = PackedAdapterSet.of(config, tensors, self.backbone_config.n_layer, replaced)
+            packed = PackedAdapterSet.of(config, tensors, self.backbone_config.n_layer, self.weight_format, replaced)
         self.configs[slot], self._packed_sets[slot] = config, packed
 
     def clear(self, slot: int) -> None:

@@ -14,7 +14,7 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from adavae.model.backbone import Backbone
-from adavae.model.config import BackboneConfig
+from adavae.model.config import BackboneConfig, WeightFormat
 from adavae.model.errors import WeightsCorrupted
 from adavae.model.storage.atomic import write_atomically
 from adavae.model.storage.checkpoint_files import (
@@ -59,7 +59,11 @@ class PretrainedBackbone:
 
 
 def load_backbone(
-    source: str | Path, dtype: torch.dtype = torch.float32, *, device: torch.device | None = None
+    source: str | Path,
+    dtype: torch.dtype = torch.float32,
+    *,
+    device: torch.device | None = None,
+    weight_format: WeightFormat = WeightFormat.FLOAT16,
 ) -> PretrainedBackbone:
     """Reads a checkpoint of the GPT-2 family.
 
@@ -67,6 +71,7 @@ def load_backbone(
         source: A directory in the Hugging Face layout, or a hub id such as ``gpt2``.
         dtype: Of the weights in memory.
         device: Device of the weights; the CPU by default.
+        weight_format: What the compiled code keeps the weights as, besides.
 
     Raises:
         BackboneNotFound: No such checkpoint, or no network to download it.
@@ -81,7 +86,7 @@ def load_backbone(
     files = weight_files(directory)
     backbone = _assemble(config, _read_tensors(files), files[0] if len(files) == 1 else directory)
     backbone = backbone.to(device=device, dtype=dtype).requires_grad_(False).eval()
-    backbone.pack()
+    backbone.pack(weight_format)
     digests = checkpoint_digests(config, files)
     return PretrainedBackbone(backbone, tokenizer, digests.digest, str(source), digests.former_digest)
 

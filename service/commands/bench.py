@@ -21,6 +21,12 @@ def bench(
     ] = "both",
     only: Annotated[Literal["engine", "http"] | None, typer.Option("--only", help="One group of figures.")] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=2, max=100, help="Rounds of which the median counts.")] = 5,
+    weight_format: Annotated[
+        Literal["float16", "int8"], typer.Option("--weight-format", help="Weights of the engine.")
+    ] = "float16",
+    peers: Annotated[
+        bool, typer.Option("--peers", help="Against other engines on the same weights, in their own environments.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Measure speed against transformers, against one sentence at a time, and through HTTP.
@@ -36,5 +42,10 @@ def bench(
         )
     sys.path.insert(0, str(checkout))
     importlib.import_module("tests.bench.report").main(
-        ["--shape", shape, "--rounds", str(rounds), *(["--only", only] if only else []), *["--json"] * as_json]
+        [
+            *("--shape", shape, "--rounds", str(rounds), "--weight-format", weight_format),
+            *(["--only", only] if only else []),
+            *["--peers"] * peers,
+            *["--json"] * as_json,
+        ]
     )

@@ -217,7 +217,7 @@ def _run(grid: "Grid", settings: Settings, device: str | None, workers: int) -> 
     from adavae.model.training.reproduction.grid import begin, run_grid
     from adavae.model.training.reproduction.parallel import run_grid_in_processes
 
-    pretrained = loading.load_pretrained(settings, device)
+    pretrained = loading.load_pretrained(settings, device, weight_format="float16")
     finished = begin(grid)
     num_cells = sum(task.key(pretrained.digest) not in finished for task in grid.tasks())
     with progress_display() as display:

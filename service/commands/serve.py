@@ -6,7 +6,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,18 +23,23 @@ PortOption = Annotated[
     int | None,
     typer.Option("--port", "-p", min=0, max=65535, help="Port, 0 for a free one; ADAVAE_PORT if left out."),
 ]
+WeightFormatOption = Annotated[
+    Literal["float16", "int8"] | None,
+    typer.Option("--weight-format", help="Weights that the compiled code reads; ADAVAE_WEIGHT_FORMAT if left out."),
+]
 
 
 class CannotListen(AdaVAEError):
     """The address or port cannot be had."""
 
 
-def serve(host: HostOption = None, port: PortOption = None) -> None:
+def serve(host: HostOption = None, port: PortOption = None, weight_format: WeightFormatOption = None) -> None:
     """Answer over HTTP: encode, decode, interpolate, analogy, classify.
 
     Ctrl-C or a termination signal ends it after the requests that are running.
     """
-    given = {name: value for name, value in (("host", host), ("port", port)) if value is not None}
+    options = {"host": host, "port": port, "weight_format": weight_format}
+    given = {name: value for name, value in options.items() if value is not None}
     settings = load_settings().model_copy(update=given)
     check_objects(settings)
     listener = open_listener(settings)

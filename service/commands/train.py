@@ -154,7 +154,7 @@ def _check_name(name: str) -> None:
 def _loaded(settings: Settings, device: DeviceOption) -> "PretrainedBackbone":
     with progress_display() as display:  # torch alone takes seconds to be imported
         display.update("load the backbone", 0, None)
-        pretrained = loading.load_pretrained(settings, device)
+        pretrained = loading.load_pretrained(settings, device, weight_format="float16")
         display.update("load the backbone", 1, 1)
     return pretrained
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from adavae.model.config import WeightFormat
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.encodings.cache import EncodingCache, encoding_key
@@ -27,7 +28,7 @@ class TextEncoder:
         deadline_s: float,
     ) -> None:
         """``max_tokens`` is the longest text that is read; after ``deadline_s`` a request is given up."""
-        self._backbone = f"{pretrained.digest}/{pretrained.backbone.wte.weight.dtype}"
+        self._backbone = computed_by(pretrained)
         self.tokens = TextTokens(
             pretrained.tokenizer, max_tokens=max_tokens, max_queued_characters=max_queued_characters
         )
@@ -127,3 +128,10 @@ class TextEncoder:
 
 def _param(number: int, params: Sequence[str] | None) -> str:
     return params[number] if params is not None else f"texts[{number}]"
+
+
+def computed_by(pretrained: PretrainedBackbone) -> str:
+    """All of a backbone that encodings depend on, for the cache: its digest, its dtype, and int8 weights."""
+    backbone = pretrained.backbone
+    dtype = f"{pretrained.digest}/{backbone.wte.weight.dtype}"
+    return dtype if backbone.weight_format is WeightFormat.FLOAT16 else f"{dtype}/{backbone.weight_format}"

@@ -177,7 +177,7 @@ class BankLoader:
 
     def _new_bank(self, shape: BankShape) -> AdapterBank:
         backbone = self._pretrained.backbone
-        return AdapterBank.for_serving(backbone.config, shape, like=backbone.wte.weight)
+        return AdapterBank.for_serving(backbone.config, shape, backbone.wte.weight, backbone.weight_format)
 
     def _loaded(self) -> dict[int, AdapterConfig]:
         return {slot: config for slot, config in enumerate(self.vae.bank.configs) if config is not None}

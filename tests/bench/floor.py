@@ -3,10 +3,12 @@
     python -m tests.bench.floor
 
 The floor is the larger of bytes over the measured bandwidth and operations over the measured rate of a large matrix
-product; bytes are the weights that a step reads, in the form in which they are kept. Writes a Markdown table.
+product (PyTorch's in float32; with int8 weights our own of bytes); bytes are the weights that a step reads, in the form
+in which they are kept. Writes a Markdown table.
 """
 
 import argparse
+import ctypes
 import statistics
 import sys
 import time
@@ -17,8 +19,10 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from adavae.model.adavae import pad
+from adavae.model.config import WeightFormat
 from adavae.model.kernel.backbone_kernel import BackboneKernel
-from adavae.model.kernel.library import KINDS
+from adavae.model.kernel.library import KINDS, LinearFields, check, library
+from adavae.model.kernel.packing import KeptTensors
 from tests.bench.subjects import ShapeName, Subject
 
 _NUM_STEPS = 24
@@ -48,16 +52,21 @@ class Work:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--shape", choices=["bundled", "124m", "both"], default="both")
+    parser.add_argument("--weight-format", type=WeightFormat, choices=list(WeightFormat), default=WeightFormat.FLOAT16)
     chosen = parser.parse_args()
-    rate = _matrix_rate()
-    sys.stdout.write(f"{torch.get_num_threads()} threads: {rate / 1e9:.0f} GFLOP/s float32\n\n")
+    is_int8 = chosen.weight_format is WeightFormat.INT8
+    rate = _int8_rate() if is_int8 else _matrix_rate()
+    sys.stdout.write(
+        f"{torch.get_num_threads()} threads: {rate / 1e9:.0f} billion operations/s in "
+        f"{'int8' if is_int8 else 'float32'}\n\n"
+    )
     sys.stdout.write(
         "| what | floor, ms | of bytes, of operations | measured, ms | times the floor | where it goes |\n"
     )
     sys.stdout.write("|---|---|---|---|---|---|\n")
     shapes: list[ShapeName] = ["bundled", "124m"] if chosen.shape == "both" else [chosen.shape]
     for shape in shapes:
-        for work in _works(Subject.of(shape, 1)):
+        for work in _works(Subject.of(shape, 1, chosen.weight_format)):
             bandwidth = _bandwidth(work.num_bytes)
             of_bytes, of_operations = 1e3 * work.num_bytes / bandwidth, 1e3 * work.operations / rate
             floor, measured = max(of_bytes, of_operations), _milliseconds(work)
@@ -83,6 +92,22 @@ def _matrix_rate() -> float:
     return 2 * 2048**3 / _best(lambda: x @ x)
 
 
+def _int8_rate(size: int = 2048) -> float:
+    """The same of bytes times int8, by the compiled code."""
+    compiled, kept = library(), KeptTensors()
+    assert compiled is not None, "nothing is compiled here: python model/kernel/build_hook.py"
+    x, output = torch.randn(size, size), torch.empty(size, size)
+    task = LinearFields(
+        matrix=kept.int8_four_matrix(torch.randn(size, size), None),
+        num_rows=size,
+        num_threads=torch.get_num_threads(),
+        int8_way=compiled.int8_way,
+        x=x.data_ptr(),
+        output=output.data_ptr(),
+    )
+    return 2 * size**3 / _best(lambda: check(compiled.linear(ctypes.byref(task))))
+
+
 def _best(run: Callable[[], object], repeats: int = 10) -> float:
     seconds = []
     for _ in range(repeats):
@@ -98,6 +123,7 @@ def _works(subject: Subject) -> Iterator[Work]:
     config, bottleneck = backbone.config, 2 * backbone.config.n_embd * adapter.adapter_size
     block = sum(parameter.numel() for parameter in backbone.blocks[0].parameters())
     decoder, head = config.n_layer * block, backbone.lm_head.weight.numel()
+    size = 1 if backbone.weight_format is WeightFormat.INT8 else 2  # bytes
     for num_rows in (1, 11, 32):
         z, index = torch.from_numpy(subject.latents(num_rows)), subject.text_model.index_of("set-0", num_rows)
 
@@ -107,7 +133,7 @@ def _works(subject: Subject) -> Iterator[Work]:
             for _ in range(_NUM_STEPS - 1):
                 logits = vae.decode_step(torch.from_numpy(logits.numpy().argmax(-1)), cache, index)
 
-        num_bytes = 2 * (decoder + head + config.n_layer * bottleneck)
+        num_bytes = size * (decoder + head + config.n_layer * bottleneck)
         operations = 2 * num_rows * (decoder + head + config.n_layer * bottleneck)
         yield Work(f"decode step, {num_rows} rows", num_bytes, operations, decode, _NUM_STEPS, backbone.kernel)
     rows = [row[:24] for row in subject.texts(64) if len(row) >= 24][:32]
@@ -120,7 +146,7 @@ def _works(subject: Subject) -> Iterator[Work]:
 
     encoder = adapter.encoder_layers * (block + bottleneck)
     operations = 2 * ids.numel() * encoder
-    yield Work(f"encode {len(rows)} texts of 24 tokens", 2 * encoder, operations, encode, 1, backbone.kernel)
+    yield Work(f"encode {len(rows)} texts of 24 tokens", size * encoder, operations, encode, 1, backbone.kernel)
 
 
 def _milliseconds(work: Work) -> float:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from adavae.model.backbone import Backbone
-from adavae.model.config import AdapterConfig, BackboneConfig
+from adavae.model.config import AdapterConfig, BackboneConfig, WeightFormat
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.manifest import Manifest
@@ -47,8 +47,10 @@ class Subject:
     sets: Sequence[AdapterSet]
 
     @classmethod
-    def of(cls, name: ShapeName, num_sets: int = NUM_SETS) -> "Subject":
-        bundled = load_backbone(BUNDLED)
+    def of(
+        cls, name: ShapeName, num_sets: int = NUM_SETS, weight_format: WeightFormat = WeightFormat.FLOAT16
+    ) -> "Subject":
+        bundled = load_backbone(BUNDLED, weight_format=weight_format)
         pretrained = bundled if name == "bundled" else _random_124m(bundled)
         return cls(name, pretrained, [random_set(pretrained, seed) for seed in range(num_sets)])
 
@@ -89,7 +91,7 @@ def _random_124m(bundled: PretrainedBackbone) -> PretrainedBackbone:
     backbone = Backbone(config).eval().requires_grad_(False)
     for parameter in backbone.parameters():
         parameter.copy_((torch.randn(parameter.shape, generator=generator) * 0.02).half())  # as every stored backbone
-    backbone.pack()
+    backbone.pack(bundled.backbone.weight_format)
     return replace(bundled, backbone=backbone)
 
 

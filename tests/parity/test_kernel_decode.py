@@ -14,7 +14,7 @@ from adavae.model.adavae import AdaVAE
 from adavae.model.backbone import Backbone
 from adavae.model.config import Activation, AdapterConfig, BackboneConfig
 from adavae.model.kernel.backbone_kernel import BackboneKernel
-from adavae.model.kernel.library import Library
+from adavae.model.kernel.library import Library, Numbers
 from adavae.model.kernel.packing import PackedAdapterSet
 from adavae.model.kv_cache import KVCache
 from adavae.model.parts.adapter_bank import AdapterBank
@@ -122,7 +122,7 @@ def test_weights_that_half_precision_cannot_hold_are_read_whole(compiled: Librar
     model.backbone.blocks[0].mlp.c_fc.weight += 1e-6
     model.kernel = BackboneKernel(model.backbone.config, model.backbone.state_dict(), compiled)
     fields = model.kernel.fields.layers[0]
-    assert not fields.c_fc.is_half and fields.c_attn.is_half
+    assert (fields.c_fc.numbers, fields.c_attn.numbers) == (Numbers.FLOAT32, Numbers.FLOAT16)
     check_against_plain(model, [0, 1, 2])
 
 

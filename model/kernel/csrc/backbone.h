@@ -6,6 +6,7 @@
 
 #include "matrix.h"
 #include "outcome.h"
+#include "processor.h"
 #include "row_ops.h"
 
 namespace adavae {
@@ -33,6 +34,7 @@ struct Backbone {
     int32_t n_positions;
     Activation activation;
     float epsilon;
+    Int8Way int8_way;  // how its matrices are multiplied if they are kInt8Four
     const float* wte;  // (V, C)
     const float* wpe;  // (n_positions, C)
     Norm ln_f;

@@ -13,9 +13,9 @@ class DecodeProgram : Program {
     DecodeProgram(const Backbone& backbone, const Step& step, const std::vector<int>& order)
         : Program(backbone, groups_of(step.sets, order), step.num_rows), step_(step), order_(order) {
         for (int layer = 0; layer < backbone.n_layer; ++layer) add_layer(layer, step.num_rows);
-        add_norm(backbone.ln_f, step.num_rows);
-        phases_.push_back(phase_of({product_of(backbone.lm_head, normed_.row(0), C_, 0, step.num_rows,
-                                               [this](int row, int column, const float* sums, int count) {
+        add_norm(backbone.ln_f, step.num_rows, Placement::kNowhere);
+        phases_.push_back(phase_of({times(backbone.lm_head, normed_, 0, step.num_rows,
+                                          [this](int row, int column, const float* sums, int count) {
             std::copy(sums, sums + count,
                       step_.logits + static_cast<int64_t>(order_[row]) * backbone_.vocab_size + column);
         })}));

@@ -98,7 +98,7 @@ class EncodeProgram : Program {
         in_panels(queries + C_, T, D_, 1, width, keys);        // K^T: (D, T)
         in_panels(queries + 2 * C_, D_, T, width, 1, values);  // V: (T, D)
         scores.resize(static_cast<size_t>(T) * T);
-        const Matrix key_matrix{keys.data(), nullptr, D_, T, 0}, value_matrix{values.data(), nullptr, T, D_, 0};
+        const Matrix key_matrix = of_panels(keys, D_, T), value_matrix = of_panels(values, T, D_);
         for (int panel = 0; panel < key_matrix.num_panels(); ++panel)
             multiply_panel(key_matrix, panel, queries, width, 0, T,
                            [&](int row, int column, const float* sums, int count) {
@@ -117,6 +117,10 @@ class EncodeProgram : Program {
                            [&](int row, int column, const float* sums, int count) {
                 std::copy(sums, sums + count, attended_.row(span.first + row) + head * D_ + column);
             });
+    }
+
+    static Matrix of_panels(const std::vector<float>& panels, int in, int out) {
+        return {panels.data(), nullptr, nullptr, nullptr, in, out, Numbers::kFloat32};
     }
 
     // Packs a matrix of `out` columns and `in` rows into panels; element (k, n) is from[k * in_stride + n * out_stride].

@@ -28,8 +28,14 @@ struct Lanes {
     static Lanes load(const uint16_t* from) {
         return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)))};
     }
+    static Lanes load(const int8_t* from) {
+        const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+        return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
+    }
     void store(float* to) const { _mm512_storeu_ps(to, value); }
     Lanes plus_product(Lanes a, Lanes b) const { return {_mm512_fmadd_ps(a.value, b.value, value)}; }
+    Lanes smaller(Lanes other) const { return {_mm512_min_ps(value, other.value)}; }
+    Lanes larger(Lanes other) const { return {_mm512_max_ps(value, other.value)}; }
 };
 
 #else
@@ -48,8 +54,14 @@ struct Lanes {
     static Lanes load(const uint16_t* from) {
         return {_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)))};
     }
+    static Lanes load(const int8_t* from) {
+        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from));
+        return {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes))};
+    }
     void store(float* to) const { _mm256_storeu_ps(to, value); }
     Lanes plus_product(Lanes a, Lanes b) const { return {_mm256_fmadd_ps(a.value, b.value, value)}; }
+    Lanes smaller(Lanes other) const { return {_mm256_min_ps(value, other.value)}; }
+    Lanes larger(Lanes other) const { return {_mm256_max_ps(value, other.value)}; }
 };
 
 #endif

@@ -3,6 +3,7 @@
 #include "decode_step.h"
 #include "encode.h"
 #include "latent.h"
+#include "linear.h"
 
 #include <cstdint>
 
@@ -10,16 +11,16 @@ namespace adavae {
 namespace {
 
 template <typename... Structures>
-constexpr int64_t layout() {
-    int64_t number = 0;
-    ((number = 1000 * number + static_cast<int64_t>(sizeof(Structures))), ...);
+constexpr uint64_t layout() {
+    uint64_t number = 0;
+    ((number = 1009 * number + sizeof(Structures)), ...);
     return number;
 }
 
 }  // namespace
 }  // namespace adavae
 
-extern "C" __attribute__((visibility("default"))) int64_t adavae_layout() {
+extern "C" __attribute__((visibility("default"))) uint64_t adavae_layout() {
     return adavae::layout<adavae::Backbone, adavae::AdapterSet, adavae::LatentSet, adavae::Step, adavae::Texts,
-                          adavae::Posteriors>();
+                          adavae::Posteriors, adavae::Linear>();
 }

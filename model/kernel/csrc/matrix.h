@@ -18,13 +18,23 @@ constexpr int kPanel = 32;
 // 32 such rows, 384 cycles.
 constexpr int kPrefetchBytes = 2048;
 
+// What a matrix is stored as. As `Numbers` in library.py.
+enum class Numbers : int32_t {
+    kFloat32 = 0,
+    kFloat16 = 1,
+    kInt8 = 2,      // times float32: for matrices of a few columns, or whose rows have numbers far from the others
+    kInt8Four = 3,  // times bytes (int8_product.h): four weights of an output lie together
+};
+
 // A linear layer. Laid out as `MatrixFields` in library.py.
 struct Matrix {
-    const void* panels;  // (ceil(out / 32), in, 32), zero beyond `out`; float16 or float32
-    const float* bias;   // (out,), or null
+    const void* panels;     // (ceil(out / 32), in, 32), zero beyond `out`; kInt8Four: see int8_tiles.h
+    const float* bias;      // (out,), or null; kInt8Four: (ceil(out / 32) * 32,)
+    const float* scales;    // of each output, (ceil(out / 32) * 32,); null for floats
+    const int32_t* totals;  // of each output's weights, likewise; null but for kInt8Four
     int32_t in;
     int32_t out;
-    int32_t is_half;
+    Numbers numbers;
 
     int num_panels() const { return (out + kPanel - 1) / kPanel; }
 };
@@ -72,14 +82,20 @@ inline void multiply_panel(const Matrix& matrix, int panel, const float* x, int6
     for (int row = first; row < last; row += Lanes::kMaxRows) {
         const int rows = std::min(Lanes::kMaxRows, last - row);
         const float* from = x + row * x_stride;
-        if (matrix.is_half) {
+        if (matrix.numbers == Numbers::kFloat16) {
             multiply_at_most<Lanes::kMaxRows>(rows, from, x_stride,
                                               static_cast<const uint16_t*>(matrix.panels) + offset, matrix.in, sums);
+        } else if (matrix.numbers == Numbers::kInt8) {
+            multiply_at_most<Lanes::kMaxRows>(rows, from, x_stride, static_cast<const int8_t*>(matrix.panels) + offset,
+                                              matrix.in, sums);
         } else {
             multiply_at_most<Lanes::kMaxRows>(rows, from, x_stride, static_cast<const float*>(matrix.panels) + offset,
                                               matrix.in, sums);
         }
         for (int tile_row = 0; tile_row < rows; ++tile_row) {
+            if (matrix.scales != nullptr) {
+                for (int i = 0; i < kPanel; ++i) sums[tile_row][i] *= matrix.scales[column + i];
+            }
             if (matrix.bias != nullptr) {
                 for (int i = 0; i < num_columns; ++i) sums[tile_row][i] += matrix.bias[column + i];
             }

@@ -116,7 +116,7 @@ def _train(order: Order, settings: Settings, pipe: WorkerPipe, should_stop: thre
     store, owners = open_jobs(settings), open_owners(settings)
     job, directory = store.get(order.job_id), store.directory(order.job_id)
     claim = Claim(order.job_id, order.attempt, order.worker, attempt_directory(directory, order.attempt))
-    pretrained = load_pretrained(settings, None)
+    pretrained = load_pretrained(settings, None, weight_format="float16")
     _refuse_other_backbone(job, pretrained.digests)
     _refuse_shadowing(job, owners)
     checkpoint = store.records.inherit(order.job_id, order.attempt, latest_checkpoint)

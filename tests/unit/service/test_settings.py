@@ -18,7 +18,7 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_defaults_need_no_environment(tmp_path: Path) -> None:
     settings = load_settings()
     assert (settings.backbone, settings.default_adapter, settings.device) == ("bundled", "yelp", "auto")
-    assert (settings.dtype, settings.threads) == ("float32", 0)
+    assert (settings.dtype, settings.threads, settings.weight_format) == ("float32", 0, "float16")
     assert settings.data == tmp_path / ".local" / "share" / "adavae"
 
 
@@ -62,7 +62,8 @@ def test_a_variable_unlike_any_setting_gets_the_list(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(
-    ("variable", "value"), [("ADAVAE_DEVICE", "tpu"), ("ADAVAE_THREADS", "-1"), ("ADAVAE_DTYPE", "int8")]
+    ("variable", "value"),
+    [("ADAVAE_DEVICE", "tpu"), ("ADAVAE_THREADS", "-1"), ("ADAVAE_DTYPE", "int8"), ("ADAVAE_WEIGHT_FORMAT", "int4")],
 )
 def test_a_value_outside_its_rule_is_refused_by_name(
     monkeypatch: pytest.MonkeyPatch, variable: str, value: str

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hatchling.builders.wheel import WheelBuilder
 
+from adavae.model.kernel import build_hook
 from adavae.model.kernel.build_hook import NotBuilt, build, link_root
 from tests.compose_file import REPOSITORY
 
@@ -29,8 +30,6 @@ def test_every_variant_is_compiled_without_a_warning(tmp_path: Path, monkeypatch
 
 
 def own_flags() -> tuple[str, ...]:
-    from adavae.model.kernel import build_hook
-
     return build_hook._FLAGS
 
 
@@ -76,6 +75,29 @@ def _runs(process: str) -> bool:
         return Path("/proc", process, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.skipif(not IS_FOR_THIS_SYSTEM, reason="is for x86-64 Linux")
+@pytest.mark.parametrize("knows", [True, False])
+def test_the_tiles_of_amx_are_compiled_where_compiler_and_assembler_know_them(tmp_path: Path, knows: bool) -> None:
+    compiler = tmp_path / "compiler"
+    compiler.write_text(
+        f'#!/bin/sh\necho "$@" >> {tmp_path}/asked\ncase "$*" in *tiles.cpp*) exit {int(not knows)};; esac\n'
+    )
+    compiler.chmod(0o755)
+    build(tmp_path, {"CXX": str(compiler), "PATH": os.environ["PATH"]})
+    probe, *variants = (tmp_path / "asked").read_text().splitlines()
+    assert "tiles.cpp" in probe and len(variants) == 2
+    assert all(("-DADAVAE_AMX" in asked) is knows for asked in variants)
+
+
+@pytest.mark.skipif(not IS_FOR_THIS_SYSTEM or not shutil.which("c++"), reason="needs a C++ compiler on x86-64 Linux")
+@pytest.mark.parametrize("source", ["int8_amx.cpp", "processor.cpp"])
+def test_without_the_tiles_their_files_still_compile(source: str) -> None:
+    code = Path(build_hook.__file__).parent / "csrc" / source
+    command = ["c++", "-std=c++20", "-Wall", "-Wextra", "-Werror", "-march=x86-64-v4", "-fsyntax-only", str(code)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.skipif(not IS_FOR_THIS_SYSTEM or not shutil.which("c++"), reason="needs a C++ compiler on x86-64 Linux")

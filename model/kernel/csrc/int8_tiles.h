@@ -1,0 +1,30 @@
+// Sums of bytes times int8 weights, exact in int32, by the instructions that this processor has.
+//
+// A panel is 32 adjacent outputs, (K / 4, 32, 4) in memory with K a multiple of 64: four weights of an output lie
+// together, as VNNI's multiply-add takes them, and 16 such rows of 16 outputs are a tile of AMX. All ways give the same
+// numbers: sums of whole numbers have no order, and 65536 products of at most 255 * 127 fit.
+#pragma once
+
+#include <cstdint>
+
+#include "matrix.h"
+#include "processor.h"
+
+namespace adavae {
+
+constexpr int kDepthStep = 64;  // K is padded to a multiple of it, with zero weights
+constexpr int kMaxVnniRows = 8;
+constexpr int kMaxTileRows = 32;
+
+inline int padded_depth(int in) {
+    return (in + kDepthStep - 1) / kDepthStep * kDepthStep;
+}
+
+// sums[row][n] = sum over k of x[row][k] * panel[n][k], for at most kMaxVnniRows rows.
+void multiply_vnni(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
+                   int32_t (*sums)[kPanel]);
+// The same for at most kMaxTileRows rows; reads as many, or half as many if that is enough.
+void multiply_amx(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
+                  int32_t (*sums)[kPanel]);
+
+}  // namespace adavae
