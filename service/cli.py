@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from adavae.model.errors import AdaVAEError, TrainingInterrupted
-from adavae.service.commands import adapters, describe, jobs, runs, sharing
+from adavae.service.commands import adapters, cluster, describe, jobs, runs, sharing
 from adavae.service.commands.analogy import analogy
 from adavae.service.commands.bench import bench
 from adavae.service.commands.classify import classify
@@ -62,6 +62,7 @@ def create_app() -> typer.Typer:
     app.add_typer(sets, name="adapters")
     app.add_typer(jobs.create_app(), name="jobs")
     app.add_typer(runs.create_app(), name="runs")
+    app.add_typer(cluster.create_app(), name="cluster")
     app.command()(convert)
     for command in (variants, reproduce, pretrain, bench, health, version):
         app.command()(command)

@@ -8,7 +8,7 @@ import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError
@@ -298,9 +298,10 @@ class Settings(BaseSettings):
     refresh_s: float = Field(
         default=1.0, gt=0, le=60, description="Seconds between looks for new, changed and deleted adapter sets."
     )
-    training: Literal["auto", "embedded", "queued", "off"] = Field(
+    training: Literal["auto", "embedded", "queued", "ray", "off"] = Field(
         default="auto",
-        description="Who trains: 'embedded' a child of this process, 'queued' a worker; 'auto': queued with Redis.",
+        description="Who trains: 'embedded' a child of this process, 'queued' a worker, 'ray' tasks of a Ray cluster; "
+        "'auto': queued with Redis, ray on a cluster.",
     )
     training_threads: int = Field(
         default=0, ge=0, le=1024, description="CPU threads of a training run; 0 leaves the choice to torch."
@@ -323,6 +324,21 @@ class Settings(BaseSettings):
         ge=0.5,
         le=3600,
         description="Seconds without a sign of life after which a worker's job goes to another.",
+    )
+    min_replicas: int = Field(default=1, ge=1, le=10_000, description="Replicas on a Ray cluster, at least.")
+    max_replicas: int = Field(
+        default=1, ge=1, le=10_000, description="Replicas on a Ray cluster, at most; more than at least: as load asks."
+    )
+    replica_cpus: float = Field(
+        default=1.0, ge=0, description="CPU cores that a replica on a Ray cluster reserves; whole ones above 1."
+    )
+    replica_gpus: float = Field(
+        default=0.0, ge=0, description="GPUs that a replica on a Ray cluster reserves, as 0.5; whole ones above 1."
+    )
+    training_cpus: float = Field(default=1.0, ge=0, description="CPU cores that a job on a Ray cluster reserves.")
+    training_gpus: float = Field(default=0.0, ge=0, description="GPUs that a job on a Ray cluster reserves.")
+    training_memory_bytes: int = Field(
+        default=0, ge=0, description="Bytes of memory that a job on a Ray cluster reserves; 0: none."
     )
     server_url: str = Field(
         default="http://127.0.0.1:8000", min_length=1, description="The service that `adavae jobs` talks to."
@@ -402,15 +418,17 @@ class Settings(BaseSettings):
         return self.directory / "runs"
 
 
-def load_settings() -> Settings:
-    """Reads and checks the environment.
+def load_settings(given: Mapping[str, Any] | None = None) -> Settings:
+    """Reads and checks the environment; what is ``given``, by field, goes before it.
 
     Raises:
         SettingsError: A variable is misspelt or its value is outside its rule.
     """
+    given = given or {}
     _refuse_unknown(name for name, value in os.environ.items() if not is_service_link(name, value))
+    _refuse_unknown(_variable(field) for field in given)
     try:
-        return _with_cache_secret(_with_redis_password(Settings()))
+        return _with_cache_secret(_with_redis_password(Settings(**given)))
     except ValidationError as exc:
         raise SettingsError(
             "; ".join(_explain(error["loc"], error["input"], error["msg"]) for error in exc.errors())

@@ -57,6 +57,7 @@ FLOORS = (
     ("service.http",),
     ("service.routes",),
     ("service.main",),
+    ("service.cluster",),
     ("service.commands",),
     ("service.cli",),
     ("service.__main__", "service"),

@@ -11,6 +11,9 @@ from adavae.service.client.connecting import connection_options, shown
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
 _PATIENCE = (429, 503)
+_OF_A_PROXY = (500, 502, 504)
+"""What a proxy says of a server that died with the request; the service never says that without a code of its own."""
+_NO_CODE = "http_error"
 _BROKEN = (httpx2.NetworkError, httpx2.TimeoutException, httpx2.RemoteProtocolError)
 
 
@@ -68,7 +71,7 @@ def refusal_of(response: httpx2.Response) -> AdaVAEServiceError:
         code, message, param = str(error["code"]), str(error["message"]), error.get("param")
     except (ValueError, TypeError, KeyError, AttributeError):
         code, message, param = (
-            "http_error",
+            _NO_CODE,
             f"{shown(response.url)} answered {response.reason_phrase or 'an error'}",
             None,
         )
@@ -97,7 +100,8 @@ class Attempts:
             AdaVAEServiceError: Another try would not help, or it was the last one.
         """
         refusal = error if isinstance(error, AdaVAEServiceError) else _unreached(error)
-        is_passing = isinstance(error, _BROKEN) or refusal.status in _PATIENCE
+        is_proxys = refusal.code == _NO_CODE and refusal.status in _OF_A_PROXY
+        is_passing = isinstance(error, _BROKEN) or refusal.status in _PATIENCE or is_proxys
         if is_final or not is_passing or self._num_left <= 0:
             raise refusal from (None if refusal is error else error)
         self._num_left -= 1

@@ -18,6 +18,8 @@ from adavae.service.settings import Settings, SettingsError, ignored_variables, 
 if TYPE_CHECKING:
     import uvicorn
 
+    from adavae.service.jobs.training_service import CallTrainers
+
 HostOption = Annotated[str | None, typer.Option("--host", help="Address to listen on; ADAVAE_HOST if left out.")]
 PortOption = Annotated[
     int | None,
@@ -54,8 +56,8 @@ def open_listener(settings: Settings) -> socket.socket:
         SettingsError: Others than this machine could reach it, and there are no API keys; or there is no such address.
         CannotListen: The port is taken, or not allowed.
     """
-    family, address = _resolve(settings)
-    _refuse_open_door(settings, address)
+    family, address = resolved(settings)
+    refuse_open_door(settings, address)
     # The protocol is named because asyncio switches Nagle's algorithm off only then: replies waited 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
@@ -71,7 +73,8 @@ def open_listener(settings: Settings) -> socket.socket:
     return listener
 
 
-def _resolve(settings: Settings) -> tuple[socket.AddressFamily, str]:
+def resolved(settings: Settings) -> tuple[socket.AddressFamily, str]:
+    """The family and the number of the address to listen on; raises SettingsError where there is none."""
     try:
         found = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as exc:
@@ -82,7 +85,8 @@ def _resolve(settings: Settings) -> tuple[socket.AddressFamily, str]:
     return family, str(address[0])
 
 
-def _refuse_open_door(settings: Settings, address: str) -> None:
+def refuse_open_door(settings: Settings, address: str) -> None:
+    """Raises SettingsError where others than this machine could reach the address, and there are no API keys."""
     from adavae.service.http.access import is_loopback
     from adavae.service.http.api_keys import load_api_keys
 
@@ -112,7 +116,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         if warning is not None:
             structlog.get_logger("adavae.serve").warning(warning)
     metrics = Metrics()
-    training = None if settings.training == "off" else TrainingService(settings, metrics)
+    training = None if settings.training == "off" else TrainingService(settings, metrics, call=_trainers(settings))
     outcome = _Outcome(_url(listener))
     traces = open_tracing(settings)
     latent = LatentService(settings, metrics, tracer_of(traces))
@@ -125,6 +129,15 @@ def _run(settings: Settings, listener: socket.socket) -> None:
     close_tracing(traces)
     if outcome.error is not None:
         raise outcome.error
+
+
+def _trainers(settings: Settings) -> "CallTrainers | None":
+    """Only where tasks of a Ray cluster shall train is anything of Ray imported."""
+    if settings.training != "ray":
+        return None
+    from adavae.service.cluster.trainers import call_trainers
+
+    return call_trainers
 
 
 class _Outcome:

@@ -2,11 +2,13 @@
 
 embedded  a worker inside this process
 queued    jobs go to ``adavae worker``; here only jobs are ended whose worker died while they were being cancelled
+ray       the same, but tasks of a Ray cluster train, which are called here
 off       jobs are shown, none is made
 """
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import Callable
 from typing import Literal
 
@@ -29,9 +31,12 @@ from adavae.service.jobs.worker.worker import Worker
 from adavae.service.metrics import Metrics
 from adavae.service.settings import Settings
 
-Mode = Literal["embedded", "queued", "off"]
+Mode = Literal["embedded", "queued", "ray", "off"]
+CallTrainers = Callable[[Settings], None]
+"""Sees to it that somebody elsewhere trains; called again and again, in a thread; raises AdaVAEError."""
 
 _LOOK_EVERY_S = 2.0
+_LOOKS_A_CALL = 5
 _log = structlog.get_logger("adavae.jobs")
 
 
@@ -50,10 +55,19 @@ class TrainingService:
         settings: Settings,
         metrics: Metrics,
         describe: Callable[[Settings], BackboneDescription] = describe_backbone,
+        *,
+        call: CallTrainers | None = None,
     ) -> None:
-        """Opens nothing yet: ``start`` does. ``describe`` reads the backbone, in a thread."""
+        """Opens nothing yet: ``start`` does.
+
+        Args:
+            settings: Where the volume is, and who trains.
+            metrics: What is shown of training goes there.
+            describe: Reads the backbone, in a thread.
+            call: For the mode 'ray'.
+        """
         self._settings, self._mode = settings, training_mode(settings)
-        self._describe = describe
+        self._describe, self._call = describe, call
         self._description: BackboneDescription | None = None
         self._metrics = TrainingMetrics(metrics.registry)
         self._store = open_jobs(settings)
@@ -81,10 +95,12 @@ class TrainingService:
         """Reads the backbone, and starts to train or to watch.
 
         Raises:
-            AdaVAEError: There is no backbone to train over.
+            AdaVAEError: There is no backbone to train over, or there are no trainers to be called.
         """
         if self._mode == "off":
             return
+        if self._call is not None and self._mode == "ray":
+            await asyncio.to_thread(self._call, self._settings)
         self._description = await asyncio.to_thread(self._describe, self._settings)
         if self._mode == "embedded":
             self._worker = Worker(self._settings, self._files, self._queue, self._metrics)
@@ -120,7 +136,9 @@ class TrainingService:
         """Counts jobs, and does what was asked of those whose worker is gone."""
         claims = open_claims(self._settings, self._store)
         lookout = Lookout(claims, self._settings.lease_s)
-        while True:
+        for look in itertools.count():
+            if look % _LOOKS_A_CALL == 0:
+                await self._call_again()
             try:
                 view = await asyncio.to_thread(lookout.view)
                 self._metrics.set_jobs(view.counts)
@@ -132,6 +150,15 @@ class TrainingService:
             except Exception:  # nothing that is on the volume may end this
                 _log.exception("volume_not_read")
             await asyncio.sleep(_LOOK_EVERY_S)
+
+    async def _call_again(self) -> None:
+        """Trainers may be gone with the machine that they were on."""
+        if self._call is None or self._mode != "ray":
+            return
+        try:
+            await asyncio.to_thread(self._call, self._settings)
+        except (AdaVAEError, OSError) as exc:
+            _log.warning("trainers_not_called", reason=str(exc), remedy="jobs wait until they can be")
 
 
 def _settle(claims: Claims, job_id: str, abandoned: Lease) -> None:

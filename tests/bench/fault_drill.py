@@ -2,6 +2,7 @@
 
     python -m tests.bench.fault_drill --faults 100 --seed 0
     python -m tests.bench.fault_drill --faults 100 --seed 0 --store
+    python -m tests.bench.fault_drill --faults 100 --seed 0 --ray    # tasks of a Ray cluster train: ``ray_drill``
 
 At the end every job is done exactly once, or cancelled if that was requested: none is lost, done twice or half
 published, and each has the same last figures as an undisturbed run. Writes one JSON object to stdout.
@@ -19,9 +20,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -57,12 +59,24 @@ class Summary:
     violations: list[str]
 
 
-class Drill:
-    """One drill over one volume."""
+class Trainer(Protocol):
+    """A process that works on one job at a time, by a process of its own."""
 
-    def __init__(self, home: TrainingHome, redis: RedisServer, seed: int, store: FaultyStore | None = None) -> None:
-        self._home, self._redis, self._random, self._seed = home, redis, random.Random(seed), seed
-        self._workers = [home.start_worker(), home.start_worker()]
+    @property
+    def child(self) -> int | None: ...
+
+    def kill(self) -> None: ...
+
+    def freeze(self) -> None: ...
+
+    def thaw(self) -> None: ...
+
+
+class Drill:
+    """One drill over one volume; who trains there, and what else may break, is for subclasses to say."""
+
+    def __init__(self, home: TrainingHome, seed: int) -> None:
+        self._home, self._random, self._seed = home, random.Random(seed), seed
         self._jobs: list[Job] = []
         self._doomed: set[str] = set()
         self._faults: list[Callable[[], bool]] = [
@@ -73,17 +87,25 @@ class Drill:
             self._freeze_training,
             self._fill_disk,
             self._damage_checkpoint,
-            self._kill_redis,
-            self._wipe_redis,
-            self._freeze_redis,
             self._cancel_job,
             self._pause_job,
             self._strike_while_publishing,
         ]
-        self._store = store
-        if store is not None:
-            self._faults += [self._throttle, self._slow_down, self._cut_bodies, self._lose_answers]
-            self._faults += [self._answer_old_lists, self._take_store_away]
+
+    @property
+    def _workers(self) -> Sequence[Trainer]:
+        raise NotImplementedError
+
+    def _replaced(self, worker: Trainer) -> None:
+        """What ends a worker has ended this one: another begins, where nobody else sees to that."""
+        raise NotImplementedError
+
+    def _stop_worker(self) -> bool:
+        raise NotImplementedError
+
+    def _stop_all(self) -> list[int]:
+        """Exit codes."""
+        raise NotImplementedError
 
     def run(self, num_faults: int) -> Summary:
         """Every kind of fault in turn, shuffled each round, then the remaining work."""
@@ -99,7 +121,7 @@ class Drill:
                 done[fault.__name__.removeprefix("_")] += 1
         self._home.wait_for(lambda: all(self._is_over(job) for job in self._jobs))
         self._home.wait_for(lambda: not self._home.leftovers())
-        exit_codes = [worker.stop() for worker in self._workers]
+        exit_codes = self._stop_all()
         ended = [self._home.store.get(job.id) for job in self._jobs]
         return Summary(
             seed=self._seed,
@@ -141,28 +163,30 @@ class Drill:
     def _progress(self) -> list[tuple[str, JobStatus, int]]:
         return [(job.id, job.status, self._home.store.records.newest_step(job.id)) for job in self._open()]
 
-    def _replaced(self, worker: WorkerProcess) -> None:
-        self._workers[self._workers.index(worker)] = self._home.start_worker()
-
     def _kill_worker(self) -> bool:
-        worker = self._random.choice(self._workers)
+        if (worker := self._any_worker()) is None:
+            return False
         worker.kill()
         self._replaced(worker)
         return True
 
-    def _stop_worker(self) -> bool:
-        worker = self._random.choice(self._workers)
-        assert worker.stop() == 0, worker.output
-        self._replaced(worker)
-        return True
+    def _any_worker(self) -> Trainer | None:
+        """None where there is none at the moment."""
+        workers = self._workers
+        return self._random.choice(workers) if workers else None
+
+    def _shuffled_workers(self) -> Sequence[Trainer]:
+        workers = self._workers
+        return self._random.sample(workers, len(workers))
 
     def _freeze_worker(self) -> bool:
         """Freezes a worker until another has its job; its training process continues."""
-        worker = self._random.choice(self._workers)
+        if (worker := self._any_worker()) is None:
+            return False
         self._freeze(worker, self._job_of(worker.child) if worker.child is not None else None)
         return True
 
-    def _freeze(self, worker: WorkerProcess, job: Job | None) -> None:
+    def _freeze(self, worker: Trainer, job: Job | None) -> None:
         worker.freeze()
         deadline_s = time.monotonic() + (_PATIENCE_S if job is not None else _LEASE_S)
         while time.monotonic() < deadline_s and not (job is not None and self._is_taken_over(job)):
@@ -186,7 +210,7 @@ class Drill:
 
     def _strike_training(self, strike: Callable[[int], None]) -> bool:
         """Strikes a run that has progressed since its last setback: three in a row would rightly fail it."""
-        for worker in self._random.sample(self._workers, len(self._workers)):
+        for worker in self._shuffled_workers():
             child = worker.child
             job = self._job_of(child) if child is not None else None
             if child is not None and job is not None and self._has_got_on(job):
@@ -207,7 +231,7 @@ class Drill:
 
     def _damage_checkpoint(self) -> bool:
         """Damages the newest checkpoint of a run, and kills its worker."""
-        for worker in self._random.sample(self._workers, len(self._workers)):
+        for worker in self._shuffled_workers():
             job = self._job_of(worker.child) if worker.child is not None else None
             if job is None:
                 continue
@@ -216,47 +240,6 @@ class Drill:
             self._replaced(worker)
             return True
         return False
-
-    def _throttle(self) -> bool:
-        return self._in_store("num_throttled", self._random.randrange(5, 100), 0)
-
-    def _slow_down(self) -> bool:
-        return self._in_store("delay_s", self._random.uniform(0.1, 1.0), 0.0)
-
-    def _cut_bodies(self) -> bool:
-        return self._in_store("num_cut", self._random.randrange(1, 30), 0)
-
-    def _lose_answers(self) -> bool:
-        return self._in_store("num_lost", self._random.randrange(1, 10), 0)
-
-    def _answer_old_lists(self) -> bool:
-        return self._in_store("is_stale", True, False)
-
-    def _take_store_away(self) -> bool:
-        return self._in_store("is_gone", True, False)
-
-    def _in_store(self, what: str, value: float | bool, usual: float | bool) -> bool:
-        """For some seconds, in which this drill asks the store nothing itself."""
-        setattr(self._store, what, value)
-        time.sleep(self._random.uniform(1.0, 4.0))
-        setattr(self._store, what, usual)
-        return True
-
-    def _kill_redis(self) -> bool:
-        self._redis.kill()
-        time.sleep(self._random.uniform(0.0, 1.5))
-        self._redis.start()
-        return True
-
-    def _wipe_redis(self) -> bool:
-        _wipe(self._redis)
-        return True
-
-    def _freeze_redis(self) -> bool:
-        self._redis.hang()
-        time.sleep(self._random.uniform(0.5, 2.0))
-        self._redis.resume()
-        return True
 
     def _cancel_job(self) -> bool:
         job = self._random.choice(self._jobs[-_NUM_OPEN:])
@@ -291,7 +274,7 @@ class Drill:
             time.sleep(_POLL_S / 4)
         return False
 
-    def _strike(self, worker: WorkerProcess, job: Job) -> None:
+    def _strike(self, worker: Trainer, job: Job) -> None:
         match self._random.choice(("kill", "freeze", "cancel")):
             case "kill":
                 worker.kill()
@@ -304,6 +287,76 @@ class Drill:
                 except JobConflict:
                     return
                 self._doomed.add(job.id)
+
+
+class WorkerDrill(Drill):
+    """Two ``adavae worker`` and a Redis; with a ``store`` its bad days, too."""
+
+    def __init__(self, home: TrainingHome, redis: RedisServer, seed: int, store: FaultyStore | None = None) -> None:
+        super().__init__(home, seed)
+        self._redis, self._store = redis, store
+        self._started: list[WorkerProcess] = [home.start_worker(), home.start_worker()]
+        self._faults += [self._kill_redis, self._wipe_redis, self._freeze_redis]
+        if store is not None:
+            self._faults += [self._throttle, self._slow_down, self._cut_bodies, self._lose_answers]
+            self._faults += [self._answer_old_lists, self._take_store_away]
+
+    @property
+    def _workers(self) -> Sequence[WorkerProcess]:
+        return self._started
+
+    def _replaced(self, worker: Trainer) -> None:
+        self._started[self._started.index(worker)] = self._home.start_worker()
+
+    def _stop_worker(self) -> bool:
+        worker = self._random.choice(self._started)
+        assert worker.stop() == 0, worker.output
+        self._replaced(worker)
+        return True
+
+    def _stop_all(self) -> list[int]:
+        return [worker.stop() for worker in self._started]
+
+    def _kill_redis(self) -> bool:
+        self._redis.kill()
+        time.sleep(self._random.uniform(0.0, 1.5))
+        self._redis.start()
+        return True
+
+    def _wipe_redis(self) -> bool:
+        _wipe(self._redis)
+        return True
+
+    def _freeze_redis(self) -> bool:
+        self._redis.hang()
+        time.sleep(self._random.uniform(0.5, 2.0))
+        self._redis.resume()
+        return True
+
+    def _throttle(self) -> bool:
+        return self._in_store("num_throttled", self._random.randrange(5, 100), 0)
+
+    def _slow_down(self) -> bool:
+        return self._in_store("delay_s", self._random.uniform(0.1, 1.0), 0.0)
+
+    def _cut_bodies(self) -> bool:
+        return self._in_store("num_cut", self._random.randrange(1, 30), 0)
+
+    def _lose_answers(self) -> bool:
+        return self._in_store("num_lost", self._random.randrange(1, 10), 0)
+
+    def _answer_old_lists(self) -> bool:
+        return self._in_store("is_stale", True, False)
+
+    def _take_store_away(self) -> bool:
+        return self._in_store("is_gone", True, False)
+
+    def _in_store(self, what: str, value: float | bool, usual: float | bool) -> bool:
+        """For some seconds, in which this drill asks the store nothing itself."""
+        setattr(self._store, what, value)
+        time.sleep(self._random.uniform(1.0, 4.0))
+        setattr(self._store, what, usual)
+        return True
 
 
 def _kill(pid: int) -> None:
@@ -333,7 +386,7 @@ def drill(root: Path, redis: RedisServer, *, num_faults: int, seed: int) -> Summ
     """Runs one drill; every process it started has ended when it returns."""
     home = TrainingHome(root, redis_url=redis.url, lease_s=_LEASE_S)
     try:
-        return Drill(home, redis, seed).run(num_faults)
+        return WorkerDrill(home, redis, seed).run(num_faults)
     finally:
         home.close()
 
@@ -346,7 +399,7 @@ def store_drill(root: Path, redis: RedisServer, *, num_faults: int, seed: int) -
         fields = {"redis_url": redis.url, "lease_s": _STORE_LEASE_S, "store_timeout_s": _STORE_TIMEOUT_S}
         home = StoreHome(root, "s3://drill/here", **fields)
         try:
-            return Drill(home, redis, seed, proxy).run(num_faults)
+            return WorkerDrill(home, redis, seed, proxy).run(num_faults)
         finally:
             home.close()
 
@@ -356,8 +409,23 @@ def main() -> None:
     parser.add_argument("--faults", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--store", action="store_true", help="in an S3 server's bucket instead of a volume")
+    parser.add_argument("--ray", action="store_true", help="tasks of a Ray cluster train, not workers")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    way = _on_ray if options.ray else _with_redis
+    summary = way(options)
+    sys.stdout.write(json.dumps(asdict(summary)) + "\n")
+    sys.exit(1 if summary.violations else 0)
+
+
+def _on_ray(options: argparse.Namespace) -> Summary:
+    from tests.bench.ray_drill import ray_drill
+
+    with tempfile.TemporaryDirectory(prefix="drill-") as directory:
+        return ray_drill(Path(directory), num_faults=options.faults, seed=options.seed)
+
+
+def _with_redis(options: argparse.Namespace) -> Summary:
     binary = shutil.which("redis-server")
     if binary is None:
         sys.exit("redis-server is not installed (Debian: apt-get install redis-server)")
@@ -366,9 +434,7 @@ def main() -> None:
         ending.callback(redis.kill)
         redis.start()
         run = store_drill if options.store else drill
-        summary = run(Path(directory) / "home", redis, num_faults=options.faults, seed=options.seed)
-    sys.stdout.write(json.dumps(asdict(summary)) + "\n")
-    sys.exit(1 if summary.violations else 0)
+        return run(Path(directory) / "home", redis, num_faults=options.faults, seed=options.seed)
 
 
 if __name__ == "__main__":

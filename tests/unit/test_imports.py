@@ -23,6 +23,7 @@ _ENVIRONMENT = {"environ", "getenv", "environb", "putenv"}
 
 _MODULES = import_graph.files()
 _EDGES = import_graph.imports(_MODULES)
+_LIGHT = [f"service.cluster.{name}" for name in ("arguments", "reaching", "serve_config", "trainers", "replica")]
 _PROTOCOLS = ("service.latent_protocol", "service.jobs.protocol", "service.results")
 
 
@@ -98,6 +99,17 @@ def test_what_the_disk_holds_is_read_without_torch(name: str) -> None:
 def test_the_client_needs_httpx2_and_numpy_only(name: str) -> None:
     reached = import_graph.packages_reached(name, _EDGES, _MODULES) - {"adavae"}
     assert {package for package in reached if package not in sys.stdlib_module_names} <= {"httpx2", "numpy"}
+
+
+@pytest.mark.parametrize(
+    "name", ["service.cli", "service.main", "service.jobs.training_service", "service.jobs.worker.child", *_LIGHT]
+)
+def test_only_a_cluster_needs_ray(name: str) -> None:
+    assert "ray" not in import_graph.packages_reached(name, _EDGES, _MODULES)
+
+
+def test_what_rays_controller_runs_imports_nothing_of_ours() -> None:
+    assert import_graph.packages_reached("service.cluster.scaling", _EDGES, _MODULES) <= sys.stdlib_module_names
 
 
 def test_importing_adavae_imports_nothing_else() -> None:

@@ -17,13 +17,13 @@ from adavae.service.jobs.queue.queue import JobQueue
 from adavae.service.jobs.records.open_records import open_claims, open_jobs
 from adavae.service.jobs.worker.child_process import COMMAND
 from adavae.service.jobs.worker.lookout import Lookout, VolumeView, Waiting
+from adavae.service.jobs.worker.resting import Resting
 from adavae.service.jobs.worker.supervisor import FilePaths, Outcome, Supervisor
 from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 from adavae.service.settings import Settings
 
 _LOOK_EVERY_S = 1.0
 _NICENESS = 10  # training gives way: a service on the same cores has users that wait
-_FIRST_REST_S, _LONGEST_REST_S = 2.0, 60.0
 _log = structlog.get_logger("adavae.jobs")
 
 
@@ -47,7 +47,7 @@ class Worker:
         self._name = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(3)}"
         self._one_at_a_time = asyncio.Lock()
         self._stopping, self._has_time = asyncio.Event(), asyncio.Event()
-        self._resting: dict[str, tuple[int, float]] = {}
+        self._resting = Resting()
 
     def stop(self) -> None:
         """Lets ``run`` end: the step under way is finished, its job handed back with a checkpoint."""
@@ -76,7 +76,7 @@ class Worker:
     async def _deliver(self, job_id: str) -> None:
         async with self._one_at_a_time:
             if not self._stopping.is_set():
-                await self._take(Waiting(job_id, None))
+                await self.take(Waiting(job_id, None))
 
     async def _look_out(self, *, is_once: bool) -> None:
         working: asyncio.Task[None] | None = None
@@ -110,16 +110,22 @@ class Worker:
         """Works on the first of ``jobs`` that can be claimed."""
         async with self._one_at_a_time:
             for waiting in jobs:
-                if self._stopping.is_set() or (not self._is_resting(waiting.job_id) and await self._take(waiting)):
+                if self._stopping.is_set():
+                    return
+                if not self._resting.is_resting(waiting.job_id) and await self.take(waiting) is not None:
                     return
 
-    async def _take(self, waiting: Waiting) -> bool:
-        """Works on a job to the end of an attempt, if it can be claimed; the one place where every error ends."""
+    async def take(self, waiting: Waiting) -> Outcome | None:
+        """Works on a job to the end of an attempt; the one place where every error ends.
+
+        Returns:
+            None where the job could not be claimed: somebody else has it, or it needs no more work.
+        """
         job_id = waiting.job_id
         try:
             claim = await asyncio.to_thread(self._claims.claim, job_id, self._name, abandoned=waiting.abandoned)
             if claim is None:
-                return False
+                return None
             outcome = await self._supervisor.run(claim, self._stopping)
         except (AdaVAEError, OSError) as exc:
             _log.warning("attempt_failed", job=job_id, reason=str(exc))
@@ -127,17 +133,6 @@ class Worker:
         except Exception:
             _log.exception("attempt_failed", job=job_id)
             outcome = Outcome.CRASHED
-        self._rest(job_id, outcome)
+        self._resting.note(job_id, has_crashed=outcome is Outcome.CRASHED)
         self._has_time.set()
-        return True
-
-    def _is_resting(self, job_id: str) -> bool:
-        _, until = self._resting.get(job_id, (0, 0.0))
-        return asyncio.get_running_loop().time() < until
-
-    def _rest(self, job_id: str, outcome: Outcome) -> None:
-        """A job that crashes is left alone for a while, longer each time: disk or memory may be free by then."""
-        count, _ = self._resting.pop(job_id, (0, 0.0))
-        if outcome is Outcome.CRASHED:
-            rest_s = min(_LONGEST_REST_S, _FIRST_REST_S * 2**count)
-            self._resting[job_id] = (count + 1, asyncio.get_running_loop().time() + rest_s)
+        return outcome

@@ -17,7 +17,7 @@ from tests.compose_file import REPOSITORY
 from tests.dockerfile import DOCKERFILE, read_instructions, read_stages
 
 PARTS = ("model", "service", "weights")
-PAGES = {"model/README.md", "service/README.md"}  # for readers of the repository
+PAGES = {"model/README.md", "service/README.md", "service/cluster/README.md"}  # for readers of the repository
 SINGLE = (
     "LICENSE",
     "README.md",

@@ -463,10 +463,18 @@ def test_other_refusals_are_final(client: Client, status: int) -> None:
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize("status", [500, 502, 504])
+def test_what_a_proxy_says_of_a_server_that_died_is_tried_again(client: Client, status: int) -> None:
+    """Ray Serve's proxy answers 500 in plain text where a replica died with the request."""
+    answer, seen = failing(httpx2.Response(status, content=b"Internal Server Error"))
+    assert client.ask(answer, "encode", "x").shape == (1, 2)
+    assert len(seen) == 2
+
+
 @pytest.mark.parametrize("content", [b"<html>Bad gateway</html>", b"[]", b'{"error": "no"}', b'{"error": {}}'])
 def test_replies_that_are_not_the_services_are_errors_all_the_same(client: Client, content: bytes) -> None:
     with pytest.raises(AdaVAEServiceError, match="Bad Gateway") as failed:
-        client.ask(failing(httpx2.Response(502, content=content))[0], "encode", "x")
+        client.ask(failing(*[httpx2.Response(502, content=content)] * 9)[0], "encode", "x", max_retries=1)
     assert failed.value.code == "http_error"
     with pytest.raises(AdaVAEServiceError, match="is it the service"):
         client.ask(failing(httpx2.Response(200, content=b"<html>"))[0], "encode", "x")

@@ -1,0 +1,71 @@
+"""What the application on a cluster is given: settings, never secrets, which each machine has in its own environment.
+
+Whatever Ray is given can be seen by everybody who may look at the cluster: its configuration, its dashboard, its logs.
+"""
+
+import json
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from adavae.service.http.api_keys import load_api_keys
+from adavae.service.settings import Settings, SettingsError, load_settings
+
+_OF_THE_COMMAND = {"server_url", "api_key", "port", "keep_alive_s"}
+"""What says where clients come in, or is for clients: Serve's proxies have the port, replicas have none."""
+
+
+class ClusterArguments(BaseModel):
+    """``args`` of the application in a serve.yaml.
+
+    Attributes:
+        settings: Fields of ``Settings``, which go before the environment of the machine that a replica is on.
+        requires_keys: No replica starts without API keys; only where nobody else reaches the cluster's HTTP port may
+            this be false.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    settings: dict[str, Any] = Field(default_factory=dict)
+    requires_keys: bool = True
+
+    def settings_here(self) -> Settings:
+        """The settings on this machine.
+
+        Raises:
+            SettingsError: They are wrong, or are secrets.
+        """
+        if secrets := sorted(self.settings.keys() & secret_fields()):
+            raise SettingsError(
+                f"the cluster is given {', '.join(secrets)}, which everybody who sees its configuration can read: set "
+                f"{', '.join(f'ADAVAE_{name.upper()}' for name in secrets)} where `ray start` is run, on every machine"
+            )
+        return load_settings(self.settings)
+
+    def guarded_settings_here(self) -> Settings:
+        """As ``settings_here``, for whoever answers requests; raises SettingsError too where keys are missing."""
+        settings = self.settings_here()
+        if self.requires_keys and not load_api_keys(settings):
+            raise SettingsError(
+                "others can reach this cluster, and there are no API keys on this machine: set ADAVAE_API_KEYS or "
+                "ADAVAE_API_KEYS_FILE where `ray start` is run, on every machine"
+            )
+        return settings
+
+
+def arguments_of(settings: Settings, *, requires_keys: bool) -> ClusterArguments:
+    """What a cluster is told of ``settings``: all that differs from the defaults, but for secrets."""
+    given = settings.model_fields_set - secret_fields() - _OF_THE_COMMAND
+    chosen = json.loads(settings.model_dump_json(include=given))
+    return ClusterArguments(
+        settings={name: value for name, value in chosen.items() if value is not None}, requires_keys=requires_keys
+    )
+
+
+def secret_fields() -> set[str]:
+    """Settings whose values nobody may see; the files that hold some are no secret."""
+    return {name for name, field in Settings.model_fields.items() if SecretStr in _types(field.annotation)}
+
+
+def _types(annotation: Any) -> set[Any]:
+    return {annotation, *getattr(annotation, "__args__", ())}

@@ -1,0 +1,78 @@
+"""Who trains, and how those are called who do it elsewhere."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from adavae.model.errors import AdaVAEError
+from adavae.service.jobs import training_service
+from adavae.service.jobs.backbone_description import BackboneDescription
+from adavae.service.jobs.training_service import TrainingService, training_mode
+from adavae.service.metrics import Metrics
+from adavae.service.settings import Settings
+from tests.tiny import TINY
+from tests.unit.service.http_client import until
+from tests.unit.service.stub_latent_service import stub_settings
+
+
+def service(root: Path, call: Callable[[Settings], None]) -> TrainingService:
+    settings = stub_settings(data=root / "data", weights=root / "weights", training="ray")
+    return TrainingService(settings, Metrics(), lambda _settings: BackboneDescription(TINY, "d" * 64), call=call)
+
+
+@pytest.mark.parametrize(
+    ("fields", "mode"),
+    [
+        ({}, "embedded"),
+        ({"queue_redis_url": "redis://h:1/0"}, "queued"),
+        ({"training": "ray", "queue_redis_url": "redis://h:1/0"}, "ray"),
+        ({"training": "off"}, "off"),
+    ],
+)
+def test_who_trains_is_a_setting_or_follows_from_the_queue(fields: dict[str, str], mode: str) -> None:
+    assert training_mode(stub_settings(**({"training": "auto"} | fields))) == mode
+
+
+def test_trainers_of_a_cluster_are_called_at_the_start_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_service, "_LOOK_EVERY_S", 0.001)
+    called: list[Settings] = []
+
+    async def look() -> None:
+        training = service(tmp_path, called.append)
+        await training.start()
+        assert called
+        await until(lambda: len(called) > 3)
+        await training.stop()
+
+    asyncio.run(look())
+
+
+def test_a_service_whose_trainers_cannot_be_called_does_not_start(tmp_path: Path) -> None:
+    def nobody(_settings: Settings) -> None:
+        raise AdaVAEError("no cluster")
+
+    with pytest.raises(AdaVAEError, match="no cluster"):
+        asyncio.run(service(tmp_path, nobody).start())
+
+
+def test_trainers_that_go_later_leave_the_service_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training_service, "_LOOK_EVERY_S", 0.001)
+    num_called = 0
+
+    def there_once(_settings: Settings) -> None:
+        nonlocal num_called
+        num_called += 1
+        if num_called > 1:
+            raise AdaVAEError("the cluster is away")
+
+    async def look() -> None:
+        training = service(tmp_path, there_once)
+        await training.start()
+        await until(lambda: num_called > 3)
+        await training.stop()
+
+    asyncio.run(look())
