@@ -130,7 +130,8 @@ class FileStore:
 
     def _content_of(self, file_id: str) -> Path:
         """Where the upload is as it came."""
-        return self._regular(file_id, f"content{ending_of(self._read(file_id).filename)}")
+        path = self.path_of(file_id)
+        return path.with_name(f"content{PARQUET}") if path.name == _ROWS else path
 
     def _regular(self, file_id: str, name: str) -> Path:
         path = self._directory(file_id) / name
@@ -230,6 +231,8 @@ class FileStore:
         """The file that is read from now on, and notes on what stays behind; raises DatasetError."""
         if ending_of(name) != PARQUET:
             return path, ()
+        if self._settings.shared is not None:
+            raise DatasetError(f"{path}: parquet is not taken where uploads are in an object store: send it as .jsonl")
         wanted = Conversion(
             source=str(path),
             destination=str(path.with_name(_ROWS)),
