@@ -16,10 +16,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-WHY_NOT = next(
-    (f"{name} is not installed" for name in ("obstore", "moto", "flask") if importlib.util.find_spec(name) is None),
-    None,
-)
+_IS_HERE = all(importlib.util.find_spec(name) is not None for name in ("moto", "flask"))
+_PYTHON = sys.executable if _IS_HERE else os.environ.get("CLIENTS_PYTHON")  # ``clients_environment`` has what that is
+
+
+def _why_not() -> str | None:
+    if importlib.util.find_spec("obstore") is None:
+        return "obstore is not installed"
+    return None if _PYTHON else "moto is not installed, and CLIENTS_PYTHON names no environment that has it"
+
+
+WHY_NOT = _why_not()
 """Why tests that need a server skip; None where they need not."""
 
 ACCESS_KEY, SECRET_KEY = "an-access-key", "a-secret-that-no-log-may-hold"
@@ -32,8 +39,9 @@ class S3Server:
 
     def __init__(self, port: int) -> None:
         self.port = port
+        assert _PYTHON is not None, WHY_NOT
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.integration.s3_server", str(port)],
+            [_PYTHON, "-m", "tests.integration.s3_server", str(port)],
             cwd=_REPOSITORY,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -44,6 +44,8 @@ class Training:
             settings=settings,
             training_file=str(self.home.data),
             validation_file=None,
+            training_columns={},
+            validation_columns={},
             niceness=0,
             alive_every_s=0.05,
         )
