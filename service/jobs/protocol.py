@@ -11,7 +11,7 @@ from adavae.service.jobs.records.job import Job, JobEvent, NewJob, StoredFile
 
 Item = TypeVar("Item")
 NamedColumns = Callable[[], Columns]
-"""Asked for once; raises DatasetError where the names do not go together."""
+"""Asked for once; raises ServiceError (422) where the names do not go together."""
 
 
 def guessed() -> Columns:

@@ -8,6 +8,7 @@ from urllib.parse import unquote_to_bytes
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from adavae.model.errors import DatasetError
 from adavae.model.training.readers.columns import Columns
 from adavae.service.errors import InvalidRequest, ServiceError
 
@@ -76,9 +77,12 @@ class UploadForm:
             raise InvalidRequest(message, param="purpose", code="missing_field")
 
     def columns(self) -> Columns:
-        """The columns that are named; whole once the content has been read. Raises DatasetError where two are one."""
+        """The columns that are named; whole once the content has been read."""
         text, label, pair = (_text(self._fields[name]) if name in self._fields else None for name in _COLUMNS)
-        return Columns(text, label, pair)
+        try:
+            return Columns(text, label, pair)
+        except DatasetError as exc:
+            raise InvalidRequest(str(exc), param="text_column") from exc
 
     async def _read(self) -> bool:
         """Parses what came next; False at the end of the form."""
@@ -134,7 +138,8 @@ class UploadForm:
             return
         self._fields[self._field] += data[start:end]
         if self._field in _COLUMNS:
-            self._bound_column()
+            if len(self._fields[self._field]) > 4 * MAX_COLUMN_CHARACTERS:  # in UTF-8
+                self._refuse_column()
         elif len(self._fields[self._field]) > _MAX_FIELD_BYTES:
             self._refuse_purpose()
 
@@ -142,13 +147,14 @@ class UploadForm:
         if self._field in _COLUMNS and not self._fields[self._field]:
             message = f"{self._field} is empty: name a column, or leave the field out, and it is guessed"
             raise InvalidRequest(message, param=self._field)
+        if self._field in _COLUMNS and len(_text(self._fields[self._field])) > MAX_COLUMN_CHARACTERS:
+            self._refuse_column()
         if self._field == "purpose" and _text(self._fields["purpose"]) != self._purpose:
             self._refuse_purpose()
 
-    def _bound_column(self) -> None:
-        if len(self._fields[self._field]) > 4 * MAX_COLUMN_CHARACTERS:  # in UTF-8
-            message = f"{self._field} has more than {MAX_COLUMN_CHARACTERS} characters: rename the column"
-            raise InvalidRequest(message, param=self._field)
+    def _refuse_column(self) -> None:
+        message = f"{self._field} has more than {MAX_COLUMN_CHARACTERS} characters: rename the column"
+        raise InvalidRequest(message, param=self._field)
 
     def _refuse_purpose(self) -> None:
         given = _text(self._fields["purpose"])[:60]

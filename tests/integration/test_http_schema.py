@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis.strategies import booleans
 from schemathesis.checks import not_a_server_error
 from schemathesis.generation import GenerationMode
@@ -79,6 +79,12 @@ def url() -> Iterator[str]:
         yield url
 
 
+def _is_sent_as_meant(body: object) -> bool:
+    """In a form everything is text: a column's name that shall be wrong by being a number arrives as a right one."""
+    named = [value for name, value in body.items() if str(name).endswith("_column")] if isinstance(body, dict) else []
+    return all(isinstance(value, str) for value in named)
+
+
 def test_every_operation_is_among_those_that_are_tried() -> None:
     paths = create_app(stub_settings(), StubLatentService()).openapi()["paths"]
     assert {(method.upper(), path) for path, methods in paths.items() for method in methods} == set(_OPERATIONS)
@@ -102,6 +108,7 @@ def test_generated_requests_are_answered_as_documented(url: str, method: str, pa
         suppress_health_check=list(HealthCheck),
     )
     def answered(case: schemathesis.Case, is_known: bool) -> None:
+        assume(_is_sent_as_meant(case.body))
         if is_known and not mode.is_negative:
             case.path_parameters |= {name: _KNOWN[name] for name in case.path_parameters if name in _KNOWN}
         case.call_and_validate(checks=_CHECKS)

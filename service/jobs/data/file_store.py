@@ -186,7 +186,7 @@ class FileStore:
         await self._volume.use(upload.write)
         if not upload.num_bytes:
             raise InvalidRequest(f"{name} is empty: send at least 2 texts", param="file", code="invalid_data")
-        check_time, named = CheckTime(self._settings.check_timeout_s), _columns(columns)
+        check_time, named = CheckTime(self._settings.check_timeout_s), columns()
         report = await self._checks.run(
             owner, check_time, lambda: self._volume.answered(self._report, path, name, named, check_time)
         )
@@ -334,13 +334,6 @@ class FileStore:
         if not FILE_ID.fullmatch(file_id):
             raise file_not_found(file_id)
         return self._root / file_id
-
-
-def _columns(named: NamedColumns) -> Columns:
-    try:
-        return named()
-    except DatasetError as exc:
-        raise InvalidRequest(str(exc), param="text_column") from exc
 
 
 def _mark(owner: str | None) -> str:

@@ -118,7 +118,7 @@ def test_ctrl_c_ends_the_watching_and_says_how_to_go_on(
 def test_ctrl_c_while_texts_are_sent_makes_no_job(
     run_command: RunCommand, monkeypatch: pytest.MonkeyPatch, training: StubTrainingService, url: str, tmp_path: Path
 ) -> None:
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(TrainingClient, "upload", interrupted)

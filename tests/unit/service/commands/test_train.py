@@ -38,7 +38,7 @@ def requests(monkeypatch: pytest.MonkeyPatch) -> list[TrainingRequest]:
         raise TrainingInterrupted("stopped after step 1 of 9; checkpoint kept")
 
     pretrained = SimpleNamespace(backbone=SimpleNamespace(config=TINY))
-    monkeypatch.setattr(loading, "load_pretrained", lambda *_: pretrained)
+    monkeypatch.setattr(loading, "load_pretrained", lambda *_, **__: pretrained)
     monkeypatch.setattr(training_run, "train_adapter_set", interrupt)
     return asked
 

@@ -128,6 +128,7 @@ def test_columns_are_named_by_fields_before_the_file_or_behind_it(client: TestCl
     ("fields", "param", "said"),
     [
         ({"text_column": "x" * 1000}, "text_column", "more than 200 characters"),
+        ({"pair_column": "x" * 201}, "pair_column", "more than 200 characters"),
         ({"label_column": ""}, "label_column", "name a column, or leave the field out"),
         ({"text_column": "body", "pair_column": "body"}, "text_column", "named twice"),
         ({"text_column": "bdy"}, "file", "there are 'stars', 'body'"),

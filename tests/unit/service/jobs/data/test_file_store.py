@@ -97,7 +97,6 @@ async def test_columns_that_are_named_are_read_and_remembered(home: FileHome) ->
         (lambda: Columns("bod"), r"a\.csv:1: there is no column named 'bod'; there are 'stars', 'body'"),
         (lambda: Columns("body", "star"), "label_column over HTTP"),
         (lambda: Columns("body", pair="second"), "pair_column over HTTP"),
-        (lambda: Columns("body", "body"), "the column 'body' is named twice"),
     ],
 )
 async def test_columns_that_are_not_there_are_told(home: FileHome, columns: Callable[[], Columns], said: str) -> None:
