@@ -1,6 +1,7 @@
 """Whether every job of a drill ended as it should have, exactly once, and left nothing else behind."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 from adavae.model.errors import AdaVAEError
 from adavae.model.storage.pretrained import load_backbone
@@ -10,6 +11,19 @@ from adavae.service.jobs.records.job import Job, JobStatus
 from tests.integration.training_home import TrainingHome, read_metrics, training_config
 
 _ENDS = ("The job has succeeded", "The job is cancelled", "The job has failed")
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a drill did, and what went wrong."""
+
+    seed: int
+    faults: dict[str, int]
+    jobs: int
+    statuses: dict[str, int]
+    attempts: int
+    seconds: float
+    violations: list[str]
 
 
 def violations(home: TrainingHome, ended: Sequence[Job], doomed: Collection[str], num_steps: int) -> list[str]:

@@ -21,7 +21,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Protocol
 
@@ -30,7 +30,7 @@ import torch
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.job import Job, JobStatus
 from adavae.service.jobs.records.job_errors import JobConflict
-from tests.bench.drill_verdict import violations
+from tests.bench.drill_verdict import Summary, violations
 from tests.integration.faulty_store import FaultyStore, faulty_store
 from tests.integration.redis_server import RedisServer
 from tests.integration.s3_server import s3_server, variables
@@ -44,19 +44,6 @@ _STORE_LEASE_S, _STORE_TIMEOUT_S = 4.0, 5.0
 _LONGEST_PAUSE_S = 1.0
 _PATIENCE_S = 20.0
 _POLL_S = 0.02
-
-
-@dataclass(slots=True)
-class Summary:
-    """What the drill did, and what went wrong."""
-
-    seed: int
-    faults: dict[str, int]
-    jobs: int
-    statuses: dict[str, int]
-    attempts: int
-    seconds: float
-    violations: list[str]
 
 
 class Trainer(Protocol):

@@ -15,7 +15,8 @@ from pathlib import Path
 from adavae.service.cluster.reaching import reached
 from adavae.service.cluster.trainers import call_trainers, dismiss_trainers
 from adavae.service.settings import load_settings
-from tests.bench.fault_drill import Drill, Summary, Trainer
+from tests.bench.drill_verdict import Summary
+from tests.bench.fault_drill import Drill, Trainer
 from tests.integration.ray_cluster import RayCluster, ray_cluster
 from tests.integration.training_home import TrainingHome
 

@@ -18,7 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,6 +33,7 @@ from adavae.service.jobs.worker.lookout import Lookout
 from adavae.service.objects.errors import StoreError
 from adavae.service.objects.object_store import ObjectStore
 from adavae.service.objects.shared_sets import SharedSets
+from tests.bench.drill_verdict import Summary
 from tests.unit.service.jobs.job_home import new_job
 from tests.unit.service.jobs.shared_home import Machine
 from tests.unit.service.objects.memory_objects import Bucket
@@ -97,19 +98,6 @@ class UnluckyBucket(Bucket):
         store = UnluckyStore("memory://bucket", self.library, self.library)
         store.luck = self._luck
         return store
-
-
-@dataclass(slots=True)
-class Summary:
-    """What the drill did, and what went wrong."""
-
-    seed: int
-    faults: dict[str, int]
-    jobs: int
-    statuses: dict[str, int]
-    attempts: int
-    seconds: float
-    violations: list[str]
 
 
 class Drill:
