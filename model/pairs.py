@@ -21,3 +21,9 @@ def joined(first: str, second: str, *, field: str = "text_pair") -> str:
         if SEPARATOR in text:
             raise ConfigError(name, text, f"holds {SEPARATOR!r}, which stands between the texts of a pair: remove it")
     return f"{clean(first)} {SEPARATOR} {clean(second)}"
+
+
+def halves(text: str) -> tuple[str, str] | None:
+    """The two texts of a pair that was joined; None if it is none."""
+    first, separator, second = text.partition(SEPARATOR)
+    return (first.strip(), second.strip()) if separator else None

@@ -30,6 +30,8 @@ _ROWS: tuple[tuple[str, str, str], ...] = (
     ("analogies: nats a word over real ones", "analogies.fluency_ratio", "analogies.fluency_ratio_worst"),
     ("labels by a linear probe of z: accuracy", "latents.probe.accuracy", "latents.probe.majority"),
     ("half a sentence finds its whole", "latents.half.nearest", ""),
+    ("a paraphrase finds its pair: mean of 1 / rank", "latents.paraphrases.found.reciprocal_rank", ""),
+    ("a paraphrase is nearer than a pair that is none", "latents.paraphrases.told_apart", ""),
     ("spaces before punctuation: distance of z", "forms.spaced.distance", "forms.spaced.distance_worst"),
     ("capital letters: distance of z", "forms.capitalised.distance", "forms.capitalised.distance_worst"),
 )

@@ -1,7 +1,8 @@
 """What z itself holds: linearly separable labels, units in use, and whether similar texts lie close together.
 
 ``Retrieval`` measures the last on three kinds of changed copies of a text: half of it, some of its words dropped, and
-the same text in another form (spaces before punctuation, other case), which should not change its meaning.
+the same text in another form (spaces before punctuation, other case), which should not change its meaning. For texts
+that say the same in other words see ``paraphrases``.
 """
 
 import random
@@ -154,18 +155,32 @@ def measure_retrieval(operations: Operations, texts: Sequence[str], mu: Tensor, 
     rows = [row for row, copy in copies.items() if copy.strip() and copy != texts[row]]
     if not rows or len(texts) < 2:
         return None
-    changed = operations.encode([copies[row] for row in rows]).mu.double()
-    whole = mu.double()
+    changed = operations.encode([copies[row] for row in rows]).mu
+    return retrieval(changed, mu, torch.tensor(rows))
+
+
+def retrieval(changed: Tensor, whole: Tensor, rows: Tensor) -> Retrieval | None:
+    """Looks for each copy's original among all texts.
+
+    Args:
+        changed: Encodings of the copies, (M, Z).
+        whole: Those of all texts, (N, Z).
+        rows: Which text each copy was made from, (M,).
+
+    Returns:
+        None if there is only one text, or all encodings are equal.
+    """
+    changed, whole = changed.double(), whole.double()
     distances = torch.cdist(changed, whole)  # (M, N)
-    to_original = distances[torch.arange(len(rows)), torch.tensor(rows)]  # (M,)
+    to_original = distances[torch.arange(len(rows)), rows]  # (M,)
     ranks = (distances <= to_original[:, None]).sum(1)  # of equally near texts the original counts as the last
-    typical = float(torch.pdist(whole).mean())
+    typical = float(torch.pdist(whole).mean()) if len(whole) > 1 else 0.0
     if typical == 0:
         return None
     centre = whole.mean(0)
     cosines = torch.cosine_similarity(changed - centre, whole[rows] - centre, dim=1)
     return Retrieval(
-        num_texts=len(texts),
+        num_texts=len(whole),
         nearest=float((ranks == 1).double().mean()),
         reciprocal_rank=float((1 / ranks.double()).mean()),
         distance=float(to_original.mean()) / typical,

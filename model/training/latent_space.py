@@ -19,6 +19,7 @@ from adavae.model.training.draws import measure_draws
 from adavae.model.training.fluency import JUDGE_ORDER, FluencyJudge
 from adavae.model.training.latent_figures import COPIES, FORMS, measure_probe, measure_retrieval, measure_units
 from adavae.model.training.operations import Operations
+from adavae.model.training.paraphrases import Paraphrases, measure_paraphrases
 from adavae.model.training.progress import OnDone, OnStage, ignore_stage
 from adavae.model.training.transfer import AttributeJudge
 from adavae.model.training.walks import STEPS, measure_walks
@@ -91,6 +92,7 @@ def measure_latent_space(
     on_stage: OnStage = ignore_stage,
     *,
     judges: Judges | None = None,
+    paraphrases: Paraphrases | None = None,
 ) -> Figures:
     """Runs every requested group of measures.
 
@@ -102,6 +104,7 @@ def measure_latent_space(
         config: What to measure.
         on_stage: Called with the stage, the number of cases done and their total.
         judges: Trained before, to measure many variants on the same data; trained here if left out.
+        paraphrases: Pairs of texts that say the same, measured with ``latents``.
 
     Returns:
         Figures by group, ``judges``, ``samples`` of the texts, and ``left_out``: why a group is missing.
@@ -115,7 +118,7 @@ def measure_latent_space(
             on_stage("judges", 0, 1)
             judges = Judges.of(learned, held_out)
             on_stage("judges", 1, 1)
-    run = _Run(operations, held_out, learned, judges, config, on_stage)
+    run = _Run(operations, held_out, learned, judges, config, on_stage, paraphrases)
     figures: Figures = {}
     samples: Figures = {}
     left_out: dict[str, str] = {}
@@ -145,6 +148,7 @@ class _Run:
     judges: Judges
     config: LatentSpaceConfig
     on_stage: OnStage
+    paraphrases: Paraphrases | None
 
     def stage(self, name: str) -> OnDone:
         return lambda done, total: self.on_stage(name, done, total)
@@ -233,10 +237,12 @@ def _latents(run: _Run) -> Figures:
     encoded = run.operations.encode(texts)
     retrieval = {name: measure_retrieval(run.operations, texts, encoded.mu, change) for name, change in COPIES.items()}
     probe = None if labels is None else measure_probe(encoded.mu, labels, seed=run.config.seed)
+    pairs = None if run.paraphrases is None else measure_paraphrases(run.operations, run.paraphrases)
     run.on_stage("latents", len(texts), len(texts))
     return {
         "units": asdict(measure_units(Posterior(encoded.mu, encoded.logvar))),
         **({} if probe is None else {"probe": asdict(probe)}),
+        **({} if pairs is None else {"paraphrases": asdict(pairs)}),
         **{name: asdict(found) for name, found in retrieval.items() if found is not None},
     }
 

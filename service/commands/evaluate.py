@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from adavae.model.training.readers.columns import Columns
+from adavae.model.training.readers.columns import GUESSED, Columns
 from adavae.service import loading
 from adavae.service.commands.options import (
     AdapterOption,
@@ -25,9 +25,11 @@ from adavae.service.settings import load_settings
 if TYPE_CHECKING:
     from adavae.model.text_model import TextModel
     from adavae.model.training.corpus import Dataset
+    from adavae.model.training.paraphrases import Paraphrases
 
 Figures = dict[str, Any]
 _SPACE = "What the latent space writes"
+_MOST_PARAPHRASES = 5_000  # each is compared with every other
 _TRANSFER = "Transfer: does an analogy move the label and keep the words?"
 
 
@@ -103,6 +105,14 @@ def evaluate(
         Path | None,
         typer.Option(help="The set's training texts, from which the judges of fluency and labels learn."),
     ] = None,
+    paraphrases: Annotated[
+        Path | None,
+        typer.Option(
+            help="Pairs of texts (columns text, text_pair) that say the same, or by their labels do (1) or do not (0); "
+            f"{_MOST_PARAPHRASES:,} at most, drawn by the seed.",
+            rich_help_panel=_SPACE,
+        ),
+    ] = None,
     groups: Annotated[
         list[Group] | None,
         typer.Option("--group", "-g", help="Measure this only; repeat for more. All that the data allow if left out."),
@@ -127,9 +137,12 @@ def evaluate(
     learned = None if judge_data is None else _read(judge_data, columns, require_labels=needs_labels)
     if learned is not None and learned.digest == held_out.digest:
         raise typer.BadParameter("--judge-data has the texts of --data: a judge must not have read what it judges")
+    if paraphrases is not None and groups is not None and Group.LATENTS not in groups:
+        raise typer.BadParameter("--paraphrases are measured with --group latents: add it, or leave --group out")
+    pairs = None if paraphrases is None else _paraphrases(paraphrases, measure.seed)
     text_model = loading.load_text_model(settings, [name], device)
     with progress_display() as display:
-        figures = _evaluate(text_model, name, held_out, learned, groups, measure, space, display.update)
+        figures = _evaluate(text_model, name, held_out, learned, pairs, groups, measure, space, display.update)
     if learned is not None and transfer.pair is not None:
         figures |= _transfer(text_model, name, held_out, learned, transfer)
     output = Output.of(as_json)
@@ -145,11 +158,18 @@ def _read(path: Path, columns: Columns, *, limit: int | None = None, seed: int =
     return dataset
 
 
+def _paraphrases(path: Path, seed: int) -> "Paraphrases":
+    from adavae.model.training.paraphrases import Paraphrases
+
+    return Paraphrases.of(_read(path, GUESSED, limit=_MOST_PARAPHRASES, seed=seed, require_labels=False))
+
+
 def _evaluate(
     text_model: "TextModel",
     name: str,
     held_out: "Dataset",
     learned: "Dataset | None",
+    paraphrases: "Paraphrases | None",
     groups: list[Group] | None,
     measure: MeasureOptions,
     space: LatentSpaceOptions,
@@ -185,7 +205,7 @@ def _evaluate(
     )
     operations = AsServed(text_model, name)
     figures["latent_space"] = latent_space.measure_latent_space(
-        operations, held_out, learned, config_of_space, on_progress
+        operations, held_out, learned, config_of_space, on_progress, paraphrases=paraphrases
     )
     return figures
 

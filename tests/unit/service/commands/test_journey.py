@@ -138,6 +138,25 @@ def test_evaluate_measures_what_the_latent_space_writes(run_command: RunCommand,
     assert "latent_space" not in paper
 
 
+def test_evaluate_measures_paraphrases_where_they_are_given(
+    run_command: RunCommand, data: Path, tmp_path: Path
+) -> None:
+    run_command("train", str(data), "--name", "mine", "--validation", str(data), *_SMALL)
+    pairs = tmp_path / "pairs.jsonl"
+    rows = (("the food was good", "a good meal", 1), ("the food was bad", "a bad meal", 1), ("good", "bad service", 0))
+    pairs.write_text(
+        "".join(json.dumps(dict(zip(("text", "text_pair", "label"), row, strict=True))) + "\n" for row in rows),
+        encoding="utf-8",
+    )
+    asked = ("evaluate", "--data", str(data), "--paraphrases", str(pairs), "--group")
+    (figures,) = _records(run_command(*asked, "latents"))
+    assert figures["latent_space"]["latents"]["paraphrases"]["num_pairs"] == 2
+    assert figures["latent_space"]["latents"]["paraphrases"]["found"]["num_texts"] == 3
+    assert run_command(*asked, "forms").exit_code == 2
+    pairs.write_text('{"text": "alone"}\n{"text": "and alone"}\n', encoding="utf-8")
+    assert "text_pair" in run_command(*asked, "latents").err
+
+
 def test_judges_must_not_have_read_what_they_judge(run_command: RunCommand, data: Path) -> None:
     outcome = run_command("evaluate", "--data", str(data), "--judge-data", str(data))
     assert outcome.exit_code == 2
