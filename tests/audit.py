@@ -17,7 +17,10 @@ from packaging.version import InvalidVersion, Version
 
 DOCKER = Path(__file__).resolve().parents[1] / "docker"
 ADVISORIES = DOCKER / "advisories.json"
-PINNED = tuple(DOCKER / name for name in ("constraints.txt", "requirements.txt", "requirements-build.txt"))
+PINNED = (
+    *(DOCKER / name for name in ("constraints.txt", "requirements.txt", "requirements-build.txt")),
+    *sorted((DOCKER / "extras").glob("*.txt")),
+)
 _OLD_DAYS = 180
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 

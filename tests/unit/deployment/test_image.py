@@ -18,10 +18,12 @@ from tests.dockerfile import DOCKERFILE, read_instructions, read_stages
 
 PARTS = ("model", "service", "weights")
 PAGES = {"model/README.md", "service/README.md", "service/cluster/README.md"}  # for readers of the repository
+EXTRAS = ("otel", "parquet", "ray", "store")
 SINGLE = (
     "LICENSE",
     "README.md",
     "docker/constraints.txt",
+    *(f"docker/extras/{extra}.txt" for extra in EXTRAS),
     "docker/requirements-build.txt",
     "docker/requirements.txt",
     "pyproject.toml",
@@ -158,6 +160,7 @@ def test_no_build_installs_anything_but_exact_versions() -> None:
     exact = (
         "-c docker/constraints.txt torch",
         "--no-deps --require-hashes -r docker/",
+        '--no-deps --require-hashes -r "docker/extras/${extra}.txt"',
         "--no-deps --no-index /wheels/",
     )
     assert all(any(way in part for way in exact) for part in installs)
@@ -176,6 +179,22 @@ def test_what_is_installed_by_digest_is_all_that_is_needed_at_its_exact_version(
     each = {"adavae"} if name == "adavae" else set()
     assert needed_by(name) - by_version_alone - each - entries.keys() == set()
     assert not entries.keys() & by_version_alone
+
+
+@pytest.mark.parametrize("extra", EXTRAS)
+def test_what_an_extra_brings_along_is_installed_by_digest_too(extra: str) -> None:
+    """All that it needs beyond what every image has, at the versions that are tested."""
+    every, added = (hashed(REPOSITORY / "docker" / name) for name in ("requirements.txt", f"extras/{extra}.txt"))
+    assert {each: version for each, (version, _) in added.items()}.items() <= constraints().items()
+    assert all(digests and all(len(digest) == 64 for digest in digests) for _, digests in added.values())
+    assert not added.keys() & (every.keys() | cuda() | {"torch"})
+    brought = needed_by("adavae", frozenset({extra})) - needed_by("adavae")
+    assert brought <= added.keys() | every.keys()
+
+
+def test_every_extra_has_its_file_and_every_file_is_an_extra() -> None:
+    assert tuple(sorted(path.stem for path in (REPOSITORY / "docker" / "extras").iterdir())) == EXTRAS
+    assert set(EXTRAS) <= set(distribution("adavae").metadata.get_all("Provides-Extra") or ())
 
 
 def hashed(path: Path) -> dict[str, tuple[str, list[str]]]:
