@@ -71,7 +71,15 @@ class TrainingInterrupted(AdaVAEError):
 
 
 class TrainingProcessLost(AdaVAEError):
-    """One of the processes of a training run ended or fell silent; the run ended with it, its checkpoints were kept."""
+    """One of the processes of a training run ended or fell silent; the run ended with it, its checkpoints were kept.
+
+    Attributes:
+        complaint: The last line that it wrote to standard error, which can hold what is nobody else's business.
+    """
+
+    def __init__(self, message: str, complaint: str = "") -> None:
+        super().__init__(f"{message} ({complaint})" if complaint else message)
+        self.message, self.complaint = message, complaint
 
 
 class CellFailed(AdaVAEError):

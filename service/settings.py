@@ -335,6 +335,12 @@ class Settings(BaseSettings):
     replica_gpus: float = Field(
         default=0.0, ge=0, description="GPUs that a replica on a Ray cluster reserves, as 0.5; whole ones above 1."
     )
+    training_processes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="Processes that share a job's steps; they share its threads, or have a GPU each.",
+    )
     training_cpus: float = Field(default=1.0, ge=0, description="CPU cores that a job on a Ray cluster reserves.")
     training_gpus: float = Field(default=0.0, ge=0, description="GPUs that a job on a Ray cluster reserves.")
     training_memory_bytes: int = Field(

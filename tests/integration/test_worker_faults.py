@@ -125,6 +125,28 @@ def test_a_frozen_training_process_costs_an_attempt_and_not_the_job(home: Traini
     assert "Training goes on from step" in told
 
 
+def test_a_job_over_two_processes_outlives_the_loss_of_one(tmp_path: Path, unbroken: list[dict[str, Any]]) -> None:
+    home = TrainingHome(tmp_path, training_processes=2)
+    try:
+        job = home.queue_job()
+        home.start_worker()
+        home.wait_for(lambda: home.checkpointed_step(job) >= 40)
+        (other,) = _children_of(home.child_of(job))
+        os.kill(other, signal.SIGKILL)
+        home.wait_for(lambda: home.status(job).is_finished)
+        assert assert_done_once(home, job).attempt == 2
+        told = " ".join(home.told(job))
+        assert "training process 1 was ended by signal 9: its checkpoints were kept" in told
+        losses = [line["validation_loss"] for line in home.metrics(job)]
+        assert losses == pytest.approx([line["validation_loss"] for line in unbroken], rel=1e-2)
+    finally:
+        home.close()
+
+
+def _children_of(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
+
+
 def test_a_frozen_training_process_dies_with_its_worker(home: TrainingHome) -> None:
     job = home.queue_job()
     worker = home.start_worker()

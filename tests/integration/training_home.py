@@ -32,7 +32,7 @@ DEADLINE_S = 120.0
 SILENCE_S = 20.0  # many times what a process takes to come up on a loaded machine, where it can say nothing
 POLL_S = 0.02
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_PASSED = ("weights", "data", "lease_s", "training_threads", "training_silence_s")
+_PASSED = ("weights", "data", "lease_s", "training_threads", "training_silence_s", "training_processes")
 _OF_STORES = ("store_cache", "store_timeout_s")
 
 

@@ -88,7 +88,7 @@ class _Members:
                 members._start(place)
             yield members
         except TrainingProcessLost as exc:
-            raise TrainingProcessLost(members._what_happened(exc)) from exc
+            raise members._what_happened(exc) from exc
         finally:
             members._end()
 
@@ -122,16 +122,15 @@ class _Members:
                         raise TrainingProcessLost(f"training process {key.data} did not start")
                     selector.unregister(key.fileobj)
 
-    def _what_happened(self, exc: TrainingProcessLost) -> str:
+    def _what_happened(self, exc: TrainingProcessLost) -> TrainingProcessLost:
         """The error, with how the first process that ended came to its end, and what is left to do."""
         kept = "its checkpoints were kept, and any number of processes can go on from the newest"
         for rank, process in self._running.items():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 code = process.wait(timeout=_ENDING_S)
                 how = f"was ended by signal {-code}" if code < 0 else f"ended with exit code {code}"
-                complaint = self._complaint(rank)
-                return f"training process {rank} {how}{complaint and f' ({complaint})'}: {kept}"
-        return f"{exc}: {kept}"
+                return TrainingProcessLost(f"training process {rank} {how}: {kept}", self._complaint(rank))
+        return TrainingProcessLost(f"{exc}: {kept}")
 
     def _complaint(self, rank: int) -> str:
         """The last line of its standard error."""

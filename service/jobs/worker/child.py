@@ -149,6 +149,7 @@ def _train(order: Order, settings: Settings, pipe: WorkerPipe, should_stop: thre
             on_note=lambda note: pipe.say("note", text=note),
             should_stop=should_stop.is_set,
             publishing=publishing,
+            num_processes=settings.training_processes,
         )
 
 

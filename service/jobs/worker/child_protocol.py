@@ -12,7 +12,7 @@ DONE, FAILED, STOPPED, SUPERSEDED, ORPHANED = 0, 1, 75, 76, 77
 """Exit codes: set published; said why not; stopped when asked to; another attempt has the job; the worker is gone."""
 
 SETTINGS = (
-    *("weights", "backbone", "data", "device", "dtype", "default_adapter"),
+    *("weights", "backbone", "data", "device", "dtype", "default_adapter", "training_processes"),
     *("store_cache", "store_cache_bytes", "store_timeout_s"),
 )
 """What the process needs of the settings; keys and the queue's address are not among it."""

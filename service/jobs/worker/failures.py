@@ -15,6 +15,7 @@ from adavae.model.errors import (
     SequenceTooLong,
     StorageFull,
     TrainingDiverged,
+    TrainingProcessLost,
     WeightsCorrupted,
 )
 from adavae.service.jobs.records.job import JobError
@@ -62,6 +63,8 @@ def failure_of(error: Exception, hidden: Mapping[str, str]) -> Failure:
     for kind, (code, param, is_final) in _TABLE.items():
         if isinstance(error, kind):
             return Failure(JobError(code=code, message=_without(str(error), hidden), param=param), is_final)
+    if isinstance(error, TrainingProcessLost):
+        return Failure(JobError(code="training_process_lost", message=error.message), is_final=False)
     if isinstance(error, StoreError):
         answer = error.answer()
         return Failure(JobError(code=answer.code, message=answer.message), is_final=False)

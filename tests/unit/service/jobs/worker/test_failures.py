@@ -13,6 +13,7 @@ from adavae.model.errors import (
     SequenceTooLong,
     StorageFull,
     TrainingDiverged,
+    TrainingProcessLost,
 )
 from adavae.service.jobs.worker.failures import failure_of, killed
 
@@ -26,6 +27,7 @@ from adavae.service.jobs.worker.failures import failure_of, killed
         (TrainingDiverged("NaN"), "training_diverged", True),
         (CheckpointMismatch("other"), "checkpoint_mismatch", True),
         (BackboneNotFound("gone"), "backbone_unavailable", False),
+        (TrainingProcessLost("process 1 was ended by signal 9"), "training_process_lost", False),
         (StorageFull("full"), "storage_full", False),
         (OSError(errno.ENOSPC, "No space left on device"), "storage_full", False),
         (OSError(errno.EFBIG, "File too large"), "storage_full", False),
@@ -45,6 +47,12 @@ def test_places_on_the_server_are_not_shown() -> None:
     error = DatasetError("/data/files/file-1/content.tsv:3: is empty; see /data/jobs/x")
     shown = failure_of(error, {"/data/files/file-1/content.tsv": "training_file", "/data/": ""}).error.message
     assert shown == "training_file:3: is empty; see jobs/x"
+
+
+def test_what_a_lost_process_complained_of_is_not_shown() -> None:
+    error = TrainingProcessLost("process 1 ended with exit code 1", "ValueError: somebody's text")
+    assert failure_of(error, {}).error.message == "process 1 ended with exit code 1"
+    assert str(error) == "process 1 ended with exit code 1 (ValueError: somebody's text)"
 
 
 def test_what_nobody_foresaw_is_reported_without_its_message() -> None:
