@@ -178,10 +178,12 @@ def _library() -> "ModuleType":
     """What trains and measures; raises ImportError where only the client is installed."""
     try:
         from adavae.service import library
+        from adavae.service.settings import keep_few_kernels
     except ImportError as exc:
         if not (getattr(exc, "name", "") or "").startswith("adavae"):
             raise
         raise ImportError("this is adavae's client alone, which trains no sets: install adavae in its place") from exc
+    keep_few_kernels()
     return library
 
 

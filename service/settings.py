@@ -519,7 +519,7 @@ def let_threads_wait_briefly() -> None:
 
 
 def keep_few_kernels() -> None:
-    """Sets how many compiled matrix products torch keeps on a CPU, unless the environment does; before it is imported.
+    """Sets how many compiled matrix products torch keeps on a CPU, unless the environment does; before the first one.
 
     Each shape of a bfloat16 product is compiled and kept, up to 1,024 of them in each of two caches, and every step of
     a training run has shapes of its own: its memory grew by 80 MB a step, to ten gigabytes in some hundred steps.

@@ -35,6 +35,7 @@ from adavae.model.training.preparation import TrainingRequest
 from adavae.model.training.run import train_adapter_set
 from adavae.service.jobs.worker.verdict import judge_use
 from adavae.service.loading import choose_device
+from adavae.service.settings import keep_few_kernels
 
 BACKBONE = Path(__file__).parents[2] / "weights" / "backbone"
 NO_FIGURES = EvaluationConfig(num_importance_samples=0, max_decoded=0)
@@ -158,6 +159,7 @@ def _has_labels(path: Path) -> bool:
 
 
 def main() -> None:
+    keep_few_kernels()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--output", type=Path, default=Path("small_data.jsonl"))

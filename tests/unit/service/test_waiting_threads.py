@@ -55,6 +55,20 @@ raise SystemExit(0 if used() - before < 200 else f"{used() - before:.0f} MiB mor
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+def test_a_program_that_trains_keeps_few_too_though_it_has_imported_torch() -> None:
+    """Regression: `adavae.train` in a notebook grew as the command had."""
+    program = """
+import os, torch, adavae
+assert "LRU_CACHE_CAPACITY" not in os.environ
+try:
+    adavae.train(["a text", "another"], name="../no name")
+except adavae.model.errors.ConfigError:
+    raise SystemExit(os.environ["LRU_CACHE_CAPACITY"] != "64")
+"""
+    bare = {name: value for name, value in os.environ.items() if not name.endswith("_CACHE_CAPACITY")}
+    subprocess.run([sys.executable, "-c", program], check=True, env=bare)
+
+
 def test_the_command_line_does_not_import_torch_before_a_command_runs() -> None:
     """OpenMP reads the policy when torch is imported; the commands' start would be slow too."""
     program = "import sys, adavae.service.cli; sys.exit('torch' in sys.modules)"
