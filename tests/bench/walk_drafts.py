@@ -8,8 +8,8 @@ every other token a step of its own, and greedy decoding stays equal bit for bit
 does, all eleven rows in one batch, one step a token.
 
 This counts both ways on real walks between random pairs of FILE's texts, with the time of a step of n rows as measured
-here. It is kind to drafts: a check of n tokens costs no more than a step of n rows, a draft that was left is found again
-without a search, and it costs nothing to make its keys and values over again. Writes one JSON object.
+here. It is kind to drafts: a check of n tokens costs no more than a step of n rows, a draft that was left is found
+again without a search, and it costs nothing to make its keys and values over again. Writes one JSON object.
 """
 
 import argparse
