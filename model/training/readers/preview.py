@@ -122,7 +122,7 @@ def _by_content(path: Path, columns: Columns, names: Sequence[str], bounds: Boun
     if text is None or lengths[text] <= 1.5 * max(map(len, names)):
         return None
     chosen = replace(columns, text=text)
-    if columns.label is not None:
+    if chosen.label_of(names, str(path)) is not None:  # named, or by a usual name
         return chosen
     labels = (name for name in candidates[:_CANDIDATES] if name != text and _is_label(path, chosen, name, bounds))
     return replace(chosen, label=next(labels, None))

@@ -116,6 +116,8 @@ def test_columns_without_a_usual_name_are_told_by_what_is_in_them(client: TestCl
     assert found["by_content"] is True
     assert found["columns"] == {"text": "Comment", "label": "Verdict"}
     assert "'Comment' is read" in found["notes"][0]
+    usual = read(client, "a.csv", b"n,Comment,class\n1,the food was great,good\n2,the staff was rude,bad\n")
+    assert usual["columns"] == {"text": "Comment", "label": "class"}
     named = read(client, "a.csv", content, text_column="Comment", label_column="Year")
     assert (named["by_content"], named["columns"]) == (False, {"text": "Comment", "label": "Year"})
 
