@@ -27,8 +27,8 @@ from adavae.service.jobs.data.upload import PARQUET, Upload, checked_name, endin
 from adavae.service.jobs.protocol import NamedColumns
 from adavae.service.settings import Settings
 
-MAX_UNDER_WAY, MAX_OF_CLIENT = 8, 2
-"""Files that are on their way or being read; each may fill ADAVAE_MAX_UPLOAD_BYTES of the temporary directory."""
+MAX_FILES, MAX_WHOLE_FILES = 64, 3
+"""Files that are here at once, and how many of the largest size; a client may have a third of the bytes."""
 
 
 class Previews:
@@ -36,7 +36,7 @@ class Previews:
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._checks = settings, CheckPool()
-        self._under_way: Counter[str] = Counter()
+        self._num_files, self._held = 0, Counter[str]()
 
     async def read(
         self, filename: str, content: AsyncIterator[bytes], columns: NamedColumns, *, max_rows: int, client: str
@@ -56,34 +56,43 @@ class Previews:
             ServiceError: 413 where it is too large, 503 where this machine's disk takes no more.
         """
         name = checked_name(filename)
-        with self._place(client), _directory() as directory:
+        with self._place() as held, _directory() as directory:
             path = directory / f"content{ending_of(name)}"
-            await self._receive(path, name, content)
+            await self._receive(path, name, content, client, held)
             check_time = CheckTime(self._settings.check_timeout_s)
             look = partial(self._look, path, name, columns(), max_rows, check_time)
             return await self._checks.run(client, check_time, look)
 
     @contextmanager
-    def _place(self, client: str) -> Iterator[None]:
-        for num, limit, whose in (
-            (self._under_way.total(), MAX_UNDER_WAY, "all clients"),
-            (self._under_way[client], MAX_OF_CLIENT, "yours"),
-        ):
-            if num >= limit:
-                message = f"{num} files of {whose} are being read, the limit is {limit}: send it again in a moment"
-                raise Overloaded(message, retry_after_s=2)
-        self._under_way[client] += 1
+    def _place(self) -> Iterator[Counter[str]]:
+        """What the file inside may count its bytes in, by client; they are given back when it is left."""
+        if self._num_files >= MAX_FILES:
+            raise _too_much(f"{self._num_files} files are", str(MAX_FILES))
+        self._num_files += 1
+        held = Counter[str]()
         try:
-            yield
+            yield held
         finally:
-            self._under_way[client] -= 1
-            if not self._under_way[client]:
-                del self._under_way[client]
+            self._num_files -= 1
+            self._held -= held
 
-    async def _receive(self, path: Path, name: str, content: AsyncIterator[bytes]) -> None:
+    def _take(self, client: str, num_bytes: int, held: Counter[str]) -> None:
+        """Counts bytes before they are written; raises Overloaded where they are too many."""
+        limit = self._settings.max_upload_bytes
+        held[client] += num_bytes
+        self._held[client] += num_bytes
+        if self._held[client] > limit:
+            raise _too_much(f"{self._held[client]:,} bytes of your files are", f"{limit:,}")
+        if self._held.total() > MAX_WHOLE_FILES * limit:
+            raise _too_much(f"{self._held.total():,} bytes of files are", f"{MAX_WHOLE_FILES * limit:,}")
+
+    async def _receive(
+        self, path: Path, name: str, content: AsyncIterator[bytes], client: str, held: Counter[str]
+    ) -> None:
         upload = Upload(path, self._settings.max_upload_bytes)
         async for piece in content:
             upload.take(piece)
+            self._take(client, len(piece), held)
             if upload.has_block:
                 await run_in_threadpool(upload.write)
         await run_in_threadpool(upload.write)
@@ -117,6 +126,10 @@ class Previews:
             return preview_of(path, columns, max_rows=max_rows, max_bytes=shown, bounds=bounds)
         except DatasetError as exc:
             raise InvalidRequest(str(exc).replace(str(path), name), param="file", code="invalid_data") from exc
+
+
+def _too_much(what: str, limit: str) -> Overloaded:
+    return Overloaded(f"{what} being read at once, the limit is {limit}: send it again in a moment", retry_after_s=2)
 
 
 @contextmanager

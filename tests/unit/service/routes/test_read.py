@@ -4,7 +4,7 @@ import gzip
 import io
 import json
 import lzma
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
+from adavae.service.errors import Overloaded
 from adavae.service.jobs.data import previews
+from adavae.service.jobs.protocol import guessed
 from adavae.service.main import create_app
 from adavae.service.settings import Settings
 from tests.unit.service.jobs.file_home import FileHome
@@ -225,13 +227,31 @@ def test_a_disk_that_takes_nothing_is_an_answer(client: TestClient, monkeypatch:
     assert "the temporary directory takes no file" in message
 
 
-def test_too_many_at_once_are_refused_before_they_are_taken(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(previews, "MAX_OF_CLIENT", 0)
-    assert "0 files of yours are being read" in refusal(asked(client, "a.csv", CSV), 429)
-    monkeypatch.setattr(previews, "MAX_UNDER_WAY", 0)
-    assert "0 files of all clients are being read" in refusal(asked(client, "a.csv", CSV), 429)
+def test_too_many_at_once_are_refused(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(previews, "MAX_FILES", 0)
+        assert "0 files are being read at once, the limit is 0" in refusal(asked(client, "a.csv", CSV), 429)
+    monkeypatch.setattr(previews, "MAX_WHOLE_FILES", 0)
+    assert f"{len(CSV)} bytes of files are being read at once" in refusal(asked(client, "a.csv", CSV), 429)
+
+
+@pytest.mark.asyncio
+async def test_bytes_that_are_here_count_by_client_until_they_are_gone() -> None:
+    looks = previews.Previews(settings())
+    half = b"x\n" * (LIMIT // 4 + 1)
+
+    async def meanwhile(client: str) -> AsyncIterator[bytes]:
+        yield half
+        with pytest.raises(Overloaded, match=f"{2 * len(half):,} bytes of your files"):
+            await looks.read("a.txt", one(half), guessed, max_rows=1, client=client)
+        assert (await looks.read("a.txt", one(half), guessed, max_rows=1, client="another")).has_more
+
+    for _ in range(4):  # a fourth would be too much if the others were still counted
+        assert (await looks.read("a.txt", meanwhile("one"), guessed, max_rows=1, client="one")).has_more
+
+
+async def one(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 @pytest.mark.parametrize(("key", "status"), [(INFERS, 200), (TRAINS, 200), (MANAGES, 403)])
