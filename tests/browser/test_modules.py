@@ -128,6 +128,38 @@ def test_compressed_files_are_read(page: Page) -> None:
     assert read(page, "a.jsonl.xz", lzma.compress(content)) == [{"text": "the food was   great", "label": "good"}]
 
 
+CHOICE = """(async () => {
+  const { columnChoice } = module;
+  const chosen = [];
+  const read = { names: given.names, columns: given.columns, by_content: given.by_content ?? false, notes: [] };
+  const element = columnChoice({ read }, (pick) => chosen.push({ ...pick }), { always: given.always ?? false });
+  const selects = [...element.querySelectorAll("select")];
+  selects[0].value = given.names[1];
+  selects[0].dispatchEvent(new Event("change"));
+  return { chosen, options: selects.map((each) => [...each.options].map((option) => option.value)) };
+})()"""
+
+
+def test_a_choice_of_columns_keeps_what_was_not_chosen_anew(page: Page) -> None:
+    names = ["premise", "hypothesis", "other", "label"]
+    columns = {"text": "premise", "label": "label", "pair": "other"}
+    given = {"names": names, "columns": columns}
+    asked_for = asked(page, "parts/drop.js", f"await {CHOICE}", given)
+    assert asked_for["chosen"] == [{"text": "hypothesis", "label": "label", "pair": "other"}]
+    assert asked_for["options"] == [names, ["", *names], ["", *names]]
+    assert asked(page, "parts/drop.js", f"await {CHOICE}", given | {"always": True})["options"][1] == names
+    by_content = given | {"always": True, "by_content": True}
+    assert asked(page, "parts/drop.js", f"await {CHOICE}", by_content)["options"][1] == ["", *names]
+    single = given | {"columns": {"text": "premise"}}
+    assert len(asked(page, "parts/drop.js", f"await {CHOICE}", single)["options"]) == 2
+
+
+def test_pairs_are_read_joined(page: Page) -> None:
+    content = b"a,b,label\nit rains,it is wet,1\nit snows,it is dry,0\n"
+    named = read(page, "a.csv", content, {"text": "a", "pair": "b"})
+    assert [row["text"] for row in named] == ["it rains \u241e it is wet", "it snows \u241e it is dry"]
+
+
 def test_a_column_may_be_chosen_and_a_label_left_out(page: Page) -> None:
     content = b"text,other,label\na,b,c\n"
     assert read(page, "a.csv", content, {"text": "other"}) == [{"text": "b", "label": "c"}]

@@ -57,12 +57,13 @@ export function acceptDrops(root, onFile) {
 }
 
 /**
- * Two selects for the columns of a table that was read, and what is to be known of it; `onChoose({text, label})` is
- * given names, "" for no label. `always` leaves no way to do without a label that the service would read by its name.
+ * Selects for the columns of a table that was read, and what is to be known of it; `onChoose({text, label, pair})` is
+ * given names, "" for no label and no pair. What the service reads by its name has no "none": a label where `always`
+ * says so, and `text_pair`.
  */
 export function columnChoice(table, onChoose, { always = false } = {}) {
   const { names, columns, by_content, notes } = table.read;
-  const pick = { text: columns.text, label: columns.label ?? "" };
+  const pick = { text: columns.text, label: columns.label ?? "", pair: columns.pair ?? "" };
   const select = (label, name, options) => {
     const id = newId(name);
     const element = h(
@@ -80,7 +81,7 @@ export function columnChoice(table, onChoose, { always = false } = {}) {
     return h("div", { class: "field" }, h("label", { for: id }, label), element);
   };
   const options = (given) => given.map((name) => h("option", { value: name }, name));
-  const isKept = always && Boolean(columns.label) && !by_content;
+  const none = (isKept) => (isKept ? [] : [h("option", { value: "" }, "none")]);
   return h(
     "div",
     {},
@@ -89,9 +90,14 @@ export function columnChoice(table, onChoose, { always = false } = {}) {
       { class: "columns" },
       select("Column of the texts", "text", options(names)),
       select("Column of the labels", "label", [
-        ...(isKept ? [] : [h("option", { value: "" }, "none")]),
+        ...none(always && Boolean(columns.label) && !by_content),
         ...options(names),
       ]),
+      columns.pair &&
+        select("Column of the second texts", "pair", [
+          ...none(columns.pair.toLowerCase() === "text_pair"),
+          ...options(names),
+        ]),
     ),
     h(
       "ul",
