@@ -99,10 +99,11 @@ export function columnChoice(table, onChoose, { always = false } = {}) {
           ...options(names),
         ]),
     ),
-    h(
-      "ul",
-      { class: "muted small notes" },
-      notes.map((note) => h("li", {}, note)),
-    ),
+    notes.length > 0 &&
+      h(
+        "ul",
+        { class: "muted small notes" },
+        notes.map((note) => h("li", {}, note)),
+      ),
   );
 }
