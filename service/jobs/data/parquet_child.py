@@ -1,4 +1,4 @@
-"""``python -m adavae.service.jobs.data.parquet_child``: a stranger's parquet file as JSON lines, in a bounded process.
+"""``python -m adavae.service.jobs.data.parquet_child``: a stranger's parquet file, read in a bounded process.
 
 What a parquet file says of its own size may be wrong, and its pages are decompressed by a library that believes them.
 So this process has hard limits of memory, time and output, knows no secrets, and whatever it dies of is an answer.
