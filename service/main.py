@@ -40,6 +40,7 @@ from adavae.service.http.path_prefix import PathPrefix, checked_prefix
 from adavae.service.http.rate_limit import RateLimit
 from adavae.service.http.request_id import RequestId
 from adavae.service.http.request_log import RequestLog
+from adavae.service.jobs.data.previews import Previews
 from adavae.service.jobs.protocol import TrainingOperations
 from adavae.service.latent_protocol import LatentOperations
 from adavae.service.metrics import Metrics
@@ -74,6 +75,7 @@ from adavae.service.routes.interpolate import interpolate
 from adavae.service.routes.key import KeyReply, get_key
 from adavae.service.routes.map import map_texts
 from adavae.service.routes.models import delete_model, get_model, list_models
+from adavae.service.routes.read import read
 from adavae.service.routes.static import docs, static
 from adavae.service.routes.traverse import traverse
 from adavae.service.routes.variations import variations
@@ -87,6 +89,7 @@ from adavae.service.schemas.files import BINARY, UPLOAD_BODY, FileDeletedReply, 
 from adavae.service.schemas.interpolate import InterpolateReply
 from adavae.service.schemas.map import MapReply
 from adavae.service.schemas.models import ModelDeletedReply, ModelListReply, ModelReply
+from adavae.service.schemas.read import READ_BODY, ReadReply
 from adavae.service.schemas.status import StatusReply
 from adavae.service.schemas.training import CheckpointListReply, EventListReply, JobListReply, JobReply
 from adavae.service.schemas.traverse import TraverseReply
@@ -149,9 +152,9 @@ def create_app(
         ],
     )
     app.state.settings, app.state.latent, app.state.metrics = settings, latent, metrics
-    app.state.training = training
+    app.state.training, app.state.previews = training, Previews(settings)
     add_error_replies(app)
-    for router in (_operations, _adapters, _files, _jobs, _health):
+    for router in (_operations, _reading, _adapters, _files, _jobs, _health):
         app.include_router(router(has_keys=bool(keys)))
     return app
 
@@ -197,6 +200,14 @@ def _operations(*, has_keys: bool) -> APIRouter:
         ("latent space", "/map", map_texts, MapReply),
     ):
         router.post(path, tags=[tag], responses=answers.get(path), response_model=reply)(operation)
+    return router
+
+
+def _reading(*, has_keys: bool) -> APIRouter:
+    guards = [Depends(needs("infer", "train")), *documented_security(has_keys)]
+    errors = documented_errors(400, 408, 413, 415, 422, 429, 503, has_keys=has_keys)
+    router = APIRouter(tags=["texts"], dependencies=guards, responses=errors)
+    router.post("/read", response_model=ReadReply, openapi_extra=READ_BODY)(read)
     return router
 
 

@@ -15,7 +15,7 @@ from adavae.model.training.progress import OnDone, ignore_done
 from adavae.model.training.readers.bounds import ORDINARY, Bounds
 from adavae.model.training.readers.columns import GUESSED, Columns
 from adavae.model.training.readers.reading import rows_of
-from adavae.model.training.readers.row import Row, Skipped
+from adavae.model.training.readers.row import Row, Skipped, check_storable
 
 MAX_LABELS = 1000
 _TOLD_EVERY = 10_000  # rows
@@ -140,8 +140,7 @@ def _check_rows(path: Path, rows: list[Row], require_labels: bool) -> None:
     for row in rows:
         if not row.text:
             raise DatasetError(f"{path}:{row.line}: the text is empty: remove the line")
-        if not (_is_storable(row.text) and _is_storable(row.label or "")):
-            raise DatasetError(f"{path}:{row.line}: holds a NUL character or half a surrogate pair: remove the escape")
+        check_storable(row, f"{path}:{row.line}")
         if (row.label is not None) is not has_labels:
             raise DatasetError(f"{path}:{row.line}: some texts have a label and some do not: label all or none")
         if row.label is not None and not 1 <= len(row.label) <= MAX_LABEL_CHARACTERS:
@@ -160,11 +159,3 @@ def _check_rows(path: Path, rows: list[Row], require_labels: bool) -> None:
         )
     if len(names) > MAX_LABELS:
         raise DatasetError(f"{path}: has {len(names)} different labels, at most {MAX_LABELS} are allowed")
-
-
-def _is_storable(text: str) -> bool:
-    """False for lone surrogates, which JSON's escapes can express but UTF-8 cannot."""
-    try:
-        return b"\0" not in text.encode()
-    except UnicodeEncodeError:
-        return False

@@ -107,5 +107,5 @@ def _groups(texts: list[str], *files: Path | None) -> tuple[list[str], list[str]
         raise typer.BadParameter("give A, B and at least one C, as texts or as --a-file, --b-file and --c-file")
     size = max(_LEAST_BATCH, _SHARE * (len(a) + len(b)))  # A and B are encoded for every batch
     if files[2] is not None:
-        return a, b, open_file(files[2], None, size)
+        return a, b, open_file(files[2], size=size)
     return a, b, open_lines(size) if rest == ["-"] else Source.of(rest, len(rest), size)

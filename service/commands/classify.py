@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adavae.model.training.readers.columns import Columns
 from adavae.service import loading
 from adavae.service.commands.input import FileOption, PairOption, TextsArgument, open_pairs
 from adavae.service.commands.options import (
@@ -11,6 +12,7 @@ from adavae.service.commands.options import (
     DeviceOption,
     JsonOption,
     OutputOption,
+    PairColumnOption,
     ResumeOption,
     TextColumnOption,
     TruncateOption,
@@ -31,6 +33,7 @@ def classify(
     pair: PairOption = None,
     file: FileOption = None,
     text_column: TextColumnOption = None,
+    pair_column: PairColumnOption = None,
     adapter: AdapterOption = None,
     top_k: Annotated[
         int | None, typer.Option("--top-k", min=1, help="Give the k most probable labels; all if left out.")
@@ -52,7 +55,7 @@ def classify(
     destination = Destination(output, resume, Output.of(as_json), shown, forms)
     if top_k is not None and output is not None and output.suffix.lower() == ".npy":
         raise typer.BadParameter("--top-k leaves out scores that .npy has columns for: leave one of them out")
-    source = open_pairs(texts, pair, file, text_column)
+    source = open_pairs(texts, pair, file, Columns(text_column, pair=pair_column))
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
     labels += text_model.config_of(name).labels

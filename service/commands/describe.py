@@ -12,6 +12,7 @@ from adavae.service.commands.options import (
     DeviceOption,
     JsonOption,
     LabelColumnOption,
+    PairColumnOption,
     TextColumnOption,
     usage_errors,
 )
@@ -29,6 +30,7 @@ def describe(
     ] = "unknown",
     text_column: TextColumnOption = None,
     label_column: LabelColumnOption = None,
+    pair_column: PairColumnOption = None,
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,7 +47,7 @@ def describe(
     settings = load_settings()
     with usage_errors():
         origin = Origin(license=license_id, about=about)
-    columns = Columns(text_column, label_column)
+    columns = Columns(text_column, label_column, pair_column)
     held_out, learned = (read_dataset(path, columns=columns) for path in (data, judge_data))
     if learned.digest == held_out.digest:
         raise typer.BadParameter("--judge-data has the texts of --data: a judge must not have read what it judges")

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from adavae.model.training.readers.columns import Columns
 from adavae.service import loading
 from adavae.service.commands.input import FileOption, PairOption, TextsArgument, open_pairs
 from adavae.service.commands.options import (
@@ -11,6 +12,7 @@ from adavae.service.commands.options import (
     DeviceOption,
     JsonOption,
     OutputOption,
+    PairColumnOption,
     ResumeOption,
     TextColumnOption,
     TruncateOption,
@@ -32,6 +34,7 @@ def encode(
     pair: PairOption = None,
     file: FileOption = None,
     text_column: TextColumnOption = None,
+    pair_column: PairColumnOption = None,
     adapter: AdapterOption = None,
     truncate: TruncateOption = False,
     with_logvar: Annotated[bool, typer.Option("--with-logvar", help="Put the log variance into the JSON.")] = False,
@@ -49,7 +52,7 @@ def encode(
     columns = [number("index", "#"), column("text"), number("tokens"), vector("mu")]
     forms = Forms(array=lambda record: numbers_of(record, "mu"))
     destination = Destination(output, resume, Output.of(as_json), columns, forms)
-    source = open_pairs(texts, pair, file, text_column)
+    source = open_pairs(texts, pair, file, Columns(text_column, pair=pair_column))
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
     with destination.open() as rows:

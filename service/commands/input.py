@@ -12,7 +12,7 @@ from adavae.model.cleaning import clean
 from adavae.model.errors import DatasetError
 from adavae.model.pairs import joined
 from adavae.model.training.readers.bounds import ORDINARY
-from adavae.model.training.readers.columns import Columns
+from adavae.model.training.readers.columns import GUESSED, Columns
 from adavae.model.training.readers.lines import lines
 from adavae.model.training.readers.packed import split_ending
 from adavae.model.training.readers.reading import READERS, rows_of
@@ -45,7 +45,7 @@ FileOption = Annotated[
 
 
 def open_pairs(
-    arguments: list[str] | None, second: str | None, file: Path | None, text_column: str | None = None
+    arguments: list[str] | None, second: str | None, file: Path | None, columns: Columns = GUESSED
 ) -> Source[str]:
     """As ``open_texts``; with ``second``, the one text and this as its pair.
 
@@ -54,20 +54,20 @@ def open_pairs(
         ConfigError: A text of the pair holds what stands between the two.
     """
     if second is None:
-        return open_texts(arguments, file, text_column)
+        return open_texts(arguments, file, columns)
     if file is not None or arguments is None or len(arguments) != 1 or arguments == ["-"]:
         raise typer.BadParameter("--pair is the second text of one: give one text; a file has them in text_pair")
     refuse_empty(*arguments, second)
     return Source.of([joined(arguments[0], second)], 1, _TEXT_ROWS)
 
 
-def open_texts(arguments: list[str] | None, file: Path | None, text_column: str | None = None) -> Source[str]:
+def open_texts(arguments: list[str] | None, file: Path | None, columns: Columns = GUESSED) -> Source[str]:
     """The texts of one command line, cleaned; a file is read through once before its first text is given.
 
     Args:
         arguments: Texts, or ``-`` for standard input.
         file: Where texts are, one a line or in a file of a kind that training reads.
-        text_column: The column of the texts in ``file``; guessed if left out.
+        columns: Which columns of ``file`` hold the texts; guessed if left out.
 
     Raises:
         typer.BadParameter: There is no text, more than one source of texts, or an empty text.
@@ -77,16 +77,16 @@ def open_texts(arguments: list[str] | None, file: Path | None, text_column: str 
     if bool(texts) == (file is not None):
         raise typer.BadParameter("give texts, or '-' for lines on standard input, or --file: one of them")
     if file is not None:
-        return open_file(file, text_column)
-    if text_column is not None:
-        raise typer.BadParameter("--text-column goes with --file")
+        return open_file(file, columns)
+    if columns != GUESSED:
+        raise typer.BadParameter("--text-column and --pair-column go with --file")
     if texts == ["-"]:
         return open_lines()
     refuse_empty(*texts)
     return Source.of([clean(text) for text in texts], len(texts), _TEXT_ROWS)
 
 
-def open_file(file: Path, text_column: str | None = None, size: int | None = None) -> Source[str]:
+def open_file(file: Path, columns: Columns = GUESSED, size: int | None = None) -> Source[str]:
     """The texts of a file, cleaned; of one with an ending that says nothing, one a line.
 
     Raises:
@@ -95,10 +95,10 @@ def open_file(file: Path, text_column: str | None = None, size: int | None = Non
     total = None
     if file.is_file():  # a pipe can be read only once
         skipped = Skipped()
-        total = sum(1 for _ in _file_texts(file, text_column, skipped))
+        total = sum(1 for _ in _file_texts(file, columns, skipped))
         for note in skipped.notes():
             say(note)
-    return Source.of(_file_texts(file, text_column, Skipped()), total, size or _TEXT_ROWS).begun()
+    return Source.of(_file_texts(file, columns, Skipped()), total, size or _TEXT_ROWS).begun()
 
 
 def open_lines(size: int | None = None) -> Source[str]:
@@ -106,9 +106,9 @@ def open_lines(size: int | None = None) -> Source[str]:
     return Source(_some(arriving_lines(_line_text, size or _TEXT_ROWS), "standard input holds no text"), None).begun()
 
 
-def read_texts(arguments: list[str] | None, file: Path | None, text_column: str | None = None) -> list[str]:
+def read_texts(arguments: list[str] | None, file: Path | None, columns: Columns = GUESSED) -> list[str]:
     """All texts of one command line; arguments and errors as for ``open_texts``."""
-    return [text for batch in open_texts(arguments, file, text_column).batches for text in batch]
+    return [text for batch in open_texts(arguments, file, columns).batches for text in batch]
 
 
 def read_file(file: Path) -> list[str]:
@@ -157,10 +157,10 @@ def open_vectors(file: Path | None = None) -> Source[Vector]:
     return Source(_some(source.batches, nothing), None).begun()
 
 
-def _file_texts(file: Path, text_column: str | None, skipped: Skipped) -> Iterator[str]:
+def _file_texts(file: Path, columns: Columns, skipped: Skipped) -> Iterator[str]:
     is_by_line = split_ending(file)[0] not in READERS.keys() - {".txt"}
     num = 0
-    for row in rows_of(file, skipped, Columns(text=text_column), otherwise=text_rows):
+    for row in rows_of(file, skipped, columns, otherwise=text_rows):
         if is_by_line and skipped.first_blank_line:
             break
         if not row.text:

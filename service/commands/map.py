@@ -16,6 +16,7 @@ from adavae.service.commands.options import (
     DeviceOption,
     JsonOption,
     LabelColumnOption,
+    PairColumnOption,
     TextColumnOption,
     TruncateOption,
 )
@@ -34,6 +35,7 @@ def map_texts(
     ],
     text_column: TextColumnOption = None,
     label_column: LabelColumnOption = None,
+    pair_column: PairColumnOption = None,
     adapter: AdapterOption = None,
     method: Annotated[
         Literal["pca", "tsne"],
@@ -56,7 +58,7 @@ def map_texts(
     """
     _check_output(output)
     settings = load_settings()
-    texts, labels = _read(files, limit, Columns(text_column, label_column))
+    texts, labels = _read(files, limit, Columns(text_column, label_column, pair_column))
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
     from adavae.model.latent.map_points import map_points

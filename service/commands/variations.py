@@ -6,6 +6,7 @@ import typer
 
 from adavae.model.latent import defaults
 from adavae.model.latent.steering import Steering
+from adavae.model.training.readers.columns import Columns
 from adavae.service import loading
 from adavae.service.commands.input import FileOption, TextsArgument, read_texts
 from adavae.service.commands.options import (
@@ -51,7 +52,7 @@ def variations(
     """Variations: different sentences near each text, none equal to it."""
     settings = load_settings()
     chosen, steering = decoding.to_decoding(), steering_of(refine, truncation)
-    read = read_texts(texts, file, text_column)
+    read = read_texts(texts, file, Columns(text_column))
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
     records = _variations(text_model, read, num, distance, name, chosen, steering, with_z=with_z)

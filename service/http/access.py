@@ -76,15 +76,16 @@ class Access:
         self._rate_limit.count(client)
 
 
-def needs(scope: api_keys.Scope) -> Callable[[Request], None]:
-    """A dependency of routes: the request's key must have this scope. Without keys everyone has every scope."""
+def needs(*scopes: api_keys.Scope) -> Callable[[Request], None]:
+    """A dependency of routes: the request's key must have one of these. Without keys everyone has every scope."""
 
     async def check(request: Request) -> None:
         key: ApiKey | None = request.state.api_key
-        if key is not None and scope not in key.scopes:
+        if key is not None and key.scopes.isdisjoint(scopes):
             has = ", ".join(sorted(key.scopes))
+            needed = " or ".join(scopes)
             raise ServiceError(
-                403, "missing_scope", f"this needs a key with the scope {scope}, yours has {has}: use another key"
+                403, "missing_scope", f"this needs a key with the scope {needed}, yours has {has}: use another key"
             )
 
     return check  # type: ignore[return-value]  # FastAPI awaits it

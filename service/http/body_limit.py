@@ -15,7 +15,7 @@ from adavae.service.errors import ServiceError
 from adavae.service.http.path_prefix import path_of
 from adavae.service.http.replies import error_reply
 
-UPLOAD_PATHS = ("/v1/files", "/adapters")
+UPLOAD_PATHS = ("/v1/files", "/read", "/adapters")
 _FORM_BYTES = 64 * 1024  # what a form has around its file
 _SHARES = 4  # that the room for all bodies has; one client may take one of them
 _CLOSE = {"connection": "close"}  # the rest of the body is never read

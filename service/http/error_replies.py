@@ -11,10 +11,17 @@ from starlette.responses import Response
 
 from adavae.model.errors import AdaVAEError
 from adavae.service.errors import InvalidRequest, ServiceError, service_error
+from adavae.service.http.path_prefix import path_of
 from adavae.service.http.replies import error_reply
 
 _LONGEST_SHOWN = 60
 _NO_OBJECT = {"model_type", "model_attributes_type", "dict_type"}
+_NOT_OFFERED = {
+    "/v1/batches": "batches are not offered: send lists of texts to POST /v1/embeddings, some requests at a time, or "
+    "run `adavae encode --file` where the service runs",
+}
+"""Parts of OpenAI's interface that its clients know, by the beginning of their paths, and what to use instead."""
+
 _CODES = {
     404: "route_not_found",
     405: "method_not_allowed",
@@ -55,9 +62,11 @@ def _http_error(request: Request, exc: HTTPException) -> ServiceError:
         return ServiceError(
             400, "malformed_json", "the body cannot be read as JSON: send UTF-8, not compressed, and not nested deeply"
         )
-    named = f"{request.method[:20]} {request.url.path[:100]}"
+    path = path_of(request.scope)
+    named = f"{request.method[:20]} {path[:100]}"
+    known = next((told for start, told in _NOT_OFFERED.items() if f"{path}/".startswith(f"{start}/")), None)
     messages = {
-        404: f"there is no route {named}: GET /docs shows those there are",
+        404: known or f"there is no route {named}: GET /docs shows those there are",
         405: f"{named}: this route takes {_allowed(request)}",
     }
     return ServiceError(status, _CODES.get(status, "http_error"), messages.get(status, str(exc.detail)))

@@ -18,21 +18,20 @@ _PARAMETER = re.compile(rb""";\s*([A-Za-z0-9_-]+\*?)\s*=\s*("(?:\\.|[^"\\])*"|[^
 _EXTENDED = re.compile(r"(?i:(utf-8|iso-8859-1))'[A-Za-z0-9-]*'([A-Za-z0-9!#$&+.^_`|~%-]*)")
 MAX_COLUMN_CHARACTERS = 200
 _COLUMNS = ("text_column", "label_column", "pair_column")
-_FIELDS = ("file", "purpose", *_COLUMNS)
-_EXAMPLE = "as `curl -F purpose=fine-tune -F file=@texts.jsonl` does"
 
 
 class UploadForm:
-    """The fields ``file``, ``purpose`` and those that name columns, in any order; any other is refused.
+    """The fields ``file``, those that name columns, and perhaps ``purpose``, in any order; any other is refused.
 
     All its methods raise ServiceError: 400 where this is not a form, 422 where it is not the expected one.
     """
 
-    def __init__(self, content_type: str, body: AsyncIterator[bytes], *, purpose: str) -> None:
-        """``purpose`` is the only one that is accepted."""
+    def __init__(self, content_type: str, body: AsyncIterator[bytes], *, purpose: str | None = None) -> None:
+        """``purpose`` is the only one that is accepted; None where the form has no such field."""
         self._body, self._purpose = body, purpose
+        self._names = ("file", *(("purpose",) if purpose is not None else ()), *_COLUMNS)
         self._parser = MultipartParser(
-            _boundary(content_type),
+            _boundary(content_type, self._example),
             {
                 "on_part_begin": self._on_part_begin,
                 "on_header_field": self._on_header_name,
@@ -52,6 +51,13 @@ class UploadForm:
         self._is_complete = False
 
     @property
+    def _example(self) -> str:
+        return example_of(self._purpose)
+
+    def _malformed(self, reason: str) -> ServiceError:
+        return _malformed(reason, self._example)
+
+    @property
     def is_complete(self) -> bool:
         """Whether all of it has been read."""
         return self._is_complete
@@ -61,7 +67,7 @@ class UploadForm:
         while self._filename is None:
             if not await self._read():
                 raise InvalidRequest(
-                    f"file is missing: send a form with one, {_EXAMPLE}", param="file", code="missing_field"
+                    f"file is missing: send a form with one, {self._example}", param="file", code="missing_field"
                 )
         return self._filename
 
@@ -72,8 +78,8 @@ class UploadForm:
                 yield self._pieces.popleft()
             if not await self._read():
                 break
-        if "purpose" not in self._fields:
-            message = f"purpose is missing: add the field purpose with {self._purpose!r}, {_EXAMPLE}"
+        if self._purpose is not None and "purpose" not in self._fields:
+            message = f"purpose is missing: add the field purpose with {self._purpose!r}, {self._example}"
             raise InvalidRequest(message, param="purpose", code="missing_field")
 
     def columns(self) -> Columns:
@@ -89,12 +95,12 @@ class UploadForm:
         piece = await anext(self._body, None)
         if piece is None:
             if not self._is_complete:
-                raise _malformed("it ends before its last boundary")
+                raise self._malformed("it ends before its last boundary")
             return False
         try:
             self._parser.write(piece)
         except FormParserError as exc:
-            raise _malformed(str(exc)[:100]) from exc
+            raise self._malformed(str(exc)[:100]) from exc
         return True
 
     def _on_part_begin(self) -> None:
@@ -110,7 +116,7 @@ class UploadForm:
 
     def _bound_header(self) -> None:
         if len(self._header_name) + len(self._header_value) > _MAX_HEADER_BYTES:
-            raise _malformed(f"a header in it has more than {_MAX_HEADER_BYTES} bytes")
+            raise self._malformed(f"a header in it has more than {_MAX_HEADER_BYTES} bytes")
 
     def _on_header_end(self) -> None:
         if self._header_name.lower() == b"content-disposition":
@@ -121,10 +127,10 @@ class UploadForm:
     def _on_headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition)
         if b"name" not in options:
-            raise _malformed("a part of it has no name")
+            raise self._malformed("a part of it has no name")
         self._field = _text(options[b"name"])
-        if self._field not in _FIELDS:
-            message = f"{self._field[:100]}: unknown field: the fields are {', '.join(_FIELDS)}"
+        if self._field not in self._names:
+            message = f"{self._field[:100]}: unknown field: the fields are {', '.join(self._names)}"
             raise InvalidRequest(message, param=self._field[:100], code="unknown_field")
         if self._field in self._fields:
             raise InvalidRequest(f"{self._field} is there twice: send one file a request", param=self._field)
@@ -165,14 +171,20 @@ class UploadForm:
         self._is_complete = True
 
 
-def _boundary(content_type: str) -> bytes:
+def example_of(purpose: str | None) -> str:
+    """How such a form is sent, for messages."""
+    field = f"-F purpose={purpose} " if purpose is not None else ""
+    return f"as `curl {field}-F file=@texts.jsonl` does"
+
+
+def _boundary(content_type: str, example: str) -> bytes:
     kind, options = parse_options_header(content_type)
     if kind != b"multipart/form-data":
         given = f"is {content_type[:100]!r}" if content_type else "is missing"
-        raise ServiceError(415, "not_a_form", f"the content type {given}: send multipart/form-data, {_EXAMPLE}")
+        raise ServiceError(415, "not_a_form", f"the content type {given}: send multipart/form-data, {example}")
     boundary = options.get(b"boundary", b"")
     if not 1 <= len(boundary) <= 70:  # RFC 2046, section 5.1.1
-        raise _malformed(f"its boundary has {len(boundary)} characters, must have 1 to 70")
+        raise _malformed(f"its boundary has {len(boundary)} characters, must have 1 to 70", example)
     return boundary
 
 
@@ -187,9 +199,9 @@ def extended_filename(disposition: bytes) -> str:
     return unquote_to_bytes(found[2]).decode(found[1], errors="replace") if found is not None else ""
 
 
-def _malformed(reason: str) -> ServiceError:
+def _malformed(reason: str, example: str) -> ServiceError:
     return ServiceError(
-        400, "malformed_form", f"the form cannot be read, {reason}: send multipart/form-data, {_EXAMPLE}"
+        400, "malformed_form", f"the form cannot be read, {reason}: send multipart/form-data, {example}"
     )
 
 

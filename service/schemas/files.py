@@ -8,6 +8,21 @@ from adavae.service.schemas.reply import Reply
 
 Purpose = Literal["fine-tune"]
 
+FILE_FIELD: dict[str, Any] = {
+    "type": "string",
+    "format": "binary",
+    "description": "`.csv` or `.tsv` with a header line, `.jsonl` or `.json` with objects, or `.txt`, one text a line; "
+    "also with `.gz`, `.xz`, `.zst`; or `.parquet`. Texts are in a column `text`, `sentence`, `review` or `content`, "
+    "labels, if any, in `label`, `labels`, `class`, `category` or `sentiment`. At most ADAVAE_MAX_UPLOAD_BYTES.",
+}
+COLUMN_FIELDS: dict[str, Any] = {
+    f"{part}_column": {
+        "type": "string",
+        "maxLength": 200,
+        "description": f"Name of the column with {what}; guessed if left out.",
+    }
+    for part, what in (("text", "the texts"), ("label", "the labels"), ("pair", "each text's second half"))
+}
 UPLOAD_BODY: dict[str, Any] = {
     "requestBody": {
         "required": True,
@@ -18,28 +33,9 @@ UPLOAD_BODY: dict[str, Any] = {
                     "required": ["file", "purpose"],
                     "additionalProperties": False,
                     "properties": {
-                        "file": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "`.csv` or `.tsv` with a header line, `.jsonl` or `.json` with objects, "
-                            "or `.txt`, one text a line; also with `.gz`, `.xz`, `.zst`; or `.parquet`. Texts are in a "
-                            "column "
-                            "`text`, `sentence`, `review` or `content`, labels, if any, in `label`, `labels`, `class`, "
-                            "`category` or `sentiment`. At most ADAVAE_MAX_UPLOAD_BYTES.",
-                        },
+                        "file": FILE_FIELD,
                         "purpose": {"type": "string", "enum": ["fine-tune"]},
-                        **{
-                            f"{part}_column": {
-                                "type": "string",
-                                "maxLength": 200,
-                                "description": f"Name of the column with {what}; guessed if left out.",
-                            }
-                            for part, what in (
-                                ("text", "the texts"),
-                                ("label", "the labels"),
-                                ("pair", "each text's second half"),
-                            )
-                        },
+                        **COLUMN_FIELDS,
                     },
                 }
             }

@@ -105,7 +105,7 @@ def test_an_unknown_job_and_a_refused_file_are_reported(open_visit: OpenVisit, t
         empty = tmp_path / "empty.txt"
         empty.write_text("\n")
         page.locator("input[type=file]").set_input_files(empty)
-        expect(page.get_by_role("alert")).to_contain_text("empty.txt has no texts")
+        expect(page.get_by_role("alert")).to_contain_text("empty.txt: holds no text: add some")
 
 
 def test_what_was_refused_for_a_moment_is_tried_again_by_itself(open_visit: OpenVisit) -> None:

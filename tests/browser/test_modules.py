@@ -1,6 +1,8 @@
 """The page's own arithmetic: words that differ, tables, the way from a point back to z; asked in the browser itself."""
 
+import gzip
 import io
+import lzma
 import zipfile
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +20,7 @@ from tests.browser.visit import visit
 
 @pytest.fixture(scope="module")
 def page(bundled: str, browser: Browser) -> Iterator[Page]:
-    visited = visit(browser, bundled)
+    visited = visit(browser, bundled, refusals_are_fine=True)
     yield visited.open()
     visited.page.context.close()
     visited.check()
@@ -70,39 +72,120 @@ def test_words_that_are_gone_are_told_where_none_stands_for_them(
     assert (told["added"], told["gone"]) == numbers
 
 
+READ = """(async () => {
+  try {
+    const [name, content, columns] = given;
+    const file = await module.sendable(new File([new Uint8Array(content)], name));
+    return (await module.readTable(file, { limit: 100, columns: columns ?? {} })).rows;
+  } catch (error) {
+    return error.message;
+  }
+})()"""
+
+
+def read(page: Page, name: str, content: bytes | list[int], columns: dict[str, str] | None = None) -> Any:
+    """The rows that the page has of a file, or what it says of it."""
+    return asked(page, "tables.js", f"await {READ}", [name, list(content), columns])
+
+
+SPREADSHEET = (
+    '\ufeffid,review,sentiment\r\n1,"she said ""no""\r\nand left, at once",bad\r\n2,"a ""5 star""\n\nplace",good\r\n'
+)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "rows"),
     [
-        ("a.txt", "one\n\n two  words \r\nthree", [("one", ""), ("two words", ""), ("three", "")]),
+        ("a.txt", "one\n\n two  words \r\nthree", [("one", ""), ("two  words", ""), ("three", "")]),
         ("a.tsv", 'label\ttext\ngood\tit is "fine"\nbad\tno\n', [('it is "fine"', "good"), ("no", "bad")]),
-        ("a.csv", 'comment,stars\n"a, ""b""",5\n"two\nlines",1\n', [('a, "b"', "5"), ("two lines", "1")]),
-        ("a.csv", "stars;text\n1;bad\n5;good, really\n", [("bad", "1"), ("good, really", "5")]),
-        ("a.jsonl", '{"text": "x", "label": "y"}\n{"text": "z"}\n', [("x", "y"), ("z", "")]),
+        (
+            "a.tab",
+            'label\ttext\npos\t"the waiter said ""no"""\nneg\tno\n',
+            [('the waiter said "no"', "pos"), ("no", "neg")],
+        ),
+        (
+            "a.csv",
+            'comment,stars\n"a nice place, ""b""",5\n"never\nagain so rude",1\n',
+            [('a nice place, "b"', "5"), ("never\nagain so rude", "1")],
+        ),
+        ("a.csv", SPREADSHEET, [('she said "no"\nand left, at once', "bad"), ('a "5 star"\n\nplace', "good")]),
+        ("a.csv", "label;text\n1;bad\n5;good, really\n", [("bad", "1"), ("good, really", "5")]),
+        ("a.ndjson", '{"text": "x", "label": "y"}\n{"text": "z", "label": null}\n', [("x", "y"), ("z", "")]),
+        ("a.json", '[{"text": "x", "label": 1}, {"text": "z", "label": true}]', [("x", "1"), ("z", "True")]),
         ("\ufeffb.txt", "\ufefffirst\nsecond", [("first", ""), ("second", "")]),
     ],
 )
-def test_tables_are_read(page: Page, name: str, content: str, rows: list[tuple[str, str]]) -> None:
-    read = asked(page, "tables.js", "module.readTable(...given).rows", [name, content])
-    assert [(row["text"], row["label"]) for row in read] == rows
+def test_tables_are_read_as_training_reads_them(
+    page: Page, name: str, content: str, rows: list[tuple[str, str]]
+) -> None:
+    found = read(page, name, content.encode())
+    assert [(row["text"], row["label"]) for row in found] == rows
+
+
+def test_compressed_files_are_read(page: Page) -> None:
+    content = b'{"text": "the food was \xc2\xa0 great", "label": "good"}\n'
+    assert read(page, "a.jsonl.gz", gzip.compress(content)) == [{"text": "the food was   great", "label": "good"}]
+    assert read(page, "a.jsonl.xz", lzma.compress(content)) == [{"text": "the food was   great", "label": "good"}]
+
+
+CHOICE = """(async () => {
+  const { columnChoice } = module;
+  const chosen = [];
+  const read = { names: given.names, columns: given.columns, by_content: given.by_content ?? false, notes: [] };
+  const element = columnChoice({ read }, (pick) => chosen.push({ ...pick }), { always: given.always ?? false });
+  const selects = [...element.querySelectorAll("select")];
+  selects[0].value = given.names[1];
+  selects[0].dispatchEvent(new Event("change"));
+  return { chosen, options: selects.map((each) => [...each.options].map((option) => option.value)) };
+})()"""
+
+
+def test_a_choice_of_columns_keeps_what_was_not_chosen_anew(page: Page) -> None:
+    names = ["premise", "hypothesis", "other", "label"]
+    columns = {"text": "premise", "label": "label", "pair": "other"}
+    given = {"names": names, "columns": columns}
+    asked_for = asked(page, "parts/drop.js", f"await {CHOICE}", given)
+    assert asked_for["chosen"] == [{"text": "hypothesis", "label": "label", "pair": "other"}]
+    assert asked_for["options"] == [names, ["", *names], ["", *names]]
+    assert asked(page, "parts/drop.js", f"await {CHOICE}", given | {"always": True})["options"][1] == names
+    by_content = given | {"always": True, "by_content": True}
+    assert asked(page, "parts/drop.js", f"await {CHOICE}", by_content)["options"][1] == ["", *names]
+    single = given | {"columns": {"text": "premise"}}
+    assert len(asked(page, "parts/drop.js", f"await {CHOICE}", single)["options"]) == 2
+
+
+def test_pairs_are_read_joined(page: Page) -> None:
+    content = b"a,b,label\nit rains,it is wet,1\nit snows,it is dry,0\n"
+    named = read(page, "a.csv", content, {"text": "a", "pair": "b"})
+    assert [row["text"] for row in named] == ["it rains \u241e it is wet", "it snows \u241e it is dry"]
+
+
+def test_a_column_may_be_chosen_and_a_label_left_out(page: Page) -> None:
+    content = b"text,other,label\na,b,c\n"
+    assert read(page, "a.csv", content, {"text": "other"}) == [{"text": "b", "label": "c"}]
+    assert read(page, "a.csv", content, {"text": "other", "label": ""}) == [{"text": "b", "label": ""}]
+    assert "there are 'text', 'other', 'label'" in read(page, "a.csv", content, {"text": "none"})
 
 
 @pytest.mark.parametrize(
     ("name", "content", "said"),
     [
-        ("a.txt", "\n  \n", "has no texts"),
-        ("a.jsonl", '{"text": "x"}\n{"text": \n', "line 2 is not JSON"),
-        ("a.jsonl", '{"words": "x"}\n', 'line 1 has no "text"'),
-        ("a.doc", "PK\u0003\u0004\u0000\u0000", "is no text file"),
+        ("a.txt", "\n  \n", "holds no text"),
+        ("a.jsonl", '{"text": "x"}\n{"text": \n', "a.jsonl:2: is not JSON"),
+        ("a.jsonl", '{"words": "x"}\n', "there are 'words'"),
+        ("a.csv", "good,nice food\nbad,so dirty\n", "add a header line"),
+        ("a.doc", "PK\u0003\u0004\u0000\u0000", "must end in .csv"),
     ],
 )
 def test_what_is_no_table_is_reported_with_the_line(page: Page, name: str, content: str, said: str) -> None:
-    message = asked(
-        page,
-        "tables.js",
-        "(() => { try { module.readTable(...given); } catch (e) { return e.message; } })()",
-        [name, content],
-    )
-    assert said in message
+    assert said in read(page, name, content.encode())
+
+
+@pytest.mark.parametrize(
+    ("text", "name"), [("one\ntwo", "pasted.txt"), ("a\tb\nc\td", "pasted.tsv"), ("a\tb", "pasted.txt")]
+)
+def test_pasted_cells_are_a_table_and_anything_else_is_lines(page: Page, text: str, name: str) -> None:
+    assert asked(page, "tables.js", "module.pasted(given).name", text) == name
 
 
 def workbook(sheet: str, strings: str = "", *, method: int = zipfile.ZIP_DEFLATED) -> list[int]:
@@ -116,15 +199,6 @@ def workbook(sheet: str, strings: str = "", *, method: int = zipfile.ZIP_DEFLATE
     return list(packed.getvalue())
 
 
-READ_FILE = """(async () => {
-  try {
-    return (await module.readFile(new File([new Uint8Array(given)], "a.xlsx"))).rows;
-  } catch (error) {
-    return error.message;
-  }
-})()"""
-
-
 @pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_STORED])
 def test_a_workbook_is_read_as_it_is(page: Page, method: int) -> None:
     strings = "<si><t>Review</t></si><si><r><t>so </t></r><r><t>good &amp; cheap</t></r></si><si><t>good</t></si>"
@@ -133,7 +207,7 @@ def test_a_workbook_is_read_as_it_is(page: Page, method: int) -> None:
         '<row><c r="A2"><v>1</v></c><c r="B2" t="s"><v>1</v></c><c r="D2" t="s"><v>2</v></c></row>'
         '<row><c r="A3"><v>2</v></c><c r="B3" t="inlineStr"><is><t>never again</t></is></c><c r="D3"><v>5</v></c></row>'
     )
-    rows = asked(page, "tables.js", f"await {READ_FILE}", workbook(sheet, strings, method=method))
+    rows = read(page, "a.xlsx", workbook(sheet, strings, method=method))
     assert rows == [{"text": "so good & cheap", "label": "good"}, {"text": "never again", "label": "5"}]
 
 
@@ -143,11 +217,11 @@ def test_a_workbook_is_read_as_it_is(page: Page, method: int) -> None:
         (list(b"no archive at all"), "is no workbook"),
         (workbook("<row>")[:-30], "is no workbook"),
         ([byte ^ (60 < place < 90) * 0xFF for place, byte in enumerate(workbook("<row>"))], "is damaged"),
-        (workbook(""), "has no texts"),
+        (workbook(""), "is empty"),
     ],
 )
 def test_what_is_no_workbook_is_reported(page: Page, content: list[int], said: str) -> None:
-    assert said in asked(page, "tables.js", f"await {READ_FILE}", content)
+    assert said in read(page, "a.xlsx", content)
 
 
 def test_no_cell_of_a_table_that_is_taken_away_runs_as_a_formula(page: Page) -> None:

@@ -1,6 +1,7 @@
 """Each panel's main way, over the sets that ship with the project."""
 
 import csv
+import gzip
 import io
 import json
 import re
@@ -41,11 +42,10 @@ def sentences(page: Page) -> list[str]:
     return page.locator(".trail .sentence").all_inner_texts()
 
 
-def given(page: Page, name: str, content: str) -> None:
+def given(page: Page, name: str, content: str | bytes) -> None:
     """A file through the panel's chooser."""
-    page.locator("input[type=file]").set_input_files(
-        [{"name": name, "mimeType": "text/plain", "buffer": content.encode()}]
-    )
+    whole = content.encode() if isinstance(content, str) else content
+    page.locator("input[type=file]").set_input_files([{"name": name, "mimeType": "text/plain", "buffer": whole}])
 
 
 def place_of_map(page: Page) -> FloatRect:
@@ -308,6 +308,34 @@ def test_a_text_is_classified_and_a_file_comes_back_as_a_table(bundled: str, ope
     rows = list(csv.DictReader(io.StringIO(saved(page, page.get_by_role("button", name="Download CSV")).decode())))
     assert [row["label"] for row in rows] == ["positive", "negative"]
     assert rows[1]["text"] == "bad food, bad service"
+
+
+def test_a_spreadsheets_file_is_classified_as_the_command_line_reads_it(bundled: str, open_visit: OpenVisit) -> None:
+    """Doubled quotes and line breaks in cells, a byte order mark, a column of another name, and labels to compare."""
+    page = open_visit(bundled).open("#/classify")
+    rows = '1,"I said ""great food""\r\nand meant it!",positive\r\n2,"awful ""service"", never again",negative\r\n'
+    given(page, "Reviews.csv", f"\ufeffid,Comment,label\r\n{rows}")
+    expect(page.locator("tbody tr")).to_have_count(2)
+    expect(page.get_by_label("Column of the texts")).to_have_value("Comment")
+    expect(page.get_by_label("Column of the labels")).to_have_value("label")
+    expect(page.locator(".notes")).to_contain_text("'Comment' is read")
+    expect(page.locator(".table-head")).to_contain_text("100 % as given")
+    read = list(csv.DictReader(io.StringIO(saved(page, page.get_by_role("button", name="Download CSV")).decode())))
+    assert read[0]["text"] == 'I said "great food"\nand meant it!'
+    assert [row["given"] for row in read] == ["positive", "negative"]
+    page.get_by_label("Column of the labels").select_option("none")
+    expect(page.locator(".table-head")).not_to_contain_text("as given")
+
+
+def test_a_file_that_cannot_be_read_leaves_the_one_before(bundled: str, open_visit: OpenVisit) -> None:
+    page = open_visit(bundled, refusals_are_fine=True).open("#/map")
+    given(page, "mine.jsonl.gz", gzip.compress(b"".join(b'{"text": "the food was %d"}\n' % n for n in range(6))))
+    drawn(page, "pca 6")
+    given(page, "bad.csv", "good,nice food\nbad,so dirty\n")
+    expect(page.get_by_role("alert")).to_contain_text("bad.csv:1: there is no column with texts")
+    given(page, "other.txt", b"the room was clean.\nthe room was dirty.\nnever again!\n")
+    drawn(page, "pca 3")
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_a_set_without_labels_names_those_that_have_some(bundled: str, open_visit: OpenVisit) -> None:

@@ -1,5 +1,6 @@
 """A service and a worker as processes that share an S3 server's bucket and no disk."""
 
+import io
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from adavae.model.training.corpus import Dataset
 from tests.integration.faulty_store import FaultyStore, faulty_store
 from tests.integration.s3_server import SECRET_KEY, WHY_NOT, s3_server, variables
 from tests.integration.served import Served, served
@@ -65,11 +67,22 @@ def code_of(reply: httpx2.Response) -> tuple[int, str]:
     return reply.status_code, reply.json()["error"]["code"]
 
 
-def test_what_is_trained_is_served_and_survives_a_restart_of_both(store: FaultyStore, tmp_path: Path) -> None:
+def as_parquet(dataset: Dataset) -> bytes:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    sink = io.BytesIO()
+    parquet.write_table(arrow.table({"text": dataset.texts, "label": dataset.labels}), sink)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize("ending", ["tsv", "parquet"])
+def test_what_is_trained_is_served_and_survives_a_restart_of_both(
+    store: FaultyStore, tmp_path: Path, ending: str
+) -> None:
     assert store.num_requests == 0
-    texts = as_tsv(reviews(36)).encode()
+    texts = as_tsv(reviews(36)).encode() if ending == "tsv" else as_parquet(reviews(36))
+    form = {"file": (f"reviews.{ending}", texts)}
     with running(tmp_path, "first") as (client, _):
-        stored = client.post("/v1/files", files={"file": ("reviews.tsv", texts)}, data={"purpose": "fine-tune"}).json()
+        stored = client.post("/v1/files", files=form, data={"purpose": "fine-tune"}).json()
         body = {"model": "bundled", "training_file": stored["id"], "suffix": "mine", "hyperparameters": HYPERPARAMETERS}
         made = client.post("/v1/fine_tuning/jobs", json=body).json()
         job = finished(client, made["id"])

@@ -63,3 +63,16 @@ def test_a_model_that_is_not_there_is_not_found(url: str) -> None:
             client.embeddings.create(model="text-embedding-3-small", input="a")
         with pytest.raises(openai.NotFoundError):
             client.models.retrieve("text-embedding-3-small")
+
+
+def test_batches_are_not_found_and_say_what_to_use_instead(url: str) -> None:
+    with openai.OpenAI(base_url=url, api_key="none", max_retries=0) as client:
+        calls = [
+            lambda: client.batches.create(input_file_id="file-1", endpoint="/v1/embeddings", completion_window="24h"),
+            lambda: client.batches.retrieve("batch_1"),
+            lambda: client.batches.list(),
+        ]
+        for call in calls:
+            with pytest.raises(openai.NotFoundError, match="batches are not offered: send lists of texts") as caught:
+                call()
+            assert (caught.value.code, caught.value.type) == ("route_not_found", "not_found")

@@ -1,8 +1,11 @@
 """Whatever bytes a client sends as data, in whatever form: taken or refused, never an error of ours."""
 
 import asyncio
+import json
 import lzma
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adavae.model.errors import DatasetError
+from adavae.model.training.readers.bounds import Bounds
+from adavae.model.training.readers.columns import GUESSED, Columns
+from adavae.model.training.readers.preview import preview_of
+from adavae.model.training.readers.reading import rows_of
+from adavae.model.training.readers.row import Skipped
 from adavae.service.errors import ServiceError
 from adavae.service.jobs.data.check_pool import CheckTime
 from adavae.service.jobs.data.dataset_report import report_on
@@ -18,6 +26,7 @@ from adavae.service.routes.upload_form import UploadForm
 ENDINGS = (".txt", ".tsv", ".jsonl", ".txt.xz", ".tsv.xz", ".jsonl.xz")
 FRAGMENTS = [
     *(b"label\ttext\n", b'{"text": "', b'", "label": "', b'"}\n', b'{"text": "\\ud800"}\n', b"[" * 3000, b"{" * 3000),
+    *(b"n,comment\n", b'1,"a long ""text"""\n', b'2,so "lone\n', b'[{"text": "a"}', b', {"text": "b"}]'),
     *(b'{"text": "a", "label": 3}\n', b"\t\t\t", b"\n", b"\r\n", b"\0", b"\xef\xbb\xbf", b"\xff\xfe", b"\x85"),
     *(b"a\n" * 20, b"\xe2\x80\xa8", b"\xef\xbb\xbf", b"1e999", b"NaN\n", b'{"text": ' + b"9" * 5000 + b"}\n"),
     lzma.compress(b"a\nb\n"),
@@ -49,6 +58,28 @@ def test_data_is_reported_on_or_refused(
         assert str(path) in str(exc) and len(str(exc)) < 5000
     else:
         assert report["rows"] >= 2
+
+
+@settings(deadline=None)
+@given(content=contents, ending=st.sampled_from((*ENDINGS, ".csv", ".json")), max_rows=st.integers(1, 5))
+def test_a_preview_is_the_beginning_of_what_is_read_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, ending: str, max_rows: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"shown{ending}"
+    path.write_bytes(lzma.compress(content) if ending.endswith(".xz") else content)
+    bounds = Bounds(max_bytes=100_000, max_line_bytes=10_000, max_lines=1000)
+    try:
+        preview = preview_of(path, GUESSED, max_rows=max_rows, max_bytes=500, bounds=bounds)
+    except DatasetError as exc:
+        assert str(path) in str(exc) and len(str(exc)) < 5000
+        return
+    json.dumps([asdict(preview)], ensure_ascii=False).encode()
+    assert len(preview.rows) + preview.has_more >= 1
+    columns = GUESSED
+    if preview.is_by_content and preview.read is not None:
+        columns = Columns(preview.read.text, preview.read.label, preview.read.pair)
+    read = (row for row in rows_of(path, Skipped(), columns, bounds) if row.text)
+    assert list(islice(read, len(preview.rows))) == list(preview.rows)
 
 
 def _reported(path: Path) -> dict[str, int]:

@@ -14,6 +14,23 @@ LABEL_NAMES = ("label", "labels", "class", "category", "sentiment")
 PAIR_NAMES = ("text_pair", "text2", "sentence2", "hypothesis", "question2")
 
 
+class NoTextColumn(DatasetError):
+    """No column is named as texts usually are; ``names`` are those that there are."""
+
+    def __init__(self, message: str, names: Sequence[str]) -> None:
+        super().__init__(message)
+        self.names = tuple(names)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The columns of one file that are read; None where it has none of that kind."""
+
+    text: str
+    label: str | None
+    pair: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Columns:
     """Names that the user gives; None lets the reader guess by usual names, whatever their case."""
@@ -28,20 +45,27 @@ class Columns:
             twice = next(name for name in given if given.count(name) > 1)
             raise DatasetError(f"the column {twice[:60]!r} is named twice: text, pair and label are different columns")
 
+    def found(self, names: Sequence[str], place: str) -> Found:
+        """The columns among ``names`` that are read; arguments and errors as for the methods below."""
+        text, pair = self.text_of(names, place), self.pair_of(names, place)
+        return Found(text, self.label_of(names, place), pair)
+
     def text_of(self, names: Sequence[str], place: str) -> str:
         """The text's column among ``names``; ``place`` is the file and line, for messages.
 
         Raises:
-            DatasetError: There is none or more than one.
+            NoTextColumn: There is none.
+            DatasetError: There is more than one.
         """
         usual = TEXT_NAMES if self.pair_of(names, place) is None else (*TEXT_NAMES, *_FIRST_NAMES)
         found = _found(names, usual if self.text is None else (self.text,), exactly=self.text is not None, at=place)
         if found is not None:
             return found
         wanted = f"named {self.text!r}" if self.text is not None else f"with texts, named {', '.join(TEXT_NAMES)}"
-        raise DatasetError(
+        raise NoTextColumn(
             f"{place}: there is no column {wanted}; there are {shown(names)}: add a header line, rename the column to "
-            "text, or name it with --text-column (text_column over HTTP); texts alone, one a line, go into a .txt file"
+            "text, or name it with --text-column (text_column over HTTP); texts alone, one a line, go into a .txt file",
+            names,
         )
 
     def label_of(self, names: Sequence[str], place: str) -> str | None:

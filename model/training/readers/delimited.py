@@ -37,12 +37,11 @@ def _rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped, *, is_
         return
     names = [name.strip() for name in header]
     place = f"{path}:{header_line}"
-    text = names.index(columns.text_of(names, place))
-    pair, label = (
-        None if name is None else names.index(name)
-        for name in (columns.pair_of(names, place), columns.label_of(names, place))
-    )
+    found = columns.found(names, place)
+    text = names.index(found.text)
+    pair, label = (None if name is None else names.index(name) for name in (found.pair, found.label))
     read = (text, pair, label)
+    skipped.names, skipped.read = dict.fromkeys(names), found
     unread = [name or f"column {number}" for number, name in enumerate(names, 1) if number - 1 not in read]
     skipped.columns |= dict.fromkeys(unread)
     for line, cells in records.all():

@@ -9,7 +9,7 @@ from typing import Any
 from adavae.model.cleaning import clean
 from adavae.model.errors import DatasetError
 from adavae.model.training.readers.bounds import Bounds
-from adavae.model.training.readers.columns import Columns
+from adavae.model.training.readers.columns import Columns, Found
 from adavae.model.training.readers.json_values import JsonValues
 from adavae.model.training.readers.lines import lines
 from adavae.model.training.readers.row import Row, Skipped, text_of_row
@@ -102,6 +102,9 @@ class _Fields:
         label = self._columns.label_of(names, place)
         if len(self._labels) < 1000:  # objects that all differ are not remembered
             self._labels[names] = label
+            self._skipped.names |= dict.fromkeys(names)
+            known = self._skipped.read
+            self._skipped.read = Found(self._text, label or (known.label if known else None), self._pair)
             self._skipped.columns |= dict.fromkeys(
                 name for name in names if name not in (self._text, self._pair, label)
             )

@@ -10,6 +10,7 @@ from adavae.model.training.readers.bounds import Bounds
 from adavae.model.training.readers.packed import chunks
 
 _MARKS = ((codecs.BOM_UTF8, "utf-8"), (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"))
+_UTF_32 = (codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)  # the first begins with UTF-16's mark
 _LINES_A_QUESTION = 1000
 
 
@@ -25,6 +26,8 @@ def characters(path: Path, bounds: Bounds) -> Iterator[str]:
     for chunk in _ended(chunks(path, bounds)):
         content = chunk
         if not encoding:
+            if content.startswith(_UTF_32):
+                raise DatasetError(f"{path}:1: is UTF-32: {_convert(path, 'UTF-32')}")
             mark, encoding = next((each for each in _MARKS if content.startswith(each[0])), (b"", "utf-8"))
             decoding = codecs.getincrementaldecoder(encoding)()
             content = content.removeprefix(mark)
@@ -37,7 +40,8 @@ def characters(path: Path, bounds: Bounds) -> Iterator[str]:
         text = decoder.decode(decoded, final=not chunk)
         if "\0" in text:
             line = num_lines + text[: text.index("\0")].count("\n") + 1
-            raise DatasetError(f"{path}:{line}: holds a NUL character, as UTF-16 without a mark does: {_convert(path)}")
+            told = f"holds a NUL character, as UTF-16 without a mark does: {_convert(path, 'UTF-16LE')}"
+            raise DatasetError(f"{path}:{line}: {told}")
         num_lines += text.count("\n")
         yield text
 
@@ -92,8 +96,8 @@ def _undecodable(path: Path, exc: UnicodeDecodeError, encoding: str) -> str:
     return f"is not {encoding.upper().removesuffix('-LE').removesuffix('-BE')} (byte 0x{byte:02x}): {_convert(path)}"
 
 
-def _convert(path: Path) -> str:
+def _convert(path: Path, encoding: str = "WINDOWS-1252") -> str:
     return (
-        f"convert the file, perhaps by `iconv -f WINDOWS-1252 -t UTF-8 {path} > converted{path.suffix}`, with the name "
+        f"convert the file, perhaps by `iconv -f {encoding} -t UTF-8 {path} > converted{path.suffix}`, with the name "
         "of the encoding it was saved in"
     )

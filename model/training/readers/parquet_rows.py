@@ -38,7 +38,9 @@ def _rows(file: Any, path: Path, columns: Columns, bounds: Bounds, skipped: Skip
     if file.metadata.num_rows > bounds.max_lines:
         raise DatasetError(f"{path}: {bounds.too_many()}")
     names = list(file.schema_arrow.names)
-    text, pair, label = (of(names, str(path)) for of in (columns.text_of, columns.pair_of, columns.label_of))
+    found = columns.found(names, str(path))
+    text, pair, label = found.text, found.pair, found.label
+    skipped.names, skipped.read = dict.fromkeys(names), found
     read = [name for name in (text, pair, label) if name is not None]
     skipped.columns |= dict.fromkeys(name for name in names if name not in read)
     number = 0
@@ -50,7 +52,7 @@ def _rows(file: Any, path: Path, columns: Columns, bounds: Bounds, skipped: Skip
         for first, second, value in zip(*cells, strict=True):
             number += 1
             place = f"{path}:{number}"
-            halves = [_cell(first, text or "", place, bounds), _cell(second, pair or "", place, bounds)]
+            halves = [_cell(first, text, place, bounds), _cell(second, pair or "", place, bounds)]
             joined = text_of_row(halves[0], None if pair is None else halves[1], place)
             yield Row(number, joined, scalar_label(value, place, label or ""))
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from adavae.model.cleaning import clean
 from adavae.model.errors import ConfigError, DatasetError
 from adavae.model.pairs import joined
+from adavae.model.training.readers.columns import Found
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +39,33 @@ def text_of_row(text: str, pair: str | None, place: str) -> str:
         raise DatasetError(f"{place}: {exc}") from exc
 
 
+def check_storable(row: Row, place: str) -> None:
+    """Raises DatasetError for what JSON's escapes can express and UTF-8 cannot: half a surrogate pair; and for NUL."""
+    try:
+        is_storable = b"\0" not in f"{row.text}{row.label or ''}".encode()
+    except UnicodeEncodeError:
+        is_storable = False
+    if not is_storable:
+        raise DatasetError(f"{place}: holds a NUL character or half a surrogate pair: remove the escape")
+
+
 @dataclass(slots=True)
 class Skipped:
-    """What was not read; filled while rows are taken.
+    """What a file has beside its rows, and what of it was not read; filled while rows are taken.
 
     Attributes:
         blank_lines: Lines without anything on them.
         first_blank_line: The first of these, 0 if there is none.
         columns: Names of columns or fields that hold neither text nor label, in the order they came.
+        names: Names of all columns or fields, in the order they came.
+        read: Which of them are read; None in plain text, which has none.
     """
 
     blank_lines: int = 0
     first_blank_line: int = 0
     columns: dict[str, None] = field(default_factory=dict)
+    names: dict[str, None] = field(default_factory=dict)
+    read: Found | None = None
 
     def blank(self, line: int) -> None:
         """Counts one blank line."""

@@ -40,7 +40,7 @@ from adavae.service.jobs.data.upload import PARQUET, PURPOSE, Upload, checked_na
 from adavae.service.jobs.protocol import NamedColumns, Page, guessed
 from adavae.service.jobs.records.caller import EVERYBODY, Caller
 from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded_file
-from adavae.service.jobs.records.job import StoredFile
+from adavae.service.jobs.records.job import StoredContent, StoredFile
 from adavae.service.jobs.records.open_records import open_volume
 from adavae.service.jobs.records.ordered_ids import next_id
 from adavae.service.jobs.records.volume import Volume
@@ -51,7 +51,9 @@ from adavae.service.settings import Settings
 
 FILE_ID = re.compile(r"file-[0-9a-f]{24}")
 _RECORD = "file.json"
-_ROWS = "rows.jsonl"
+LINES = "rows.jsonl"
+"""What a parquet file is read as."""
+
 _log = structlog.get_logger("adavae.files")
 Result = TypeVar("Result")
 
@@ -121,17 +123,17 @@ class FileStore:
 
     def columns_of(self, file_id: str) -> Columns:
         """Which columns of the file of ``path_of`` are read; raises as that does."""
-        return GUESSED if self.path_of(file_id).name == _ROWS else self._read(file_id).columns
+        return GUESSED if self.path_of(file_id).name == LINES else self._read(file_id).columns
 
     def path_of(self, file_id: str) -> Path:
         """Where a file's texts are read; raises ServiceError, 404 where there is none, 503 where that is no file."""
         ending = ending_of(self._read(file_id).filename)
-        return self._regular(file_id, _ROWS if ending == PARQUET else f"content{ending}")
+        return self._regular(file_id, LINES if ending == PARQUET else f"content{ending}")
 
     def _content_of(self, file_id: str) -> Path:
         """Where the upload is as it came."""
         path = self.path_of(file_id)
-        return path.with_name(f"content{PARQUET}") if path.name == _ROWS else path
+        return path.with_name(f"content{PARQUET}") if path.name == LINES else path
 
     def _regular(self, file_id: str, name: str) -> Path:
         path = self._directory(file_id) / name
@@ -190,6 +192,7 @@ class FileStore:
         report = await self._checks.run(
             owner, check_time, lambda: self._volume.answered(self._report, path, name, named, check_time)
         )
+        lines = await self._volume.use(_lines_of, staging)
         stored = StoredFile(
             id=await self._volume.use(self._new_id),
             created_at=int(time.time()),
@@ -201,6 +204,7 @@ class FileStore:
             labels=report.labels,
             report=report.to_dict(),
             columns=named,
+            lines=lines,
             owner=owner,
         )
         await self._volume.use(self._publish, staging, stored)
@@ -222,7 +226,7 @@ class FileStore:
             )
             return replace(report, warnings=(*notes, *report.warnings))
         except DatasetError as exc:
-            message = str(exc).replace(str(path), name).replace(str(path.with_name(_ROWS)), name)
+            message = str(exc).replace(str(path), name).replace(str(path.with_name(LINES)), name)
             raise InvalidRequest(message, param="file", code="invalid_data") from exc
 
     def _readable_rows(
@@ -231,11 +235,9 @@ class FileStore:
         """The file that is read from now on, and notes on what stays behind; raises DatasetError."""
         if ending_of(name) != PARQUET:
             return path, ()
-        if self._settings.shared is not None:
-            raise DatasetError(f"{path}: parquet is not taken where uploads are in an object store: send it as .jsonl")
         wanted = Conversion(
             source=str(path),
-            destination=str(path.with_name(_ROWS)),
+            destination=str(path.with_name(LINES)),
             name=name,
             columns=asdict(columns),
             max_bytes=self._settings.max_upload_bytes,
@@ -243,7 +245,7 @@ class FileStore:
             max_rows=MAX_LINES,
             max_seconds=ceil(self._settings.check_timeout_s),
         )
-        return path.with_name(_ROWS), converted(wanted, check_time)
+        return path.with_name(LINES), converted(wanted, check_time)
 
     def _new_id(self) -> str:
         return next_id("file-", max(self._ids(), default=None))
@@ -334,6 +336,16 @@ class FileStore:
         if not FILE_ID.fullmatch(file_id):
             raise file_not_found(file_id)
         return self._root / file_id
+
+
+def _lines_of(staging: Path) -> StoredContent | None:
+    """What a parquet file was turned into; None where there was none."""
+    try:
+        with (staging / LINES).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            return StoredContent(num_bytes=file.tell(), sha256=digest)
+    except FileNotFoundError:
+        return None
 
 
 def _mark(owner: str | None) -> str:

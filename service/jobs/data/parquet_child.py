@@ -1,4 +1,4 @@
-"""``python -m adavae.service.jobs.data.parquet_child``: a stranger's parquet file as JSON lines, in a bounded process.
+"""``python -m adavae.service.jobs.data.parquet_child``: a stranger's parquet file, read in a bounded process.
 
 What a parquet file says of its own size may be wrong, and its pages are decompressed by a library that believes them.
 So this process has hard limits of memory, time and output, knows no secrets, and whatever it dies of is an answer.
@@ -7,9 +7,12 @@ So this process has hard limits of memory, time and output, knows no secrets, an
 import json
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from adavae.model.training.readers.bounds import Bounds
 
 MEMORY_BYTES = 2 * 1024**3
 """Address space; the library alone takes a quarter of it."""
@@ -17,7 +20,7 @@ MEMORY_BYTES = 2 * 1024**3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conversion:
-    """What is to be done; the program's argument, as JSON.
+    """A whole file as JSON lines; the program's argument, as JSON.
 
     Attributes:
         source: The parquet file.
@@ -40,21 +43,44 @@ class Conversion:
     max_seconds: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Excerpt:
+    """A file's first rows as the answer; the program's argument, as JSON.
+
+    Attributes:
+        source: The parquet file.
+        name: What the file is called in messages.
+        columns: Fields of ``Columns``.
+        max_shown_rows: Rows of the answer.
+        max_shown_bytes: Of their texts and labels.
+        max_bytes: Of the file, decompressed.
+        max_line_bytes: Of one text.
+        max_rows: Rows of the file.
+        max_seconds: Of processor time.
+    """
+
+    source: str
+    name: str
+    columns: dict[str, str | None]
+    max_shown_rows: int
+    max_shown_bytes: int
+    max_bytes: int
+    max_line_bytes: int
+    max_rows: int
+    max_seconds: int
+
+
+Task = Conversion | Excerpt
+
+
 def convert(wanted: Conversion) -> dict[str, Any]:
     """Writes the destination; gives the notes on what was not read. Raises DatasetError."""
     from adavae.model.errors import DatasetError
-    from adavae.model.training.readers.bounds import Bounds
     from adavae.model.training.readers.columns import Columns
     from adavae.model.training.readers.parquet_rows import parquet_rows
     from adavae.model.training.readers.row import Skipped
 
-    bounds = Bounds(
-        max_bytes=wanted.max_bytes,
-        max_line_bytes=wanted.max_line_bytes,
-        max_lines=wanted.max_rows,
-        bytes_setting="ADAVAE_MAX_UPLOAD_BYTES",
-        line_setting="ADAVAE_MAX_LINE_BYTES",
-    )
+    bounds = _bounds(wanted)
     skipped, num_bytes = Skipped(), 0
     with Path(wanted.destination).open("x", encoding="utf-8") as file:
         for row in parquet_rows(Path(wanted.source), Columns(**wanted.columns), bounds, skipped):
@@ -66,7 +92,34 @@ def convert(wanted: Conversion) -> dict[str, Any]:
     return {"notes": skipped.notes()}
 
 
-def _limit(wanted: Conversion) -> None:
+def excerpt(wanted: Excerpt) -> dict[str, Any]:
+    """Fields of ``Preview``, as JSON types. Raises DatasetError."""
+    from adavae.model.training.readers.columns import Columns
+    from adavae.model.training.readers.preview import preview_of
+
+    preview = preview_of(
+        Path(wanted.source),
+        Columns(**wanted.columns),
+        max_rows=wanted.max_shown_rows,
+        max_bytes=wanted.max_shown_bytes,
+        bounds=_bounds(wanted),
+    )
+    return asdict(preview)
+
+
+def _bounds(wanted: Task) -> "Bounds":
+    from adavae.model.training.readers.bounds import Bounds
+
+    return Bounds(
+        max_bytes=wanted.max_bytes,
+        max_line_bytes=wanted.max_line_bytes,
+        max_lines=wanted.max_rows,
+        bytes_setting="ADAVAE_MAX_UPLOAD_BYTES",
+        line_setting="ADAVAE_MAX_LINE_BYTES",
+    )
+
+
+def _limit(wanted: Task) -> None:
     for kind, limit in (
         (resource.RLIMIT_AS, MEMORY_BYTES),
         (resource.RLIMIT_CPU, wanted.max_seconds),
@@ -77,12 +130,13 @@ def _limit(wanted: Conversion) -> None:
 
 
 def main() -> None:
-    wanted = Conversion(**json.loads(sys.argv[1]))
+    kind, fields = json.loads(sys.argv[1])
+    wanted: Task = Excerpt(**fields) if kind == "Excerpt" else Conversion(**fields)
     _limit(wanted)
     from adavae.model.errors import DatasetError
 
     try:
-        answer = convert(wanted)
+        answer = excerpt(wanted) if isinstance(wanted, Excerpt) else convert(wanted)
     except DatasetError as exc:
         answer = {"error": str(exc).replace(wanted.source, wanted.name)}
     sys.stdout.write(json.dumps(answer))

@@ -1,6 +1,7 @@
 """Uploaded data in an object store: each file is there whole and checked, or not at all.
 
     uploads/<file id>/content.jsonl   the upload as it came
+    uploads/<file id>/rows.jsonl      the same as it is read, where it came as parquet
     files/<file id>                   what is known of it, sha256 included; written last, deleted first
 
 It comes in and is checked on this machine's disk, and goes to the store in parts. Whoever reads it gets a copy on its
@@ -14,11 +15,11 @@ from pathlib import Path
 
 from adavae.model.errors import WeightsCorrupted
 from adavae.service.errors import ServiceError
-from adavae.service.jobs.data.file_store import FILE_ID, FileStore, FileUsers, file_not_found
+from adavae.service.jobs.data.file_store import FILE_ID, LINES, FileStore, FileUsers, file_not_found
 from adavae.service.jobs.data.token_counter import TokenCounter, open_token_counter
-from adavae.service.jobs.data.upload import ending_of
+from adavae.service.jobs.data.upload import PARQUET, ending_of
 from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES
-from adavae.service.jobs.records.job import StoredFile
+from adavae.service.jobs.records.job import StoredContent, StoredFile
 from adavae.service.jobs.records.volume import Volume
 from adavae.service.jobs.records.volume_file import NotReadable
 from adavae.service.objects.file_cache import FileCache, Wanted
@@ -56,11 +57,24 @@ class SharedFiles(FileStore):
     def path_of(self, file_id: str) -> Path:
         """A copy on this machine; raises as on a volume, and StoreError where the store cannot be used."""
         stored = self._read(file_id)
-        if not 0 <= stored.num_bytes <= self._max_bytes:
-            raise _damaged(file_id, f"{stored.num_bytes:,} bytes, more than ADAVAE_MAX_UPLOAD_BYTES")
-        path = self._here / file_id / f"content{ending_of(stored.filename)}"
+        if ending_of(stored.filename) != PARQUET:
+            return self._content_of(file_id)
+        if stored.lines is None:
+            raise _damaged(file_id, "its record does not tell how it is read")
+        return self._fetched(file_id, LINES, stored.lines)
+
+    def _content_of(self, file_id: str) -> Path:
+        stored = self._read(file_id)
+        content = StoredContent(num_bytes=stored.num_bytes, sha256=stored.sha256)
+        return self._fetched(file_id, f"content{ending_of(stored.filename)}", content)
+
+    def _fetched(self, file_id: str, name: str, content: StoredContent) -> Path:
+        """One of an upload's files, here; raises as ``path_of`` does."""
+        if not 0 <= content.num_bytes <= self._max_bytes:
+            raise _damaged(file_id, f"{content.num_bytes:,} bytes, more than ADAVAE_MAX_UPLOAD_BYTES")
+        path = self._here / file_id / name
         try:
-            self._cache.fetch([Wanted(_content(file_id, path.name), path, stored.num_bytes, stored.sha256)])
+            self._cache.fetch([Wanted(_content(file_id, name), path, content.num_bytes, content.sha256)])
         except FileNotFoundError as exc:
             raise file_not_found(file_id) from exc
         except WeightsCorrupted as exc:
@@ -78,8 +92,8 @@ class SharedFiles(FileStore):
             raise NotReadable(str(exc)) from exc
 
     def _publish(self, staging: Path, stored: StoredFile) -> None:
-        name = f"content{ending_of(stored.filename)}"
-        self._store.send(_content(stored.id, name), staging / name)
+        for name in (f"content{ending_of(stored.filename)}", *((LINES,) if stored.lines is not None else ())):
+            self._store.send(_content(stored.id, name), staging / name)
         self._store.create(_record(stored.id), json.dumps(asdict(stored)).encode())
 
     def _has(self, file_id: str) -> bool:

@@ -146,6 +146,16 @@ class JobEvent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredContent:
+    """One file's bytes: how many, and their digest."""
+
+    num_bytes: int
+    sha256: str
+
+    __pydantic_config__ = STRICT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredFile:
     """Texts a user has sent.
 
@@ -158,6 +168,7 @@ class StoredFile:
         labels: How many rows carry each label; empty without labels.
         report: What was found: duplicates, lengths, warnings.
         columns: Those that were named at the upload; the others are guessed.
+        lines: The JSON lines that a parquet file is read as; None where the content is read itself.
         owner: Name of the key that sent it; None where there were no keys.
     """
 
@@ -171,6 +182,7 @@ class StoredFile:
     labels: Mapping[str, int]
     report: Mapping[str, Any]
     columns: Columns = GUESSED
+    lines: StoredContent | None = None
     owner: str | None = None
 
     __pydantic_config__ = STRICT

@@ -7,14 +7,16 @@ import { examplesFor } from "../examples.js";
 import { actionBar } from "../parts/actions.js";
 import { acceptDrops, columnChoice, dropZone } from "../parts/drop.js";
 import { fieldFor, stateOf } from "../parts/fields.js";
+import { FileSource } from "../parts/file_source.js";
 import { gauge } from "../parts/gauge.js";
 import { runner } from "../parts/runner.js";
 import * as sets from "../sets.js";
-import { guess, readFile, readPasted, toCsv } from "../tables.js";
+import { toCsv } from "../tables.js";
 
 const PAUSE_MS = 180;
 const BATCH = 128;
 const SHOWN_ROWS = 200;
+const MOST_ROWS = 50_000;
 
 export function mount(root, values) {
   const state = stateOf({ text: "" }, values);
@@ -141,17 +143,16 @@ function fileCard() {
   });
   const columns = h("div", {});
   const head = h("div", { class: "table-head" });
+  const source = new FileSource();
   let table = null;
-  let numReads = 0;
   const running = runner({ outlet, busy: result, work: load });
   const element = h(
     "div",
     {},
     dropZone({
       title: "Drop a file here",
-      hint: "A spreadsheet, .txt, .tsv, .csv or .jsonl, up to some thousand lines",
+      hint: "A spreadsheet, .txt, .tsv, .csv, .jsonl, .json or .parquet, also compressed",
       onFile: take,
-      onPaste: (text) => use(() => readPasted(text)),
     }),
     columns,
     outlet,
@@ -161,31 +162,24 @@ function fileCard() {
   );
   return { element, take, end: running.end };
 
-  async function take(file) {
-    await use(() => readFile(file));
+  function take(file) {
+    source.take(file);
+    columns.replaceChildren();
+    running.run();
   }
 
-  async function use(read) {
-    const number = (numReads += 1); // of two files the one that came last counts
-    try {
-      const found = await read();
-      if (number !== numReads) return;
-      table = found;
-    } catch (error) {
-      if (number !== numReads) return;
-      running.cancel();
-      outlet.replaceChildren(h("div", { class: "problem", role: "alert" }, error.message));
-      return;
-    }
-    const chosen = (own) => {
-      table = own;
-      running.run();
-    };
-    columns.replaceChildren(...(table.columns ? [columnChoice(table, guess(table), chosen)] : []));
+  function choose(columns) {
+    source.choose(columns);
     running.run();
   }
 
   async function load(signal) {
+    const found = await source.read(MOST_ROWS, signal);
+    if (found) {
+      table = found;
+      columns.replaceChildren(...(table.hasColumns ? [columnChoice(table, choose)] : []));
+    }
+    if (!table) return;
     const { texts } = table;
     const labels = [];
     progress.hidden = false;
@@ -220,7 +214,7 @@ function fileCard() {
       h(
         "p",
         { role: "status" },
-        `${texts.length} texts: ${said}${isSame ? ` · ${percent(numRight / texts.length)} as given` : ""}`,
+        `${table.read.has_more ? "The first " : ""}${texts.length} texts: ${said}${isSame ? ` · ${percent(numRight / texts.length)} as given` : ""}`,
       ),
       h(
         "button",

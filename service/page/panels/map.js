@@ -9,11 +9,12 @@ import { readingOf } from "../map/reading.js";
 import { actionBar } from "../parts/actions.js";
 import { acceptDrops, columnChoice, dropZone } from "../parts/drop.js";
 import { addressValues, fieldFor, stateOf } from "../parts/fields.js";
+import { FileSource } from "../parts/file_source.js";
 import { runner } from "../parts/runner.js";
 import { scatter } from "../parts/scatter.js";
 import * as sets from "../sets.js";
 import { labelsOf, written } from "../traverse/spread.js";
-import { TextTable, guess, readFile, readPasted, toCsv } from "../tables.js";
+import { TextTable, toCsv } from "../tables.js";
 import { colours } from "../charts.js";
 
 const DRAWN = 128; // texts the set is asked for where there is no file
@@ -27,7 +28,7 @@ export function mount(root, values) {
   let map = null;
   let request = null;
   let plot = null;
-  let numReads = 0;
+  const source = new FileSource();
   const outlet = h("div", { class: "outlet" });
   const legend = h("div", { class: "legend", role: "group", "aria-label": "Labels" });
   const facts = h("p", { class: "muted map-facts", role: "status" });
@@ -69,9 +70,8 @@ export function mount(root, values) {
     ),
     dropZone({
       title: "Drop a file here",
-      hint: `A spreadsheet, .txt, .tsv, .csv or .jsonl; up to ${MOST_TEXTS} lines are drawn`,
+      hint: `A spreadsheet, .txt, .tsv, .csv, .jsonl, .json or .parquet, also compressed; up to ${MOST_TEXTS} texts are drawn`,
       onFile: take,
-      onPaste: (text) => use(() => readPasted(text)),
     }),
     columns,
   );
@@ -194,30 +194,27 @@ export function mount(root, values) {
     download(name, new Blob([bytes], { type: "image/png" }));
   }
 
-  async function take(file) {
-    await use(() => readFile(file));
+  function take(file) {
+    source.take(file);
+    columns.replaceChildren();
+    again();
   }
 
-  async function use(read) {
-    const number = (numReads += 1); // of two files the one that came last counts, however long each takes to read
-    try {
-      const found = await read();
-      if (number !== numReads) return;
-      table = owned(found);
-    } catch (error) {
-      if (number !== numReads) return;
-      running.cancel();
-      outlet.replaceChildren(h("div", { class: "problem", role: "alert" }, error.message));
-      outlet.scrollIntoView({ block: "nearest" });
-      return;
-    }
-    const chosen = (own) => {
-      table = owned(own);
-      again();
-    };
-    columns.replaceChildren(...(table.columns ? [columnChoice(table, guess(table), chosen)] : []));
-    root.scrollIntoView({ block: "start" });
+  function choose(names) {
+    source.choose(names);
     again();
+  }
+
+  /** Reads what was given since the last time. */
+  async function read(signal) {
+    const found = await source.read(MOST_TEXTS, signal).catch((error) => {
+      outlet.scrollIntoView({ block: "nearest" });
+      throw error;
+    });
+    if (!found) return;
+    table = owned(found);
+    columns.replaceChildren(...(table.hasColumns ? [columnChoice(table, choose)] : []));
+    root.scrollIntoView({ block: "start" });
   }
 
   function saveAddress() {
@@ -237,8 +234,8 @@ export function mount(root, values) {
   async function load(signal) {
     saveAddress();
     showTools();
+    await read(signal);
     table ??= await drawn(signal);
-    const all = table.rows.length;
     const rows = table.rows.slice(0, MOST_TEXTS);
     const labels = table.labels ? rows.map((row) => row.label.slice(0, 100)) : null;
     const body = { texts: rows.map((row) => row.text), method: state.method, truncate: true };
@@ -259,12 +256,12 @@ export function mount(root, values) {
     plot.show({ points: map.points, texts: map.texts, labels, names });
     root.dataset.drawn = `${map.method} ${map.points.length}`;
     showLegend(names);
-    facts.textContent = said(all, rows.length);
+    facts.textContent = said(rows.length);
     reading.show(map);
   }
 
-  function said(all, shown) {
-    const parts = [`${table.name}: ${shown}${all > shown ? ` of ${all}` : ""} texts`];
+  function said(shown) {
+    const parts = [`${table.name}: ${table.read?.has_more ? "the first " : ""}${shown} texts`];
     if (map.explained) parts.push(`the plane shows ${percent(map.explained[0] + map.explained[1])} of what differs`);
     if (map.separation)
       parts.push(

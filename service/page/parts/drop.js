@@ -1,45 +1,40 @@
 // Where a file comes in: by choosing it, by dropping it anywhere on the panel, or by pasting texts.
 
 import { h, newId } from "../dom.js";
+import { TYPES, pasted } from "../tables.js";
 
-const TYPES = ".txt,.tsv,.csv,.xlsx,.jsonl,.tab,.ndjson";
-
-/** A drop zone; `onFile(file)` is given each file, `onPaste(text)` pasted texts (null: no pasting). */
-export function dropZone({ title, hint, types = TYPES, onFile, onPaste = null }) {
+/** A drop zone; `onFile(file)` is given each file, also what is pasted. */
+export function dropZone({ title, hint, onFile }) {
   const id = newId("file");
   const input = h("input", {
     id,
     type: "file",
     class: "visually-hidden",
-    accept: types,
+    accept: TYPES,
     onchange: () => {
       if (input.files[0]) onFile(input.files[0]);
       input.value = "";
     },
   });
-  const area =
-    onPaste &&
-    h("textarea", {
-      rows: 4,
-      spellcheck: "false",
-      "aria-label": "Texts, one a line, or cells of a spreadsheet",
-      placeholder: "One text a line, or cells copied out of a spreadsheet",
-    });
-  const zone = h(
+  const area = h("textarea", {
+    rows: 4,
+    spellcheck: "false",
+    "aria-label": "Texts, one a line, or cells of a spreadsheet",
+    placeholder: "One text a line, or cells copied out of a spreadsheet, with the names of their columns",
+  });
+  return h(
     "div",
     { class: "drop" },
     h("div", {}, h("strong", {}, title), h("p", { class: "muted" }, hint)),
     h("div", { class: "drop-ways" }, input, h("label", { for: id, class: "button" }, "Choose a file")),
-    onPaste &&
-      h(
-        "details",
-        { class: "paste" },
-        h("summary", {}, "Paste texts"),
-        area,
-        h("button", { type: "button", onclick: () => area.value.trim() && onPaste(area.value) }, "Use these"),
-      ),
+    h(
+      "details",
+      { class: "paste" },
+      h("summary", {}, "Paste texts"),
+      area,
+      h("button", { type: "button", onclick: () => area.value.trim() && onFile(pasted(area.value)) }, "Use these"),
+    ),
   );
-  return zone;
 }
 
 /** Lets files be dropped anywhere on `root`. */
@@ -61,10 +56,14 @@ export function acceptDrops(root, onFile) {
   });
 }
 
-/** Two selects for the columns of a table; `onChoose(table)` is given it with the columns taken. */
-export function columnChoice(table, chosen, onChoose) {
-  const pick = { ...chosen };
-  const apply = () => onChoose(table.choose(pick.text, pick.label));
+/**
+ * Selects for the columns of a table that was read, and what is to be known of it; `onChoose({text, label, pair})` is
+ * given names, "" for no label and no pair. What the service reads by its name has no "none": a label where `always`
+ * says so, and `text_pair`.
+ */
+export function columnChoice(table, onChoose, { always = false } = {}) {
+  const { names, columns, by_content, notes } = table.read;
+  const pick = { text: columns.text, label: columns.label ?? "", pair: columns.pair ?? "" };
   const select = (label, name, options) => {
     const id = newId(name);
     const element = h(
@@ -72,23 +71,39 @@ export function columnChoice(table, chosen, onChoose) {
       {
         id,
         onchange: () => {
-          pick[name] = element.value === "" ? null : Number(element.value);
-          apply();
+          pick[name] = element.value;
+          onChoose(pick);
         },
       },
       options,
     );
-    element.value = pick[name] === null ? "" : String(pick[name]);
+    element.value = pick[name];
     return h("div", { class: "field" }, h("label", { for: id }, label), element);
   };
-  const columns = table.columns.map((column, place) => h("option", { value: String(place) }, column));
+  const options = (given) => given.map((name) => h("option", { value: name }, name));
+  const none = (isKept) => (isKept ? [] : [h("option", { value: "" }, "none")]);
   return h(
     "div",
-    { class: "columns" },
-    select("Column of the texts", "text", columns),
-    select("Column of the labels", "label", [
-      h("option", { value: "" }, "none"),
-      ...columns.map((option) => option.cloneNode(true)),
-    ]),
+    {},
+    h(
+      "div",
+      { class: "columns" },
+      select("Column of the texts", "text", options(names)),
+      select("Column of the labels", "label", [
+        ...none(always && Boolean(columns.label) && !by_content),
+        ...options(names),
+      ]),
+      columns.pair &&
+        select("Column of the second texts", "pair", [
+          ...none(columns.pair.toLowerCase() === "text_pair"),
+          ...options(names),
+        ]),
+    ),
+    notes.length > 0 &&
+      h(
+        "ul",
+        { class: "muted small notes" },
+        notes.map((note) => h("li", {}, note)),
+      ),
   );
 }

@@ -6,8 +6,9 @@ import { h } from "../dom.js";
 import { actionBar } from "../parts/actions.js";
 import { acceptDrops, columnChoice, dropZone } from "../parts/drop.js";
 import { fieldFor } from "../parts/fields.js";
+import { FileSource } from "../parts/file_source.js";
 import { runner } from "../parts/runner.js";
-import { guess, readFile, readPasted } from "../tables.js";
+import { formOf } from "../tables.js";
 import { reportOf } from "./report.js";
 import { number } from "./said.js";
 
@@ -21,7 +22,7 @@ const OPTIONS = [
   ["beta", "beta", "β, weight of the KL", 0, 100, "any"],
   ["freeBits", "free_bits", "Free bits", 0, 100, "any"],
 ];
-const SENT_AS_IT_IS = /\.(json|gz|xz|zst)$/i;
+const LOOKED_AT = 1; // rows: the columns are asked for, and what is in them is in the report
 const PRESETS = [
   ["generation", "Generation", "Walks, analogies, new sentences. Also learns labels where the texts have them."],
   ["language-modelling", "Language modelling", "For measuring: perplexity, KL, mutual information."],
@@ -30,12 +31,12 @@ const PRESETS = [
 
 /** {element, end()} of the form; it goes to the job once that is made. `again` is a job whose texts are taken once more. */
 export function newJob(again = "") {
-  let file = null;
+  const source = new FileSource();
   let named = ""; // the file that a user gave, which may be sent as another one
+  let chosen = {}; // names of its columns
   let sent = null;
   let before = {}; // what an earlier run trained with
   let once = newKey();
-  let numReads = 0;
   const state = { name: "", preset: "generation", ...Object.fromEntries(OPTIONS.map(([key]) => [key, ""])) };
   const [outlet, formOutlet] = [h("div", { class: "outlet" }), h("div", { class: "outlet" })];
   const report = h("div", {});
@@ -64,10 +65,8 @@ export function newJob(again = "") {
     { class: "new-job" },
     dropZone({
       title: "Drop your texts here",
-      hint: "A spreadsheet (.xlsx, .csv, .tsv) with a column of texts, perhaps one of labels; .txt with one a line; .jsonl or .json with text and label. Cells can be pasted, too.",
-      types: ".txt,.tsv,.csv,.xlsx,.jsonl,.json,.gz,.xz,.zst,.tab,.ndjson",
+      hint: "A spreadsheet (.xlsx, .csv, .tsv) with a column of texts, perhaps one of labels; .txt with one a line; .jsonl, .json or .parquet with text and label; also compressed. Cells can be pasted, too.",
       onFile: take,
-      onPaste: (text) => use(() => readPasted(text)),
     }),
     columns,
     outlet,
@@ -97,16 +96,23 @@ export function newJob(again = "") {
     showForm();
   }
 
-  async function take(given) {
-    if (SENT_AS_IT_IS.test(given.name)) {
-      numReads += 1;
-      columns.replaceChildren();
-      file = given;
-      named = given.name;
+  function take(given) {
+    source.take(given);
+    named = given.name;
+    columns.replaceChildren();
+    uploading.run();
+  }
+
+  /** Asks which columns there are, where that is not known yet. */
+  async function look(signal) {
+    const table = await source.read(LOOKED_AT, signal);
+    if (!table) return;
+    chosen = table.read.columns;
+    const choose = (names) => {
+      chosen = { ...chosen, ...names };
       uploading.run();
-      return;
-    }
-    await use(() => readFile(given), given);
+    };
+    columns.replaceChildren(...(table.hasColumns ? [columnChoice(table, choose, { always: true })] : []));
   }
 
   /** What an option is without a value: the preset's, or what an earlier run had. */
@@ -114,40 +120,12 @@ export function newJob(again = "") {
     return typeof before[name] === "number" ? `last time ${number(before[name])}` : "the preset's";
   }
 
-  /** Files that the service reads go as they are; tables are sent as JSON lines, with the columns that are chosen. */
-  async function use(read, given = null) {
-    const number = (numReads += 1); // of two files the one that came last counts
-    let table;
-    try {
-      table = await read();
-      if (number !== numReads) return;
-    } catch (error) {
-      if (number !== numReads) return;
-      uploading.cancel();
-      form.hidden = true;
-      report.replaceChildren();
-      outlet.replaceChildren(h("div", { class: "problem", role: "alert" }, error.message));
-      return;
-    }
-    const isTable = table.columns !== null && !/\.tsv$/i.test(table.name);
-    named = table.name;
-    const chosen = (own) => {
-      file = new File([own.toJsonLines()], `${own.name.replace(/\.\w+$/, "")}.jsonl`);
-      uploading.run();
-    };
-    columns.replaceChildren(...(isTable ? [columnChoice(table, guess(table), chosen)] : []));
-    if (isTable || given === null) chosen(table);
-    else {
-      file = given;
-      uploading.run();
-    }
-  }
-
   async function upload(signal) {
     report.replaceChildren(h("p", { class: "muted" }, `Reading ${named}…`));
-    const body = new FormData();
+    await look(signal);
+    if (!source.file) return;
+    const body = formOf(source.file, chosen);
     body.append("purpose", "fine-tune");
-    body.append("file", file, file.name);
     const reply = await send("POST", "/v1/files", { form: body, signal });
     sent = await reply.json();
     before = {};

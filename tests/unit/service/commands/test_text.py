@@ -39,6 +39,9 @@ def test_a_pair_is_one_text(run_command: RunCommand, tmp_path: Path, command: st
     file.write_text("text\ttext_pair\nit rains .\tit is wet .\n", encoding="utf-8")
     (of_file,) = _records(run_command(command, "--file", str(file)))
     assert of_file["text"] == record["text"]
+    file.write_text("premise\tclaim\nit rains .\tit is wet .\n", encoding="utf-8")
+    (named,) = _records(run_command(command, "--file", str(file), "--text-column", "premise", "--pair-column", "claim"))
+    assert named["text"] == record["text"]
 
 
 @pytest.mark.parametrize(
@@ -101,10 +104,11 @@ def test_a_file_of_any_kind_gives_its_texts_and_nothing_else(
 
 
 @pytest.mark.usefixtures("fake")
-def test_a_column_without_a_file_is_wrong_usage(run_command: RunCommand) -> None:
-    outcome = run_command("encode", "a text", "--text-column", "body")
+@pytest.mark.parametrize("option", ["--text-column", "--pair-column"])
+def test_a_column_without_a_file_is_wrong_usage(run_command: RunCommand, option: str) -> None:
+    outcome = run_command("encode", "a text", option, "body")
     assert (outcome.exit_code, outcome.out) == (2, "")
-    assert "--text-column goes with --file" in outcome.err
+    assert "go with --file" in outcome.err
 
 
 @pytest.mark.usefixtures("fake")

@@ -188,6 +188,14 @@ def test_a_body_over_the_limit_is_refused_declared_or_not(client: TestClient) ->
     assert error_of(client.post("/encode", content=chunks, headers=JSON), 413)["code"] == "body_too_large"
 
 
+@pytest.mark.parametrize(("path", "said"), [("/v1/batches", "/v1/embeddings"), ("/v1/batcheskeeper", "GET /docs")])
+def test_what_is_not_offered_of_openais_interface_names_what_is(client: TestClient, path: str, said: str) -> None:
+    for reply in (client.post(path, json={}), client.get(path)):
+        error = error_of(reply, 404)
+        assert (error["code"], error["type"]) == ("route_not_found", "not_found")
+        assert said in error["message"]
+
+
 def test_unknown_routes_methods_and_adapter_sets_have_the_one_shape(client: TestClient) -> None:
     assert error_of(client.get("/nothing"), 404)["code"] == "route_not_found"
     assert error_of(client.post("/encode/", json={"text": "a"}), 404)["code"] == "route_not_found"

@@ -41,8 +41,9 @@ def test_line_ends_lie_across_the_pieces_that_are_read(tmp_path: Path) -> None:
         (b"fine\n" * 20_000 + b"\xe9", r"a\.txt:20001: is not UTF-8"),
         (b"fine\ncut \xc3", r"a\.txt:2: is not UTF-8 \(byte 0xc3\)"),
         (b"\xff\xfea\0\n\0\0\xd8a\0", r"a\.txt:2: is not UTF-16"),
-        ("a\nb\n".encode("utf-16-le"), r"a\.txt:1: holds a NUL"),
-        ("a\nb\n".encode("utf-32"), r"a\.txt:1: holds a NUL"),
+        ("a\nb\n".encode("utf-16-le"), r"a\.txt:1: holds a NUL .*`iconv -f UTF-16LE -t UTF-8 .*a\.txt"),
+        ("a\nb\n".encode("utf-32"), r"a\.txt:1: is UTF-32: convert .*`iconv -f UTF-32 -t UTF-8 .*a\.txt"),
+        (b"\0\0\xfe\xff" + "a\nb\n".encode("utf-32-be"), r"a\.txt:1: is UTF-32"),
     ],
 )
 def test_other_encodings_are_refused_by_line_with_a_remedy(tmp_path: Path, content: bytes, told: str) -> None:

@@ -1,10 +1,14 @@
 """Uploads in an object store: whole and checked or not there, fetched and verified by whoever reads them."""
 
+import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from adavae.model.training.corpus import read_dataset
+from adavae.model.training.readers.columns import Columns
 from adavae.service.errors import ServiceError
 from adavae.service.jobs.data.shared_files import SharedFiles
 from adavae.service.jobs.records.job import StoredFile
@@ -49,6 +53,51 @@ async def test_what_one_service_takes_another_gives(home: Home) -> None:
     download.close()
     assert other.path_of(stored.id).read_bytes() == TEXTS
     assert home.bucket.keys() == [f"files/{stored.id}", f"uploads/{stored.id}/content.txt"]
+
+
+def as_parquet(**columns: list[Any]) -> bytes:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    sink = io.BytesIO()
+    parquet.write_table(arrow.table(columns), sink)
+    return sink.getvalue()
+
+
+async def test_parquet_goes_there_with_the_lines_that_it_is_read_as(home: Home) -> None:
+    """What a stranger's parquet file says of its size is checked once, where it comes in: workers read lines."""
+    content = as_parquet(body=["the food", "the staff"], stars=[5, 1], id=[1, 2])
+    named = Columns("body", "stars")
+    stored = await home.service().create("a.parquet", "fine-tune", in_pieces(content), lambda: named)
+    kept = [f"uploads/{stored.id}/{name}" for name in ("content.parquet", "rows.jsonl")]
+    assert home.bucket.keys() == [f"files/{stored.id}", *kept]
+    other = home.service("other")
+    assert await other.get(stored.id) == stored
+    dataset = read_dataset(other.path_of(stored.id), columns=other.columns_of(stored.id))
+    assert (dataset.texts, dataset.labels) == (("the food", "the staff"), ("5", "1"))
+    download = await other.download(stored.id)
+    assert b"".join(download.pieces) == content
+    download.close()
+    await other.delete(stored.id)
+    assert home.bucket.keys() == []
+
+
+@pytest.mark.parametrize("planted", [b"", b'{"text": "another"}\n' * 2])
+async def test_other_lines_in_place_of_a_parquet_files_are_not_read(home: Home, planted: bytes) -> None:
+    content = as_parquet(text=["the food", "the staff"])
+    stored = await home.service().create("a.parquet", "fine-tune", in_pieces(content))
+    home.bucket.plant(f"uploads/{stored.id}/rows.jsonl", planted)
+    with pytest.raises(ServiceError) as caught:
+        home.service("other").path_of(stored.id)
+    assert caught.value.code == "file_damaged"
+
+
+async def test_a_parquet_files_record_without_its_lines_is_damaged(home: Home) -> None:
+    files, content = home.service(), as_parquet(text=["the food", "the staff"])
+    stored = await files.create("a.parquet", "fine-tune", in_pieces(content))
+    without = replace(stored, lines=None)
+    files._read = lambda _: without  # type: ignore[method-assign]
+    with pytest.raises(ServiceError, match="does not tell how it is read") as caught:
+        files.path_of(stored.id)
+    assert caught.value.code == "file_damaged"
 
 
 async def test_nothing_stays_here_of_what_was_sent(home: Home) -> None:
