@@ -68,7 +68,7 @@ JSON = json.dumps([{"text": "one", "label": 1}, {"text": "two", "label": None}])
         ("A.TSV", TSV, [('the waiter said "no"', "pos"), ('it is "fine"', "neg")]),
         ("a.txt", "one\n\n two ".encode("utf-16"), [("one", None), ("two", None)]),
         ("a.json", JSON, [("one", "1"), ("two", None)]),
-        ("a.jsonl.gz", gzip.compress(b'{"text": "one", "label": true}\n'), [("one", "True")]),
+        ("a.jsonl.gz", gzip.compress(b'{"text": "one", "label": true}\n', mtime=0), [("one", "True")]),
         ("a.csv.xz", lzma.compress(CSV), [('she said "no"\nand left', "neg"), ("the food was great", "pos")]),
     ],
 )
@@ -168,7 +168,11 @@ HOSTILE: list[tuple[str, bytes, str]] = [
     ("a.jsonl", b'{"text": "\\ud800"}\n', "half a surrogate pair"),
     ("a.jsonl", b'{"words": "x"}\n', "there are 'words'"),
     ("a.jsonl.gz", b"no gzip", "is not compressed with gzip"),
-    ("a.txt.gz", gzip.compress(b"x\n" * 20_000), "holds more than 20,000 bytes (ADAVAE_MAX_UPLOAD_BYTES): split it"),
+    (
+        "a.txt.gz",
+        gzip.compress(b"x\n" * 20_000, mtime=0),
+        "holds more than 20,000 bytes (ADAVAE_MAX_UPLOAD_BYTES): split it",
+    ),
     ("a.csv", b"PK\x03\x04", "is a zip archive"),
     ("a.exe", b"x", "must end in .csv"),
     ("\x1b[2J.csv", b"text\na\n", "characters that cannot be shown"),
