@@ -9,10 +9,11 @@ training is dismissed with checkpoints and called again.
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from adavae.service.cluster.reaching import reached
+from adavae.service.cluster.reaching import NoCluster, reached
 from adavae.service.cluster.trainers import call_trainers, dismiss_trainers
 from adavae.service.settings import load_settings
 from tests.bench.drill_verdict import Summary
@@ -22,6 +23,7 @@ from tests.integration.training_home import TrainingHome
 
 LEASE_S = 3.0
 _PATIENCE_S = 30.0
+_HEARD_S = 180.0
 _TASK, _DISPATCHER = "ray::train ", "ray::Dispatcher"
 _SETTINGS = ("weights", "data", "lease_s", "training_threads", "training_silence_s")
 
@@ -63,9 +65,9 @@ class RayDrill(Drill):
     def __init__(self, home: TrainingHome, cluster: RayCluster, call: Callable[[], None], seed: int) -> None:
         """``call`` sees to it that somebody trains, as the service does every few seconds."""
         super().__init__(home, seed)
-        self._cluster, self._call = cluster, call
+        self._cluster, self._call_once = cluster, call
         self._other, _ = cluster.add_node()
-        call()
+        self._call()
         self._faults += [self._lose_node, self._kill_dispatcher, self._dismiss_all]
 
     @property
@@ -84,6 +86,16 @@ class RayDrill(Drill):
     def _stop_all(self) -> list[int]:
         dismiss_trainers(_PATIENCE_S)
         return []
+
+    def _call(self) -> None:
+        """Until it is heard: a dispatcher that was on a lost node is made anew when Ray has missed the node."""
+        until = time.monotonic() + _HEARD_S
+        while True:
+            try:
+                return self._call_once()
+            except NoCluster:
+                if time.monotonic() > until:
+                    raise
 
     def _lose_node(self) -> bool:
         self._other.lose()
