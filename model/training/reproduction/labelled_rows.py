@@ -14,6 +14,7 @@ from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.adavae_rows import train_adavae
 from adavae.model.training.reproduction.elbo import cyclical
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
+from adavae.model.training.reproduction.precision import fast_matrices
 from adavae.model.training.reproduction.procedures import BoundProcedure, adam, run, update
 from adavae.model.training.reproduction.rows import Given, Outcome
 from adavae.model.training.reproduction.scale import Scale
@@ -110,7 +111,9 @@ class ClassifierProcedure:
         assert batch.label_ids is not None  # a labelled corpus
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * (1.0 - done)
-        return update(F.cross_entropy(self.model.logits(batch), batch.label_ids), self.optimizer)
+        with fast_matrices(batch.token_ids.device):
+            loss = F.cross_entropy(self.model.logits(batch), batch.label_ids)
+        return update(loss, self.optimizer)
 
 
 def accuracy(model: Classifier, corpus: LabelledCorpus, device: torch.device) -> float:
