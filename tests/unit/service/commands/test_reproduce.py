@@ -96,7 +96,7 @@ def test_a_page_is_made_of_all_that_is_finished(home: Path, run_command: RunComm
 def test_after_a_kill_the_same_command_goes_on(home: Path, run_command: RunCommand) -> None:
     rows = ["--dataset", "yelp", "--row", "LSTM-LM", "--row", "M. A.", "--row", "GPT-2, adapters"]
     command = arguments(home, "table2", *rows)
-    cells = home / "out" / "cells.jsonl"
+    cells = home / "out" / "table2.jsonl"
     cells.parent.mkdir()
     with subprocess.Popen(
         [sys.executable, "-m", "adavae.service", *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True

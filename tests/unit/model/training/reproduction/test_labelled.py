@@ -1,6 +1,6 @@
 """Table 3 and Figure 1: what is read, what trains, that it learns, and how seeds become mean and deviation."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
 from adavae.model.training.reproduction.labelled_rows import LabelledRow
 from adavae.model.training.reproduction.paper_figures import TABLE_3, TABLE_3_SHARES
 from adavae.model.training.reproduction.rows import Given, Outcome
-from adavae.model.training.reproduction.scale import Scale
+from adavae.model.training.reproduction.scale import SCALES, Scale, ScaleName
 from tests.tiny_text import tiny_pretrained, tiny_tokenizer
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, write_folder
 
@@ -117,6 +117,7 @@ def cell(row: str, seed: int, accuracy: float, table: str = "table3", scale: str
         row=row,
         dataset="yelp",
         scale=scale,
+        sizes=asdict(SCALES[ScaleName(scale)]),
         seed=seed,
         backbone="b",
         figures=outcome.figures,
@@ -125,6 +126,8 @@ def cell(row: str, seed: int, accuracy: float, table: str = "table3", scale: str
         share_percent=outcome.share_percent,
         weights=outcome.weights,
         seconds=1.0,
+        torch="2",
+        command="adavae",
     )
 
 
