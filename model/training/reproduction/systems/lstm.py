@@ -74,13 +74,13 @@ class LSTMDecoder(nn.Module):
 
     def written_out(self, inputs: Tensor, z: Tensor) -> Tensor:
         """As ``forward``, step by step: torch's own LSTM can be differentiated only once."""
-        lstm, T = self.lstm, inputs.shape[1]
+        T, (of_input, of_hidden, bias, more_bias) = inputs.shape[1], self.lstm.all_weights[0]
         read = torch.cat([self.embedding(inputs), z.unsqueeze(1).expand(-1, T, -1)], -1)
-        of_inputs = F.linear(read, lstm.weight_ih_l0, lstm.bias_ih_l0 + lstm.bias_hh_l0)  # (B, T + 1, 4 H)
+        gates = F.linear(read, of_input, bias + more_bias)  # (B, T + 1, 4 H)
         cell = self.state(z)
         hidden, states = torch.tanh(cell), []
         for step in range(T):
-            into, forget, new, out = (of_inputs[:, step] + F.linear(hidden, lstm.weight_hh_l0)).chunk(4, -1)
+            into, forget, new, out = (gates[:, step] + F.linear(hidden, of_hidden)).chunk(4, -1)
             cell = forget.sigmoid() * cell + into.sigmoid() * new.tanh()
             hidden = out.sigmoid() * cell.tanh()
             states.append(hidden)

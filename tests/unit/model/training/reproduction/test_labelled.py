@@ -174,6 +174,15 @@ def test_runs_over_different_backbones_are_not_mixed() -> None:
     ]
 
 
+def test_rows_that_begin_alike_train_their_beginning_once_and_end_as_alone(tmp_path: Path) -> None:
+    names, steps = ("Optimus (VAE), features", "Optimus (VAE), fine-tuning"), []
+    shared = replace(given(tmp_path), on_step=lambda *step: steps.append(step))
+    together = [ROWS[name].run(shared) for name in names]
+    assert len(steps) == 3 * BRIEF.steps  # the bound once, and two heads
+    alone = [ROWS[name].run(given(tmp_path)) for name in names]
+    assert together == alone
+
+
 def test_smoke_is_no_evidence() -> None:
     cells = [cell(name, 0, 0.5, scale="smoke") for name in ("AdaVAE, sigma 128", "AdaVAE, fine-tuning")]
     assert len(list(verdicts(cells))) == 1
