@@ -44,6 +44,7 @@ class Cell:
         trained_parameters: Parameters that training changed.
         share_percent: The same as the paper counts them, or None.
         weights: Where the initial weights come from.
+        texts: Digest of the training texts.
         seconds: Of training and measuring, of one core: what the process computed for, not what it waited.
         torch: Version of PyTorch.
         command: What makes it again; DATA is the folder of the data sets.
@@ -61,6 +62,7 @@ class Cell:
     trained_parameters: int
     share_percent: float | None
     weights: str
+    texts: str
     seconds: float
     torch: str
     command: str
@@ -126,6 +128,7 @@ class Task:
             trained_parameters=outcome.trained_parameters,
             share_percent=outcome.share_percent,
             weights=outcome.weights,
+            texts=outcome.texts,
             seconds=round(time.process_time() - began_s, 1),
             torch=torch.__version__,
             command=self.command,

@@ -90,6 +90,7 @@ class LabelledRow:
             trained_parameters=trained,
             share_percent=share,
             weights=beginning.weights,
+            texts=labelled.training.digest,
         )
 
 

@@ -97,6 +97,7 @@ class Outcome:
         trained_parameters: Parameters that training changed.
         share_percent: The same as the paper counts them, or None.
         weights: Where the initial weights come from, in words.
+        texts: Digest of the training texts.
     """
 
     figures: dict[str, Any]
@@ -104,6 +105,7 @@ class Outcome:
     trained_parameters: int
     share_percent: float | None
     weights: str
+    texts: str
 
 
 class TableRow(Protocol):
@@ -149,4 +151,5 @@ class Row:
             trained_parameters=trained.trained_parameters,
             share_percent=trained.share_percent,
             weights=trained.weights,
+            texts=corpus.training.digest,
         )

@@ -122,6 +122,7 @@ def cell(row: str, **figures: float) -> Cell:
         trained_parameters=1,
         share_percent=None,
         weights="random",
+        texts="t",
         seconds=0.0,
         torch="2",
         command="adavae",

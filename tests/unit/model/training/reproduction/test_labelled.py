@@ -111,7 +111,7 @@ def test_every_row_of_the_paper_is_run() -> None:
 
 def cell(row: str, seed: int, accuracy: float, table: str = "table3", scale: str = "cpu") -> Cell:
     figures = {"accuracy": accuracy, "commonest": 0.5, "num_labels": 60, "num_texts": 12}
-    outcome = Outcome(figures=figures, figures_cut={}, trained_parameters=9, share_percent=2.5, weights="w")
+    outcome = Outcome(figures=figures, figures_cut={}, trained_parameters=9, share_percent=2.5, weights="w", texts="t")
     return Cell(
         table=table,
         row=row,
@@ -125,6 +125,7 @@ def cell(row: str, seed: int, accuracy: float, table: str = "table3", scale: str
         trained_parameters=outcome.trained_parameters,
         share_percent=outcome.share_percent,
         weights=outcome.weights,
+        texts=outcome.texts,
         seconds=1.0,
         torch="2",
         command="adavae",

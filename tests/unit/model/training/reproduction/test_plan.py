@@ -31,6 +31,7 @@ def measured(number: int, seconds: float, scale: ScaleName = ScaleName.CPU) -> C
         trained_parameters=1,
         share_percent=None,
         weights="random",
+        texts="t",
         seconds=seconds,
         torch="2",
         command=task.command,
