@@ -159,7 +159,6 @@ def test_workers_and_seeds(home: Path, run_command: RunCommand) -> None:
         (("table4", "--markdown", "no/such/page.md"), "there is no folder no/such"),
         (("table1", "--data", ".", "--svg", "x.svg"), "no curves"),
         (("table1", "--data", ".", "--png", "x.png"), "no curves"),
-        (("table1", "--data", "hub:../up"), "hub:OWNER/NAME"),
         (("table1", "--data", "hub:a/b", "--dataset", "yelp", "--dataset", "yahoo"), "--dataset once"),
         (("table1", "--data", ".", "--seeds", "3"), "leave out --seeds"),
         (("table1", "--data", ".", "--adapter", "yelp"), "leave out --adapter"),
