@@ -30,10 +30,12 @@ class Optimizers:
         learning_rate: float,
         weight_decay: float = 0.0,
         muon_decay: float = 0.0,
+        is_fused: bool = False,
     ) -> None:
         """``matrices`` are the ``parameters``, (..., rows, columns), that Muon updates; AdamW updates the rest.
 
-        ``weight_decay`` is AdamW's, for parameters with at least two axes; ``muon_decay`` is Muon's.
+        ``weight_decay`` is AdamW's, for parameters with at least two axes; ``muon_decay`` is Muon's. ``is_fused`` makes
+        AdamW several times as fast where there are many parameters.
         """
         chosen = {id(parameter) for parameter in matrices}
         rest = [parameter for parameter in parameters if id(parameter) not in chosen]
@@ -46,7 +48,7 @@ class Optimizers:
             {"params": [parameter for parameter in rest if parameter.ndim < 2], "weight_decay": 0.0},
         ]
         self.by_kind["adamw"] = torch.optim.AdamW(
-            [group for group in groups if group["params"]], lr=learning_rate, betas=_BETAS
+            [group for group in groups if group["params"]], lr=learning_rate, betas=_BETAS, fused=is_fused
         )
 
     def set_learning_rate(self, learning_rate: float) -> None:

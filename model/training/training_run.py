@@ -131,6 +131,7 @@ class TrainingRun:
             [] if self.config.is_full_fine_tuning else [parameter for parameter in parameters if is_matrix(parameter)],
             learning_rate=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
+            is_fused=self.config.is_full_fine_tuning,
         )
 
     @property

@@ -1,28 +1,35 @@
 """How far a grid of cells is: each cell's steps, and the time left for all of them."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from adavae.service.commands.terminal import ProgressDisplay
 
 
 class GridProgress:
-    """Tells a display of cells, one after the other or several at once; the time left is what the pace so far gives."""
+    """Tells a display of cells, one after the other or several at once; the time left is what the pace so far gives.
+
+    ``costs`` are those of the cells to be run, by number, in any unit.
+    """
 
     def __init__(
-        self, display: ProgressDisplay, name: str, num_cells: int, clock: Callable[[], float] = time.monotonic
+        self,
+        display: ProgressDisplay,
+        name: str,
+        costs: Mapping[int, float],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._display, self._name, self._num_cells, self._clock = display, name, num_cells, clock
+        self._display, self._name, self._costs, self._clock = display, name, costs, clock
         self._began_s = clock()
-        self._done: dict[str, float] = {}
+        self._done: dict[int, float] = {}
 
     def on_cell(self, name: str, number: int, total: int) -> Callable[[int, int, float], None]:
         """What hears of the steps of one cell."""
         stage = f"{number}/{total} {name}"
-        self._done[stage] = 0.0
+        self._done[number] = 0.0
 
         def on_step(step: int, steps: int, loss: float) -> None:
-            self._done[stage] = step / steps
+            self._done[number] = step / steps
             if step == steps or step % 10 == 0:
                 left_s = self.left_s
                 left = "" if left_s is None else f", {left_text(left_s)} left for {self._name}"
@@ -33,10 +40,10 @@ class GridProgress:
     @property
     def left_s(self) -> float | None:
         """Seconds left for the whole grid; None before anything is done."""
-        done = sum(self._done.values())
+        done = sum(share * self._costs[number] for number, share in self._done.items())
         if not done:
             return None
-        return (self._clock() - self._began_s) / done * max(0.0, self._num_cells - done)
+        return (self._clock() - self._began_s) / done * max(0.0, sum(self._costs.values()) - done)
 
 
 def left_text(left_s: float) -> str:

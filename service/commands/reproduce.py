@@ -12,10 +12,11 @@ from adavae.model.errors import DatasetError
 from adavae.model.spelling import did_you_mean
 from adavae.service import loading
 from adavae.service.commands import reproduced
-from adavae.service.commands.grid_progress import GridProgress
+from adavae.service.commands.grid_progress import GridProgress, left_text
 from adavae.service.commands.options import DeviceOption, JsonOption
 from adavae.service.commands.output_lock import sole_writer
-from adavae.service.commands.terminal import Record, progress_display
+from adavae.service.commands.png import png_library
+from adavae.service.commands.terminal import Record, progress_display, say
 from adavae.service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -34,9 +35,13 @@ TableArgument = Annotated[
     Table, typer.Argument(help="Which of the paper's tables; page is all that is in --output.", show_default=False)
 ]
 DataOption = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
-        "--data", help="Folder with a folder per data set, each with train, valid and test.", show_default=False
+        "--data",
+        metavar="FOLDER|hub:OWNER/NAME[:PART]",
+        help="Folder with a folder per data set, each with train, valid and test; or one data set of the Hugging Face "
+        "hub (`pip install 'adavae[datasets]'`), which --dataset may call as the paper does.",
+        show_default=False,
     ),
 ]
 DirectoryOption = Annotated[
@@ -52,6 +57,7 @@ MarkdownOption = Annotated[Path | None, typer.Option("--markdown", help="Write t
 SvgOption = Annotated[
     Path | None, typer.Option("--svg", help="Draw figure1, or the curves over lambda of table2, here.")
 ]
+PngOption = Annotated[Path | None, typer.Option("--png", help="As --svg, as PNG (`pip install 'adavae[plot]'`).")]
 SeedOption = Annotated[int, typer.Option(help="Of every run; the first where there are several.", min=0)]
 SeedsOption = Annotated[
     int | None,
@@ -85,6 +91,7 @@ def reproduce(
     row: RowOption = None,
     markdown: MarkdownOption = None,
     svg: SvgOption = None,
+    png: PngOption = None,
     seed: SeedOption = 0,
     seeds: SeedsOption = None,
     adapter: ShownSetOption = None,
@@ -97,9 +104,11 @@ def reproduce(
     After Ctrl-C or a kill the same command goes on at the row it was in.
     """
     settings = load_settings()
-    _refuse_missing_folders(markdown, svg)
-    if svg is not None and table not in _DRAWN:
-        raise typer.BadParameter(f"{table} has no curves: leave out --svg, which is for table2 and figure1")
+    _refuse_missing_folders(markdown, svg, png)
+    if (svg or png) is not None and table not in _DRAWN:
+        raise typer.BadParameter(f"{table} has no curves: leave out --svg and --png, which table2 and figure1 have")
+    if png is not None:
+        png_library()  # or hours of work would end without it
     if table in _TRAINS_NOTHING:
         if data is not None or dataset or row or seeds is not None:
             raise typer.BadParameter(f"{table} trains nothing: leave out --data, --dataset, --row and --seeds")
@@ -114,10 +123,26 @@ def reproduce(
         raise typer.BadParameter(f"{table} trains its rows: name the folder of the data sets with --data")
     if adapter is not None:
         raise typer.BadParameter(f"{table} trains its own sets: leave out --adapter, which is for table4 and table5")
-    chosen = _Chosen(table, data, output, scale, dataset, row, range(seed, seed + _num_seeds(table, scale, seeds)))
+    runs = range(seed, seed + _num_seeds(table, scale, seeds))
     with sole_writer(output):
+        folder, names = _data(data, dataset, output)
+        chosen = _Chosen(table, folder, output, scale, names, row, runs)
         cells = _run(chosen.grid(), settings, device, workers)
-    reproduced.write(cells, markdown, svg, as_json=as_json)
+    reproduced.write(cells, markdown, svg, png, as_json=as_json)
+
+
+def _data(data: str, names: list[str] | None, output: Path) -> tuple[Path, list[str] | None]:
+    """The folder of the data sets and which of them; one of the hub is fetched into the output."""
+    from adavae.model.training.reproduction.hub_data import PREFIX, HubData
+
+    if not data.startswith(PREFIX):
+        return Path(data), names
+    fetched = HubData.of(data)
+    name, *more = names or [fetched.folder_name]
+    if more:
+        raise typer.BadParameter(f"{data} is one data set: give --dataset once, which calls it as the paper does")
+    fetched.write(output / "data" / name)
+    return output / "data", [name]
 
 
 def _refuse_missing_folders(*files: Path | None) -> None:
@@ -136,7 +161,13 @@ def _write_page(output: Path, name: str, settings: Settings, device: str | None,
         raise typer.BadParameter("a page goes into a file: name it with --markdown")
     cells = finished_cells(output)
     answers = {table: examples.markdown(*_examples(table, name, settings, device)) for table in ("table4", "table5")}
-    markdown.write_text(page(cells, answers), encoding="utf-8")
+    markdown.write_text(_introduction(markdown) + page(cells, answers), encoding="utf-8")
+
+
+def _introduction(file: Path) -> str:
+    """What an earlier page begins with, before the first heading of what is written here."""
+    before, heading, _ = file.read_text("utf-8").partition("## ") if file.is_file() else ("", "", "")
+    return before if heading else ""
 
 
 def _examples(table: str, name: str, settings: Settings, device: str | None) -> tuple[list[Record], dict[str, str]]:
@@ -214,14 +245,17 @@ def _named(rows: "Sequence[TableRow]", names: list[str] | None) -> "list[TableRo
 
 
 def _run(grid: "Grid", settings: Settings, device: str | None, workers: int) -> "list[Cell]":
-    from adavae.model.training.reproduction.grid import begin, run_grid
+    from adavae.model.training.reproduction.grid import begin, finished_cells, run_grid
     from adavae.model.training.reproduction.parallel import run_grid_in_processes
+    from adavae.model.training.reproduction.plan import Plan
 
     pretrained = loading.load_pretrained(settings, device, weight_format="float16")
-    finished = begin(grid)
-    num_cells = sum(task.key(pretrained.digest) not in finished for task in grid.tasks())
+    begin(grid)
+    plan = Plan.of(grid, pretrained.digest, finished_cells(grid.output))
+    if plan.is_measured:
+        say(f"{grid.table}: {len(plan.seconds)} cells to run, {left_text(plan.total_s)} of one core as others took")
     with progress_display() as display:
-        on_cell = GridProgress(display, grid.table, num_cells).on_cell
+        on_cell = GridProgress(display, grid.table, plan.seconds).on_cell
         if workers == 1:
             return list(run_grid(grid, pretrained, pretrained.backbone.wte.weight.device, on_cell))
         load = partial(loading.load_pretrained, settings, device)

@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adavae.service.commands.png import png_of
 from adavae.service.commands.terminal import Column, Output, Record, column, number, say
 
 if TYPE_CHECKING:
     from adavae.model.training.reproduction.grid import Cell
 
 
-def write(cells: "Sequence[Cell]", markdown: Path | None, svg: Path | None, *, as_json: bool) -> None:
+def write(cells: "Sequence[Cell]", markdown: Path | None, svg: Path | None, png: Path | None, *, as_json: bool) -> None:
     """Records on stdout, verdicts on stderr; the table in Markdown and its curves where files are named."""
     from adavae.model.training.reproduction import accuracy_table, bound_table, claims, curves
 
@@ -24,6 +25,8 @@ def write(cells: "Sequence[Cell]", markdown: Path | None, svg: Path | None, *, a
         markdown.write_text(text, encoding="utf-8")
     if svg is not None:
         svg.write_text(curves.curves(cells), encoding="utf-8")
+    if png is not None:
+        png.write_bytes(png_of(curves.curves(cells)))
 
 
 def write_examples(

@@ -49,9 +49,9 @@ def train_adavae(
             for layer in run.vae.bank.decoder_adapters:
                 cast(LayerAdapters, layer).placed.clear()
         with sdpa_kernel(attention_backends(setting.device)):
-            while run.step < run.total_steps:
+            while run.step < setting.scale.steps:
                 loss, _ = run.take_step()
-                setting.on_step(run.step, run.total_steps, float(loss.total))
+                setting.on_step(run.step, setting.scale.steps, float(loss.total))
     if is_full_fine_tuning:
         vae, trained = run.vae, backbone.num_parameters
     else:  # measured over the backbone itself, not over its copy in bfloat16
@@ -72,7 +72,7 @@ def _config(setting: Setting, adapter: AdapterConfig, free_bits: float, *, is_fu
         preset,
         adapter=parts,
         epochs=10_000.0,
-        max_steps=scale.steps,
+        max_steps=max(1, scale.steps),
         min_steps=0,
         min_batches=1,
         batch_size=scale.batch_size,

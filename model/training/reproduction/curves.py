@@ -29,7 +29,7 @@ def curves(cells: Sequence[Cell]) -> str:
         panels += [_accuracy(dataset, own)] if cells[0].table == "figure1" else _over_lambda(dataset, own)
     panels = [panel for panel in panels if panel.series]
     if not panels:
-        raise ConfigError("svg", cells[0].table, "has rows to draw if AdaVAE or Optimus is run at some lambda")
+        raise ConfigError("curves", cells[0].table, "has rows to draw if AdaVAE or Optimus is run at some lambda")
     return drawing(panels)
 
 

@@ -1,9 +1,11 @@
 """A table as a grid of cells, row by data set by seed: each is run once, and a grid that was killed goes on.
 
-Finished cells are lines of ``cells.jsonl``; a cell that was under way begins again.
+Finished cells are lines of the table's file, such as ``table1.jsonl``, which any machine goes on from; a cell that was
+under way begins again.
 """
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -18,8 +20,11 @@ from adavae.model.training.reproduction.data_folder import DataFolder
 from adavae.model.training.reproduction.rows import Given, OnStep, TableRow
 from adavae.model.training.reproduction.scale import SCALES, ScaleName
 
-FILE = "cells.jsonl"
-"""Within a grid's directory: one finished cell a line."""
+TABLES = ("table1", "table2", "table3", "figure1")
+"""Each has a file in a grid's directory: one finished cell a line."""
+
+Key = tuple[str, str, str, str, int, str, str]
+"""What makes a cell the same: table, row, data set, scale with its sizes, seed, backbone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +36,7 @@ class Cell:
         row: The system's name.
         dataset: The data set's name.
         scale: The scale's name.
+        sizes: What that name meant; a cell of other sizes is another cell.
         seed: Of the run.
         backbone: Digest of the backbone.
         figures: ``rows.Outcome``'s: ``measuring.Figures``, or accuracy.
@@ -38,13 +44,17 @@ class Cell:
         trained_parameters: Parameters that training changed.
         share_percent: The same as the paper counts them, or None.
         weights: Where the initial weights come from.
-        seconds: Of training and measuring.
+        texts: Digest of the training texts.
+        seconds: Of training and measuring, of one core: what the process computed for, not what it waited.
+        torch: Version of PyTorch.
+        command: What makes it again; DATA is the folder of the data sets.
     """
 
     table: str
     row: str
     dataset: str
     scale: str
+    sizes: dict[str, int | None]
     seed: int
     backbone: str
     figures: dict[str, Any]
@@ -52,12 +62,15 @@ class Cell:
     trained_parameters: int
     share_percent: float | None
     weights: str
+    texts: str
     seconds: float
+    torch: str
+    command: str
 
     @property
-    def key(self) -> tuple[str, str, str, str, int, str]:
+    def key(self) -> Key:
         """What makes it the same cell."""
-        return self.table, self.row, self.dataset, self.scale, self.seed, self.backbone
+        return self.table, self.row, self.dataset, self.scale, self.seed, self.backbone, json.dumps(self.sizes)
 
     @classmethod
     def from_line(cls, line: str) -> Self:
@@ -82,19 +95,32 @@ class Task:
     scale: ScaleName
     seed: int
 
-    def key(self, backbone: str) -> tuple[str, str, str, str, int, str]:
+    @property
+    def sizes(self) -> dict[str, int | None]:
+        return asdict(SCALES[self.scale])
+
+    def key(self, backbone: str) -> Key:
         """``Cell.key`` of its cell, over the backbone of that digest."""
-        return self.table, self.row.name, self.folder.name, str(self.scale), self.seed, backbone
+        sizes = json.dumps(self.sizes)
+        return self.table, self.row.name, self.folder.name, str(self.scale), self.seed, backbone, sizes
+
+    @property
+    def command(self) -> str:
+        """What makes its cell alone."""
+        words = ["adavae", "reproduce", self.table, "--data", "DATA", "--scale", str(self.scale)]
+        words += ["--dataset", self.folder.name, "--row", self.row.name, "--seed", str(self.seed)]
+        return shlex.join(words)
 
     def run(self, data: DataFolder, pretrained: PretrainedBackbone, device: torch.device, on_step: OnStep) -> Cell:
         """Trains and measures it."""
-        began = time.perf_counter()
+        began_s = time.process_time()
         outcome = self.row.run(Given(pretrained, data, SCALES[self.scale], self.seed, device, on_step))
         return Cell(
             table=self.table,
             row=self.row.name,
             dataset=self.folder.name,
             scale=str(self.scale),
+            sizes=self.sizes,
             seed=self.seed,
             backbone=pretrained.digest,
             figures=outcome.figures,
@@ -102,7 +128,10 @@ class Task:
             trained_parameters=outcome.trained_parameters,
             share_percent=outcome.share_percent,
             weights=outcome.weights,
-            seconds=round(time.perf_counter() - began, 1),
+            texts=outcome.texts,
+            seconds=round(time.process_time() - began_s, 1),
+            torch=torch.__version__,
+            command=self.command,
         )
 
     def data(self, pretrained: PretrainedBackbone) -> DataFolder:
@@ -120,7 +149,7 @@ class Grid:
         folders: A folder per data set.
         scale: Sizes and steps.
         seeds: Each row is run once with each.
-        output: Directory of ``cells.jsonl``.
+        output: Directory of the tables' files.
     """
 
     table: str
@@ -146,16 +175,24 @@ class Grid:
 
     @property
     def file(self) -> Path:
-        return self.output / FILE
+        return cells_file(self.output, self.table)
 
 
-def finished_cells(output: Path) -> list[Cell]:
-    """Cells that were finished before, of any table and scale; a half-written last line is left out.
+def cells_file(output: Path, table: str) -> Path:
+    """Where the finished cells of one table are."""
+    return output / f"{table}.jsonl"
+
+
+def finished_cells(output: Path, tables: Sequence[str] = TABLES) -> list[Cell]:
+    """Cells that were finished before, of any scale; a half-written last line is left out.
 
     Raises:
-        ConfigError: ``cells.jsonl`` of the directory holds something else.
+        ConfigError: A file of the directory holds something else.
     """
-    file = output / FILE
+    return [cell for table in tables for cell in _cells_of(cells_file(output, table))]
+
+
+def _cells_of(file: Path) -> list[Cell]:
     if not file.is_file():
         return []
     lines, cells = file.read_text(encoding="utf-8").splitlines(), []
@@ -184,7 +221,7 @@ def run_grid(grid: Grid, pretrained: PretrainedBackbone, device: torch.device, o
 
     Raises:
         DatasetError: A folder lacks a file.
-        ConfigError: ``cells.jsonl`` holds something else.
+        ConfigError: The table's file holds something else.
     """
     finished = begin(grid)
     tasks = grid.tasks()
@@ -200,17 +237,17 @@ def run_grid(grid: Grid, pretrained: PretrainedBackbone, device: torch.device, o
         yield finished[key]
 
 
-def begin(grid: Grid) -> dict[tuple[str, str, str, str, int, str], Cell]:
+def begin(grid: Grid) -> dict[Key, Cell]:
     """Makes the directory; returns what is finished already, by key.
 
     Raises:
         DatasetError: There is no data set.
-        ConfigError: ``cells.jsonl`` holds something else.
+        ConfigError: The table's file holds something else.
     """
     if not grid.folders:
         raise DatasetError("there is no data set: name the folder that holds them")
     grid.output.mkdir(parents=True, exist_ok=True)
-    return {cell.key: cell for cell in finished_cells(grid.output)}
+    return {cell.key: cell for cell in finished_cells(grid.output, [grid.table])}
 
 
 def append(path: Path, cell: Cell) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.adavae_rows import train_adavae
 from adavae.model.training.reproduction.elbo import cyclical
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
+from adavae.model.training.reproduction.precision import fast_matrices
 from adavae.model.training.reproduction.procedures import BoundProcedure, adam, run, update
 from adavae.model.training.reproduction.rows import Given, Outcome
 from adavae.model.training.reproduction.scale import Scale
@@ -88,6 +90,7 @@ class LabelledRow:
             trained_parameters=trained,
             share_percent=share,
             weights=beginning.weights,
+            texts=labelled.training.digest,
         )
 
 
@@ -110,7 +113,9 @@ class ClassifierProcedure:
         assert batch.label_ids is not None  # a labelled corpus
         for group in self.optimizer.param_groups:
             group["lr"] = self.learning_rate * (1.0 - done)
-        return update(F.cross_entropy(self.model.logits(batch), batch.label_ids), self.optimizer)
+        with fast_matrices(batch.token_ids.device):
+            loss = F.cross_entropy(self.model.logits(batch), batch.label_ids)
+        return update(loss, self.optimizer)
 
 
 def accuracy(model: Classifier, corpus: LabelledCorpus, device: torch.device) -> float:
@@ -176,21 +181,29 @@ def optimus(given: Given, corpus: LabelledCorpus, *, is_frozen: bool, beta: floa
         is_frozen: Only the head learns from labels.
         beta: Weight of the KL, 0 for an autoencoder; None for the cycles of the VAE.
     """
+    model = given.data.begun(("optimus", beta), partial(_optimus_of_texts, given, corpus, beta))
+    torch.manual_seed(given.seed)  # of the head, whether or not this row was the one that trained the model
+    model.requires_grad_(False)
+    if not is_frozen:
+        parts: list[nn.Module] = [model.encoder, model.pooler, model.to_posterior]
+        for part in parts:
+            part.requires_grad_(True)
+    classifier = LatentClassifier(model, _wide(given).latent_size, len(corpus.labels)).to(given.device)
+    weights = "the backbone's, twice, then the bound of these texts (the paper's: of Wikipedia)"
+    rate, share = (HEAD_RATE, None) if is_frozen else (FULL_RATE, 100.0)
+    return Beginning(classifier, rate, _size(given), weights, share, is_counted=not is_frozen)
+
+
+def _optimus_of_texts(given: Given, corpus: LabelledCorpus, beta: float | None) -> Optimus:
+    """Trained on the bound of the texts without labels, as every row of a data set and seed begins."""
+    torch.manual_seed(given.seed)
     setting = given.setting(corpus.unlabelled, _wide(given))
     model = Optimus(given.pretrained.backbone, setting.scale.latent_size).to(given.device)
     generator = torch.Generator(given.device).manual_seed(given.seed)
     schedule = cyclical() if beta is None else lambda _: beta
     procedure = BoundProcedure(model, FULL_RATE, schedule, generator, free_bits=_LAMBDA)
     run(procedure, setting.corpus.batches(setting.scale, given.seed, given.device), setting.scale.steps, given.on_step)
-    model.requires_grad_(False)
-    if not is_frozen:
-        parts: list[nn.Module] = [model.encoder, model.pooler, model.to_posterior]
-        for part in parts:
-            part.requires_grad_(True)
-    classifier = LatentClassifier(model, setting.scale.latent_size, len(corpus.labels)).to(given.device)
-    weights = "the backbone's, twice, then the bound of these texts (the paper's: of Wikipedia)"
-    rate, share = (HEAD_RATE, None) if is_frozen else (FULL_RATE, 100.0)
-    return Beginning(classifier, rate, _size(given), weights, share, is_counted=not is_frozen)
+    return model
 
 
 def narrowed(adapter_size: int, backbone: BackboneConfig) -> int:

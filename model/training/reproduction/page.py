@@ -2,11 +2,12 @@
 
 import shlex
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 
 from adavae.model.training.reproduction import accuracy_table, bound_table, claims, figure1, table1, table2, table3
 from adavae.model.training.reproduction.grid import Cell
 from adavae.model.training.reproduction.markdown import table
-from adavae.model.training.reproduction.scale import ScaleName
+from adavae.model.training.reproduction.scale import SCALES, ScaleName
 
 TITLES = {
     "table1": "Table 1: variants of AdaVAE",
@@ -20,13 +21,14 @@ _MODULES = {"table1": table1, "table2": table2, "table3": table3, "figure1": fig
 
 
 def page(cells: Sequence[Cell], examples: dict[str, str]) -> str:
-    """The page, without a title; cells of scale smoke are no evidence, and left out.
+    """The page, without a title; cells of scale smoke, or of sizes that a scale had before, are left out.
 
     Args:
         cells: Of any table, scale and seed.
         examples: Tables 4 and 5 in Markdown, by name.
     """
-    cells = [cell for cell in cells if cell.scale != ScaleName.SMOKE]
+    sizes = {str(name): asdict(scale) for name, scale in SCALES.items() if name is not ScaleName.SMOKE}
+    cells = [cell for cell in cells if cell.sizes == sizes.get(cell.scale)]
     sections = ["## What the paper claims", "", *_claims(cells)]
     for name, title in TITLES.items():
         sections += ["", f"## {title}", ""]
@@ -50,12 +52,44 @@ def _claims(cells: Sequence[Cell]) -> list[str]:
 def _table(name: str, cells: Sequence[Cell]) -> Iterator[str]:
     own = [cell for cell in cells if cell.table == name]
     if not own:
-        yield from ("Not run yet:", "", "```sh", f"adavae reproduce {name} --data DATA --scale cpu", "```")
+        yield from ("Not run yet:", "", *_block(_whole(name, ScaleName.CPU)))
         return
     markdown = accuracy_table.markdown if name in accuracy_table.TABLES else bound_table.markdown
     for scale, backbone in dict.fromkeys((cell.scale, cell.backbone) for cell in own):
         alike = [cell for cell in own if (cell.scale, cell.backbone) == (scale, backbone)]
-        yield from ("```sh", _command(name, scale, alike), "```", "", markdown(alike).rstrip("\n"))
+        yield from (*_block(_command(name, scale, alike)), "", markdown(alike).rstrip("\n"), "", _cost(alike))
+        if missing := _missing(name, alike):
+            yield from ("", f"Not run yet: {'; '.join(missing)}. What is missing is run by", "")
+            yield from _block(_whole(name, scale))
+
+
+def _block(command: str) -> tuple[str, ...]:
+    return "```sh", command, "```"
+
+
+def _whole(name: str, scale: str) -> str:
+    return f"adavae reproduce {name} --data DATA --scale {scale}"
+
+
+def _cost(cells: Sequence[Cell]) -> str:
+    minutes = [cell.seconds / 60 for cell in cells]
+    versions = ", ".join(sorted({cell.torch for cell in cells}))
+    return (
+        f"Cells: {len(cells)}, {sum(minutes):,.0f} minutes of one core: {min(minutes):.1f} to {max(minutes):.1f} each. "
+        f"PyTorch {versions}, backbone {cells[0].backbone[:12]}."
+    )
+
+
+def _missing(name: str, cells: Sequence[Cell]) -> list[str]:
+    """Rows without a cell, data set by data set."""
+    found = {(cell.dataset, cell.row) for cell in cells}
+    rows = [row.name for row in _MODULES[name].rows()]
+    missing = {dataset: [row for row in rows if (dataset, row) not in found] for dataset in _MODULES[name].DATASETS}
+    return [
+        f"{dataset}, {'all rows' if len(names) == len(rows) else ', '.join(names)}"
+        for dataset, names in missing.items()
+        if names
+    ]
 
 
 def _command(name: str, scale: str, cells: Sequence[Cell]) -> str:

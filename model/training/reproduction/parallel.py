@@ -55,7 +55,7 @@ def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int,
 
     Raises:
         DatasetError: There is no data set.
-        ConfigError: ``cells.jsonl`` holds something else.
+        ConfigError: The table's file holds something else.
         CellFailed: A cell failed, or its process ended by itself.
     """
     finished, tasks = begin(grid), grid.tasks()

@@ -10,6 +10,7 @@ from adavae.model.parts.posterior import Posterior
 from adavae.model.training.measures import mutual_information
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.elbo import Beta, negative_elbo
+from adavae.model.training.reproduction.precision import fast_matrices
 from adavae.model.training.reproduction.systems.lstm import LSTMVAE, initialise
 from adavae.model.training.reproduction.systems.semi_amortized import SemiAmortizedVAE
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel, num_target_tokens
@@ -42,7 +43,8 @@ class LikelihoodProcedure:
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         del done  # nothing changes over the run
         batch = next(batches)
-        loss = self.model.reconstruction(batch, None) / num_target_tokens(batch)
+        with fast_matrices(batch.token_ids.device):
+            loss = self.model.reconstruction(batch, None) / num_target_tokens(batch)
         return update(loss, self.optimizer)
 
 
@@ -62,31 +64,39 @@ class BoundProcedure:
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         batch = next(batches)
-        posterior = posterior_of(self.model, batch)
-        loss = negative_elbo(self.model, batch, posterior, self.beta(done), self.generator, self.free_bits)
+        with fast_matrices(batch.token_ids.device):
+            posterior = posterior_of(self.model, batch)
+            loss = negative_elbo(self.model, batch, posterior, self.beta(done), self.generator, self.free_bits)
         return update(loss, self.optimizer)
 
 
 class AggressiveProcedure:
     """The encoder is trained until it has caught up, before each step of the decoder (He et al. 2019).
 
-    That ends for good once the mutual information on ``watched`` texts no longer rises; it is looked at a few times in
-    a run.
+    That ends for good once the mutual information on ``watched`` texts no longer rises, which is looked at a few times
+    in a run, or once the encoder has been trained by itself on as many texts as the whole run has.
 
     Attributes:
-        encoder_steps: Updates of the encoder so far.
+        encoder_steps: Updates of the encoder alone so far; ``most_encoder_steps`` is their bound.
         decoder_steps: Updates of the decoder so far.
         is_aggressive: Whether the encoder is still trained by itself.
     """
 
     _MOST_ENCODER_STEPS = 30  # before one step of the decoder
     _AVERAGED = 10  # steps whose mean has to fall for the encoder to go on
-    _LOOKS = 20  # at the mutual information, in the whole run
+    _LOOKS = 40  # at the mutual information, in the whole run
 
     def __init__(
-        self, model: LSTMVAE, learning_rate: float, beta: Beta, generator: torch.Generator, watched: TextBatch
+        self,
+        model: LSTMVAE,
+        learning_rate: float,
+        beta: Beta,
+        generator: torch.Generator,
+        watched: TextBatch,
+        most_encoder_steps: int,
     ) -> None:
         self.model, self.beta, self.generator, self.watched = model, beta, generator, watched
+        self.most_encoder_steps = most_encoder_steps
         self.encoder_optimizer = adam(model.encoder.parameters(), learning_rate)
         self.decoder_optimizer = adam(model.decoder.parameters(), learning_rate)
         self.is_aggressive, self.encoder_steps, self.decoder_steps = True, 0, 0
@@ -106,10 +116,18 @@ class AggressiveProcedure:
         return value
 
     def _catch_up(self, batches: Iterator[TextBatch], done: float) -> None:
+        self.model.decoder.requires_grad_(False)  # or half of the work were gradients that nothing uses
+        self._train_encoder(batches, done)
+        self.model.decoder.requires_grad_(True)
+
+    def _train_encoder(self, batches: Iterator[TextBatch], done: float) -> None:
         before, losses = float("inf"), []
         for number in range(1, self._MOST_ENCODER_STEPS + 1):
             losses.append(update(self._loss(next(batches), done), self.encoder_optimizer))
             self.encoder_steps += 1
+            if self.encoder_steps == self.most_encoder_steps:
+                self.is_aggressive = False
+                return
             if number % self._AVERAGED == 0:
                 mean = sum(losses[-self._AVERAGED :]) / self._AVERAGED
                 if mean >= before:
@@ -117,7 +135,8 @@ class AggressiveProcedure:
                 before = mean
 
     def _loss(self, batch: TextBatch, done: float) -> Tensor:
-        return negative_elbo(self.model, batch, self.model.posterior(batch), self.beta(done), self.generator)
+        with fast_matrices(batch.token_ids.device):
+            return negative_elbo(self.model, batch, self.model.posterior(batch), self.beta(done), self.generator)
 
     @torch.no_grad()
     def _look(self) -> None:
@@ -145,39 +164,32 @@ class AutoencoderFirst:
             initialise(self.model.decoder)
             self.optimizer = adam(self.model.parameters(), self.learning_rate)
         batch = next(batches)
-        posterior = self.model.posterior(batch)
-        beta = 0.0
-        if self.is_autoencoder:
-            posterior = Posterior(posterior.mu, torch.full_like(posterior.logvar, -12.0))  # z is mu
-        else:
-            beta = min(1.0, 2 * (done - self.share) / (1 - self.share))
-        return update(negative_elbo(self.model, batch, posterior, beta, self.generator, self.free_bits), self.optimizer)
+        beta = 0.0 if self.is_autoencoder else min(1.0, 2 * (done - self.share) / (1 - self.share))
+        with fast_matrices(batch.token_ids.device):
+            posterior = self.model.posterior(batch)
+            if self.is_autoencoder:
+                posterior = Posterior(posterior.mu, torch.full_like(posterior.logvar, -12.0))  # z is mu
+            loss = negative_elbo(self.model, batch, posterior, beta, self.generator, self.free_bits)
+        return update(loss, self.optimizer)
 
 
 class SemiAmortized:
     """The encoder's posterior is refined for each text by steps uphill on its bound (SA-VAE, Kim et al. 2018).
 
-    The decoder learns at the refined posterior, the encoder at its own; Kim et al. also differentiate through the steps
-    themselves, which this first-order form leaves out. ``refine`` is used in measuring too.
+    Encoder and decoder both learn from the bound at the refined posterior, through the steps that lead to it.
+    ``refine`` is used in measuring too.
     """
 
-    def __init__(
-        self,
-        model: SemiAmortizedVAE,
-        learning_rate: float,
-        beta: Beta,
-        generator: torch.Generator,
-    ) -> None:
+    def __init__(self, model: SemiAmortizedVAE, learning_rate: float, beta: Beta, generator: torch.Generator) -> None:
         self.model, self.beta, self.generator = model, beta, generator
-        self.encoder_optimizer = adam(model.inner.encoder.parameters(), learning_rate)
-        self.decoder_optimizer = adam(model.inner.decoder.parameters(), learning_rate)
+        self.optimizer = adam(model.parameters(), learning_rate)
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         batch, beta = next(batches), self.beta(done)
-        first = self.model.inner.posterior(batch)
-        refined = self.model.refine(batch, first, beta)
-        update(negative_elbo(self.model, batch, first, beta, self.generator), self.encoder_optimizer)
-        return update(negative_elbo(self.model, batch, refined, beta, self.generator), self.decoder_optimizer)
+        with fast_matrices(batch.token_ids.device):
+            refined = self.model.refine(batch, self.model.inner.posterior(batch), beta, is_differentiable=True)
+            loss = negative_elbo(self.model, batch, refined, beta, self.generator)
+        return update(loss, self.optimizer)
 
 
 def posterior_of(model: SentenceModel, batch: TextBatch) -> Posterior:
@@ -189,7 +201,7 @@ def posterior_of(model: SentenceModel, batch: TextBatch) -> Posterior:
 
 def adam(parameters: Iterator[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
     """Adam over the parameters that train."""
-    return torch.optim.Adam([each for each in parameters if each.requires_grad], lr=learning_rate)
+    return torch.optim.Adam([each for each in parameters if each.requires_grad], lr=learning_rate, fused=True)
 
 
 def update(loss: Tensor, *optimizers: torch.optim.Optimizer) -> float:

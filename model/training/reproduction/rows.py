@@ -1,7 +1,7 @@
 """A row of a table: a system, how it is trained, and what its cell holds once it is measured."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -9,7 +9,7 @@ import torch
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.reproduction.corpus import Corpus, TestTexts
 from adavae.model.training.reproduction.data_folder import DataFolder
-from adavae.model.training.reproduction.measuring import measured
+from adavae.model.training.reproduction.measuring import Draws, measured, reconstruction
 from adavae.model.training.reproduction.scale import AUTHORS_CUT, Scale
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
 
@@ -97,6 +97,7 @@ class Outcome:
         trained_parameters: Parameters that training changed.
         share_percent: The same as the paper counts them, or None.
         weights: Where the initial weights come from, in words.
+        texts: Digest of the training texts.
     """
 
     figures: dict[str, Any]
@@ -104,6 +105,7 @@ class Outcome:
     trained_parameters: int
     share_percent: float | None
     weights: str
+    texts: str
 
 
 class TableRow(Protocol):
@@ -133,18 +135,21 @@ class Row:
 
     def run(self, given: Given) -> Outcome:
         corpus, scale = given.data.corpus, given.scale
-        trained = self.train(given.setting(corpus))
         whole, cut = (
             TestTexts.of(corpus.test, corpus.tokenizer, min(most, scale.most_tokens))
             for most in (scale.most_tokens, AUTHORS_CUT)
         )
-        samples, device = scale.importance_samples, given.device
-        figures = measured(trained.model, whole, samples, device, given.seed).to_dict()
-        is_cut = cut.token_ids != whole.token_ids
+        untrained = self.train(given.setting(corpus, replace(scale, steps=0))).model
+        began = reconstruction(untrained, whole, given.device, given.seed)
+        del untrained  # some are large
+        trained = self.train(given.setting(corpus))
+        draws = Draws(scale.importance_samples, scale.perplexity_texts, given.seed)
+        figures, figures_cut = measured(trained.model, whole, cut, draws, given.device)
         return Outcome(
-            figures=figures,
-            figures_cut=measured(trained.model, cut, samples, device, given.seed).to_dict() if is_cut else figures,
+            figures=figures.to_dict() | {"reconstruction_began": began},
+            figures_cut=figures_cut.to_dict(),
             trained_parameters=trained.trained_parameters,
             share_percent=trained.share_percent,
             weights=trained.weights,
+            texts=corpus.training.digest,
         )

@@ -17,9 +17,12 @@ class Scale:
     Attributes:
         train_texts: Training texts, drawn by the seed; None for all.
         test_texts: Test texts.
-        steps: Updates of every system; one that is trained in two phases divides them.
+        perplexity_texts: Those of them that the perplexity is measured on, by importance samples; all take part in
+            the other figures.
+        steps: Updates of every system's decoder; one that is trained in two phases divides them.
         batch_size: Texts per update.
         importance_samples: K of the perplexity.
+        refinements: Steps of SA-VAE for each text.
         hidden_size: Of the LSTMs.
         embedding_size: Of the LSTMs.
         latent_size: Z, 32 in the paper.
@@ -31,9 +34,11 @@ class Scale:
 
     train_texts: int | None
     test_texts: int
+    perplexity_texts: int
     steps: int
     batch_size: int
     importance_samples: int
+    refinements: int
     hidden_size: int
     embedding_size: int
     latent_size: int = 32
@@ -52,9 +57,11 @@ SCALES = {
     ScaleName.SMOKE: Scale(
         train_texts=200,
         test_texts=24,
+        perplexity_texts=24,
         steps=8,
         batch_size=16,
         importance_samples=4,
+        refinements=2,
         hidden_size=32,
         embedding_size=16,
         latent_size=4,
@@ -63,19 +70,23 @@ SCALES = {
     ),
     ScaleName.CPU: Scale(
         train_texts=40_000,
-        test_texts=500,
-        steps=1_500,
+        test_texts=1_000,
+        perplexity_texts=64,
+        steps=160,
         batch_size=64,
         importance_samples=100,
+        refinements=3,
         hidden_size=512,
         embedding_size=256,
     ),
     ScaleName.PAPER: Scale(
         train_texts=None,
         test_texts=10_000,
+        perplexity_texts=10_000,
         steps=20_000,
         batch_size=64,
         importance_samples=500,
+        refinements=20,
         hidden_size=1024,
         embedding_size=512,
         label_test_texts=10_000,

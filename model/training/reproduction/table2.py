@@ -72,13 +72,16 @@ class _Given:
     model: LSTMVAE
     generator: torch.Generator
     watched: TextBatch
+    steps: int
 
 
 def _lstm_vae(setting: Setting, procedure: Callable[[_Given], Procedure]) -> Trained:
     model = _new_lstm_vae(setting)
     rows = range(min(_WATCHED, len(setting.corpus.validation.lengths)))
     watched = setting.corpus.validation.batch(rows, model.eos_token_id, setting.device)
-    return _trained(setting, model, procedure(_Given(model, _generator(setting), watched)), None, "random")
+    return _trained(
+        setting, model, procedure(_Given(model, _generator(setting), watched, setting.scale.steps)), None, "random"
+    )
 
 
 def _monotonic(given: _Given) -> Procedure:
@@ -90,7 +93,7 @@ def _cyclical(given: _Given) -> Procedure:
 
 
 def _aggressive(given: _Given) -> Procedure:
-    return AggressiveProcedure(given.model, _LSTM_RATE, monotonic(), given.generator, given.watched)
+    return AggressiveProcedure(given.model, _LSTM_RATE, monotonic(), given.generator, given.watched, given.steps)
 
 
 def _autoencoder_first(given: _Given) -> Procedure:
@@ -98,7 +101,7 @@ def _autoencoder_first(given: _Given) -> Procedure:
 
 
 def _semi_amortized(setting: Setting) -> Trained:
-    model = SemiAmortizedVAE(_new_lstm_vae(setting))
+    model = SemiAmortizedVAE(_new_lstm_vae(setting), setting.scale.refinements)
     procedure = SemiAmortized(model, _LSTM_RATE, monotonic(), _generator(setting))
     return _trained(setting, model, procedure, None, "random")
 

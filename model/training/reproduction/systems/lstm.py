@@ -4,6 +4,7 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from adavae.model.parts.posterior import Posterior
 from adavae.model.training.objective import TextBatch
@@ -70,6 +71,20 @@ class LSTMDecoder(nn.Module):
         cell = self.state(z).unsqueeze(0)
         hidden: Tensor = self.lstm(torch.cat([embedded, beside], -1), (torch.tanh(cell), cell))[0]
         return hidden
+
+    def written_out(self, inputs: Tensor, z: Tensor) -> Tensor:
+        """As ``forward``, step by step: torch's own LSTM can be differentiated only once."""
+        T, (of_input, of_hidden, bias, more_bias) = inputs.shape[1], self.lstm.all_weights[0]
+        read = torch.cat([self.embedding(inputs), z.unsqueeze(1).expand(-1, T, -1)], -1)
+        gates = F.linear(read, of_input, bias + more_bias)  # (B, T + 1, 4 H)
+        cell = self.state(z)
+        hidden, states = torch.tanh(cell), []
+        for step in range(T):
+            into, forget, new, out = (gates[:, step] + F.linear(hidden, of_hidden)).chunk(4, -1)
+            cell = forget.sigmoid() * cell + into.sigmoid() * new.tanh()
+            hidden = out.sigmoid() * cell.tanh()
+            states.append(hidden)
+        return torch.stack(states, 1)
 
 
 class LSTMVAE(SentenceModel):

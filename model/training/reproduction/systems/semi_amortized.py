@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from adavae.model.parts.posterior import Posterior
 from adavae.model.training.objective import TextBatch
@@ -13,11 +14,11 @@ class SemiAmortizedVAE(SentenceModel):
     """An LSTM-VAE whose posterior is the encoder's, refined.
 
     Attributes:
-        num_steps: Steps uphill.
+        num_steps: Steps uphill, K in Kim et al.
         step_size: Of each, on mu and logvar.
     """
 
-    def __init__(self, inner: LSTMVAE, num_steps: int = 10, step_size: float = 0.5) -> None:
+    def __init__(self, inner: LSTMVAE, num_steps: int, step_size: float = 0.5) -> None:
         super().__init__()
         self.inner, self.num_steps, self.step_size = inner, num_steps, step_size
         self.eos_token_id = inner.eos_token_id
@@ -32,37 +33,57 @@ class SemiAmortizedVAE(SentenceModel):
     def output(self) -> Tensor:
         return self.inner.output
 
-    def refine(self, batch: TextBatch, posterior: Posterior, beta: float) -> Posterior:
+    def refine(
+        self, batch: TextBatch, posterior: Posterior, beta: float, *, is_differentiable: bool = False
+    ) -> Posterior:
         """The posterior after ``num_steps`` steps uphill, epsilon fixed; of each text, the best on the way.
 
+        Args:
+            batch: The texts.
+            posterior: Where the steps begin.
+            beta: Weight of the KL.
+            is_differentiable: The result has a gradient through the steps themselves, to ``posterior`` and to the
+                decoder (Kim et al., Section 3); else it has none.
+
         Returns:
-            Over (B, Z), without gradient; its bound is not below that of ``posterior``.
+            Over (B, Z); its bound is not below that of ``posterior``.
         """
-        mu, logvar = posterior.mu.detach().clone(), posterior.logvar.detach().clone()
-        epsilon = torch.randn(mu.shape, generator=torch.Generator().manual_seed(0)).to(mu.device)
-        best, least = (mu.clone(), logvar.clone()), torch.full((len(batch),), float("inf"), device=mu.device)
-        with torch.enable_grad():
-            for number in range(self.num_steps + 1):
+        mu, logvar = posterior.mu, posterior.logvar
+        epsilon = torch.randn(mu.shape, generator=torch.Generator().manual_seed(0)).to(mu)
+        best, least = Posterior(mu, logvar), torch.full((len(batch),), float("inf"), device=mu.device)
+        for number in range(self.num_steps + 1):
+            if not is_differentiable:
                 mu, logvar = mu.detach().requires_grad_(True), logvar.detach().requires_grad_(True)
-                here = Posterior(mu, logvar)
-                z = mu + (0.5 * logvar).exp() * epsilon
-                kl = here.kl_to_prior().sum(-1)
-                value = self.nll(batch, z.detach()) + beta * kl.detach()  # (B,)
-                is_better = value < least
-                least = torch.where(is_better, value, least)
-                best = (
-                    torch.where(is_better.unsqueeze(1), mu.detach(), best[0]),
-                    torch.where(is_better.unsqueeze(1), logvar.detach(), best[1]),
-                )
-                if number == self.num_steps:
-                    break
-                loss = self.inner.reconstruction(batch, z) + beta * kl.sum()
-                of_mu, of_logvar = torch.autograd.grad(loss, (mu, logvar))
-                mu, logvar = (
-                    mu - self.step_size * _clipped(of_mu),
-                    (logvar - self.step_size * _clipped(of_logvar)).clamp(-12.0, 2.0),
-                )
-        return Posterior(*best)
+            here = Posterior(mu, logvar)
+            with torch.set_grad_enabled(number < self.num_steps):
+                nll = self._nll(batch, here.at(epsilon), is_differentiable=is_differentiable)
+                value = nll + beta * here.kl_to_prior().sum(-1)  # (B,)
+            best, least = _better(here, value.detach(), best, least)
+            if number < self.num_steps:
+                ones = torch.ones_like(value)
+                of_mu, of_logvar = torch.autograd.grad(value, (mu, logvar), ones, create_graph=is_differentiable)
+                mu = mu - self.step_size * _clipped(of_mu)
+                logvar = (logvar - self.step_size * _clipped(of_logvar)).clamp(-12.0, 2.0)
+        return best if is_differentiable else Posterior(best.mu.detach(), best.logvar.detach())
+
+    def _nll(self, batch: TextBatch, z: Tensor, *, is_differentiable: bool) -> Tensor:
+        """-log p(x|z) of each text, (B,), with a gradient to z, which itself has one if ``is_differentiable``.
+
+        Neither torch's LSTM nor ``sliced_cross_entropy`` can be differentiated twice.
+        """
+        inputs, targets, is_target = batch.decoder_sides(self.eos_token_id)
+        decoder = self.inner.decoder
+        hidden = decoder.written_out(inputs, z) if is_differentiable else decoder(inputs, z)
+        logits = hidden[is_target] @ decoder.head.weight.T  # (N, V)
+        nll = F.cross_entropy(logits, targets[is_target], reduction="none")
+        return nll.new_zeros(len(batch)).index_add(0, is_target.nonzero()[:, 0], nll)
+
+
+def _better(here: Posterior, value: Tensor, best: Posterior, least: Tensor) -> tuple[Posterior, Tensor]:
+    """Of each text the posterior whose negative bound, (B,), is lower, and that bound."""
+    is_better = (value < least).unsqueeze(1)
+    chosen = Posterior(torch.where(is_better, here.mu, best.mu), torch.where(is_better, here.logvar, best.logvar))
+    return chosen, torch.minimum(value, least)
 
 
 def _clipped(gradient: Tensor) -> Tensor:

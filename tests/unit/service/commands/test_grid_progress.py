@@ -21,7 +21,7 @@ class Heard:
 
 def test_two_cells_at_once_count_together() -> None:
     now, heard = [0.0], Heard()
-    progress = GridProgress(heard, "table2", 4, clock=lambda: now[0])
+    progress = GridProgress(heard, "table2", dict.fromkeys(range(1, 5), 1.0), clock=lambda: now[0])
     one, other = progress.on_cell("yelp: A", 1, 5), progress.on_cell("yelp: B", 2, 5)
     assert progress.left_s is None
     now[0] = 60.0
@@ -34,12 +34,21 @@ def test_two_cells_at_once_count_together() -> None:
 
 def test_a_system_of_two_phases_counts_once() -> None:
     now, heard = [0.0], Heard()
-    progress = GridProgress(heard, "table3", 2, clock=lambda: now[0])
+    progress = GridProgress(heard, "table3", {1: 1.0, 2: 1.0}, clock=lambda: now[0])
     step = progress.on_cell("yelp: Optimus", 1, 2)
     now[0] = 10.0
     step(8, 8, 1.0)
     step(1, 8, 1.0)  # its head
     assert progress.left_s is not None and progress.left_s > 10.0
+
+
+def test_a_cell_counts_as_much_as_it_costs() -> None:
+    now, heard = [0.0], Heard()
+    progress = GridProgress(heard, "table2", {2: 30.0, 3: 90.0}, clock=lambda: now[0])
+    cheap = progress.on_cell("yelp: A", 2, 3)
+    now[0] = 60.0
+    cheap(100, 100, 3.0)
+    assert progress.left_s == pytest.approx(180.0)
 
 
 @pytest.mark.parametrize(("left_s", "text"), [(20, "20 s"), (200, "3 min"), (12_000, "3 h 20 min")])

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,15 +61,16 @@ def test_a_second_command_into_one_folder_is_refused(home: Path, run_command: Ru
 def test_a_table_is_run_from_end_to_end(table: str, home: Path, run_command: RunCommand) -> None:
     if table == "table2":
         pytest.importorskip("transformers")
-    page, drawing = home / "page.md", home / "curves.svg"
+    page, drawing, picture = home / "page.md", home / "curves.svg", home / "curves.png"
     dataset = ["--dataset", "wnli"] if table == "table3" else ["--dataset", "yelp"]
-    svg = ["--svg", str(drawing)] if table in ("table2", "figure1") else []
+    svg = ["--svg", str(drawing), "--png", str(picture)] if table in ("table2", "figure1") else []
     outcome = run_command(*arguments(home, table, *dataset, "--markdown", str(page), *svg))
     assert outcome.exit_code == 0, outcome.err
     found = records(outcome.out)
     assert len(found) == _TABLES[table] and {each["table"] for each in found} == {table}
     assert all(each["row"] in page.read_text("utf-8") for each in found)
     assert drawing.is_file() is bool(svg)
+    assert not svg or picture.read_bytes().startswith(b"\x89PNG")
     again = run_command(*arguments(home, table, *dataset))
     assert records(again.out) == found and f"1/{_TABLES[table]} " not in again.err  # nothing is run twice
 
@@ -96,7 +98,7 @@ def test_a_page_is_made_of_all_that_is_finished(home: Path, run_command: RunComm
 def test_after_a_kill_the_same_command_goes_on(home: Path, run_command: RunCommand) -> None:
     rows = ["--dataset", "yelp", "--row", "LSTM-LM", "--row", "M. A.", "--row", "GPT-2, adapters"]
     command = arguments(home, "table2", *rows)
-    cells = home / "out" / "cells.jsonl"
+    cells = home / "out" / "table2.jsonl"
     cells.parent.mkdir()
     with subprocess.Popen(
         [sys.executable, "-m", "adavae.service", *command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
@@ -112,6 +114,31 @@ def test_after_a_kill_the_same_command_goes_on(home: Path, run_command: RunComma
     assert "1/3 yelp: LSTM-LM" not in outcome.err
     assert [each["row"] for each in records(outcome.out)] == ["LSTM-LM", "M. A.", "GPT-2, adapters"]
     assert cells.read_text("utf-8").splitlines()[: len(kept)] == kept
+
+
+def test_a_data_set_of_the_hub_is_called_as_the_paper_calls_it(
+    home: Path, run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [
+        dict(zip(("label", "text"), line.split("\t"), strict=True)) for line in as_tsv(reviews(60, 0)).splitlines()[1:]
+    ]
+    split = type("Rows", (list,), {"features": {}})(rows)
+    library = SimpleNamespace(load_dataset=lambda *_: {"train": split, "test": split})
+    monkeypatch.setitem(sys.modules, "datasets", library)  # type: ignore[arg-type]
+    places = ["--data", "hub:someone/reviews", "--output", str(home / "out"), "--scale", "smoke", "--dataset", "yelp"]
+    outcome = run_command("reproduce", "figure1", *places, "--row", "BERT PE, 10 labels")
+    assert outcome.exit_code == 0, outcome.err
+    assert [(each["dataset"], each["labels"]) for each in records(outcome.out)] == [("yelp", 10)]
+    assert (home / "out" / "data" / "yelp" / "train.jsonl").is_file()
+
+
+def test_the_introduction_of_a_page_is_kept(home: Path, run_command: RunCommand) -> None:
+    page = home / "page.md"
+    page.write_text("# Mine\n\nWhat to know.\n\n## What the paper claims\n\nold\n", encoding="utf-8")
+    places = ["--output", str(home / "nothing"), "--adapter", "plain", "--markdown", str(page)]
+    assert run_command("reproduce", "page", *places).exit_code == 0
+    text = page.read_text("utf-8")
+    assert text.startswith("# Mine\n\nWhat to know.\n\n## What the paper claims\n\n|") and "old" not in text
 
 
 def test_workers_and_seeds(home: Path, run_command: RunCommand) -> None:
@@ -131,6 +158,8 @@ def test_workers_and_seeds(home: Path, run_command: RunCommand) -> None:
         (("page",), "--markdown"),
         (("table4", "--markdown", "no/such/page.md"), "there is no folder no/such"),
         (("table1", "--data", ".", "--svg", "x.svg"), "no curves"),
+        (("table1", "--data", ".", "--png", "x.png"), "no curves"),
+        (("table1", "--data", "hub:a/b", "--dataset", "yelp", "--dataset", "yahoo"), "--dataset once"),
         (("table1", "--data", ".", "--seeds", "3"), "leave out --seeds"),
         (("table1", "--data", ".", "--adapter", "yelp"), "leave out --adapter"),
         (("table3", "--data", ".", "--row", "BERT"), "is no row of this table"),

@@ -46,7 +46,18 @@ def test_table_5_walks_between_the_papers_ends() -> None:
 
 def test_the_page_has_every_claim_and_what_was_run_with_its_command() -> None:
     cells = [
-        cell("AdaVAE 0.05", mi=1.0, ppl_word=9.0, ppl_token=5.0, neg_elbo=30.0, au=4, kl=2.0, num_texts=9),
+        cell(
+            "AdaVAE 0.05",
+            mi=1.0,
+            ppl_word=9.0,
+            ppl_token=5.0,
+            neg_elbo=30.0,
+            au=4,
+            kl=2.0,
+            num_texts=9,
+            reconstruction=28.0,
+            reconstruction_began=40.0,
+        ),
         replace(cell("LSTM-LM", mi=1.0), table="table1"),  # of scale smoke
     ]
     cells[0] = replace(cells[0], scale="cpu", figures_cut={"ppl_word": 8.0, "num_cut": 1})
@@ -54,5 +65,9 @@ def test_the_page_has_every_claim_and_what_was_run_with_its_command() -> None:
     assert all(f"| {claim.text} | **not run yet** |" in text for claim in CLAIMS)
     assert "adavae reproduce table2 --data DATA --scale cpu --dataset yelp --row 'AdaVAE 0.05'\n" in text
     assert "| AdaVAE 0.05 | 9.0 (31.2) | 8.0 | 30.0 (115.7) |" in text
-    assert "LSTM-LM" not in text and "Not run yet:\n\n```sh\nadavae reproduce table1 --data DATA --scale cpu\n" in text
+    assert "| 40.0 → 28.0 |" in text and "Cells: 1, " in text
+    assert "yelp, M. A., C. A." in text and "ptb, all rows" in text
+    assert (
+        "| LSTM-LM" not in text and "Not run yet:\n\n```sh\nadavae reproduce table1 --data DATA --scale cpu\n" in text
+    )
     assert "Analogies of ours." in text

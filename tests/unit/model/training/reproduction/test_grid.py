@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from adavae.model.training.reproduction.claims import verdicts
 from adavae.model.training.reproduction.grid import Cell, Grid, run_grid
 from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2
 from adavae.model.training.reproduction.rows import Row
-from adavae.model.training.reproduction.scale import ScaleName
+from adavae.model.training.reproduction.scale import SCALES, ScaleName
 from tests.tiny_text import tiny_pretrained
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, write_folder
 
@@ -113,6 +114,7 @@ def cell(row: str, **figures: float) -> Cell:
         row=row,
         dataset="yelp",
         scale="smoke",
+        sizes=asdict(SCALES[ScaleName.CPU]),
         seed=0,
         backbone="b",
         figures=dict(figures),
@@ -120,7 +122,10 @@ def cell(row: str, **figures: float) -> Cell:
         trained_parameters=1,
         share_percent=None,
         weights="random",
+        texts="t",
         seconds=0.0,
+        torch="2",
+        command="adavae",
     )
 
 

@@ -1,6 +1,6 @@
 """Table 3 and Figure 1: what is read, what trains, that it learns, and how seeds become mean and deviation."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
 from adavae.model.training.reproduction.labelled_rows import LabelledRow
 from adavae.model.training.reproduction.paper_figures import TABLE_3, TABLE_3_SHARES
 from adavae.model.training.reproduction.rows import Given, Outcome
-from adavae.model.training.reproduction.scale import Scale
+from adavae.model.training.reproduction.scale import SCALES, Scale, ScaleName
 from tests.tiny_text import tiny_pretrained, tiny_tokenizer
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, write_folder
 
@@ -111,12 +111,13 @@ def test_every_row_of_the_paper_is_run() -> None:
 
 def cell(row: str, seed: int, accuracy: float, table: str = "table3", scale: str = "cpu") -> Cell:
     figures = {"accuracy": accuracy, "commonest": 0.5, "num_labels": 60, "num_texts": 12}
-    outcome = Outcome(figures=figures, figures_cut={}, trained_parameters=9, share_percent=2.5, weights="w")
+    outcome = Outcome(figures=figures, figures_cut={}, trained_parameters=9, share_percent=2.5, weights="w", texts="t")
     return Cell(
         table=table,
         row=row,
         dataset="yelp",
         scale=scale,
+        sizes=asdict(SCALES[ScaleName(scale)]),
         seed=seed,
         backbone="b",
         figures=outcome.figures,
@@ -124,7 +125,10 @@ def cell(row: str, seed: int, accuracy: float, table: str = "table3", scale: str
         trained_parameters=outcome.trained_parameters,
         share_percent=outcome.share_percent,
         weights=outcome.weights,
+        texts=outcome.texts,
         seconds=1.0,
+        torch="2",
+        command="adavae",
     )
 
 
@@ -169,6 +173,15 @@ def test_runs_over_different_backbones_are_not_mixed() -> None:
         (Answer.HOLDS, "AdaVAE, sigma 128 0.900, AdaVAE, fine-tuning 0.900"),
         (Answer.DOES_NOT_HOLD, "AdaVAE, sigma 128 0.200, AdaVAE, fine-tuning 0.900"),
     ]
+
+
+def test_rows_that_begin_alike_train_their_beginning_once_and_end_as_alone(tmp_path: Path) -> None:
+    names, steps = ("Optimus (VAE), features", "Optimus (VAE), fine-tuning"), []
+    shared = replace(given(tmp_path), on_step=lambda *step: steps.append(step))
+    together = [ROWS[name].run(shared) for name in names]
+    assert len(steps) == 3 * BRIEF.steps  # the bound once, and two heads
+    alone = [ROWS[name].run(given(tmp_path)) for name in names]
+    assert together == alone
 
 
 def test_smoke_is_no_evidence() -> None:

@@ -11,7 +11,7 @@ from adavae.model.parts.posterior import Posterior
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.corpus import Corpus, TestTexts
-from adavae.model.training.reproduction.measuring import measured
+from adavae.model.training.reproduction.measuring import Draws, measured
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
 from tests.tiny_text import tiny_tokenizer
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, write_folder
@@ -43,12 +43,13 @@ class Uniform(SentenceModel):
 @pytest.mark.parametrize("shift", [None, 0.0, 1.5])
 def test_a_uniform_model_has_the_perplexity_of_its_vocabulary(shift: float | None) -> None:
     texts = TestTexts.of(TEXTS, tiny_tokenizer(), 100)
-    figures = measured(Uniform(shift), texts, 4000 if shift else 1, CPU)
+    figures, _ = measured(Uniform(shift), texts, texts, Draws(4000 if shift else 1, 2), CPU)
     assert figures.ppl_token == pytest.approx(300.0, rel=1e-2 if shift else 1e-5)
     words, tokens = int(texts.num_words.sum()), int(texts.num_tokens.sum())
     assert figures.ppl_word == pytest.approx(300.0 ** (tokens / words), rel=0.05 if shift else 1e-4)
     kl = 0.0 if shift is None else 2 * 0.5 * shift**2
     assert figures.neg_elbo == pytest.approx(math.log(300) * tokens / 2 + kl, rel=1e-5)
+    assert figures.reconstruction == pytest.approx(math.log(300) * tokens / 2, rel=1e-5)
     assert figures.kl == (None if shift is None else pytest.approx(kl))
     if shift is not None:
         assert figures.mi == pytest.approx(0.0, abs=1e-6)  # all texts have one posterior
@@ -61,6 +62,35 @@ def test_the_words_of_a_cut_text_are_those_that_were_read() -> None:
     assert cut.num_cut == 2
     assert cut.num_tokens.tolist() == [5, 5]
     assert all(few < many for few, many in zip(cut.num_words.tolist(), whole.num_words.tolist(), strict=True))
+
+
+class ByLength(Uniform):
+    """A text costs one nat a token, times the number of calls so far."""
+
+    calls = 0
+
+    def nll(self, batch: TextBatch, z: Tensor | None) -> Tensor:
+        del z
+        self.calls += 1
+        return self.calls * batch.attention_mask.sum(1).float()
+
+
+def test_only_texts_that_are_cut_are_measured_again() -> None:
+    whole, cut = (TestTexts.of(TEXTS, tiny_tokenizer(), most) for most in (100, 8))
+    lengths = [len(row) for row in whole.token_ids]
+    assert lengths[0] <= 8 < lengths[1]
+    figures, figures_cut = measured(ByLength(None), whole, cut, Draws(1, 2), CPU)
+    assert figures.neg_elbo == sum(lengths) / 2
+    assert figures_cut.neg_elbo == (lengths[0] + 2 * 8) / 2
+    assert figures_cut.num_cut == 1 and figures.num_cut == 0
+
+
+def test_the_perplexity_is_that_of_its_texts_which_are_spread_over_all() -> None:
+    texts = TestTexts.of(TEXTS, tiny_tokenizer(), 100)
+    figures, _ = measured(ByLength(None), texts, texts, Draws(1, 1), CPU)
+    first = len(texts.token_ids[0])
+    assert figures.ppl_token == pytest.approx(math.exp(first / (first + 1)))
+    assert (figures.num_texts, figures.num_ppl_texts) == (2, 1)
 
 
 def test_every_system_reads_the_same_batches(tmp_path: Path) -> None:

@@ -35,7 +35,9 @@ class Counted:
             raise ZeroDivisionError("by zero")
         given.on_step(2, 2, 0.25)
         figures = {"texts": len(given.data.corpus.training.token_ids), "seed": given.seed}
-        return Outcome(figures=figures, figures_cut={}, trained_parameters=1, share_percent=None, weights="none")
+        return Outcome(
+            figures=figures, figures_cut={}, trained_parameters=1, share_percent=None, weights="none", texts="t"
+        )
 
 
 def grid_of(directory: Path, rows: Sequence[Any], seeds: Sequence[int] = (0,)) -> Grid:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from adavae.model.parts.posterior import Posterior
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.elbo import cyclical, monotonic
 from adavae.model.training.reproduction.procedures import (
@@ -46,7 +47,7 @@ def test_beta_rises_once_or_in_cycles() -> None:
 def test_the_encoder_is_trained_before_each_step_of_the_decoder(batches: Iterator[TextBatch]) -> None:
     model = lstm_vae()
     watched = next(batches)
-    procedure = AggressiveProcedure(model, 1e-2, monotonic(), torch.Generator().manual_seed(0), watched)
+    procedure = AggressiveProcedure(model, 1e-2, monotonic(), torch.Generator().manual_seed(0), watched, 100)
     encoder, decoder = weights(model.encoder), weights(model.decoder)
     procedure._catch_up(batches, 0.0)
     assert procedure.encoder_steps >= 10
@@ -59,7 +60,7 @@ def test_the_encoder_is_trained_before_each_step_of_the_decoder(batches: Iterato
 
 def test_the_aggressive_phase_ends_when_the_information_no_longer_rises(batches: Iterator[TextBatch]) -> None:
     model = lstm_vae()
-    procedure = AggressiveProcedure(model, 1e-3, monotonic(), torch.Generator().manual_seed(0), next(batches))
+    procedure = AggressiveProcedure(model, 1e-3, monotonic(), torch.Generator().manual_seed(0), next(batches), 100)
     procedure._best_mi = 1e9  # more than any posterior has
     procedure.step(batches, 0.06)
     assert not procedure.is_aggressive
@@ -85,6 +86,43 @@ def test_the_refined_bound_is_not_worse_for_any_text(batches: Iterator[TextBatch
         )
     assert (after <= before + 1e-4).all()
     assert (after < before - 1e-6).any()
+
+
+def test_the_gradient_goes_through_the_steps_of_the_refinement(batches: Iterator[TextBatch]) -> None:
+    """Against finite differences of the refined bound, by where the steps begin and by the decoder's weights."""
+    model = SemiAmortizedVAE(lstm_vae().double(), num_steps=3)
+    for parameter in model.parameters():
+        parameter.data.mul_(20)  # or z would hardly matter, and neither would the steps
+    batch = next(batches)
+    generator = torch.Generator().manual_seed(1)
+    mu, logvar = (torch.randn(len(batch), 3, generator=generator, dtype=torch.float64) for _ in range(2))
+    weight = model.inner.decoder.state.weight
+
+    def refined_bound(mu: torch.Tensor, logvar: torch.Tensor) -> torch.Tensor:
+        refined = model.refine(batch, Posterior(mu, logvar), 0.5, is_differentiable=True)
+        return model._nll(batch, refined.mu, is_differentiable=True).sum() + 0.5 * refined.kl_to_prior().sum()
+
+    begun = mu.clone().requires_grad_(True), logvar.clone().requires_grad_(True)
+    gradients = torch.autograd.grad(refined_bound(*begun), (*begun, weight))
+    for place, gradient in enumerate(gradients):
+        direction = torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
+        values = []
+        for distance in (1e-6, -1e-6):
+            moved = [mu, logvar, weight.detach().clone()]
+            moved[place] = moved[place] + distance * direction
+            kept = weight.detach().clone()
+            weight.data.copy_(moved[2])
+            values.append(refined_bound(moved[0].requires_grad_(True), moved[1].requires_grad_(True)).item())
+            weight.data.copy_(kept)
+        slope = (values[0] - values[1]) / 2e-6
+        assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-4)
+
+
+def test_the_lstm_written_out_is_torchs(batches: Iterator[TextBatch]) -> None:
+    decoder = lstm_vae().decoder
+    inputs, _, _ = next(batches).decoder_sides(0)
+    z = torch.randn(len(inputs), 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(decoder.written_out(inputs, z), decoder(inputs, z))
 
 
 def test_the_decoder_begins_anew_after_the_autoencoder(batches: Iterator[TextBatch]) -> None:

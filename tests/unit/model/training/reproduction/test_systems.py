@@ -11,7 +11,7 @@ from adavae.model.config import AdapterConfig
 from adavae.model.training.reproduction import table1, table2
 from adavae.model.training.reproduction.adavae_rows import train_adavae
 from adavae.model.training.reproduction.corpus import TestTexts
-from adavae.model.training.reproduction.measuring import measured
+from adavae.model.training.reproduction.measuring import Draws, measured, reconstruction
 from adavae.model.training.reproduction.rows import Row
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, tiny_setting
 
@@ -33,7 +33,10 @@ def test_a_system_trains_and_is_measured(row: Row, tmp_path: Path) -> None:
     assert len(losses) == 24
     assert min(losses[1:]) < losses[0]  # AE-BP raises the bound later, when the KL comes in
     texts = TestTexts.of(setting.corpus.test, setting.corpus.tokenizer, 30)
-    figures = measured(trained.model, texts, 3, CPU)
+    figures, _ = measured(trained.model, texts, texts, Draws(3, 12), CPU)
+    untrained = row.train(replace(setting, scale=replace(SCALE, steps=0))).model
+    assert len(losses) == 24  # nothing was trained
+    assert figures.reconstruction < reconstruction(untrained, texts, CPU, 0)
     assert 1 < figures.ppl_token < 1e6 and figures.ppl_word > figures.ppl_token
     has_latent = row.name not in ("GPT-2", "GPT-2, adapters", "LSTM-LM")
     assert (figures.mi is not None) is has_latent
@@ -74,5 +77,5 @@ def test_a_row_gives_the_same_figures_twice(tmp_path: Path) -> None:
     row = next(row for row in table2.rows() if row.name == "C. A.")
     setting = tiny_setting(tmp_path)
     texts = TestTexts.of(setting.corpus.test, setting.corpus.tokenizer, 30)
-    one, other = (measured(row.train(setting).model, texts, 3, CPU) for _ in range(2))
+    one, other = (measured(row.train(setting).model, texts, texts, Draws(3, 12), CPU) for _ in range(2))
     assert one == other

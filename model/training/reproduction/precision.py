@@ -1,0 +1,16 @@
+"""In which numbers every system of a table is trained and measured: bfloat16 where the processor multiplies it."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+
+from adavae.model.training.config import Precision
+from adavae.model.training.training_run import uses_bfloat16
+
+
+def fast_matrices(device: torch.device) -> AbstractContextManager[Any]:
+    """Within it matrices are multiplied as the product's own training multiplies them; weights stay float32."""
+    if not uses_bfloat16(Precision.AUTO, device):
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
