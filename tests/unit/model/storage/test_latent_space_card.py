@@ -8,6 +8,7 @@ import pytest
 from adavae.model.storage.latent_space_card import figure_rows, sample_blocks
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.latent_space import LatentSpaceConfig, measure_latent_space
+from adavae.model.training.paraphrases import Paraphrases
 from tests.scripted_operations import ScriptedOperations
 from tests.tiny_text import reviews
 from tests.unit.model.storage.test_model_card import METRICS, card, rows_of
@@ -21,7 +22,8 @@ def space() -> dict[str, Any]:
     operations = ScriptedOperations(place=place, drawn=reviews(40, seed=9).texts)
     spaced = reviews(120, seed=2)
     held_out = Dataset.of([text.replace(" .", ".") for text in spaced.texts], spaced.labels, "held-out")
-    return measure_latent_space(operations, held_out, reviews(300, seed=1), CONFIG)
+    paraphrases = Paraphrases(["a bad meal", "so kind"], ["an awful meal", "so kind, so far"], [True, False])
+    return measure_latent_space(operations, held_out, reviews(300, seed=1), CONFIG, paraphrases=paraphrases)
 
 
 def test_every_row_finds_its_figure(space: dict[str, Any]) -> None:

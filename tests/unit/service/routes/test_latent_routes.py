@@ -230,7 +230,7 @@ def test_the_examples_fit_the_bundled_adapter_sets() -> None:
 def test_every_route_is_described() -> None:
     schema = create_app(stub_settings(), StubLatentService()).openapi()
     operations = [operation for methods in schema["paths"].values() for operation in methods.values()]
-    assert len(operations) == 36
+    assert len(operations) == 37
     assert all(operation["description"] and operation["tags"] for operation in operations)
 
 
