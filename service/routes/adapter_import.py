@@ -4,13 +4,12 @@ from collections.abc import AsyncGenerator
 from typing import Annotated
 
 from fastapi import Query, Request
-from starlette.requests import ClientDisconnect
 
 from adavae.service.errors import ServiceError
 from adavae.service.http.replies import JsonReply, error_reply
-from adavae.service.http.request_log import STATUS_CLIENT_GONE
 from adavae.service.routes.adapters import shape
 from adavae.service.routes.dependencies import Latent
+from adavae.service.routes.early_refusal import answered
 from adavae.service.schemas.adapters import ImportQuery
 
 _TYPES = ("application/gzip", "application/x-gzip", "application/x-tar", "application/octet-stream")
@@ -26,15 +25,11 @@ async def import_adapter(request: Request, query: Annotated[ImportQuery, Query()
         message = f"the content type is {given[:100]!r}: send the .tar.gz as it is, as application/gzip"
         return error_reply(ServiceError(415, "not_an_archive", message), {"connection": "close"})
     body = _Body(request)
-    try:
-        state = await latent.import_adapter(body.pieces(), query.name)
-    except ClientDisconnect as exc:
-        raise ServiceError(STATUS_CLIENT_GONE, "client_gone", "the client has left") from exc
-    except ServiceError as exc:
-        if body.is_complete:
-            raise
-        return error_reply(exc, {"connection": "close"})  # the rest of the body is never read
-    return JsonReply(shape(state))
+
+    async def reply() -> JsonReply:
+        return JsonReply(shape(await latent.import_adapter(body.pieces(), query.name)))
+
+    return await answered(body, reply())
 
 
 class _Body:

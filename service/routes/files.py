@@ -6,15 +6,13 @@ from typing import Annotated
 from urllib.parse import quote
 
 from fastapi import Path, Query, Request, Response
-from starlette.requests import ClientDisconnect
 
-from adavae.service.errors import ServiceError
-from adavae.service.http.replies import JsonReply, error_reply
-from adavae.service.http.request_log import STATUS_CLIENT_GONE
+from adavae.service.http.replies import JsonReply
 from adavae.service.jobs.data.upload import PURPOSE
 from adavae.service.jobs.records.job import StoredFile
 from adavae.service.routes.dependencies import Training
 from adavae.service.routes.download_reply import DownloadReply
+from adavae.service.routes.early_refusal import answered
 from adavae.service.routes.upload_form import UploadForm
 from adavae.service.schemas.files import FilesQuery
 
@@ -28,16 +26,12 @@ async def create_file(request: Request, training: Training) -> JsonReply:
     longer than the backbone's context and the like are counted and reported.
     """
     form = UploadForm(request.headers.get("content-type", ""), request.stream(), purpose=PURPOSE)
-    try:
+
+    async def reply() -> JsonReply:
         async with aclosing(form.content()) as content:
-            stored = await training.files.create(await form.filename(), PURPOSE, content, form.columns)
-    except ClientDisconnect as exc:
-        raise ServiceError(STATUS_CLIENT_GONE, "client_gone", "the client has left") from exc
-    except ServiceError as exc:
-        if form.is_complete:
-            raise
-        return error_reply(exc, {"connection": "close"})  # the rest of the body is never read
-    return JsonReply(_shape(stored))
+            return JsonReply(_shape(await training.files.create(await form.filename(), PURPOSE, content, form.columns)))
+
+    return await answered(form, reply())
 
 
 async def list_files(query: Annotated[FilesQuery, Query()], training: Training) -> JsonReply:

@@ -5,13 +5,11 @@ from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import Query, Request
-from starlette.requests import ClientDisconnect
 
 from adavae.model.training.readers.preview import Preview
-from adavae.service.errors import ServiceError
-from adavae.service.http.replies import JsonReply, error_reply
-from adavae.service.http.request_log import STATUS_CLIENT_GONE
+from adavae.service.http.replies import JsonReply
 from adavae.service.jobs.data.previews import Previews
+from adavae.service.routes.early_refusal import answered
 from adavae.service.routes.upload_form import UploadForm
 from adavae.service.schemas.read import ReadQuery
 
@@ -24,18 +22,15 @@ async def read(request: Request, query: Annotated[ReadQuery, Query()]) -> JsonRe
     """
     previews: Previews = request.app.state.previews
     form = UploadForm(request.headers.get("content-type", ""), request.stream())
-    try:
+
+    async def reply() -> JsonReply:
         async with aclosing(form.content()) as content:
-            name = await form.filename()
-            client = request.state.client_id
-            preview = await previews.read(name, content, form.columns, max_rows=query.limit, client=client)
-    except ClientDisconnect as exc:
-        raise ServiceError(STATUS_CLIENT_GONE, "client_gone", "the client has left") from exc
-    except ServiceError as exc:
-        if form.is_complete:
-            raise
-        return error_reply(exc, {"connection": "close"})  # the rest of the body is never read
-    return JsonReply(_shape(preview))
+            name, client = await form.filename(), request.state.client_id
+            return JsonReply(
+                _shape(await previews.read(name, content, form.columns, max_rows=query.limit, client=client))
+            )
+
+    return await answered(form, reply())
 
 
 def _shape(preview: Preview) -> dict[str, object]:

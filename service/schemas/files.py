@@ -23,25 +23,20 @@ COLUMN_FIELDS: dict[str, Any] = {
     }
     for part, what in (("text", "the texts"), ("label", "the labels"), ("pair", "each text's second half"))
 }
-UPLOAD_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file", "purpose"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "file": FILE_FIELD,
-                        "purpose": {"type": "string", "enum": ["fine-tune"]},
-                        **COLUMN_FIELDS,
-                    },
-                }
-            }
-        },
+
+
+def form_with_file(**required: dict[str, Any]) -> dict[str, Any]:
+    """How OpenAPI says a form with a file, the names of its columns, and other fields that must be there."""
+    schema = {
+        "type": "object",
+        "required": ["file", *required],
+        "additionalProperties": False,
+        "properties": {"file": FILE_FIELD, **required, **COLUMN_FIELDS},
     }
-}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+UPLOAD_BODY = form_with_file(purpose={"type": "string", "enum": ["fine-tune"]})
 
 BINARY: dict[int | str, dict[str, Any]] = {
     200: {

@@ -1,27 +1,13 @@
 """What POST /read takes and gives."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from adavae.service.schemas.files import COLUMN_FIELDS, FILE_FIELD
+from adavae.service.schemas.files import form_with_file
 from adavae.service.schemas.reply import Reply
 
-READ_BODY: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "additionalProperties": False,
-                    "properties": {"file": FILE_FIELD, **COLUMN_FIELDS},
-                }
-            }
-        },
-    }
-}
+READ_BODY = form_with_file()
 
 
 class ReadQuery(BaseModel):
