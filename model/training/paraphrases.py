@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from adavae.model.errors import DatasetError
 from adavae.model.pairs import halves
@@ -71,6 +72,10 @@ class ParaphraseFigures:
 def measure_paraphrases(operations: Operations, pairs: Paraphrases) -> ParaphraseFigures | None:
     """Encodes both texts of every pair and compares.
 
+    Args:
+        operations: The latent space to measure.
+        pairs: At most some thousands, as every one is compared with every other.
+
     Returns:
         None if all second texts are one, or all of their encodings are equal.
     """
@@ -88,7 +93,7 @@ def measure_paraphrases(operations: Operations, pairs: Paraphrases) -> Paraphras
     return ParaphraseFigures(int(same.sum()), found, _area(cosines[same], cosines[~same]))
 
 
-def _area(higher: torch.Tensor, lower: torch.Tensor) -> float | None:
+def _area(higher: Tensor, lower: Tensor) -> float | None:
     """Share of pairs of figures, one of each, in which the first is larger; equal ones count as a half."""
     if not len(lower):
         return None
