@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 from adavae.service.errors import ServiceError
 from adavae.service.http.connection_limits import ConnectionLimits
 from adavae.service.http.deadlines import FIRST_BYTE
+from adavae.service.http.one_write import OneWrite
 from adavae.service.http.replies import error_body, to_json
 from adavae.service.http.request_id import HEADER, new_request_id
 from adavae.service.http.strict_http import StrictConnection
@@ -63,9 +64,9 @@ class Connection(H11Protocol):
         super().data_received(data)
 
     async def _timed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """The application, told when the request's first byte came."""
+        """The application, told when the request's first byte came; what it answers goes out by ``OneWrite``."""
         scope["state"][FIRST_BYTE] = self._first_byte if self._first_byte is not None else self.loop.time()
-        await self.config.loaded_app(scope, receive, send)
+        await self.config.loaded_app(scope, receive, OneWrite(self.cycle, send))
 
     def on_response_complete(self) -> None:
         self.quiet_since, self._first_byte = self.loop.time(), None
