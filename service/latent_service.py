@@ -56,6 +56,7 @@ from adavae.service.results import (
 )
 from adavae.service.served_set import tell_served
 from adavae.service.settings import Settings
+from adavae.service.tasks import end
 from adavae.service.text_stream import TextStream
 
 _TRIED_TEXT, _TRIAL_S = "ready?", 10.0
@@ -431,9 +432,7 @@ class LatentService:
                 yield piece
             yield DecodeResult(_ref(pinned), tuple(writing.typical(pinned.space, z, texts)))
         finally:
-            decoding.cancel()
-            with contextlib.suppress(asyncio.CancelledError, AdaVAEError):
-                await decoding
+            await end(decoding)
 
     def _check_decodings(self, decodings: Sequence[Decoding]) -> None:
         longest, limit = max(decoding.max_tokens for decoding in decodings), self._parts.max_tokens

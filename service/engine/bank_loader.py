@@ -26,6 +26,7 @@ from adavae.model.storage.tensor_shapes import check_shapes
 from adavae.model.trial import try_out
 from adavae.service.engine.compute_threads import alone
 from adavae.service.errors import BankFull
+from adavae.service.tasks import until_done
 
 DEFAULT_BANK_BYTES = 1536 * 1024**2
 _STEP_S, _DRAIN_S = 60.0, 120.0
@@ -215,14 +216,6 @@ class BankLoader:
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
     """Waits for ``work``, however often the caller is cancelled: two loads must never write to one slot at once."""
-    task, is_cancelled = asyncio.ensure_future(work), False
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError:
-            is_cancelled = True
-    error = task.exception()
-    if is_cancelled:
-        raise asyncio.CancelledError
-    if error is not None:
-        raise error
+    task = asyncio.ensure_future(work)
+    await until_done(task)
+    task.result()

@@ -1,7 +1,6 @@
 """Work that ends when nobody waits for it any more."""
 
 import asyncio
-import contextlib
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ from starlette.types import Receive
 from adavae.service.errors import ServiceError
 from adavae.service.http.deadlines import deadline_of
 from adavae.service.http.request_log import STATUS_CLIENT_GONE
+from adavae.service.tasks import end
 
 Result = TypeVar("Result")
 
@@ -31,21 +31,10 @@ async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Re
             raise ServiceError(STATUS_CLIENT_GONE, "client_gone", "the client has left")
         return working.result()
     finally:
-        await _cancel(leaving)
-        await _cancel(working)
+        await end(leaving, working)
 
 
 async def _left(receive: Receive) -> None:
     """Returns once the connection is closed."""
     while (await receive())["type"] != "http.disconnect":
         pass
-
-
-async def _cancel(task: "asyncio.Future[Any]") -> None:
-    """Ends a task and waits until it has tidied up; what it ended with no longer matters."""
-    if not task.done():
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.wait((task,))
-    if not task.cancelled():
-        task.exception()

@@ -165,6 +165,23 @@ async def test_a_request_that_is_cancelled_frees_its_rows() -> None:
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("num_turns", range(12))
+@pytest.mark.parametrize("body", [{"samples": 1}, STREAM])
+async def test_a_request_may_be_cancelled_at_any_moment(body: Any, num_turns: int) -> None:
+    """Between its first piece and its reply a cancellation was swallowed, and the rows were decoded to the deadline."""
+    latent = StubLatentService(hold=asyncio.Event())
+    async with started(latent) as app:
+        visitor = Visitor(app, "/decode", body)
+        await until(lambda: latent.num_running == 1)
+        for _ in range(num_turns):
+            await asyncio.sleep(0)
+        visitor.task.cancel()
+        await asyncio.wait((visitor.task,), timeout=10)
+        assert visitor.task.done()
+        assert latent.num_running == 0
+
+
+@pytest.mark.asyncio
 async def test_a_request_that_the_servers_end_cuts_off_gets_an_error() -> None:
     """Its client was sent uvicorn's own "Internal Server Error"."""
     latent = StubLatentService(hold=asyncio.Event())
