@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from adavae.model.adavae import AdaVAE
@@ -98,6 +97,8 @@ class _Regression:
     @classmethod
     def of(cls, features: Tensor, label_ids: Tensor, head: ClassificationHead) -> "_Regression | None":
         """None where all texts have one label; a label that no text has gets the lowest score."""
+        from sklearn.linear_model import LogisticRegression  # a second to import, for runs with labels alone
+
         if len(set(label_ids.tolist())) < 2:
             return None
         inverse_penalty = _PENALTY_FEATURES / features.shape[1]

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 ROOM = 1.5
 A_FEW_STEPS = {"steps": 4, "batch_size": 4, "validations": 1}
-MORE_STEPS = {"steps": 40, "batch_size": 4, "validations": 20}
+MORE_STEPS = {"steps": 24, "batch_size": 4, "validations": 6}
 
 
 @pytest.fixture(scope="module")

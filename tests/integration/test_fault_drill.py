@@ -9,7 +9,7 @@ from tests.integration.redis_server import StartRedis, start_redis
 
 __all__ = ["start_redis"]
 
-NUM_FAULTS = 7
+NUM_FAULTS = 5
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from tests.integration.s3_server import SECRET_KEY, WHY_NOT, s3_server, variable
 from tests.integration.served import Served, served
 from tests.integration.training_home import WorkerProcess
 from tests.tiny_home import tiny_settings
-from tests.tiny_text import as_tsv, reviews
+from tests.tiny_text import reviews
 
 pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=str(WHY_NOT))
 DEADLINE_S, BUCKET, ADDRESS = 300.0, "shared", "s3://shared/here"
@@ -74,13 +74,11 @@ def as_parquet(dataset: Dataset) -> bytes:
     return sink.getvalue()
 
 
-@pytest.mark.parametrize("ending", ["tsv", "parquet"])
-def test_what_is_trained_is_served_and_survives_a_restart_of_both(
-    store: FaultyStore, tmp_path: Path, ending: str
-) -> None:
+def test_what_is_trained_is_served_and_survives_a_restart_of_both(store: FaultyStore, tmp_path: Path) -> None:
+    """The file is parquet, which is read from its end: from a store in pieces."""
     assert store.num_requests == 0
-    texts = as_tsv(reviews(36)).encode() if ending == "tsv" else as_parquet(reviews(36))
-    form = {"file": (f"reviews.{ending}", texts)}
+    texts = as_parquet(reviews(36))
+    form = {"file": ("reviews.parquet", texts)}
     with running(tmp_path, "first") as (client, _):
         stored = client.post("/v1/files", files=form, data={"purpose": "fine-tune"}).json()
         body = {"model": "bundled", "training_file": stored["id"], "suffix": "mine", "hyperparameters": HYPERPARAMETERS}

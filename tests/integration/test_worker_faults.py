@@ -21,8 +21,6 @@ __all__ = ["start_redis"]
 
 pytestmark = pytest.mark.slow
 
-NUM_STEPS = 240
-
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[TrainingHome]:

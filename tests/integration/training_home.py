@@ -229,7 +229,7 @@ def training_config(**fields: Any) -> TrainingConfig:
     config = TrainingConfig(
         adapter=PLAIN,
         epochs=1000,
-        max_steps=240,
+        max_steps=160,
         batch_size=8,
         warmup_steps=0,
         learning_rate=2e-2,
@@ -237,7 +237,7 @@ def training_config(**fields: Any) -> TrainingConfig:
         beta_schedule=BetaSchedule.CONSTANT,
         stage_one_share=0.0,
         checkpoint_every=20,
-        validations=12,
+        validations=8,
         patience=1000,
     )
     return replace(config, **fields)
