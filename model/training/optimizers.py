@@ -12,6 +12,7 @@ from adavae.model.training.checkpoint import Checkpoint, flatten_optimizer, late
 from adavae.model.training.muon import Muon
 
 _BETAS = (0.9, 0.98)
+_SHARE, _TUNED = "share_of_rate", 1 / 60  # 1e-4 for weights that have been trained before, where new ones have 6e-3
 
 
 class Optimizers:
@@ -31,13 +32,16 @@ class Optimizers:
         weight_decay: float = 0.0,
         muon_decay: float = 0.0,
         is_fused: bool = False,
+        pretrained: Collection[nn.Parameter] = (),
     ) -> None:
         """``matrices`` are the ``parameters``, (..., rows, columns), that Muon updates; AdamW updates the rest.
 
         ``weight_decay`` is AdamW's, for parameters with at least two axes; ``muon_decay`` is Muon's. ``is_fused`` makes
-        AdamW several times as fast where there are many parameters.
+        AdamW several times as fast where there are many parameters. ``pretrained`` are those of the rest that have been
+        trained before, and get a small share of the learning rate.
         """
-        chosen = {id(parameter) for parameter in matrices}
+        tuned = {id(parameter) for parameter in pretrained}
+        chosen = {id(parameter) for parameter in matrices} | tuned
         rest = [parameter for parameter in parameters if id(parameter) not in chosen]
         self.parameters = list(parameters)
         self.by_kind: dict[str, torch.optim.Optimizer] = {}
@@ -46,6 +50,8 @@ class Optimizers:
         groups: list[dict[str, Any]] = [
             {"params": [parameter for parameter in rest if parameter.ndim >= 2], "weight_decay": weight_decay},
             {"params": [parameter for parameter in rest if parameter.ndim < 2], "weight_decay": 0.0},
+            {"params": [each for each in pretrained if each.ndim >= 2], "weight_decay": weight_decay, _SHARE: _TUNED},
+            {"params": [each for each in pretrained if each.ndim < 2], "weight_decay": 0.0, _SHARE: _TUNED},
         ]
         self.by_kind["adamw"] = torch.optim.AdamW(
             [group for group in groups if group["params"]], lr=learning_rate, betas=_BETAS, fused=is_fused
@@ -54,7 +60,7 @@ class Optimizers:
     def set_learning_rate(self, learning_rate: float) -> None:
         for optimizer in self.by_kind.values():
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate
+                group["lr"] = learning_rate * group.get(_SHARE, 1.0)
 
     def step(self) -> None:
         """Updates every parameter that has a gradient."""

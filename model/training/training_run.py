@@ -124,11 +124,13 @@ class TrainingRun:
         return AdaVAE(backbone.requires_grad_(False), bank)
 
     def _build_optimizers(self) -> Optimizers:
-        """Muon for the adapter set's matrices, AdamW for everything else (and for all of full fine-tuning)."""
+        """Muon for the adapter set's matrices, AdamW for everything else and for backbones that are tuned."""
         parameters = [parameter for parameter in self.vae.parameters() if parameter.requires_grad]
+        own = {id(parameter) for parameter in self.vae.bank.parameters()}
         return Optimizers(
             parameters,
-            [] if self.config.is_full_fine_tuning else [parameter for parameter in parameters if is_matrix(parameter)],
+            [parameter for parameter in parameters if is_matrix(parameter) and id(parameter) in own],
+            pretrained=[parameter for parameter in parameters if id(parameter) not in own],
             learning_rate=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
             is_fused=self.config.is_full_fine_tuning,
@@ -234,18 +236,14 @@ class TrainingRun:
 
     @property
     def learning_rate(self) -> float:
-        return learning_rate_at(
-            self.state.step,
-            self.total_steps,
-            peak=self.config.learning_rate,
-            warmup=min(self.config.warmup_steps, self.total_steps // _LEAST_RUN_FOR_WARMUP),
-            kind=self.config.learning_rate_schedule.value,
-        )
+        return scheduled_learning_rate(self.config, self.state.step, self.total_steps)
 
     def _apply_schedules(self) -> None:
         self.optimizers.set_learning_rate(self.learning_rate)
         stage = stage_at(self.state.step, self.total_steps, self.config.stage_one_share)
         is_joined = stage is Stage.ALL
+        if self.config.is_full_fine_tuning:
+            self.vae.backbone.requires_grad_(is_joined)
         for name, parameter in self.vae.bank.named_parameters():
             if name.startswith(("decoder_adapters", "decoder_prefix")):
                 parameter.requires_grad_(is_joined)
@@ -329,6 +327,17 @@ class TrainingRun:
     def _trained(self) -> dict[str, Tensor]:
         part: nn.Module = self.vae if self.config.is_full_fine_tuning else self.vae.bank
         return dict(part.named_parameters())
+
+
+def scheduled_learning_rate(config: TrainingConfig, step: int, total_steps: int) -> float:
+    """That of one step; the warm-up is shortened where the run is short."""
+    return learning_rate_at(
+        step,
+        total_steps,
+        peak=config.learning_rate,
+        warmup=min(config.warmup_steps, total_steps // _LEAST_RUN_FOR_WARMUP),
+        kind=config.learning_rate_schedule.value,
+    )
 
 
 def uses_bfloat16(precision: Precision, device: torch.device) -> bool:

@@ -1,8 +1,9 @@
 """A data set's folder as the rows of a table want it: read once, and only in the form that is asked for."""
 
 import copy
+import hashlib
 from collections.abc import Callable, Hashable
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -14,6 +15,24 @@ from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
 from adavae.model.training.reproduction.scale import Scale
 
 M = TypeVar("M", bound=nn.Module)
+_PIECE = 1024**2  # bytes
+
+
+def digest_of(folder: Path) -> str:
+    """SHA-256 of the names and contents of a folder's files; of nothing where there is no folder."""
+    files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    return _digest(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files))
+
+
+@lru_cache(maxsize=64)
+def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
+    digest = hashlib.sha256()
+    for name, num_bytes, _ in files:
+        digest.update(f"{Path(name).name} {num_bytes}\n".encode())
+        with Path(name).open("rb") as file:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+    return digest.hexdigest()
 
 
 class DataFolder:

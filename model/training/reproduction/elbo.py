@@ -28,6 +28,13 @@ def cyclical(cycles: int = 4, rise_share: float = 0.5) -> Beta:
     )
 
 
+def once(zero_share: float = 0.25, rise_share: float = 0.25) -> Beta:
+    """0, then up to 1, then 1 for the rest, as Optimus is trained (Li et al. 2020)."""
+    return lambda done: beta_at(
+        round(done * _FINE), _FINE, cycles=1, zero_share=zero_share, rise_share=rise_share, maximum=1.0
+    )
+
+
 def negative_elbo(
     model: SentenceModel,
     batch: TextBatch,

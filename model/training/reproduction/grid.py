@@ -16,15 +16,18 @@ import torch
 
 from adavae.model.errors import ConfigError, DatasetError
 from adavae.model.storage.pretrained import PretrainedBackbone
-from adavae.model.training.reproduction.data_folder import DataFolder
+from adavae.model.training.reproduction.data_folder import DataFolder, digest_of
 from adavae.model.training.reproduction.rows import Given, OnStep, TableRow
 from adavae.model.training.reproduction.scale import SCALES, ScaleName
 
 TABLES = ("table1", "table2", "table3", "figure1")
 """Each has a file in a grid's directory: one finished cell a line."""
 
-Key = tuple[str, str, str, str, int, str, str]
-"""What makes a cell the same: table, row, data set, scale with its sizes, seed, backbone."""
+PROCEDURES = 2
+"""Raised by hand whenever a system is trained or measured in another way: cells of a lower number are run again."""
+
+Key = tuple[str, str, str, str, int, str, str, str, int]
+"""What makes a cell the same: table, row, data set, scale, seed, backbone, sizes, the data's files, ``PROCEDURES``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,8 @@ class Cell:
         share_percent: The same as the paper counts them, or None.
         weights: Where the initial weights come from.
         texts: Digest of the training texts.
+        files: Digest of the data set's folder: two of one name are two data sets.
+        procedures: ``PROCEDURES`` when it was run.
         seconds: Of training and measuring, of one core: what the process computed for, not what it waited.
         torch: Version of PyTorch.
         command: What makes it again; DATA is the folder of the data sets.
@@ -63,6 +68,8 @@ class Cell:
     share_percent: float | None
     weights: str
     texts: str
+    files: str
+    procedures: int
     seconds: float
     torch: str
     command: str
@@ -70,7 +77,8 @@ class Cell:
     @property
     def key(self) -> Key:
         """What makes it the same cell."""
-        return self.table, self.row, self.dataset, self.scale, self.seed, self.backbone, json.dumps(self.sizes)
+        what = self.table, self.row, self.dataset, self.scale, self.seed, self.backbone, json.dumps(self.sizes)
+        return *what, self.files, self.procedures
 
     @classmethod
     def from_line(cls, line: str) -> Self:
@@ -101,8 +109,8 @@ class Task:
 
     def key(self, backbone: str) -> Key:
         """``Cell.key`` of its cell, over the backbone of that digest."""
-        sizes = json.dumps(self.sizes)
-        return self.table, self.row.name, self.folder.name, str(self.scale), self.seed, backbone, sizes
+        what = self.table, self.row.name, self.folder.name, str(self.scale), self.seed, backbone, json.dumps(self.sizes)
+        return *what, digest_of(self.folder), PROCEDURES
 
     @property
     def command(self) -> str:
@@ -129,6 +137,8 @@ class Task:
             share_percent=outcome.share_percent,
             weights=outcome.weights,
             texts=outcome.texts,
+            files=digest_of(self.folder),
+            procedures=PROCEDURES,
             seconds=round(time.process_time() - began_s, 1),
             torch=torch.__version__,
             command=self.command,

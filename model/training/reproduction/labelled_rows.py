@@ -13,7 +13,7 @@ from adavae.model.training.config import Preset, preset_config
 from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.adavae_rows import train_adavae
-from adavae.model.training.reproduction.elbo import cyclical
+from adavae.model.training.reproduction.elbo import once
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
 from adavae.model.training.reproduction.precision import fast_matrices
 from adavae.model.training.reproduction.procedures import BoundProcedure, adam, run, update
@@ -179,7 +179,7 @@ def optimus(given: Given, corpus: LabelledCorpus, *, is_frozen: bool, beta: floa
         given: What the cell is run with.
         corpus: The data set.
         is_frozen: Only the head learns from labels.
-        beta: Weight of the KL, 0 for an autoencoder; None for the cycles of the VAE.
+        beta: Weight of the KL, 0 for an autoencoder; None for the VAE's schedule.
     """
     model = given.data.begun(("optimus", beta), partial(_optimus_of_texts, given, corpus, beta))
     torch.manual_seed(given.seed)  # of the head, whether or not this row was the one that trained the model
@@ -200,8 +200,8 @@ def _optimus_of_texts(given: Given, corpus: LabelledCorpus, beta: float | None) 
     setting = given.setting(corpus.unlabelled, _wide(given))
     model = Optimus(given.pretrained.backbone, setting.scale.latent_size).to(given.device)
     generator = torch.Generator(given.device).manual_seed(given.seed)
-    schedule = cyclical() if beta is None else lambda _: beta
-    procedure = BoundProcedure(model, FULL_RATE, schedule, generator, free_bits=_LAMBDA)
+    schedule = once() if beta is None else lambda _: beta
+    procedure = BoundProcedure(model, FULL_RATE, schedule, generator, free_bits=_LAMBDA, is_decaying=True)
     run(procedure, setting.corpus.batches(setting.scale, given.seed, given.device), setting.scale.steps, given.on_step)
     return model
 

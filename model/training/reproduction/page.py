@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from adavae.model.training.reproduction import accuracy_table, bound_table, claims, figure1, table1, table2, table3
-from adavae.model.training.reproduction.grid import Cell
+from adavae.model.training.reproduction.grid import PROCEDURES, Cell
 from adavae.model.training.reproduction.markdown import table
 from adavae.model.training.reproduction.scale import SCALES, ScaleName
 
@@ -21,14 +21,14 @@ _MODULES = {"table1": table1, "table2": table2, "table3": table3, "figure1": fig
 
 
 def page(cells: Sequence[Cell], examples: dict[str, str]) -> str:
-    """The page, without a title; cells of scale smoke, or of sizes that a scale had before, are left out.
+    """The page, without a title; cells of scale smoke, of former sizes or of former procedures are left out.
 
     Args:
         cells: Of any table, scale and seed.
         examples: Tables 4 and 5 in Markdown, by name.
     """
     sizes = {str(name): asdict(scale) for name, scale in SCALES.items() if name is not ScaleName.SMOKE}
-    cells = [cell for cell in cells if cell.sizes == sizes.get(cell.scale)]
+    cells = [cell for cell in cells if cell.sizes == sizes.get(cell.scale) and cell.procedures == PROCEDURES]
     sections = ["## What the paper claims", "", *_claims(cells)]
     for name, title in TITLES.items():
         sections += ["", f"## {title}", ""]

@@ -7,13 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from adavae.model.parts.posterior import Posterior
+from adavae.model.training.config import TrainingConfig
 from adavae.model.training.measures import mutual_information
+from adavae.model.training.muon import is_matrix
 from adavae.model.training.objective import TextBatch
+from adavae.model.training.optimizers import Optimizers
 from adavae.model.training.reproduction.elbo import Beta, negative_elbo
 from adavae.model.training.reproduction.precision import fast_matrices
 from adavae.model.training.reproduction.systems.lstm import LSTMVAE, initialise
 from adavae.model.training.reproduction.systems.semi_amortized import SemiAmortizedVAE
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel, num_target_tokens
+from adavae.model.training.training_run import scheduled_learning_rate
 
 _CLIP = 5.0
 
@@ -48,6 +52,32 @@ class LikelihoodProcedure:
         return update(loss, self.optimizer)
 
 
+class AdapterProcedure:
+    """Cross-entropy of adapters alone, updated as AdaVAE's are: the same optimizers, learning rate and clipping."""
+
+    def __init__(self, model: SentenceModel, config: TrainingConfig) -> None:
+        self.model, self.config = model, config
+        self.parameters = [each for each in model.parameters() if each.requires_grad]
+        self.optimizers = Optimizers(
+            self.parameters,
+            [each for each in self.parameters if is_matrix(each)],
+            learning_rate=config.learning_rate,
+            weight_decay=config.weight_decay,
+        )
+
+    def step(self, batches: Iterator[TextBatch], done: float) -> float:
+        steps, batch = self.config.max_steps or 1, next(batches)
+        self.optimizers.set_learning_rate(scheduled_learning_rate(self.config, round(done * steps), steps))
+        for parameter in self.parameters:
+            parameter.grad = None
+        with fast_matrices(batch.token_ids.device):
+            loss = self.model.reconstruction(batch, None) / num_target_tokens(batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.parameters, self.config.max_gradient_norm)
+        self.optimizers.step()
+        return float(loss.detach())
+
+
 class BoundProcedure:
     """Encoder and decoder together on the bound, beta by a schedule (M. A., C. A., Optimus, T5 VAE)."""
 
@@ -58,12 +88,19 @@ class BoundProcedure:
         beta: Beta,
         generator: torch.Generator,
         free_bits: float = 0.0,
+        *,
+        is_decaying: bool = False,
     ) -> None:
+        """``is_decaying``: the learning rate falls to 0 over the run."""
         self.model, self.beta, self.generator, self.free_bits = model, beta, generator, free_bits
+        self.learning_rate, self.is_decaying = learning_rate, is_decaying
         self.optimizer = adam(model.parameters(), learning_rate)
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         batch = next(batches)
+        if self.is_decaying:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.learning_rate * (1.0 - done)
         with fast_matrices(batch.token_ids.device):
             posterior = posterior_of(self.model, batch)
             loss = negative_elbo(self.model, batch, posterior, self.beta(done), self.generator, self.free_bits)
@@ -74,7 +111,7 @@ class AggressiveProcedure:
     """The encoder is trained until it has caught up, before each step of the decoder (He et al. 2019).
 
     That ends for good once the mutual information on ``watched`` texts no longer rises, which is looked at a few times
-    in a run, or once the encoder has been trained by itself on as many texts as the whole run has.
+    in a run, or once the encoder has had ``most_encoder_steps`` by itself.
 
     Attributes:
         encoder_steps: Updates of the encoder alone so far; ``most_encoder_steps`` is their bound.
@@ -167,8 +204,6 @@ class AutoencoderFirst:
         beta = 0.0 if self.is_autoencoder else min(1.0, 2 * (done - self.share) / (1 - self.share))
         with fast_matrices(batch.token_ids.device):
             posterior = self.model.posterior(batch)
-            if self.is_autoencoder:
-                posterior = Posterior(posterior.mu, torch.full_like(posterior.logvar, -12.0))  # z is mu
             loss = negative_elbo(self.model, batch, posterior, beta, self.generator, self.free_bits)
         return update(loss, self.optimizer)
 

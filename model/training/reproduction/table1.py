@@ -6,6 +6,7 @@ from functools import partial
 from adavae.model.config import AdapterConfig
 from adavae.model.training.reproduction.adavae_rows import train_adavae
 from adavae.model.training.reproduction.rows import Row, Setting, Trained
+from adavae.model.training.reproduction.untrained_row import untrained_row
 from adavae.model.variants import paper_configs
 
 DATASETS = ("yelp",)
@@ -13,12 +14,13 @@ DATASETS = ("yelp",)
 
 
 def rows() -> Iterator[Row]:
-    """In the paper's order."""
+    """In the paper's order, and the backbone as it is."""
     variants = {name: config for name, (config, _) in paper_configs().items()}
     yield Row("AdaVAE", partial(_variant, config=variants.pop("AdaVAE")))
     yield Row("w/ Fine-tuning", _fine_tuning)
     for name, config in variants.items():
         yield Row(name, partial(_variant, config=config))
+    yield untrained_row()
 
 
 def _variant(setting: Setting, config: AdapterConfig) -> Trained:

@@ -93,5 +93,6 @@ def _random_t5(vocab_size: int, width: int, num_layers: int, eos_token_id: int) 
             num_heads=num_heads,
             pad_token_id=eos_token_id,
             eos_token_id=eos_token_id,
+            dropout_rate=0.0,  # no other row has any
         )
     )

@@ -1,7 +1,6 @@
 """Curves: every point at its place, deviations, and what cannot be drawn."""
 
 import re
-from dataclasses import replace
 from xml.etree import ElementTree
 
 import pytest
@@ -10,7 +9,7 @@ from adavae.model.errors import ConfigError
 from adavae.model.training.reproduction import figure1
 from adavae.model.training.reproduction.curves import curves
 from adavae.model.training.svg import Panel, Point, Series, drawing
-from tests.unit.model.training.reproduction.test_grid import cell
+from tests.unit.model.training.reproduction.tiny_reproduction import a_cell
 
 _SVG = "{http://www.w3.org/2000/svg}"
 
@@ -37,11 +36,7 @@ def test_equal_factors_are_equally_far_on_a_logarithmic_axis() -> None:
 
 def test_figure_1_has_a_line_a_system_with_its_deviations() -> None:
     cells = [
-        replace(
-            cell(figure1.row_name(system, labels), accuracy=accuracy, num_labels=labels or 5000),
-            table="figure1",
-            seed=seed,
-        )
+        a_cell("figure1", figure1.row_name(system, labels), seed, accuracy=accuracy, num_labels=labels or 5000)
         for system, accuracy in (("AdaVAE FT", 0.5), ("AdaVAE PE", 0.8))
         for labels in (10, 100, None)
         for seed, accuracy in ((0, accuracy), (1, accuracy + 0.1))
@@ -55,7 +50,7 @@ def test_figure_1_has_a_line_a_system_with_its_deviations() -> None:
 
 
 def test_lambda_curves_have_the_papers_dashed_beside_ours() -> None:
-    cells = [cell(f"AdaVAE {each:.2f}", mi=each, ppl_word=40.0) for each in (0.05, 0.50)]
+    cells = [a_cell("table2", f"AdaVAE {each:.2f}", mi=each, ppl_word=40.0) for each in (0.05, 0.50)]
     svg = curves(cells)
     assert lines(svg) == [False, True] * 2  # two panels: perplexity, mutual information
     assert len(circles(svg)) == 2 * (2 + 5)
@@ -63,4 +58,4 @@ def test_lambda_curves_have_the_papers_dashed_beside_ours() -> None:
 
 def test_what_has_no_curve_is_refused() -> None:
     with pytest.raises(ConfigError, match="AdaVAE or Optimus is run at some lambda"):
-        curves([cell("LSTM-LM", ppl_word=9.0, mi=0.0)])
+        curves([a_cell("table2", "LSTM-LM", ppl_word=9.0, mi=0.0)])

@@ -7,10 +7,11 @@ import pytest
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.training.reproduction import examples
 from adavae.model.training.reproduction.claims import CLAIMS
+from adavae.model.training.reproduction.grid import PROCEDURES
 from adavae.model.training.reproduction.page import page
 from tests import tiny_text
 from tests.tiny_text import NAMED, tiny_text_model
-from tests.unit.model.training.reproduction.test_grid import cell
+from tests.unit.model.training.reproduction.tiny_reproduction import a_cell
 
 DECODING = Decoding(max_tokens=5)
 MEASURED = {"latent_space": {"walks": {"distinct": 9.5}, "analogies": {"moved": 0.75, "moved_worst": 0.5}}}
@@ -46,7 +47,8 @@ def test_table_5_walks_between_the_papers_ends() -> None:
 
 def test_the_page_has_every_claim_and_what_was_run_with_its_command() -> None:
     cells = [
-        cell(
+        a_cell(
+            "table2",
             "AdaVAE 0.05",
             mi=1.0,
             ppl_word=9.0,
@@ -58,14 +60,15 @@ def test_the_page_has_every_claim_and_what_was_run_with_its_command() -> None:
             reconstruction=28.0,
             reconstruction_began=40.0,
         ),
-        replace(cell("LSTM-LM", mi=1.0), table="table1"),  # of scale smoke
+        a_cell("table1", "LSTM-LM", scale="smoke", mi=1.0),
     ]
-    cells[0] = replace(cells[0], scale="cpu", figures_cut={"ppl_word": 8.0, "num_cut": 1})
+    cells[0] = replace(cells[0], figures_cut={"ppl_word": 8.0, "num_cut": 1})
+    cells.append(replace(cells[0], row="C. A.", procedures=PROCEDURES - 1))
     text = page(cells, {"table4": "Analogies of ours.\n"})
     assert all(f"| {claim.text} | **not run yet** |" in text for claim in CLAIMS)
     assert "adavae reproduce table2 --data DATA --scale cpu --dataset yelp --row 'AdaVAE 0.05'\n" in text
     assert "| AdaVAE 0.05 | 9.0 (31.2) | 8.0 | 30.0 (115.7) |" in text
-    assert "| 40.0 → 28.0 |" in text and "Cells: 1, " in text
+    assert "| 40.0 → 28.0 |" in text and "Cells: 1, " in text  # one of former procedures is left out
     assert "yelp, M. A., C. A." in text and "ptb, all rows" in text
     assert (
         "| LSTM-LM" not in text and "Not run yet:\n\n```sh\nadavae reproduce table1 --data DATA --scale cpu\n" in text

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,13 @@ import pytest
 
 from adavae.model.errors import ConfigError, DatasetError
 from adavae.model.training.reproduction import grid as module
-from adavae.model.training.reproduction import table2
+from adavae.model.training.reproduction import table2, untrained_row
 from adavae.model.training.reproduction.bound_table import markdown, records
-from adavae.model.training.reproduction.claims import verdicts
 from adavae.model.training.reproduction.grid import Cell, Grid, run_grid
 from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2
 from adavae.model.training.reproduction.rows import Row
-from adavae.model.training.reproduction.scale import SCALES, ScaleName
-from tests.tiny_text import tiny_pretrained
+from adavae.model.training.reproduction.scale import ScaleName
+from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, write_folder
 
 NAMES = ("LSTM-LM", "GPT-2, adapters", "C. A.")
@@ -102,39 +100,21 @@ def test_the_paper_stands_beside_ours(tmp_path: Path) -> None:
 
 
 def test_every_row_of_the_tables_has_its_line_in_the_paper() -> None:
-    ours = {"GPT-2, adapters", "T5 VAE, adapters"}
+    ours = {"GPT-2, adapters", "T5 VAE, adapters", untrained_row.NAME}
     names = {row.name for row in table2.rows() if row.name not in ours and "(" not in row.name}
     assert all(set(rows) == names for rows in TABLE_2.values())
     assert all(len(rows) == 8 for rows in TABLE_1.values())
 
 
-def cell(row: str, **figures: float) -> Cell:
-    return Cell(
-        table="table2",
-        row=row,
-        dataset="yelp",
-        scale="smoke",
-        sizes=asdict(SCALES[ScaleName.CPU]),
-        seed=0,
-        backbone="b",
-        figures=dict(figures),
-        figures_cut={},
-        trained_parameters=1,
-        share_percent=None,
-        weights="random",
-        texts="t",
-        seconds=0.0,
-        torch="2",
-        command="adavae",
-    )
-
-
-@pytest.mark.parametrize(("mis", "holds"), [((1, 2, 3, 4, 5), True), ((1, 2, 3, 4, 3), False)])
-def test_a_claim_is_answered_by_numbers(mis: tuple[int, ...], holds: bool) -> None:
-    cells = [
-        cell(f"AdaVAE {free_bits:.2f}", mi=mi, ppl_word=9.0, neg_elbo=30.0)
-        for free_bits, mi in zip(table2.ADAVAE_LAMBDAS, mis, strict=True)
-    ]
-    (answer,) = [each for each in verdicts(cells) if each.claim == "MI of AdaVAE rises with lambda"]
-    assert answer.holds is holds
-    assert answer.numbers.startswith("1.00, 2.00")
+def test_other_texts_of_one_name_and_other_procedures_are_other_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    grid = grid_of(tmp_path, NAMES[:1])
+    first, began = run(grid)
+    assert (len(first), len(began)) == (1, 1)
+    (grid.folders[0] / "test.tsv").write_text(as_tsv(reviews(12, 9)), encoding="utf-8")
+    assert len(run(grid)[1]) == 1
+    assert len(run(grid)[1]) == 0
+    monkeypatch.setattr(module, "PROCEDURES", module.PROCEDURES + 1)
+    assert len(run(grid)[1]) == 1
+    assert len(grid.file.read_text(encoding="utf-8").splitlines()) == 3

@@ -1,6 +1,6 @@
 """Table 3 and Figure 1: what is read, what trains, that it learns, and how seeds become mean and deviation."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,16 +8,15 @@ import torch
 
 from adavae.model.errors import DatasetError
 from adavae.model.training.reproduction import accuracy_table, figure1, table3
-from adavae.model.training.reproduction.claims import Answer, answers, verdicts
 from adavae.model.training.reproduction.data_folder import DataFolder
 from adavae.model.training.reproduction.grid import Cell
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
 from adavae.model.training.reproduction.labelled_rows import LabelledRow
 from adavae.model.training.reproduction.paper_figures import TABLE_3, TABLE_3_SHARES
-from adavae.model.training.reproduction.rows import Given, Outcome
-from adavae.model.training.reproduction.scale import SCALES, Scale, ScaleName
+from adavae.model.training.reproduction.rows import Given
+from adavae.model.training.reproduction.scale import Scale
 from tests.tiny_text import tiny_pretrained, tiny_tokenizer
-from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, write_folder
+from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, a_cell, write_folder
 
 BRIEF = replace(SCALE, steps=3, least_label_steps=3, batch_size=20)
 LEARNS = replace(BRIEF, steps=40, least_label_steps=40)
@@ -109,27 +108,9 @@ def test_every_row_of_the_paper_is_run() -> None:
     assert "Optimus (AE), features" not in TABLE_3["yelp"]
 
 
-def cell(row: str, seed: int, accuracy: float, table: str = "table3", scale: str = "cpu") -> Cell:
+def cell(row: str, seed: int, accuracy: float) -> Cell:
     figures = {"accuracy": accuracy, "commonest": 0.5, "num_labels": 60, "num_texts": 12}
-    outcome = Outcome(figures=figures, figures_cut={}, trained_parameters=9, share_percent=2.5, weights="w", texts="t")
-    return Cell(
-        table=table,
-        row=row,
-        dataset="yelp",
-        scale=scale,
-        sizes=asdict(SCALES[ScaleName(scale)]),
-        seed=seed,
-        backbone="b",
-        figures=outcome.figures,
-        figures_cut={},
-        trained_parameters=outcome.trained_parameters,
-        share_percent=outcome.share_percent,
-        weights=outcome.weights,
-        texts=outcome.texts,
-        seconds=1.0,
-        torch="2",
-        command="adavae",
-    )
+    return a_cell("table3", row, seed, **figures)
 
 
 def test_seeds_become_mean_and_deviation_beside_the_paper() -> None:
@@ -141,40 +122,6 @@ def test_seeds_become_mean_and_deviation_beside_the_paper() -> None:
     assert accuracy_table.records(cells[:1])[0]["deviation"] is None
 
 
-@pytest.mark.parametrize(
-    ("of_ten", "of_hundred", "answer"),
-    [(0.6, 0.7, Answer.HOLDS), (0.6, 0.4, Answer.IN_PART), (0.4, 0.4, Answer.DOES_NOT_HOLD)],
-)
-def test_few_label_claims_are_answered_by_means(of_ten: float, of_hundred: float, answer: Answer) -> None:
-    points = {"AdaVAE PE": (of_ten, of_hundred), "AdaVAE FT": (0.5, 0.5)}
-    cells = [
-        cell(figure1.row_name(system, labels), seed, accuracy + shift, "figure1")
-        for system, accuracies in points.items()
-        for labels, accuracy in zip((10, 100), accuracies, strict=True)
-        for seed, shift in enumerate((-0.2, 0.2))
-    ]
-    (verdict,) = verdicts(cells)
-    assert verdict.answer is answer
-    by_claim = {claim.text: given for claim, given, _ in answers(cells)}
-    assert by_claim[verdict.claim] is answer
-    assert by_claim["adapters beat fine-tuning"] is Answer.NOT_RUN
-
-
-def test_runs_over_different_backbones_are_not_mixed() -> None:
-    one, other = (
-        [replace(cell(name, 0, accuracy), backbone=backbone) for name, accuracy in points.items()]
-        for backbone, points in (
-            ("a", {"AdaVAE, sigma 128": 0.9, "AdaVAE, fine-tuning": 0.9}),
-            ("b", {"AdaVAE, sigma 128": 0.2, "AdaVAE, fine-tuning": 0.9}),
-        )
-    )
-    found = [(verdict.answer, verdict.numbers) for verdict in verdicts([*one, *other])]
-    assert found == [
-        (Answer.HOLDS, "AdaVAE, sigma 128 0.900, AdaVAE, fine-tuning 0.900"),
-        (Answer.DOES_NOT_HOLD, "AdaVAE, sigma 128 0.200, AdaVAE, fine-tuning 0.900"),
-    ]
-
-
 def test_rows_that_begin_alike_train_their_beginning_once_and_end_as_alone(tmp_path: Path) -> None:
     names, steps = ("Optimus (VAE), features", "Optimus (VAE), fine-tuning"), []
     shared = replace(given(tmp_path), on_step=lambda *step: steps.append(step))
@@ -182,9 +129,3 @@ def test_rows_that_begin_alike_train_their_beginning_once_and_end_as_alone(tmp_p
     assert len(steps) == 3 * BRIEF.steps  # the bound once, and two heads
     alone = [ROWS[name].run(given(tmp_path)) for name in names]
     assert together == alone
-
-
-def test_smoke_is_no_evidence() -> None:
-    cells = [cell(name, 0, 0.5, scale="smoke") for name in ("AdaVAE, sigma 128", "AdaVAE, fine-tuning")]
-    assert len(list(verdicts(cells))) == 1
-    assert all(answer is Answer.NOT_RUN for _, answer, _ in answers(cells))

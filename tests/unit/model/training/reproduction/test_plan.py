@@ -1,11 +1,14 @@
 """What is left of a grid costs what the same rows cost before."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from adavae.model.training.reproduction import table2
+from adavae.model.training.reproduction.data_folder import digest_of
 from adavae.model.training.reproduction.grid import Cell, Grid
 from adavae.model.training.reproduction.plan import Plan
 from adavae.model.training.reproduction.scale import ScaleName
+from tests.unit.model.training.reproduction.tiny_reproduction import a_cell
 
 NAMES = ("M. A.", "C. A.", "LSTM-LM")
 
@@ -18,23 +21,11 @@ def grid() -> Grid:
 def measured(number: int, seconds: float, scale: ScaleName = ScaleName.CPU) -> Cell:
     """The cell of that number, from 1."""
     task = grid().tasks()[number - 1]
-    return Cell(
-        table=task.table,
-        row=task.row.name,
-        dataset=task.folder.name,
-        scale=scale,
-        sizes=task.sizes,
-        seed=0,
-        backbone="b",
-        figures={},
-        figures_cut={},
-        trained_parameters=1,
-        share_percent=None,
-        weights="random",
-        texts="t",
+    return replace(
+        a_cell(task.table, task.row.name, dataset=task.folder.name, scale=scale),
         seconds=seconds,
-        torch="2",
-        command=task.command,
+        sizes=task.sizes,
+        files=digest_of(task.folder),
     )
 
 

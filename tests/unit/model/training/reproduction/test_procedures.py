@@ -8,10 +8,11 @@ import torch
 
 from adavae.model.parts.posterior import Posterior
 from adavae.model.training.objective import TextBatch
-from adavae.model.training.reproduction.elbo import cyclical, monotonic
+from adavae.model.training.reproduction.elbo import cyclical, monotonic, once
 from adavae.model.training.reproduction.procedures import (
     AggressiveProcedure,
     AutoencoderFirst,
+    BoundProcedure,
     SemiAmortized,
 )
 from adavae.model.training.reproduction.systems.lstm import LSTMVAE
@@ -34,8 +35,9 @@ def weights(module: torch.nn.Module) -> torch.Tensor:
 
 
 def test_beta_rises_once_or_in_cycles() -> None:
-    once, cycles = monotonic(0.5), cyclical(cycles=4, rise_share=0.5)
-    assert [once(done) for done in (0.0, 0.25, 0.5, 0.9)] == [0.0, 0.5, 1.0, 1.0]
+    rising, cycles = monotonic(0.5), cyclical(cycles=4, rise_share=0.5)
+    assert [rising(done) for done in (0.0, 0.25, 0.5, 0.9)] == [0.0, 0.5, 1.0, 1.0]
+    assert [once()(done) for done in (0.0, 0.25, 0.375, 0.5, 0.9)] == [0.0, 0.0, 0.5, 1.0, 1.0]
     for cycle in range(4):
         start = cycle / 4
         assert cycles(start) == 0.0
@@ -136,3 +138,22 @@ def test_the_decoder_begins_anew_after_the_autoencoder(batches: Iterator[TextBat
     assert not procedure.is_autoencoder
     assert (weights(model.encoder) - encoder).abs().max() < 0.05  # one step further
     assert (weights(model.decoder) - decoder).abs().max() > 0.05
+
+
+def test_the_autoencoder_samples_z_so_that_its_variances_learn(batches: Iterator[TextBatch]) -> None:
+    """z was the mean, so that the bound began with variances that nothing had taught."""
+    model = lstm_vae()
+    procedure = AutoencoderFirst(model, 1e-2, torch.Generator().manual_seed(0), free_bits=0.25)
+    for _ in range(15):
+        procedure.step(batches, 0.0)
+    assert float(model.posterior(next(batches)).logvar.detach().mean()) < -0.02
+
+
+def test_a_decaying_rate_falls_to_nothing(batches: Iterator[TextBatch]) -> None:
+    model = lstm_vae()
+    procedure = BoundProcedure(model, 1e-2, once(), torch.Generator().manual_seed(0), is_decaying=True)
+    procedure.step(batches, 0.5)
+    assert procedure.optimizer.param_groups[0]["lr"] == 5e-3
+    before = weights(model)
+    procedure.step(batches, 1.0)
+    assert torch.equal(weights(model), before)

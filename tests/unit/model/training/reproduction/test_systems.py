@@ -8,18 +8,21 @@ import pytest
 import torch
 
 from adavae.model.config import AdapterConfig
-from adavae.model.training.reproduction import table1, table2
+from adavae.model.training.config import Preset, preset_config
+from adavae.model.training.reproduction import table1, table2, untrained_row
 from adavae.model.training.reproduction.adavae_rows import train_adavae
 from adavae.model.training.reproduction.corpus import TestTexts
 from adavae.model.training.reproduction.measuring import Draws, measured, reconstruction
 from adavae.model.training.reproduction.rows import Row
+from adavae.model.training.reproduction.systems.trained_adavae import TrainedAdaVAE
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, tiny_setting
 
 
 def _rows() -> Iterator[tuple[str, Row]]:
     for table in (table1, table2):
         for row in table.rows():
-            if not row.name.startswith(("Optimus", "AdaVAE 0")) or "0.50" in row.name:
+            is_chosen = not row.name.startswith(("Optimus", "AdaVAE 0")) or "0.50" in row.name
+            if is_chosen and row.name != untrained_row.NAME:
                 yield f"{table.__name__.rpartition('.')[2]} {row.name}", row
 
 
@@ -61,6 +64,28 @@ def test_the_share_that_trains_is_told_as_the_paper_tells_it(tmp_path: Path) -> 
     assert shares["GPT-2"] == 100.0
     adapters = shares["GPT-2, adapters"]
     assert adapters is not None and 0 < adapters < 50
+    assert shares[untrained_row.NAME] == 0.0
+
+
+def test_fine_tuning_has_no_adapters_and_its_decoder_waits_as_long_as_adapters_do(tmp_path: Path) -> None:
+    """Its latent parts learned at a sixtieth of the rate that those of every other row have."""
+    setting = tiny_setting(tmp_path)
+    tuned = train_adavae(setting, AdapterConfig(), is_full_fine_tuning=True)
+    whole = train_adavae(setting, AdapterConfig())
+    adapters = train_adavae(setting, AdapterConfig(), has_decoder_adapters=False)
+    num_layers = len(setting.pretrained.backbone.blocks)
+    encoder_layers = preset_config(Preset.LANGUAGE_MODELLING, setting.pretrained.backbone.config).adapter.encoder_layers
+    of_decoder = whole.trained_parameters - adapters.trained_parameters
+    of_both = of_decoder + of_decoder * (encoder_layers or num_layers) // num_layers
+    both = 2 * setting.pretrained.backbone.num_parameters
+    assert tuned.trained_parameters == both + whole.trained_parameters - of_both
+    assert tuned.share_percent == pytest.approx(100.0 * tuned.trained_parameters / both)
+    (tmp_path / "again").mkdir()
+    one_step = tiny_setting(tmp_path / "again", replace(SCALE, steps=1))
+    model = train_adavae(one_step, AdapterConfig(), is_full_fine_tuning=True).model
+    before = one_step.pretrained.backbone.state_dict()
+    assert isinstance(model, TrainedAdaVAE)
+    assert all(torch.equal(before[name], after) for name, after in model.vae.backbone.state_dict().items())
 
 
 def test_without_decoder_adapters_the_decoder_has_nothing_but_z(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """A folder of made-up reviews and a setting over a tiny backbone, for tests of the paper's tables."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
 
 from adavae.model.training.reproduction.corpus import Corpus
+from adavae.model.training.reproduction.grid import PROCEDURES, Cell
 from adavae.model.training.reproduction.rows import Setting
-from adavae.model.training.reproduction.scale import Scale
+from adavae.model.training.reproduction.scale import SCALES, Scale, ScaleName
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 
 CPU = torch.device("cpu")
@@ -40,3 +42,27 @@ def tiny_setting(directory: Path, scale: Scale = SCALE, seed: int = 0) -> Settin
     pretrained = tiny_pretrained()
     corpus = Corpus.read(write_folder(directory), pretrained.tokenizer, scale, seed)
     return Setting(pretrained, corpus, scale, seed, CPU, lambda *_: None)
+
+
+def a_cell(table: str, row: str, seed: int = 0, *, dataset: str = "yelp", scale: str = "cpu", **figures: float) -> Cell:
+    """As if it had been run."""
+    return Cell(
+        table=table,
+        row=row,
+        dataset=dataset,
+        scale=scale,
+        sizes=asdict(SCALES[ScaleName(scale)]),
+        seed=seed,
+        backbone="b",
+        figures=dict(figures),
+        figures_cut={},
+        trained_parameters=9,
+        share_percent=2.5,
+        weights="w",
+        texts="t",
+        files="f",
+        procedures=PROCEDURES,
+        seconds=1.0,
+        torch="2",
+        command="adavae",
+    )
