@@ -144,9 +144,11 @@ def test_the_autoencoder_samples_z_so_that_its_variances_learn(batches: Iterator
     """z was the mean, so that the bound began with variances that nothing had taught."""
     model = lstm_vae()
     procedure = AutoencoderFirst(model, 1e-2, torch.Generator().manual_seed(0), free_bits=0.25)
-    for _ in range(15):
-        procedure.step(batches, 0.0)
-    assert float(model.posterior(next(batches)).logvar.detach().mean()) < -0.02
+    procedure.step(batches, 0.0)
+    gradient = model.encoder.posterior.weight.grad
+    assert gradient is not None
+    of_mu, of_logvar = gradient.chunk(2)
+    assert of_mu.any() and of_logvar.any()
 
 
 def test_a_decaying_rate_falls_to_nothing(batches: Iterator[TextBatch]) -> None:
