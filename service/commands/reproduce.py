@@ -49,7 +49,7 @@ DirectoryOption = Annotated[
 ]
 ScaleOption = Annotated[
     Literal["smoke", "cpu", "paper"],
-    typer.Option(help="Minutes; a night on two cores; the paper's sizes, on a GPU with ADAVAE_BACKBONE=gpt2."),
+    typer.Option(help="Minutes; nights on two cores; the paper's sizes, on a GPU with ADAVAE_BACKBONE=gpt2."),
 ]
 DatasetOption = Annotated[list[str] | None, typer.Option("--dataset", help="Only this data set; may be given again.")]
 RowOption = Annotated[list[str] | None, typer.Option("--row", help="Only this row; may be given again.")]

@@ -1,4 +1,4 @@
-"""How large a reproduction is: minutes, a night on two cores, or the paper's sizes on a GPU."""
+"""How large a reproduction is: minutes, nights on two cores, or the paper's sizes on a GPU."""
 
 from dataclasses import dataclass
 from enum import StrEnum
