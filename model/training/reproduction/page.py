@@ -81,15 +81,25 @@ def _cost(cells: Sequence[Cell]) -> str:
 
 
 def _missing(name: str, cells: Sequence[Cell]) -> list[str]:
-    """Rows without a cell, data set by data set."""
-    found = {(cell.dataset, cell.row) for cell in cells}
-    rows = [row.name for row in _MODULES[name].rows()]
-    missing = {dataset: [row for row in rows if (dataset, row) not in found] for dataset in _MODULES[name].DATASETS}
-    return [
-        f"{dataset}, {'all rows' if len(names) == len(rows) else ', '.join(names)}"
-        for dataset, names in missing.items()
-        if names
-    ]
+    """Rows without a cell, data set by data set, and seeds that only other rows have."""
+    seeds = {cell.seed for cell in cells}
+    found: dict[tuple[str, str], set[int]] = {}
+    for cell in cells:
+        found.setdefault((cell.dataset, cell.row), set()).add(cell.seed)
+    rows, missing = [row.name for row in _MODULES[name].rows()], []
+    for dataset in _MODULES[name].DATASETS:
+        names = [_with_seeds(row, seeds - found.get((dataset, row), set()), seeds) for row in rows]
+        left = [each for each in names if each is not None]
+        if left:
+            missing.append(f"{dataset}, {'all rows' if left == rows else ', '.join(left)}")
+    return missing
+
+
+def _with_seeds(row: str, missing: set[int], seeds: set[int]) -> str | None:
+    """The row, with its missing seeds where it has others; None where it has all."""
+    if not missing:
+        return None
+    return row if missing == seeds else f"{row} (seeds {', '.join(map(str, sorted(missing)))})"
 
 
 def _command(name: str, scale: str, cells: Sequence[Cell]) -> str:

@@ -74,3 +74,14 @@ def test_the_page_has_every_claim_and_what_was_run_with_its_command() -> None:
         "| LSTM-LM" not in text and "Not run yet:\n\n```sh\nadavae reproduce table1 --data DATA --scale cpu\n" in text
     )
     assert "Analogies of ours." in text
+
+
+def test_the_page_names_rows_and_seeds_that_are_missing() -> None:
+    cells = [
+        a_cell("figure1", f"AdaVAE PE, {labels} labels", seed, accuracy=0.5, commonest=0.5, num_labels=9, num_texts=9)
+        for labels, seed in ((10, 0), (10, 1), (100, 0))
+    ]
+    text = page(cells, {})
+    assert "AdaVAE PE, 100 labels (seeds 1), " in text
+    assert "AdaVAE PE, 10 labels" not in text[text.index("Not run yet: yelp") :]
+    assert "BERT FT, 10 labels, " in text
