@@ -28,7 +28,7 @@ from adavae.model.training.preparation import TrainingRequest
 from adavae.model.training.progress import Progress
 from adavae.model.training.run import train_adapter_set
 from adavae.service.jobs.worker.verdict import judge_use
-from adavae.service.loading import load_pretrained, load_text_model
+from adavae.service.loading import load_pretrained, load_text_model, open_store
 from adavae.service.progress_line import progress_line
 from adavae.service.settings import load_settings
 
@@ -48,14 +48,19 @@ def train(
     device: str | None,
     progress: bool | None,
     num_processes: int,
+    init_from: str | None,
     options: dict[str, Any],
 ) -> LoadedSet:
     """As ``adavae.train``, which documents it."""
     check_name(name)
     settings = load_settings()
     settings.need_directory("training in a program")
+    initial = None if init_from is None else open_store(settings).read(init_from)
     pretrained = load_pretrained(settings, device, weight_format="float16")
-    config = preset_config(_preset(preset), pretrained.backbone.config).with_options(options)
+    config = preset_config(_preset(preset), pretrained.backbone.config)
+    if initial is not None:
+        config = config.going_on_from(initial.manifest.reference, initial.manifest.config)
+    config = config.with_options(options)
     settings.runs.mkdir(parents=True, exist_ok=True)
     line = progress_line(progress)
 
@@ -81,6 +86,7 @@ def train(
             validation=held_back,
             config=config,
             truncate=truncate,
+            initial=initial,
             source="texts of a program",
         )
         adapter_set = train_adapter_set(

@@ -60,6 +60,7 @@ def train(
     device: str | None = None,
     progress: bool | None = None,
     num_processes: int = 1,
+    init_from: str | None = None,
     **options: Any,
 ) -> "LoadedSet":
     """A new adapter set from texts, measured on some that are held back, installed, and loaded.
@@ -84,10 +85,14 @@ def train(
         device: ``auto``, ``cpu`` or ``cuda`` in place of the setting.
         progress: Whether to draw bars on stderr; None draws them on terminals and in notebooks.
         num_processes: Processes of this machine that share each step's texts; on GPUs one for each.
-        options: Those of ``adavae train`` under the same names: ``epochs=2, latent_size=128, seed=1``.
+        init_from: ``name`` or ``name@version`` of an installed set to go on from: its sizes, its tensors.
+        options: Settings in place of the preset's, named as ``adavae train`` has them:
+            ``epochs=2, latent_size=128, seed=1``.
 
     Raises:
-        ConfigError: A name, option or column that cannot be.
+        ConfigError: A name, option or column that cannot be, or another size than the set of ``init_from`` has.
+        AdapterSetNotFound: There is no set ``init_from``.
+        AdapterSetMismatch: It is for another backbone.
         DatasetError: A text cannot be used, or there are too few.
         AdaVAEError: The backbone is missing, or the set that came out is worse than nothing.
     """
@@ -102,6 +107,7 @@ def train(
         device=device,
         progress=progress,
         num_processes=num_processes,
+        init_from=init_from,
         options=options,
     )
     return trained

@@ -301,7 +301,7 @@ class Settings(BaseSettings):
     training: Literal["auto", "embedded", "queued", "ray", "off"] = Field(
         default="auto",
         description="Who trains: 'embedded' a child of this process, 'queued' a worker, 'ray' tasks of a Ray cluster; "
-        "'auto': queued with Redis, ray on a cluster.",
+        "'off' nobody; 'auto': queued with Redis, ray on a cluster, else embedded.",
     )
     training_threads: int = Field(
         default=0, ge=0, le=1024, description="CPU threads of a training run; 0 leaves the choice to torch."

@@ -94,8 +94,15 @@ def _facts(training: Mapping[str, Any]) -> dict[str, object]:
     if data:
         facts["trained on"] = f"{data['source']}, {data['rows']:,} texts (sha256 {data['digest'][:12]})"
     if steps is not None:
-        facts["steps"] = f"{steps:,} in {training['duration_s'] / 60:.0f} minutes"
+        facts["steps"] = f"{steps:,} in {_time(round(training['duration_s']))}"
     return {**facts, "command": f"`{command}`" if command else _UNTOLD}
+
+
+def _time(seconds: int) -> str:
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    return f"{minutes:,} minutes" if minutes > 1 else "1 minute"
 
 
 def _titled(key: str, metrics: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

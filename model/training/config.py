@@ -228,6 +228,10 @@ class TrainingConfig:
             (values["adapter"] if name in of_adapter else values)[name] = value
         return type(self).from_dict(values)
 
+    def going_on_from(self, reference: str, adapter: AdapterConfig) -> Self:
+        """The same run begun with the tensors of a set, and so of its sizes; labels are taken from the data."""
+        return replace(self, adapter=replace(adapter, labels=()), init_from=reference)
+
     def with_labels(self, labels: tuple[str, ...]) -> Self:
         """The same run with a head for ``labels``."""
         return replace(self, adapter=replace(self.adapter, labels=labels))

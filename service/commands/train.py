@@ -180,8 +180,7 @@ def _request(
 
     config = preset_config(Preset(preset), pretrained.backbone.config)
     if initial is not None:
-        kept = replace(initial.manifest.config, labels=())
-        config = replace(config, adapter=kept, init_from=initial.manifest.reference)
+        config = config.going_on_from(initial.manifest.reference, initial.manifest.config)
     return TrainingRequest(
         name=name,
         data=data,

@@ -8,7 +8,8 @@ class Constants:
     """One replica is two CPU cores with the bundled backbone.
 
     Attributes:
-        encodes_per_s: Texts a replica encodes in a second: "encode texts/s (bundled)", ours_per_s.
+        encodes_per_s: Texts a replica encodes in a second: "encode texts/s (bundled)", ours_per_s, which is of the
+            backbone before 2026-11-26.
         cores: Of a replica: the machine of "Speed".
         cold_s: From a set on the local disk to its first answer: "cold adapter set, disk to first answer", p50. Loading
             takes no time from other requests here: "1,000 sets registered over 8, Zipf traffic" was as fast as one set.

@@ -9,15 +9,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 import adavae
-from adavae.model.errors import ConfigError, DatasetError
+from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, DatasetError
+from adavae.model.loaded_set import LoadedSet
 from adavae.service import library, settings
 from adavae.service.library import dataset_of
+from adavae.service.loading import open_store
 from adavae.service.progress_line import ProgressLine
 from adavae.service.settings import Settings
 from tests.tiny import PLAIN
 from tests.tiny_home import publish_tiny, tiny_settings
+from tests.tiny_sets import publish
 from tests.tiny_text import as_tsv, reviews
 from tests.unit.service.conftest import RunCommand
 
@@ -125,6 +129,35 @@ def test_what_cannot_be_trained_is_refused_before_the_first_step() -> None:
         adavae.train(["a b"] * 30, name="x", validation_labels=["y"])
     with pytest.raises(DatasetError, match=r"texts\.jsonl"):
         adavae.train([], name="x")
+
+
+def test_a_set_goes_on_from_one_that_is_installed(home: Settings) -> None:
+    """Once ``init_from`` was written down as where the run had begun, and the run began afresh."""
+    begun = adavae.load("plain")
+    trained = train_for_a_step("on", init_from="plain")
+    afresh = train_for_a_step("afresh", **{size: value for size, value in PLAIN.to_dict().items() if size != "labels"})
+    store = open_store(home)
+    assert store.read("on").manifest.training["settings"]["init_from"] == begun.reference
+    assert store.read("afresh").manifest.training["settings"]["init_from"] is None
+    mu = begun.encode(reviews(9).texts).mu
+    assert torch.allclose(trained.encode(reviews(9).texts).mu, mu, atol=1e-2)
+    assert not torch.allclose(afresh.encode(reviews(9).texts).mu, mu, atol=1e-1)
+
+
+def test_what_cannot_be_gone_on_from_is_refused_as_by_the_command(home: Settings) -> None:
+    with pytest.raises(AdapterSetNotFound, match=r"'plian'.*did you mean 'plain'"):
+        train_for_a_step("x", init_from="plian")
+    with pytest.raises(ConfigError, match=r"adapter_size is 6: plain@\w+ has 5: going on from it keeps that"):
+        train_for_a_step("x", init_from="plain", adapter_size=6)
+    publish(home.own_adapters, name="foreign")
+    with pytest.raises(AdapterSetMismatch, match="backbone"):
+        train_for_a_step("x", init_from="foreign")
+    assert not (home.own_adapters / "x").exists()
+
+
+def train_for_a_step(name: str, **options: Any) -> LoadedSet:
+    few: dict[str, Any] = {"max_steps": 1, "learning_rate": 1e-7, "seed": 7, "truncate": True, "progress": False}
+    return adavae.train(reviews(40).texts, name=name, preset="language-modelling", **few, **options)
 
 
 def test_progress_is_one_line_drawn_over_itself_and_notes_stand_beside_it() -> None:

@@ -75,6 +75,23 @@ def test_the_card_states_what_the_set_was_made_from() -> None:
     assert rows["made"] == "2026-01-02T03:04:05+00:00"
 
 
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0, "0 s"),
+        (18, "18 s"),
+        (59, "59 s"),
+        (60, "1 minute"),
+        (89, "1 minute"),
+        (90, "2 minutes"),
+        (716, "12 minutes"),
+    ],
+)
+def test_the_card_says_how_long_a_run_took_as_people_do(seconds: int, said: str) -> None:
+    """Runs of less than half a minute took "0 minutes", others "1 minutes"."""
+    assert rows_of(card(training={**TRAINING, "duration_s": seconds}))["steps"] == f"12,345 in {said}"
+
+
 def test_the_card_states_what_was_measured_and_nothing_else() -> None:
     text = card()
     rows = rows_of(text)
