@@ -47,6 +47,18 @@ def test_one_seed_is_compared_with_a_margin(ours: float, other: float, answer: A
     assert verdict_on("AdaVAE beats the LSTM", cells).answer is answer
 
 
+@pytest.mark.parametrize(
+    ("ppls", "answer"), [((35, 30, 36), HOLDS), ((25, 30, 36), NOT), ((30.1, 30, 36), CLOSE), ((30, 30, 30), CLOSE)]
+)
+def test_a_rebound_needs_both_ends(ppls: tuple[float, ...], answer: Answer) -> None:
+    cells = [
+        a_cell("table2", f"AdaVAE {free_bits}", ppl_word=ppl)
+        for free_bits, ppl in zip(("0.05", "0.50", "0.75"), ppls, strict=True)
+    ]
+    (verdict,) = verdicts(cells)
+    assert verdict.answer is answer
+
+
 def points(of_ten: float, of_hundred: float, spread: float) -> list[Cell]:
     accuracies = {"AdaVAE PE": (of_ten, of_hundred), "AdaVAE FT": (0.5, 0.5)}
     return [
