@@ -110,6 +110,7 @@ class TrainingRun:
         self.batches = Batches(self.lengths, batch_size=batch_size, seed=config.seed)
         self.total_steps = config.total_steps(self.batches.batches_per_epoch)
         self.state = _RunState()
+        self.last_beta, self.last_learning_rate = self.beta, self.learning_rate  # of the latest step
         is_few = len(self.lengths) < config.encoder_texts
         self.begins_fitted = config.start is Start.FITTED and initial is None
         self.has_fixed_encoder = self.begins_fitted and is_few
@@ -175,7 +176,7 @@ class TrainingRun:
         generator = step_generator(self.config.seed, self.state.step, self.device)
         self.vae.zero_grad(set_to_none=True)
         rows, parts = self.batches.rows_at(self.state.step), []
-        for part in self._losses(self.objective, self.texts, rows, self.beta, generator):
+        for part in self._losses(self.objective, self.texts, rows, self.last_beta, generator):
             part.total.backward()  # type: ignore[no-untyped-call]
             parts.append(replace(part, total=part.total.detach()))
         sum_gradients(self.group, self.vae.parameters())
@@ -223,6 +224,7 @@ class TrainingRun:
 
     @property
     def beta(self) -> float:
+        """Weight of the KL in the next step."""
         if self.config.beta_schedule is BetaSchedule.CONSTANT:
             return self.config.beta
         return beta_at(
@@ -236,10 +238,12 @@ class TrainingRun:
 
     @property
     def learning_rate(self) -> float:
+        """That of the next step."""
         return scheduled_learning_rate(self.config, self.state.step, self.total_steps)
 
     def _apply_schedules(self) -> None:
-        self.optimizers.set_learning_rate(self.learning_rate)
+        self.last_beta, self.last_learning_rate = self.beta, self.learning_rate
+        self.optimizers.set_learning_rate(self.last_learning_rate)
         stage = stage_at(self.state.step, self.total_steps, self.config.stage_one_share)
         is_joined = stage is Stage.ALL
         if self.config.is_full_fine_tuning:

@@ -342,3 +342,14 @@ def test_progress_is_reported_with_its_parts(tmp_path: Path) -> None:
     assert seen[-1].step == seen[-1].total_steps == 24
     assert seen[-1].tokens_per_s > 0
     assert seen[-1].validation_loss is not None
+
+
+def test_beta_and_learning_rate_are_told_of_the_step_that_was_taken(tmp_path: Path) -> None:
+    """Those of the step after it were."""
+    seen: list[Progress] = []
+    config = replace(CONFIG, max_steps=8, beta_cycles=1, beta_zero_share=0.0, beta_rise_share=1.0)
+    run = TrainingRun(config, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
+    train(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path, on_progress=seen.append)
+    for progress in seen:
+        run.state.step = progress.step - 1
+        assert (progress.beta, progress.learning_rate) == (run.beta, run.learning_rate)
