@@ -98,7 +98,8 @@ def train(
         report = Report(run, directory / "metrics.jsonl", on_progress, is_resumed=is_resumed)
         on_begin(run.step, run.total_steps)
         _take_steps(run, report, should_stop, is_resumed=is_resumed)
-    return TrainingResult(run.state.best, run.state.step, run.stopped_early, run.state.best_loss, run.state.duration_s)
+    stopped_early = run.stopped_early and run.step < run.total_steps
+    return TrainingResult(run.state.best, run.step, stopped_early, run.state.best_loss, run.state.duration_s)
 
 
 def follow(handed: HandedRun, group: ProcessGroup) -> None:

@@ -225,6 +225,18 @@ def test_a_run_does_not_stop_early_before_its_least_number_of_steps(tmp_path: Pa
         assert run.stopped_early is is_over
 
 
+@pytest.mark.parametrize(("total_steps", "stopped_early"), [(2, False), (3, True)])
+def test_a_run_that_took_every_step_did_not_stop_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, total_steps: int, stopped_early: bool
+) -> None:
+    """It was said to have, where its patience ran out with its last step."""
+    scores = iter([1.0, 2.0])
+    monkeypatch.setattr(Validation, "of", lambda *_: Validation(1.0, next(scores)))
+    config = replace(CONFIG, max_steps=total_steps, validations=total_steps, patience=1)
+    result = train(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    assert (result.steps, result.stopped_early) == (2, stopped_early)
+
+
 @pytest.mark.parametrize(
     ("preset", "best"), [(Preset.CLASSIFICATION, 1), (Preset.GENERATION, 2), (Preset.LANGUAGE_MODELLING, 0)]
 )
