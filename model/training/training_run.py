@@ -157,9 +157,11 @@ class TrainingRun:
         return is_long_enough and self.state.validations_without_gain >= self.config.patience
 
     def fit_start(self) -> None:
-        """Begins where the texts' own statistics say, and remembers that as the best step so far."""
-        if self.group.rank == 0:
-            fit_start(self.vae, self.texts, torch.Generator().manual_seed(self.config.seed), self._precision())
+        """Begins where the texts' own statistics say, and remembers that as the best step so far.
+
+        Every process fits, so that none waits for the leader, whose start they then all have.
+        """
+        fit_start(self.vae, self.texts, torch.Generator().manual_seed(self.config.seed), self._precision())
         take_over(self.group, self.vae.bank.parameters())
         self.validate()
 
