@@ -42,6 +42,7 @@ from adavae.model.training.processes.group import (
     sum_losses,
     take_over,
 )
+from adavae.model.training.run_origin import RunOrigin
 from adavae.model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
 from adavae.model.training.tokenized_texts import TokenizedTexts
 from adavae.model.training.validation import CRITERIA, Criterion, Validation
@@ -79,14 +80,26 @@ class TrainingRun:
         directory: Path,
         initial: Mapping[str, Tensor] | None = None,
         group: ProcessGroup | None = None,
+        origin: RunOrigin | None = None,
     ) -> None:
-        """``initial`` is as for ``loop.train``; ``group`` holds the processes that share the run, None for this one."""
+        """Takes the arguments of ``loop.train``, and two more.
+
+        Args:
+            config: The run's settings.
+            backbone: Its weights are not changed.
+            texts: Training texts.
+            validation: Texts held back.
+            directory: Where ``checkpoints/`` is.
+            initial: Tensors to start with.
+            group: The processes that share the run; None for this one.
+            origin: What checkpoints name as what they were trained over; without it ``resume`` does not ask.
+        """
         if config.form_share > 0 and texts.form_ids is None:
             raise ConfigError(
                 "form_share", config.form_share, "needs other forms of the texts: make them, or set it to 0"
             )
         self.config, self.texts, self.validation, self.directory = config, texts, validation, directory
-        self.group = group or OneProcess()
+        self.group, self.origin = group or OneProcess(), origin
         self.device = backbone.wte.weight.device
         self.eos_token_id = backbone.config.eos_token_id
         self.autocast = uses_bfloat16(config.precision, self.device)
@@ -299,6 +312,7 @@ class TrainingRun:
         state = {
             "config": self.config.to_dict(),
             "data": [self.texts.digest, self.validation.digest],
+            "origin": None if self.origin is None else asdict(self.origin),
             "optimizers": optimizer_states,
             "run": self.state.to_json(),
         }
@@ -311,7 +325,7 @@ class TrainingRun:
             Whether there was one.
 
         Raises:
-            CheckpointMismatch: It belongs to a run with other settings or other data.
+            CheckpointMismatch: It belongs to a run with other settings or data, or over another backbone.
         """
         path = latest_checkpoint(self.directory / "checkpoints")
         if path is None:
@@ -323,6 +337,9 @@ class TrainingRun:
                 f"{path} belongs to a run with other {'settings' if same_data else 'data'}: repeat the first command "
                 f"exactly, or start afresh under another name"
             )
+        saved = checkpoint.state.get("origin")  # None of a run by hand, missing from versions before
+        if saved is not None and self.origin is not None:
+            self.origin.check_is(RunOrigin(**saved), path)
         trained = self._trained()
         for name, tensor in under(checkpoint.tensors, "vae.").items():
             trained[name].data.copy_(tensor)

@@ -1,7 +1,7 @@
 """The training loop on a tiny model: learns, resumes exactly, stops when told, keeps what was good."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,14 @@ CONFIG = TrainingConfig(
 )
 
 
+@dataclass(frozen=True)
 class _FakeTokenizer:
-    eos_token_id = TINY.eos_token_id
+    digest: str
+    eos_token_id: int = TINY.eos_token_id
 
 
-def _pretrained() -> PretrainedBackbone:
-    return PretrainedBackbone(tiny_backbone(), _FakeTokenizer(), "digest", "tiny")  # type: ignore[arg-type]
+def _pretrained(digest: str = "digest", tokenizer: str = "tokenizer") -> PretrainedBackbone:
+    return PretrainedBackbone(tiny_backbone(), _FakeTokenizer(tokenizer), digest, "tiny")  # type: ignore[arg-type]
 
 
 def _texts(num: int, seed: int) -> TokenizedTexts:
@@ -149,6 +151,29 @@ def test_another_runs_checkpoint_is_refused(tmp_path: Path, change: dict[str, fl
     )
     with pytest.raises(CheckpointMismatch, match=word):
         other.resume()
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"digest": "f" * 64}, r"over another backbone \(digest, here is ffffffffffff\)"),
+        ({"tokenizer": "e" * 64}, r"over another tokenizer \(tokenizer, here is eeeeeeeeeeee\)"),
+    ],
+)
+def test_a_run_does_not_go_on_over_another_backbone(tmp_path: Path, other: dict[str, str], told: str) -> None:
+    """It went on in silence, and the tensors of one backbone were published under the digest of the other."""
+    asked, texts = iter([False] * 2 + [True]), (_texts(48, 1), _texts(16, 2))
+    with pytest.raises(TrainingInterrupted):
+        train(CONFIG, _pretrained(), *texts, tmp_path, should_stop=lambda: next(asked))
+    with pytest.raises(CheckpointMismatch, match=told + ".*: choose that .*, or start afresh under another name"):
+        train(CONFIG, _pretrained(**other), *texts, tmp_path, resume=True)
+
+
+def test_a_checkpoint_that_names_no_backbone_is_gone_on_from(tmp_path: Path) -> None:
+    """Those of earlier versions, and those of runs by hand."""
+    TrainingRun(CONFIG, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path).save()
+    texts = (_texts(48, 1), _texts(16, 2))
+    assert train(CONFIG, _pretrained(), *texts, tmp_path, resume=True).steps == 24
 
 
 def test_the_decoder_joins_after_stage_one(tmp_path: Path) -> None:
