@@ -157,7 +157,7 @@ def _check_rows(path: Path, rows: list[Row], least_labels: int) -> None:
     if len(names) < least_labels:
         raise DatasetError(
             f"{path}: every text has the label {rows[0].label!r}, a head needs at least 2: add texts of another label, "
-            "or give a .txt without labels"
+            "or train without one (--preset generation)"
         )
     if len(names) > MAX_LABELS:
         raise DatasetError(f"{path}: has {len(names)} different labels, at most {MAX_LABELS} are allowed")

@@ -115,8 +115,8 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone, on_stage: 
         columns=request.columns,
         on_done=of_stage("read texts", on_stage),
     )
-    labels = () if request.config.preset is Preset.LANGUAGE_MODELLING else training.label_names
-    notes = (*training.notes, *label_warnings(Counter(training.labels or ())))
+    labels, notes = _head_labels(training, request.config.preset)
+    notes = (*training.notes, *label_warnings(Counter(training.labels or ())), *notes)
     if request.validation is None:
         training, validation = split_validation(training, seed=seed)
     else:
@@ -149,6 +149,16 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone, on_stage: 
         num_truncated,
         notes,
     )
+
+
+def _head_labels(training: Dataset, preset: Preset) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The labels that a head learns, none for no head, and what a user should know of that."""
+    names = training.label_names
+    if preset is Preset.LANGUAGE_MODELLING:
+        return (), ()
+    if len(names) == 1:
+        return (), (f"every text has the label {names[0]!r}: trained without a head, which needs at least 2 labels",)
+    return names, ()
 
 
 def _columns_like(columns: Columns, path: Path) -> Columns:

@@ -72,3 +72,23 @@ def test_without_a_head_validation_texts_need_neither_labels_nor_columns(tmp_pat
     prepared = prepared_with(tmp_path, Preset.LANGUAGE_MODELLING, held, Columns(text="body"))
     assert prepared.labels == ()
     assert prepared.validation.texts == ("new one", "new two")
+
+
+ONE_LABEL = LABELLED.replace("neg", "pos")
+
+
+def test_texts_of_one_label_are_trained_on_without_a_head(tmp_path: Path) -> None:
+    """The run ended after the data were tokenized, and nothing said what to do."""
+    held = ("held.csv", "body,label\nnew one,pos\nnew two,other\n")
+    prepared = prepared_with(tmp_path, Preset.GENERATION, held, Columns(text="body"), ONE_LABEL)
+    assert prepared.labels == ()
+    assert prepared.training_tokens.label_ids is None
+    assert any("every text has the label 'pos': trained without a head" in note for note in prepared.notes)
+    silent = prepared_with(tmp_path, Preset.LANGUAGE_MODELLING, held, Columns(text="body"), ONE_LABEL)
+    assert silent.notes == ()
+
+
+def test_a_classifier_of_texts_of_one_label_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    remedy = r"a head needs at least 2: add texts of another label, or train without one \(--preset generation\)"
+    with pytest.raises(DatasetError, match=rf"data\.csv: every text has the label 'pos', {remedy}"):
+        prepared_with(tmp_path, Preset.CLASSIFICATION, ("held.txt", "a\nb\n"), Columns(text="body"), ONE_LABEL)
