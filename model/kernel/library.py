@@ -277,9 +277,10 @@ def _best_int8_way(has_way: Any) -> Int8Way:
 
 def _layout() -> int:
     """Sizes of the structures that are passed, as ``layout.cpp`` puts them into one number of 64 bits."""
-    passed = BackboneFields, AdapterSetFields, LatentSetFields, StepFields, TextsFields, PosteriorFields, LinearFields
+    of_model = BackboneFields, AdapterSetFields, LatentSetFields
+    of_tasks = StepFields, TextsFields, PosteriorFields, LatentMemoryFields, LinearFields
     number = 0
-    for structure in passed:
+    for structure in (*of_model, *of_tasks):
         number = (1009 * number + ctypes.sizeof(structure)) % 2**64
     return number
 

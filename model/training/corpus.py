@@ -86,6 +86,7 @@ def read_dataset(
     path: Path,
     *,
     require_labels: bool = False,
+    least_labels: int = 2,
     limit: int | None = None,
     seed: int = 0,
     columns: Columns = GUESSED,
@@ -96,7 +97,8 @@ def read_dataset(
 
     Args:
         path: The file.
-        require_labels: Refuse texts without labels, or with only one.
+        require_labels: Refuse texts without labels, or with fewer than ``least_labels`` different ones.
+        least_labels: A head learns from 2 and more; to judge it one is enough.
         limit: Use only this many rows, drawn at random because files are often sorted.
         seed: Seed of that draw.
         columns: Which columns hold text and label; guessed by their names if left out.
@@ -112,7 +114,7 @@ def read_dataset(
         rows = [rows[place] for place in drawn_rows(len(rows), limit, seed)]
     if not rows:
         raise DatasetError(f"{path}: is empty: give at least 2 texts")
-    _check_rows(path, rows, require_labels)
+    _check_rows(path, rows, least_labels if require_labels else 0)
     labels = [row.label or "" for row in rows] if rows[0].label is not None else None
     lines = [row.line for row in rows]
     dataset = Dataset.of([row.text for row in rows], labels, path.name, lines)
@@ -133,7 +135,7 @@ def drawn_rows(num_rows: int, limit: int, seed: int) -> list[int]:
     return sorted(random.Random(seed).sample(range(num_rows), limit))
 
 
-def _check_rows(path: Path, rows: list[Row], require_labels: bool) -> None:
+def _check_rows(path: Path, rows: list[Row], least_labels: int) -> None:
     if len(rows) < 2:
         raise DatasetError(f"{path}: has {len(rows)} texts, at least 2 are needed: add some")
     has_labels = rows[0].label is not None
@@ -147,15 +149,15 @@ def _check_rows(path: Path, rows: list[Row], require_labels: bool) -> None:
             raise DatasetError(
                 f"{path}:{row.line}: the label has {len(row.label)} characters, must have 1 to {MAX_LABEL_CHARACTERS}"
             )
-    if require_labels and not has_labels:
+    if least_labels and not has_labels:
         raise DatasetError(
             f"{path}: has no labels, and labels are needed here: add a column label, or name it with --label-column"
         )
     names = {row.label for row in rows}
-    if require_labels and len(names) == 1:
+    if len(names) < least_labels:
         raise DatasetError(
             f"{path}: every text has the label {rows[0].label!r}, a head needs at least 2: add texts of another label, "
-            "or give a .txt without labels"
+            "or train without one (--preset generation)"
         )
     if len(names) > MAX_LABELS:
         raise DatasetError(f"{path}: has {len(names)} different labels, at most {MAX_LABELS} are allowed")

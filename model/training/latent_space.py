@@ -70,10 +70,11 @@ class LatentSpaceConfig:
 
 @dataclass(frozen=True, slots=True)
 class Judges:
-    """Judges of fluency and of labels, trained on training texts; None where that was not possible."""
+    """Judges of fluency and of labels, trained on ``num_texts`` training texts; None where that was not possible."""
 
     fluency: FluencyJudge | None
     attribute: AttributeJudge | None
+    num_texts: int
 
     @classmethod
     def of(cls, learned: Dataset, held_out: Dataset) -> "Judges":
@@ -81,7 +82,8 @@ class Judges:
         learned = _bounded(learned)
         fluency = FluencyJudge.fit(learned.texts, held_out.texts)
         has_labels = len(learned.label_names) > 1 and len(held_out.label_names) > 1
-        return cls(fluency, AttributeJudge.fit(learned.texts, learned.labels or ()) if has_labels else None)
+        attribute = AttributeJudge.fit(learned.texts, learned.labels or ()) if has_labels else None
+        return cls(fluency, attribute, len(learned.texts))
 
 
 def measure_latent_space(
@@ -113,7 +115,7 @@ def measure_latent_space(
         DatasetError: A group named in ``config`` cannot be measured on these data.
     """
     if judges is None:
-        judges = Judges(None, None)
+        judges = Judges(None, None, 0)
         if learned is not None and _JUDGED.intersection(config.groups or Group):
             on_stage("judges", 0, 1)
             judges = Judges.of(learned, held_out)
@@ -288,7 +290,7 @@ def _trust_in(judges: Judges, learned: Dataset | None, held_out: Dataset) -> Fig
         trust["fluency"] = {
             "order": JUDGE_ORDER,
             "data": learned.source,
-            "texts": len(learned.texts),
+            "texts": judges.num_texts,
             "words": len(judges.fluency.language_model.vocabulary),
             **asdict(judges.fluency.measure(held_out.texts)),
         }

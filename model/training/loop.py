@@ -22,6 +22,7 @@ from adavae.model.training.processes.group import ProcessGroup, check_agreement,
 from adavae.model.training.processes.handed_run import HandedRun
 from adavae.model.training.processes.members import processes
 from adavae.model.training.progress import NoReport, OnDone, OnProgress, Report, ignore_done
+from adavae.model.training.run_origin import RunOrigin
 from adavae.model.training.tokenized_texts import TokenizedTexts
 from adavae.model.training.training_run import TrainingRun
 
@@ -92,13 +93,15 @@ def train(
         directory=directory,
         initial=initial,
         is_resumed=resume,
+        origin=RunOrigin.of(pretrained),
     )
     with processes(handed, num_processes) as group:
         run, is_resumed = _begun(handed, group)
         report = Report(run, directory / "metrics.jsonl", on_progress, is_resumed=is_resumed)
         on_begin(run.step, run.total_steps)
         _take_steps(run, report, should_stop, is_resumed=is_resumed)
-    return TrainingResult(run.state.best, run.state.step, run.stopped_early, run.state.best_loss, run.state.duration_s)
+    stopped_early = run.stopped_early and run.step < run.total_steps
+    return TrainingResult(run.state.best, run.step, stopped_early, run.state.best_loss, run.state.duration_s)
 
 
 def follow(handed: HandedRun, group: ProcessGroup) -> None:
@@ -115,7 +118,14 @@ def follow(handed: HandedRun, group: ProcessGroup) -> None:
 def _begun(handed: HandedRun, group: ProcessGroup) -> tuple[TrainingRun, bool]:
     """The run where it begins in every process alike, and whether it goes on from a checkpoint."""
     run = TrainingRun(
-        handed.config, handed.backbone, handed.texts, handed.validation, handed.directory, handed.initial, group
+        handed.config,
+        handed.backbone,
+        handed.texts,
+        handed.validation,
+        handed.directory,
+        handed.initial,
+        group,
+        handed.origin,
     )
     take_over(group, run.vae.bank.parameters())
     is_resumed = handed.is_resumed and run.resume()

@@ -15,6 +15,7 @@ from adavae.model.training.likeness import label_warnings
 from adavae.model.training.overlap import overlap_notes
 from adavae.model.training.progress import OnStage, ignore_stage, of_stage
 from adavae.model.training.readers.columns import GUESSED, Columns
+from adavae.model.training.readers.packed import split_ending
 from adavae.model.training.splitting import split_validation
 from adavae.model.training.text_forms import form_rows
 from adavae.model.training.tokenized_texts import TokenizedTexts, tokenize
@@ -34,7 +35,7 @@ class TrainingRequest:
         truncate: Cut texts that are longer than the context instead of refusing them.
         limit: Use only this many rows, drawn by the run's seed; None for all.
         columns: Which columns of the files hold text, pair and label.
-        validation_columns: Those of the validation texts, where they are others.
+        validation_columns: Those of the validation texts, where they are others; plain text needs none.
         initial: The set to continue from, which ``config.init_from`` names; None to start afresh.
         command: The user's command, for the model card.
         source: Name of the training data in the model card; the file's name if left out.
@@ -105,25 +106,27 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone, on_stage: 
         DatasetError: A file or a line of it cannot be used.
         SequenceTooLong: A text is longer than the context and ``truncate`` is not set.
     """
-    needs_labels = request.config.preset is Preset.CLASSIFICATION
     seed = request.config.seed
     training = read_dataset(
         request.data,
-        require_labels=needs_labels,
+        require_labels=request.config.preset is Preset.CLASSIFICATION,
         limit=request.limit,
         seed=seed,
         columns=request.columns,
         on_done=of_stage("read texts", on_stage),
     )
-    notes = (*training.notes, *label_warnings(Counter(training.labels or ())))
+    labels, notes = _head_labels(training, request.config.preset)
+    notes = (*training.notes, *label_warnings(Counter(training.labels or ())), *notes)
     if request.validation is None:
         training, validation = split_validation(training, seed=seed)
     else:
-        needs_labels = training.labels is not None
-        columns = request.validation_columns or request.columns
-        validation = read_dataset(request.validation, require_labels=needs_labels, columns=columns)
+        validation = read_dataset(
+            request.validation,
+            require_labels=bool(labels),
+            least_labels=1,
+            columns=request.validation_columns or _columns_like(request.columns, request.validation),
+        )
         notes += overlap_notes(training, validation, of_stage("compare texts", on_stage))
-    labels = () if request.config.preset is Preset.LANGUAGE_MODELLING else training.label_names
     if unknown := sorted(set(validation.label_names) - set(labels)) if labels else []:
         raise DatasetError(f"{validation.source}: has labels that the training data lacks: {unknown}")
     max_tokens = pretrained.backbone.config.n_positions - 1
@@ -146,3 +149,18 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone, on_stage: 
         num_truncated,
         notes,
     )
+
+
+def _head_labels(training: Dataset, preset: Preset) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The labels that a head learns, none for no head, and what a user should know of that."""
+    names = training.label_names
+    if preset is Preset.LANGUAGE_MODELLING:
+        return (), ()
+    if len(names) == 1:
+        return (), (f"every text has the label {names[0]!r}: trained without a head, which needs at least 2 labels",)
+    return names, ()
+
+
+def _columns_like(columns: Columns, path: Path) -> Columns:
+    """The training texts' columns as those of the validation texts at ``path``; plain text has none."""
+    return GUESSED if split_ending(path)[0] == ".txt" else columns

@@ -61,7 +61,8 @@ class PretrainRun:
         )
         self.hidden_states = compiled(hidden_states) if self.device.type == "cuda" else hidden_states
         self.stream = WindowStream(tokens, config.seed)
-        self.total_steps = max(1, round(config.epochs * len(tokens) / (config.batch_size * config.window)))
+        tokens_a_step = config.window * self.stream.num_at_once(config.window, config.batch_size)
+        self.total_steps = max(1, round(config.epochs * len(tokens) / tokens_a_step))
         if config.max_steps is not None:
             self.total_steps = min(self.total_steps, config.max_steps)
         self.first_long_step = round(self.total_steps * (1 - config.long_share))

@@ -22,7 +22,7 @@ _STEPS_OF_A_PACE = 3  # the first one pays for what is prepared once
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What a run reports, averaged over the steps since the last report.
+    """What a run reports; losses and speed are those of the steps since the last line of ``metrics.jsonl``.
 
     Attributes:
         step: Steps taken.
@@ -31,8 +31,8 @@ class Progress:
         reconstruction_nats: Nats per text.
         kl_nats: Nats per text.
         head_nats: Nats per text.
-        beta: Weight of the KL at this step.
-        learning_rate: Learning rate at this step.
+        beta: Weight of the KL in the latest step.
+        learning_rate: That of the latest step.
         tokens_per_s: Target tokens per second.
         eta_s: Seconds to the end at this speed; None before the third step that was taken here.
         validation_loss: At the latest validation, nats per token; None before the first.
@@ -85,10 +85,10 @@ class Reported(Protocol):
     def total_steps(self) -> int: ...
 
     @property
-    def beta(self) -> float: ...
+    def last_beta(self) -> float: ...
 
     @property
-    def learning_rate(self) -> float: ...
+    def last_learning_rate(self) -> float: ...
 
     @property
     def validation_loss(self) -> float | None: ...
@@ -162,8 +162,8 @@ class Report:
             reconstruction_nats=_mean([loss.reconstruction_nats for loss in losses]),
             kl_nats=_mean([loss.kl_nats for loss in losses]),
             head_nats=_mean([loss.head_nats for loss in losses]),
-            beta=run.beta,
-            learning_rate=run.learning_rate,
+            beta=run.last_beta,
+            learning_rate=run.last_learning_rate,
             tokens_per_s=sum(loss.num_tokens for loss in losses) / elapsed,
             eta_s=self.pace.eta_s(run.total_steps - step),
             validation_loss=run.validation_loss,

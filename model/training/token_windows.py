@@ -34,11 +34,17 @@ class WindowStream:
         Returns:
             (B, length + 1), int64: inputs, and targets one place further.
         """
-        num_windows = (len(self.tokens) - 1) // length
-        batch_size = min(batch_size, num_windows)
-        epoch, place = divmod(step, num_windows // batch_size)
+        batch_size = self.num_at_once(length, batch_size)
+        epoch, place = divmod(step, self._num_windows(length) // batch_size)
         starts = self._starts(length, epoch)[place * batch_size : (place + 1) * batch_size]
         return torch.from_numpy(self.tokens[starts[:, None] + np.arange(length + 1)]).long()
+
+    def num_at_once(self, length: int, batch_size: int) -> int:
+        """How many windows a step has; arguments as for ``windows_at``."""
+        return min(batch_size, self._num_windows(length))
+
+    def _num_windows(self, length: int) -> int:
+        return (len(self.tokens) - 1) // length
 
     def _starts(self, length: int, epoch: int) -> NDArray[np.int64]:
         """Starts of an epoch's windows in random order; depends on (seed, length, epoch) alone."""

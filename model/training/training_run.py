@@ -42,6 +42,7 @@ from adavae.model.training.processes.group import (
     sum_losses,
     take_over,
 )
+from adavae.model.training.run_origin import RunOrigin
 from adavae.model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
 from adavae.model.training.tokenized_texts import TokenizedTexts
 from adavae.model.training.validation import CRITERIA, Criterion, Validation
@@ -79,14 +80,26 @@ class TrainingRun:
         directory: Path,
         initial: Mapping[str, Tensor] | None = None,
         group: ProcessGroup | None = None,
+        origin: RunOrigin | None = None,
     ) -> None:
-        """``initial`` is as for ``loop.train``; ``group`` holds the processes that share the run, None for this one."""
+        """Takes the arguments of ``loop.train``, and two more.
+
+        Args:
+            config: The run's settings.
+            backbone: Its weights are not changed.
+            texts: Training texts.
+            validation: Texts held back.
+            directory: Where ``checkpoints/`` is.
+            initial: Tensors to start with.
+            group: The processes that share the run; None for this one.
+            origin: What checkpoints name as what they were trained over; without it ``resume`` does not ask.
+        """
         if config.form_share > 0 and texts.form_ids is None:
             raise ConfigError(
                 "form_share", config.form_share, "needs other forms of the texts: make them, or set it to 0"
             )
         self.config, self.texts, self.validation, self.directory = config, texts, validation, directory
-        self.group = group or OneProcess()
+        self.group, self.origin = group or OneProcess(), origin
         self.device = backbone.wte.weight.device
         self.eos_token_id = backbone.config.eos_token_id
         self.autocast = uses_bfloat16(config.precision, self.device)
@@ -110,6 +123,7 @@ class TrainingRun:
         self.batches = Batches(self.lengths, batch_size=batch_size, seed=config.seed)
         self.total_steps = config.total_steps(self.batches.batches_per_epoch)
         self.state = _RunState()
+        self.last_beta, self.last_learning_rate = self.beta, self.learning_rate  # of the latest step
         is_few = len(self.lengths) < config.encoder_texts
         self.begins_fitted = config.start is Start.FITTED and initial is None
         self.has_fixed_encoder = self.begins_fitted and is_few
@@ -156,9 +170,11 @@ class TrainingRun:
         return is_long_enough and self.state.validations_without_gain >= self.config.patience
 
     def fit_start(self) -> None:
-        """Begins where the texts' own statistics say, and remembers that as the best step so far."""
-        if self.group.rank == 0:
-            fit_start(self.vae, self.texts, torch.Generator().manual_seed(self.config.seed), self._precision())
+        """Begins where the texts' own statistics say, and remembers that as the best step so far.
+
+        Every process fits, so that none waits for the leader, whose start they then all have.
+        """
+        fit_start(self.vae, self.texts, torch.Generator().manual_seed(self.config.seed), self._precision())
         take_over(self.group, self.vae.bank.parameters())
         self.validate()
 
@@ -175,7 +191,7 @@ class TrainingRun:
         generator = step_generator(self.config.seed, self.state.step, self.device)
         self.vae.zero_grad(set_to_none=True)
         rows, parts = self.batches.rows_at(self.state.step), []
-        for part in self._losses(self.objective, self.texts, rows, self.beta, generator):
+        for part in self._losses(self.objective, self.texts, rows, self.last_beta, generator):
             part.total.backward()  # type: ignore[no-untyped-call]
             parts.append(replace(part, total=part.total.detach()))
         sum_gradients(self.group, self.vae.parameters())
@@ -223,6 +239,7 @@ class TrainingRun:
 
     @property
     def beta(self) -> float:
+        """Weight of the KL in the next step."""
         if self.config.beta_schedule is BetaSchedule.CONSTANT:
             return self.config.beta
         return beta_at(
@@ -236,10 +253,12 @@ class TrainingRun:
 
     @property
     def learning_rate(self) -> float:
+        """That of the next step."""
         return scheduled_learning_rate(self.config, self.state.step, self.total_steps)
 
     def _apply_schedules(self) -> None:
-        self.optimizers.set_learning_rate(self.learning_rate)
+        self.last_beta, self.last_learning_rate = self.beta, self.learning_rate
+        self.optimizers.set_learning_rate(self.last_learning_rate)
         stage = stage_at(self.state.step, self.total_steps, self.config.stage_one_share)
         is_joined = stage is Stage.ALL
         if self.config.is_full_fine_tuning:
@@ -293,6 +312,7 @@ class TrainingRun:
         state = {
             "config": self.config.to_dict(),
             "data": [self.texts.digest, self.validation.digest],
+            "origin": None if self.origin is None else asdict(self.origin),
             "optimizers": optimizer_states,
             "run": self.state.to_json(),
         }
@@ -305,7 +325,7 @@ class TrainingRun:
             Whether there was one.
 
         Raises:
-            CheckpointMismatch: It belongs to a run with other settings or other data.
+            CheckpointMismatch: It belongs to a run with other settings or data, or over another backbone.
         """
         path = latest_checkpoint(self.directory / "checkpoints")
         if path is None:
@@ -317,6 +337,9 @@ class TrainingRun:
                 f"{path} belongs to a run with other {'settings' if same_data else 'data'}: repeat the first command "
                 f"exactly, or start afresh under another name"
             )
+        saved = checkpoint.state.get("origin")  # None of a run by hand, missing from versions before
+        if saved is not None and self.origin is not None:
+            self.origin.check_is(RunOrigin(**saved), path)
         trained = self._trained()
         for name, tensor in under(checkpoint.tensors, "vae.").items():
             trained[name].data.copy_(tensor)

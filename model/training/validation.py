@@ -1,7 +1,9 @@
 """How a run is judged on its validation texts: which step was best, and when to stop.
 
 The preset decides: a classification run is judged by its labels, a generation run by reconstruction, a
-language-modelling run by the bound on the likelihood. No words are hidden from the decoder here.
+language-modelling run by the bound on the likelihood. Where encoder and head stay as a fitted start put them, as with
+fewer than ``encoder_texts`` texts of a classification run, steps change no label: the bound decides there too. No words
+are hidden from the decoder here.
 """
 
 from dataclasses import dataclass

@@ -91,12 +91,12 @@ def configured(
     changes: dict[str, Any], base: TrainingConfig, steps: int, initial: AdapterSet | None = None
 ) -> TrainingConfig:
     """The preset with a row's changes, for so many steps."""
-    adapter = replace(base.adapter, **changes.get("adapter", {}))
+    base = replace(base, adapter=replace(base.adapter, **changes.get("adapter", {})))
     if initial is not None:
-        adapter = replace(initial.manifest.config, labels=())
-        base = replace(base, init_from=initial.manifest.reference, learning_rate=_GOING_ON)
+        manifest = initial.manifest
+        base = replace(base.going_on_from(manifest.reference, manifest.config), learning_rate=_GOING_ON)
     others = {name: value for name, value in changes.items() if name != "adapter"}
-    return replace(base, **others, adapter=adapter, epochs=1000.0, max_steps=steps, validations=1)
+    return replace(base, **others, epochs=1000.0, max_steps=steps, validations=1)
 
 
 def measure(

@@ -22,5 +22,5 @@ constexpr uint64_t layout() {
 
 extern "C" __attribute__((visibility("default"))) uint64_t adavae_layout() {
     return adavae::layout<adavae::Backbone, adavae::AdapterSet, adavae::LatentSet, adavae::Step, adavae::Texts,
-                          adavae::Posteriors, adavae::Linear>();
+                          adavae::Posteriors, adavae::LatentMemory, adavae::Linear>();
 }

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any, Self
@@ -15,6 +15,7 @@ from torch import Tensor
 from adavae.model.backbone import Backbone
 from adavae.model.config import BackboneConfig
 from adavae.model.training.config import TrainingConfig
+from adavae.model.training.run_origin import RunOrigin
 from adavae.model.training.token_rows import TokenRows
 from adavae.model.training.tokenized_texts import TokenizedTexts
 
@@ -34,6 +35,7 @@ class HandedRun:
         directory: Of the run; only its leader writes there.
         initial: Tensors to start with.
         is_resumed: Whether to go on from the newest checkpoint in ``directory``.
+        origin: What checkpoints name as what they were trained over; None for nothing.
     """
 
     config: TrainingConfig
@@ -43,6 +45,7 @@ class HandedRun:
     directory: Path
     initial: Mapping[str, Tensor] | None
     is_resumed: bool
+    origin: RunOrigin | None = None
 
     def write(self, place: Path) -> None:
         """Puts all of it into ``place``, an empty directory."""
@@ -58,6 +61,7 @@ class HandedRun:
             "digests": [self.texts.digest, self.validation.digest],
             "directory": str(self.directory.absolute()),
             "is_resumed": self.is_resumed,
+            "origin": None if self.origin is None else asdict(self.origin),
             "has_initial": self.initial is not None,
             "has_kernel": self.backbone.kernel is not None,
         }
@@ -81,6 +85,7 @@ class HandedRun:
             directory=Path(rest["directory"]),
             initial=initial if rest["has_initial"] else None,
             is_resumed=rest["is_resumed"],
+            origin=None if rest["origin"] is None else RunOrigin(**rest["origin"]),
         )
 
 

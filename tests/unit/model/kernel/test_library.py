@@ -2,6 +2,7 @@
 
 import logging
 import shutil
+from ctypes import Structure, c_int64
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import pytest
 from adavae.model.kernel import library
 from adavae.model.kernel.library import opened, variant
 from tests.parity.compiled import best_compiled
+
+_ONLY_WITHIN_OTHERS = {"MatrixFields", "NormFields", "LayerFields", "AdapterFields"}
 
 
 @pytest.fixture
@@ -58,6 +61,18 @@ def test_a_library_made_from_other_headers_is_left_alone(
     monkeypatch.setattr(library, "_layout", lambda: 7)
     assert variant("avx2") is None
     assert "another version of adavae" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "passed",
+    sorted({name for name in vars(library) if name.endswith("Fields")} - _ONLY_WITHIN_OTHERS),
+)
+def test_the_layout_tells_of_every_structure(passed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That of the latent memory was passed without being looked at, so a stale library would have read it."""
+    layout = library._layout()
+    fields = getattr(library, passed)._fields_
+    monkeypatch.setattr(library, passed, type(passed, (Structure,), {"_fields_": [*fields, ("more", c_int64)]}))
+    assert library._layout() != layout
 
 
 def _mapped() -> set[str]:

@@ -111,6 +111,14 @@ def test_judges_learn_from_a_bounded_part_of_many_texts(monkeypatch: pytest.Monk
     assert len(part.fluency.language_model.vocabulary) < len(whole.fluency.language_model.vocabulary)
 
 
+def test_the_texts_that_a_judge_has_read_are_counted_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that it was offered were."""
+    monkeypatch.setattr(latent_space, "_MAX_CHARACTERS", sum(map(len, LEARNED.texts)) // 4)
+    config = replace(QUICK, groups=(Group.WALKS,))
+    trust = measure_latent_space(ScriptedOperations(), HELD_OUT, LEARNED, config)["judges"]["fluency"]
+    assert trust["texts"] == len(latent_space._bounded(LEARNED).texts) < len(LEARNED.texts)
+
+
 def test_operations_as_served_are_those_of_single_requests(text_model: TextModel) -> None:
     operations, decoding = AsServed(text_model, "prefixed"), Decoding(max_tokens=text_model.max_text_tokens)
     a, b, c = HELD_OUT.texts[:3]

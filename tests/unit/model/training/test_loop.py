@@ -1,7 +1,7 @@
 """The training loop on a tiny model: learns, resumes exactly, stops when told, keeps what was good."""
 
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,14 @@ CONFIG = TrainingConfig(
 )
 
 
+@dataclass(frozen=True)
 class _FakeTokenizer:
-    eos_token_id = TINY.eos_token_id
+    digest: str
+    eos_token_id: int = TINY.eos_token_id
 
 
-def _pretrained() -> PretrainedBackbone:
-    return PretrainedBackbone(tiny_backbone(), _FakeTokenizer(), "digest", "tiny")  # type: ignore[arg-type]
+def _pretrained(digest: str = "digest", tokenizer: str = "tokenizer") -> PretrainedBackbone:
+    return PretrainedBackbone(tiny_backbone(), _FakeTokenizer(tokenizer), digest, "tiny")  # type: ignore[arg-type]
 
 
 def _texts(num: int, seed: int) -> TokenizedTexts:
@@ -151,6 +153,29 @@ def test_another_runs_checkpoint_is_refused(tmp_path: Path, change: dict[str, fl
         other.resume()
 
 
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"digest": "f" * 64}, r"over another backbone \(digest, here is ffffffffffff\)"),
+        ({"tokenizer": "e" * 64}, r"over another tokenizer \(tokenizer, here is eeeeeeeeeeee\)"),
+    ],
+)
+def test_a_run_does_not_go_on_over_another_backbone(tmp_path: Path, other: dict[str, str], told: str) -> None:
+    """It went on in silence, and the tensors of one backbone were published under the digest of the other."""
+    asked, texts = iter([False] * 2 + [True]), (_texts(48, 1), _texts(16, 2))
+    with pytest.raises(TrainingInterrupted):
+        train(CONFIG, _pretrained(), *texts, tmp_path, should_stop=lambda: next(asked))
+    with pytest.raises(CheckpointMismatch, match=told + ".*: choose that .*, or start afresh under another name"):
+        train(CONFIG, _pretrained(**other), *texts, tmp_path, resume=True)
+
+
+def test_a_checkpoint_that_names_no_backbone_is_gone_on_from(tmp_path: Path) -> None:
+    """Those of earlier versions, and those of runs by hand."""
+    TrainingRun(CONFIG, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path).save()
+    texts = (_texts(48, 1), _texts(16, 2))
+    assert train(CONFIG, _pretrained(), *texts, tmp_path, resume=True).steps == 24
+
+
 def test_the_decoder_joins_after_stage_one(tmp_path: Path) -> None:
     config = replace(CONFIG, stage_one_share=0.5, max_steps=4)
     run = TrainingRun(config, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
@@ -223,6 +248,18 @@ def test_a_run_does_not_stop_early_before_its_least_number_of_steps(tmp_path: Pa
     for step, is_over in ((9, False), (10, True)):
         run.state.step = step
         assert run.stopped_early is is_over
+
+
+@pytest.mark.parametrize(("total_steps", "stopped_early"), [(2, False), (3, True)])
+def test_a_run_that_took_every_step_did_not_stop_early(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, total_steps: int, stopped_early: bool
+) -> None:
+    """It was said to have, where its patience ran out with its last step."""
+    scores = iter([1.0, 2.0])
+    monkeypatch.setattr(Validation, "of", lambda *_: Validation(1.0, next(scores)))
+    config = replace(CONFIG, max_steps=total_steps, validations=total_steps, patience=1)
+    result = train(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    assert (result.steps, result.stopped_early) == (2, stopped_early)
 
 
 @pytest.mark.parametrize(
@@ -342,3 +379,14 @@ def test_progress_is_reported_with_its_parts(tmp_path: Path) -> None:
     assert seen[-1].step == seen[-1].total_steps == 24
     assert seen[-1].tokens_per_s > 0
     assert seen[-1].validation_loss is not None
+
+
+def test_beta_and_learning_rate_are_told_of_the_step_that_was_taken(tmp_path: Path) -> None:
+    """Those of the step after it were."""
+    seen: list[Progress] = []
+    config = replace(CONFIG, max_steps=8, beta_cycles=1, beta_zero_share=0.0, beta_rise_share=1.0)
+    run = TrainingRun(config, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
+    train(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path, on_progress=seen.append)
+    for progress in seen:
+        run.state.step = progress.step - 1
+        assert (progress.beta, progress.learning_rate) == (run.beta, run.learning_rate)

@@ -2,8 +2,12 @@
 
 from pathlib import Path
 
+import pytest
+
+from adavae.model.errors import DatasetError
 from adavae.model.training.config import Preset, TrainingConfig
-from adavae.model.training.preparation import TrainingRequest, prepare
+from adavae.model.training.preparation import PreparedData, TrainingRequest, prepare
+from adavae.model.training.readers.columns import GUESSED, Columns
 from tests.tiny import PLAIN
 from tests.tiny_text import tiny_pretrained
 
@@ -27,3 +31,64 @@ def test_what_is_odd_about_the_data_is_told_before_the_first_step(tmp_path: Path
         assert prepared.labels == ("Pos", "neg", "other", "pos")
         assert len(prepared.notes) == len(told)
         assert all(part in note for part, note in zip(told, prepared.notes, strict=True))
+
+
+LABELLED = "body,label\n" + "".join(f"text {number},{('neg', 'pos')[number % 2]}\n" for number in range(40))
+
+
+def prepared_with(
+    folder: Path, preset: Preset, held: tuple[str, str], columns: Columns = GUESSED, data: str = LABELLED
+) -> PreparedData:
+    """Of a table and a validation file, given by name and content."""
+    (folder / "data.csv").write_text(data, encoding="utf-8")
+    (folder / held[0]).write_text(held[1], encoding="utf-8")
+    request = TrainingRequest(
+        name="mine",
+        data=folder / "data.csv",
+        validation=folder / held[0],
+        config=TrainingConfig(adapter=PLAIN, preset=preset),
+        columns=columns,
+    )
+    return prepare(request, tiny_pretrained())
+
+
+@pytest.mark.parametrize("preset", [Preset.CLASSIFICATION, Preset.GENERATION])
+def test_validation_texts_may_all_have_one_label_of_the_training_texts(tmp_path: Path, preset: Preset) -> None:
+    """They were refused, as if the head learned from them."""
+    held = ("held.csv", "body,label\nnew one,pos\nnew two,pos\n")
+    prepared = prepared_with(tmp_path, preset, held, Columns(text="body"))
+    assert prepared.labels == ("neg", "pos")
+    assert prepared.validation.labels == ("pos", "pos")
+
+
+def test_a_head_is_not_judged_on_validation_texts_without_labels(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"held\.csv: has no labels, and labels are needed here"):
+        prepared_with(tmp_path, Preset.GENERATION, ("held.csv", "body\nnew one\nnew two\n"), Columns(text="body"))
+
+
+@pytest.mark.parametrize("held", [("held.csv", "body\nnew one\nnew two\n"), ("held.txt", "new one\nnew two\n")])
+def test_without_a_head_validation_texts_need_neither_labels_nor_columns(tmp_path: Path, held: tuple[str, str]) -> None:
+    """Labels were demanded that language modelling drops, and of plain text to leave out what the table needs."""
+    prepared = prepared_with(tmp_path, Preset.LANGUAGE_MODELLING, held, Columns(text="body"))
+    assert prepared.labels == ()
+    assert prepared.validation.texts == ("new one", "new two")
+
+
+ONE_LABEL = LABELLED.replace("neg", "pos")
+
+
+def test_texts_of_one_label_are_trained_on_without_a_head(tmp_path: Path) -> None:
+    """The run ended after the data were tokenized, and nothing said what to do."""
+    held = ("held.csv", "body,label\nnew one,pos\nnew two,other\n")
+    prepared = prepared_with(tmp_path, Preset.GENERATION, held, Columns(text="body"), ONE_LABEL)
+    assert prepared.labels == ()
+    assert prepared.training_tokens.label_ids is None
+    assert any("every text has the label 'pos': trained without a head" in note for note in prepared.notes)
+    silent = prepared_with(tmp_path, Preset.LANGUAGE_MODELLING, held, Columns(text="body"), ONE_LABEL)
+    assert silent.notes == ()
+
+
+def test_a_classifier_of_texts_of_one_label_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    remedy = r"a head needs at least 2: add texts of another label, or train without one \(--preset generation\)"
+    with pytest.raises(DatasetError, match=rf"data\.csv: every text has the label 'pos', {remedy}"):
+        prepared_with(tmp_path, Preset.CLASSIFICATION, ("held.txt", "a\nb\n"), Columns(text="body"), ONE_LABEL)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -15,13 +16,18 @@ from adavae.model.errors import (
 from adavae.model.training.config import Precision
 from adavae.model.training.language_model import held_out_perplexity
 from adavae.model.training.pretrain import PretrainProgress, pretrain
+from adavae.model.training.pretrain_run import PretrainRun
+from adavae.model.training.pretrain_start import fresh_backbone
 from tests.unit.model.training.tiny_pretraining import (
     CONFIG,
+    SHAPE,
     after_refusals,
     assert_same_weights,
     killed,
     made_up_texts,
 )
+
+_NO_TOKENIZER: Any = None  # for runs that take no step
 
 
 @pytest.mark.parametrize("num_steps", [5, 12])  # in the phase of short windows, and of long ones
@@ -103,3 +109,13 @@ def test_texts_shorter_than_a_window_are_refused(tmp_path: Path) -> None:
     (tmp_path / "few.txt").write_text("a\nb\n")
     with pytest.raises(DatasetError, match=r"5 tokens.*add texts"):
         pretrain(CONFIG, [tmp_path / "few.txt"], tmp_path / "out")
+
+
+def test_a_stream_of_few_windows_is_passed_over_as_often_as_asked(tmp_path: Path) -> None:
+    """A step had fewer windows than ``batch_size`` and the run no more steps: ten passes were three."""
+    config = replace(CONFIG, epochs=10.0, max_steps=None, batch_size=64)
+    tokens = np.arange(1, 201, dtype=np.int32)  # twelve windows of 16, six of 32
+    run = PretrainRun(config, fresh_backbone(SHAPE, 0), _NO_TOKENIZER, tokens, {}, tmp_path)
+    assert run.total_steps == 10
+    enough = PretrainRun(replace(config, batch_size=4), fresh_backbone(SHAPE, 0), _NO_TOKENIZER, tokens, {}, tmp_path)
+    assert enough.total_steps == 31

@@ -20,8 +20,8 @@ class Run:
     step_s: float
     step: int = 0
     now_s: float = 100.0
-    beta: float = 1.0
-    learning_rate: float = 0.1
+    last_beta: float = 1.0
+    last_learning_rate: float = 0.1
     validation_loss: float | None = None
 
     @property

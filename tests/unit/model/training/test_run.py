@@ -254,3 +254,20 @@ def test_a_set_of_two_texts_is_one_that_answers(tmp_path: Path, with_validation:
     z = text_model.encode(["the food was great ."], "mine").mu
     assert text_model.decode(z, "mine", Decoding(max_tokens=4))[0].text is not None
     assert bool(torch.isfinite(text_model.sample_prior(2, "mine", seed=0)).all())
+
+
+def test_a_set_of_texts_of_one_label_has_no_head(tmp_path: Path) -> None:
+    data = tmp_path / "good.tsv"
+    data.write_text("label\ttext\n" + "".join(f"good\t{text}\n" for text in reviews(40).texts), encoding="utf-8")
+    request = TrainingRequest(name="mine", data=data, validation=None, config=config(), evaluation=QUICK, truncate=True)
+    notes: list[str] = []
+    published = train_adapter_set(
+        request,
+        tiny_pretrained(),
+        directory=tmp_path / "run",
+        destination=tmp_path / "adapters",
+        on_note=notes.append,
+    )
+    assert published.manifest.config.labels == ()
+    assert "accuracy" not in published.manifest.metrics
+    assert [note for note in notes if "without a head" in note]

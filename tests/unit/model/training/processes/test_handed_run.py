@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from adavae.model.training.processes.handed_run import HandedRun, Place
+from adavae.model.training.run_origin import RunOrigin
 from adavae.model.training.tokenized_texts import TokenizedTexts
 from tests.tiny import TINY, tiny_backbone
 from tests.unit.model.training.test_loop import CONFIG, _texts, _with_forms
@@ -20,6 +21,7 @@ def _handed(directory: Path, validation: TokenizedTexts) -> HandedRun:
         directory=directory,
         initial={"head.weight": torch.ones(2, 3)},
         is_resumed=True,
+        origin=RunOrigin("b" * 64, "c" * 64),
     )
 
 
@@ -34,6 +36,7 @@ def test_a_run_comes_back_as_it_was_handed(tmp_path: Path) -> None:
     given.write(tmp_path)
     found = HandedRun.read(tmp_path, torch.device("cpu"))
     assert (found.config, found.directory, found.is_resumed) == (given.config, given.directory, True)
+    assert found.origin == RunOrigin("b" * 64, "c" * 64)
     assert _same(found.texts, given.texts) and _same(found.validation, given.validation)
     assert found.initial is not None and torch.equal(found.initial["head.weight"], torch.ones(2, 3))
     ids = torch.tensor([[3, 5, 7]])
@@ -44,9 +47,9 @@ def test_a_run_comes_back_as_it_was_handed(tmp_path: Path) -> None:
 
 
 def test_nothing_to_start_with_stays_nothing(tmp_path: Path) -> None:
-    replace(_handed(tmp_path, _texts(5, 2)), initial=None, is_resumed=False).write(tmp_path)
+    replace(_handed(tmp_path, _texts(5, 2)), initial=None, is_resumed=False, origin=None).write(tmp_path)
     found = HandedRun.read(tmp_path, torch.device("cpu"))
-    assert found.initial is None and not found.is_resumed
+    assert found.initial is None and not found.is_resumed and found.origin is None
 
 
 def test_a_place_comes_back_as_it_was(tmp_path: Path) -> None:
