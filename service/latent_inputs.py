@@ -28,10 +28,19 @@ def latents_of(z: Sequence[Sequence[float]], pinned: PinnedAdapter) -> Tensor:
     return torch.from_numpy(latents)
 
 
-def text_of(given: str | Sequence[int], number: int, pretrained: PretrainedBackbone) -> str:
-    """A text, or what token ids say; raises InvalidRequest for ids that the backbone's tokenizer does not have."""
+def text_of(given: str | Sequence[int], number: int, pretrained: PretrainedBackbone, most_ids: int) -> str:
+    """A text, or what token ids say; raises InvalidRequest for ids that the backbone's tokenizer does not have, and for
+    more than ``most_ids``.
+    """
     if isinstance(given, str):
         return given
+    if len(given) > most_ids:  # before they are looked at
+        raise InvalidRequest(
+            f"input[{number}] has {len(given)} token ids, the limit is {most_ids} (ADAVAE_MAX_TEXT_TOKENS, and the "
+            "backbone's context): send a shorter text",
+            param="input",
+            code="text_too_long",
+        )
     num_ids = pretrained.backbone.config.vocab_size
     if (unknown := next((token for token in given if not 0 <= token < num_ids), None)) is not None:
         raise InvalidRequest(

@@ -166,7 +166,8 @@ class LatentService:
         that the set does not have.
         """
         async with self._pinned(adapter) as pinned:
-            texts = [text_of(each, number, self._parts.pretrained) for number, each in enumerate(inputs)]
+            most, pretrained = self._parts.max_text_tokens, self._parts.pretrained
+            texts = [text_of(each, number, pretrained, most) for number, each in enumerate(inputs)]
             rows = await self._encode_in_parts(texts, pinned, "input", truncate=False)
             mu = torch.from_numpy(np.stack([row.encoding.mu for row in rows]))
             work = partial(embedded, pinned.space, mu, dimensions)  # a set's first one takes milliseconds

@@ -477,7 +477,10 @@ def _with_redis_password(settings: Settings) -> Settings:
 
 
 def _with_password(name: str, url: SecretStr, password: str) -> SecretStr:
-    parts = urlsplit(url.get_secret_value())
+    try:
+        parts = urlsplit(url.get_secret_value())
+    except ValueError:
+        raise SettingsError(f"{_variable(name)} is no address: give it as redis://HOST:PORT/0") from None
     if parts.password is not None:
         raise SettingsError(f"{_variable(name)} holds a password, and ADAVAE_REDIS_PASSWORD_FILE too: give one of them")
     host = parts.netloc.rpartition("@")[2]

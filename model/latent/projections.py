@@ -142,12 +142,12 @@ def separation(mu: Floats, labels: Sequence[str]) -> Separation | None:
     Returns:
         None where fewer than two labels have five rows.
     """
-    names, codes, counts = np.unique(np.asarray(labels, dtype=object), return_inverse=True, return_counts=True)
+    _, codes, counts = np.unique(np.asarray(labels, dtype=object), return_inverse=True, return_counts=True)
     is_kept = (counts >= _FOLDS)[codes]
     if np.count_nonzero(counts >= _FOLDS) < 2:
         return None
-    z, kept = mu[is_kept].astype(np.float64), codes[is_kept]
-    targets = np.eye(len(names))[kept]  # (N, labels)
+    kept_names, kept = np.unique(codes[is_kept], return_inverse=True)
+    z, targets = mu[is_kept].astype(np.float64), np.eye(len(kept_names))[kept]  # (N, Z), (N, labels)
     folds = _stratified_folds(kept)
     predicted = np.empty_like(kept)
     for fold in range(_FOLDS):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -14,6 +15,7 @@ from adavae.service.errors import InvalidRequest, ServiceError, service_error
 from adavae.service.http.path_prefix import path_of
 from adavae.service.http.replies import error_reply
 
+_log = structlog.get_logger("adavae.request")
 _LONGEST_SHOWN = 60
 _NO_OBJECT = {"model_type", "model_attributes_type", "dict_type"}
 _NOT_OFFERED = {
@@ -40,7 +42,10 @@ def add_error_replies(app: FastAPI) -> None:
 
 async def _reply_to_adavae_error(_request: Request, exc: Exception) -> Response:
     assert isinstance(exc, AdaVAEError)
-    return error_reply(service_error(exc))
+    error = service_error(exc)
+    if error.status == 500:
+        _log.error("request_failed", exc_info=exc)  # the entry that the reply tells of
+    return error_reply(error)
 
 
 async def _reply_to_invalid(_request: Request, exc: Exception) -> Response:

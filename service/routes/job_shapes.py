@@ -43,7 +43,8 @@ def shape_job(job: Job) -> dict[str, object]:
 def shape_checkpoint(job: Job, adapter: str) -> dict[str, object]:
     """``fine_tuning.job.checkpoint``: the set that the job published; a run's other checkpoints serve nobody."""
     progress = job.progress or {}
-    step = int(progress.get("step") or 0)
+    given = progress.get("step")
+    step = given if isinstance(given, int) else 0  # a record is trusted no more than a client
     metrics = {"step": step, "train_loss": progress.get("loss"), "valid_loss": progress.get("validation_loss")}
     return {
         "object": "fine_tuning.job.checkpoint",

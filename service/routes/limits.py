@@ -62,10 +62,11 @@ def check_rows(num_texts: int, steering: Steering, default: Settled, settings: S
             param="candidates",
             code="too_many_candidates",
         )
-    if num_texts * candidates > settings.max_rows:
+    limit, setting = min((settings.max_rows, "ADAVAE_MAX_ROWS"), (settings.max_queued_rows, "ADAVAE_MAX_QUEUED_ROWS"))
+    if num_texts * candidates > limit:
         raise InvalidRequest(
             f"{num_texts} texts of {candidates} candidates are {num_texts * candidates} rows, the limit is "
-            f"{settings.max_rows} (ADAVAE_MAX_ROWS): ask for fewer candidates, or send several requests",
+            f"{limit} ({setting}): ask for fewer candidates, or send several requests",
             param="candidates" if candidates > 1 else None,
             code="too_many_rows",
         )

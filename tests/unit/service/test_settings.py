@@ -121,6 +121,7 @@ def test_the_queue_is_where_the_cache_is_unless_it_is_told_elsewhere(
         (None, "there", "without ADAVAE_REDIS_URL or ADAVAE_QUEUE_REDIS_URL"),
         ("redis://cache", "missing", "cannot be read"),
         ("redis://:secret@cache", "there", "give one of them"),
+        ("redis://secret@[::1", "there", "ADAVAE_REDIS_URL is no address"),
     ],
 )
 def test_a_redis_password_that_cannot_be_used_is_reported(

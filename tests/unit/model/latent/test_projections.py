@@ -1,5 +1,7 @@
 """Encodings as points of a plane: the way there and back, neighbours, and whether labels come apart."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -124,3 +126,16 @@ def test_rare_labels_are_left_out_and_one_label_is_no_separation() -> None:
     assert found is not None
     assert found.rows == 58
     assert separation(mu, ["a"] * 58 + ["c"] * 2) is None
+
+
+def test_labels_that_are_left_out_take_no_memory() -> None:
+    """A row of the targets had a place for each of them: a request of 5,000 labels took 200 MB."""
+    mu, names = rows(), ["a"] * 30 + ["b"] * 30
+    rare = [f"rare {number}" for number in range(3000)]
+    many = np.concatenate([mu, np.zeros((len(rare), mu.shape[1]), np.float32)])
+    tracemalloc.start()
+    found = separation(many, [*names, *rare])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == separation(mu, names)
+    assert peak < 8_000_000

@@ -10,7 +10,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
-from adavae.model.errors import BackboneNotFound, LogitsNotFinite
+from adavae.model.errors import AdaVAEError, BackboneNotFound, LogitsNotFinite
 from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
 from adavae.service.http.body_limit import _Room
 from tests.unit.service.http_client import client_of
@@ -251,6 +251,21 @@ def test_a_failure_of_ours_tells_the_client_nothing_and_the_log_everything() -> 
     failures = [line for line in logged if line["event"] == "request_failed"]
     assert len(failures) == 1
     assert failures[0]["exc_info"] is True
+
+
+def test_an_error_of_the_model_without_an_answer_of_its_own_is_in_the_log_as_the_reply_says() -> None:
+    """The reply named an entry that nobody had written."""
+
+    class Unforeseen(AdaVAEError):
+        """In no table."""
+
+    with client_of(StubLatentService(error=Unforeseen("secret"))) as client:
+        with structlog.testing.capture_logs() as logged:
+            reply = client.post("/encode", json={"text": "a"})
+        error_of(reply, 500)
+        assert "secret" not in reply.text
+    (failure,) = [line for line in logged if line["event"] == "request_failed"]
+    assert isinstance(failure["exc_info"], Unforeseen)
 
 
 def test_the_log_has_a_line_for_each_request_and_no_texts() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -246,6 +247,15 @@ def test_a_job_is_paused_resumed_and_cancelled(client: TestClient) -> None:
         assert (reply.status_code, reply.json()["status"]) == (200, status)
     for change in ("cancel", "pause", "resume"):
         assert error_of(client.post(f"{path}/{change}"), 409)["type"] == "conflict"
+
+
+@pytest.mark.parametrize("step", ["x", float("inf"), [3], None])
+def test_a_record_that_somebody_damaged_has_a_checkpoint_all_the_same(
+    client: TestClient, training: StubTrainingService, step: Any
+) -> None:
+    training.jobs.all[JOB] = replace(training.jobs.all[JOB], progress={"step": step})
+    (checkpoint,) = client.get(f"{JOBS}/{JOB}/checkpoints").json()["data"]
+    assert checkpoint["step_number"] == 0
 
 
 @pytest.mark.parametrize("job_id", ["ftjob-1", "..", "%2e%2e%2fjob.json", "%00", "a" * 200])

@@ -108,3 +108,11 @@ def test_what_is_wrong_is_refused_before_the_work(
     assert error["param"] == param
     assert said in error["message"]
     assert not latent.asked
+
+
+def test_more_rows_than_may_ever_be_queued_are_refused_for_good() -> None:
+    """They were told to try again in a second, for ever."""
+    with client_of(max_rows=20, max_queued_rows=10) as client:
+        reply = client.post("/decode", json={"samples": 8, "candidates": 2})
+    assert reply.status_code == 422, reply.text
+    assert "16 rows, the limit is 10 (ADAVAE_MAX_QUEUED_ROWS)" in reply.json()["error"]["message"]
