@@ -117,7 +117,7 @@ class LoadedSet:
 
         Raises:
             ConfigError: An option is out of range or has no effect, or the set has no such label.
-            AdapterSetMismatch: The set has no labels, or no prior that knows them.
+            AdapterSetMismatch: The set has no labels or no prior that knows them, or lacks what an option needs.
         """
         steering = Steering(refine=refine, truncation=truncation, candidates=candidates)
         draw = Draw(label=label, guidance=guidance)
@@ -160,6 +160,7 @@ class LoadedSet:
 
         Raises:
             ConfigError: An option is out of range or has no effect; several samples need ``strategy="sample"``.
+            AdapterSetMismatch: The set lacks what an option needs: a flow to refine, labels for the focus.
         """
         chosen = Decoding.of(**decoding)
         if samples < 1 or (samples > 1 and chosen.strategy is not Strategy.SAMPLE):
