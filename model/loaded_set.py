@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional as F
 
+from adavae.model.cleaning import clean
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding, DecodingOptions, Strategy
 from adavae.model.errors import ConfigError, LatentShapeError
@@ -226,12 +227,12 @@ class LoadedSet:
         return [replace(row, scores=dict(islice(row.scores.items(), top_k))) for row in classified]
 
     def score(self, texts: str | Sequence[str]) -> Tensor:
-        """Nats per token of each text, (N,), float32, under the bare backbone: lower is more fluent.
+        """Nats per token of each text, cleaned, (N,), float32, under the bare backbone: lower is more fluent.
 
         Raises:
             ConfigError: A text is empty.
         """
-        return self.text_model.score(_as_list(texts))
+        return self.text_model.score([clean(text) for text in _as_list(texts)])
 
 
 def _as_list(texts: str | Sequence[str]) -> list[str]:

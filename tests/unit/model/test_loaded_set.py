@@ -128,6 +128,13 @@ def test_every_operation_is_that_of_the_text_model(labelled: LoadedSet) -> None:
     torch.testing.assert_close(labelled.score([A, C]), text_model.score([A, C]))
 
 
+def test_a_scored_text_is_cleaned_as_an_encoded_one_is(labelled: LoadedSet) -> None:
+    """Blanks at its ends counted, and a text of blanks alone had a score."""
+    assert torch.equal(labelled.score(f"  {A}\u00a0"), labelled.score(A))
+    with pytest.raises(ConfigError, match="text 1 is ''"):
+        labelled.score([A, "   "])
+
+
 def test_only_the_likeliest_labels_are_kept(labelled: LoadedSet) -> None:
     every, first = labelled.classify([A, B]), labelled.classify([A, B], top_k=1)
     assert every == labelled.text_model.classify([A, B], labelled.name)
