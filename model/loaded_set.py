@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.nn import functional as F
 
+from adavae.model.cleaning import clean
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding, DecodingOptions, Strategy
 from adavae.model.errors import ConfigError, LatentShapeError
@@ -117,7 +118,7 @@ class LoadedSet:
 
         Raises:
             ConfigError: An option is out of range or has no effect, or the set has no such label.
-            AdapterSetMismatch: The set has no labels, or no prior that knows them.
+            AdapterSetMismatch: The set has no labels or no prior that knows them, or lacks what an option needs.
         """
         steering = Steering(refine=refine, truncation=truncation, candidates=candidates)
         draw = Draw(label=label, guidance=guidance)
@@ -160,6 +161,7 @@ class LoadedSet:
 
         Raises:
             ConfigError: An option is out of range or has no effect; several samples need ``strategy="sample"``.
+            AdapterSetMismatch: The set lacks what an option needs: a flow to refine, labels for the focus.
         """
         chosen = Decoding.of(**decoding)
         if samples < 1 or (samples > 1 and chosen.strategy is not Strategy.SAMPLE):
@@ -225,12 +227,12 @@ class LoadedSet:
         return [replace(row, scores=dict(islice(row.scores.items(), top_k))) for row in classified]
 
     def score(self, texts: str | Sequence[str]) -> Tensor:
-        """Nats per token of each text, (N,), float32, under the bare backbone: lower is more fluent.
+        """Nats per token of each text, cleaned, (N,), float32, under the bare backbone: lower is more fluent.
 
         Raises:
             ConfigError: A text is empty.
         """
-        return self.text_model.score(_as_list(texts))
+        return self.text_model.score([clean(text) for text in _as_list(texts)])
 
 
 def _as_list(texts: str | Sequence[str]) -> list[str]:

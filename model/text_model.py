@@ -16,7 +16,7 @@ from adavae.model.cleaning import clean
 from adavae.model.config import AdapterConfig, Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.decoding.generation import generate
-from adavae.model.errors import ConfigError, LatentShapeError, SequenceTooLong
+from adavae.model.errors import ConfigError, LatentShapeError, LogitsNotFinite, SequenceTooLong
 from adavae.model.latent import defaults
 from adavae.model.latent.direction import Direction
 from adavae.model.latent.fitted_prior import FittedPrior
@@ -133,8 +133,15 @@ class TextModel:
         """The most tokens a text may have: the context, less the end-of-text the decoder starts with."""
         return self.vae.backbone.config.n_positions - 1
 
-    def token_ids(self, texts: Sequence[str], *, truncate: bool = False) -> tuple[list[list[int]], tuple[bool, ...]]:
+    def token_ids(
+        self, texts: Sequence[str], *, truncate: bool = False, params: Sequence[str] | None = None
+    ) -> tuple[list[list[int]], tuple[bool, ...]]:
         """Token ids of each text, and whether it was cut.
+
+        Args:
+            texts: None of them empty.
+            truncate: Cut texts that are longer than the context instead of refusing them.
+            params: The name of each in an error, for a caller who cannot allow truncation; its number if left out.
 
         Raises:
             ConfigError: An empty text.
@@ -142,13 +149,13 @@ class TextModel:
         """
         rows = self.tokenizer.encode_many(list(texts))
         limit = self.max_text_tokens
-        for number, row in enumerate(rows):
+        names = [f"text {number}" for number in range(len(rows))] if params is None else params
+        remedy = "shorten it, or allow truncation" if params is None else "shorten it"
+        for name, text, row in zip(names, texts, rows, strict=True):
             if not row:
-                raise ConfigError(f"text {number}", texts[number], "must not be empty")
+                raise ConfigError(name, text, "must not be empty")
             if len(row) > limit and not truncate:
-                raise SequenceTooLong(
-                    f"text {number} has {len(row)} tokens, the backbone takes {limit}: shorten it, or allow truncation"
-                )
+                raise SequenceTooLong(f"{name} has {len(row)} tokens, the backbone takes {limit}: {remedy}")
         return [row[:limit] for row in rows], tuple(len(row) > limit for row in rows)
 
     @torch.inference_mode()
@@ -156,8 +163,10 @@ class TextModel:
         """Posterior of every text, cleaned, under one adapter set; raises as ``token_ids`` does."""
         return self._encoded([clean(text) for text in texts], name, truncate=truncate)
 
-    def _encoded(self, texts: Sequence[str], name: str, *, truncate: bool) -> Encoded:
-        rows, is_truncated = self.token_ids(texts, truncate=truncate)
+    def _encoded(
+        self, texts: Sequence[str], name: str, *, truncate: bool, params: Sequence[str] | None = None
+    ) -> Encoded:
+        rows, is_truncated = self.token_ids(texts, truncate=truncate, params=params)
         Z = self.config_of(name).latent_size
         mu, logvar = torch.empty(len(rows), Z), torch.empty(len(rows), Z)
         by_length = sorted(range(len(rows)), key=lambda row: len(rows[row]))
@@ -319,8 +328,8 @@ class TextModel:
     @torch.inference_mode()
     def _run_step(self, step: Step, name: str, *, truncate: bool) -> object:
         match step:
-            case Encode(texts):
-                return self.encode(texts, name, truncate=truncate).mu
+            case Encode(texts, params):
+                return self._encoded([clean(text) for text in texts], name, truncate=truncate, params=params).mu
             case EncodeWritten(texts):
                 return self._encoded(texts, name, truncate=True).mu
             case Decode(z, decodings):
@@ -340,7 +349,10 @@ class TextModel:
         for start in range(0, len(z), _DECODE_ROWS):
             rows = slice(start, start + _DECODE_ROWS)
             wide = self.vae.widened(z[rows])
-            generated += generate(self.vae, wide, self.index_of(name, len(wide)), decodings[rows])
+            try:
+                generated += generate(self.vae, wide, self.index_of(name, len(wide)), decodings[rows])
+            except LogitsNotFinite as exc:
+                raise LogitsNotFinite(tuple(start + row for row in exc.rows)) from exc
         return [
             DecodedText(
                 self.tokenizer.decode(list(row.token_ids)), len(row.token_ids), row.finish_reason, latent.numpy()

@@ -5,8 +5,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from adavae.model.decoding.decoding import counted_seed
 from adavae.model.latent.defaults import CANDIDATE_NOISE, FLUENCY_WEIGHT
 from adavae.model.latent.directions import around
+
+_SEED_OFFSET = 2**31
+"""From the seeds that z is drawn with, whose noise the candidates' must not be; torch reads a seed's lowest 32 bits."""
 
 
 def candidate_latents(z: Tensor, num: int, posterior_variance: Tensor, seeds: Sequence[int]) -> Tensor:
@@ -23,7 +27,8 @@ def candidate_latents(z: Tensor, num: int, posterior_variance: Tensor, seeds: Se
     """
     width = CANDIDATE_NOISE * posterior_variance.sqrt()
     rows = [
-        torch.cat([wanted[None], around(wanted, width, num - 1, seed)]) for wanted, seed in zip(z, seeds, strict=True)
+        torch.cat([wanted[None], around(wanted, width, num - 1, counted_seed(seed, _SEED_OFFSET))])
+        for wanted, seed in zip(z, seeds, strict=True)
     ]
     return torch.cat(rows)
 

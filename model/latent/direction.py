@@ -24,10 +24,14 @@ class BetweenLabels:
 
 @dataclass(frozen=True, slots=True)
 class BetweenTexts:
-    """From the mean of some texts to that of others."""
+    """From the mean of some texts to that of others; raises ConfigError where there are none."""
 
     source: tuple[str, ...]
     target: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        check_texts("direction.from", self.source)
+        check_texts("direction.to", self.target)
 
 
 Direction = Dimension | BetweenLabels | BetweenTexts
@@ -40,7 +44,7 @@ def direction_of(options: DirectionOptions) -> Direction:
     """The direction that the options name.
 
     Raises:
-        ConfigError: They are none of the three forms.
+        ConfigError: They are none of the three forms, or a list of texts is empty.
     """
     if set(options) == {"dimension"}:
         index = options["dimension"]
@@ -54,6 +58,12 @@ def direction_of(options: DirectionOptions) -> Direction:
             return BetweenTexts(tuple(source), tuple(target))
     rule = 'must be {"dimension": number}, or {"from": ..., "to": ...} with two labels or two lists of texts'
     raise ConfigError("direction", options, rule)
+
+
+def check_texts(param: str, texts: Sequence[str]) -> None:
+    """Raises ConfigError where there is none: their mean would be NaN."""
+    if not texts:
+        raise ConfigError(param, list(texts), "must have at least 1 text")
 
 
 def _are_texts(given: object) -> TypeGuard[Sequence[str]]:

@@ -22,6 +22,7 @@ REFINE_STEPS = 4
 QUANTILES = 101
 _FLOW = "flow."
 _SMALLEST_STD = 1e-4
+_RIDGE_SHARES = (0.0, 1e-6, 1e-4)  # of the largest variance: what sums in float32 are off by, and at worst
 _RIDGE = 0.05  # of the posterior's variance, added to the covariance within a label
 
 
@@ -313,13 +314,20 @@ def _empty_network(config: FlowConfig) -> VelocityNetwork:
 
 
 def _cholesky_of(covariance: Tensor) -> Tensor:
-    """Lower triangle, (Z, Z), float64; raises ConfigError for what is no covariance."""
-    smallest = _SMALLEST_STD**2 * torch.eye(len(covariance), dtype=torch.float64)
-    triangle, failed_at = torch.linalg.cholesky_ex(covariance + smallest)
-    if int(failed_at) or not bool(torch.isfinite(triangle).all()):
-        raise ConfigError("prior.covariance", "not positive", "must be a covariance matrix")
-    lower: Tensor = triangle
-    return lower
+    """Lower triangle, (Z, Z), float64; raises ConfigError for what is no covariance.
+
+    Of fewer texts than dimensions it is singular, and what float32 rounds away can make it negative: where a ridge that
+    changes nothing else is not enough, one in proportion to that rounding is added.
+    """
+    identity = torch.eye(len(covariance), dtype=torch.float64)
+    largest = float(covariance.diagonal().max())
+    for share in _RIDGE_SHARES:
+        ridge = max(_SMALLEST_STD**2, share * largest)
+        triangle, failed_at = torch.linalg.cholesky_ex(covariance + ridge * identity)
+        if not int(failed_at) and bool(torch.isfinite(triangle).all()):
+            lower: Tensor = triangle
+            return lower
+    raise ConfigError("prior.covariance", "not positive", "must be a covariance matrix")
 
 
 def _square_root(covariance: Tensor) -> Tensor:

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 
 from adavae.model.errors import AdapterSetMismatch, ConfigError
+from adavae.model.latent import defaults
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.latent.prior import LatentPrior
-from adavae.model.latent.steering import Settled, Steering
+from adavae.model.latent.steering import Draw, Settled, Steering
 
 _LEAST_VARIANCE = 0.01
 
@@ -78,16 +79,29 @@ class LatentSpace:
         """The requested values, and defaults for the rest; without a flow nothing is refined.
 
         Raises:
-            AdapterSetMismatch: ``refine`` is requested, but the set has no flow.
+            AdapterSetMismatch: ``refine`` is requested, but the set has no flow; or ``focus``, but it has no two labels
+                whose means it knows.
         """
         chosen = steering.or_else(default)
-        if self.prior is not None and self.prior.network is not None:
+        if steering.focus and (self.prior is None or len(self.prior.label_means) < 2):
+            self._refuse("focus", "has no prior" if self.prior is None else "has no two labels to change between")
+        if self._has_flow:
             return chosen
         if steering.refine:
-            self._refuse(
-                "refine", "has no prior" if self.prior is None else "learned from too few texts to have a flow"
-            )
+            self._refuse_without_flow("refine")
         return replace(chosen, refine=0.0)
+
+    def guidance_of(self, draw: Draw) -> float:
+        """The requested guidance, or the default.
+
+        Raises:
+            AdapterSetMismatch: A guidance is requested that only a flow can follow, and the set has none.
+        """
+        if draw.guidance is None:
+            return defaults.GUIDANCE
+        if draw.guidance != 1.0 and not self._has_flow:
+            self._refuse_without_flow("guidance")
+        return draw.guidance
 
     def label_number(self, label: str, param: str = "label") -> int:
         """The id of a label.
@@ -127,6 +141,13 @@ class LatentSpace:
             return [None] * len(z)
         values: list[float] = self.prior.typicality(z).tolist()
         return values
+
+    @property
+    def _has_flow(self) -> bool:
+        return self.prior is not None and self.prior.network is not None
+
+    def _refuse_without_flow(self, what: str) -> NoReturn:
+        self._refuse(what, "has no prior" if self.prior is None else "learned from too few texts to have a flow")
 
     def _refuse(self, what: str, reason: str = "has no prior") -> NoReturn:
         raise AdapterSetMismatch(

@@ -11,7 +11,7 @@ from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import ConfigError
 from adavae.model.latent import defaults, directions
-from adavae.model.latent.direction import BetweenLabels, BetweenTexts, Dimension, Direction
+from adavae.model.latent.direction import BetweenLabels, BetweenTexts, Dimension, Direction, check_texts
 from adavae.model.latent.space import LatentSpace
 from adavae.model.latent.steering import Settled, Steering, check_scale
 from adavae.model.operations.distinct import told_apart
@@ -93,6 +93,8 @@ def analogy(
     factor = defaults.SCALE if scale is None else scale
     check_scale("scale", factor)
     groups = {"a": _as_list(a), "b": _as_list(b), "c": _as_list(c)}
+    for name, texts in groups.items():
+        check_texts(name, texts)
     params = [param for name, given in zip("abc", (a, b, c), strict=True) for param in _params(name, given)]
     mu = yield from encoded([text for texts in groups.values() for text in texts], params)
     num_a, num_changed = len(groups["a"]), len(groups["a"]) + len(groups["b"])

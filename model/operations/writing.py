@@ -23,8 +23,7 @@ def latents(space: LatentSpace, z: Tensor, steering: Steering) -> Plan[Tensor]:
 
 def drawn(space: LatentSpace, num: int, seed: int, draw: Draw, steering: Steering) -> Plan[Tensor]:
     """New latents, (num, Z)."""
-    settled = space.settled(steering, defaults.DRAW)
-    guidance = defaults.GUIDANCE if draw.guidance is None else draw.guidance
+    settled, guidance = space.settled(steering, defaults.DRAW), space.guidance_of(draw)
     z = yield from computed(
         partial(space.draw, num, seed, label=draw.label, truncation=settled.truncation, guidance=guidance)
     )

@@ -3,6 +3,7 @@
 ``measures`` and ``transfer`` define the figures; this file runs the model for them.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -210,14 +211,20 @@ def _perplexities(
     config: EvaluationConfig,
     on_progress: OnStage,
 ) -> dict[str, Any]:
-    """Perplexity per word and per token of some of the texts."""
+    """Perplexity per word and per token of some of the texts; without one that is not finite, which is no JSON."""
     chosen = drawn_rows(len(read.token_ids), config.max_importance_rows, config.seed)
     drawn, num_samples = read.rows(chosen), config.num_importance_samples
     of_drawn = Posterior(posterior.mu[chosen], posterior.logvar[chosen])
     nll = _importance_weighted(text_model, name, drawn, of_drawn, config, on_progress)
-    return {
+    perplexities = {
         measures.perplexity_name("word", num_samples): measures.perplexity(nll, drawn.num_words),
         measures.perplexity_name("token", num_samples): measures.perplexity(nll, drawn.num_tokens),
+    }
+    finite = {figure: value for figure, value in perplexities.items() if math.isfinite(value)}
+    if not finite:
+        return {}
+    return {
+        **finite,
         "ppl_rows": len(chosen),
         "ppl_truncated": sum(drawn.is_truncated),
         "importance_samples": num_samples,

@@ -96,7 +96,11 @@ class _Regression:
 
     @classmethod
     def of(cls, features: Tensor, label_ids: Tensor, head: ClassificationHead) -> "_Regression | None":
-        """None where all texts have one label; a label that no text has gets the lowest score."""
+        """None where all texts have one label.
+
+        A label that no text has gets the smallest bias and no weight. The scores of the others average to no less, so
+        it is never the first choice, and one too rare to be among the texts read is not far from being learned.
+        """
         from sklearn.linear_model import LogisticRegression  # a second to import, for runs with labels alone
 
         if len(set(label_ids.tolist())) < 2:

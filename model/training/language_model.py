@@ -1,7 +1,6 @@
 """A backbone as a plain language model: its training losses, and its perplexity on texts it has not seen."""
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from adavae.model.errors import DatasetError, SequenceTooLong
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.cross_entropy import sliced_cross_entropy
 from adavae.model.training.masked_prediction import HiddenTokens
+from adavae.model.training.measures import perplexity
 
 _log = logging.getLogger(__name__)
 
@@ -31,7 +31,8 @@ class Perplexity:
 
     Attributes:
         per_token: Over the tokenizer's tokens and each text's end; compares backbones with the same tokenizer.
-        per_word: Over whitespace-separated words and each text's end; compares any two backbones.
+        per_word: Over whitespace-separated words and each text's end; compares any two backbones. Infinite, as
+            ``measures.perplexity`` is, for long texts without spaces.
         num_texts: Number of texts measured.
     """
 
@@ -213,7 +214,9 @@ def held_out_perplexity(pretrained: PretrainedBackbone, texts: Sequence[str]) ->
         nll = sum(_summed_nll(backbone, batch, eos) for batch in batches)
     num_tokens = sum(len(row) + 1 for row in rows)
     num_words = sum(len(text.split()) + 1 for text in texts)
-    return Perplexity(math.exp(nll / num_tokens), math.exp(nll / num_words), len(texts))
+    nats = torch.tensor(nll, dtype=torch.float64)
+    per_token, per_word = (perplexity(nats, torch.tensor(num)) for num in (num_tokens, num_words))
+    return Perplexity(per_token, per_word, len(texts))
 
 
 def _summed_nll(backbone: Backbone, rows: list[list[int]], eos: int) -> float:

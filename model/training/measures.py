@@ -50,6 +50,8 @@ def importance_weighted_nll(log_px_given_z: Tensor, log_pz: Tensor, log_qz: Tens
 def perplexity(nll: Tensor, num_units: Tensor) -> float:
     """exp(total nats / total units): over all texts together, not the mean of the texts' perplexities.
 
+    Infinite above e^709, as of long texts without spaces a word.
+
     Args:
         nll: -log p(x) of each text, (N,), nats.
         num_units: Words (He et al. 2019) or tokens (Optimus) of each text, its end counted as one, (N,).

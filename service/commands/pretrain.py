@@ -1,5 +1,6 @@
 """``adavae pretrain``: a backbone from plain text, as the bundled one was made."""
 
+import math
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -215,7 +216,7 @@ def _record(pretrained: "PretrainedBackbone", output: Path, texts: tuple[str, ..
     }
     if texts is not None:
         perplexity = held_out_perplexity(pretrained, texts)
-        record["perplexity_per_word"] = perplexity.per_word
-        record["perplexity_per_token"] = perplexity.per_token
+        figures = {"perplexity_per_word": perplexity.per_word, "perplexity_per_token": perplexity.per_token}
+        record |= {name: value for name, value in figures.items() if math.isfinite(value)}  # JSON has no infinity
         record["texts"] = perplexity.num_texts
     return record

@@ -2,7 +2,9 @@
 
 A cell is unquoted where it begins with a quote and is closed properly: quotes inside it doubled, the last one at the
 cell's end. Every other quote is a character like any other, as in tab-separated files that know of no quoting. A quoted
-cell may go over line breaks; in a ``.tsv`` only if no tab is in it, so that a lone quote never swallows rows.
+cell may go over line breaks; in a ``.tsv`` only if no tab is in it, so that a lone quote swallows no rows of several
+columns. Where there is one column, a cell that opens with a quote goes on to the next quote that is not doubled if that
+one ends its line, as pandas writes a text of several lines; nothing tells two lone quotes from it.
 """
 
 from collections import deque

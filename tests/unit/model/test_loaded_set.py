@@ -71,6 +71,19 @@ def test_z_may_be_a_tensor_an_array_or_a_list(labelled: LoadedSet, given: Any) -
     assert texts_of(labelled.decode(given(mu[0].tolist()), **SAMPLING)) == texts_of(expected[:1])
 
 
+@pytest.mark.parametrize("empty", ["a", "b", "c"])
+def test_an_analogy_of_no_texts_is_refused_by_its_name(labelled: LoadedSet, empty: str) -> None:
+    """The mean of none was NaN, and the error about z far from the prior."""
+    texts: dict[str, Any] = {"a": A, "b": B, "c": C, empty: []}
+    with pytest.raises(ConfigError, match=rf"{empty} is \[\]: must have at least 1 text"):
+        labelled.analogy(**texts)
+
+
+def test_a_traversal_between_no_texts_is_refused_by_its_name(labelled: LoadedSet) -> None:
+    with pytest.raises(ConfigError, match=r"direction.from is \[\]"):
+        labelled.traverse(C, {"from": [], "to": [B]})
+
+
 def test_what_is_no_latent_is_refused(labelled: LoadedSet) -> None:
     with pytest.raises(LatentShapeError, match="no array of numbers"):
         labelled.decode("z")  # type: ignore[arg-type]
@@ -113,6 +126,13 @@ def test_every_operation_is_that_of_the_text_model(labelled: LoadedSet) -> None:
     (expected_near,) = text_model.variations([C], name, AS_SAMPLING, 2, 1.5, Steering(truncation=0.5))
     assert near and texts_of(near) == texts_of(expected_near)
     torch.testing.assert_close(labelled.score([A, C]), text_model.score([A, C]))
+
+
+def test_a_scored_text_is_cleaned_as_an_encoded_one_is(labelled: LoadedSet) -> None:
+    """Blanks at its ends counted, and a text of blanks alone had a score."""
+    assert torch.equal(labelled.score(f"  {A}\u00a0"), labelled.score(A))
+    with pytest.raises(ConfigError, match="text 1 is ''"):
+        labelled.score([A, "   "])
 
 
 def test_only_the_likeliest_labels_are_kept(labelled: LoadedSet) -> None:

@@ -13,8 +13,10 @@ from adavae.model.errors import (
     AdapterSetNotFound,
     ConfigError,
     LatentShapeError,
+    LogitsNotFinite,
     SequenceTooLong,
 )
+from adavae.model.latent.direction import BetweenTexts
 from adavae.model.storage.adapter_set import NewAdapterSet, write_adapter_set
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.text_model import TextModel
@@ -87,6 +89,26 @@ def test_an_empty_text_is_refused_by_its_number(plain: TextModel) -> None:
 def test_a_text_longer_than_the_context_is_refused_with_the_limit_and_the_remedy(plain: TextModel) -> None:
     with pytest.raises(SequenceTooLong, match=rf"text 1 has \d+ tokens, .* takes {N_POSITIONS - 1}: .*truncation"):
         plain.encode(["good", LONG_TEXT], "plain")
+
+
+def test_a_text_of_an_operation_is_named_as_its_argument_and_truncation_is_no_remedy(plain: TextModel) -> None:
+    """It had the number that it happens to have among all texts, and an option was named that there is not."""
+    with pytest.raises(ConfigError, match=r"c\[1\] is ''"):
+        plain.analogy("a", "b", ["ok", ""], "plain", SHORT)
+    with pytest.raises(SequenceTooLong, match=r"^target has \d+ tokens, .*: shorten it$"):
+        plain.interpolate("good", LONG_TEXT, 3, "plain", SHORT)
+    with pytest.raises(SequenceTooLong, match=r"^direction.to\[0\] has \d+ tokens, .*: shorten it$"):
+        plain.traverse("good", BetweenTexts(("bad",), (LONG_TEXT,)), "plain", SHORT, 3)
+    with pytest.raises(SequenceTooLong, match=r"^text 1 has \d+ tokens, .*: shorten it$"):
+        plain.variations(["good", LONG_TEXT], "plain", SHORT)
+
+
+def test_a_row_that_overflows_is_named_by_its_number_among_all(plain: TextModel) -> None:
+    """It was that among the rows decoded together."""
+    z = torch.zeros(300, 4)
+    z[280] = 3e38
+    with pytest.raises(LogitsNotFinite, match=r"row 280\b"):
+        plain.decode(z, "plain", Decoding(max_tokens=1))
 
 
 def test_a_truncated_text_is_encoded_by_its_beginning_and_marked(plain: TextModel) -> None:

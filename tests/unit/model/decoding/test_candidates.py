@@ -4,6 +4,7 @@ import torch
 
 from adavae.model.decoding.candidates import best_candidates, candidate_costs, candidate_latents
 from adavae.model.latent.defaults import FLUENCY_WEIGHT
+from adavae.model.latent.fitted_prior import FittedPrior
 
 VARIANCE = torch.tensor([0.25, 1.0, 4.0])
 
@@ -21,6 +22,13 @@ def test_a_rows_candidates_depend_on_its_own_z_and_seed_alone() -> None:
     together = candidate_latents(z, 4, VARIANCE, [1, 2, 1]).view(3, 4, 3)
     assert torch.equal(together[1], candidate_latents(z[1:2], 4, VARIANCE, [2]))
     torch.testing.assert_close(together[0] - z[0], together[2] - z[2], atol=1e-6, rtol=1e-5)
+
+
+def test_candidates_noise_is_not_that_of_a_drawn_z() -> None:
+    """Both came from the same seed: the second candidate of a draw was z plus its own noise again."""
+    z = FittedPrior.standard(3).sample(1, 7)
+    around = candidate_latents(z, 2, torch.ones(3), [7])
+    assert not torch.allclose(around[1], 2 * z[0])
 
 
 def test_costs_are_distance_in_posterior_units_plus_weighted_nats() -> None:

@@ -14,6 +14,13 @@ def test_the_three_forms_of_a_direction() -> None:
     assert direction_of({"from": ["a"], "to": ("b", "c")}) == BetweenTexts(("a",), ("b", "c"))
 
 
+@pytest.mark.parametrize("end", ["from", "to"])
+def test_an_empty_list_of_texts_is_refused_by_its_name(end: str) -> None:
+    """Its mean was NaN, and the error about z far from the prior."""
+    with pytest.raises(ConfigError, match=rf"direction.{end} is \[\]: must have at least 1 text"):
+        direction_of({"from": ["a"], "to": ["a"], end: []})
+
+
 @pytest.mark.parametrize(
     "options",
     [

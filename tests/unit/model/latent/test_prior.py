@@ -190,6 +190,17 @@ def test_a_prior_of_one_text_a_label_is_finite_and_draws() -> None:
     assert bool(torch.isfinite(again.typicality(mu)).all())
 
 
+@pytest.mark.parametrize("deviation", [1.0, 10.0])
+@pytest.mark.parametrize("logvar", [-12.0, -30.0])
+def test_fewer_texts_than_dimensions_with_narrow_posteriors_have_a_prior(deviation: float, logvar: float) -> None:
+    """What float32 rounded away was more than the ridge: the covariance was refused as no covariance."""
+    mu = deviation * torch.randn(60, 256, generator=torch.Generator().manual_seed(0))
+    prior = fit_prior(mu, torch.full_like(mu, logvar), [number % 2 for number in range(60)], 2, flow_steps=0)
+    again = LatentPrior.from_tensors(prior.to_tensors(), 256, 2)
+    assert bool(torch.isfinite(again.typicality(mu)).all())
+    assert again.label_change(again.label_direction(0, 1)) is not None
+
+
 def test_a_dimension_that_says_nothing_leaves_the_flow_finite() -> None:
     mu = torch.randn(300, Z, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 1.0, 1.0, 1e-6])
     losses: list[float] = []

@@ -1,5 +1,7 @@
 """A set's latent space: labels by name, what is refused without a prior, and what stands in for one."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -30,6 +32,28 @@ def test_a_set_without_a_prior_refines_nothing_and_says_so_where_it_is_asked_to(
     with pytest.raises(AdapterSetMismatch, match=r"old@1 has no prior: leave refine out"):
         WITHOUT.settled(Steering(refine=0.2), wanted)
     assert WITHOUT.settled(Steering(refine=0.0), wanted).refine == 0.0
+
+
+def test_a_focus_is_refused_where_no_label_can_change() -> None:
+    """It was taken and had no effect."""
+    assert WITH.settled(Steering(focus=0.5), defaults.ANALOGY).focus == 0.5
+    for space, reason in ((WITHOUT, "old@1 has no prior"), (UNLABELLED, "plain@1 has no two labels")):
+        assert space.settled(Steering(focus=0.0), defaults.ANALOGY).focus == 0.0
+        assert space.settled(USUAL, defaults.ANALOGY).focus == defaults.ANALOGY.focus
+        with pytest.raises(AdapterSetMismatch, match=rf"{reason}.*: leave focus out"):
+            space.settled(Steering(focus=0.5), defaults.ANALOGY)
+
+
+def test_guidance_is_refused_where_there_is_no_flow_to_follow_it() -> None:
+    """It was taken and had no effect."""
+    assert WITH.guidance_of(Draw(label="yes", guidance=2.0)) == 2.0
+    assert WITH.prior is not None
+    gaussian = LatentSpace("few@1", WITH.labels, FITTED, replace(WITH.prior, network=None))
+    assert gaussian.guidance_of(Draw(label="yes")) == gaussian.guidance_of(Draw(label="yes", guidance=1.0)) == 1.0
+    with pytest.raises(
+        AdapterSetMismatch, match=r"few@1 learned from too few texts to have a flow: leave guidance out"
+    ):
+        gaussian.guidance_of(Draw(label="yes", guidance=2.0))
 
 
 def test_typicality_is_unknown_without_a_prior() -> None:

@@ -15,6 +15,7 @@ from adavae.model.training.corpus import Dataset, drawn_rows
 from adavae.model.training.evaluation import EvaluationConfig, evaluate, evaluate_transfer
 from adavae.model.training.latent_space import Group, LatentSpaceConfig
 from adavae.model.training.measures import accuracy, macro_f1
+from adavae.model.training.objective import TextBatch
 from tests.tiny import PLAIN, POOLED, PREFIXED
 from tests.tiny_text import NAMED, reviews, tiny_pretrained, tiny_set, tiny_text_model
 
@@ -157,6 +158,23 @@ def test_perplexity_is_of_some_texts_drawn_by_the_seed_where_there_are_many(plai
     assert limited["ppl_rows"] == 10
     assert limited["ppl_word_iw3"] == pytest.approx(alone["ppl_word_iw3"], rel=1e-5)
     assert limited["rows"] == 30
+
+
+@pytest.mark.parametrize(("nats", "left"), [(400.0, ["ppl_token_iw2"]), (1000.0, [])])
+def test_a_perplexity_that_is_infinite_is_left_out(
+    nats: float, left: list[str], plain: TextModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stood in the manifest of a finished run, which then could not be read back."""
+
+    def costly(_: object, batch: TextBatch, *__: object) -> torch.Tensor:
+        return nats * torch.tensor([float(length) for length in batch.lengths])
+
+    monkeypatch.setattr(evaluation, "reconstruction_nll", costly)
+    dataset = Dataset.of([f"{'food' * 6}{number}" for number in range(4)], None, "no spaces")
+    figures = evaluate(plain, "plain", dataset, replace(ONLY_LIKELIHOOD, num_importance_samples=2))
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+    assert [name for name in figures if "iw2" in name] == left
+    assert ("ppl_rows" in figures) == bool(left)
 
 
 def test_figures_of_a_model_that_ignores_its_texts_latents_are_those_of_its_language_model() -> None:

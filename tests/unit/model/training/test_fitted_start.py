@@ -77,6 +77,8 @@ def test_a_label_that_no_text_has_is_never_the_first_choice() -> None:
     texts = made_texts(60, 2)
     _, _, logits = read(started(CONFIG, texts), texts)
     assert set(logits.argmax(1).tolist()) == {0, 1}
+    assert bool((logits[:, 2] <= logits[:, :2].mean(1) + 1e-5).all())
+    torch.testing.assert_close(logits[:, 2], logits[:1, 2].expand(60))
 
 
 def test_texts_of_one_label_leave_the_head_as_it_was() -> None:

@@ -46,6 +46,15 @@ def test_perplexity_is_that_of_each_text_alone(source: Path, tmp_path: Path) -> 
     assert measured.per_word == pytest.approx(math.exp(nll / (5 + 1 + 8 + 3)), rel=1e-5)
 
 
+def test_a_perplexity_beyond_the_largest_float_is_infinite(source: Path, tmp_path: Path) -> None:
+    """An OverflowError ended the command when the backbone was finished."""
+    trained = pretrain(replace(CONFIG, max_steps=1), [source], tmp_path / "out")
+    with torch.no_grad():
+        trained.backbone.ln_f.weight.mul_(1e5)
+    measured = held_out_perplexity(trained, ["thecatseesacar"])
+    assert measured.per_word == math.inf
+
+
 def test_perplexity_refuses_no_texts_and_texts_beyond_the_context(source: Path, tmp_path: Path) -> None:
     trained = pretrain(replace(CONFIG, max_steps=1), [source], tmp_path / "out")
     with pytest.raises(DatasetError, match="at least 1"):

@@ -60,6 +60,10 @@ def test_perplexity_divides_all_nats_by_all_words() -> None:
     assert perplexity(nll, torch.tensor([10, 2])) == pytest.approx(2 ** (20 / 12))
 
 
+def test_a_perplexity_beyond_the_largest_float_is_infinite() -> None:
+    assert perplexity(torch.tensor([3000.0]), torch.tensor([2])) == math.inf
+
+
 def test_the_number_of_importance_samples_is_part_of_a_perplexitys_name() -> None:
     """20, 100 and 400 samples give 104, 94 and 88 on the same texts."""
     assert (perplexity_name("word", 20), perplexity_name("token", 400)) == ("ppl_word_iw20", "ppl_token_iw400")

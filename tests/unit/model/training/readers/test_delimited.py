@@ -49,6 +49,11 @@ def test_lone_quotes_in_a_tsv_never_swallow_rows(tmp_path: Path) -> None:
     assert [row.line for row in rows] == list(range(2, 53))
 
 
+def test_in_one_column_a_quoted_cell_of_several_lines_ends_with_a_line(tmp_path: Path) -> None:
+    rows = _rows(tmp_path, "a.tsv", 'text\n"two\nlines"\n"lone\nhe said "no"\nend\n')
+    assert [row.text for row in rows] == ["two\nlines", '"lone', 'he said "no"', "end"]
+
+
 @pytest.mark.parametrize("content", ['text,label\nok,x\n"never closed,y\nmore,z\n', 'text\nok\n"never closed'])
 def test_a_quoted_cell_that_never_ends_is_told_with_its_line(tmp_path: Path, content: str) -> None:
     with pytest.raises(DatasetError, match=r"a\.csv:3: a quoted cell begins here and never ends"):
