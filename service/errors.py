@@ -3,6 +3,7 @@
 from typing import Literal
 
 from adavae.model.errors import (
+    AdapterSetExists,
     AdapterSetMismatch,
     AdapterSetNotFound,
     AdaVAEError,
@@ -102,6 +103,7 @@ class DeadlineExceeded(ServiceError):
 _TABLE: dict[type[AdaVAEError], tuple[int, str, str | None]] = {
     AdapterSetNotFound: (404, "adapter_not_found", "adapter"),
     AdapterSetMismatch: (409, "adapter_mismatch", "adapter"),
+    AdapterSetExists: (409, "adapter_exists", "adapter"),
     SequenceTooLong: (422, "text_too_long", None),
     LatentShapeError: (422, "invalid_z", "z"),
     LogitsNotFinite: (422, "not_finite", "z"),

@@ -9,7 +9,7 @@ One adapter set version serves a request from its first row to its last.
 import asyncio
 import contextlib
 import platform
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
 
@@ -35,10 +35,11 @@ from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.default_trial import DefaultTrial
 from adavae.service.downloads import Download, download_archive
 from adavae.service.encodings.text_map import Cartographer
-from adavae.service.errors import EngineStopped, InvalidRequest
+from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError
 from adavae.service.latent_inputs import latents_of, text_of
 from adavae.service.latent_parts import LatentParts
 from adavae.service.metrics import Metrics
+from adavae.service.objects.errors import StoreError
 from adavae.service.results import (
     AdapterRef,
     AdapterState,
@@ -361,7 +362,8 @@ class LatentService:
     async def delete_adapter(self, name: str) -> list[AdapterState]:
         """Removes ``name@version``, or every version of ``name``; returns what was there."""
         self._check_ready()
-        return await self._parts.registry.delete(name)
+        with _volume_answered():
+            return await self._parts.registry.delete(name)
 
     async def import_adapter(self, content: AsyncIterator[bytes], name: str | None) -> AdapterState:
         """Installs the set whose ``.tar.gz`` comes.
@@ -384,14 +386,16 @@ class LatentService:
     async def adapter_card(self, name: str) -> str:
         """The model card; raises AdapterSetNotFound, or WeightsCorrupted where its text is not whole."""
         self._check_ready()
-        return await asyncio.to_thread(self._parts.registry.store.card, name)
+        with _volume_answered():
+            return await asyncio.to_thread(self._parts.registry.store.card, name)
 
     async def adapter_archive(self, name: str) -> Download:
         """The whole set as ``.tar.gz``; raises AdapterSetNotFound, or WeightsCorrupted where it is damaged."""
         self._check_ready()
         async with self._one_verification:
-            members = await asyncio.to_thread(self._parts.registry.store.verified_files, name)
-            return await asyncio.to_thread(download_archive, members)
+            with _volume_answered():
+                members = await asyncio.to_thread(self._parts.registry.store.verified_files, name)
+                return await asyncio.to_thread(download_archive, members)
 
     def _check_ready(self) -> None:
         if self._problem is not None:
@@ -443,6 +447,19 @@ class LatentService:
                 "for fewer",
                 param="decoding.max_tokens",
             )
+
+
+@contextlib.contextmanager
+def _volume_answered() -> Iterator[None]:
+    """What a disk or an object store raises, as 503."""
+    try:
+        yield
+    except StoreError as exc:
+        raise exc.answer() from exc
+    except OSError as exc:
+        reason = exc.strerror or type(exc).__name__
+        message = f"the volume with adapter sets could not be read ({reason}): try again in a moment"
+        raise ServiceError(503, "storage_unavailable", message, retry_after_s=5) from exc
 
 
 def _ref(pinned: PinnedAdapter) -> AdapterRef:

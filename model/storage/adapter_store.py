@@ -4,9 +4,11 @@
 """
 
 import io
+import os
 import shutil
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from operator import attrgetter
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from adavae.model.storage.adapter_set import (
     put_in_place,
     read_adapter_set,
 )
-from adavae.model.storage.atomic import staging_directory, write_atomically
+from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
 from adavae.model.storage.importing import copy, look_at
 from adavae.model.storage.installed import REFUSALS, InstalledVersion, Problem, not_found, scan
 from adavae.model.storage.manifest import CARD, MANIFEST, MAX_TEXT_BYTES, Manifest
@@ -125,6 +127,7 @@ class AdapterStore:
             trying: Called with the directory of the checked set before it is installed; likewise.
 
         Raises:
+            AdapterSetExists: A damaged one is in its place and cannot be moved away.
             AdapterSetNotFound: No set in ``source``.
             ConfigError: A name that may not be.
             WeightsCorrupted: A file is damaged, or the archive has unexpected contents.
@@ -201,10 +204,21 @@ class AdapterStore:
     def _install(self, staging: Path, manifest: Manifest) -> None:
         """Puts a checked set in its place, unless it is there undamaged."""
         destination = self.root / manifest.name / manifest.version
-        if not _holds(destination, manifest):
-            number = number_of(destination)  # a version that is repaired stays where it was among the others
-            shutil.rmtree(destination, ignore_errors=True)
-            put_in_place(self.root, staging, manifest, number)
+        if _holds(destination, manifest):
+            return
+        number = number_of(destination)  # a version that is repaired stays where it was among the others
+        with staging_directory(self.root) as aside:
+            former = aside / manifest.version
+            with suppress(OSError):  # there is none, or it stays
+                os.rename(destination, former)
+            try:
+                if _holds(former, manifest):  # another process has put it there since
+                    publish_directory(former, destination)
+                else:
+                    put_in_place(self.root, staging, manifest, number)
+            except AdapterSetExists as exc:
+                if not _holds(destination, manifest):
+                    raise AdapterSetExists(f"{manifest.reference} is there, damaged: delete it first") from exc
 
     def _remove(self, entry: InstalledVersion) -> None:
         shutil.rmtree(entry.path)

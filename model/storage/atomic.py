@@ -4,6 +4,7 @@ import errno
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from adavae.model.errors import AdapterSetExists, StorageFull
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_ABANDONED_S = 24 * 3600.0
 _TEMPORARY, _STAGING = ".writing-", ".staging-"
 
 
@@ -85,6 +87,25 @@ def remove_leftovers(directory: Path) -> None:
         path.unlink(missing_ok=True)
     for path in directory.glob(f"{_STAGING}*"):
         shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_abandoned(directory: Path) -> None:
+    """Removes what was half-written more than a day ago, by processes that were killed; others may write meanwhile."""
+    for path in (*directory.glob(f"{_TEMPORARY}*"), *directory.glob(f"{_STAGING}*")):
+        if is_abandoned(path):
+            shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):
+                path.unlink()
+
+
+def is_abandoned(path: Path) -> bool:
+    """Whether it is half-written and nobody has touched it for a day."""
+    if not path.name.startswith((_TEMPORARY, _STAGING)):
+        return False
+    try:
+        return time.time() - path.lstat().st_mtime > _ABANDONED_S
+    except OSError:
+        return False
 
 
 def _write_and_sync(path: Path, chunks: Iterable[bytes]) -> None:

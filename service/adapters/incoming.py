@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from adavae.model.errors import AdaVAEError, StorageFull, WeightsCorrupted
-from adavae.model.storage.atomic import staging_directory
+from adavae.model.storage.atomic import remove_abandoned, staging_directory
 from adavae.service.errors import InvalidRequest, ServiceError
 
 _ARCHIVE = "the-archive"
@@ -23,6 +23,7 @@ async def received(content: AsyncIterator[bytes], root: Path, max_bytes: int) ->
     """
     staging = staging_directory(root)
     try:
+        await asyncio.to_thread(remove_abandoned, root)
         path = (await asyncio.to_thread(staging.__enter__)) / _ARCHIVE
         try:
             await _write(content, path, max_bytes)

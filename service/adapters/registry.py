@@ -219,7 +219,8 @@ class AdapterRegistry:
             states = self._listing.states_of(chosen)
             for version in chosen:
                 await self._delete_from_disk(version)
-        await self.refresh()
+                self._listing.remove(version)
+        await self._take_note()
         return states
 
     async def install(self, source: Path, name: str | None) -> AdapterState:
@@ -244,10 +245,19 @@ class AdapterRegistry:
 
         work = partial(self._store.import_set, source, name=name, accepting=accept, trying=try_out)
         entry = await asyncio.to_thread(alone(work))
-        await self.refresh()
+        await self._take_note()
         _log.info("adapter set imported", adapter=entry.reference)
         listed = [version for version in self._listing if version.path == entry.path]
         return self._listing.states_of(listed or [entry])[0]
+
+    async def _take_note(self) -> None:
+        """Looks at the disk after a change was made there; where that fails the change stands, and the next look is
+        ``_refresh_forever``'s.
+        """
+        try:
+            await self.refresh()
+        except OSError as exc:
+            _log.warning("looking for adapter sets after a change failed", error=repr(exc))
 
     def _check_deletable(self, reference: str, chosen: Sequence[InstalledVersion]) -> None:
         if not chosen:

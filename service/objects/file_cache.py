@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from adavae.model.errors import WeightsCorrupted
-from adavae.model.storage.atomic import write_chunks_atomically
+from adavae.model.storage.atomic import is_abandoned, write_chunks_atomically
 from adavae.service.objects.object_store import NotOurs, ObjectStore
 
 
@@ -67,6 +67,9 @@ class FileCache:
     def _make_room(self, num_bytes: int, wanted: Set[Path]) -> None:
         """Removes files until there is room for as many more; ``wanted`` and the ones used last stay."""
         found: list[tuple[int, int, Path]] = []
+        for path in self._root.rglob(".writing-*"):
+            if is_abandoned(path):
+                path.unlink(missing_ok=True)
         for path in self._root.rglob("*"):
             is_being_written = any(part.startswith(".") for part in path.relative_to(self._root).parts)
             if is_being_written or path.name in self._kept or path in wanted:

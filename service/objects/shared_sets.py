@@ -15,7 +15,7 @@ from pathlib import Path
 
 from adavae.model.errors import AdapterSetNotFound, WeightsCorrupted
 from adavae.model.storage.adapter_set import Accepting, AdapterSet, accept_any
-from adavae.model.storage.adapter_store import AdapterStore
+from adavae.model.storage.adapter_store import AdapterStore, TryingFiles
 from adavae.model.storage.installed import InstalledVersion, with_manifest
 from adavae.model.storage.manifest import CARD, MANIFEST, Manifest
 from adavae.service.errors import ServiceError
@@ -72,6 +72,12 @@ class SharedSets(AdapterStore):
             found[path] = before if before is not None and is_same else self._installed(key, number)
         self._drop_what_went(sets)
         return found
+
+    def list(self, checking: TryingFiles | None = None) -> list[InstalledVersion]:
+        try:
+            return super().list(checking)
+        except StoreError as exc:
+            raise exc.answer() from exc
 
     def files_of(self, entry: InstalledVersion) -> Path:
         if entry.is_bundled:

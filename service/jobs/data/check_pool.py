@@ -1,12 +1,14 @@
 """Where uploads are checked: threads of their own, so that a file that is slow to check keeps nobody else waiting.
 
-Each key has one turn at a time. A check is asked between its pieces whether its time is up.
+Each key has one turn at a time, and few of its uploads may wait. A check is asked between its pieces whether its time
+is up.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from time import monotonic
 from typing import TypeVar
 
@@ -18,6 +20,9 @@ NUM_THREADS = 2
 
 MAX_WAITING = 32
 """Uploads that wait for their check; what comes beyond is refused."""
+
+MAX_WAITING_PER_KEY = 4
+"""Of them, those of one key, the one that is being checked counted."""
 
 Result = TypeVar("Result")
 
@@ -51,25 +56,40 @@ class CheckPool:
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="adavae-check")
         self._turns: dict[str, asyncio.Lock] = {}
-        self._num_waiting = 0
+        self._num_waiting, self._num_waiting_of = 0, Counter[str]()
 
     async def run(self, owner: str | None, check_time: CheckTime, check: Callable[[], Result]) -> Result:
         """What ``check`` gives; never returns while it is still running.
 
         Raises:
-            Overloaded: Too many wait.
+            Overloaded: Too many wait, of this owner or of all.
         """
+        if owner is not None and (num_own := self._num_waiting_of[owner]) >= MAX_WAITING_PER_KEY:
+            limit = MAX_WAITING_PER_KEY
+            message = (
+                f"your key has {num_own} uploads that wait to be checked, the limit is {limit}: send it again later"
+            )
+            raise Overloaded(message, retry_after_s=10)
         if self._num_waiting >= MAX_WAITING:
             message = f"{self._num_waiting} uploads wait to be checked, the limit is {MAX_WAITING}: send it again later"
             raise Overloaded(message, retry_after_s=10)
-        self._num_waiting += 1
-        try:
+        with self._counted(owner):
             async with AsyncExitStack() as turn:
                 if owner is not None:
                     await turn.enter_async_context(self._turns.setdefault(owner, asyncio.Lock()))
                 return await self._run_to_its_end(check_time, check)
+
+    @contextmanager
+    def _counted(self, owner: str | None) -> Iterator[None]:
+        self._num_waiting += 1
+        if owner is not None:
+            self._num_waiting_of[owner] += 1
+        try:
+            yield
         finally:
             self._num_waiting -= 1
+            if owner is not None:
+                self._num_waiting_of -= Counter((owner,))
 
     async def _run_to_its_end(self, check_time: CheckTime, check: Callable[[], Result]) -> Result:
         future = self._threads.submit(check)

@@ -28,7 +28,9 @@ from adavae.service.jobs.protocol import NamedColumns
 from adavae.service.settings import Settings
 
 MAX_FILES, MAX_WHOLE_FILES = 64, 3
-"""Files that are here at once, and how many of the largest size; a client may have a third of the bytes."""
+"""Files that are here at once, and how many of the largest size; a client may have a third of either."""
+
+_PART_OF_A_CLIENT = 3
 
 
 class Previews:
@@ -36,7 +38,7 @@ class Previews:
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._checks = settings, CheckPool()
-        self._num_files, self._held = 0, Counter[str]()
+        self._num_files, self._held = Counter[str](), Counter[str]()  # by client
 
     async def read(
         self, filename: str, content: AsyncIterator[bytes], columns: NamedColumns, *, max_rows: int, client: str
@@ -56,7 +58,7 @@ class Previews:
             ServiceError: 413 where it is too large, 503 where this machine's disk takes no more.
         """
         name = checked_name(filename)
-        with self._place() as held, _directory() as directory:
+        with self._place(client) as held, _directory() as directory:
             path = directory / f"content{ending_of(name)}"
             await self._receive(path, name, content, client, held)
             check_time = CheckTime(self._settings.check_timeout_s)
@@ -64,16 +66,19 @@ class Previews:
             return await self._checks.run(client, check_time, look)
 
     @contextmanager
-    def _place(self) -> Iterator[Counter[str]]:
+    def _place(self, client: str) -> Iterator[Counter[str]]:
         """What the file inside may count its bytes in, by client; they are given back when it is left."""
-        if self._num_files >= MAX_FILES:
-            raise _too_much(f"{self._num_files} files are", str(MAX_FILES))
-        self._num_files += 1
+        limit = MAX_FILES // _PART_OF_A_CLIENT
+        if self._num_files.total() >= MAX_FILES:
+            raise _too_much(f"{self._num_files.total()} files are", str(MAX_FILES))
+        if self._num_files[client] >= limit:
+            raise _too_much(f"{self._num_files[client]} of your files are", str(limit))
+        self._num_files[client] += 1
         held = Counter[str]()
         try:
             yield held
         finally:
-            self._num_files -= 1
+            self._num_files -= Counter((client,))
             self._held -= held
 
     def _take(self, client: str, num_bytes: int, held: Counter[str]) -> None:

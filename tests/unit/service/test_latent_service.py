@@ -16,10 +16,11 @@ from adavae.model.latent.direction import BetweenTexts
 from adavae.model.storage.pretrained import load_backbone
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.text_model import TextModel
-from adavae.service.errors import EngineStopped, InvalidRequest
+from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError
 from adavae.service.latent_service import LatentService
 from adavae.service.loading import open_store
 from adavae.service.metrics import Metrics
+from adavae.service.objects.errors import StoreError
 from adavae.service.results import DecodeResult, TextPiece
 from tests.tiny_home import publish_tiny, tiny_settings
 from tests.tiny_text import NAMED
@@ -269,3 +270,23 @@ async def test_before_it_is_loaded_and_after_it_stopped_it_says_so(tmp_path: Pat
     assert not service.is_ready
     with pytest.raises(EngineStopped, match="shutting down"):
         await service.encode(TEXTS, adapter=None, truncate=False)
+
+
+@pytest.mark.asyncio
+async def test_a_volume_that_is_gone_or_a_set_that_went_is_an_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path) as service:
+        store = service._parts.registry.store
+        monkeypatch.setattr(store, "verified_files", lambda _: {"plain/1/gone": tmp_path / "gone"})
+        with pytest.raises(ServiceError, match="No such file") as caught:
+            await service.adapter_archive("plain")
+        assert (caught.value.status, caught.value.code) == (503, "storage_unavailable")
+
+        def gone(*_arguments: object) -> None:
+            raise StoreError("unreachable", "memory://bucket", "error sending request")
+
+        monkeypatch.setattr(store, "scan", gone)
+        with pytest.raises(ServiceError, match="cannot be reached") as caught:
+            await service.adapter_card("plain")
+        assert (caught.value.status, caught.value.code) == (503, "storage_unreachable")

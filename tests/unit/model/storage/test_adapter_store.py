@@ -19,6 +19,7 @@ from adavae.model.errors import (
     StorageFull,
     WeightsCorrupted,
 )
+from adavae.model.storage import adapter_store
 from adavae.model.storage.adapter_set import read_adapter_set
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.storage.installed import InstalledVersion
@@ -244,6 +245,45 @@ def test_bringing_a_set_in_again_repairs_it(store: AdapterStore, elsewhere: Adap
         (entry.path / name).unlink()
         assert _facts(store.import_set(archive)) == _facts(entry)
         read_adapter_set(entry.path)
+
+
+@pytest.mark.parametrize("moment", ["number_of", "put_in_place"])
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_what_another_process_brings_in_meanwhile_stays(
+    store: AdapterStore, elsewhere: AdapterStore, monkeypatch: pytest.MonkeyPatch, moment: str, *, is_damaged: bool
+) -> None:
+    source = publish(elsewhere.root)
+    if is_damaged:
+        spoil(store.import_set(source).path)
+    brought: list[InstalledVersion] = []
+    real = getattr(adapter_store, moment)
+
+    def interrupted(*args: object) -> object:
+        monkeypatch.setattr(adapter_store, moment, real)
+        brought.append(AdapterStore(store.root).import_set(source))
+        return real(*args)
+
+    monkeypatch.setattr(adapter_store, moment, interrupted)
+    entry = store.import_set(source)
+    assert [_facts(each) for each in brought] == [_facts(entry)]
+    assert entry.publication == brought[0].publication
+    read_adapter_set(entry.path)
+    assert not list(store.root.glob(".staging-*"))
+
+
+def test_a_damaged_set_that_cannot_be_moved_away_is_named(
+    store: AdapterStore, elsewhere: AdapterStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = publish(elsewhere.root)
+    entry = store.import_set(source)
+    spoil(entry.path)
+
+    def refused(*_arguments: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "rename", refused)
+    with pytest.raises(AdapterSetExists, match=f"^{entry.reference} is there, damaged"):
+        store.import_set(source)
 
 
 def test_an_export_overwrites_nothing(elsewhere: AdapterStore, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.testclient import TestClient
 
-from adavae.model.errors import AdaVAEError, BackboneNotFound, LogitsNotFinite
-from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
+from adavae.model.errors import AdapterSetExists, AdaVAEError, BackboneNotFound, LogitsNotFinite
+from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded, service_error
 from adavae.service.http.body_limit import _Room
 from tests.unit.service.http_client import client_of
 from tests.unit.service.stub_latent_service import StubLatentService, Z
@@ -211,6 +211,8 @@ def test_unknown_routes_methods_and_adapter_sets_have_the_one_shape(client: Test
 
 
 def test_conflicts_are_reported(client: TestClient) -> None:
+    taken = service_error(AdapterSetExists("yelp is there"))
+    assert (taken.status, taken.code, taken.type) == (409, "adapter_exists", "conflict")
     assert "yelp" in error_of(client.post("/classify", json={"text": "a", "adapter": "own"}), 409)["message"]
     assert error_of(client.delete("/adapters/yelp"), 409)["type"] == "conflict"
 

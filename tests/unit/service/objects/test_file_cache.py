@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,13 @@ def test_small_files_and_those_being_written_stay(home: Home) -> None:
     home.cache.fetch([home.put("a"), home.put("b")])
     home.cache.fetch([home.put("c", 900)])
     assert home.here() == ["c", "kept", "new"]
+
+
+def test_what_a_killed_process_left_half_written_goes_after_a_day(home: Home) -> None:
+    home.cache.fetch([home.put("a")])
+    for name, age_s in (("old", 25 * 3600), ("new", 23 * 3600)):
+        path = home.root / "d" / f".writing-{name}"
+        path.write_bytes(b"x")
+        os.utime(path, (time.time() - age_s,) * 2)
+    home.cache.fetch([home.put("b")])
+    assert home.here() == [".writing-new", "a", "b"]

@@ -7,6 +7,7 @@ import pytest
 
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted
 from adavae.model.storage.adapter_set import check_adapter_set, read_adapter_set
+from adavae.model.storage.installed import InstalledVersion
 from adavae.model.storage.manifest import MANIFEST, TENSORS
 from adavae.service.errors import ServiceError
 from adavae.service.objects.errors import StoreError
@@ -175,7 +176,7 @@ def test_a_store_that_is_gone_is_a_503_that_says_so(home: Home, monkeypatch: pyt
 
     for method in ("fetch", "newer", "send", "delete"):
         monkeypatch.setattr(ObjectStore, method, gone)
-    for use in (lambda: sets.read_version(entry), lambda: sets._remove(entry)):
+    for use in (lambda: sets.read_version(entry), lambda: sets._remove(entry), lambda: sets.card("demo"), sets.list):
         with pytest.raises(ServiceError, match="cannot be reached") as caught:
             use()
         assert (caught.value.status, caught.value.code) == (503, "storage_unreachable")
@@ -204,6 +205,36 @@ async def test_a_registry_serves_what_is_published_and_goes_on_while_the_store_i
             assert await registry.version() == version
         await registry.registry.refresh()
         assert await registry.version() == newer
+
+
+@pytest.mark.asyncio
+async def test_what_was_deleted_before_the_store_went_is_deleted(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.put()
+    home.put(name="other")
+    sets = home.machine("other")
+    registry, remove = Registry(home.root / "registry", store=sets), sets._remove
+
+    def remove_last(entry: InstalledVersion) -> None:
+        remove(entry)
+        monkeypatch.setattr(ObjectStore, "newer", _unreachable)
+
+    async with running(registry):
+        monkeypatch.setattr(sets, "_remove", remove_last)
+        assert [state.name for state in await registry.registry.delete("other")] == ["other"]
+        assert [state.name for state in registry.registry.states()] == ["demo"]
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_deleted_while_the_store_is_gone(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    home.put()
+    home.put(name="other")
+    registry = Registry(home.root / "registry", store=home.machine("other"))
+    async with running(registry):
+        monkeypatch.setattr(ObjectStore, "newer", _unreachable)
+        with pytest.raises(ServiceError, match="cannot be reached") as caught:
+            await registry.registry.delete("other")
+        assert (caught.value.status, caught.value.code) == (503, "storage_unreachable")
+        assert [state.name for state in registry.registry.states()] == ["demo", "other"]
 
 
 @pytest.mark.asyncio

@@ -254,6 +254,21 @@ async def test_bytes_that_are_here_count_by_client_until_they_are_gone() -> None
         assert (await looks.read("a.txt", meanwhile("one"), guessed, max_rows=1, client="one")).has_more
 
 
+@pytest.mark.asyncio
+async def test_one_client_leaves_places_to_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(previews, "MAX_FILES", 3)
+    looks = previews.Previews(settings())
+
+    async def meanwhile() -> AsyncIterator[bytes]:
+        yield b"x\ny\n"
+        with pytest.raises(Overloaded, match="1 of your files are being read at once, the limit is 1"):
+            await looks.read("a.txt", one(b"x\n"), guessed, max_rows=1, client="one")
+        assert (await looks.read("a.txt", one(b"x\ny\n"), guessed, max_rows=1, client="another")).has_more
+
+    for _ in range(2):
+        assert (await looks.read("a.txt", meanwhile(), guessed, max_rows=1, client="one")).has_more
+
+
 async def one(content: bytes) -> AsyncIterator[bytes]:
     yield content
 

@@ -385,6 +385,31 @@ async def test_more_uploads_than_may_wait_for_their_check_are_refused(
     assert await home.stored()
 
 
+async def test_one_key_leaves_others_room_to_wait(home: FileHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on, real = threading.Event(), file_store.report_on
+
+    def slow(path: Path, **fields: Any) -> DatasetReport:
+        assert go_on.wait(60)
+        return real(path, **fields)
+
+    async def sent(owner: str) -> StoredFile:
+        return await home.store.create("a.txt", "fine-tune", in_pieces(b"one\ntwo\n"), owner=owner)
+
+    monkeypatch.setattr(check_pool, "MAX_WAITING", 5)
+    monkeypatch.setattr(file_store, "report_on", slow)
+    greedy = [asyncio.create_task(sent("greedy")) for _ in range(6)]
+    try:
+        await until(lambda: sum(each.done() for each in greedy) == 2)
+        other = asyncio.create_task(sent("other"))
+    finally:
+        go_on.set()
+    assert await other
+    refused = [each for each in await asyncio.gather(*greedy, return_exceptions=True) if isinstance(each, ServiceError)]
+    assert [(each.status, each.code) for each in refused] == [(429, "overloaded")] * 2
+    assert "your key has 4 uploads that wait to be checked, the limit is 4" in refused[0].message
+    assert await sent("greedy")
+
+
 async def test_a_check_that_takes_too_long_is_given_up(tmp_path: Path) -> None:
     home = FileHome(tmp_path, check_timeout_s=1e-9)
     error = await refused(home, 422)
