@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx2
 
+from adavae.model.cleaning import storable
 from adavae.service.client.retries import AdaVAEServiceError, Attempts, HttpClient, refusal_of
 from adavae.service.client.stream_reading import event_content
 
@@ -44,13 +45,16 @@ class TrainingClient(HttpClient):
         """
         patience = httpx2.Timeout(self._timeout_s, read=max(self._timeout_s, _CHECK_S))
         columns = {"text_column": text_column, "label_column": label_column, "pair_column": pair_column}
-        fields = {"purpose": "fine-tune", **{name: value for name, value in columns.items() if value is not None}}
+        fields = {
+            "purpose": "fine-tune",
+            **{name: storable(value) for name, value in columns.items() if value is not None},
+        }
         with path.open("rb") as file:
             total = path.stat().st_size
 
             def send() -> httpx2.Response:
                 counted = cast(BinaryIO, _CountedFile(file, lambda done: on_bytes(done, total)))
-                form = {"file": (path.name, counted, "application/octet-stream")}
+                form = {"file": (storable(path.name), counted, "application/octet-stream")}
                 return self._http.post("/v1/files", data=fields, files=form, timeout=patience)
 
             stored: dict[str, Any] = self._answer(send)
@@ -155,4 +159,4 @@ class _CountedFile:
 
 def _quoted(job_id: str) -> str:
     """An id as one segment of a path, whatever was typed."""
-    return quote(job_id, safe="")
+    return quote(storable(job_id), safe="")

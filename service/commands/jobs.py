@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adavae.service.commands.input import refuse_undecoded
 from adavae.service.commands.options import JsonOption
 from adavae.service.commands.remote import RemoteService, ServerOption, watch
 from adavae.service.commands.terminal import Column, Output, Record, say
@@ -15,7 +16,15 @@ from adavae.service.settings import load_settings
 if TYPE_CHECKING:
     from adavae.service.client.training import Change
 
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `adavae jobs list` shows it.")]
+
+def _checked_id(job_id: str) -> str:
+    refuse_undecoded(job_id, "copy the id from `adavae jobs list`")
+    return job_id
+
+
+JobArgument = Annotated[
+    str, typer.Argument(metavar="JOB", help="A job's id, as `adavae jobs list` shows it.", callback=_checked_id)
+]
 
 _COLUMNS = [
     Column("id", lambda job: str(job["id"]), is_whole=True),

@@ -313,3 +313,10 @@ def test_on_a_terminal_jobs_are_a_table_and_one_job_is_what_matters_of_it(
     training.jobs.all = {}
     outcome = run_command("jobs", "list")
     assert (outcome.out, outcome.err.endswith("has no jobs yet\n")) == ("", True)
+
+
+@pytest.mark.parametrize("command", ["show", "watch", "cancel"])
+def test_an_id_that_is_not_utf8_is_wrong_usage(run_command: RunCommand, command: str) -> None:
+    outcome = run_command("jobs", command, "a\udcff")
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert "not UTF-8" in outcome.err
