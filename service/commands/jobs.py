@@ -71,7 +71,7 @@ def list_jobs(server: ServerOption = None, as_json: JsonOption = False) -> None:
     if jobs or output.is_json:
         output.write_records(jobs, [*_COLUMNS, _ERROR] if any(job["error"] for job in jobs) else _COLUMNS)
     else:
-        say(f"{service.url} has no jobs yet")
+        say(f"{service.shown_url} has no jobs yet")
 
 
 def show(job_id: JobArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:

@@ -320,3 +320,18 @@ def test_an_id_that_is_not_utf8_is_wrong_usage(run_command: RunCommand, command:
     outcome = run_command("jobs", command, "a\udcff")
     assert (outcome.exit_code, outcome.out) == (2, "")
     assert "not UTF-8" in outcome.err
+
+
+def test_a_password_in_the_services_address_is_not_shown(run_command: RunCommand, url: str, tmp_path: Path) -> None:
+    secret = url.replace("http://", "http://user:SECRET@")
+    data = tmp_path / "texts.tsv"
+    data.write_text(TEXTS, encoding="utf-8")
+    outcome = run_command("train", str(data), "--name", "mine", "--remote", secret)
+    assert outcome.exit_code == 0, outcome.err
+    assert f"{url} has the job" in outcome.err
+    assert f"{url}/encode" in outcome.err
+    assert "SECRET" not in outcome.err
+    outcome = run_command("jobs", "list", "--server", "htp://user:SECRET@host")
+    assert (outcome.exit_code, "SECRET" in outcome.err) == (2, False)
+    service = remote.RemoteService(secret, None, is_usual=False)
+    assert service.command("jobs list") == f"adavae jobs list --server {url}"
