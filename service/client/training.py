@@ -80,10 +80,11 @@ class TrainingClient(HttpClient):
         params: dict[str, str | int] = {"limit": _PAGE}
         while True:
             page = self._answer(lambda: self._http.get(_JOBS, params=params))
-            yield from page["data"]
-            if not page["has_more"]:
+            jobs = with_fields(page, "data", "has_more")["data"]
+            yield from jobs
+            if not page["has_more"] or not jobs:
                 return
-            params["after"] = page["data"][-1]["id"]
+            params["after"] = with_fields(jobs[-1], "id")["id"]
 
     def change(self, job_id: str, change: Change) -> dict[str, Any]:
         """Tells a job to end, to wait, or to go on."""
@@ -108,7 +109,7 @@ class TrainingClient(HttpClient):
                     last = str(event.get("id", ""))
                     yield event
                 return
-            except (httpx2.TransportError, AdaVAEServiceError) as exc:
+            except (httpx2.RequestError, AdaVAEServiceError) as exc:
                 pause_s = attempts.pause_s(exc)
                 if last is not None and not is_lost:
                     on_lost(exc)
@@ -155,6 +156,16 @@ class _CountedFile:
     def __iter__(self) -> Iterator[bytes]:
         while piece := self.read(65536):
             yield piece
+
+
+def with_fields(reply: Any, *names: str) -> dict[str, Any]:
+    """``reply``, where it is an object with these fields; raises AdaVAEServiceError for another service's."""
+    missing = [name for name in names if not isinstance(reply, dict) or name not in reply]
+    if missing:
+        message = f"the reply lacks {', '.join(missing)}: is it adavae's service?"
+        raise AdaVAEServiceError(0, "unreadable_reply", message)
+    fields: dict[str, Any] = reply
+    return fields
 
 
 def _quoted(job_id: str) -> str:

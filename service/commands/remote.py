@@ -28,6 +28,11 @@ _REMEDIES = {
     "job_not_found": "`adavae jobs list` shows them",
     "model_not_found": "ADAVAE_BACKBONE says which one is asked for",
 }
+_FIELDS = (
+    *("id", "status", "fine_tuned_model", "suffix", "progress", "created_at", "finished_at", "error", "metrics"),
+    *("training_file", "validation_file", "metadata", "seed", "attempt", "hyperparameters", "report"),
+    "trained_tokens",
+)
 _KEY_REMEDY = "set ADAVAE_API_KEY to a key with the scope train"
 
 
@@ -37,6 +42,13 @@ class ServiceRefused(AdaVAEError):
 
 class JobNotSucceeded(AdaVAEError):
     """A job that was watched ended without an adapter set."""
+
+
+def whole(job: dict[str, Any]) -> dict[str, Any]:
+    """A job with every field that commands show; raises AdaVAEServiceError for another service's."""
+    from adavae.service.client.training import with_fields
+
+    return with_fields(job, *_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +117,7 @@ def watch(
         else:
             with progress_display() as display:
                 _follow(client, job_id, lambda event: _show(event, display), display.say)
-        job = client.job(job_id)
+        job = whole(client.job(job_id))
     except KeyboardInterrupt as exc:
         raise TrainingInterrupted(
             f"The job goes on without being watched.\n"

@@ -220,3 +220,16 @@ def test_names_that_are_not_utf8_are_sent_with_escapes(tmp_path: Path) -> None:
     assert rb"body\udcff" in content
     service.client.job("a\udcff")
     assert service.requests[1].url.raw_path.endswith(b"/a%5Cudcff")
+
+
+def test_a_reply_that_cannot_be_unpacked_is_the_clients_error() -> None:
+    service = Service(httpx2.DecodingError("broken gzip"))
+    with pytest.raises(AdaVAEServiceError, match="broken gzip"):
+        service.client.job("a")
+
+
+@pytest.mark.parametrize("content", [[], {"jobs": []}, {"data": [{}], "has_more": True}])
+def test_a_list_of_another_service_is_the_clients_error(content: object) -> None:
+    with pytest.raises(AdaVAEServiceError, match="is it adavae's service") as refused:
+        list(Service(found(content)).client.jobs())
+    assert refused.value.code == "unreadable_reply"

@@ -335,3 +335,15 @@ def test_a_password_in_the_services_address_is_not_shown(run_command: RunCommand
     assert (outcome.exit_code, "SECRET" in outcome.err) == (2, False)
     service = remote.RemoteService(secret, None, is_usual=False)
     assert service.command("jobs list") == f"adavae jobs list --server {url}"
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "a"], ["cancel", "a"]])
+@pytest.mark.usefixtures("url")
+def test_jobs_of_another_service_are_one_line(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    job = {"id": "a", "status": "queued"}
+    monkeypatch.setattr(TrainingClient, "_answer", lambda *_: {**job, "data": [job], "has_more": False})
+    outcome = run_command("jobs", *command)
+    assert (outcome.exit_code, outcome.err.count("\n")) == (1, 1)
+    assert "is it adavae's service? [unreadable_reply]" in outcome.err
