@@ -25,6 +25,11 @@ def clean(text: str) -> str:
     return (unicodedata.normalize("NFC", spaced) if is_normalisable(spaced) else spaced).strip()
 
 
+def storable(text: str) -> str:
+    """As UTF-8 can hold it: bytes of a name that were no UTF-8 are shown as escapes such as \\udcff."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def is_normalisable(text: str) -> bool:
     """False where very many accents stand on one letter: ordering them takes time by the square of their number."""
     for run in _NO_LETTERS_OF_ENGLISH.finditer(text):

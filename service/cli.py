@@ -26,7 +26,13 @@ from adavae.service.commands.map import map_texts
 from adavae.service.commands.pretrain import pretrain
 from adavae.service.commands.reproduce import reproduce
 from adavae.service.commands.serve import serve
-from adavae.service.commands.terminal import open_closed_streams, say, say_error, write_whatever_comes
+from adavae.service.commands.terminal import (
+    drop_unwritable_output,
+    open_closed_streams,
+    say,
+    say_error,
+    write_whatever_comes,
+)
 from adavae.service.commands.train import train
 from adavae.service.commands.traverse import traverse
 from adavae.service.commands.variants import variants
@@ -90,4 +96,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(EXIT_INTERRUPTED)
     except (AdaVAEError, OSError) as exc:
         say_error(str(exc))
+        drop_unwritable_output()
         sys.exit(EXIT_USAGE if isinstance(exc, SettingsError) else EXIT_FAILURE)

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
 
+from adavae.model.cleaning import storable
 from adavae.model.config import AdapterConfig
 from adavae.model.errors import ConfigError, WeightsCorrupted
 from adavae.model.latent.fitted_prior import FittedPrior
@@ -110,7 +111,7 @@ class NewAdapterSet:
 
     def files(self) -> dict[str, bytes]:
         """Every file but the manifest; raises ConfigError for numbers that a file cannot hold."""
-        files = {TENSORS: _safetensors(self.tensors, torch.float16), CARD: self.model_card.encode()}
+        files = {TENSORS: _safetensors(self.tensors, torch.float16), CARD: storable(self.model_card).encode()}
         if self.prior_tensors is not None:
             files[PRIOR] = _safetensors(self.prior_tensors, torch.float32)
         return files
@@ -125,13 +126,22 @@ class NewAdapterSet:
             tokenizer_digest=self.tokenizer_digest,
             files={name: FileEntry.of(content) for name, content in files.items()},
             shapes=_shapes(self.tensors),
-            metrics=json.loads(json.dumps(self.metrics)),
-            training=json.loads(json.dumps(self.training)),
+            metrics=_storable(json.loads(json.dumps(self.metrics))),
+            training=_storable(json.loads(json.dumps(self.training))),
             created_at=self.created_at,
             fitted_prior=self.fitted_prior,
             prior_shapes=None if self.prior_tensors is None else _shapes(self.prior_tensors),
         )
         return replace(draft, version=draft.content_version())
+
+
+def _storable(value: Any) -> Any:
+    """A value of JSON with every text of it storable: names of files and commands need not be UTF-8."""
+    if isinstance(value, dict):
+        return {storable(name): _storable(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_storable(each) for each in value]
+    return storable(value) if isinstance(value, str) else value
 
 
 def write_adapter_set(

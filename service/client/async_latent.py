@@ -97,7 +97,7 @@ class AsyncAdaVAEClient:
                         for piece in reading.pieces(event):
                             yield piece
                 reading.check_done()
-            except (httpx2.TransportError, AdaVAEServiceError) as exc:
+            except (httpx2.RequestError, AdaVAEServiceError) as exc:
                 await self._pause(attempts.pause_s(exc, is_final=reading.has_begun))
 
     async def sample(
@@ -217,5 +217,5 @@ class AsyncAdaVAEClient:
         while True:
             try:
                 return content_of(await self._http.request(call.method, call.path, json=call.body, params=call.params))
-            except (httpx2.TransportError, AdaVAEServiceError) as exc:
+            except (httpx2.RequestError, AdaVAEServiceError) as exc:
                 await self._pause(attempts.pause_s(exc))

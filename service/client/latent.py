@@ -100,7 +100,7 @@ class AdaVAEClient(HttpClient):
                     for event in httpx2.EventSource(response):
                         yield from reading.pieces(event)
                 reading.check_done()
-            except (httpx2.TransportError, AdaVAEServiceError) as exc:
+            except (httpx2.RequestError, AdaVAEServiceError) as exc:
                 self._pause(attempts.pause_s(exc, is_final=reading.has_begun))
 
     def sample(

@@ -160,5 +160,5 @@ class HttpClient:
         while True:
             try:
                 return content_of(send())
-            except (httpx2.TransportError, AdaVAEServiceError) as exc:
+            except (httpx2.RequestError, AdaVAEServiceError) as exc:
                 self._pause(attempts.pause_s(exc))

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx2
 
+from adavae.model.cleaning import storable
 from adavae.service.client.retries import AdaVAEServiceError, Attempts, HttpClient, refusal_of
 from adavae.service.client.stream_reading import event_content
 
@@ -44,13 +45,16 @@ class TrainingClient(HttpClient):
         """
         patience = httpx2.Timeout(self._timeout_s, read=max(self._timeout_s, _CHECK_S))
         columns = {"text_column": text_column, "label_column": label_column, "pair_column": pair_column}
-        fields = {"purpose": "fine-tune", **{name: value for name, value in columns.items() if value is not None}}
+        fields = {
+            "purpose": "fine-tune",
+            **{name: storable(value) for name, value in columns.items() if value is not None},
+        }
         with path.open("rb") as file:
             total = path.stat().st_size
 
             def send() -> httpx2.Response:
                 counted = cast(BinaryIO, _CountedFile(file, lambda done: on_bytes(done, total)))
-                form = {"file": (path.name, counted, "application/octet-stream")}
+                form = {"file": (storable(path.name), counted, "application/octet-stream")}
                 return self._http.post("/v1/files", data=fields, files=form, timeout=patience)
 
             stored: dict[str, Any] = self._answer(send)
@@ -76,10 +80,11 @@ class TrainingClient(HttpClient):
         params: dict[str, str | int] = {"limit": _PAGE}
         while True:
             page = self._answer(lambda: self._http.get(_JOBS, params=params))
-            yield from page["data"]
-            if not page["has_more"]:
+            jobs = with_fields(page, "data", "has_more")["data"]
+            yield from jobs
+            if not page["has_more"] or not jobs:
                 return
-            params["after"] = page["data"][-1]["id"]
+            params["after"] = with_fields(jobs[-1], "id")["id"]
 
     def change(self, job_id: str, change: Change) -> dict[str, Any]:
         """Tells a job to end, to wait, or to go on."""
@@ -104,7 +109,7 @@ class TrainingClient(HttpClient):
                     last = str(event.get("id", ""))
                     yield event
                 return
-            except (httpx2.TransportError, AdaVAEServiceError) as exc:
+            except (httpx2.RequestError, AdaVAEServiceError) as exc:
                 pause_s = attempts.pause_s(exc)
                 if last is not None and not is_lost:
                     on_lost(exc)
@@ -153,6 +158,16 @@ class _CountedFile:
             yield piece
 
 
+def with_fields(reply: Any, *names: str) -> dict[str, Any]:
+    """``reply``, where it is an object with these fields; raises AdaVAEServiceError for another service's."""
+    missing = [name for name in names if not isinstance(reply, dict) or name not in reply]
+    if missing:
+        message = f"the reply lacks {', '.join(missing)}: is it adavae's service?"
+        raise AdaVAEServiceError(0, "unreadable_reply", message)
+    fields: dict[str, Any] = reply
+    return fields
+
+
 def _quoted(job_id: str) -> str:
     """An id as one segment of a path, whatever was typed."""
-    return quote(job_id, safe="")
+    return quote(storable(job_id), safe="")

@@ -124,14 +124,12 @@ def refuse_empty(*texts: str) -> None:
         refuse_undecoded(text)
 
 
-def refuse_undecoded(text: str) -> None:
+def refuse_undecoded(text: str, remedy: str = "give the text in a file with --file") -> None:
     """Raises typer.BadParameter if an argument's bytes were not UTF-8: Python then keeps them as half surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError as exc:
-        raise typer.BadParameter(
-            f"{text!a} is not UTF-8: set the terminal to UTF-8, or give the text in a file with --file"
-        ) from exc
+        raise typer.BadParameter(f"{text!a} is not UTF-8: set the terminal to UTF-8, or {remedy}") from exc
 
 
 def open_vectors(file: Path | None = None) -> Source[Vector]:

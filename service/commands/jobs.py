@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adavae.service.commands.input import refuse_undecoded
 from adavae.service.commands.options import JsonOption
-from adavae.service.commands.remote import RemoteService, ServerOption, watch
+from adavae.service.commands.remote import RemoteService, ServerOption, watch, whole
 from adavae.service.commands.terminal import Column, Output, Record, say
 from adavae.service.settings import load_settings
 
 if TYPE_CHECKING:
     from adavae.service.client.training import Change
 
-JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's id, as `adavae jobs list` shows it.")]
+
+def _checked_id(job_id: str) -> str:
+    refuse_undecoded(job_id, "copy the id from `adavae jobs list`")
+    return job_id
+
+
+JobArgument = Annotated[
+    str, typer.Argument(metavar="JOB", help="A job's id, as `adavae jobs list` shows it.", callback=_checked_id)
+]
 
 _COLUMNS = [
     Column("id", lambda job: str(job["id"]), is_whole=True),
@@ -58,18 +67,18 @@ def list_jobs(server: ServerOption = None, as_json: JsonOption = False) -> None:
     """Every job, the newest first."""
     output, service = Output.of(as_json), RemoteService.at(server, load_settings())
     with service.client() as client:
-        jobs = list(client.jobs())
+        jobs = [whole(job) for job in client.jobs()]
     if jobs or output.is_json:
         output.write_records(jobs, [*_COLUMNS, _ERROR] if any(job["error"] for job in jobs) else _COLUMNS)
     else:
-        say(f"{service.url} has no jobs yet")
+        say(f"{service.shown_url} has no jobs yet")
 
 
 def show(job_id: JobArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
     """One job: its data, settings, progress, and what it ended with."""
     output = Output.of(as_json)
     with RemoteService.at(server, load_settings()).client() as client:
-        job = client.job(job_id)
+        job = whole(client.job(job_id))
     output.write_object(job if output.is_json else _readable(job))
 
 
@@ -96,7 +105,7 @@ def _changing(change: "Change") -> Callable[..., None]:
     def command(job_id: JobArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
         output = Output.of(as_json)
         with RemoteService.at(server, load_settings()).client() as client:
-            job = client.change(job_id, change)
+            job = whole(client.change(job_id, change))
         output.write_records([job], _COLUMNS)
         if job["status"] == "running":
             say(f"{job_id} {_CHANGES[change].pending}")

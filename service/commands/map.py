@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from adavae.model.cleaning import storable
 from adavae.model.storage.atomic import write_atomically
 from adavae.model.training.readers.columns import Columns
 from adavae.service import loading
@@ -96,7 +97,7 @@ def _read(files: list[Path], limit: int | None, columns: Columns) -> tuple[list[
         return texts, [label for dataset in datasets for label in dataset.labels or ()]
     if len(datasets) == 1:
         return texts, None
-    return texts, [dataset.source for dataset in datasets for _ in dataset.texts]
+    return texts, [storable(dataset.source) for dataset in datasets for _ in dataset.texts]
 
 
 def _records(texts: list[str], labels: list[str] | None, drawn: "MapPoints", reference: str) -> list[Record]:

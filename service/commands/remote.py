@@ -12,6 +12,7 @@ import typer
 from adavae.model.errors import AdaVAEError, TrainingInterrupted
 from adavae.service.commands.terminal import ProgressDisplay, progress_display, say
 from adavae.service.settings import Settings, SettingsError
+from adavae.service.shown_address import shown_address
 
 if TYPE_CHECKING:
     from adavae.service.client.retries import AdaVAEServiceError
@@ -27,6 +28,11 @@ _REMEDIES = {
     "job_not_found": "`adavae jobs list` shows them",
     "model_not_found": "ADAVAE_BACKBONE says which one is asked for",
 }
+_FIELDS = (
+    *("id", "status", "fine_tuned_model", "suffix", "progress", "created_at", "finished_at", "error", "metrics"),
+    *("training_file", "validation_file", "metadata", "seed", "attempt", "hyperparameters", "report"),
+    "trained_tokens",
+)
 _KEY_REMEDY = "set ADAVAE_API_KEY to a key with the scope train"
 
 
@@ -36,6 +42,13 @@ class ServiceRefused(AdaVAEError):
 
 class JobNotSucceeded(AdaVAEError):
     """A job that was watched ended without an adapter set."""
+
+
+def whole(job: dict[str, Any]) -> dict[str, Any]:
+    """A job with every field that commands show; raises AdaVAEServiceError for another service's."""
+    from adavae.service.client.training import with_fields
+
+    return with_fields(job, *_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +61,7 @@ class RemoteService:
         is_usual: Whether it is the one that commands use if none is named.
     """
 
-    url: str
+    url: str = field(repr=False)
     api_key: str | None = field(repr=False)
     is_usual: bool
 
@@ -57,6 +70,11 @@ class RemoteService:
         """The service at ``url``, or the one in the settings; raises SettingsError if that is not an address."""
         chosen = _checked_url(url or settings.server_url)
         return cls(chosen, _checked_key(settings), chosen == settings.server_url)
+
+    @property
+    def shown_url(self) -> str:
+        """Its address for messages, without a user and a password."""
+        return shown_address(self.url)
 
     @contextmanager
     def client(self) -> Iterator["TrainingClient"]:
@@ -72,7 +90,7 @@ class RemoteService:
 
     def command(self, words: str) -> str:
         """An ``adavae`` command as a user types it to reach this service."""
-        return f"adavae {words}" if self.is_usual else f"adavae {words} --server {shlex.quote(self.url)}"
+        return f"adavae {words}" if self.is_usual else f"adavae {words} --server {shlex.quote(self.shown_url)}"
 
 
 def watch(
@@ -99,7 +117,7 @@ def watch(
         else:
             with progress_display() as display:
                 _follow(client, job_id, lambda event: _show(event, display), display.say)
-        job = client.job(job_id)
+        job = whole(client.job(job_id))
     except KeyboardInterrupt as exc:
         raise TrainingInterrupted(
             f"The job goes on without being watched.\n"
@@ -156,7 +174,9 @@ def _checked_url(url: str) -> str:
     except ValueError:
         is_address = False
     if not is_address or not url.isprintable() or " " in url:
-        raise SettingsError(f"the service's address is {url!r}, which is no URL: write it as http://127.0.0.1:8000")
+        raise SettingsError(
+            f"the service's address is {shown_address(url)!r}, which is no URL: write it as http://127.0.0.1:8000"
+        )
     return url.rstrip("/")
 
 

@@ -86,7 +86,7 @@ def train_remotely(
         except KeyboardInterrupt as exc:
             looked_up = service.command("jobs list")
             raise TrainingInterrupted(f"Stopped before the job was known; `{looked_up}` says whether it is") from exc
-        say(f"{service.url} has the job; Ctrl-C ends the watching, not the job")
+        say(f"{service.shown_url} has the job; Ctrl-C ends the watching, not the job")
         return watch(service, client, job["id"])
 
 
@@ -96,7 +96,7 @@ def usage(service: RemoteService, adapter: str) -> str:
     body = shlex.quote(f'{{"texts": ["a text of yours"], "adapter": "{adapter}"}}')
     return (
         f"{adapter} is ready: requests name it as their adapter, for example\n"
-        f"  curl -s {shlex.quote(f'{service.url}/encode')}{key} -H 'content-type: application/json' -d {body}"
+        f"  curl -s {shlex.quote(f'{service.shown_url}/encode')}{key} -H 'content-type: application/json' -d {body}"
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from adavae.model.cleaning import storable
 from adavae.model.errors import AdaVAEError
 from adavae.model.storage.atomic import write_atomically
 from adavae.service.commands.options import JsonOption
@@ -93,7 +94,7 @@ def plot(
     if ending == ".png":
         png_library()  # or nothing is begun
     reports = read_figures(metrics_file(_found(run)))
-    svg = svg_of(f"{run}: {_steps(reports[-1])}", charts_of(reports))
+    svg = svg_of(f"{storable(run)}: {_steps(reports[-1])}", charts_of(reports))
     write_atomically(destination, png_of(svg) if ending == ".png" else svg.encode())
     Output.of(as_json).write_object({"run": run, "path": str(destination)})
 

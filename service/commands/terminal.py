@@ -244,6 +244,16 @@ def write_whatever_comes() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def drop_unwritable_output() -> None:
+    """Points stdout at nothing where it takes no more, as on a full disk: Python would fail again as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, sys.stdout.fileno())
+        os.close(nothing)
+
+
 def say(message: str) -> None:
     """One line to the user, on stderr."""
     _to_stderr(Text(printable(message)))

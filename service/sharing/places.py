@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from adavae.model.errors import AdapterSetNotFound, AdaVAEError, shown
 from adavae.service.sharing.errors import SharingError
 from adavae.service.sharing.pin import Pin
+from adavae.service.shown_address import shown_address
 
 _PIECE_BYTES = 1024**2
 _TIMEOUT_S = 30.0
@@ -109,8 +110,7 @@ class WebPlace:
 
     @property
     def address(self) -> str:
-        parts = urlsplit(self.url)
-        return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+        return shown_address(self.url)
 
     @property
     def is_archive(self) -> bool:
@@ -154,8 +154,8 @@ def place_of(address: str) -> tuple[Place, Pin]:
     if scheme == "https" or scheme == "http":
         if scheme == "http" and pin.digest is None and not _is_here(urlsplit(where).hostname or ""):
             raise SharingError(
-                f"{shown(where)} is not encrypted, so that anybody on the way may send another set: use https, or say "
-                "which set it is (--digest)"
+                f"{shown(shown_address(where))} is not encrypted, so that anybody on the way may send another set: use "
+                "https, or say which set it is (--digest)"
             )
         return WebPlace(where), pin
     if not has_scheme and Path(where).exists():
@@ -168,13 +168,13 @@ def filesystem_place(address: str) -> FilesystemPlace:
     scheme, has_scheme, path = address.partition("://")
     if not has_scheme or scheme not in _FILESYSTEMS or not path.strip("/"):
         raise SharingError(
-            f"{shown(address)} is no address of a set: write hf://owner/name, https://host/folder, s3://bucket/folder "
-            "or file:///folder, the last three also to a .tar.gz"
+            f"{shown(shown_address(address))} is no address of a set: write hf://owner/name, https://host/folder, "
+            "s3://bucket/folder or file:///folder, the last three also to a .tar.gz"
         )
     import fsspec
 
     try:
-        with told(address):
+        with told(shown_address(address)):
             kind = fsspec.get_filesystem_class(scheme)
             filesystem = kind(skip_instance_cache=True)
             stripped = kind._strip_protocol(address)
@@ -183,7 +183,7 @@ def filesystem_place(address: str) -> FilesystemPlace:
             f"{scheme}:// needs a package that is not installed ({exc}): pip install {_FILESYSTEMS[scheme]}, which "
             "adavae[hub] brings for s3://"
         ) from exc
-    return FilesystemPlace(address.rstrip("/"), scheme, str(stripped).rstrip("/"), filesystem)
+    return FilesystemPlace(shown_address(address).rstrip("/"), scheme, str(stripped).rstrip("/"), filesystem)
 
 
 @contextmanager

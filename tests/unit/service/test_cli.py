@@ -101,6 +101,16 @@ def test_odd_surroundings_are_no_traceback(case: str) -> None:
     assert (b"No such command" in done.stderr) == (exit_code == 2)
 
 
+@pytest.mark.parametrize("arguments", [["version", "--json"], ["variants"]])
+def test_a_full_disk_is_one_line_and_exit_code_1(arguments: list[str]) -> None:
+    """Python failed once more as it ended: 120, and "Exception ignored"."""
+    with open("/dev/full", "w", encoding="utf-8") as full:
+        command = ["env", "-u", "PYTHONUNBUFFERED", sys.executable, "-m", "adavae.service", *arguments]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 1
+    assert done.stderr.decode() == "error: [Errno 28] No space left on device\n"
+
+
 def test_texts_that_are_not_utf8_are_wrong_usage(run_command: RunCommand) -> None:
     for command in (["classify", "caf\udce9"], ["interpolate", "a", "caf\udce9"], ["traverse", "caf\udce9"]):
         outcome = run_command(*command)

@@ -208,3 +208,28 @@ def test_news_is_waited_for_and_a_service_that_goes_down_is_asked_again(
                 training.jobs.in_server(training.jobs.ends_watching.set)
     assert messages == ["The job is created", "Step 1 of 1", "Done", "One more", "The end"]
     assert len(pauses) == 1
+
+
+def test_names_that_are_not_utf8_are_sent_with_escapes(tmp_path: Path) -> None:
+    path = tmp_path / "reviews\udcff.txt"
+    path.write_bytes(b"the food was great\n")
+    service = Service(found({"id": "file-1"}), found({"id": "a"}))
+    service.client.upload(path, text_column="body\udcff")
+    content = service.requests[0].content
+    assert rb"udcff.txt" in content
+    assert rb"body\udcff" in content
+    service.client.job("a\udcff")
+    assert service.requests[1].url.raw_path.endswith(b"/a%5Cudcff")
+
+
+def test_a_reply_that_cannot_be_unpacked_is_the_clients_error() -> None:
+    service = Service(httpx2.DecodingError("broken gzip"))
+    with pytest.raises(AdaVAEServiceError, match="broken gzip"):
+        service.client.job("a")
+
+
+@pytest.mark.parametrize("content", [[], {"jobs": []}, {"data": [{}], "has_more": True}])
+def test_a_list_of_another_service_is_the_clients_error(content: object) -> None:
+    with pytest.raises(AdaVAEServiceError, match="is it adavae's service") as refused:
+        list(Service(found(content)).client.jobs())
+    assert refused.value.code == "unreadable_reply"

@@ -313,3 +313,37 @@ def test_on_a_terminal_jobs_are_a_table_and_one_job_is_what_matters_of_it(
     training.jobs.all = {}
     outcome = run_command("jobs", "list")
     assert (outcome.out, outcome.err.endswith("has no jobs yet\n")) == ("", True)
+
+
+@pytest.mark.parametrize("command", ["show", "watch", "cancel"])
+def test_an_id_that_is_not_utf8_is_wrong_usage(run_command: RunCommand, command: str) -> None:
+    outcome = run_command("jobs", command, "a\udcff")
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert "not UTF-8" in outcome.err
+
+
+def test_a_password_in_the_services_address_is_not_shown(run_command: RunCommand, url: str, tmp_path: Path) -> None:
+    secret = url.replace("http://", "http://user:SECRET@")
+    data = tmp_path / "texts.tsv"
+    data.write_text(TEXTS, encoding="utf-8")
+    outcome = run_command("train", str(data), "--name", "mine", "--remote", secret)
+    assert outcome.exit_code == 0, outcome.err
+    assert f"{url} has the job" in outcome.err
+    assert f"{url}/encode" in outcome.err
+    assert "SECRET" not in outcome.err
+    outcome = run_command("jobs", "list", "--server", "htp://user:SECRET@host")
+    assert (outcome.exit_code, "SECRET" in outcome.err) == (2, False)
+    service = remote.RemoteService(secret, None, is_usual=False)
+    assert service.command("jobs list") == f"adavae jobs list --server {url}"
+
+
+@pytest.mark.parametrize("command", [["list"], ["show", "a"], ["cancel", "a"]])
+@pytest.mark.usefixtures("url")
+def test_jobs_of_another_service_are_one_line(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch, command: list[str]
+) -> None:
+    job = {"id": "a", "status": "queued"}
+    monkeypatch.setattr(TrainingClient, "_answer", lambda *_: {**job, "data": [job], "has_more": False})
+    outcome = run_command("jobs", *command)
+    assert (outcome.exit_code, outcome.err.count("\n")) == (1, 1)
+    assert "is it adavae's service? [unreadable_reply]" in outcome.err

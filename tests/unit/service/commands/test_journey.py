@@ -75,6 +75,19 @@ def test_a_trained_set_is_found_by_every_command(run_command: RunCommand, data: 
     assert _records(run_command("classify", _TEXTS[0]))[0]["label"] in {"good", "bad"}
 
 
+def test_a_file_whose_name_is_not_utf8_is_trained_on(run_command: RunCommand, data: Path) -> None:
+    """The run was lost at its very end, when the card was written."""
+    odd = data.rename(data.with_name("texts\udcff.tsv"))
+    held_out = odd.with_name("held\udcff.tsv")
+    held_out.write_bytes(odd.read_bytes())
+    _records(run_command("train", str(odd), "--name", "mine", "--validation", str(held_out), *_SMALL))
+    shown = _records(run_command("adapters", "show", "mine"))[0]
+    assert shown["training"]["data"]["source"] == "texts\\udcff.tsv"
+    assert shown["metrics"]["data"] == "held\\udcff.tsv"
+    card = (Path(shown["path"]) / "README.md").read_text(encoding="utf-8")
+    assert "texts\\udcff.tsv' --name mine" in card
+
+
 def test_a_head_that_is_worse_than_the_commonest_label_is_not_installed(
     run_command: RunCommand, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -178,3 +178,11 @@ def test_a_service_writes_no_tensorboard_files(run_command: RunCommand, tmp_path
     outcome = run_command(*command)
     assert outcome.exit_code == 2
     assert "--tensorboard cannot be sent to a service" in " ".join(outcome.err.split())
+
+
+def test_a_run_whose_path_is_not_utf8_is_drawn(run_command: RunCommand, data: Path) -> None:
+    odd = data / "runs" / "r\udcff"
+    (data / "runs" / "mine").rename(odd)
+    outcome = run_command("runs", "plot", "r\udcff", "--output", str(data / "a.svg"))
+    assert outcome.exit_code == 0, outcome.err
+    assert "r\\udcff: step" in (data / "a.svg").read_text(encoding="utf-8")

@@ -332,3 +332,16 @@ def test_a_map_that_could_not_be_written_is_not_drawn(
     outcome = run_command("map", str(tmp_path / "a.txt"), "--output", str(tmp_path / output))
     assert (outcome.exit_code, outcome.out, fake.references) == (2, "", [])
     assert said in " ".join(outcome.err.split())
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ["csv", "json"])
+def test_a_map_is_labelled_by_files_whose_names_are_not_utf8(
+    run_command: RunCommand, tmp_path: Path, ending: str
+) -> None:
+    for name in ("a\udcff.txt", "b.txt"):
+        (tmp_path / name).write_text("one\nthree\n", encoding="utf-8")
+    output = tmp_path / f"map.{ending}"
+    outcome = run_command("map", str(tmp_path / "a\udcff.txt"), str(tmp_path / "b.txt"), "--output", str(output))
+    assert outcome.exit_code == 0, outcome.err
+    assert "udcff.txt" in output.read_text(encoding="utf-8")

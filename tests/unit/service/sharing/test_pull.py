@@ -205,3 +205,14 @@ def test_what_was_pushed_into_a_directory_comes_back_and_nothing_is_overwritten(
 def test_a_web_server_is_not_pushed_to(path: Path) -> None:
     with pytest.raises(SharingError, match="POST /adapters"):
         push("demo", "https://example.org/x", AdapterStore(path.parents[1]))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://ci:SECRET@host/set.tar.gz?token=SECRET", "ftp://ci:SECRET@host/a?token=SECRET", "ci:SECRET@host/a"],
+)
+def test_a_refused_address_is_shown_without_its_secrets(store: AdapterStore, address: str) -> None:
+    with pytest.raises(SharingError) as refused:
+        pull(address, store, max_bytes=MAX_BYTES)
+    assert "SECRET" not in str(refused.value)
+    assert "host/" in str(refused.value)
