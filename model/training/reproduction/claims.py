@@ -232,7 +232,7 @@ CLAIMS = (
     Claim("table1", "pooling (LG) loses mutual information", partial(_order, figure="mi", low="w/ LG", high="AdaVAE")),
     Claim(
         "table1",
-        "PSA holds more mutual information than AtM, both with LG (the paper's own Table 1: 3.32 and 4.65)",
+        "PSA carries more mutual information than AtM, both with LG (the paper's own Table 1: 3.32 and 4.65)",
         partial(_order, figure="mi", low="w/ LG; -PSA; +AtM", high="w/ LG"),
     ),
     Claim(
