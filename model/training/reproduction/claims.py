@@ -6,7 +6,7 @@ where both rows have several seeds, within a margin that is fixed beforehand whe
 
 import math
 import statistics
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
@@ -161,6 +161,13 @@ class _Pair:
         return Answer.HOLDS if difference > 0 else Answer.DOES_NOT_HOLD
 
 
+def _pairs(figures: Figures, figure: str, rows: Iterable[tuple[str, str]]) -> list[_Pair] | None:
+    """None where one of them cannot be compared."""
+    found = [_Pair.of(figures, figure, first, second) for first, second in rows]
+    pairs = [pair for pair in found if pair is not None]
+    return pairs if len(pairs) == len(found) else None
+
+
 def _order(figures: Figures, figure: str, low: str, high: str, decimals: int = 2) -> Finding | None:
     """``figure`` of ``low`` is below that of ``high``."""
     pair = _Pair.of(figures, figure, low, high)
@@ -173,9 +180,8 @@ def _order(figures: Figures, figure: str, low: str, high: str, decimals: int = 2
 def _rises(figures: Figures, figure: str, system: str, lambdas: Sequence[float]) -> Finding | None:
     """``figure`` rises with lambda; each step is a part."""
     names = [f"{system} {free_bits:.2f}" for free_bits in lambdas]
-    pairs = [_Pair.of(figures, figure, low, high) for low, high in pairwise(names)]
-    found = [pair for pair in pairs if pair is not None]
-    if len(found) < len(pairs):
+    found = _pairs(figures, figure, pairwise(names))
+    if found is None:
         return None
     values = [found[0].means[0], *(pair.means[1] for pair in found)]
     return Finding([pair.rises for pair in found], ", ".join(f"{value:.2f}" for value in values))
@@ -193,9 +199,8 @@ def _rebounds(figures: Figures) -> Finding | None:
 
 def _all_lower(figures: Figures, figure: str, system: str, others: Sequence[str]) -> Finding | None:
     """``figure`` of ``system`` is below that of each of the others; each is a part."""
-    pairs = [_Pair.of(figures, figure, system, other) for other in others]
-    found = [pair for pair in pairs if pair is not None]
-    if len(found) < len(pairs):
+    found = _pairs(figures, figure, ((system, other) for other in others))
+    if found is None:
         return None
     values = [found[0].means[0], *(pair.means[1] for pair in found)]
     numbers = ", ".join(f"{name} {value:.2f}" for name, value in zip((system, *others), values, strict=True))
@@ -205,9 +210,8 @@ def _all_lower(figures: Figures, figure: str, system: str, others: Sequence[str]
 def _with_few(figures: Figures, better: str, worse: str, counts: Sequence[int]) -> Finding | None:
     """One system of Figure 1 is more accurate than another; each number of labels is a part."""
     names = [(figure1.row_name(better, count), figure1.row_name(worse, count)) for count in counts]
-    pairs = [_Pair.of(figures, "accuracy", other, one) for one, other in names]
-    found = [pair for pair in pairs if pair is not None]
-    if len(found) < len(pairs):
+    found = _pairs(figures, "accuracy", ((other, one) for one, other in names))
+    if found is None:
         return None
     numbers = "; ".join(
         f"{one} {pair.means[1]:.3f}, {other} {pair.means[0]:.3f}"

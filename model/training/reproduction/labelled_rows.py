@@ -16,7 +16,7 @@ from adavae.model.training.reproduction.adavae_rows import train_adavae
 from adavae.model.training.reproduction.elbo import once
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
 from adavae.model.training.reproduction.precision import fast_matrices
-from adavae.model.training.reproduction.procedures import BoundProcedure, adam, run, update
+from adavae.model.training.reproduction.procedures import BoundProcedure, adam, decay, run, update
 from adavae.model.training.reproduction.rows import Given, Outcome
 from adavae.model.training.reproduction.scale import Scale
 from adavae.model.training.reproduction.systems.classifiers import (
@@ -111,8 +111,7 @@ class ClassifierProcedure:
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         batch = next(batches)
         assert batch.label_ids is not None  # a labelled corpus
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.learning_rate * (1.0 - done)
+        decay(self.optimizer, self.learning_rate, done)
         with fast_matrices(batch.token_ids.device):
             loss = F.cross_entropy(self.model.logits(batch), batch.label_ids)
         return update(loss, self.optimizer)

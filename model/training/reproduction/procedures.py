@@ -99,8 +99,7 @@ class BoundProcedure:
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         batch = next(batches)
         if self.is_decaying:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.learning_rate * (1.0 - done)
+            decay(self.optimizer, self.learning_rate, done)
         with fast_matrices(batch.token_ids.device):
             posterior = posterior_of(self.model, batch)
             loss = negative_elbo(self.model, batch, posterior, self.beta(done), self.generator, self.free_bits)
@@ -237,6 +236,12 @@ def posterior_of(model: SentenceModel, batch: TextBatch) -> Posterior:
 def adam(parameters: Iterator[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
     """Adam over the parameters that train."""
     return torch.optim.Adam([each for each in parameters if each.requires_grad], lr=learning_rate, fused=True)
+
+
+def decay(optimizer: torch.optim.Optimizer, learning_rate: float, done: float) -> None:
+    """The learning rate falls to 0 over the run, of which the share ``done`` is behind."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * (1.0 - done)
 
 
 def update(loss: Tensor, *optimizers: torch.optim.Optimizer) -> float:
