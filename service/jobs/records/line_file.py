@@ -42,7 +42,10 @@ class LineFile:
 
 
 def _write_line(descriptor: int, line: bytes) -> None:
-    """In one write, which no other's comes between; on a line of its own, whatever was torn off before it."""
+    """In one write, which no other's comes between; on a line of its own, whatever was torn off before it.
+
+    A line that another writes at this moment may look torn off: then an empty line comes between, which readers skip.
+    """
     size = os.fstat(descriptor).st_size
     if size and os.pread(descriptor, 1, size - 1) != b"\n":
         line = b"\n" + line
