@@ -158,18 +158,18 @@ class Hyperparameters(BaseModel):
                 _refuse(name, "one_of_both", f"give either {name} or {other}, not both")
         return self
 
-    def training_config(self, backbone: BackboneConfig, *, seed: int, labels: bool) -> TrainingConfig:
+    def training_config(self, backbone: BackboneConfig, *, seed: int, num_labels: int) -> TrainingConfig:
         """The whole run.
 
         Args:
             backbone: What is trained over; presets depend on its size.
             seed: Of every random choice.
-            labels: Whether the training texts carry labels.
+            num_labels: Different labels of the training texts; a head needs 2.
 
         Raises:
             InvalidRequest: The values do not go together, or some would have no effect.
         """
-        self._refuse_head_without_labels(has_labels=labels)
+        self._refuse_head_without_labels(num_labels)
         try:
             preset = preset_config(Preset(self.preset), backbone)
             adapter = AdapterConfig.from_dict({**preset.adapter.to_dict(), **self._given(*_OF_ADAPTER)})
@@ -200,14 +200,15 @@ class Hyperparameters(BaseModel):
             return {"learning_rate": preset.learning_rate * self.learning_rate_multiplier}
         return self._given("learning_rate")
 
-    def _refuse_head_without_labels(self, *, has_labels: bool) -> None:
-        if self.preset == "classification" and not has_labels:
+    def _refuse_head_without_labels(self, num_labels: int) -> None:
+        found = "one label only" if num_labels else "no labels"
+        if self.preset == "classification" and num_labels < 2:
             raise InvalidRequest(
-                "preset is classification, and the training file has no labels: add them, or choose generation",
+                f"preset is classification, and the training file has {found}: add others, or choose generation",
                 param="hyperparameters.preset",
             )
-        has_head = has_labels and self.preset != "language-modelling"
-        why = "the preset language-modelling trains no head" if has_labels else "the training file has no labels"
+        has_head = num_labels > 1 and self.preset != "language-modelling"
+        why = "the preset language-modelling trains no head" if num_labels > 1 else f"the training file has {found}"
         for name, value in self._given("head_weight", "label_smoothing").items():
             if not has_head:
                 raise InvalidRequest(f"{name} is {value:g}, and {why}: leave it out", param=f"hyperparameters.{name}")

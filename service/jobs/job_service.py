@@ -259,7 +259,7 @@ def _configure(
     """Hyperparameters as asked for, and the run's whole configuration as JSON types."""
     try:
         wanted = Hyperparameters.model_validate(dict(new.hyperparameters))
-        config = wanted.training_config(backbone, seed=seed, labels=bool(training.labels))
+        config = wanted.training_config(backbone, seed=seed, num_labels=len(training.labels))
         config.adapter.check_fits(backbone)
     except ConfigError as exc:
         raise InvalidRequest(str(exc), param=f"hyperparameters.{exc.field}") from exc
@@ -289,14 +289,14 @@ def _report(training: StoredFile, held_back: StoredFile | None) -> dict[str, Any
 
 
 def _refuse_other_labels(training: StoredFile, held_back: StoredFile) -> None:
-    """The head's classes are the training file's: others cannot be measured, and one alone measures nothing."""
-    if not training.labels:
+    """The head's classes are the training file's: others cannot be measured. Without a head, labels count nothing."""
+    if len(training.labels) < 2:
         return
     if unknown := sorted(set(held_back.labels) - set(training.labels)):
         message = f"validation_file has labels that training_file lacks ({', '.join(unknown[:5])}): remove those rows"
         raise InvalidRequest(message, param="validation_file")
-    if len(held_back.labels) < 2:
-        message = "training_file has labels, so validation_file needs at least 2 of them: add rows, or leave it out"
+    if not held_back.labels:
+        message = "training_file has labels, and validation_file has none: add them, or leave it out"
         raise InvalidRequest(message, param="validation_file")
 
 

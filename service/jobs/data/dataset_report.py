@@ -111,7 +111,6 @@ def report_on(
     dataset = read_dataset(path, columns=columns, bounds=bounds)
     check_time.ask(path)
     labels = Counter(dataset.labels or ())
-    _refuse_single_label(path, labels)
     groups = _labels_by_text(dataset)
     if len(groups) < 2:
         raise DatasetError(f"{path}: all {len(dataset.texts):,} texts are copies of one: add texts that differ from it")
@@ -139,15 +138,6 @@ def _refuse_too_large(path: Path, bounds: Bounds) -> None:
         return
     for _ in lines(path, bounds):
         pass
-
-
-def _refuse_single_label(path: Path, labels: Mapping[str, int]) -> None:
-    if len(labels) == 1:
-        (name,) = labels
-        raise DatasetError(
-            f"{path}: every text has the label {name!r}, and labels train a head, which needs at least 2: add texts of "
-            "another label, or leave the labels out"
-        )
 
 
 def _labels_by_text(dataset: Dataset) -> dict[str, set[str]]:
@@ -211,6 +201,9 @@ def _warnings(report: DatasetReport) -> Iterator[str]:
         yield f"rows that differ from an earlier one in case or spacing only: {nearly:,}"
     if report.conflicting_texts:
         yield f"texts that occur with different labels: {report.conflicting_texts:,}; a head cannot learn these"
+    if len(report.labels) == 1:
+        (name,) = report.labels
+        yield f"every text has the label {name!r}: enough to validate on, but a head is trained on at least 2 labels"
     rare = {name: count for name, count in report.labels.items() if count < _FEW_PER_LABEL}
     if rare:
         named = ", ".join(f"{name!r} ({count})" for name, count in list(rare.items())[:_NAMED_LABELS])

@@ -126,7 +126,9 @@ def _at_chance(metrics: Mapping[str, Any], num_labels: int) -> JobError | None:
         return None
     rows, accuracy, majority = metrics["rows"], metrics["accuracy"], metrics["majority_share"]
     is_above_guessing = metrics["macro_f1"] > CLEARLY_ABOVE_GUESSING / num_labels
-    if rows < MIN_ROWS_FOR_HEAD:
+    if majority == 1:  # one label is all that there is to validate on, and always naming it cannot be beaten
+        is_good = accuracy > 1 / num_labels
+    elif rows < MIN_ROWS_FOR_HEAD:
         is_good = _chance_of_at_most(round(accuracy * rows), rows, majority) >= CHANCE_OF_BAD_LUCK
     else:
         is_good = accuracy > majority

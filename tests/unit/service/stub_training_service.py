@@ -222,7 +222,7 @@ def queued_job(new: NewJob, job_id: str) -> Job:
         backbone_digest="ab" * 32,
         adapter_name=new.adapter_name,
         hyperparameters=dict(new.hyperparameters),
-        config=wanted.training_config(TINY, seed=seed, labels=True).to_dict(),
+        config=wanted.training_config(TINY, seed=seed, num_labels=2).to_dict(),
         seed=seed,
         metadata=dict(new.metadata),
         report={"training_file": dict(stored_file().report)},

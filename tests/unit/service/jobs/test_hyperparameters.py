@@ -18,8 +18,8 @@ _NUMBERS = ("n_epochs", "epochs", "learning_rate_multiplier", "learning_rate", "
 _NUMBERS += ("input_dropout", "form_share", "label_smoothing")
 
 
-def _config(labels: bool = True, **fields: Any) -> TrainingConfig:
-    return Hyperparameters.model_validate(fields).training_config(TINY, seed=7, labels=labels)
+def _config(num_labels: int = 2, **fields: Any) -> TrainingConfig:
+    return Hyperparameters.model_validate(fields).training_config(TINY, seed=7, num_labels=num_labels)
 
 
 def _refused(**fields: Any) -> dict[str, Any]:
@@ -162,23 +162,25 @@ def test_a_rate_that_the_multiplier_makes_too_large_names_its_field() -> None:
     """Limits of the run itself hold too, whatever the limits of the wire are."""
     wanted = Hyperparameters.model_construct(learning_rate_multiplier=1e6)
     with pytest.raises(InvalidRequest) as error:
-        wanted.training_config(TINY, seed=0, labels=True)
+        wanted.training_config(TINY, seed=0, num_labels=2)
     assert error.value.param == "hyperparameters.learning_rate"
     assert "must be in [1e-07, 1]" in error.value.message
 
 
 @pytest.mark.parametrize(
-    ("labels", "fields", "param"),
+    ("num_labels", "fields", "param"),
     [
-        (False, {"preset": "classification"}, "hyperparameters.preset"),
-        (False, {"head_weight": 2}, "hyperparameters.head_weight"),
-        (True, {"preset": "language-modelling", "head_weight": 2}, "hyperparameters.head_weight"),
-        (False, {"label_smoothing": 0.2}, "hyperparameters.label_smoothing"),
+        (0, {"preset": "classification"}, "hyperparameters.preset"),
+        (1, {"preset": "classification"}, "hyperparameters.preset"),
+        (0, {"head_weight": 2}, "hyperparameters.head_weight"),
+        (1, {"head_weight": 2}, "hyperparameters.head_weight"),
+        (2, {"preset": "language-modelling", "head_weight": 2}, "hyperparameters.head_weight"),
+        (0, {"label_smoothing": 0.2}, "hyperparameters.label_smoothing"),
     ],
 )
-def test_a_head_needs_labels(labels: bool, fields: dict[str, Any], param: str) -> None:
+def test_a_head_needs_labels(num_labels: int, fields: dict[str, Any], param: str) -> None:
     with pytest.raises(InvalidRequest) as error:
-        _config(labels, **fields)
+        _config(num_labels, **fields)
     assert error.value.param == param
 
 

@@ -27,7 +27,13 @@ NEW = NewJob(training_file="file-1", adapter_name="mine", metadata={"team": "rev
 class Files:
     """Some stored files; nothing else is asked of it."""
 
-    labels: ClassVar = {"file-1": ("no", "yes"), "file-2": ("no", "yes"), "file-3": ("maybe", "no"), "file-4": ()}
+    labels: ClassVar = {
+        "file-1": ("no", "yes"),
+        "file-2": ("no", "yes"),
+        "file-3": ("maybe", "no"),
+        "file-4": (),
+        "file-5": ("yes",),
+    }
 
     async def get(self, file_id: str) -> StoredFile:
         if file_id not in self.labels:
@@ -115,7 +121,12 @@ async def test_a_seed_is_drawn_where_none_is_given(service: JobService) -> None:
         ({"hyperparameters": {"epoch": 1}}, "hyperparameters.epoch", "did you mean epochs?"),
         ({"hyperparameters": {"epochs": 1, "n_epochs": 1}}, "hyperparameters.epochs", "not both"),
         ({"validation_file": "file-3"}, "validation_file", "has labels that training_file lacks (maybe)"),
-        ({"validation_file": "file-4"}, "validation_file", "needs at least 2 of them"),
+        ({"validation_file": "file-4"}, "validation_file", "and validation_file has none"),
+        (
+            {"training_file": "file-5", "hyperparameters": {"preset": "classification"}},
+            "hyperparameters.preset",
+            "the training file has one label only",
+        ),
     ],
 )
 async def test_what_is_wrong_is_refused_by_its_field(
@@ -125,6 +136,12 @@ async def test_what_is_wrong_is_refused_by_its_field(
     assert (error.status, error.param) == (422, param)
     assert said in error.message
     assert home.store.ids() == []
+
+
+@pytest.mark.asyncio
+async def test_one_label_is_enough_to_validate_on_and_to_train_without_a_head(service: JobService) -> None:
+    assert (await service.create(replace(NEW, validation_file="file-5"))).validation_file == "file-5"
+    assert (await service.create(replace(NEW, training_file="file-5"))).training_file == "file-5"
 
 
 @pytest.mark.asyncio

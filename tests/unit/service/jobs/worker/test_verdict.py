@@ -69,6 +69,8 @@ def test_a_latent_without_active_units_has_collapsed_unless_there_are_too_few_te
         ({"accuracy": 9 / 19, "macro_f1": 0.4, "rows": 19}, None),  # as low by chance in 50 runs of 100
         ({"accuracy": 1 / 3, "macro_f1": 0.25, "rows": 6, "majority_share": 2 / 3}, None),  # in 10 of 100
         ({"accuracy": 1 / 6, "macro_f1": 0.25, "rows": 6, "majority_share": 2 / 3}, "head_at_chance"),  # in 2 of 100
+        ({"accuracy": 0.9, "macro_f1": 0.47, "majority_share": 1.0}, None),  # one label is validated on
+        ({"accuracy": 0.5, "macro_f1": 1 / 3, "majority_share": 1.0}, "head_at_chance"),
     ],
 )
 def test_a_head_has_to_beat_the_commonest_label(figures: dict[str, float], code: str | None) -> None:
