@@ -90,6 +90,15 @@ class Call:
 Exchange = Generator[Call, Any, Result]
 
 
+def go_on(exchange: Exchange[Any], reply: Any) -> Call:
+    """The next call; raises StopIteration with the result, AdaVAEServiceError for a reply of something else."""
+    try:
+        return exchange.send(reply)
+    except (LookupError, TypeError, ValueError, AttributeError) as exc:
+        message = f"the reply cannot be read ({type(exc).__name__}: {exc}): is it adavae's service, of this version?"
+        raise AdaVAEServiceError(0, "unreadable_reply", message) from exc
+
+
 def encode(
     texts: str | Sequence[str], adapter: str | None, *, normalize: bool, truncate: bool
 ) -> Exchange[NDArray[np.float32]]:

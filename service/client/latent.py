@@ -220,7 +220,7 @@ class AdaVAEClient(HttpClient):
                     reply = self._reply(call)
                 except AdaVAEServiceError as refusal:
                     raise call.placed(refusal) from refusal.__cause__
-                call = exchange.send(reply)
+                call = exchanges.go_on(exchange, reply)
         except StopIteration as stop:
             result: Result = stop.value
             return result

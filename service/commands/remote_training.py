@@ -105,12 +105,13 @@ def _create(
 ) -> dict[str, Any]:
     """Creates the job; if it is refused, deletes the files uploaded for it."""
     from adavae.service.client.retries import AdaVAEServiceError
+    from adavae.service.client.training import with_fields
 
     uploaded: dict[str, str] = {}
     try:
         for name, path in paths.items():
             uploaded[name] = _upload(client, path, columns)
-        return client.create({**body, **uploaded})
+        return with_fields(client.create({**body, **uploaded}), "id")
     except AdaVAEServiceError as exc:
         if 400 <= exc.status < 500:
             for file_id in uploaded.values():
@@ -120,14 +121,17 @@ def _create(
 
 
 def _upload(client: "TrainingClient", path: Path, columns: dict[str, str | None]) -> str:
+    from adavae.service.client.training import with_fields
+
     with progress_display() as display:
         stored = client.upload(
             path,
             lambda done, total: display.update(f"send {path.name}", ceil(done / 1000), ceil(total / 1000), "kB"),
             **columns,
         )
+    with_fields(stored, "id", "rows", "labels", "report")
     say(f"{path.name}: {stored['rows']:,} texts, {_label_counts(stored['labels'])}")
-    for warning in stored["report"]["warnings"]:
+    for warning in with_fields(stored["report"], "warnings")["warnings"]:
         say(f"  {warning}")
     return str(stored["id"])
 

@@ -395,6 +395,30 @@ def test_a_password_in_the_address_is_in_no_exception() -> None:
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {},
+        [],
+        "fine",
+        {"data": 5},
+        {"data": [{"index": 0}]},
+        {"data": [{"index": "first", "mu": "", "text": "", "label": "x", "scores": []}]},
+        {"data": [{"index": 0, "mu": "no base64", "label": "x", "scores": 7}], "adapter": None},
+    ],
+)
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [("encode", ("a",)), ("decode", ([[1.0]],)), ("classify", ("a",)), ("interpolate", ("a", "b")), ("adapters", ())],
+)
+def test_a_reply_of_something_else_is_called_unreadable(
+    client: Client, reply: Any, method: str, arguments: tuple[Any, ...]
+) -> None:
+    with pytest.raises(AdaVAEServiceError, match="is it adavae's service") as caught:
+        client.ask(lambda _: httpx2.Response(200, json=reply), method, *arguments)
+    assert caught.value.code == "unreadable_reply"
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]", "127.9.9.9"])
 @pytest.mark.parametrize("make", [AdaVAEClient, TrainingClient, AsyncAdaVAEClient])
 def test_requests_to_this_machine_go_through_no_proxy(monkeypatch: pytest.MonkeyPatch, make: Any, host: str) -> None:

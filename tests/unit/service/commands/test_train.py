@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import httpx2
 import pytest
 
 from adavae.model.config import AdapterConfig, AdapterPlacement
@@ -16,8 +17,11 @@ from adavae.model.training.config import FreeBits, Preset, TrainingConfig, prese
 from adavae.model.training.preparation import TrainingRequest
 from adavae.model.training.readers.columns import Columns
 from adavae.service import loading
+from adavae.service.client.retries import AdaVAEServiceError
+from adavae.service.client.training import TrainingClient
 from adavae.service.commands.interrupt import stop_on_signal
 from adavae.service.commands.remote import RemoteService
+from adavae.service.commands.remote_training import _create
 from adavae.service.commands.training_options import TrainingOptions
 from tests.tiny import TINY
 from tests.unit.service.conftest import RunCommand
@@ -169,3 +173,14 @@ def test_handlers_are_given_back() -> None:
     with stop_on_signal():
         assert signal.getsignal(signal.SIGINT) != before[0]
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
+
+
+@pytest.mark.parametrize("stored", [{}, [], {"id": "f"}, {"id": "f", "rows": 1, "labels": {}, "report": {}}])
+def test_a_service_that_stores_files_in_another_way_is_told_so(tmp_path: Path, stored: Any) -> None:
+    (tmp_path / "a.txt").write_text("a\nb\n")
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, json=stored))
+    with (
+        TrainingClient("http://adavae.test", transport=transport) as client,
+        pytest.raises(AdaVAEServiceError, match="is it adavae's service"),
+    ):
+        _create(client, {"training_file": tmp_path / "a.txt"}, {}, {})
