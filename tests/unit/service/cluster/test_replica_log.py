@@ -2,7 +2,6 @@
 
 import io
 import logging
-from collections.abc import Iterator
 
 import pytest
 import structlog
@@ -12,16 +11,11 @@ from tests.unit.service.stub_latent_service import stub_settings
 
 
 @pytest.fixture
-def serves_log() -> Iterator[io.StringIO]:
-    """What goes to Serve's handler; all loggers are as before afterwards."""
-    serve, ours, stream = logging.getLogger("ray.serve"), logging.getLogger("adavae"), io.StringIO()
-    before = [(each, list(each.handlers), each.propagate, each.level) for each in (serve, ours)]
-    serve.handlers = [logging.StreamHandler(stream)]
-    yield stream
-    for logger, handlers, propagates, level in before:
-        logger.handlers, logger.propagate = handlers, propagates
-        logger.setLevel(level)
-    structlog.reset_defaults()
+def serves_log() -> io.StringIO:
+    """What goes to Serve's handler."""
+    stream = io.StringIO()
+    logging.getLogger("ray.serve").handlers = [logging.StreamHandler(stream)]
+    return stream
 
 
 def test_a_line_is_its_event_and_values_and_serve_adds_the_requests_id(serves_log: io.StringIO) -> None:
