@@ -1,7 +1,7 @@
 """Accuracy of ``adavae train`` at defaults from few labelled texts, beside TF-IDF and the commonest label.
 
 python -m tests.bench.small_data FOLDER --output cells.jsonl [--sets yelp trec sst2] [--texts 30 100 300 3000]
-    [--seeds 5] [--preset classification] [--most-steps N] [--device auto]
+    [--seeds 5] [--preset classification] [--learning-rate 0.002] [--most-steps N] [--device auto]
 python -m tests.bench.small_data --table cells.jsonl
 
 FOLDER has one folder per set, with train.tsv and test.tsv (or valid.tsv if the test texts have no labels). Each cell
@@ -27,7 +27,7 @@ from typing import Any
 from adavae.model.errors import AdaVAEError
 from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone
 from adavae.model.text_model import TextModel
-from adavae.model.training.config import Preset, preset_config
+from adavae.model.training.config import Preset, TrainingConfig, preset_config
 from adavae.model.training.corpus import Dataset, read_dataset
 from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.measures import accuracy
@@ -60,11 +60,8 @@ def tf_idf_accuracy(training: Dataset, test: Dataset) -> float:
     return accuracy([str(label) for label in classifier.predict(test.texts)], test.labels or ())
 
 
-def measure(
-    pretrained: PretrainedBackbone, training: Dataset, test: Dataset, preset: Preset, seed: int, most_steps: int | None
-) -> Any:
+def measure(pretrained: PretrainedBackbone, training: Dataset, test: Dataset, config: TrainingConfig) -> Any:
     """One cell."""
-    config = preset_config(preset, pretrained.backbone.config)
     labels, started = training.labels or (), time.perf_counter()
     with tempfile.TemporaryDirectory() as name:
         directory, data = Path(name), Path(name) / "few.tsv"
@@ -75,7 +72,7 @@ def measure(
                 name="few",
                 data=data,
                 validation=None,
-                config=replace(config, seed=seed, max_steps=most_steps),
+                config=config,
                 truncate=True,
                 evaluation=NO_FIGURES,
             ),
@@ -91,7 +88,7 @@ def measure(
         "accuracy": accuracy(predicted, test.labels or ()),
         "tf_idf": tf_idf_accuracy(training, test),
         "majority": accuracy([commonest] * len(test.texts), test.labels or ()),
-        "is_published": is_published(manifest.metrics, manifest.config.labels, str(preset)),
+        "is_published": is_published(manifest.metrics, manifest.config.labels, str(config.preset)),
         "steps": manifest.training["steps"],
         "training_s": manifest.training["duration_s"],
         "wall_s": round(time.perf_counter() - started),
@@ -109,34 +106,40 @@ def is_published(metrics: Any, labels: tuple[str, ...], preset: str) -> bool:
 def run(arguments: argparse.Namespace) -> None:
     done = {_key(cell) for cell in _cells(arguments.output)}
     pretrained = load_backbone(BACKBONE, device=choose_device(arguments.device))
+    config = replace(
+        preset_config(Preset(arguments.preset), pretrained.backbone.config), max_steps=arguments.most_steps
+    )
+    if arguments.learning_rate is not None:
+        config = replace(config, learning_rate=arguments.learning_rate)
     for seed in range(arguments.seeds):
         for num in arguments.texts:
             for name in arguments.sets:
                 cell = {"set": name, "texts": num, "seed": seed, "preset": arguments.preset}
+                cell["learning_rate"] = config.learning_rate
                 if _key(cell) in done:
                     continue
                 folder = arguments.folder / name
                 held = next(path for path in (folder / "test.tsv", folder / "valid.tsv") if _has_labels(path))
                 training = drawn(read_dataset(folder / "train.tsv", require_labels=True), num, seed)
                 test = drawn(read_dataset(held, require_labels=True), NUM_TEST_TEXTS, 0)
-                cell |= measure(pretrained, training, test, Preset(arguments.preset), seed, arguments.most_steps)
+                cell |= measure(pretrained, training, test, replace(config, seed=seed))
                 with arguments.output.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(cell) + "\n")
 
 
 def table(path: Path) -> str:
     """Mean and deviation over the seeds, in Markdown."""
-    groups: dict[tuple[str, str, int], list[dict[str, Any]]] = {}
+    groups: dict[tuple[str, float, str, int], list[dict[str, Any]]] = {}
     for cell in _cells(path):
-        groups.setdefault((cell["preset"], cell["set"], cell["texts"]), []).append(cell)
+        groups.setdefault((cell["preset"], cell["learning_rate"], cell["set"], cell["texts"]), []).append(cell)
     lines = [
-        "| preset | set | texts | accuracy | TF-IDF | commonest label | published |",
-        "|---|---|---|---|---|---|---|",
+        "| preset | learning rate | set | texts | accuracy | TF-IDF | commonest label | published |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for (preset, name, num), cells in sorted(groups.items()):
+    for (preset, rate, name, num), cells in sorted(groups.items()):
         shown = [_shown([cell[figure] for cell in cells]) for figure in ("accuracy", "tf_idf", "majority")]
         published = f"{sum(cell['is_published'] for cell in cells)} of {len(cells)}"
-        lines.append(f"| {preset} | {name} | {num:,} | {' | '.join(shown)} | {published} |")
+        lines.append(f"| {preset} | {rate:g} | {name} | {num:,} | {' | '.join(shown)} | {published} |")
     return "\n".join(lines) + "\n"
 
 
@@ -150,7 +153,7 @@ def _cells(path: Path) -> list[dict[str, Any]]:
 
 
 def _key(cell: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(cell[name] for name in ("set", "texts", "seed", "preset"))
+    return tuple(cell[name] for name in ("set", "texts", "seed", "preset", "learning_rate"))
 
 
 def _has_labels(path: Path) -> bool:
@@ -167,6 +170,7 @@ def main() -> None:
     parser.add_argument("--texts", nargs="+", type=int, default=[30, 100, 300, 3000])
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--preset", choices=list(map(str, Preset)), default="classification")
+    parser.add_argument("--learning-rate", type=float, help="In place of the preset's.")
     parser.add_argument("--most-steps", type=int)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     parser.add_argument("--table", type=Path)
