@@ -221,16 +221,10 @@ class _Chosen:
 
 def _table(table: Table, scale: "ScaleName") -> "tuple[Sequence[TableRow], Sequence[str]]":
     """The rows of a table and its data sets."""
-    from adavae.model.training.reproduction import figure1, table1, table2, table3
     from adavae.model.training.reproduction.scale import SCALES
+    from adavae.model.training.reproduction.tables import datasets_of, rows_of
 
-    if table == "table1":
-        return list(table1.rows()), table1.DATASETS
-    if table == "table2":
-        return list(table2.rows()), table2.DATASETS
-    if table == "table3":
-        return list(table3.rows()), table3.DATASETS
-    return list(figure1.rows(SCALES[scale].train_texts)), figure1.DATASETS
+    return rows_of(table, SCALES[scale].train_texts), datasets_of(table)
 
 
 def _named(rows: "Sequence[TableRow]", names: list[str] | None) -> "list[TableRow]":

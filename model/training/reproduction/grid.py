@@ -23,11 +23,8 @@ from adavae.model.training.reproduction.scale import SCALES, ScaleName
 TABLES = ("table1", "table2", "table3", "figure1")
 """Each has a file in a grid's directory: one finished cell a line."""
 
-PROCEDURES = 2
-"""Raised by hand whenever a system is trained or measured in another way: cells of a lower number are run again."""
-
 Key = tuple[str, str, str, str, int, str, str, str, int]
-"""What makes a cell the same: table, row, data set, scale, seed, backbone, sizes, the data's files, ``PROCEDURES``."""
+"""What makes a cell the same: table, row, data set, scale, seed, backbone, sizes, the data's files, procedures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +46,7 @@ class Cell:
         weights: Where the initial weights come from.
         texts: Digest of the training texts.
         files: Digest of the data set's folder: two of one name are two data sets.
-        procedures: ``PROCEDURES`` when it was run.
+        procedures: The row's number when it was run.
         seconds: Of training and measuring, of one core: what the process computed for, not what it waited.
         torch: Version of PyTorch.
         command: What makes it again; DATA is the folder of the data sets.
@@ -110,7 +107,7 @@ class Task:
     def key(self, backbone: str) -> Key:
         """``Cell.key`` of its cell, over the backbone of that digest."""
         what = self.table, self.row.name, self.folder.name, str(self.scale), self.seed, backbone, json.dumps(self.sizes)
-        return *what, digest_of(self.folder), PROCEDURES
+        return *what, digest_of(self.folder), self.row.procedures
 
     @property
     def command(self) -> str:
@@ -138,7 +135,7 @@ class Task:
             weights=outcome.weights,
             texts=outcome.texts,
             files=digest_of(self.folder),
-            procedures=PROCEDURES,
+            procedures=self.row.procedures,
             seconds=round(time.process_time() - began_s, 1),
             torch=torch.__version__,
             command=self.command,

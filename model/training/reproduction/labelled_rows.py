@@ -63,11 +63,13 @@ class LabelledRow:
         name: As the paper prints it.
         begin: Makes the classifier, given the data set with all its training texts.
         num_labels: Labelled training texts; None for all.
+        procedures: Of how it is trained and measured, as ``TableRow`` says.
     """
 
     name: str
     begin: Callable[[Given, LabelledCorpus], Beginning]
     num_labels: int | None = None
+    procedures: int = 2
 
     def run(self, given: Given) -> Outcome:
         corpus = given.data.labelled

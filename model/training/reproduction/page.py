@@ -4,10 +4,11 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from adavae.model.training.reproduction import accuracy_table, bound_table, claims, figure1, table1, table2, table3
-from adavae.model.training.reproduction.grid import PROCEDURES, Cell
+from adavae.model.training.reproduction import accuracy_table, bound_table, claims
+from adavae.model.training.reproduction.grid import TABLES, Cell
 from adavae.model.training.reproduction.markdown import table
 from adavae.model.training.reproduction.scale import SCALES, ScaleName
+from adavae.model.training.reproduction.tables import datasets_of, procedures_of, rows_of
 
 TITLES = {
     "table1": "Table 1: variants of AdaVAE",
@@ -17,7 +18,6 @@ TITLES = {
     "table4": "Table 4: analogies",
     "table5": "Table 5: a walk",
 }
-_MODULES = {"table1": table1, "table2": table2, "table3": table3, "figure1": figure1}
 
 
 def page(cells: Sequence[Cell], examples: dict[str, str]) -> str:
@@ -28,11 +28,16 @@ def page(cells: Sequence[Cell], examples: dict[str, str]) -> str:
         examples: Tables 4 and 5 in Markdown, by name.
     """
     sizes = {str(name): asdict(scale) for name, scale in SCALES.items() if name is not ScaleName.SMOKE}
-    cells = [cell for cell in cells if cell.sizes == sizes.get(cell.scale) and cell.procedures == PROCEDURES]
+    procedures = {table: procedures_of(table) for table in TABLES}
+    cells = [
+        cell
+        for cell in cells
+        if cell.sizes == sizes.get(cell.scale) and cell.procedures == procedures[cell.table].get(cell.row)
+    ]
     sections = ["## What the paper claims", "", *_claims(cells)]
     for name, title in TITLES.items():
         sections += ["", f"## {title}", ""]
-        sections += _example(name, examples) if name not in _MODULES else _table(name, cells)
+        sections += _example(name, examples) if name not in TABLES else _table(name, cells)
     return "\n".join(sections) + "\n"
 
 
@@ -86,8 +91,8 @@ def _missing(name: str, cells: Sequence[Cell]) -> list[str]:
     found: dict[tuple[str, str], set[int]] = {}
     for cell in cells:
         found.setdefault((cell.dataset, cell.row), set()).add(cell.seed)
-    rows, missing = [row.name for row in _MODULES[name].rows()], []
-    for dataset in _MODULES[name].DATASETS:
+    rows, missing = [row.name for row in rows_of(name)], []
+    for dataset in datasets_of(name):
         names = [_with_seeds(row, seeds - found.get((dataset, row), set()), seeds) for row in rows]
         left = [each for each in names if each is not None]
         if left:
@@ -106,9 +111,9 @@ def _command(name: str, scale: str, cells: Sequence[Cell]) -> str:
     """What makes these cells; rows are named where some are missing."""
     words = ["adavae", "reproduce", name, "--data", "DATA", "--scale", scale]
     datasets, rows = dict.fromkeys(cell.dataset for cell in cells), dict.fromkeys(cell.row for cell in cells)
-    if list(datasets) != list(_MODULES[name].DATASETS):
+    if list(datasets) != list(datasets_of(name)):
         words += [word for dataset in datasets for word in ("--dataset", dataset)]
-    if set(rows) != {row.name for row in _MODULES[name].rows()}:
+    if set(rows) != {row.name for row in rows_of(name)}:
         words += [word for row in rows for word in ("--row", row)]
     if name in accuracy_table.TABLES:
         words += ["--seeds", str(len({cell.seed for cell in cells}))]

@@ -24,6 +24,8 @@ from tests.unit.model.training.reproduction.tiny_reproduction import CPU, write_
 class Counted:
     """A row without training: its figures tell which process and data it had."""
 
+    procedures = 2
+
     def __init__(self, name: str, fault: str = "") -> None:
         self.name, self.fault = name, fault
 
