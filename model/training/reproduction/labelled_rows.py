@@ -16,7 +16,7 @@ from adavae.model.training.reproduction.adavae_rows import train_adavae
 from adavae.model.training.reproduction.elbo import once
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
 from adavae.model.training.reproduction.precision import fast_matrices
-from adavae.model.training.reproduction.procedures import BoundProcedure, adam, decay, run, update
+from adavae.model.training.reproduction.procedures import BoundProcedure, run
 from adavae.model.training.reproduction.rows import Given, Outcome
 from adavae.model.training.reproduction.scale import Scale
 from adavae.model.training.reproduction.systems.classifiers import (
@@ -28,8 +28,8 @@ from adavae.model.training.reproduction.systems.classifiers import (
     num_right,
 )
 from adavae.model.training.reproduction.systems.optimus import Optimus
+from adavae.model.training.reproduction.updates import PRETRAINED_RATE, RANDOM_RATE, adam, decay, update
 
-FULL_RATE, ADAPTER_RATE, HEAD_RATE = 1e-4, 1e-3, 1e-3
 _LAMBDA = 0.5
 _TEST_ROWS, _TEST_TOKENS = 64, 8192  # at most, a forward pass
 
@@ -69,7 +69,7 @@ class LabelledRow:
     name: str
     begin: Callable[[Given, LabelledCorpus], Beginning]
     num_labels: int | None = None
-    procedures: int = 2
+    procedures: int = 3
 
     def run(self, given: Given) -> Outcome:
         corpus = given.data.labelled
@@ -107,13 +107,12 @@ class ClassifierProcedure:
     """Cross-entropy of the label, nats a text."""
 
     def __init__(self, model: Classifier, learning_rate: float) -> None:
-        self.model, self.learning_rate = model, learning_rate
-        self.optimizer = adam(model.parameters(), learning_rate)
+        self.model, self.optimizer = model, adam(model, learning_rate)
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         batch = next(batches)
         assert batch.label_ids is not None  # a labelled corpus
-        decay(self.optimizer, self.learning_rate, done)
+        decay(self.optimizer, done)
         with fast_matrices(batch.token_ids.device):
             loss = F.cross_entropy(self.model.logits(batch), batch.label_ids)
         return update(loss, self.optimizer)
@@ -140,7 +139,7 @@ def adavae_features(given: Given, corpus: LabelledCorpus) -> Beginning:
     setting = given.setting(corpus.unlabelled, _wide(given))
     trained = train_adavae(setting, AdapterConfig(), _LAMBDA)
     model = LatentClassifier(trained.model, setting.scale.latent_size, len(corpus.labels)).to(given.device)
-    return Beginning(model, HEAD_RATE, _size(given), "the backbone's, then the bound", is_counted=False)
+    return Beginning(model, RANDOM_RATE, _size(given), "the backbone's, then the bound", is_counted=False)
 
 
 def adavae_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None) -> Beginning:
@@ -152,14 +151,14 @@ def adavae_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None)
     encoder = adavae_encoder(backbone, adapter, is_full_fine_tuning=is_full)
     model = LatentClassifier(encoder, adapter.latent_size, len(corpus.labels)).to(given.device)
     original = sum(each.numel() for part in encoder_parts(backbone, layers) for each in part.parameters())
-    rate = FULL_RATE if is_full else ADAPTER_RATE
+    rate = PRETRAINED_RATE if is_full else RANDOM_RATE
     return Beginning(model, rate, original, "the backbone's", 100.0 if is_full else None)
 
 
 def unmasked_features(given: Given, corpus: LabelledCorpus) -> Beginning:
     """The backbone as it is."""
     model = UnmaskedClassifier(given.pretrained.backbone, len(corpus.labels)).to(given.device)
-    return Beginning(model, HEAD_RATE, _size(given), _INSTEAD_OF_BERT, is_counted=False)
+    return Beginning(model, RANDOM_RATE, _size(given), _INSTEAD_OF_BERT, is_counted=False)
 
 
 def unmasked_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None) -> Beginning:
@@ -169,7 +168,7 @@ def unmasked_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | Non
     model = UnmaskedClassifier(backbone, len(corpus.labels), size).to(given.device)
     if is_full:
         model.backbone.requires_grad_(True)
-    rate = FULL_RATE if is_full else ADAPTER_RATE
+    rate = PRETRAINED_RATE if is_full else RANDOM_RATE
     return Beginning(model, rate, _size(given), _INSTEAD_OF_BERT, 100.0 if is_full else None)
 
 
@@ -191,7 +190,7 @@ def optimus(given: Given, corpus: LabelledCorpus, *, is_frozen: bool, beta: floa
             part.requires_grad_(True)
     classifier = LatentClassifier(model, _wide(given).latent_size, len(corpus.labels)).to(given.device)
     weights = "the backbone's, twice, then the bound of these texts (the paper's: of Wikipedia)"
-    rate, share = (HEAD_RATE, None) if is_frozen else (FULL_RATE, 100.0)
+    rate, share = (RANDOM_RATE, None) if is_frozen else (PRETRAINED_RATE, 100.0)
     return Beginning(classifier, rate, _size(given), weights, share, is_counted=not is_frozen)
 
 
@@ -202,7 +201,8 @@ def _optimus_of_texts(given: Given, corpus: LabelledCorpus, beta: float | None) 
     model = Optimus(given.pretrained.backbone, setting.scale.latent_size).to(given.device)
     generator = torch.Generator(given.device).manual_seed(given.seed)
     schedule = once() if beta is None else lambda _: beta
-    procedure = BoundProcedure(model, FULL_RATE, schedule, generator, free_bits=_LAMBDA, is_decaying=True)
+    optimizer = adam(model, pretrained=model.pretrained)
+    procedure = BoundProcedure(model, optimizer, schedule, generator, free_bits=_LAMBDA, is_decaying=True)
     run(procedure, setting.corpus.batches(setting.scale, given.seed, given.device), setting.scale.steps, given.on_step)
     return model
 

@@ -17,9 +17,8 @@ from adavae.model.training.reproduction.precision import fast_matrices
 from adavae.model.training.reproduction.systems.lstm import LSTMVAE, initialise
 from adavae.model.training.reproduction.systems.semi_amortized import SemiAmortizedVAE
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel, num_target_tokens
+from adavae.model.training.reproduction.updates import adam, decay, update
 from adavae.model.training.training_run import scheduled_learning_rate
-
-_CLIP = 5.0
 
 
 class Procedure(Protocol):
@@ -42,7 +41,7 @@ class LikelihoodProcedure:
     """A model without a latent: cross-entropy."""
 
     def __init__(self, model: SentenceModel, learning_rate: float) -> None:
-        self.model, self.optimizer = model, adam(model.parameters(), learning_rate)
+        self.model, self.optimizer = model, adam(model, learning_rate)
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         del done  # nothing changes over the run
@@ -84,22 +83,21 @@ class BoundProcedure:
     def __init__(
         self,
         model: SentenceModel,
-        learning_rate: float,
+        optimizer: torch.optim.Optimizer,
         beta: Beta,
         generator: torch.Generator,
         free_bits: float = 0.0,
         *,
         is_decaying: bool = False,
     ) -> None:
-        """``is_decaying``: the learning rate falls to 0 over the run."""
-        self.model, self.beta, self.generator, self.free_bits = model, beta, generator, free_bits
-        self.learning_rate, self.is_decaying = learning_rate, is_decaying
-        self.optimizer = adam(model.parameters(), learning_rate)
+        """``is_decaying``: the learning rates fall to 0 over the run."""
+        self.model, self.optimizer, self.beta, self.generator = model, optimizer, beta, generator
+        self.free_bits, self.is_decaying = free_bits, is_decaying
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         batch = next(batches)
         if self.is_decaying:
-            decay(self.optimizer, self.learning_rate, done)
+            decay(self.optimizer, done)
         with fast_matrices(batch.token_ids.device):
             posterior = posterior_of(self.model, batch)
             loss = negative_elbo(self.model, batch, posterior, self.beta(done), self.generator, self.free_bits)
@@ -133,8 +131,8 @@ class AggressiveProcedure:
     ) -> None:
         self.model, self.beta, self.generator, self.watched = model, beta, generator, watched
         self.most_encoder_steps = most_encoder_steps
-        self.encoder_optimizer = adam(model.encoder.parameters(), learning_rate)
-        self.decoder_optimizer = adam(model.decoder.parameters(), learning_rate)
+        self.encoder_optimizer = adam(model.encoder, learning_rate)
+        self.decoder_optimizer = adam(model.decoder, learning_rate)
         self.is_aggressive, self.encoder_steps, self.decoder_steps = True, 0, 0
         self._best_mi, self._looks = -1.0, 0
 
@@ -192,13 +190,13 @@ class AutoencoderFirst:
         self.model, self.learning_rate, self.generator = model, learning_rate, generator
         self.free_bits, self.share = free_bits, share
         self.is_autoencoder = True
-        self.optimizer = adam(model.parameters(), learning_rate)
+        self.optimizer = adam(model, learning_rate)
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         if self.is_autoencoder and done >= self.share:
             self.is_autoencoder = False
             initialise(self.model.decoder)
-            self.optimizer = adam(self.model.parameters(), self.learning_rate)
+            self.optimizer = adam(self.model, self.learning_rate)
         batch = next(batches)
         beta = 0.0 if self.is_autoencoder else min(1.0, 2 * (done - self.share) / (1 - self.share))
         with fast_matrices(batch.token_ids.device):
@@ -216,7 +214,7 @@ class SemiAmortized:
 
     def __init__(self, model: SemiAmortizedVAE, learning_rate: float, beta: Beta, generator: torch.Generator) -> None:
         self.model, self.beta, self.generator = model, beta, generator
-        self.optimizer = adam(model.parameters(), learning_rate)
+        self.optimizer = adam(model, learning_rate)
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         batch, beta = next(batches), self.beta(done)
@@ -231,29 +229,6 @@ def posterior_of(model: SentenceModel, batch: TextBatch) -> Posterior:
     posterior = model.posterior(batch)
     assert posterior is not None  # the bound is asked of models with a latent alone
     return posterior
-
-
-def adam(parameters: Iterator[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-    """Adam over the parameters that train."""
-    return torch.optim.Adam([each for each in parameters if each.requires_grad], lr=learning_rate, fused=True)
-
-
-def decay(optimizer: torch.optim.Optimizer, learning_rate: float, done: float) -> None:
-    """The learning rate falls to 0 over the run, of which the share ``done`` is behind."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate * (1.0 - done)
-
-
-def update(loss: Tensor, *optimizers: torch.optim.Optimizer) -> float:
-    """One step of the optimizers on a loss, gradients clipped; returns the loss."""
-    for optimizer in optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    for optimizer in optimizers:
-        parameters = [each for group in optimizer.param_groups for each in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, _CLIP)
-        optimizer.step()
-    return float(loss.detach())
 
 
 def run(

@@ -16,7 +16,10 @@ from adavae.model.training.reproduction.procedures import (
     SemiAmortized,
 )
 from adavae.model.training.reproduction.systems.lstm import LSTMVAE
+from adavae.model.training.reproduction.systems.optimus import Optimus
 from adavae.model.training.reproduction.systems.semi_amortized import SemiAmortizedVAE
+from adavae.model.training.reproduction.updates import PRETRAINED_RATE, RANDOM_RATE, adam
+from tests.tiny_text import tiny_pretrained
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, tiny_setting
 
 
@@ -37,7 +40,7 @@ def weights(module: torch.nn.Module) -> torch.Tensor:
 def test_beta_rises_once_or_in_cycles() -> None:
     rising, cycles = monotonic(0.5), cyclical(cycles=4, rise_share=0.5)
     assert [rising(done) for done in (0.0, 0.25, 0.5, 0.9)] == [0.0, 0.5, 1.0, 1.0]
-    assert [once()(done) for done in (0.0, 0.25, 0.375, 0.5, 0.9)] == [0.0, 0.0, 0.5, 1.0, 1.0]
+    assert [once()(done) for done in (0.0, 0.5, 0.625, 0.75, 0.9)] == [0.0, 0.0, 0.5, 1.0, 1.0]
     for cycle in range(4):
         start = cycle / 4
         assert cycles(start) == 0.0
@@ -153,9 +156,27 @@ def test_the_autoencoder_samples_z_so_that_its_variances_learn(batches: Iterator
 
 def test_a_decaying_rate_falls_to_nothing(batches: Iterator[TextBatch]) -> None:
     model = lstm_vae()
-    procedure = BoundProcedure(model, 1e-2, once(), torch.Generator().manual_seed(0), is_decaying=True)
+    procedure = BoundProcedure(model, adam(model, 1e-2), once(), torch.Generator().manual_seed(0), is_decaying=True)
     procedure.step(batches, 0.5)
     assert procedure.optimizer.param_groups[0]["lr"] == 5e-3
     before = weights(model)
     procedure.step(batches, 1.0)
     assert torch.equal(weights(model), before)
+
+
+def test_what_optimus_begins_random_learns_ten_times_as_fast_as_what_was_pretrained() -> None:
+    """Everything learned at 1e-4, so that z hardly came to mean anything in a short run."""
+    model = Optimus(tiny_pretrained().backbone, 3)
+    random, pretrained = adam(model, pretrained=model.pretrained).param_groups
+    assert (random["lr"], pretrained["lr"]) == (RANDOM_RATE, PRETRAINED_RATE) == (1e-3, 1e-4)
+    added = [model.pooler, model.to_posterior, model.memory, model.embedding]
+    assert {id(each) for each in random["params"]} == {id(each) for part in added for each in part.parameters()}
+    assert len(random["params"]) + len(pretrained["params"]) == len(list(model.parameters()))
+
+
+def test_optimus_begins_from_small_weights() -> None:
+    torch.manual_seed(0)
+    model = Optimus(tiny_pretrained().backbone, 64)
+    for layer in (model.pooler, model.to_posterior, model.memory, model.embedding):
+        assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
+    assert not model.pooler.bias.any()
