@@ -28,7 +28,7 @@ from adavae.model.training.reproduction.systems.classifiers import (
     num_right,
 )
 from adavae.model.training.reproduction.systems.optimus import Optimus
-from adavae.model.training.reproduction.updates import PRETRAINED_RATE, RANDOM_RATE, adam, decay, update
+from adavae.model.training.reproduction.updates import adam, decay, update
 
 _LAMBDA = 0.5
 _TEST_ROWS, _TEST_TOKENS = 64, 8192  # at most, a forward pass
@@ -40,17 +40,17 @@ class Beginning:
 
     Attributes:
         model: What trains is what has a gradient.
-        learning_rate: Of Adam, falling to 0 over the run.
         original_parameters: Of the encoder's language model.
+        weights: Where the initial weights come from.
+        pretrained: Parts of the model that do not begin as random weights; where they train, they do so more slowly.
         share_percent: The paper's #params where it is 100 by definition; else it is counted.
         is_counted: False where only the head trains, which the paper prints as a dash.
-        weights: Where the initial weights come from.
     """
 
     model: Classifier
-    learning_rate: float
     original_parameters: int
     weights: str
+    pretrained: tuple[nn.Module, ...] = ()
     share_percent: float | None = None
     is_counted: bool = True
 
@@ -76,7 +76,7 @@ class LabelledRow:
         torch.manual_seed(given.seed)
         beginning = self.begin(given, corpus)
         labelled = corpus if self.num_labels is None else corpus.few(self.num_labels, given.seed)
-        train_classifier(beginning.model, beginning.learning_rate, labelled, given)
+        train_classifier(beginning, labelled, given)
         trained = sum(each.numel() for each in beginning.model.parameters() if each.requires_grad)
         share = beginning.share_percent
         if share is None and beginning.is_counted:
@@ -96,18 +96,19 @@ class LabelledRow:
         )
 
 
-def train_classifier(model: Classifier, learning_rate: float, corpus: LabelledCorpus, given: Given) -> None:
-    """All updates of one classifier; its learning rate falls to 0."""
+def train_classifier(beginning: Beginning, corpus: LabelledCorpus, given: Given) -> None:
+    """All updates of one classifier; its learning rates fall to 0."""
     steps = given.scale.label_steps(len(corpus.training.token_ids))
     batches = corpus.batches(given.scale.batch_size, given.seed, given.device)
-    run(ClassifierProcedure(model, learning_rate), batches, steps, given.on_step)
+    run(ClassifierProcedure(beginning), batches, steps, given.on_step)
 
 
 class ClassifierProcedure:
     """Cross-entropy of the label, nats a text."""
 
-    def __init__(self, model: Classifier, learning_rate: float) -> None:
-        self.model, self.optimizer = model, adam(model, learning_rate)
+    def __init__(self, beginning: Beginning) -> None:
+        self.model = beginning.model
+        self.optimizer = adam(beginning.model, pretrained=beginning.pretrained)
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         batch = next(batches)
@@ -139,7 +140,7 @@ def adavae_features(given: Given, corpus: LabelledCorpus) -> Beginning:
     setting = given.setting(corpus.unlabelled, _wide(given))
     trained = train_adavae(setting, AdapterConfig(), _LAMBDA)
     model = LatentClassifier(trained.model, setting.scale.latent_size, len(corpus.labels)).to(given.device)
-    return Beginning(model, RANDOM_RATE, _size(given), "the backbone's, then the bound", is_counted=False)
+    return Beginning(model, _size(given), "the backbone's, then the bound", is_counted=False)
 
 
 def adavae_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None) -> Beginning:
@@ -151,14 +152,14 @@ def adavae_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None)
     encoder = adavae_encoder(backbone, adapter, is_full_fine_tuning=is_full)
     model = LatentClassifier(encoder, adapter.latent_size, len(corpus.labels)).to(given.device)
     original = sum(each.numel() for part in encoder_parts(backbone, layers) for each in part.parameters())
-    rate = PRETRAINED_RATE if is_full else RANDOM_RATE
-    return Beginning(model, rate, original, "the backbone's", 100.0 if is_full else None)
+    pretrained = (encoder.vae.encoder_backbone,)
+    return Beginning(model, original, "the backbone's", pretrained, 100.0 if is_full else None)
 
 
 def unmasked_features(given: Given, corpus: LabelledCorpus) -> Beginning:
     """The backbone as it is."""
     model = UnmaskedClassifier(given.pretrained.backbone, len(corpus.labels)).to(given.device)
-    return Beginning(model, RANDOM_RATE, _size(given), _INSTEAD_OF_BERT, is_counted=False)
+    return Beginning(model, _size(given), _INSTEAD_OF_BERT, is_counted=False)
 
 
 def unmasked_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None) -> Beginning:
@@ -168,8 +169,7 @@ def unmasked_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | Non
     model = UnmaskedClassifier(backbone, len(corpus.labels), size).to(given.device)
     if is_full:
         model.backbone.requires_grad_(True)
-    rate = PRETRAINED_RATE if is_full else RANDOM_RATE
-    return Beginning(model, rate, _size(given), _INSTEAD_OF_BERT, 100.0 if is_full else None)
+    return Beginning(model, _size(given), _INSTEAD_OF_BERT, (model.backbone,), 100.0 if is_full else None)
 
 
 def optimus(given: Given, corpus: LabelledCorpus, *, is_frozen: bool, beta: float | None = None) -> Beginning:
@@ -190,8 +190,9 @@ def optimus(given: Given, corpus: LabelledCorpus, *, is_frozen: bool, beta: floa
             part.requires_grad_(True)
     classifier = LatentClassifier(model, _wide(given).latent_size, len(corpus.labels)).to(given.device)
     weights = "the backbone's, twice, then the bound of these texts (the paper's: of Wikipedia)"
-    rate, share = (RANDOM_RATE, None) if is_frozen else (PRETRAINED_RATE, 100.0)
-    return Beginning(classifier, rate, _size(given), weights, share, is_counted=not is_frozen)
+    return Beginning(
+        classifier, _size(given), weights, (model,), None if is_frozen else 100.0, is_counted=not is_frozen
+    )
 
 
 def _optimus_of_texts(given: Given, corpus: LabelledCorpus, beta: float | None) -> Optimus:

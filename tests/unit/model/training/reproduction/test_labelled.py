@@ -11,7 +11,7 @@ from adavae.model.training.reproduction import accuracy_table, figure1, table3
 from adavae.model.training.reproduction.data_folder import DataFolder
 from adavae.model.training.reproduction.grid import Cell
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
-from adavae.model.training.reproduction.labelled_rows import LabelledRow
+from adavae.model.training.reproduction.labelled_rows import ClassifierProcedure, LabelledRow
 from adavae.model.training.reproduction.paper_figures import TABLE_3, TABLE_3_SHARES
 from adavae.model.training.reproduction.rows import Given
 from adavae.model.training.reproduction.scale import Scale
@@ -129,3 +129,29 @@ def test_rows_that_begin_alike_train_their_beginning_once_and_end_as_alone(tmp_p
     assert len(steps) == 3 * BRIEF.steps  # the bound once, and two heads
     alone = [ROWS[name].run(given(tmp_path)) for name in names]
     assert together == alone
+
+
+@pytest.mark.parametrize(
+    ("name", "random"),
+    [
+        ("AdaVAE, fine-tuning", ("head", "model.vae.bank.latent_attention", "model.vae.bank.posterior")),
+        ("AdaVAE, sigma 128", ("",)),
+        ("BERT, fine-tuning", ("head",)),
+        ("BERT, features", ("head",)),
+        ("Optimus (VAE), fine-tuning", ("head",)),
+    ],
+)
+def test_what_begins_random_learns_faster_than_what_was_pretrained(
+    name: str, random: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Fine-tuning taught the head, latent attention and the layer to mu at the rate of pretrained weights."""
+    cell = given(tmp_path)
+    beginning = ROWS[name].begin(cell, cell.data.labelled)
+    rates = {
+        id(each): group["lr"]
+        for group in ClassifierProcedure(beginning).optimizer.param_groups
+        for each in group["params"]
+    }
+    found = {name: rates[id(each)] for name, each in beginning.model.named_parameters() if id(each) in rates}
+    assert found == {each: 1e-3 if each.startswith(random) else 1e-4 for each in found}
+    assert set(found.values()) == ({1e-3} if "fine-tuning" not in name else {1e-3, 1e-4})
