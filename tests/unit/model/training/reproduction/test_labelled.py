@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from adavae.model.backbone import Backbone
+from adavae.model.config import GPT2_124M
 from adavae.model.errors import DatasetError
 from adavae.model.training.reproduction import accuracy_table, figure1, table3
 from adavae.model.training.reproduction.data_folder import DataFolder
@@ -15,9 +17,11 @@ from adavae.model.training.reproduction.labelled_rows import ClassifierProcedure
 from adavae.model.training.reproduction.paper_figures import TABLE_3, TABLE_3_SHARES
 from adavae.model.training.reproduction.rows import Given
 from adavae.model.training.reproduction.scale import Scale
+from adavae.model.training.reproduction.systems.classifiers import UnmaskedClassifier
 from tests.tiny_text import tiny_pretrained, tiny_tokenizer
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, a_cell, write_folder
 
+_BERT_BASE = 108_310_272  # parameters, the pooler left out
 BRIEF = replace(SCALE, steps=3, least_label_steps=3, batch_size=20)
 LEARNS = replace(BRIEF, steps=40, least_label_steps=40)
 ROWS = {row.name: row for row in table3.rows()}
@@ -155,3 +159,26 @@ def test_what_begins_random_learns_faster_than_what_was_pretrained(
     found = {name: rates[id(each)] for name, each in beginning.model.named_parameters() if id(each) in rates}
     assert found == {each: 1e-3 if each.startswith(random) else 1e-4 for each in found}
     assert set(found.values()) == ({1e-3} if "fine-tuning" not in name else {1e-3, 1e-4})
+
+
+@pytest.mark.parametrize(("adapter_size", "percent"), [(128, 4.41), (512, 17.49)])
+def test_what_trains_in_berts_place_is_what_the_paper_counts(adapter_size: int, percent: float) -> None:
+    """One adapter a block and no layer norm were half of it."""
+    with torch.device("meta"):
+        backbone = Backbone(GPT2_124M)
+        model = UnmaskedClassifier(backbone, 2, adapter_size)
+    trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    assert 100 * trained / _BERT_BASE == pytest.approx(percent, abs=0.005)
+    of_gpt2 = 100 * trained / backbone.num_parameters
+    assert of_gpt2 == pytest.approx({128: 3.84, 512: 15.22}[adapter_size], abs=0.005)
+
+
+def test_the_layer_norms_in_berts_place_train_and_nothing_else_of_the_backbone(tmp_path: Path) -> None:
+    cell = given(tmp_path)
+    model = ROWS["BERT, sigma 128"].begin(cell, cell.data.labelled).model
+    assert isinstance(model, UnmaskedClassifier)
+    trained = {name for name, each in model.backbone.named_parameters() if each.requires_grad}
+    layers = range(len(model.backbone.blocks))
+    norms = {f"blocks.{layer}.ln_{n}.{part}" for layer in layers for n in (1, 2) for part in ("weight", "bias")}
+    assert trained == norms
+    assert all(len(layer.placed) == 2 for layer in model.adapters)
