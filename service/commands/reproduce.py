@@ -224,7 +224,7 @@ def _table(table: Table, scale: "ScaleName") -> "tuple[Sequence[TableRow], Seque
     from adavae.model.training.reproduction.scale import SCALES
     from adavae.model.training.reproduction.tables import datasets_of, rows_of
 
-    return rows_of(table, SCALES[scale].train_texts), datasets_of(table)
+    return rows_of(table, SCALES[scale]), datasets_of(table)
 
 
 def _named(rows: "Sequence[TableRow]", names: list[str] | None) -> "list[TableRow]":

@@ -91,11 +91,19 @@ class LabelledCorpus:
 
     def batches(self, batch_size: int, seed: int, device: torch.device) -> Iterator[TextBatch]:
         """An endless stream of labelled training batches, the same for every system."""
-        lengths = self.training.lengths
-        order, step = Batches(lengths, batch_size=min(batch_size, len(lengths)), seed=seed), 0
+        order, step = self._order(batch_size, seed), 0
         while True:
             yield self.training.batch(order.rows_at(step), self.tokenizer.eos_token_id, device)
             step += 1
+
+    def num_read(self, batch_size: int, seed: int, steps: int) -> int:
+        """Different training texts among the first ``steps`` of ``batches``."""
+        order = self._order(batch_size, seed)
+        return len({row for step in range(steps) for row in order.rows_at(step)})
+
+    def _order(self, batch_size: int, seed: int) -> Batches:
+        lengths = self.training.lengths
+        return Batches(lengths, batch_size=min(batch_size, len(lengths)), seed=seed)
 
 
 def _read(path: Path, limit: int | None, seed: int) -> Dataset:

@@ -62,7 +62,7 @@ class LabelledRow:
     Attributes:
         name: As the paper prints it.
         begin: Makes the classifier, given the data set with all its training texts.
-        num_labels: Labelled training texts; None for all.
+        num_labels: Labelled training texts that it may read; None for all.
         procedures: Of how it is trained and measured, as ``TableRow`` says.
     """
 
@@ -76,7 +76,7 @@ class LabelledRow:
         torch.manual_seed(given.seed)
         beginning = self.begin(given, corpus)
         labelled = corpus if self.num_labels is None else corpus.few(self.num_labels, given.seed)
-        train_classifier(beginning, labelled, given)
+        num_read = train_classifier(beginning, labelled, given)
         trained = sum(each.numel() for each in beginning.model.parameters() if each.requires_grad)
         share = beginning.share_percent
         if share is None and beginning.is_counted:
@@ -85,7 +85,7 @@ class LabelledRow:
             figures={
                 "accuracy": accuracy(beginning.model, corpus, given.device),
                 "commonest": commonest_share(corpus),
-                "num_labels": len(labelled.training.token_ids),
+                "num_labels": num_read,
                 "num_texts": len(corpus.test.token_ids),
             },
             figures_cut={},
@@ -96,11 +96,12 @@ class LabelledRow:
         )
 
 
-def train_classifier(beginning: Beginning, corpus: LabelledCorpus, given: Given) -> None:
-    """All updates of one classifier; its learning rates fall to 0."""
+def train_classifier(beginning: Beginning, corpus: LabelledCorpus, given: Given) -> int:
+    """All updates of one classifier, whose learning rates fall to 0; returns how many labelled texts they read."""
     steps = given.scale.label_steps(len(corpus.training.token_ids))
     batches = corpus.batches(given.scale.batch_size, given.seed, given.device)
     run(ClassifierProcedure(beginning), batches, steps, given.on_step)
+    return corpus.num_read(given.scale.batch_size, given.seed, steps)
 
 
 class ClassifierProcedure:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from adavae.model.training.reproduction import accuracy_table, bound_table, claims
 from adavae.model.training.reproduction.grid import TABLES, Cell
 from adavae.model.training.reproduction.markdown import table
-from adavae.model.training.reproduction.scale import SCALES, ScaleName
+from adavae.model.training.reproduction.scale import SCALES, Scale, ScaleName
 from adavae.model.training.reproduction.tables import datasets_of, procedures_of, rows_of
 
 TITLES = {
@@ -91,13 +91,17 @@ def _missing(name: str, cells: Sequence[Cell]) -> list[str]:
     found: dict[tuple[str, str], set[int]] = {}
     for cell in cells:
         found.setdefault((cell.dataset, cell.row), set()).add(cell.seed)
-    rows, missing = [row.name for row in rows_of(name)], []
+    rows, missing = [row.name for row in rows_of(name, _scale(cells))], []
     for dataset in datasets_of(name):
         names = [_with_seeds(row, seeds - found.get((dataset, row), set()), seeds) for row in rows]
         left = [each for each in names if each is not None]
         if left:
             missing.append(f"{dataset}, {'all rows' if left == rows else ', '.join(left)}")
     return missing
+
+
+def _scale(cells: Sequence[Cell]) -> Scale:
+    return SCALES[ScaleName(cells[0].scale)]
 
 
 def _with_seeds(row: str, missing: set[int], seeds: set[int]) -> str | None:
@@ -113,7 +117,7 @@ def _command(name: str, scale: str, cells: Sequence[Cell]) -> str:
     datasets, rows = dict.fromkeys(cell.dataset for cell in cells), dict.fromkeys(cell.row for cell in cells)
     if list(datasets) != list(datasets_of(name)):
         words += [word for dataset in datasets for word in ("--dataset", dataset)]
-    if set(rows) != {row.name for row in rows_of(name)}:
+    if set(rows) != {row.name for row in rows_of(name, _scale(cells))}:
         words += [word for row in rows for word in ("--row", row)]
     if name in accuracy_table.TABLES:
         words += ["--seeds", str(len({cell.seed for cell in cells}))]

@@ -4,18 +4,19 @@ from collections.abc import Sequence
 
 from adavae.model.training.reproduction import figure1, table1, table2, table3
 from adavae.model.training.reproduction.rows import TableRow
+from adavae.model.training.reproduction.scale import Scale
 
 _MODULES = {"table1": table1, "table2": table2, "table3": table3, "figure1": figure1}
 
 
-def rows_of(table: str, train_texts: int | None = None) -> list[TableRow]:
+def rows_of(table: str, scale: Scale | None = None) -> list[TableRow]:
     """In the paper's order.
 
     Args:
         table: Such as ``table1``.
-        train_texts: Training texts of the scale, by which Figure 1 leaves points out; None for all.
+        scale: Whose numbers of labels Figure 1 has; None for all points.
     """
-    return list(figure1.rows(train_texts) if table == "figure1" else _MODULES[table].rows())
+    return list(figure1.rows(scale) if table == "figure1" else _MODULES[table].rows())
 
 
 def datasets_of(table: str) -> Sequence[str]:

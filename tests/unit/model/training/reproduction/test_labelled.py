@@ -16,7 +16,7 @@ from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
 from adavae.model.training.reproduction.labelled_rows import ClassifierProcedure, LabelledRow
 from adavae.model.training.reproduction.paper_figures import TABLE_3, TABLE_3_SHARES
 from adavae.model.training.reproduction.rows import Given
-from adavae.model.training.reproduction.scale import Scale
+from adavae.model.training.reproduction.scale import SCALES, Scale
 from adavae.model.training.reproduction.systems.classifiers import UnmaskedClassifier
 from tests.tiny_text import tiny_pretrained, tiny_tokenizer
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, a_cell, write_folder
@@ -98,7 +98,7 @@ def test_few_labels_are_as_many_of_each_and_depend_on_the_seed(tmp_path: Path) -
 
 
 def test_a_point_of_the_figure_has_its_labels_and_the_bound_of_the_scale_leaves_points_out(tmp_path: Path) -> None:
-    rows = {row.name: row for row in figure1.rows(60)}
+    rows = {row.name: row for row in figure1.rows(SCALE)}
     assert {name.partition(", ")[2] for name in rows} == {"10 labels", "all labels"}
     assert rows["AdaVAE PE, 10 labels"].run(given(tmp_path)).figures["num_labels"] == 10
     assert len(list(figure1.rows())) == 5 * len(figure1.SYSTEMS)
@@ -182,3 +182,23 @@ def test_the_layer_norms_in_berts_place_train_and_nothing_else_of_the_backbone(t
     norms = {f"blocks.{layer}.ln_{n}.{part}" for layer in layers for n in (1, 2) for part in ("weight", "bias")}
     assert trained == norms
     assert all(len(layer.placed) == 2 for layer in model.adapters)
+
+
+def test_the_labels_that_are_told_are_those_that_training_read(tmp_path: Path) -> None:
+    """All labels there are were told, where the updates ended long before the last of them."""
+    two_steps = replace(BRIEF, steps=2, least_label_steps=2)
+    outcome = ROWS["BERT, features"].run(given(tmp_path, two_steps))
+    assert outcome.figures["num_labels"] == 2 * two_steps.batch_size < 60
+
+
+def test_figure_1_has_no_number_of_labels_that_the_scale_comes_not_to_read() -> None:
+    """All 40,000 labels at scale cpu were the same training as 10,000."""
+    counts = {
+        name: [row.name.partition(", ")[2] for row in figure1.rows(scale) if row.name.startswith("BERT PE")]
+        for name, scale in SCALES.items()
+    }
+    assert counts == {
+        "smoke": ["10 labels", "100 labels"],
+        "cpu": ["10 labels", "100 labels", "1,000 labels", "10,000 labels"],
+        "paper": ["10 labels", "100 labels", "1,000 labels", "10,000 labels", "all labels"],
+    }
