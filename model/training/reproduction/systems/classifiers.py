@@ -18,6 +18,7 @@ from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bottleneck import LayerAdapters, RowAdapters
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.training.objective import TextBatch
+from adavae.model.training.reproduction.precision import fast_matrices
 from adavae.model.training.reproduction.systems.gpt2 import positions_of
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
 from adavae.model.training.reproduction.systems.trained_adavae import TrainedAdaVAE
@@ -111,4 +112,5 @@ def encoder_parts(backbone: Backbone, num_layers: int) -> list[nn.Module]:
 def num_right(model: Classifier, batch: TextBatch) -> int:
     """How many texts of a labelled batch get their label."""
     assert batch.label_ids is not None  # a labelled batch
-    return int((model.logits(batch).argmax(-1) == batch.label_ids).sum())
+    with fast_matrices(batch.token_ids.device):
+        return int((model.logits(batch).argmax(-1) == batch.label_ids).sum())

@@ -9,11 +9,12 @@ import torch
 from adavae.model.backbone import Backbone
 from adavae.model.config import GPT2_124M
 from adavae.model.errors import DatasetError
-from adavae.model.training.reproduction import accuracy_table, figure1, table3
+from adavae.model.training.objective import TextBatch
+from adavae.model.training.reproduction import accuracy_table, figure1, precision, table3
 from adavae.model.training.reproduction.data_folder import DataFolder
 from adavae.model.training.reproduction.grid import Cell
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
-from adavae.model.training.reproduction.labelled_rows import ClassifierProcedure, LabelledRow
+from adavae.model.training.reproduction.labelled_rows import ClassifierProcedure, LabelledRow, accuracy
 from adavae.model.training.reproduction.paper_figures import TABLE_3, TABLE_3_SHARES
 from adavae.model.training.reproduction.rows import Given
 from adavae.model.training.reproduction.scale import SCALES, Scale
@@ -202,3 +203,20 @@ def test_figure_1_has_no_number_of_labels_that_the_scale_comes_not_to_read() -> 
         "cpu": ["10 labels", "100 labels", "1,000 labels", "10,000 labels"],
         "paper": ["10 labels", "100 labels", "1,000 labels", "10,000 labels", "all labels"],
     }
+
+
+def test_accuracy_is_measured_in_the_numbers_that_training_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was measured in float32, whatever the processor multiplies and the README says."""
+    monkeypatch.setattr(precision, "uses_bfloat16", lambda *_: True)
+    cell, kinds = given(tmp_path), []
+    model = ROWS["BERT, features"].begin(cell, cell.data.labelled).model
+    logits = model.logits
+
+    def heard(batch: TextBatch) -> torch.Tensor:
+        found = logits(batch)
+        kinds.append(found.dtype)
+        return found
+
+    monkeypatch.setattr(model, "logits", heard)
+    accuracy(model, cell.data.labelled, CPU)
+    assert set(kinds) == {torch.bfloat16}
