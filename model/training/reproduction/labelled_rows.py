@@ -45,6 +45,8 @@ class Beginning:
         pretrained: Parts of the model that do not begin as random weights; where they train, they do so more slowly.
         share_percent: The paper's #params where it is 100 by definition; else it is counted.
         is_counted: False where only the head trains, which the paper prints as a dash.
+        counted_beside: Parameters that the paper's #params count although labels do not reach them: those of the layer
+            to logvar, where mu is classified.
     """
 
     model: Classifier
@@ -53,6 +55,18 @@ class Beginning:
     pretrained: tuple[nn.Module, ...] = ()
     share_percent: float | None = None
     is_counted: bool = True
+    counted_beside: int = 0
+
+    @property
+    def trained_parameters(self) -> int:
+        return sum(each.numel() for each in self.model.parameters() if each.requires_grad)
+
+    @property
+    def share(self) -> float | None:
+        """The paper's #params, per cent."""
+        if self.share_percent is not None or not self.is_counted:
+            return self.share_percent
+        return 100.0 * (self.trained_parameters + self.counted_beside) / self.original_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +91,6 @@ class LabelledRow:
         beginning = self.begin(given, corpus)
         labelled = corpus if self.num_labels is None else corpus.few(self.num_labels, given.seed)
         num_read = train_classifier(beginning, labelled, given)
-        trained = sum(each.numel() for each in beginning.model.parameters() if each.requires_grad)
-        share = beginning.share_percent
-        if share is None and beginning.is_counted:
-            share = 100.0 * trained / beginning.original_parameters
         return Outcome(
             figures={
                 "accuracy": accuracy(beginning.model, corpus, given.device),
@@ -89,8 +99,8 @@ class LabelledRow:
                 "num_texts": len(corpus.test.token_ids),
             },
             figures_cut={},
-            trained_parameters=trained,
-            share_percent=share,
+            trained_parameters=beginning.trained_parameters,
+            share_percent=beginning.share,
             weights=beginning.weights,
             texts=labelled.training.digest,
         )
@@ -153,8 +163,14 @@ def adavae_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None)
     encoder = adavae_encoder(backbone, adapter, is_full_fine_tuning=is_full)
     model = LatentClassifier(encoder, adapter.latent_size, len(corpus.labels)).to(given.device)
     original = sum(each.numel() for part in encoder_parts(backbone, layers) for each in part.parameters())
-    pretrained = (encoder.vae.encoder_backbone,)
-    return Beginning(model, original, "the backbone's", pretrained, 100.0 if is_full else None)
+    return Beginning(
+        model,
+        original,
+        "the backbone's",
+        (encoder.vae.encoder_backbone,),
+        100.0 if is_full else None,
+        counted_beside=sum(each.numel() for each in encoder.vae.bank.posterior.logvar.parameters()),
+    )
 
 
 def unmasked_features(given: Given, corpus: LabelledCorpus) -> Beginning:

@@ -1,7 +1,8 @@
 """The systems of Table 3: an encoder whose features one linear layer turns into a label.
 
-Only the encoder is used, as the paper's #params column has it: 2.90 % at an adapter size of 128 are the adapters of
-eight blocks, the latent attention and the layer to mu, counted over an encoder of eight blocks.
+Only the encoder is used, as the paper's #params column has it: adapters of eight blocks, latent attention, both
+posterior heads and the head are 2.88 % of an encoder of eight blocks at an adapter size of 128, and 7.79 % at 512. The
+24,576 parameters between these and the paper's 2.90 and 7.82 % are as many as the layer norms of eight blocks have.
 """
 
 import copy

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -9,15 +11,16 @@ import torch
 from adavae.model.backbone import Backbone
 from adavae.model.config import GPT2_124M
 from adavae.model.errors import DatasetError
+from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction import accuracy_table, figure1, precision, table3
 from adavae.model.training.reproduction.data_folder import DataFolder
 from adavae.model.training.reproduction.grid import Cell
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
-from adavae.model.training.reproduction.labelled_rows import ClassifierProcedure, LabelledRow, accuracy
+from adavae.model.training.reproduction.labelled_rows import ClassifierProcedure, LabelledRow, accuracy, adavae_tuned
 from adavae.model.training.reproduction.paper_figures import TABLE_3, TABLE_3_SHARES
 from adavae.model.training.reproduction.rows import Given
-from adavae.model.training.reproduction.scale import SCALES, Scale
+from adavae.model.training.reproduction.scale import SCALES, Scale, ScaleName
 from adavae.model.training.reproduction.systems.classifiers import UnmaskedClassifier
 from tests.tiny_text import tiny_pretrained, tiny_tokenizer
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, a_cell, write_folder
@@ -220,3 +223,19 @@ def test_accuracy_is_measured_in_the_numbers_that_training_has(tmp_path: Path, m
     monkeypatch.setattr(model, "logits", heard)
     accuracy(model, cell.data.labelled, CPU)
     assert set(kinds) == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(("adapter_size", "percent", "of_paper"), [(128, 2.88, 2.90), (512, 7.79, 7.82)])
+def test_both_heads_of_the_posterior_are_counted_as_the_paper_counts_them(
+    adapter_size: int, percent: float, of_paper: float
+) -> None:
+    """With the layer to mu alone it was 2.26 and 7.18."""
+    with torch.device("meta"):
+        pretrained = cast(PretrainedBackbone, SimpleNamespace(backbone=Backbone(GPT2_124M).requires_grad_(False)))
+        data, corpus = cast(DataFolder, None), cast(LabelledCorpus, SimpleNamespace(labels=("bad", "good")))
+        cell = Given(pretrained, data, SCALES[ScaleName.PAPER], 0, torch.device("meta"), lambda *_: None)
+        beginning = adavae_tuned(cell, corpus, adapter_size)
+    assert beginning.share == pytest.approx(percent, abs=0.005)
+    counted = beginning.trained_parameters + beginning.counted_beside
+    of_layer_norms = 8 * 2 * 2 * 768
+    assert 100 * (counted + of_layer_norms) / beginning.original_parameters == pytest.approx(of_paper, abs=0.005)
