@@ -3,7 +3,13 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from adavae.model.training.reproduction.labelled_rows import LabelledRow, adavae_tuned, optimus, unmasked_tuned
+from adavae.model.training.reproduction.labelled_rows import (
+    OPTIMUS_OF_TEXTS,
+    LabelledRow,
+    adavae_tuned,
+    optimus,
+    unmasked_tuned,
+)
 from adavae.model.training.reproduction.scale import Scale
 
 DATASETS = ("yelp",)
@@ -34,7 +40,8 @@ def rows(scale: Scale | None = None) -> Iterator[LabelledRow]:
     for system, begin in SYSTEMS.items():
         for num_labels in LABELS:
             if scale is None or _is_point(scale, num_labels):
-                yield LabelledRow(row_name(system, num_labels), begin, num_labels)
+                shared = OPTIMUS_OF_TEXTS if system.startswith("Optimus") else ""
+                yield LabelledRow(row_name(system, num_labels), begin, num_labels, shared=shared)
 
 
 def _is_point(scale: Scale, num_labels: int | None) -> bool:

@@ -110,6 +110,11 @@ class Task:
         return *what, digest_of(self.folder), self.row.procedures
 
     @property
+    def beginning(self) -> tuple[Path, int, str] | None:
+        """What the cells that begin with the same training have in common; None where it shares none."""
+        return (self.folder, self.seed, self.row.shared) if self.row.shared else None
+
+    @property
     def command(self) -> str:
         """What makes its cell alone."""
         words = ["adavae", "reproduce", self.table, "--data", "DATA", "--scale", str(self.scale)]

@@ -78,12 +78,14 @@ class LabelledRow:
         begin: Makes the classifier, given the data set with all its training texts.
         num_labels: Labelled training texts that it may read; None for all.
         procedures: Of how it is trained and measured, as ``TableRow`` says.
+        shared: Likewise.
     """
 
     name: str
     begin: Callable[[Given, LabelledCorpus], Beginning]
     num_labels: int | None = None
     procedures: int = 3
+    shared: str = ""
 
     def run(self, given: Given) -> Outcome:
         corpus = given.data.labelled
@@ -187,6 +189,10 @@ def unmasked_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | Non
     if is_full:
         model.backbone.requires_grad_(True)
     return Beginning(model, _size(given), _INSTEAD_OF_BERT, (model.backbone,), 100.0 if is_full else None)
+
+
+OPTIMUS_OF_TEXTS = "Optimus of these texts"
+"""``LabelledRow.shared`` of rows of ``optimus`` with the VAE's schedule."""
 
 
 def optimus(given: Given, corpus: LabelledCorpus, *, is_frozen: bool, beta: float | None = None) -> Beginning:

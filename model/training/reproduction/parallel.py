@@ -5,7 +5,8 @@ A process ends with its parent: a step is reported over a pipe that then is brok
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -33,10 +34,11 @@ class _Step:
 
 @dataclass(slots=True)
 class _Worker:
-    """One process, and the cell it is at."""
+    """One process, the cell it is at, and those that it alone will be given, by number."""
 
     process: SpawnProcess
     connection: Connection
+    kept: deque[tuple[int, Task]]
     task: Task | None = None
     on_step: OnStep | None = None
 
@@ -59,13 +61,15 @@ def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int,
         CellFailed: A cell failed, or its process ended by itself.
     """
     finished, tasks = begin(grid), grid.tasks()
-    waiting = iter([(number, task) for number, task in enumerate(tasks, 1) if task.key(digest) not in finished])
-    num_workers = min(num_workers, sum(task.key(digest) not in finished for task in tasks))
+    waiting = grouped([(number, task) for number, task in enumerate(tasks, 1) if task.key(digest) not in finished])
+    num_workers = min(num_workers, len(waiting))
     workers = [_started(load, max(1, torch.get_num_threads() // num_workers)) for _ in range(num_workers)]
 
     def give(worker: _Worker) -> None:
-        number, worker.task = next(waiting, (0, None))
-        if worker.task is not None:
+        if not worker.kept and waiting:
+            worker.kept = waiting.popleft()
+        if worker.kept:
+            number, worker.task = worker.kept.popleft()
             worker.on_step = on_cell(grid.task_name(worker.task), number, len(tasks))
             with suppress(BrokenPipeError):  # it is dead, which its answer will be
                 worker.connection.send(worker.task)
@@ -98,13 +102,24 @@ def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int,
     return [finished[task.key(digest)] for task in tasks]
 
 
+def grouped(tasks: Sequence[tuple[int, Task]]) -> deque[deque[tuple[int, Task]]]:
+    """Numbered cells that one process runs one after the other: those of one beginning, which it then trains once.
+
+    The largest group comes first, so that no process is left with it when the others have ended.
+    """
+    groups: dict[Hashable, deque[tuple[int, Task]]] = {}
+    for number, task in tasks:
+        groups.setdefault(task.beginning or number, deque()).append((number, task))
+    return deque(sorted(groups.values(), key=len, reverse=True))
+
+
 def _started(load: Load, num_threads: int) -> _Worker:
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=_process, args=(theirs, load, num_threads), daemon=True)
     process.start()
     theirs.close()  # so that the pipe ends with the process
-    return _Worker(process, ours)
+    return _Worker(process, ours, deque())
 
 
 def _heard(workers: list[_Worker]) -> Iterator[_Worker]:

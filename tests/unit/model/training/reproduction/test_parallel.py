@@ -13,12 +13,21 @@ import pytest
 import torch
 
 from adavae.model.errors import CellFailed
+from adavae.model.training.reproduction import figure1, table1, table2, table3
 from adavae.model.training.reproduction.grid import Cell, Grid, finished_cells, run_grid
-from adavae.model.training.reproduction.parallel import run_grid_in_processes, serve
+from adavae.model.training.reproduction.parallel import grouped, run_grid_in_processes, serve
 from adavae.model.training.reproduction.rows import Given, Outcome
 from adavae.model.training.reproduction.scale import ScaleName
 from tests.tiny_text import tiny_pretrained
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, write_folder
+
+
+class _Process(torch.nn.Module):
+    """A beginning that tells which process made it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = os.getpid()
 
 
 class Counted:
@@ -26,8 +35,8 @@ class Counted:
 
     procedures = 2
 
-    def __init__(self, name: str, fault: str = "") -> None:
-        self.name, self.fault = name, fault
+    def __init__(self, name: str, fault: str = "", shared: str = "") -> None:
+        self.name, self.fault, self.shared = name, fault, shared
 
     def run(self, given: Given) -> Outcome:
         given.on_step(1, 2, 0.5)
@@ -36,7 +45,8 @@ class Counted:
         if self.fault == "fails":
             raise ZeroDivisionError("by zero")
         given.on_step(2, 2, 0.25)
-        figures = {"texts": len(given.data.corpus.training.token_ids), "seed": given.seed}
+        figures: dict[str, Any] = {"process": given.data.begun("process", _Process).number if self.shared else None}
+        figures |= {"texts": len(given.data.corpus.training.token_ids), "seed": given.seed}
         return Outcome(
             figures=figures, figures_cut={}, trained_parameters=1, share_percent=None, weights="none", texts="t"
         )
@@ -101,8 +111,23 @@ def test_a_fault_that_nobody_foresaw_is_told_and_the_next_cell_is_run(tmp_path: 
 def test_rows_of_every_table_can_be_sent_to_a_process() -> None:
     import pickle
 
-    from adavae.model.training.reproduction import figure1, table1, table2, table3
-
     for table in (table1, table2, table3, figure1):
         for row in table.rows():
             assert pickle.loads(pickle.dumps(row)).name == row.name
+
+
+def test_rows_of_one_beginning_go_to_one_process_and_the_others_do_not_wait(tmp_path: Path) -> None:
+    """Each of two processes trained the Optimus that two rows begin with."""
+    rows = [Counted("vae", shared="optimus"), Counted("tuned", shared="optimus"), Counted("other")]
+    tasks = list(enumerate(grid_of(tmp_path, rows, seeds=(0, 1)).tasks(), 1))
+    found = [[(task.row.name, task.seed) for _, task in group] for group in grouped(tasks)]
+    assert found == [[("vae", 0), ("tuned", 0)], [("vae", 1), ("tuned", 1)], [("other", 0)], [("other", 1)]]
+    cells, _ = run(grid_of(tmp_path, rows, seeds=(0, 1)))
+    made_by = {(cell.row, cell.seed): cell.figures["process"] for cell in cells}
+    assert made_by["vae", 0] == made_by["tuned", 0] != made_by["vae", 1] == made_by["tuned", 1]
+
+
+def test_the_rows_that_share_a_beginning_are_known() -> None:
+    table3_rows, figure1_rows = ({row.name for row in table.rows() if row.shared} for table in (table3, figure1))
+    assert table3_rows == {"Optimus (VAE), features", "Optimus (VAE), fine-tuning"}
+    assert figure1_rows == {figure1.row_name("Optimus FT", num) for num in figure1.LABELS}
