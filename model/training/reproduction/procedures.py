@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from adavae.model.parts.posterior import Posterior
 from adavae.model.training.config import TrainingConfig
+from adavae.model.training.encoder_input import with_deletions
 from adavae.model.training.measures import mutual_information
 from adavae.model.training.muon import is_matrix
+from adavae.model.training.noise import uniform
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.optimizers import Optimizers
 from adavae.model.training.reproduction.elbo import Beta, negative_elbo
@@ -17,6 +19,7 @@ from adavae.model.training.reproduction.precision import fast_matrices
 from adavae.model.training.reproduction.systems.lstm import LSTMVAE, initialise
 from adavae.model.training.reproduction.systems.semi_amortized import SemiAmortizedVAE
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel, num_target_tokens
+from adavae.model.training.reproduction.systems.t5_vae import T5VAE
 from adavae.model.training.reproduction.updates import adam, decay, update
 from adavae.model.training.training_run import scheduled_learning_rate
 
@@ -78,7 +81,7 @@ class AdapterProcedure:
 
 
 class BoundProcedure:
-    """Encoder and decoder together on the bound, beta by a schedule (M. A., C. A., Optimus, T5 VAE)."""
+    """Encoder and decoder together on the bound, beta by a schedule (M. A., C. A., Optimus)."""
 
     def __init__(
         self,
@@ -203,6 +206,46 @@ class AutoencoderFirst:
             posterior = self.model.posterior(batch)
             loss = negative_elbo(self.model, batch, posterior, beta, self.generator, self.free_bits)
         return update(loss, self.optimizer)
+
+
+class EncoderFirst:
+    """First what leads to z, beta 0 and the decoder fixed; then all, beta rising in a line (T5 VAE, Park and Lee 2021).
+
+    The encoder reads texts of which tokens are deleted, each text at its own rate up to ``deleted``.
+    """
+
+    def __init__(
+        self,
+        model: T5VAE,
+        learning_rate: float,
+        generator: torch.Generator,
+        free_bits: float,
+        deleted: float,
+        share: float = 1 / 3,
+    ) -> None:
+        self.model, self.generator, self.free_bits = model, generator, free_bits
+        self.deleted, self.share = deleted, share
+        self.optimizer = adam(model, learning_rate)
+        of_decoder = (each for part in model.decoder_side for each in part.parameters())
+        self._fixed_first = [each for each in of_decoder if each.requires_grad]
+
+    def step(self, batches: Iterator[TextBatch], done: float) -> float:
+        batch, is_first = next(batches), done < self.share
+        for parameter in self._fixed_first:
+            parameter.requires_grad_(not is_first)
+        beta = 0.0 if is_first else (done - self.share) / (1 - self.share)
+        with fast_matrices(batch.token_ids.device):
+            posterior = self.model.posterior(self._with_deletions(batch))
+            loss = negative_elbo(self.model, batch, posterior, beta, self.generator, self.free_bits)
+        value = update(loss, self.optimizer)
+        for parameter in self._fixed_first:
+            parameter.requires_grad_(True)
+        return value
+
+    def _with_deletions(self, batch: TextBatch) -> TextBatch:
+        B, T = batch.token_ids.shape
+        rates, drawn = uniform(B, 1, self.generator), uniform(B, T, self.generator)
+        return TextBatch(*with_deletions(batch.token_ids, batch.attention_mask, self.deleted, rates, drawn))
 
 
 class SemiAmortized:

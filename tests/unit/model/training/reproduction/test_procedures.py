@@ -13,11 +13,13 @@ from adavae.model.training.reproduction.procedures import (
     AggressiveProcedure,
     AutoencoderFirst,
     BoundProcedure,
+    EncoderFirst,
     SemiAmortized,
 )
 from adavae.model.training.reproduction.systems.lstm import LSTMVAE
 from adavae.model.training.reproduction.systems.optimus import Optimus
 from adavae.model.training.reproduction.systems.semi_amortized import SemiAmortizedVAE
+from adavae.model.training.reproduction.systems.t5_vae import T5VAE
 from adavae.model.training.reproduction.updates import PRETRAINED_RATE, RANDOM_RATE, adam
 from tests.tiny_text import tiny_pretrained
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, tiny_setting
@@ -180,3 +182,58 @@ def test_optimus_begins_from_small_weights() -> None:
     for layer in (model.pooler, model.to_posterior, model.memory, model.embedding):
         assert float(layer.weight.detach().std()) == pytest.approx(0.02, rel=0.1)
     assert not model.pooler.bias.any()
+
+
+def t5_vae(adapter_size: int | None = None) -> T5VAE:
+    pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    return T5VAE(300, 32, 2, 3, 0, adapter_size)
+
+
+def test_t5_vae_trains_what_leads_to_z_before_its_decoder(batches: Iterator[TextBatch]) -> None:
+    """Everything was trained at once, beta in cycles."""
+    model = t5_vae()
+    procedure = EncoderFirst(model, 1e-2, torch.Generator().manual_seed(0), free_bits=0.0, deleted=0.4)
+    encoder, decoder = weights(model.to_posterior), [weights(part) for part in model.decoder_side]
+    procedure.step(batches, 0.3)
+    assert not torch.equal(weights(model.to_posterior), encoder)
+    assert all(torch.equal(weights(part), before) for part, before in zip(model.decoder_side, decoder, strict=True))
+    assert all(each.requires_grad for each in model.parameters())
+    procedure.step(batches, 0.4)
+    assert not any(torch.equal(weights(part), before) for part, before in zip(model.decoder_side, decoder, strict=True))
+
+
+def test_t5_vae_reads_shortened_texts_and_writes_whole_ones(
+    batches: Iterator[TextBatch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, batch = t5_vae(), next(batches)
+    read, posterior = [], model.posterior
+    monkeypatch.setattr(model, "posterior", lambda given: read.append(given) or posterior(given))
+    procedure = EncoderFirst(model, 1e-2, torch.Generator().manual_seed(0), free_bits=0.0, deleted=0.9)
+    procedure.step(iter([batch]), 0.5)
+    (shortened,) = read
+    assert shortened.attention_mask.sum() < batch.attention_mask.sum()
+
+
+def test_the_largest_states_of_a_text_are_pooled_whatever_pads_it(batches: Iterator[TextBatch]) -> None:
+    model, batch = t5_vae(), next(batches)
+    padded = TextBatch(
+        torch.nn.functional.pad(batch.token_ids, (0, 5), value=7), torch.nn.functional.pad(batch.attention_mask, (0, 5))
+    )
+    pooled = model.pooled(batch)
+    torch.testing.assert_close(model.pooled(padded), pooled)
+    mask = batch.attention_mask
+    hidden = model.t5.encoder(input_ids=batch.token_ids, attention_mask=mask.long()).last_hidden_state
+    torch.testing.assert_close(pooled[0], hidden[0, mask[0]].max(0).values)
+
+
+def test_with_adapters_t5_vae_trains_them_and_the_layers_around_z_alone() -> None:
+    """The output layer trained with them, and their own parameters were counted as the T5's."""
+    model, whole = t5_vae(4), t5_vae()
+    trained = {name for name, each in model.named_parameters() if each.requires_grad}
+    assert trained == {
+        name
+        for name, _ in model.named_parameters()
+        if ".up." in name or ".down." in name or name.startswith(("to_posterior.", "from_latent."))
+    }
+    assert model.original_parameters == whole.original_parameters
