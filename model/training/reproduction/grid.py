@@ -5,6 +5,7 @@ under way begins again.
 """
 
 import json
+import math
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,10 +15,10 @@ from typing import Any, Self
 
 import torch
 
-from adavae.model.errors import ConfigError, DatasetError
+from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.reproduction.data_folder import DataFolder, digest_of
-from adavae.model.training.reproduction.rows import Given, OnStep, TableRow
+from adavae.model.training.reproduction.rows import Given, OnStep, Outcome, TableRow
 from adavae.model.training.reproduction.scale import SCALES, ScaleName
 
 TABLES = ("table1", "table2", "table3", "figure1")
@@ -122,9 +123,14 @@ class Task:
         return shlex.join(words)
 
     def run(self, data: DataFolder, pretrained: PretrainedBackbone, device: torch.device, on_step: OnStep) -> Cell:
-        """Trains and measures it."""
+        """Trains and measures it.
+
+        Raises:
+            TrainingDiverged: The loss or a figure is not finite.
+        """
         began_s = time.process_time()
         outcome = self.row.run(Given(pretrained, data, SCALES[self.scale], self.seed, device, on_step))
+        _refuse_infinite(outcome)
         return Cell(
             table=self.table,
             row=self.row.name,
@@ -149,6 +155,13 @@ class Task:
     def data(self, pretrained: PretrainedBackbone) -> DataFolder:
         """Its texts, not read yet."""
         return DataFolder(self.folder, pretrained.tokenizer, SCALES[self.scale], self.seed)
+
+
+def _refuse_infinite(outcome: Outcome) -> None:
+    for figures in (outcome.figures, outcome.figures_cut):
+        for name, figure in figures.items():
+            if isinstance(figure, float) and not math.isfinite(figure):
+                raise TrainingDiverged(f"{name} is {figure} after training: try another seed or another scale")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """How the systems of Table 2 are trained: one update on the bound, or the procedure that a system is named after."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from adavae.model.errors import TrainingDiverged
 from adavae.model.parts.posterior import Posterior
 from adavae.model.training.config import TrainingConfig
 from adavae.model.training.encoder_input import with_deletions
@@ -277,7 +279,15 @@ def posterior_of(model: SentenceModel, batch: TextBatch) -> Posterior:
 def run(
     procedure: Procedure, batches: Iterator[TextBatch], steps: int, on_step: Callable[[int, int, float], None]
 ) -> None:
-    """All steps of one system."""
+    """All steps of one system.
+
+    Raises:
+        TrainingDiverged: The loss is no longer finite.
+    """
     for step in range(steps):
         loss = procedure.step(batches, step / steps)
+        if not math.isfinite(loss):
+            raise TrainingDiverged(
+                f"the loss is {loss} at step {step + 1} of {steps}: try another seed or another scale"
+            )
         on_step(step + 1, steps, loss)

@@ -2,19 +2,19 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adavae.model.errors import ConfigError, DatasetError
+from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
 from adavae.model.training.reproduction import grid as module
 from adavae.model.training.reproduction import table2, untrained_row
 from adavae.model.training.reproduction.bound_table import markdown, records
 from adavae.model.training.reproduction.grid import Cell, Grid, run_grid
 from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2
-from adavae.model.training.reproduction.rows import Row
+from adavae.model.training.reproduction.rows import Given, Outcome, Row
 from adavae.model.training.reproduction.scale import ScaleName
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, write_folder
@@ -125,3 +125,32 @@ def test_a_row_that_is_trained_in_another_way_leaves_the_others_as_they_are(tmp_
     run(grid)
     raised = replace(grid, rows=[grid.rows[0], replace(grid.rows[1], procedures=grid.rows[1].procedures + 1)])
     assert run(raised)[1] == ["2/2 yelp: GPT-2, adapters"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A row whose figure is given, or whose fault."""
+
+    name: str
+    figure: float = 1.0
+    procedures: int = 2
+    shared: str = ""
+
+    def run(self, given: Given) -> Outcome:
+        del given
+        return Outcome(
+            figures={"ppl_word": 3.0},
+            figures_cut={"ppl_word": self.figure},
+            trained_parameters=1,
+            share_percent=None,
+            weights="none",
+            texts="t",
+        )
+
+
+@pytest.mark.parametrize("figure", [float("nan"), float("inf")])
+def test_a_figure_that_is_not_finite_is_no_finished_cell(figure: float, tmp_path: Path) -> None:
+    grid = replace(grid_of(tmp_path), rows=[Told("bad", figure)])
+    with pytest.raises(TrainingDiverged, match="ppl_word is"):
+        run(grid)
+    assert not grid.file.exists()

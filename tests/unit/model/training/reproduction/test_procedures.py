@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from adavae.model.errors import TrainingDiverged
 from adavae.model.parts.posterior import Posterior
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.elbo import cyclical, monotonic, once
@@ -15,6 +16,7 @@ from adavae.model.training.reproduction.procedures import (
     BoundProcedure,
     EncoderFirst,
     SemiAmortized,
+    run,
 )
 from adavae.model.training.reproduction.systems.lstm import LSTMVAE
 from adavae.model.training.reproduction.systems.optimus import Optimus
@@ -237,3 +239,22 @@ def test_with_adapters_t5_vae_trains_them_and_the_layers_around_z_alone() -> Non
         if ".up." in name or ".down." in name or name.startswith(("to_posterior.", "from_latent."))
     }
     assert model.original_parameters == whole.original_parameters
+
+
+class _Diverging:
+    """Its loss is finite twice."""
+
+    def __init__(self) -> None:
+        self.losses = iter((2.0, 1.0, float("nan"), 1.0))
+
+    def step(self, batches: Iterator[TextBatch], done: float) -> float:
+        del batches, done
+        return next(self.losses)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training() -> None:
+    """It became a finished cell, which no later command ran again."""
+    heard: list[int] = []
+    with pytest.raises(TrainingDiverged, match="the loss is nan at step 3 of 4"):
+        run(_Diverging(), iter(()), 4, lambda step, *_: heard.append(step))
+    assert heard == [1, 2]
