@@ -70,11 +70,11 @@ class Claim:
 
 
 def verdicts(cells: Sequence[Cell]) -> Iterator[Verdict]:
-    """Every claim of which all cells are there, for each data set, scale and backbone by itself."""
-    groups: dict[tuple[str, str, str, str], list[Cell]] = {}
+    """Every claim of which all cells are there, for each data set, its files, scale and backbone by itself."""
+    groups: dict[tuple[str, str, str, str, str], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((cell.table, cell.dataset, cell.scale, cell.backbone), []).append(cell)
-    for (table, dataset, scale, _), group in groups.items():
+        groups.setdefault((cell.table, cell.dataset, cell.scale, cell.backbone, cell.files), []).append(cell)
+    for (table, dataset, scale, _, _), group in groups.items():
         figures = _by_seed(group)
         where = dataset if scale == ScaleName.CPU else f"{dataset} at scale {scale}"
         for claim in CLAIMS:

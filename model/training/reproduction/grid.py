@@ -145,15 +145,17 @@ class Task:
             share_percent=outcome.share_percent,
             weights=outcome.weights,
             texts=outcome.texts,
-            files=digest_of(self.folder),
+            files=data.files,
             procedures=self.row.procedures,
             seconds=round(time.process_time() - began_s, 1),
             torch=torch.__version__,
             command=self.command,
         )
 
-    def data(self, pretrained: PretrainedBackbone) -> DataFolder:
-        """Its texts, not read yet."""
+    def data(self, pretrained: PretrainedBackbone, kept: DataFolder | None) -> DataFolder:
+        """Its texts: ``kept`` if these are the same, else not read yet."""
+        if kept is not None and kept.is_of(self.folder, self.seed):
+            return kept
         return DataFolder(self.folder, pretrained.tokenizer, SCALES[self.scale], self.seed)
 
 
@@ -254,8 +256,7 @@ def run_grid(grid: Grid, pretrained: PretrainedBackbone, device: torch.device, o
     for number, task in enumerate(tasks, 1):
         key = task.key(pretrained.digest)
         if key not in finished:
-            if data is None or (data.folder, data.seed) != (task.folder, task.seed):
-                data = task.data(pretrained)
+            data = task.data(pretrained, data)
             cell = task.run(data, pretrained, device, on_cell(grid.task_name(task), number, len(tasks)))
             append(grid.file, cell)
             finished[key] = cell

@@ -21,7 +21,7 @@ TITLES = {
 
 
 def page(cells: Sequence[Cell], examples: dict[str, str]) -> str:
-    """The page, without a title; cells of scale smoke, of former sizes or of former procedures are left out.
+    """The page, without a title; cells of scale smoke, of former sizes, procedures or files are left out.
 
     Args:
         cells: Of any table, scale and seed.
@@ -34,10 +34,11 @@ def page(cells: Sequence[Cell], examples: dict[str, str]) -> str:
         for cell in cells
         if cell.sizes == sizes.get(cell.scale) and cell.procedures == procedures[cell.table].get(cell.row)
     ]
-    sections = ["## What the paper claims", "", *_claims(cells)]
+    newest = _of_newest_files(cells)
+    sections = ["## What the paper claims", "", *_claims(newest)]
     for name, title in TITLES.items():
         sections += ["", f"## {title}", ""]
-        sections += _example(name, examples) if name not in TABLES else _table(name, cells)
+        sections += _example(name, examples) if name not in TABLES else _table(name, newest, cells)
     return "\n".join(sections) + "\n"
 
 
@@ -54,7 +55,17 @@ def _claims(cells: Sequence[Cell]) -> list[str]:
     return table(("where", "claim", "here", "by"), rows)
 
 
-def _table(name: str, cells: Sequence[Cell]) -> Iterator[str]:
+def _of_newest_files(cells: Sequence[Cell]) -> list[Cell]:
+    """Of a data set that had other files before, the cells of those that the last cell was run on."""
+    newest = {_data_of(cell): cell.files for cell in cells}
+    return [cell for cell in cells if cell.files == newest[_data_of(cell)]]
+
+
+def _data_of(cell: Cell) -> tuple[str, str, str, str]:
+    return cell.table, cell.dataset, cell.scale, cell.backbone
+
+
+def _table(name: str, cells: Sequence[Cell], with_former: Sequence[Cell]) -> Iterator[str]:
     own = [cell for cell in cells if cell.table == name]
     if not own:
         yield from ("Not run yet:", "", *_block(_whole(name, ScaleName.CPU)))
@@ -63,6 +74,10 @@ def _table(name: str, cells: Sequence[Cell]) -> Iterator[str]:
     for scale, backbone in dict.fromkeys((cell.scale, cell.backbone) for cell in own):
         alike = [cell for cell in own if (cell.scale, cell.backbone) == (scale, backbone)]
         yield from (*_block(_command(name, scale, alike)), "", markdown(alike).rstrip("\n"), "", _cost(alike))
+        shown = {_data_of(cell): cell.files for cell in alike}
+        for data, files in shown.items():
+            if num := sum(_data_of(cell) == data and cell.files != files for cell in with_former):
+                yield from ("", f"{data[1]} had other files before: {num} cells of those are left out.")
         if missing := _missing(name, alike):
             yield from ("", f"Not run yet: {'; '.join(missing)}. What is missing is run by", "")
             yield from _block(_whole(name, scale))

@@ -39,6 +39,7 @@ class _Worker:
     process: SpawnProcess
     connection: Connection
     kept: deque[tuple[int, Task]]
+    number: int = 0
     task: Task | None = None
     on_step: OnStep | None = None
 
@@ -60,8 +61,10 @@ def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int,
         ConfigError: The table's file holds something else.
         CellFailed: A cell failed, or its process ended by itself.
     """
-    finished, tasks = begin(grid), grid.tasks()
-    waiting = grouped([(number, task) for number, task in enumerate(tasks, 1) if task.key(digest) not in finished])
+    finished, tasks = begin(grid), dict(enumerate(grid.tasks(), 1))
+    keys = {number: task.key(digest) for number, task in tasks.items()}
+    cells = {number: finished[key] for number, key in keys.items() if key in finished}
+    waiting = grouped([(number, task) for number, task in tasks.items() if number not in cells])
     num_workers = min(num_workers, len(waiting))
     workers = [_started(load, max(1, torch.get_num_threads() // num_workers)) for _ in range(num_workers)]
 
@@ -69,8 +72,8 @@ def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int,
         if not worker.kept and waiting:
             worker.kept = waiting.popleft()
         if worker.kept:
-            number, worker.task = worker.kept.popleft()
-            worker.on_step = on_cell(grid.task_name(worker.task), number, len(tasks))
+            worker.number, worker.task = worker.kept.popleft()
+            worker.on_step = on_cell(grid.task_name(worker.task), worker.number, len(tasks))
             with suppress(BrokenPipeError):  # it is dead, which its answer will be
                 worker.connection.send(worker.task)
 
@@ -87,7 +90,7 @@ def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int,
                     continue
                 if isinstance(answer, Cell):
                     append(grid.file, answer)
-                    finished[answer.key] = answer
+                    cells[worker.number] = answer
                 else:
                     failure = failure or answer
                 worker.task = None
@@ -99,7 +102,7 @@ def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int,
             worker.process.join()
     if failure is not None:
         raise failure
-    return [finished[task.key(digest)] for task in tasks]
+    return [cells[number] for number in tasks]
 
 
 def grouped(tasks: Sequence[tuple[int, Task]]) -> deque[deque[tuple[int, Task]]]:
@@ -160,8 +163,7 @@ def serve(connection: Connection, load: Load, num_threads: int) -> None:
             if pretrained is None:
                 pretrained = load()
                 torch.set_num_threads(num_threads)
-            if data is None or (data.folder, data.seed) != (task.folder, task.seed):
-                data = task.data(pretrained)
+            data = task.data(pretrained, data)
             device = pretrained.backbone.wte.weight.device
             connection.send(task.run(data, pretrained, device, lambda *step: connection.send(_Step(*step))))
         except BrokenPipeError:

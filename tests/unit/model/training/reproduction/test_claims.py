@@ -207,3 +207,9 @@ def test_the_headline_claims_of_table_2_are_asked() -> None:
     cells.append(a_cell("table2", "AdaVAE 0.50", ppl_word=20.0, neg_elbo=50.0, mi=0.5))
     assert verdict_on("AdaVAE has a lower perplexity than GPT-2 fine-tuned", cells).answer is HOLDS
     assert verdict_on("AdaVAE has a lower -ELBO than the VAEs of LSTMs and Optimus", cells).answer is NOT
+
+
+def test_data_of_other_files_are_not_mixed() -> None:
+    cells = both([0.7], [0.6])
+    old = [replace(cell, files="old", figures={"accuracy": 0.9 if "fine" in cell.row else 0.1}) for cell in cells]
+    assert [verdict.answer for verdict in verdicts([*old, *cells])] == [NOT, HOLDS]

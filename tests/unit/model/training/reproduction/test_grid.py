@@ -12,6 +12,7 @@ from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
 from adavae.model.training.reproduction import grid as module
 from adavae.model.training.reproduction import table2, untrained_row
 from adavae.model.training.reproduction.bound_table import markdown, records
+from adavae.model.training.reproduction.data_folder import digest_of
 from adavae.model.training.reproduction.grid import Cell, Grid, run_grid
 from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2
 from adavae.model.training.reproduction.rows import Given, Outcome, Row
@@ -137,9 +138,11 @@ class Told:
     shared: str = ""
 
     def run(self, given: Given) -> Outcome:
-        del given
+        texts = given.data.corpus.test.texts
+        if self.name == "edits":
+            (given.data.folder / "test.tsv").write_text(as_tsv(reviews(12, 9)), encoding="utf-8")
         return Outcome(
-            figures={"ppl_word": 3.0},
+            figures={"ppl_word": 3.0, "first": texts[0]},
             figures_cut={"ppl_word": self.figure},
             trained_parameters=1,
             share_percent=None,
@@ -154,3 +157,21 @@ def test_a_figure_that_is_not_finite_is_no_finished_cell(figure: float, tmp_path
     with pytest.raises(TrainingDiverged, match="ppl_word is"):
         run(grid)
     assert not grid.file.exists()
+
+
+def test_a_file_that_is_edited_while_a_grid_runs_is_read_again(tmp_path: Path) -> None:
+    """The texts that were read before it had the digest of those that nobody had read."""
+    grid = replace(grid_of(tmp_path), rows=[Told("edits"), Told("later")])
+    folder = grid.folders[0]
+    before = digest_of(folder)
+    cells, _ = run(grid)
+    assert [cell.files for cell in cells] == [before, digest_of(folder)] and before != digest_of(folder)
+    assert cells[0].figures["first"] in reviews(12, 2).texts and cells[1].figures["first"] in reviews(12, 9).texts
+
+
+def test_files_that_change_while_they_are_read_are_refused(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path)
+    data = grid.tasks()[0].data(tiny_pretrained(), None)
+    (grid.folders[0] / "train.tsv").write_text(as_tsv(reviews(60, 9)), encoding="utf-8")
+    with pytest.raises(DatasetError, match="its files were changed meanwhile"):
+        _ = data.corpus

@@ -37,3 +37,12 @@ def test_finished_cells_of_rows_that_are_as_they_were_stay() -> None:
         now = procedures_of(table)
         kept = {cell["row"] for cell in cells if cell["procedures"] == now[cell["row"]]}
         assert {"AdaVAE", "w/ LG"} <= kept if table == "table1" else {"AdaVAE 0.50", "M. A.", "C. A."} <= kept
+
+
+def test_cells_of_other_files_of_one_name_are_not_averaged_but_left_out_and_told() -> None:
+    """After a change of the data old and new cells were one row's mean."""
+    old = replace(of_table1("AdaVAE", 4321.5), files="old")
+    text = page([old, replace(of_table1("w/ LG", 1111.5), files="old"), of_table1("AdaVAE", 1234.5)], {})
+    assert "1,234.5" in text and "4,321.5" not in text and "1,111.5" not in text
+    assert "yelp had other files before: 2 cells of those are left out." in text
+    assert "had other files" not in page([of_table1("AdaVAE")], {})

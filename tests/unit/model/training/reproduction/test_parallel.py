@@ -18,7 +18,7 @@ from adavae.model.training.reproduction.grid import Cell, Grid, finished_cells, 
 from adavae.model.training.reproduction.parallel import grouped, run_grid_in_processes, serve
 from adavae.model.training.reproduction.rows import Given, Outcome
 from adavae.model.training.reproduction.scale import ScaleName
-from tests.tiny_text import tiny_pretrained
+from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, write_folder
 
 
@@ -42,11 +42,14 @@ class Counted:
         given.on_step(1, 2, 0.5)
         if self.fault == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
+        num_texts = len(given.data.corpus.training.token_ids)
+        if self.fault == "edits":
+            (given.data.folder / "test.tsv").write_text(as_tsv(reviews(12, 9)), encoding="utf-8")
         if self.fault == "fails":
             raise ZeroDivisionError("by zero")
         given.on_step(2, 2, 0.25)
         figures: dict[str, Any] = {"process": given.data.begun("process", _Process).number if self.shared else None}
-        figures |= {"texts": len(given.data.corpus.training.token_ids), "seed": given.seed}
+        figures |= {"texts": num_texts, "seed": given.seed}
         return Outcome(
             figures=figures, figures_cut={}, trained_parameters=1, share_percent=None, weights="none", texts="t"
         )
@@ -131,3 +134,9 @@ def test_the_rows_that_share_a_beginning_are_known() -> None:
     table3_rows, figure1_rows = ({row.name for row in table.rows() if row.shared} for table in (table3, figure1))
     assert table3_rows == {"Optimus (VAE), features", "Optimus (VAE), fine-tuning"}
     assert figure1_rows == {figure1.row_name("Optimus FT", num) for num in figure1.LABELS}
+
+
+def test_a_file_that_is_edited_meanwhile_does_not_lose_what_was_run(tmp_path: Path) -> None:
+    """The cells that were asked for at the end were those of the edited file: a KeyError."""
+    cells, _ = run(grid_of(tmp_path, [Counted("edits", "edits", "one process"), Counted("other", "", "one process")]))
+    assert [cell.row for cell in cells] == ["edits", "other"]
