@@ -6,6 +6,7 @@ under way begins again.
 
 import json
 import math
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -222,14 +223,13 @@ def finished_cells(output: Path, tables: Sequence[str] = TABLES) -> list[Cell]:
 def _cells_of(file: Path) -> list[Cell]:
     if not file.is_file():
         return []
-    lines, cells = file.read_text(encoding="utf-8").splitlines(), []
+    lines, cells = file.read_bytes().split(b"\n")[:-1], []  # what has no end was cut off by a kill
     for number, line in enumerate(lines, 1):
         try:
-            cells.append(Cell.from_line(line))
+            cells.append(Cell.from_line(line.decode()))
         except (ValueError, TypeError):
-            if number < len(lines):  # the last one may have been cut off by a kill
-                rule = f"line {number} is no cell of a table: name another directory"
-                raise ConfigError("output", str(file), rule) from None
+            rule = f"line {number} is no cell of a table: name another directory"
+            raise ConfigError("output", str(file), rule) from None
     return cells
 
 
@@ -278,8 +278,8 @@ def begin(grid: Grid) -> dict[Key, Cell]:
 
 def append(path: Path, cell: Cell) -> None:
     """One line; the end of a line that was cut off by a kill goes first."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if text and not text.endswith("\n"):
-        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+    content = path.read_bytes() if path.is_file() else b""
+    if (whole := content.rfind(b"\n") + 1) < len(content):
+        os.truncate(path, whole)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(cell), ensure_ascii=False) + "\n")

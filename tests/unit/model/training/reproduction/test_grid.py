@@ -13,7 +13,7 @@ from adavae.model.training.reproduction import grid as module
 from adavae.model.training.reproduction import table2, untrained_row
 from adavae.model.training.reproduction.bound_table import markdown, records
 from adavae.model.training.reproduction.data_folder import digest_of
-from adavae.model.training.reproduction.grid import Cell, Grid, run_grid
+from adavae.model.training.reproduction.grid import Cell, Grid, append, finished_cells, run_grid
 from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2
 from adavae.model.training.reproduction.rows import Given, Outcome, Row
 from adavae.model.training.reproduction.scale import ScaleName
@@ -175,3 +175,34 @@ def test_files_that_change_while_they_are_read_are_refused(tmp_path: Path) -> No
     (grid.folders[0] / "train.tsv").write_text(as_tsv(reviews(60, 9)), encoding="utf-8")
     with pytest.raises(DatasetError, match="its files were changed meanwhile"):
         _ = data.corpus
+
+
+def test_a_line_that_was_cut_within_a_character_is_taken_away_and_nothing_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole file was emptied and written again, or, with half of a character at its end, could not be read."""
+    grid = replace(grid_of(tmp_path), rows=[Told("first"), Told("second")])
+    (first, second), _ = run(grid)
+    content = grid.file.read_bytes()
+    inode = grid.file.stat().st_ino
+    grid.file.write_bytes(content + '{"table": "table2", "row": "é'.encode()[:-1])
+    assert finished_cells(grid.output, ["table2"]) == [first, second]
+    monkeypatch.setattr(Path, "write_text", lambda *_, **__: pytest.fail("it is written again"))
+    append(grid.file, second)
+    assert grid.file.read_bytes() == content + content.splitlines(keepends=True)[1]
+    assert grid.file.stat().st_ino == inode
+
+
+def test_a_whole_line_that_is_no_cell_is_refused_before_anything_is_run(tmp_path: Path) -> None:
+    """As the last line it was kept, and refused once another came after it."""
+    grid = replace(grid_of(tmp_path), rows=[Told("first"), Told("second")])
+    run(replace(grid, rows=grid.rows[:1]))
+    with grid.file.open("a", encoding="utf-8") as file:
+        file.write('{"table": "table2"}\n')
+    with pytest.raises(ConfigError, match="line 2 is no cell"):
+        run(grid)
+
+
+def test_a_separator_of_lines_within_a_text_is_no_end_of_a_line(tmp_path: Path) -> None:
+    grid = replace(grid_of(tmp_path), rows=[Told("one\u2028two")])
+    assert run(grid)[0] == finished_cells(grid.output, ["table2"])
