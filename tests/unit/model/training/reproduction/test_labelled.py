@@ -239,3 +239,13 @@ def test_both_heads_of_the_posterior_are_counted_as_the_paper_counts_them(
     counted = beginning.trained_parameters + beginning.counted_beside
     of_layer_norms = 8 * 2 * 2 * 768
     assert 100 * (counted + of_layer_norms) / beginning.original_parameters == pytest.approx(of_paper, abs=0.005)
+
+
+def test_a_test_file_of_one_label_is_enough_to_measure_on(tmp_path: Path) -> None:
+    """It was refused with advice about another command."""
+    folder = write_pairs(tmp_path)
+    (folder / "test.tsv").write_text(
+        "label\ttext\ttext_pair\nno\tit was bad .\tso .\nno\tit was .\tbad .\n", encoding="utf-8"
+    )
+    corpus = LabelledCorpus.read(folder, tiny_tokenizer(), SCALE, 0)
+    assert corpus.test.label_ids == [0, 0] and corpus.labels == ("no", "yes")
