@@ -12,6 +12,7 @@ from torch import nn
 from adavae.model.errors import DatasetError
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.training.reproduction.corpus import Corpus
+from adavae.model.training.reproduction.hub_data import SOURCE
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
 from adavae.model.training.reproduction.scale import Scale
 
@@ -21,8 +22,12 @@ _PIECE = 1024**2  # bytes
 
 
 def digest_of(folder: Path) -> str:
-    """SHA-256 of the names and contents of a folder's files; of nothing where there is no folder."""
-    files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    """SHA-256 of the names and contents of a folder's files; of nothing where there is no folder.
+
+    Where they were fetched from is no part of it.
+    """
+    found = folder.iterdir() if folder.is_dir() else ()
+    files = sorted(path for path in found if path.is_file() and path.name != SOURCE)
     return _digest(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files))
 
 
