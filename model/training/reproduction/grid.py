@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import torch
 
-from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
+from adavae.model.errors import AdaVAEError, CellFailed, ConfigError, DatasetError, TrainingDiverged
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.reproduction.data_folder import DataFolder, digest_of
 from adavae.model.training.reproduction.rows import Given, OnStep, Outcome, TableRow
@@ -153,6 +153,11 @@ class Task:
             command=self.command,
         )
 
+    def failure(self, exc: Exception) -> str:
+        """Which cell it was, and why it could not be run."""
+        kind = "" if isinstance(exc, AdaVAEError) else f"{type(exc).__name__}: "
+        return f"{self.folder.name}: {self.row.name}: {kind}{exc}"
+
     def data(self, pretrained: PretrainedBackbone, kept: DataFolder | None) -> DataFolder:
         """Its texts: ``kept`` if these are the same, else not read yet."""
         if kept is not None and kept.is_of(self.folder, self.seed):
@@ -240,6 +245,8 @@ OnCell = Callable[[str, int, int], OnStep]
 def run_grid(grid: Grid, pretrained: PretrainedBackbone, device: torch.device, on_cell: OnCell) -> Iterator[Cell]:
     """Runs every cell that is not finished yet, and yields all cells of the grid in its order.
 
+    A row that cannot be run does not keep the others from it.
+
     Args:
         grid: What to run.
         pretrained: The backbone.
@@ -248,19 +255,34 @@ def run_grid(grid: Grid, pretrained: PretrainedBackbone, device: torch.device, o
 
     Raises:
         DatasetError: A folder lacks a file.
-        ConfigError: The table's file holds something else.
+        ConfigError: The table's file cannot be written, or holds something else.
+        CellFailed: After all others, which cells could not be run, and why.
     """
     finished = begin(grid)
     tasks = grid.tasks()
     data: DataFolder | None = None
+    failures: list[str] = []
     for number, task in enumerate(tasks, 1):
         key = task.key(pretrained.digest)
         if key not in finished:
             data = task.data(pretrained, data)
-            cell = task.run(data, pretrained, device, on_cell(grid.task_name(task), number, len(tasks)))
+            try:
+                cell = task.run(data, pretrained, device, on_cell(grid.task_name(task), number, len(tasks)))
+            except DatasetError:
+                raise  # no row can be run
+            except Exception as exc:  # told in words at the end
+                failures.append(task.failure(exc))
+                continue
             append(grid.file, cell)
             finished[key] = cell
         yield finished[key]
+    refuse_failures(failures, len(tasks))
+
+
+def refuse_failures(failures: Sequence[str], num_cells: int) -> None:
+    """Raises CellFailed if there are any."""
+    if failures:
+        raise CellFailed(f"{len(failures)} of {num_cells} cells could not be run: {'; '.join(failures)}")
 
 
 def begin(grid: Grid) -> dict[Key, Cell]:
@@ -268,11 +290,17 @@ def begin(grid: Grid) -> dict[Key, Cell]:
 
     Raises:
         DatasetError: There is no data set.
-        ConfigError: The table's file holds something else.
+        ConfigError: The table's file cannot be written, or holds something else.
     """
     if not grid.folders:
         raise DatasetError("there is no data set: name the folder that holds them")
-    grid.output.mkdir(parents=True, exist_ok=True)
+    try:
+        grid.output.mkdir(parents=True, exist_ok=True)
+        with grid.file.open("ab"):
+            pass  # before hours of work that could not be kept
+    except OSError as exc:
+        rule = f"cannot be written ({exc.strerror}): name another directory"
+        raise ConfigError("output", str(grid.file), rule) from exc
     return {cell.key: cell for cell in finished_cells(grid.output, [grid.table])}
 
 

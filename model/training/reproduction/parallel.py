@@ -14,10 +14,10 @@ from multiprocessing.context import SpawnProcess
 
 import torch
 
-from adavae.model.errors import AdaVAEError, CellFailed
+from adavae.model.errors import CellFailed
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.reproduction.data_folder import DataFolder
-from adavae.model.training.reproduction.grid import Cell, Grid, OnCell, Task, append, begin
+from adavae.model.training.reproduction.grid import Cell, Grid, OnCell, Task, append, begin, refuse_failures
 from adavae.model.training.reproduction.rows import OnStep
 
 Load = Callable[[], PretrainedBackbone]
@@ -44,10 +44,10 @@ class _Worker:
     on_step: OnStep | None = None
 
 
-def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int, on_cell: OnCell) -> list[Cell]:
-    """As ``grid.run_grid``, ``num_workers`` cells at once; returns all cells in the grid's order.
+def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int, on_cell: OnCell) -> Iterator[Cell]:
+    """As ``grid.run_grid``, ``num_workers`` cells at once; yields all cells in the grid's order at the end.
 
-    If one fails, those that are under way are finished and kept before its error is raised.
+    A process that ends by itself is not replaced: where memory was short, the others then have more of it.
 
     Args:
         grid: What to run.
@@ -58,8 +58,8 @@ def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int,
 
     Raises:
         DatasetError: There is no data set.
-        ConfigError: The table's file holds something else.
-        CellFailed: A cell failed, or its process ended by itself.
+        ConfigError: The table's file cannot be written, or holds something else.
+        CellFailed: After all others, which cells could not be run, and why.
     """
     finished, tasks = begin(grid), dict(enumerate(grid.tasks(), 1))
     keys = {number: task.key(digest) for number, task in tasks.items()}
@@ -69,6 +69,10 @@ def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int,
     workers = [_started(load, max(1, torch.get_num_threads() // num_workers)) for _ in range(num_workers)]
 
     def give(worker: _Worker) -> None:
+        if not worker.process.is_alive():
+            waiting.extendleft([worker.kept] if worker.kept else [])
+            worker.kept = deque()
+            return
         if not worker.kept and waiting:
             worker.kept = waiting.popleft()
         if worker.kept:
@@ -77,7 +81,7 @@ def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int,
             with suppress(BrokenPipeError):  # it is dead, which its answer will be
                 worker.connection.send(worker.task)
 
-    failure: CellFailed | None = None
+    failures: list[str] = []
     try:
         for worker in workers:
             give(worker)
@@ -88,21 +92,22 @@ def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int,
                     assert worker.on_step is not None  # it has a cell
                     worker.on_step(answer.step, answer.steps, answer.loss)
                     continue
+                worker.task = None
                 if isinstance(answer, Cell):
                     append(grid.file, answer)
                     cells[worker.number] = answer
                 else:
-                    failure = failure or answer
-                worker.task = None
-                if failure is None:
-                    give(worker)
+                    failures.append(str(answer))
+                give(worker)
+                for idle in (each for each in workers if each.task is None and each.process.is_alive()):
+                    give(idle)
     finally:
         for worker in workers:
             worker.process.kill()
             worker.process.join()
-    if failure is not None:
-        raise failure
-    return [cells[number] for number in tasks]
+    failures += [f"{grid.task_name(task)}: no process was left for it" for group in waiting for _, task in group]
+    yield from (cells[number] for number in tasks if number in cells)
+    refuse_failures(failures, len(tasks))
 
 
 def grouped(tasks: Sequence[tuple[int, Task]]) -> deque[deque[tuple[int, Task]]]:
@@ -169,5 +174,4 @@ def serve(connection: Connection, load: Load, num_threads: int) -> None:
         except BrokenPipeError:
             return
         except Exception as exc:  # the parent raises it, told in words
-            name = "" if isinstance(exc, AdaVAEError) else f"{type(exc).__name__}: "
-            connection.send(CellFailed(f"{task.folder.name}: {task.row.name}: {name}{exc}"))
+            connection.send(CellFailed(task.failure(exc)))

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from adavae.model.errors import ConfigError, DatasetError, TrainingDiverged
+from adavae.model.errors import CellFailed, ConfigError, DatasetError
 from adavae.model.training.reproduction import grid as module
 from adavae.model.training.reproduction import table2, untrained_row
 from adavae.model.training.reproduction.bound_table import markdown, records
 from adavae.model.training.reproduction.data_folder import digest_of
-from adavae.model.training.reproduction.grid import Cell, Grid, append, finished_cells, run_grid
+from adavae.model.training.reproduction.grid import Cell, Grid, append, begin, finished_cells, run_grid
 from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2
 from adavae.model.training.reproduction.rows import Given, Outcome, Row
 from adavae.model.training.reproduction.scale import ScaleName
@@ -138,6 +138,8 @@ class Told:
     shared: str = ""
 
     def run(self, given: Given) -> Outcome:
+        if self.name == "lacks":
+            raise ConfigError("system", self.name, "needs a library")
         texts = given.data.corpus.test.texts
         if self.name == "edits":
             (given.data.folder / "test.tsv").write_text(as_tsv(reviews(12, 9)), encoding="utf-8")
@@ -154,9 +156,9 @@ class Told:
 @pytest.mark.parametrize("figure", [float("nan"), float("inf")])
 def test_a_figure_that_is_not_finite_is_no_finished_cell(figure: float, tmp_path: Path) -> None:
     grid = replace(grid_of(tmp_path), rows=[Told("bad", figure)])
-    with pytest.raises(TrainingDiverged, match="ppl_word is"):
+    with pytest.raises(CellFailed, match="yelp: bad: ppl_word is"):
         run(grid)
-    assert not grid.file.exists()
+    assert finished_cells(grid.output) == []
 
 
 def test_a_file_that_is_edited_while_a_grid_runs_is_read_again(tmp_path: Path) -> None:
@@ -206,3 +208,23 @@ def test_a_whole_line_that_is_no_cell_is_refused_before_anything_is_run(tmp_path
 def test_a_separator_of_lines_within_a_text_is_no_end_of_a_line(tmp_path: Path) -> None:
     grid = replace(grid_of(tmp_path), rows=[Told("one\u2028two")])
     assert run(grid)[0] == finished_cells(grid.output, ["table2"])
+
+
+def test_a_row_that_cannot_be_run_leaves_the_others_to_be_run(tmp_path: Path) -> None:
+    """It stopped all after it, whenever the command was repeated."""
+    grid = replace(grid_of(tmp_path), rows=[Told("first"), Told("lacks"), Told("last")])
+    cells: list[Cell] = []
+    with pytest.raises(CellFailed, match=r"1 of 3 cells .* run: yelp: lacks: system is 'lacks': needs a library"):
+        cells.extend(run_grid(grid, tiny_pretrained(), CPU, lambda *_: lambda *_: None))
+    assert [cell.row for cell in cells] == ["first", "last"] == [cell.row for cell in finished_cells(grid.output)]
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_run(tmp_path: Path) -> None:
+    grid = replace(grid_of(tmp_path), rows=[Told("first")])
+    grid.file.mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"table2.jsonl.*cannot be written"):
+        begin(grid)
+    other = replace(grid, output=tmp_path / "file")
+    other.output.write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        begin(other)

@@ -73,7 +73,7 @@ def run(grid: Grid) -> tuple[list[Cell], list[str]]:
     def on_cell(name: str, number: int, total: int) -> Any:
         return lambda step, steps, loss: heard.append(f"{number}/{total} {name} {step}/{steps} {loss}")
 
-    return run_grid_in_processes(grid, tiny_pretrained().digest, tiny_pretrained, 2, on_cell), heard
+    return list(run_grid_in_processes(grid, tiny_pretrained().digest, tiny_pretrained, 2, on_cell)), heard
 
 
 def test_several_processes_give_what_one_gives_in_the_grids_order(tmp_path: Path) -> None:
@@ -91,10 +91,29 @@ def test_several_processes_give_what_one_gives_in_the_grids_order(tmp_path: Path
 
 
 def test_a_process_that_dies_keeps_the_cell_beside_it(tmp_path: Path) -> None:
-    grid = grid_of(tmp_path, [Counted("good"), Counted("bad", "dies")])
+    grid = grid_of(tmp_path, [Counted("bad", "dies"), Counted("good"), Counted("later")])
     with pytest.raises(CellFailed, match="yelp: bad: its process ended with code -9"):
         run(grid)
-    assert [cell.row for cell in finished_cells(grid.output)] == ["good"]
+    assert {cell.row for cell in finished_cells(grid.output)} == {"good", "later"}
+
+
+def test_what_was_kept_for_a_process_that_dies_goes_to_another(tmp_path: Path) -> None:
+    rows = [
+        Counted("bad", "dies", "shared"),
+        Counted("after", "", "shared"),
+        Counted("good"),
+        Counted("fails", "fails"),
+    ]
+    grid = grid_of(tmp_path, rows)
+    with pytest.raises(CellFailed, match=r"2 of 4 cells could not be run.*by zero"):
+        run(grid)
+    assert {cell.row for cell in finished_cells(grid.output)} == {"good", "after"}
+
+
+def test_without_a_process_left_it_is_told_what_was_not_run(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path, [Counted("bad", "dies", "shared"), Counted("after", "", "shared")])
+    with pytest.raises(CellFailed, match="yelp: after: no process was left for it"):
+        run(grid)
 
 
 def test_a_fault_that_nobody_foresaw_is_told_and_the_next_cell_is_run(tmp_path: Path) -> None:
