@@ -45,12 +45,14 @@ class Procedure(Protocol):
 class LikelihoodProcedure:
     """A model without a latent: cross-entropy."""
 
-    def __init__(self, model: SentenceModel, learning_rate: float) -> None:
-        self.model, self.optimizer = model, adam(model, learning_rate)
+    def __init__(self, model: SentenceModel, learning_rate: float, *, is_decaying: bool = False) -> None:
+        """``is_decaying``: the learning rate falls to 0 over the run."""
+        self.model, self.optimizer, self.is_decaying = model, adam(model, learning_rate), is_decaying
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
-        del done  # nothing changes over the run
         batch = next(batches)
+        if self.is_decaying:
+            decay(self.optimizer, done)
         with fast_matrices(batch.token_ids.device):
             loss = self.model.reconstruction(batch, None) / num_target_tokens(batch)
         return update(loss, self.optimizer)
@@ -112,7 +114,7 @@ class BoundProcedure:
 class AggressiveProcedure:
     """The encoder is trained until it has caught up, before each step of the decoder (He et al. 2019).
 
-    That ends for good once the mutual information on ``watched`` texts no longer rises, which is looked at a few times
+    That ends for good once the mutual information on ``watched`` texts is less than at the look before, which are a few
     in a run, or once the encoder has had ``most_encoder_steps`` by itself.
 
     Attributes:
@@ -139,7 +141,7 @@ class AggressiveProcedure:
         self.encoder_optimizer = adam(model.encoder, learning_rate)
         self.decoder_optimizer = adam(model.decoder, learning_rate)
         self.is_aggressive, self.encoder_steps, self.decoder_steps = True, 0, 0
-        self._best_mi, self._looks = -1.0, 0
+        self._last_mi, self._looks = 0.0, 0
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         if self.is_aggressive:
@@ -182,8 +184,8 @@ class AggressiveProcedure:
         self._looks += 1
         posterior = self.model.posterior(self.watched)
         mi = mutual_information(posterior.mu.cpu(), posterior.logvar.cpu(), torch.Generator().manual_seed(0))
-        self.is_aggressive = mi > self._best_mi
-        self._best_mi = max(mi, self._best_mi)
+        self.is_aggressive = mi >= self._last_mi
+        self._last_mi = mi
 
 
 class AutoencoderFirst:

@@ -57,9 +57,9 @@ def rows() -> Iterator[Row]:
     yield Row("M. A.", partial(_lstm_vae, procedure=_monotonic))
     yield Row("C. A.", partial(_lstm_vae, procedure=_cyclical))
     yield Row("SA-VAE", _semi_amortized)
-    yield Row("Aggressive", partial(_lstm_vae, procedure=_aggressive))
+    yield Row("Aggressive", partial(_lstm_vae, procedure=_aggressive), procedures=3)
     yield Row("AE-BP", partial(_lstm_vae, procedure=_autoencoder_first))
-    yield Row("GPT-2", _gpt2)
+    yield Row("GPT-2", _gpt2, procedures=3)
     yield Row("GPT-2, adapters", _gpt2_adapters)
     yield untrained_row()
     yield Row("LSTM-LM", _lstm_lm)
@@ -126,9 +126,8 @@ def _lstm_lm(setting: Setting) -> Trained:
 def _gpt2(setting: Setting) -> Trained:
     backbone = setting.pretrained.backbone
     model = GPT2LanguageModel(backbone, None).to(setting.device)
-    return _trained(
-        setting, model, LikelihoodProcedure(model, PRETRAINED_RATE), backbone.num_parameters, "the backbone's"
-    )
+    procedure = LikelihoodProcedure(model, PRETRAINED_RATE, is_decaying=True)
+    return _trained(setting, model, procedure, backbone.num_parameters, "the backbone's")
 
 
 def _gpt2_adapters(setting: Setting) -> Trained:

@@ -9,15 +9,18 @@ import torch
 from adavae.model.errors import TrainingDiverged
 from adavae.model.parts.posterior import Posterior
 from adavae.model.training.objective import TextBatch
+from adavae.model.training.reproduction import procedures, table2
 from adavae.model.training.reproduction.elbo import cyclical, monotonic, once
 from adavae.model.training.reproduction.procedures import (
     AggressiveProcedure,
     AutoencoderFirst,
     BoundProcedure,
     EncoderFirst,
+    LikelihoodProcedure,
     SemiAmortized,
     run,
 )
+from adavae.model.training.reproduction.systems.gpt2 import GPT2LanguageModel
 from adavae.model.training.reproduction.systems.lstm import LSTMVAE
 from adavae.model.training.reproduction.systems.optimus import Optimus
 from adavae.model.training.reproduction.systems.semi_amortized import SemiAmortizedVAE
@@ -67,10 +70,10 @@ def test_the_encoder_is_trained_before_each_step_of_the_decoder(batches: Iterato
     assert torch.equal(weights(model.encoder), caught_up) and not torch.equal(weights(model.decoder), decoder)
 
 
-def test_the_aggressive_phase_ends_when_the_information_no_longer_rises(batches: Iterator[TextBatch]) -> None:
+def test_the_aggressive_phase_ends_when_the_information_falls(batches: Iterator[TextBatch]) -> None:
     model = lstm_vae()
     procedure = AggressiveProcedure(model, 1e-3, monotonic(), torch.Generator().manual_seed(0), next(batches), 100)
-    procedure._best_mi = 1e9  # more than any posterior has
+    procedure._last_mi = 1e9  # more than any posterior has
     procedure.step(batches, 0.06)
     assert not procedure.is_aggressive
     before, steps = weights(model.encoder), procedure.encoder_steps
@@ -258,3 +261,45 @@ def test_a_loss_that_is_not_finite_ends_the_training() -> None:
     with pytest.raises(TrainingDiverged, match="the loss is nan at step 3 of 4"):
         run(_Diverging(), iter(()), 4, lambda step, *_: heard.append(step))
     assert heard == [1, 2]
+
+
+def test_the_aggressive_phase_goes_on_after_a_tie_and_above_the_look_before(
+    batches: Iterator[TextBatch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended on a tie, and below the best of all looks, where He et al. (2019) compare with the last one."""
+    looks = iter((1.0, 1.0, 3.0, 2.0))
+    monkeypatch.setattr(procedures, "mutual_information", lambda *_: next(looks))
+    procedure = AggressiveProcedure(
+        lstm_vae(), 1e-3, monotonic(), torch.Generator().manual_seed(0), next(batches), 10_000
+    )
+    found = []
+    for number in range(1, 5):
+        procedure.step(batches, number / AggressiveProcedure._LOOKS)
+        found.append(procedure.is_aggressive)
+    assert found == [True, True, True, False]
+
+
+def test_the_rate_of_a_tuned_language_model_falls_and_that_of_a_new_one_does_not(
+    batches: Iterator[TextBatch],
+) -> None:
+    """GPT-2 alone was tuned at one rate to the end, while every other pretrained system came to rest."""
+    for is_decaying, rate in ((True, 0.5e-4), (False, 1e-4)):
+        model = GPT2LanguageModel(tiny_pretrained().backbone, None)
+        procedure = LikelihoodProcedure(model, 1e-4, is_decaying=is_decaying)
+        procedure.step(batches, 0.5)
+        assert procedure.optimizer.param_groups[0]["lr"] == rate
+
+
+def test_the_row_of_gpt_2_decays(tmp_path: Path) -> None:
+    rates: list[float] = []
+    setting = tiny_setting(tmp_path)
+    original = procedures.decay
+
+    def heard(optimizer: torch.optim.Optimizer, done: float) -> None:
+        original(optimizer, done)
+        rates.append(optimizer.param_groups[0]["lr"])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(procedures, "decay", heard)
+        next(row for row in table2.rows() if row.name == "GPT-2").train(setting)
+    assert rates == pytest.approx([1e-4 * (1 - step / SCALE.steps) for step in range(SCALE.steps)])
