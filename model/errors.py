@@ -83,7 +83,7 @@ class TrainingProcessLost(AdaVAEError):
 
 
 class CellFailed(AdaVAEError):
-    """A cell of a reproduction failed in a process of its own; the others were kept."""
+    """Cells of a reproduction failed; the others were run and kept."""
 
 
 class CheckpointMismatch(AdaVAEError):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from adavae.model.errors import DatasetError
+from adavae.model.errors import CellFailed, DatasetError
 from adavae.model.spelling import did_you_mean
 from adavae.service import loading
 from adavae.service.commands import reproduced
@@ -127,8 +127,11 @@ def reproduce(
     with sole_writer(output):
         folder, names = _data(data, dataset, output)
         chosen = _Chosen(table, folder, output, scale, names, row, runs)
-        cells = _run(chosen.grid(), settings, device, workers)
-    reproduced.write(cells, markdown, svg, png, as_json=as_json)
+        cells, failure = _run(chosen.grid(), settings, device, workers)
+    if cells:
+        reproduced.write(cells, markdown, svg, png, as_json=as_json)
+    if failure is not None:
+        raise failure
 
 
 def _data(data: str, names: list[str] | None, output: Path) -> tuple[Path, list[str] | None]:
@@ -221,16 +224,10 @@ class _Chosen:
 
 def _table(table: Table, scale: "ScaleName") -> "tuple[Sequence[TableRow], Sequence[str]]":
     """The rows of a table and its data sets."""
-    from adavae.model.training.reproduction import figure1, table1, table2, table3
     from adavae.model.training.reproduction.scale import SCALES
+    from adavae.model.training.reproduction.tables import datasets_of, rows_of
 
-    if table == "table1":
-        return list(table1.rows()), table1.DATASETS
-    if table == "table2":
-        return list(table2.rows()), table2.DATASETS
-    if table == "table3":
-        return list(table3.rows()), table3.DATASETS
-    return list(figure1.rows(SCALES[scale].train_texts)), figure1.DATASETS
+    return rows_of(table, SCALES[scale]), datasets_of(table)
 
 
 def _named(rows: "Sequence[TableRow]", names: list[str] | None) -> "list[TableRow]":
@@ -244,19 +241,27 @@ def _named(rows: "Sequence[TableRow]", names: list[str] | None) -> "list[TableRo
     return [by_name[name] for name in names]
 
 
-def _run(grid: "Grid", settings: Settings, device: str | None, workers: int) -> "list[Cell]":
+def _run(grid: "Grid", settings: Settings, device: str | None, workers: int) -> "tuple[list[Cell], CellFailed | None]":
+    """All cells that could be run, and what is to be told of the others."""
     from adavae.model.training.reproduction.grid import begin, finished_cells, run_grid
     from adavae.model.training.reproduction.parallel import run_grid_in_processes
     from adavae.model.training.reproduction.plan import Plan
 
+    begin(grid)  # before anything is loaded
     pretrained = loading.load_pretrained(settings, device, weight_format="float16")
-    begin(grid)
     plan = Plan.of(grid, pretrained.digest, finished_cells(grid.output))
     if plan.is_measured:
         say(f"{grid.table}: {len(plan.seconds)} cells to run, {left_text(plan.total_s)} of one core as others took")
     with progress_display() as display:
         on_cell = GridProgress(display, grid.table, plan.seconds).on_cell
         if workers == 1:
-            return list(run_grid(grid, pretrained, pretrained.backbone.wte.weight.device, on_cell))
-        load = partial(loading.load_pretrained, settings, device)
-        return run_grid_in_processes(grid, pretrained.digest, load, workers, on_cell)
+            running = run_grid(grid, pretrained, pretrained.backbone.wte.weight.device, on_cell)
+        else:
+            load = partial(loading.load_pretrained, settings, device)
+            running = run_grid_in_processes(grid, pretrained.digest, load, workers, on_cell)
+        cells: list[Cell] = []
+        try:
+            cells.extend(running)
+        except CellFailed as exc:
+            return cells, exc
+        return cells, None

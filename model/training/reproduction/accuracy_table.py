@@ -14,6 +14,7 @@ TABLES = ("table3", "figure1")
 def records(cells: Sequence[Cell]) -> list[dict[str, Any]]:
     """One record a data set and row: ``accuracy`` is the mean over ``seeds``, ``deviation`` that of a sample.
 
+    ``labels`` counts the labelled texts that training read, which may be fewer than there are.
     ``deviation`` is None with one seed; ``commonest`` is what always naming the commonest label would reach.
     """
     groups: dict[tuple[str, str], list[Cell]] = {}
@@ -34,7 +35,7 @@ def _record(group: Sequence[Cell]) -> dict[str, Any]:
         "paper_accuracy": None if paper is None else paper.accuracy,
         "paper_is_at_most": paper is not None and paper.is_at_most,
         "commonest": statistics.fmean(cell.figures["commonest"] for cell in group),
-        "labels": first.figures["num_labels"],
+        "labels": round(statistics.fmean(cell.figures["num_labels"] for cell in group)),
         "trained_parameters": first.trained_parameters,
         "share_percent": first.share_percent,
         "paper_share_percent": TABLE_3_SHARES.get(first.row),

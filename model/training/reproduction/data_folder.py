@@ -9,18 +9,25 @@ from typing import TypeVar, cast
 
 from torch import nn
 
+from adavae.model.errors import DatasetError
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.training.reproduction.corpus import Corpus
+from adavae.model.training.reproduction.hub_data import SOURCE
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
 from adavae.model.training.reproduction.scale import Scale
 
 M = TypeVar("M", bound=nn.Module)
+C = TypeVar("C")
 _PIECE = 1024**2  # bytes
 
 
 def digest_of(folder: Path) -> str:
-    """SHA-256 of the names and contents of a folder's files; of nothing where there is no folder."""
-    files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+    """SHA-256 of the names and contents of a folder's files; of nothing where there is no folder.
+
+    Where they were fetched from is no part of it.
+    """
+    found = folder.iterdir() if folder.is_dir() else ()
+    files = sorted(path for path in found if path.is_file() and path.name != SOURCE)
     return _digest(tuple((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files))
 
 
@@ -36,11 +43,20 @@ def _digest(files: tuple[tuple[str, int, int], ...]) -> str:
 
 
 class DataFolder:
-    """One data set at one scale and seed; raises DatasetError as its corpora do when they are read."""
+    """One data set at one scale and seed; raises DatasetError as its corpora do when they are read.
+
+    Attributes:
+        files: ``digest_of`` the folder when this was made, which is of the texts that are read.
+    """
 
     def __init__(self, folder: Path, tokenizer: Tokenizer, scale: Scale, seed: int) -> None:
         self.folder, self.tokenizer, self.scale, self.seed = folder, tokenizer, scale, seed
+        self.files = digest_of(folder)
         self._kept: dict[Hashable, nn.Module] = {}
+
+    def is_of(self, folder: Path, seed: int) -> bool:
+        """Whether it is that folder as it is now, at that seed."""
+        return (self.folder, self.seed, self.files) == (folder, seed, digest_of(folder))
 
     def begun(self, key: Hashable, make: Callable[[], M]) -> M:
         """A copy of what ``make`` made for ``key``: rows that begin with the same training share it."""
@@ -51,9 +67,14 @@ class DataFolder:
     @cached_property
     def corpus(self) -> Corpus:
         """Texts for language models."""
-        return Corpus.read(self.folder, self.tokenizer, self.scale, self.seed)
+        return self._unchanged(Corpus.read(self.folder, self.tokenizer, self.scale, self.seed))
 
     @cached_property
     def labelled(self) -> LabelledCorpus:
         """Texts, or pairs of texts, with labels."""
-        return LabelledCorpus.read(self.folder, self.tokenizer, self.scale, self.seed)
+        return self._unchanged(LabelledCorpus.read(self.folder, self.tokenizer, self.scale, self.seed))
+
+    def _unchanged(self, read: C) -> C:
+        if digest_of(self.folder) != self.files:
+            raise DatasetError(f"{self.folder}: its files were changed meanwhile: repeat the command")
+        return read

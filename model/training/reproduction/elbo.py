@@ -28,8 +28,8 @@ def cyclical(cycles: int = 4, rise_share: float = 0.5) -> Beta:
     )
 
 
-def once(zero_share: float = 0.25, rise_share: float = 0.25) -> Beta:
-    """0, then up to 1, then 1 for the rest, as Optimus is trained (Li et al. 2020)."""
+def once(zero_share: float = 0.5, rise_share: float = 0.25) -> Beta:
+    """0, then up to 1, then 1 for the rest, as Optimus is fine-tuned (Li et al. 2020)."""
     return lambda done: beta_at(
         round(done * _FINE), _FINE, cycles=1, zero_share=zero_share, rise_share=rise_share, maximum=1.0
     )

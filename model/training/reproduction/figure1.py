@@ -3,7 +3,14 @@
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from adavae.model.training.reproduction.labelled_rows import LabelledRow, adavae_tuned, optimus, unmasked_tuned
+from adavae.model.training.reproduction.labelled_rows import (
+    OPTIMUS_OF_TEXTS,
+    LabelledRow,
+    adavae_tuned,
+    optimus,
+    unmasked_tuned,
+)
+from adavae.model.training.reproduction.scale import Scale
 
 DATASETS = ("yelp",)
 LABELS: Sequence[int | None] = (10, 100, 1000, 10_000, None)
@@ -24,13 +31,19 @@ def row_name(system: str, num_labels: int | None) -> str:
     return f"{system}, {'all' if num_labels is None else f'{num_labels:,}'} labels"
 
 
-def rows(train_texts: int | None = None) -> Iterator[LabelledRow]:
-    """System by system; numbers of labels that are not below ``train_texts`` are left out.
+def rows(scale: Scale | None = None) -> Iterator[LabelledRow]:
+    """System by system; a number of labels that the scale does not have, or comes not to read, is left out.
 
     Args:
-        train_texts: Training texts of the scale, or None for all.
+        scale: Sizes and steps; None leaves nothing out.
     """
     for system, begin in SYSTEMS.items():
         for num_labels in LABELS:
-            if num_labels is None or train_texts is None or num_labels < train_texts:
-                yield LabelledRow(row_name(system, num_labels), begin, num_labels)
+            if scale is None or _is_point(scale, num_labels):
+                shared = OPTIMUS_OF_TEXTS if system.startswith("Optimus") else ""
+                yield LabelledRow(row_name(system, num_labels), begin, num_labels, shared=shared)
+
+
+def _is_point(scale: Scale, num_labels: int | None) -> bool:
+    is_fewer = num_labels is None or scale.train_texts is None or num_labels < scale.train_texts
+    return is_fewer and scale.reads_all(num_labels)

@@ -5,6 +5,8 @@ under way begins again.
 """
 
 import json
+import math
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,20 +16,17 @@ from typing import Any, Self
 
 import torch
 
-from adavae.model.errors import ConfigError, DatasetError
+from adavae.model.errors import AdaVAEError, CellFailed, ConfigError, DatasetError, TrainingDiverged
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.reproduction.data_folder import DataFolder, digest_of
-from adavae.model.training.reproduction.rows import Given, OnStep, TableRow
+from adavae.model.training.reproduction.rows import Given, OnStep, Outcome, TableRow
 from adavae.model.training.reproduction.scale import SCALES, ScaleName
 
 TABLES = ("table1", "table2", "table3", "figure1")
 """Each has a file in a grid's directory: one finished cell a line."""
 
-PROCEDURES = 2
-"""Raised by hand whenever a system is trained or measured in another way: cells of a lower number are run again."""
-
 Key = tuple[str, str, str, str, int, str, str, str, int]
-"""What makes a cell the same: table, row, data set, scale, seed, backbone, sizes, the data's files, ``PROCEDURES``."""
+"""What makes a cell the same: table, row, data set, scale, seed, backbone, sizes, the data's files, procedures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +48,7 @@ class Cell:
         weights: Where the initial weights come from.
         texts: Digest of the training texts.
         files: Digest of the data set's folder: two of one name are two data sets.
-        procedures: ``PROCEDURES`` when it was run.
+        procedures: The row's number when it was run.
         seconds: Of training and measuring, of one core: what the process computed for, not what it waited.
         torch: Version of PyTorch.
         command: What makes it again; DATA is the folder of the data sets.
@@ -110,7 +109,12 @@ class Task:
     def key(self, backbone: str) -> Key:
         """``Cell.key`` of its cell, over the backbone of that digest."""
         what = self.table, self.row.name, self.folder.name, str(self.scale), self.seed, backbone, json.dumps(self.sizes)
-        return *what, digest_of(self.folder), PROCEDURES
+        return *what, digest_of(self.folder), self.row.procedures
+
+    @property
+    def beginning(self) -> tuple[Path, int, str] | None:
+        """What the cells that begin with the same training have in common; None where it shares none."""
+        return (self.folder, self.seed, self.row.shared) if self.row.shared else None
 
     @property
     def command(self) -> str:
@@ -120,9 +124,14 @@ class Task:
         return shlex.join(words)
 
     def run(self, data: DataFolder, pretrained: PretrainedBackbone, device: torch.device, on_step: OnStep) -> Cell:
-        """Trains and measures it."""
+        """Trains and measures it.
+
+        Raises:
+            TrainingDiverged: The loss or a figure is not finite.
+        """
         began_s = time.process_time()
         outcome = self.row.run(Given(pretrained, data, SCALES[self.scale], self.seed, device, on_step))
+        _refuse_infinite(outcome)
         return Cell(
             table=self.table,
             row=self.row.name,
@@ -137,16 +146,30 @@ class Task:
             share_percent=outcome.share_percent,
             weights=outcome.weights,
             texts=outcome.texts,
-            files=digest_of(self.folder),
-            procedures=PROCEDURES,
+            files=data.files,
+            procedures=self.row.procedures,
             seconds=round(time.process_time() - began_s, 1),
             torch=torch.__version__,
             command=self.command,
         )
 
-    def data(self, pretrained: PretrainedBackbone) -> DataFolder:
-        """Its texts, not read yet."""
+    def failure(self, exc: Exception) -> str:
+        """Which cell it was, and why it could not be run."""
+        kind = "" if isinstance(exc, AdaVAEError) else f"{type(exc).__name__}: "
+        return f"{self.folder.name}: {self.row.name}: {kind}{exc}"
+
+    def data(self, pretrained: PretrainedBackbone, kept: DataFolder | None) -> DataFolder:
+        """Its texts: ``kept`` if these are the same, else not read yet."""
+        if kept is not None and kept.is_of(self.folder, self.seed):
+            return kept
         return DataFolder(self.folder, pretrained.tokenizer, SCALES[self.scale], self.seed)
+
+
+def _refuse_infinite(outcome: Outcome) -> None:
+    for figures in (outcome.figures, outcome.figures_cut):
+        for name, figure in figures.items():
+            if isinstance(figure, float) and not math.isfinite(figure):
+                raise TrainingDiverged(f"{name} is {figure} after training: try another seed or another scale")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,14 +228,13 @@ def finished_cells(output: Path, tables: Sequence[str] = TABLES) -> list[Cell]:
 def _cells_of(file: Path) -> list[Cell]:
     if not file.is_file():
         return []
-    lines, cells = file.read_text(encoding="utf-8").splitlines(), []
+    lines, cells = file.read_bytes().split(b"\n")[:-1], []  # what has no end was cut off by a kill
     for number, line in enumerate(lines, 1):
         try:
-            cells.append(Cell.from_line(line))
+            cells.append(Cell.from_line(line.decode()))
         except (ValueError, TypeError):
-            if number < len(lines):  # the last one may have been cut off by a kill
-                rule = f"line {number} is no cell of a table: name another directory"
-                raise ConfigError("output", str(file), rule) from None
+            rule = f"line {number} is no cell of a table: name another directory"
+            raise ConfigError("output", str(file), rule) from None
     return cells
 
 
@@ -223,6 +245,8 @@ OnCell = Callable[[str, int, int], OnStep]
 def run_grid(grid: Grid, pretrained: PretrainedBackbone, device: torch.device, on_cell: OnCell) -> Iterator[Cell]:
     """Runs every cell that is not finished yet, and yields all cells of the grid in its order.
 
+    A row that cannot be run does not keep the others from it.
+
     Args:
         grid: What to run.
         pretrained: The backbone.
@@ -231,20 +255,34 @@ def run_grid(grid: Grid, pretrained: PretrainedBackbone, device: torch.device, o
 
     Raises:
         DatasetError: A folder lacks a file.
-        ConfigError: The table's file holds something else.
+        ConfigError: The table's file cannot be written, or holds something else.
+        CellFailed: After all others, which cells could not be run, and why.
     """
     finished = begin(grid)
     tasks = grid.tasks()
     data: DataFolder | None = None
+    failures: list[str] = []
     for number, task in enumerate(tasks, 1):
         key = task.key(pretrained.digest)
         if key not in finished:
-            if data is None or (data.folder, data.seed) != (task.folder, task.seed):
-                data = task.data(pretrained)
-            cell = task.run(data, pretrained, device, on_cell(grid.task_name(task), number, len(tasks)))
+            data = task.data(pretrained, data)
+            try:
+                cell = task.run(data, pretrained, device, on_cell(grid.task_name(task), number, len(tasks)))
+            except DatasetError:
+                raise  # no row can be run
+            except Exception as exc:  # told in words at the end
+                failures.append(task.failure(exc))
+                continue
             append(grid.file, cell)
             finished[key] = cell
         yield finished[key]
+    refuse_failures(failures, len(tasks))
+
+
+def refuse_failures(failures: Sequence[str], num_cells: int) -> None:
+    """Raises CellFailed if there are any."""
+    if failures:
+        raise CellFailed(f"{len(failures)} of {num_cells} cells could not be run: {'; '.join(failures)}")
 
 
 def begin(grid: Grid) -> dict[Key, Cell]:
@@ -252,18 +290,24 @@ def begin(grid: Grid) -> dict[Key, Cell]:
 
     Raises:
         DatasetError: There is no data set.
-        ConfigError: The table's file holds something else.
+        ConfigError: The table's file cannot be written, or holds something else.
     """
     if not grid.folders:
         raise DatasetError("there is no data set: name the folder that holds them")
-    grid.output.mkdir(parents=True, exist_ok=True)
+    try:
+        grid.output.mkdir(parents=True, exist_ok=True)
+        with grid.file.open("ab"):
+            pass  # before hours of work that could not be kept
+    except OSError as exc:
+        rule = f"cannot be written ({exc.strerror}): name another directory"
+        raise ConfigError("output", str(grid.file), rule) from exc
     return {cell.key: cell for cell in finished_cells(grid.output, [grid.table])}
 
 
 def append(path: Path, cell: Cell) -> None:
     """One line; the end of a line that was cut off by a kill goes first."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if text and not text.endswith("\n"):
-        path.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+    content = path.read_bytes() if path.is_file() else b""
+    if (whole := content.rfind(b"\n") + 1) < len(content):
+        os.truncate(path, whole)
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(asdict(cell), ensure_ascii=False) + "\n")

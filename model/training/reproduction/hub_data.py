@@ -11,6 +11,9 @@ from typing import Any, Self
 from adavae.model.errors import ConfigError, DatasetError
 
 PREFIX = "hub:"
+SOURCE = ".source"
+"""File of a folder that says which data set of the hub it is."""
+
 _SPLITS = {"train": ("train",), "valid": ("validation", "valid", "dev"), "test": ("test",)}
 _HIDDEN = -1  # the label of a test text that a benchmark keeps to itself
 
@@ -36,6 +39,11 @@ class HubData:
         return cls(name, configuration or None)
 
     @property
+    def source(self) -> str:
+        """As it was named."""
+        return PREFIX + self.name + (f":{self.configuration}" if self.configuration else "")
+
+    @property
     def folder_name(self) -> str:
         """Of its folder, unless another is chosen."""
         return self.configuration or self.name.rpartition("/")[2]
@@ -44,10 +52,11 @@ class HubData:
         """Fetches it and writes ``train``, ``valid`` and ``test`` as JSON lines; nothing where the folder is there.
 
         Raises:
-            ConfigError: The package ``datasets`` is not installed.
+            ConfigError: The folder is of another data set, or the package ``datasets`` is not installed.
             DatasetError: It cannot be fetched, or has no training texts.
         """
         if folder.is_dir():
+            self._refuse_another(folder / SOURCE)
             return
         splits = self._fetched()
         found = {split: next((splits[n] for n in names if n in splits), None) for split, names in _SPLITS.items()}
@@ -60,7 +69,15 @@ class HubData:
             file.unlink(missing_ok=True)
             if rows is not None and (lines := _lines(rows)):
                 file.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        (partial / SOURCE).write_text(f"{self.source}\n", encoding="utf-8")
         os.replace(partial, folder)
+
+    def _refuse_another(self, file: Path) -> None:
+        """A folder that does not say what it is passes."""
+        known = file.read_text(encoding="utf-8").strip() if file.is_file() else self.source
+        if known != self.source:
+            rule = f"{file.parent} has {known}: name another --output, or another --dataset"
+            raise ConfigError("--data", self.source, rule)
 
     def _fetched(self) -> Mapping[str, Any]:
         library = hub_library()

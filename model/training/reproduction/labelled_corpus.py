@@ -47,7 +47,7 @@ class LabelledCorpus:
             DatasetError: A file is missing or cannot be used, or ``test`` has a label that ``train`` lacks.
         """
         training = _read(file_of(folder, "train"), scale.train_texts, seed)
-        test = _read(file_of(folder, "test", otherwise="valid"), scale.label_test_texts, seed)
+        test = _read(file_of(folder, "test", otherwise="valid"), scale.label_test_texts, seed, least_labels=1)
         labels = training.label_names
         if unknown := sorted(set(test.label_names) - set(labels)):
             raise DatasetError(f"{folder}: the test texts have labels that the training texts lack: {unknown}")
@@ -91,15 +91,23 @@ class LabelledCorpus:
 
     def batches(self, batch_size: int, seed: int, device: torch.device) -> Iterator[TextBatch]:
         """An endless stream of labelled training batches, the same for every system."""
-        lengths = self.training.lengths
-        order, step = Batches(lengths, batch_size=min(batch_size, len(lengths)), seed=seed), 0
+        order, step = self._order(batch_size, seed), 0
         while True:
             yield self.training.batch(order.rows_at(step), self.tokenizer.eos_token_id, device)
             step += 1
 
+    def num_read(self, batch_size: int, seed: int, steps: int) -> int:
+        """Different training texts among the first ``steps`` of ``batches``."""
+        order = self._order(batch_size, seed)
+        return len({row for step in range(steps) for row in order.rows_at(step)})
 
-def _read(path: Path, limit: int | None, seed: int) -> Dataset:
-    return read_dataset(path, require_labels=True, limit=limit, seed=seed)
+    def _order(self, batch_size: int, seed: int) -> Batches:
+        lengths = self.training.lengths
+        return Batches(lengths, batch_size=min(batch_size, len(lengths)), seed=seed)
+
+
+def _read(path: Path, limit: int | None, seed: int, *, least_labels: int = 2) -> Dataset:
+    return read_dataset(path, require_labels=True, least_labels=least_labels, limit=limit, seed=seed)
 
 
 def _tokenized(dataset: Dataset, tokenizer: Tokenizer, labels: Sequence[str], most_tokens: int) -> TokenizedTexts:

@@ -16,7 +16,7 @@ from adavae.model.training.reproduction.adavae_rows import train_adavae
 from adavae.model.training.reproduction.elbo import once
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
 from adavae.model.training.reproduction.precision import fast_matrices
-from adavae.model.training.reproduction.procedures import BoundProcedure, adam, decay, run, update
+from adavae.model.training.reproduction.procedures import BoundProcedure, run
 from adavae.model.training.reproduction.rows import Given, Outcome
 from adavae.model.training.reproduction.scale import Scale
 from adavae.model.training.reproduction.systems.classifiers import (
@@ -28,8 +28,8 @@ from adavae.model.training.reproduction.systems.classifiers import (
     num_right,
 )
 from adavae.model.training.reproduction.systems.optimus import Optimus
+from adavae.model.training.reproduction.updates import adam, decay, update
 
-FULL_RATE, ADAPTER_RATE, HEAD_RATE = 1e-4, 1e-3, 1e-3
 _LAMBDA = 0.5
 _TEST_ROWS, _TEST_TOKENS = 64, 8192  # at most, a forward pass
 
@@ -40,19 +40,33 @@ class Beginning:
 
     Attributes:
         model: What trains is what has a gradient.
-        learning_rate: Of Adam, falling to 0 over the run.
         original_parameters: Of the encoder's language model.
+        weights: Where the initial weights come from.
+        pretrained: Parts of the model that do not begin as random weights; where they train, they do so more slowly.
         share_percent: The paper's #params where it is 100 by definition; else it is counted.
         is_counted: False where only the head trains, which the paper prints as a dash.
-        weights: Where the initial weights come from.
+        counted_beside: Parameters that the paper's #params count although labels do not reach them: those of the layer
+            to logvar, where mu is classified.
     """
 
     model: Classifier
-    learning_rate: float
     original_parameters: int
     weights: str
+    pretrained: tuple[nn.Module, ...] = ()
     share_percent: float | None = None
     is_counted: bool = True
+    counted_beside: int = 0
+
+    @property
+    def trained_parameters(self) -> int:
+        return sum(each.numel() for each in self.model.parameters() if each.requires_grad)
+
+    @property
+    def share(self) -> float | None:
+        """The paper's #params, per cent."""
+        if self.share_percent is not None or not self.is_counted:
+            return self.share_percent
+        return 100.0 * (self.trained_parameters + self.counted_beside) / self.original_parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,56 +76,57 @@ class LabelledRow:
     Attributes:
         name: As the paper prints it.
         begin: Makes the classifier, given the data set with all its training texts.
-        num_labels: Labelled training texts; None for all.
+        num_labels: Labelled training texts that it may read; None for all.
+        procedures: Of how it is trained and measured, as ``TableRow`` says.
+        shared: Likewise.
     """
 
     name: str
     begin: Callable[[Given, LabelledCorpus], Beginning]
     num_labels: int | None = None
+    procedures: int = 3
+    shared: str = ""
 
     def run(self, given: Given) -> Outcome:
         corpus = given.data.labelled
         torch.manual_seed(given.seed)
         beginning = self.begin(given, corpus)
         labelled = corpus if self.num_labels is None else corpus.few(self.num_labels, given.seed)
-        train_classifier(beginning.model, beginning.learning_rate, labelled, given)
-        trained = sum(each.numel() for each in beginning.model.parameters() if each.requires_grad)
-        share = beginning.share_percent
-        if share is None and beginning.is_counted:
-            share = 100.0 * trained / beginning.original_parameters
+        num_read = train_classifier(beginning, labelled, given)
         return Outcome(
             figures={
                 "accuracy": accuracy(beginning.model, corpus, given.device),
                 "commonest": commonest_share(corpus),
-                "num_labels": len(labelled.training.token_ids),
+                "num_labels": num_read,
                 "num_texts": len(corpus.test.token_ids),
             },
             figures_cut={},
-            trained_parameters=trained,
-            share_percent=share,
+            trained_parameters=beginning.trained_parameters,
+            share_percent=beginning.share,
             weights=beginning.weights,
             texts=labelled.training.digest,
         )
 
 
-def train_classifier(model: Classifier, learning_rate: float, corpus: LabelledCorpus, given: Given) -> None:
-    """All updates of one classifier; its learning rate falls to 0."""
+def train_classifier(beginning: Beginning, corpus: LabelledCorpus, given: Given) -> int:
+    """All updates of one classifier, whose learning rates fall to 0; returns how many labelled texts they read."""
     steps = given.scale.label_steps(len(corpus.training.token_ids))
     batches = corpus.batches(given.scale.batch_size, given.seed, given.device)
-    run(ClassifierProcedure(model, learning_rate), batches, steps, given.on_step)
+    run(ClassifierProcedure(beginning), batches, steps, given.on_step)
+    return corpus.num_read(given.scale.batch_size, given.seed, steps)
 
 
 class ClassifierProcedure:
     """Cross-entropy of the label, nats a text."""
 
-    def __init__(self, model: Classifier, learning_rate: float) -> None:
-        self.model, self.learning_rate = model, learning_rate
-        self.optimizer = adam(model.parameters(), learning_rate)
+    def __init__(self, beginning: Beginning) -> None:
+        self.model = beginning.model
+        self.optimizer = adam(beginning.model, pretrained=beginning.pretrained)
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         batch = next(batches)
         assert batch.label_ids is not None  # a labelled corpus
-        decay(self.optimizer, self.learning_rate, done)
+        decay(self.optimizer, done)
         with fast_matrices(batch.token_ids.device):
             loss = F.cross_entropy(self.model.logits(batch), batch.label_ids)
         return update(loss, self.optimizer)
@@ -138,7 +153,7 @@ def adavae_features(given: Given, corpus: LabelledCorpus) -> Beginning:
     setting = given.setting(corpus.unlabelled, _wide(given))
     trained = train_adavae(setting, AdapterConfig(), _LAMBDA)
     model = LatentClassifier(trained.model, setting.scale.latent_size, len(corpus.labels)).to(given.device)
-    return Beginning(model, HEAD_RATE, _size(given), "the backbone's, then the bound", is_counted=False)
+    return Beginning(model, _size(given), "the backbone's, then the bound", is_counted=False)
 
 
 def adavae_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None) -> Beginning:
@@ -150,14 +165,20 @@ def adavae_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None)
     encoder = adavae_encoder(backbone, adapter, is_full_fine_tuning=is_full)
     model = LatentClassifier(encoder, adapter.latent_size, len(corpus.labels)).to(given.device)
     original = sum(each.numel() for part in encoder_parts(backbone, layers) for each in part.parameters())
-    rate = FULL_RATE if is_full else ADAPTER_RATE
-    return Beginning(model, rate, original, "the backbone's", 100.0 if is_full else None)
+    return Beginning(
+        model,
+        original,
+        "the backbone's",
+        (encoder.vae.encoder_backbone,),
+        100.0 if is_full else None,
+        counted_beside=sum(each.numel() for each in encoder.vae.bank.posterior.logvar.parameters()),
+    )
 
 
 def unmasked_features(given: Given, corpus: LabelledCorpus) -> Beginning:
     """The backbone as it is."""
     model = UnmaskedClassifier(given.pretrained.backbone, len(corpus.labels)).to(given.device)
-    return Beginning(model, HEAD_RATE, _size(given), _INSTEAD_OF_BERT, is_counted=False)
+    return Beginning(model, _size(given), _INSTEAD_OF_BERT, is_counted=False)
 
 
 def unmasked_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None) -> Beginning:
@@ -167,8 +188,11 @@ def unmasked_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | Non
     model = UnmaskedClassifier(backbone, len(corpus.labels), size).to(given.device)
     if is_full:
         model.backbone.requires_grad_(True)
-    rate = FULL_RATE if is_full else ADAPTER_RATE
-    return Beginning(model, rate, _size(given), _INSTEAD_OF_BERT, 100.0 if is_full else None)
+    return Beginning(model, _size(given), _INSTEAD_OF_BERT, (model.backbone,), 100.0 if is_full else None)
+
+
+OPTIMUS_OF_TEXTS = "Optimus of these texts"
+"""``LabelledRow.shared`` of rows of ``optimus`` with the VAE's schedule."""
 
 
 def optimus(given: Given, corpus: LabelledCorpus, *, is_frozen: bool, beta: float | None = None) -> Beginning:
@@ -189,8 +213,9 @@ def optimus(given: Given, corpus: LabelledCorpus, *, is_frozen: bool, beta: floa
             part.requires_grad_(True)
     classifier = LatentClassifier(model, _wide(given).latent_size, len(corpus.labels)).to(given.device)
     weights = "the backbone's, twice, then the bound of these texts (the paper's: of Wikipedia)"
-    rate, share = (HEAD_RATE, None) if is_frozen else (FULL_RATE, 100.0)
-    return Beginning(classifier, rate, _size(given), weights, share, is_counted=not is_frozen)
+    return Beginning(
+        classifier, _size(given), weights, (model,), None if is_frozen else 100.0, is_counted=not is_frozen
+    )
 
 
 def _optimus_of_texts(given: Given, corpus: LabelledCorpus, beta: float | None) -> Optimus:
@@ -200,7 +225,8 @@ def _optimus_of_texts(given: Given, corpus: LabelledCorpus, beta: float | None) 
     model = Optimus(given.pretrained.backbone, setting.scale.latent_size).to(given.device)
     generator = torch.Generator(given.device).manual_seed(given.seed)
     schedule = once() if beta is None else lambda _: beta
-    procedure = BoundProcedure(model, FULL_RATE, schedule, generator, free_bits=_LAMBDA, is_decaying=True)
+    optimizer = adam(model, pretrained=model.pretrained)
+    procedure = BoundProcedure(model, optimizer, schedule, generator, free_bits=_LAMBDA, is_decaying=True)
     run(procedure, setting.corpus.batches(setting.scale, given.seed, given.device), setting.scale.steps, given.on_step)
     return model
 

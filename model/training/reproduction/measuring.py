@@ -29,6 +29,7 @@ class Figures:
         neg_elbo: Nats a text; without a latent -log p(x).
         reconstruction: -E log p(x|z), nats a text, by one z of each: ``neg_elbo`` without the KL.
         mi: Nats, at most ln N.
+        mi_gaussian: Likewise by Gaussians, which nothing stops.
         au: Active units.
         kl: Nats a text.
         num_texts: N.
@@ -41,6 +42,7 @@ class Figures:
     neg_elbo: float
     reconstruction: float
     mi: float | None
+    mi_gaussian: float | None
     au: int | None
     kl: float | None
     num_texts: int
@@ -176,6 +178,7 @@ class _Readings:
             neg_elbo=float(self.bound.mean()),
             reconstruction=self.reconstruction,
             mi=None if latent is None else measures.mutual_information(latent.mu, latent.logvar, generator),
+            mi_gaussian=None if latent is None else measures.mutual_information_gaussian(latent.mu, latent.logvar),
             au=None if latent is None else measures.active_units(latent.mu),
             kl=self.kl,
             num_texts=len(self.bound),

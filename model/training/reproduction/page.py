@@ -4,10 +4,11 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from adavae.model.training.reproduction import accuracy_table, bound_table, claims, figure1, table1, table2, table3
-from adavae.model.training.reproduction.grid import PROCEDURES, Cell
+from adavae.model.training.reproduction import accuracy_table, bound_table, claims
+from adavae.model.training.reproduction.grid import TABLES, Cell
 from adavae.model.training.reproduction.markdown import table
-from adavae.model.training.reproduction.scale import SCALES, ScaleName
+from adavae.model.training.reproduction.scale import SCALES, Scale, ScaleName
+from adavae.model.training.reproduction.tables import datasets_of, procedures_of, rows_of
 
 TITLES = {
     "table1": "Table 1: variants of AdaVAE",
@@ -17,22 +18,27 @@ TITLES = {
     "table4": "Table 4: analogies",
     "table5": "Table 5: a walk",
 }
-_MODULES = {"table1": table1, "table2": table2, "table3": table3, "figure1": figure1}
 
 
 def page(cells: Sequence[Cell], examples: dict[str, str]) -> str:
-    """The page, without a title; cells of scale smoke, of former sizes or of former procedures are left out.
+    """The page, without a title; cells of scale smoke, of former sizes, procedures or files are left out.
 
     Args:
         cells: Of any table, scale and seed.
         examples: Tables 4 and 5 in Markdown, by name.
     """
     sizes = {str(name): asdict(scale) for name, scale in SCALES.items() if name is not ScaleName.SMOKE}
-    cells = [cell for cell in cells if cell.sizes == sizes.get(cell.scale) and cell.procedures == PROCEDURES]
-    sections = ["## What the paper claims", "", *_claims(cells)]
+    procedures = {table: procedures_of(table) for table in TABLES}
+    cells = [
+        cell
+        for cell in cells
+        if cell.sizes == sizes.get(cell.scale) and cell.procedures == procedures[cell.table].get(cell.row)
+    ]
+    newest = _of_newest_files(cells)
+    sections = ["## What the paper claims", "", *_claims(newest)]
     for name, title in TITLES.items():
         sections += ["", f"## {title}", ""]
-        sections += _example(name, examples) if name not in _MODULES else _table(name, cells)
+        sections += _example(name, examples) if name not in TABLES else _table(name, newest, cells)
     return "\n".join(sections) + "\n"
 
 
@@ -49,7 +55,17 @@ def _claims(cells: Sequence[Cell]) -> list[str]:
     return table(("where", "claim", "here", "by"), rows)
 
 
-def _table(name: str, cells: Sequence[Cell]) -> Iterator[str]:
+def _of_newest_files(cells: Sequence[Cell]) -> list[Cell]:
+    """Of a data set that had other files before, the cells of those that the last cell was run on."""
+    newest = {_data_of(cell): cell.files for cell in cells}
+    return [cell for cell in cells if cell.files == newest[_data_of(cell)]]
+
+
+def _data_of(cell: Cell) -> tuple[str, str, str, str]:
+    return cell.table, cell.dataset, cell.scale, cell.backbone
+
+
+def _table(name: str, cells: Sequence[Cell], with_former: Sequence[Cell]) -> Iterator[str]:
     own = [cell for cell in cells if cell.table == name]
     if not own:
         yield from ("Not run yet:", "", *_block(_whole(name, ScaleName.CPU)))
@@ -58,6 +74,10 @@ def _table(name: str, cells: Sequence[Cell]) -> Iterator[str]:
     for scale, backbone in dict.fromkeys((cell.scale, cell.backbone) for cell in own):
         alike = [cell for cell in own if (cell.scale, cell.backbone) == (scale, backbone)]
         yield from (*_block(_command(name, scale, alike)), "", markdown(alike).rstrip("\n"), "", _cost(alike))
+        shown = {_data_of(cell): cell.files for cell in alike}
+        for data, files in shown.items():
+            if num := sum(_data_of(cell) == data and cell.files != files for cell in with_former):
+                yield from ("", f"{data[1]} had other files before: {num} cells of those are left out.")
         if missing := _missing(name, alike):
             yield from ("", f"Not run yet: {'; '.join(missing)}. What is missing is run by", "")
             yield from _block(_whole(name, scale))
@@ -86,13 +106,17 @@ def _missing(name: str, cells: Sequence[Cell]) -> list[str]:
     found: dict[tuple[str, str], set[int]] = {}
     for cell in cells:
         found.setdefault((cell.dataset, cell.row), set()).add(cell.seed)
-    rows, missing = [row.name for row in _MODULES[name].rows()], []
-    for dataset in _MODULES[name].DATASETS:
+    rows, missing = [row.name for row in rows_of(name, _scale(cells))], []
+    for dataset in datasets_of(name):
         names = [_with_seeds(row, seeds - found.get((dataset, row), set()), seeds) for row in rows]
         left = [each for each in names if each is not None]
         if left:
             missing.append(f"{dataset}, {'all rows' if left == rows else ', '.join(left)}")
     return missing
+
+
+def _scale(cells: Sequence[Cell]) -> Scale:
+    return SCALES[ScaleName(cells[0].scale)]
 
 
 def _with_seeds(row: str, missing: set[int], seeds: set[int]) -> str | None:
@@ -106,9 +130,9 @@ def _command(name: str, scale: str, cells: Sequence[Cell]) -> str:
     """What makes these cells; rows are named where some are missing."""
     words = ["adavae", "reproduce", name, "--data", "DATA", "--scale", scale]
     datasets, rows = dict.fromkeys(cell.dataset for cell in cells), dict.fromkeys(cell.row for cell in cells)
-    if list(datasets) != list(_MODULES[name].DATASETS):
+    if list(datasets) != list(datasets_of(name)):
         words += [word for dataset in datasets for word in ("--dataset", dataset)]
-    if set(rows) != {row.name for row in _MODULES[name].rows()}:
+    if set(rows) != {row.name for row in rows_of(name, _scale(cells))}:
         words += [word for row in rows for word in ("--row", row)]
     if name in accuracy_table.TABLES:
         words += ["--seeds", str(len({cell.seed for cell in cells}))]

@@ -5,7 +5,8 @@ A process ends with its parent: a step is reported over a pipe that then is brok
 
 import multiprocessing
 import signal
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -13,10 +14,10 @@ from multiprocessing.context import SpawnProcess
 
 import torch
 
-from adavae.model.errors import AdaVAEError, CellFailed
+from adavae.model.errors import CellFailed
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.reproduction.data_folder import DataFolder
-from adavae.model.training.reproduction.grid import Cell, Grid, OnCell, Task, append, begin
+from adavae.model.training.reproduction.grid import Cell, Grid, OnCell, Task, append, begin, refuse_failures
 from adavae.model.training.reproduction.rows import OnStep
 
 Load = Callable[[], PretrainedBackbone]
@@ -33,18 +34,20 @@ class _Step:
 
 @dataclass(slots=True)
 class _Worker:
-    """One process, and the cell it is at."""
+    """One process, the cell it is at, and those that it alone will be given, by number."""
 
     process: SpawnProcess
     connection: Connection
+    kept: deque[tuple[int, Task]]
+    number: int = 0
     task: Task | None = None
     on_step: OnStep | None = None
 
 
-def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int, on_cell: OnCell) -> list[Cell]:
-    """As ``grid.run_grid``, ``num_workers`` cells at once; returns all cells in the grid's order.
+def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int, on_cell: OnCell) -> Iterator[Cell]:
+    """As ``grid.run_grid``, ``num_workers`` cells at once; yields all cells in the grid's order at the end.
 
-    If one fails, those that are under way are finished and kept before its error is raised.
+    A process that ends by itself is not replaced: where memory was short, the others then have more of it.
 
     Args:
         grid: What to run.
@@ -55,22 +58,30 @@ def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int,
 
     Raises:
         DatasetError: There is no data set.
-        ConfigError: The table's file holds something else.
-        CellFailed: A cell failed, or its process ended by itself.
+        ConfigError: The table's file cannot be written, or holds something else.
+        CellFailed: After all others, which cells could not be run, and why.
     """
-    finished, tasks = begin(grid), grid.tasks()
-    waiting = iter([(number, task) for number, task in enumerate(tasks, 1) if task.key(digest) not in finished])
-    num_workers = min(num_workers, sum(task.key(digest) not in finished for task in tasks))
+    finished, tasks = begin(grid), dict(enumerate(grid.tasks(), 1))
+    keys = {number: task.key(digest) for number, task in tasks.items()}
+    cells = {number: finished[key] for number, key in keys.items() if key in finished}
+    waiting = grouped([(number, task) for number, task in tasks.items() if number not in cells])
+    num_workers = min(num_workers, len(waiting))
     workers = [_started(load, max(1, torch.get_num_threads() // num_workers)) for _ in range(num_workers)]
 
     def give(worker: _Worker) -> None:
-        number, worker.task = next(waiting, (0, None))
-        if worker.task is not None:
-            worker.on_step = on_cell(grid.task_name(worker.task), number, len(tasks))
+        if not worker.process.is_alive():
+            waiting.extendleft([worker.kept] if worker.kept else [])
+            worker.kept = deque()
+            return
+        if not worker.kept and waiting:
+            worker.kept = waiting.popleft()
+        if worker.kept:
+            worker.number, worker.task = worker.kept.popleft()
+            worker.on_step = on_cell(grid.task_name(worker.task), worker.number, len(tasks))
             with suppress(BrokenPipeError):  # it is dead, which its answer will be
                 worker.connection.send(worker.task)
 
-    failure: CellFailed | None = None
+    failures: list[str] = []
     try:
         for worker in workers:
             give(worker)
@@ -81,21 +92,33 @@ def run_grid_in_processes(grid: Grid, digest: str, load: Load, num_workers: int,
                     assert worker.on_step is not None  # it has a cell
                     worker.on_step(answer.step, answer.steps, answer.loss)
                     continue
+                worker.task = None
                 if isinstance(answer, Cell):
                     append(grid.file, answer)
-                    finished[answer.key] = answer
+                    cells[worker.number] = answer
                 else:
-                    failure = failure or answer
-                worker.task = None
-                if failure is None:
-                    give(worker)
+                    failures.append(str(answer))
+                give(worker)
+                for idle in (each for each in workers if each.task is None and each.process.is_alive()):
+                    give(idle)
     finally:
         for worker in workers:
             worker.process.kill()
             worker.process.join()
-    if failure is not None:
-        raise failure
-    return [finished[task.key(digest)] for task in tasks]
+    failures += [f"{grid.task_name(task)}: no process was left for it" for group in waiting for _, task in group]
+    yield from (cells[number] for number in tasks if number in cells)
+    refuse_failures(failures, len(tasks))
+
+
+def grouped(tasks: Sequence[tuple[int, Task]]) -> deque[deque[tuple[int, Task]]]:
+    """Numbered cells that one process runs one after the other: those of one beginning, which it then trains once.
+
+    The largest group comes first, so that no process is left with it when the others have ended.
+    """
+    groups: dict[Hashable, deque[tuple[int, Task]]] = {}
+    for number, task in tasks:
+        groups.setdefault(task.beginning or number, deque()).append((number, task))
+    return deque(sorted(groups.values(), key=len, reverse=True))
 
 
 def _started(load: Load, num_threads: int) -> _Worker:
@@ -104,7 +127,7 @@ def _started(load: Load, num_threads: int) -> _Worker:
     process = context.Process(target=_process, args=(theirs, load, num_threads), daemon=True)
     process.start()
     theirs.close()  # so that the pipe ends with the process
-    return _Worker(process, ours)
+    return _Worker(process, ours, deque())
 
 
 def _heard(workers: list[_Worker]) -> Iterator[_Worker]:
@@ -145,12 +168,10 @@ def serve(connection: Connection, load: Load, num_threads: int) -> None:
             if pretrained is None:
                 pretrained = load()
                 torch.set_num_threads(num_threads)
-            if data is None or (data.folder, data.seed) != (task.folder, task.seed):
-                data = task.data(pretrained)
+            data = task.data(pretrained, data)
             device = pretrained.backbone.wte.weight.device
             connection.send(task.run(data, pretrained, device, lambda *step: connection.send(_Step(*step))))
         except BrokenPipeError:
             return
         except Exception as exc:  # the parent raises it, told in words
-            name = "" if isinstance(exc, AdaVAEError) else f"{type(exc).__name__}: "
-            connection.send(CellFailed(f"{task.folder.name}: {task.row.name}: {name}{exc}"))
+            connection.send(CellFailed(task.failure(exc)))

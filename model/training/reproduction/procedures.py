@@ -1,15 +1,19 @@
 """How the systems of Table 2 are trained: one update on the bound, or the procedure that a system is named after."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
+from adavae.model.errors import TrainingDiverged
 from adavae.model.parts.posterior import Posterior
 from adavae.model.training.config import TrainingConfig
+from adavae.model.training.encoder_input import with_deletions
 from adavae.model.training.measures import mutual_information
 from adavae.model.training.muon import is_matrix
+from adavae.model.training.noise import uniform
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.optimizers import Optimizers
 from adavae.model.training.reproduction.elbo import Beta, negative_elbo
@@ -17,9 +21,9 @@ from adavae.model.training.reproduction.precision import fast_matrices
 from adavae.model.training.reproduction.systems.lstm import LSTMVAE, initialise
 from adavae.model.training.reproduction.systems.semi_amortized import SemiAmortizedVAE
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel, num_target_tokens
+from adavae.model.training.reproduction.systems.t5_vae import T5VAE
+from adavae.model.training.reproduction.updates import adam, decay, update
 from adavae.model.training.training_run import scheduled_learning_rate
-
-_CLIP = 5.0
 
 
 class Procedure(Protocol):
@@ -41,12 +45,14 @@ class Procedure(Protocol):
 class LikelihoodProcedure:
     """A model without a latent: cross-entropy."""
 
-    def __init__(self, model: SentenceModel, learning_rate: float) -> None:
-        self.model, self.optimizer = model, adam(model.parameters(), learning_rate)
+    def __init__(self, model: SentenceModel, learning_rate: float, *, is_decaying: bool = False) -> None:
+        """``is_decaying``: the learning rate falls to 0 over the run."""
+        self.model, self.optimizer, self.is_decaying = model, adam(model, learning_rate), is_decaying
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
-        del done  # nothing changes over the run
         batch = next(batches)
+        if self.is_decaying:
+            decay(self.optimizer, done)
         with fast_matrices(batch.token_ids.device):
             loss = self.model.reconstruction(batch, None) / num_target_tokens(batch)
         return update(loss, self.optimizer)
@@ -79,27 +85,26 @@ class AdapterProcedure:
 
 
 class BoundProcedure:
-    """Encoder and decoder together on the bound, beta by a schedule (M. A., C. A., Optimus, T5 VAE)."""
+    """Encoder and decoder together on the bound, beta by a schedule (M. A., C. A., Optimus)."""
 
     def __init__(
         self,
         model: SentenceModel,
-        learning_rate: float,
+        optimizer: torch.optim.Optimizer,
         beta: Beta,
         generator: torch.Generator,
         free_bits: float = 0.0,
         *,
         is_decaying: bool = False,
     ) -> None:
-        """``is_decaying``: the learning rate falls to 0 over the run."""
-        self.model, self.beta, self.generator, self.free_bits = model, beta, generator, free_bits
-        self.learning_rate, self.is_decaying = learning_rate, is_decaying
-        self.optimizer = adam(model.parameters(), learning_rate)
+        """``is_decaying``: the learning rates fall to 0 over the run."""
+        self.model, self.optimizer, self.beta, self.generator = model, optimizer, beta, generator
+        self.free_bits, self.is_decaying = free_bits, is_decaying
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         batch = next(batches)
         if self.is_decaying:
-            decay(self.optimizer, self.learning_rate, done)
+            decay(self.optimizer, done)
         with fast_matrices(batch.token_ids.device):
             posterior = posterior_of(self.model, batch)
             loss = negative_elbo(self.model, batch, posterior, self.beta(done), self.generator, self.free_bits)
@@ -109,7 +114,7 @@ class BoundProcedure:
 class AggressiveProcedure:
     """The encoder is trained until it has caught up, before each step of the decoder (He et al. 2019).
 
-    That ends for good once the mutual information on ``watched`` texts no longer rises, which is looked at a few times
+    That ends for good once the mutual information on ``watched`` texts is less than at the look before, which are a few
     in a run, or once the encoder has had ``most_encoder_steps`` by itself.
 
     Attributes:
@@ -133,10 +138,10 @@ class AggressiveProcedure:
     ) -> None:
         self.model, self.beta, self.generator, self.watched = model, beta, generator, watched
         self.most_encoder_steps = most_encoder_steps
-        self.encoder_optimizer = adam(model.encoder.parameters(), learning_rate)
-        self.decoder_optimizer = adam(model.decoder.parameters(), learning_rate)
+        self.encoder_optimizer = adam(model.encoder, learning_rate)
+        self.decoder_optimizer = adam(model.decoder, learning_rate)
         self.is_aggressive, self.encoder_steps, self.decoder_steps = True, 0, 0
-        self._best_mi, self._looks = -1.0, 0
+        self._last_mi, self._looks = 0.0, 0
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         if self.is_aggressive:
@@ -179,8 +184,8 @@ class AggressiveProcedure:
         self._looks += 1
         posterior = self.model.posterior(self.watched)
         mi = mutual_information(posterior.mu.cpu(), posterior.logvar.cpu(), torch.Generator().manual_seed(0))
-        self.is_aggressive = mi > self._best_mi
-        self._best_mi = max(mi, self._best_mi)
+        self.is_aggressive = mi >= self._last_mi
+        self._last_mi = mi
 
 
 class AutoencoderFirst:
@@ -192,19 +197,59 @@ class AutoencoderFirst:
         self.model, self.learning_rate, self.generator = model, learning_rate, generator
         self.free_bits, self.share = free_bits, share
         self.is_autoencoder = True
-        self.optimizer = adam(model.parameters(), learning_rate)
+        self.optimizer = adam(model, learning_rate)
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         if self.is_autoencoder and done >= self.share:
             self.is_autoencoder = False
             initialise(self.model.decoder)
-            self.optimizer = adam(self.model.parameters(), self.learning_rate)
+            self.optimizer = adam(self.model, self.learning_rate)
         batch = next(batches)
         beta = 0.0 if self.is_autoencoder else min(1.0, 2 * (done - self.share) / (1 - self.share))
         with fast_matrices(batch.token_ids.device):
             posterior = self.model.posterior(batch)
             loss = negative_elbo(self.model, batch, posterior, beta, self.generator, self.free_bits)
         return update(loss, self.optimizer)
+
+
+class EncoderFirst:
+    """First what leads to z, beta 0 and the decoder fixed; then all, beta rising in a line (T5 VAE, Park and Lee 2021).
+
+    The encoder reads texts of which tokens are deleted, each text at its own rate up to ``deleted``.
+    """
+
+    def __init__(
+        self,
+        model: T5VAE,
+        learning_rate: float,
+        generator: torch.Generator,
+        free_bits: float,
+        deleted: float,
+        share: float = 1 / 3,
+    ) -> None:
+        self.model, self.generator, self.free_bits = model, generator, free_bits
+        self.deleted, self.share = deleted, share
+        self.optimizer = adam(model, learning_rate)
+        of_decoder = (each for part in model.decoder_side for each in part.parameters())
+        self._fixed_first = [each for each in of_decoder if each.requires_grad]
+
+    def step(self, batches: Iterator[TextBatch], done: float) -> float:
+        batch, is_first = next(batches), done < self.share
+        for parameter in self._fixed_first:
+            parameter.requires_grad_(not is_first)
+        beta = 0.0 if is_first else (done - self.share) / (1 - self.share)
+        with fast_matrices(batch.token_ids.device):
+            posterior = self.model.posterior(self._with_deletions(batch))
+            loss = negative_elbo(self.model, batch, posterior, beta, self.generator, self.free_bits)
+        value = update(loss, self.optimizer)
+        for parameter in self._fixed_first:
+            parameter.requires_grad_(True)
+        return value
+
+    def _with_deletions(self, batch: TextBatch) -> TextBatch:
+        B, T = batch.token_ids.shape
+        rates, drawn = uniform(B, 1, self.generator), uniform(B, T, self.generator)
+        return TextBatch(*with_deletions(batch.token_ids, batch.attention_mask, self.deleted, rates, drawn))
 
 
 class SemiAmortized:
@@ -216,7 +261,7 @@ class SemiAmortized:
 
     def __init__(self, model: SemiAmortizedVAE, learning_rate: float, beta: Beta, generator: torch.Generator) -> None:
         self.model, self.beta, self.generator = model, beta, generator
-        self.optimizer = adam(model.parameters(), learning_rate)
+        self.optimizer = adam(model, learning_rate)
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         batch, beta = next(batches), self.beta(done)
@@ -233,33 +278,18 @@ def posterior_of(model: SentenceModel, batch: TextBatch) -> Posterior:
     return posterior
 
 
-def adam(parameters: Iterator[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-    """Adam over the parameters that train."""
-    return torch.optim.Adam([each for each in parameters if each.requires_grad], lr=learning_rate, fused=True)
-
-
-def decay(optimizer: torch.optim.Optimizer, learning_rate: float, done: float) -> None:
-    """The learning rate falls to 0 over the run, of which the share ``done`` is behind."""
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate * (1.0 - done)
-
-
-def update(loss: Tensor, *optimizers: torch.optim.Optimizer) -> float:
-    """One step of the optimizers on a loss, gradients clipped; returns the loss."""
-    for optimizer in optimizers:
-        optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    for optimizer in optimizers:
-        parameters = [each for group in optimizer.param_groups for each in group["params"]]
-        nn.utils.clip_grad_norm_(parameters, _CLIP)
-        optimizer.step()
-    return float(loss.detach())
-
-
 def run(
     procedure: Procedure, batches: Iterator[TextBatch], steps: int, on_step: Callable[[int, int, float], None]
 ) -> None:
-    """All steps of one system."""
+    """All steps of one system.
+
+    Raises:
+        TrainingDiverged: The loss is no longer finite.
+    """
     for step in range(steps):
         loss = procedure.step(batches, step / steps)
+        if not math.isfinite(loss):
+            raise TrainingDiverged(
+                f"the loss is {loss} at step {step + 1} of {steps}: try another seed or another scale"
+            )
         on_step(step + 1, steps, loss)

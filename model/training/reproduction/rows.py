@@ -116,6 +116,16 @@ class TableRow(Protocol):
         """As the paper prints it."""
         ...
 
+    @property
+    def procedures(self) -> int:
+        """Raised by hand whenever the row is trained or measured in another way: its older cells are run again."""
+        ...
+
+    @property
+    def shared(self) -> str:
+        """Rows with the same word here begin, on one data set and seed, with the same training; empty for none."""
+        ...
+
     def run(self, given: Given) -> Outcome:
         """Trains the system from its beginning, and measures it."""
         ...
@@ -128,10 +138,14 @@ class Row:
     Attributes:
         name: As the paper prints it.
         train: Trains the system from its beginning.
+        procedures: Of how it is trained and measured, as ``TableRow`` says.
+        shared: Likewise.
     """
 
     name: str
     train: Callable[[Setting], Trained]
+    procedures: int = 2
+    shared: str = ""
 
     def run(self, given: Given) -> Outcome:
         corpus, scale = given.data.corpus, given.scale

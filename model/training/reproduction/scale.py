@@ -27,7 +27,7 @@ class Scale:
         embedding_size: Of the LSTMs.
         latent_size: Z, 32 in the paper.
         most_tokens: Longer texts are cut, before training and before measuring.
-        label_epochs: Passes over the labelled texts of Table 3, ``steps`` at most.
+        label_epochs: Passes over the labelled texts of Table 3, ``steps`` at most: of many texts it reads a part.
         least_label_steps: Updates with few labelled texts, at least.
         label_test_texts: Texts that accuracy is measured on.
     """
@@ -51,6 +51,11 @@ class Scale:
         """Updates of a classifier that has so many labelled texts."""
         passes = self.label_epochs * -(-num_texts // self.batch_size)
         return min(self.steps, max(self.least_label_steps, passes))
+
+    def reads_all(self, num_labels: int | None) -> bool:
+        """Whether a classifier's updates come to each of so many labelled texts; None is all there are."""
+        num = self.train_texts if num_labels is None else num_labels
+        return num is None or self.label_steps(num) * self.batch_size >= num
 
 
 SCALES = {

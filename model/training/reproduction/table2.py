@@ -23,6 +23,7 @@ from adavae.model.training.reproduction.procedures import (
     AggressiveProcedure,
     AutoencoderFirst,
     BoundProcedure,
+    EncoderFirst,
     LikelihoodProcedure,
     Procedure,
     SemiAmortized,
@@ -36,12 +37,13 @@ from adavae.model.training.reproduction.systems.semi_amortized import SemiAmorti
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
 from adavae.model.training.reproduction.systems.t5_vae import T5VAE
 from adavae.model.training.reproduction.untrained_row import untrained_row
+from adavae.model.training.reproduction.updates import PRETRAINED_RATE, RANDOM_RATE, adam
 
 DATASETS = ("ptb", "yelp")
 OPTIMUS_LAMBDAS = (0.05, 0.10, 0.25, 0.50, 1.00)
 ADAVAE_LAMBDAS = (0.05, 0.10, 0.25, 0.50, 0.75)
-_RANDOM_RATE, _FULL_RATE = 1e-3, 1e-4  # of weights that begin as random ones, and of all weights of a backbone
 _AE_BP_LAMBDA = 0.25  # nats a dimension: 8 nats in all, where Li et al. 2019 find the best trade-off
+_T5_LAMBDA, _T5_DELETED = 0.5, 0.4  # nats a dimension, and tokens at most: one of Park and Lee's configurations
 _DELETED = 0.3  # of the words, as DAAE has it; each text's share is uniform up to twice as much
 _POSITIONS = 8  # made of z, in front of the decoder's text
 _WATCHED = 200  # texts by which the aggressive phase is ended
@@ -55,16 +57,16 @@ def rows() -> Iterator[Row]:
     yield Row("M. A.", partial(_lstm_vae, procedure=_monotonic))
     yield Row("C. A.", partial(_lstm_vae, procedure=_cyclical))
     yield Row("SA-VAE", _semi_amortized)
-    yield Row("Aggressive", partial(_lstm_vae, procedure=_aggressive))
+    yield Row("Aggressive", partial(_lstm_vae, procedure=_aggressive), procedures=3)
     yield Row("AE-BP", partial(_lstm_vae, procedure=_autoencoder_first))
-    yield Row("GPT-2", _gpt2)
+    yield Row("GPT-2", _gpt2, procedures=3)
     yield Row("GPT-2, adapters", _gpt2_adapters)
     yield untrained_row()
     yield Row("LSTM-LM", _lstm_lm)
-    yield Row("T5 VAE", partial(_t5_vae, has_adapters=False))
-    yield Row("T5 VAE, adapters", partial(_t5_vae, has_adapters=True))
+    yield Row("T5 VAE", partial(_t5_vae, has_adapters=False), procedures=3)
+    yield Row("T5 VAE, adapters", partial(_t5_vae, has_adapters=True), procedures=3)
     for free_bits in OPTIMUS_LAMBDAS:
-        yield Row(f"Optimus {free_bits:.2f}", partial(_optimus, free_bits=free_bits))
+        yield Row(f"Optimus {free_bits:.2f}", partial(_optimus, free_bits=free_bits), procedures=3)
     for free_bits in ADAVAE_LAMBDAS:
         yield Row(f"AdaVAE {free_bits:.2f}", partial(_adavae, free_bits=free_bits))
     yield Row("AdaVAE 0.50, input deleted (DAAE)", _denoising)
@@ -91,25 +93,25 @@ def _lstm_vae(setting: Setting, procedure: Callable[[_Given], Procedure]) -> Tra
 
 
 def _monotonic(given: _Given) -> Procedure:
-    return BoundProcedure(given.model, _RANDOM_RATE, monotonic(), given.generator)
+    return BoundProcedure(given.model, adam(given.model), monotonic(), given.generator)
 
 
 def _cyclical(given: _Given) -> Procedure:
-    return BoundProcedure(given.model, _RANDOM_RATE, cyclical(), given.generator)
+    return BoundProcedure(given.model, adam(given.model), cyclical(), given.generator)
 
 
 def _aggressive(given: _Given) -> Procedure:
     most = _ENCODER_RUNS * given.steps
-    return AggressiveProcedure(given.model, _RANDOM_RATE, monotonic(), given.generator, given.watched, most)
+    return AggressiveProcedure(given.model, RANDOM_RATE, monotonic(), given.generator, given.watched, most)
 
 
 def _autoencoder_first(given: _Given) -> Procedure:
-    return AutoencoderFirst(given.model, _RANDOM_RATE, given.generator, _AE_BP_LAMBDA)
+    return AutoencoderFirst(given.model, RANDOM_RATE, given.generator, _AE_BP_LAMBDA)
 
 
 def _semi_amortized(setting: Setting) -> Trained:
     model = SemiAmortizedVAE(_new_lstm_vae(setting), setting.scale.refinements)
-    procedure = SemiAmortized(model, _RANDOM_RATE, monotonic(), _generator(setting))
+    procedure = SemiAmortized(model, RANDOM_RATE, monotonic(), _generator(setting))
     return _trained(setting, model, procedure, None, "random")
 
 
@@ -118,13 +120,14 @@ def _lstm_lm(setting: Setting) -> Trained:
     config, scale = setting.pretrained.backbone.config, setting.scale
     model = LSTMLanguageModel(config.vocab_size, scale.embedding_size, scale.hidden_size, config.eos_token_id)
     model = model.to(setting.device)
-    return _trained(setting, model, LikelihoodProcedure(model, _RANDOM_RATE), None, "random")
+    return _trained(setting, model, LikelihoodProcedure(model, RANDOM_RATE), None, "random")
 
 
 def _gpt2(setting: Setting) -> Trained:
     backbone = setting.pretrained.backbone
     model = GPT2LanguageModel(backbone, None).to(setting.device)
-    return _trained(setting, model, LikelihoodProcedure(model, _FULL_RATE), backbone.num_parameters, "the backbone's")
+    procedure = LikelihoodProcedure(model, PRETRAINED_RATE, is_decaying=True)
+    return _trained(setting, model, procedure, backbone.num_parameters, "the backbone's")
 
 
 def _gpt2_adapters(setting: Setting) -> Trained:
@@ -141,16 +144,17 @@ def _t5_vae(setting: Setting, *, has_adapters: bool) -> Trained:
     layers = max(1, config.n_layer // 2)
     model = T5VAE(config.vocab_size, config.n_embd, layers, scale.latent_size, config.eos_token_id, adapter_size)
     model = model.to(setting.device)
-    procedure = BoundProcedure(model, _RANDOM_RATE, cyclical(), _generator(setting), free_bits=0.1)
+    procedure = EncoderFirst(model, RANDOM_RATE, _generator(setting), _T5_LAMBDA, _T5_DELETED)
     weights = "random, T5's shape" + (", frozen" if has_adapters else "")
-    return _trained(setting, model, procedure, sum(p.numel() for p in model.t5.parameters()), weights)
+    return _trained(setting, model, procedure, model.original_parameters, weights)
 
 
 def _optimus(setting: Setting, free_bits: float) -> Trained:
     torch.manual_seed(setting.seed)
     backbone = setting.pretrained.backbone
     model = Optimus(backbone, setting.scale.latent_size).to(setting.device)
-    procedure = BoundProcedure(model, _FULL_RATE, once(), _generator(setting), free_bits, is_decaying=True)
+    optimizer = adam(model, pretrained=model.pretrained)
+    procedure = BoundProcedure(model, optimizer, once(), _generator(setting), free_bits, is_decaying=True)
     return _trained(setting, model, procedure, 2 * backbone.num_parameters, "the backbone's, twice")
 
 

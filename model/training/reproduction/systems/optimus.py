@@ -16,6 +16,8 @@ from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.systems.gpt2 import positions_of
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
 
+_INITIAL = 0.02  # deviation of the weights that begin random, as in BERT and in Li et al.'s code
+
 
 class Optimus(SentenceModel):
     """Two transformers and a Gaussian z between them."""
@@ -30,6 +32,14 @@ class Optimus(SentenceModel):
         self.to_posterior = nn.Linear(config.n_embd, 2 * latent_size, bias=False)
         self.memory = nn.Linear(latent_size, config.n_layer * config.n_embd, bias=False)
         self.embedding = nn.Linear(latent_size, config.n_embd, bias=False)
+        for layer in (self.pooler, self.to_posterior, self.memory, self.embedding):
+            nn.init.normal_(layer.weight, std=_INITIAL)
+        nn.init.zeros_(self.pooler.bias)
+
+    @property
+    def pretrained(self) -> tuple[nn.Module, ...]:
+        """What begins as the backbone."""
+        return self.encoder, self.decoder
 
     def posterior(self, batch: TextBatch) -> Posterior:
         mask = batch.attention_mask

@@ -13,6 +13,10 @@ from adavae.model.training.reproduction.systems.sentence_model import SentenceMo
 class SemiAmortizedVAE(SentenceModel):
     """An LSTM-VAE whose posterior is the encoder's, refined.
 
+    Kim et al. draw fresh noise at every step, take steps of 1.0 with momentum 0.5, clip at 5, and keep the last
+    posterior. Here the noise of a text is the same at every step, so that the best posterior on the way is known and
+    kept; steps are of 0.5, without momentum, and each text's gradient is at most of length 1.
+
     Attributes:
         num_steps: Steps uphill, K in Kim et al.
         step_size: Of each, on mu and logvar.

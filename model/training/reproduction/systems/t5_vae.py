@@ -1,7 +1,7 @@
-"""T5 VAE (Park and Lee 2021): T5's encoder pooled to z, and its decoder looking at one vector made of z.
+"""T5 VAE (Park and Lee 2021): the largest of the encoder's states becomes z, and the decoder looks at one vector of z.
 
-Needs transformers. The weights are random ones of a small T5 that reads the backbone's tokens. With ``adapter_size``,
-adapters beside the feed-forward layers and the parts around z are all that trains.
+Needs transformers. The weights are random ones of a small T5 that reads the backbone's tokens, where Park and Lee tune
+t5-base. With ``adapter_size``, adapters beside the feed-forward layers and the parts around z are all that trains.
 """
 
 from typing import Any
@@ -16,7 +16,11 @@ from adavae.model.training.reproduction.systems.sentence_model import SentenceMo
 
 
 class T5VAE(SentenceModel):
-    """An encoder-decoder transformer and a Gaussian z between its halves."""
+    """An encoder-decoder transformer and a Gaussian z between its halves.
+
+    Attributes:
+        original_parameters: Of the T5, its output layer included.
+    """
 
     def __init__(
         self,
@@ -30,6 +34,7 @@ class T5VAE(SentenceModel):
         super().__init__()
         self.eos_token_id = eos_token_id
         self.t5 = _random_t5(vocab_size, width, num_layers, eos_token_id)
+        self.original_parameters = sum(each.numel() for each in self.t5.parameters()) + width * vocab_size
         if adapter_size is not None:
             self.t5.requires_grad_(False)
             for stack in (self.t5.encoder, self.t5.decoder):
@@ -37,14 +42,22 @@ class T5VAE(SentenceModel):
                     block.layer[-1] = _WithAdapter(block.layer[-1], width, adapter_size)
         self.to_posterior = nn.Linear(width, 2 * latent_size)
         self.from_latent = nn.Linear(latent_size, width)
-        self.head = nn.Linear(width, vocab_size, bias=False)
+        self.head = nn.Linear(width, vocab_size, bias=False).requires_grad_(adapter_size is None)
         nn.init.normal_(self.head.weight, std=0.02)
 
-    def posterior(self, batch: TextBatch) -> Posterior:
+    @property
+    def decoder_side(self) -> tuple[nn.Module, ...]:
+        """What follows z, and the token embeddings, which T5's encoder has in common with its decoder."""
+        return self.from_latent, self.t5.decoder, self.head
+
+    def pooled(self, batch: TextBatch) -> Tensor:
+        """The largest state of a text's tokens in each dimension, (B, C)."""
         mask = batch.attention_mask
-        hidden = self.t5.encoder(input_ids=batch.token_ids, attention_mask=mask.long()).last_hidden_state
-        is_token = mask.unsqueeze(-1).to(hidden.dtype)
-        mu, logvar = self.to_posterior((hidden * is_token).sum(1) / is_token.sum(1)).chunk(2, dim=-1)
+        hidden: Tensor = self.t5.encoder(input_ids=batch.token_ids, attention_mask=mask.long()).last_hidden_state
+        return hidden.masked_fill(~mask.unsqueeze(-1), float("-inf")).amax(1)
+
+    def posterior(self, batch: TextBatch) -> Posterior:
+        mu, logvar = self.to_posterior(self.pooled(batch)).chunk(2, dim=-1)
         return Posterior.bounded(mu, logvar)
 
     def hidden_states(self, batch: TextBatch, z: Tensor | None) -> Tensor:

@@ -16,7 +16,7 @@ from tests.tiny_home import tiny_settings
 from tests.tiny_text import as_tsv, reviews
 from tests.unit.service.conftest import RunCommand
 
-_TABLES = {"table1": 9, "table2": 23, "table3": 11, "figure1": 5 * 3}
+_TABLES = {"table1": 9, "table2": 23, "table3": 11, "figure1": 5 * 2}
 
 
 @pytest.fixture
@@ -168,3 +168,19 @@ def test_workers_and_seeds(home: Path, run_command: RunCommand) -> None:
 def test_wrong_usage_is_told_with_its_remedy(given: tuple[str, ...], told: str, run_command: RunCommand) -> None:
     outcome = run_command("reproduce", *given)
     assert outcome.exit_code == 2 and told in outcome.err
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_row_that_cannot_be_run_is_told_at_the_end(
+    workers: str, home: Path, run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended the command, and every repetition of it, before the rows after it."""
+    if workers == "1":
+        monkeypatch.setitem(sys.modules, "transformers", None)
+        told, rows = "needs transformers", ["--row", "T5 VAE", "--row", "LSTM-LM"]
+    else:
+        (home / "sets" / "yelp" / "train.tsv").write_text("text\tlabel\n", encoding="utf-8")
+        told, rows = "yelp: GPT-2", ["--row", "GPT-2", "--row", "LSTM-LM"]
+    outcome = run_command(*arguments(home, "table2", "--dataset", "yelp", *rows, "--workers", workers))
+    assert outcome.exit_code == 1 and told in outcome.err
+    assert [each["row"] for each in records(outcome.out)] == (["LSTM-LM"] if workers == "1" else [])

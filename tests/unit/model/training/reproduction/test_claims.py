@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from adavae.model.training.reproduction import figure1, table2
-from adavae.model.training.reproduction.claims import Answer, Verdict, answers, verdicts
+from adavae.model.training.reproduction.claims import Verdict, answers, verdicts
+from adavae.model.training.reproduction.comparison import Answer
 from adavae.model.training.reproduction.grid import Cell
 from tests.unit.model.training.reproduction.tiny_reproduction import a_cell
 
@@ -65,18 +66,18 @@ def points(of_ten: float, of_hundred: float, spread: float) -> list[Cell]:
         a_cell("figure1", figure1.row_name(system, labels), seed, accuracy=accuracy + shift)
         for system, pair in accuracies.items()
         for labels, accuracy in zip((10, 100), pair, strict=True)
-        for seed, shift in enumerate((-spread, spread))
+        for seed, shift in enumerate((-spread, spread) if system == "AdaVAE PE" else (spread, -spread))
     ]
 
 
 @pytest.mark.parametrize(
     ("of_ten", "of_hundred", "spread", "answer"),
     [
-        (0.6, 0.7, 0.01, HOLDS),
-        (0.6, 0.4, 0.01, IN_PART),
-        (0.4, 0.4, 0.01, NOT),
-        (0.6, 0.7, 0.2, CLOSE),
-        (0.5, 0.4, 0.01, NOT),  # not better with either
+        (0.6, 0.7, 0.001, HOLDS),
+        (0.6, 0.4, 0.001, IN_PART),
+        (0.4, 0.4, 0.001, NOT),
+        (0.6, 0.7, 0.02, CLOSE),  # two seeds: 12.7 standard errors
+        (0.5, 0.4, 0.001, NOT),  # not better with either
     ],
 )
 def test_several_seeds_are_compared_by_their_spread(
@@ -92,7 +93,7 @@ def test_several_seeds_are_compared_by_their_spread(
 
 def test_only_seeds_that_both_rows_have_are_compared() -> None:
     easier = [replace(cell, seed=7) for cell in points(0.99, 0.99, 0.0) if cell.row.startswith("AdaVAE PE")]
-    (verdict,) = verdicts([*points(0.4, 0.4, 0.01), *easier])
+    (verdict,) = verdicts([*points(0.4, 0.4, 0.001), *easier])
     assert "0.400" in verdict.numbers and verdict.answer is NOT
     assert list(verdicts([replace(cell, seed=7) if "PE" in cell.row else cell for cell in points(0.4, 0.4, 0.0)])) == []
 
@@ -129,3 +130,86 @@ def test_smoke_is_no_evidence() -> None:
     ]
     assert len(list(verdicts(cells))) == 1
     assert all(answer is Answer.NOT_RUN for _, answer, _ in answers(cells))
+
+
+def both(accuracies: Sequence[float], others: Sequence[float], **more: float) -> list[Cell]:
+    rows = {"AdaVAE, sigma 128": accuracies, "AdaVAE, fine-tuning": others}
+    return [a_cell("table3", row, seed, accuracy=a, **more) for row, of in rows.items() for seed, a in enumerate(of)]
+
+
+ON_YELP = "on YELP adapters are more accurate than fine-tuning AdaVAE"
+
+
+def test_seeds_that_move_both_rows_alike_are_no_doubt() -> None:
+    """Rows of one seed share labels and draws; their spread was taken for that of their difference."""
+    easy_and_hard = [0.5, 0.7, 0.9]
+    cells = both([each + 0.02 for each in easy_and_hard], easy_and_hard)
+    assert verdict_on(ON_YELP, cells).answer is HOLDS
+    assert verdict_on(ON_YELP, both([0.53, 0.74, 0.88], easy_and_hard)).answer is CLOSE
+
+
+def test_seeds_that_agree_still_leave_half_a_text_in_doubt() -> None:
+    ours, others = [0.5003, 0.6003, 0.7003], [0.5, 0.6, 0.7]
+    assert verdict_on(ON_YELP, both(ours, others, num_texts=1000)).answer is CLOSE
+    assert verdict_on(ON_YELP, both(ours, others, num_texts=4000)).answer is HOLDS
+
+
+@pytest.mark.parametrize(
+    ("difference", "answer"),
+    [(0.06, HOLDS), (0.04, CLOSE), (0.08, CLOSE), (0.02, CLOSE), (0.12, NOT), (0.0, NOT)],
+)
+def test_six_points_behind_have_margins_too(difference: float, answer: Answer) -> None:
+    rows = {"AdaVAE, sigma 128": 0.85 - difference, "BERT, sigma 128": 0.85, "Optimus (VAE), fine-tuning": 0.85}
+    cells = [a_cell("table3", row, dataset="sst2", accuracy=accuracy) for row, accuracy in rows.items()]
+    for other in ("BERT's", "Optimus"):
+        claim = f"on SST-2 AdaVAE's adapters are around six points below {other} (three to nine)"
+        assert verdict_on(claim, cells).answer is answer
+
+
+@pytest.mark.parametrize(
+    ("mis", "gaussians", "answer"),
+    [
+        ((6.1, 6.8), None, CLOSE),
+        ((6.1, 6.8), (9.0, 14.0), HOLDS),
+        ((6.1, 6.8), (14.0, 9.0), NOT),
+        ((3.0, 6.8), None, HOLDS),  # only one of them can be too low
+        ((3.0, 4.0), None, HOLDS),
+    ],
+)
+def test_estimates_near_their_ceiling_are_not_told_apart(
+    mis: tuple[float, float], gaussians: tuple[float, float] | None, answer: Answer
+) -> None:
+    """ln 1,000 is 6.91: of more information an estimate by 1,000 texts shows no more."""
+    cells = []
+    for place, row in enumerate(("AdaVAE 0.50", "Optimus 0.50")):
+        more = {} if gaussians is None else {"mi_gaussian": gaussians[place]}
+        cells.append(a_cell("table2", row, mi=mis[place], ppl_word=9.0, neg_elbo=30.0, num_texts=1000, **more))
+    verdict = verdict_on("MI of AdaVAE at lambda 0.50 is below that of Optimus (the paper: slightly)", cells)
+    assert verdict.answer is answer
+    assert ("ceiling 6.91" in verdict.numbers) is (min(mis) > 6)
+
+
+def test_what_is_competitive_is_at_most_two_points_below() -> None:
+    claim = "with 1,000 and 10,000 labels AdaVAE's adapters are at most two points below BERT and Optimus"
+    for below, answer in ((0.01, HOLDS), (0.03, NOT)):
+        cells = [
+            a_cell("figure1", figure1.row_name(system, num), seed, accuracy=0.8 - below * (system == "AdaVAE PE"))
+            for system in ("AdaVAE PE", "BERT PE", "BERT FT", "Optimus FT")
+            for num in (1000, 10_000)
+            for seed in (0, 1)
+        ]
+        assert verdict_on(claim, cells).answer is answer
+
+
+def test_the_headline_claims_of_table_2_are_asked() -> None:
+    rows = ("M. A.", "C. A.", "SA-VAE", "Aggressive", "AE-BP", "Optimus 0.50", "GPT-2")
+    cells = [a_cell("table2", row, ppl_word=30.0, neg_elbo=40.0, mi=1.0) for row in rows]
+    cells.append(a_cell("table2", "AdaVAE 0.50", ppl_word=20.0, neg_elbo=50.0, mi=0.5))
+    assert verdict_on("AdaVAE has a lower perplexity than GPT-2 fine-tuned", cells).answer is HOLDS
+    assert verdict_on("AdaVAE has a lower -ELBO than the VAEs of LSTMs and Optimus", cells).answer is NOT
+
+
+def test_data_of_other_files_are_not_mixed() -> None:
+    cells = both([0.7], [0.6])
+    old = [replace(cell, files="old", figures={"accuracy": 0.9 if "fine" in cell.row else 0.1}) for cell in cells]
+    assert [verdict.answer for verdict in verdicts([*old, *cells])] == [NOT, HOLDS]

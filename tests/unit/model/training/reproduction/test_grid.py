@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from adavae.model.errors import ConfigError, DatasetError
+from adavae.model.errors import CellFailed, ConfigError, DatasetError
 from adavae.model.training.reproduction import grid as module
 from adavae.model.training.reproduction import table2, untrained_row
 from adavae.model.training.reproduction.bound_table import markdown, records
-from adavae.model.training.reproduction.grid import Cell, Grid, run_grid
+from adavae.model.training.reproduction.data_folder import digest_of
+from adavae.model.training.reproduction.grid import Cell, Grid, append, begin, finished_cells, run_grid
 from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2
-from adavae.model.training.reproduction.rows import Row
+from adavae.model.training.reproduction.rows import Given, Outcome, Row
 from adavae.model.training.reproduction.scale import ScaleName
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, write_folder
@@ -106,15 +108,123 @@ def test_every_row_of_the_tables_has_its_line_in_the_paper() -> None:
     assert all(len(rows) == 8 for rows in TABLE_1.values())
 
 
-def test_other_texts_of_one_name_and_other_procedures_are_other_cells(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_texts_of_one_name_and_other_procedures_are_other_cells(tmp_path: Path) -> None:
     grid = grid_of(tmp_path, NAMES[:1])
     first, began = run(grid)
     assert (len(first), len(began)) == (1, 1)
     (grid.folders[0] / "test.tsv").write_text(as_tsv(reviews(12, 9)), encoding="utf-8")
     assert len(run(grid)[1]) == 1
     assert len(run(grid)[1]) == 0
-    monkeypatch.setattr(module, "PROCEDURES", module.PROCEDURES + 1)
-    assert len(run(grid)[1]) == 1
+    raised = replace(grid, rows=[replace(grid.rows[0], procedures=9)])
+    assert len(run(raised)[1]) == 1
     assert len(grid.file.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_a_row_that_is_trained_in_another_way_leaves_the_others_as_they_are(tmp_path: Path) -> None:
+    """One number for all tables had every cell of them run again."""
+    grid = grid_of(tmp_path, NAMES[:2])
+    run(grid)
+    raised = replace(grid, rows=[grid.rows[0], replace(grid.rows[1], procedures=grid.rows[1].procedures + 1)])
+    assert run(raised)[1] == ["2/2 yelp: GPT-2, adapters"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """A row whose figure is given, or whose fault."""
+
+    name: str
+    figure: float = 1.0
+    procedures: int = 2
+    shared: str = ""
+
+    def run(self, given: Given) -> Outcome:
+        if self.name == "lacks":
+            raise ConfigError("system", self.name, "needs a library")
+        texts = given.data.corpus.test.texts
+        if self.name == "edits":
+            (given.data.folder / "test.tsv").write_text(as_tsv(reviews(12, 9)), encoding="utf-8")
+        return Outcome(
+            figures={"ppl_word": 3.0, "first": texts[0]},
+            figures_cut={"ppl_word": self.figure},
+            trained_parameters=1,
+            share_percent=None,
+            weights="none",
+            texts="t",
+        )
+
+
+@pytest.mark.parametrize("figure", [float("nan"), float("inf")])
+def test_a_figure_that_is_not_finite_is_no_finished_cell(figure: float, tmp_path: Path) -> None:
+    grid = replace(grid_of(tmp_path), rows=[Told("bad", figure)])
+    with pytest.raises(CellFailed, match="yelp: bad: ppl_word is"):
+        run(grid)
+    assert finished_cells(grid.output) == []
+
+
+def test_a_file_that_is_edited_while_a_grid_runs_is_read_again(tmp_path: Path) -> None:
+    """The texts that were read before it had the digest of those that nobody had read."""
+    grid = replace(grid_of(tmp_path), rows=[Told("edits"), Told("later")])
+    folder = grid.folders[0]
+    before = digest_of(folder)
+    cells, _ = run(grid)
+    assert [cell.files for cell in cells] == [before, digest_of(folder)] and before != digest_of(folder)
+    assert cells[0].figures["first"] in reviews(12, 2).texts and cells[1].figures["first"] in reviews(12, 9).texts
+
+
+def test_files_that_change_while_they_are_read_are_refused(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path)
+    data = grid.tasks()[0].data(tiny_pretrained(), None)
+    (grid.folders[0] / "train.tsv").write_text(as_tsv(reviews(60, 9)), encoding="utf-8")
+    with pytest.raises(DatasetError, match="its files were changed meanwhile"):
+        _ = data.corpus
+
+
+def test_a_line_that_was_cut_within_a_character_is_taken_away_and_nothing_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The whole file was emptied and written again, or, with half of a character at its end, could not be read."""
+    grid = replace(grid_of(tmp_path), rows=[Told("first"), Told("second")])
+    (first, second), _ = run(grid)
+    content = grid.file.read_bytes()
+    inode = grid.file.stat().st_ino
+    grid.file.write_bytes(content + '{"table": "table2", "row": "é'.encode()[:-1])
+    assert finished_cells(grid.output, ["table2"]) == [first, second]
+    monkeypatch.setattr(Path, "write_text", lambda *_, **__: pytest.fail("it is written again"))
+    append(grid.file, second)
+    assert grid.file.read_bytes() == content + content.splitlines(keepends=True)[1]
+    assert grid.file.stat().st_ino == inode
+
+
+def test_a_whole_line_that_is_no_cell_is_refused_before_anything_is_run(tmp_path: Path) -> None:
+    """As the last line it was kept, and refused once another came after it."""
+    grid = replace(grid_of(tmp_path), rows=[Told("first"), Told("second")])
+    run(replace(grid, rows=grid.rows[:1]))
+    with grid.file.open("a", encoding="utf-8") as file:
+        file.write('{"table": "table2"}\n')
+    with pytest.raises(ConfigError, match="line 2 is no cell"):
+        run(grid)
+
+
+def test_a_separator_of_lines_within_a_text_is_no_end_of_a_line(tmp_path: Path) -> None:
+    grid = replace(grid_of(tmp_path), rows=[Told("one\u2028two")])
+    assert run(grid)[0] == finished_cells(grid.output, ["table2"])
+
+
+def test_a_row_that_cannot_be_run_leaves_the_others_to_be_run(tmp_path: Path) -> None:
+    """It stopped all after it, whenever the command was repeated."""
+    grid = replace(grid_of(tmp_path), rows=[Told("first"), Told("lacks"), Told("last")])
+    cells: list[Cell] = []
+    with pytest.raises(CellFailed, match=r"1 of 3 cells .* run: yelp: lacks: system is 'lacks': needs a library"):
+        cells.extend(run_grid(grid, tiny_pretrained(), CPU, lambda *_: lambda *_: None))
+    assert [cell.row for cell in cells] == ["first", "last"] == [cell.row for cell in finished_cells(grid.output)]
+
+
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_run(tmp_path: Path) -> None:
+    grid = replace(grid_of(tmp_path), rows=[Told("first")])
+    grid.file.mkdir(parents=True)
+    with pytest.raises(ConfigError, match=r"table2.jsonl.*cannot be written"):
+        begin(grid)
+    other = replace(grid, output=tmp_path / "file")
+    other.output.write_text("")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        begin(other)

@@ -10,7 +10,8 @@ import pytest
 from adavae.model.errors import ConfigError, DatasetError
 from adavae.model.training.corpus import read_dataset
 from adavae.model.training.reproduction.corpus import file_of
-from adavae.model.training.reproduction.hub_data import HubData
+from adavae.model.training.reproduction.data_folder import digest_of
+from adavae.model.training.reproduction.hub_data import SOURCE, HubData
 
 
 class Rows(list[dict[str, Any]]):
@@ -75,3 +76,15 @@ def test_without_the_package_the_remedy_is_named(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(ConfigError, match=r"pip install 'adavae\[datasets\]'"):
         HubData.of("hub:a/b").write(tmp_path / "set")
+
+
+def test_a_folder_of_another_data_set_is_not_taken_for_this_one(tmp_path: Path, asked: list[Any]) -> None:
+    """The texts of the first were read, whatever was named."""
+    folder = tmp_path / "yelp"
+    HubData.of("hub:nyu-mll/glue:sst2").write(folder)
+    digest = digest_of(folder)
+    with pytest.raises(ConfigError, match=r"hub:nyu-mll/glue:sst2: name another --output"):
+        HubData.of("hub:someone/reviews").write(folder)
+    (folder / SOURCE).unlink()  # as folders were before they said it
+    HubData.of("hub:someone/reviews").write(folder)
+    assert asked == [("nyu-mll/glue", "sst2")] and digest_of(folder) == digest

@@ -2,22 +2,30 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
 
+from adavae.model.backbone import Backbone
+from adavae.model.config import GPT2_124M
 from adavae.model.errors import DatasetError
-from adavae.model.training.reproduction import accuracy_table, figure1, table3
+from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.training.objective import TextBatch
+from adavae.model.training.reproduction import accuracy_table, figure1, precision, table3
 from adavae.model.training.reproduction.data_folder import DataFolder
 from adavae.model.training.reproduction.grid import Cell
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
-from adavae.model.training.reproduction.labelled_rows import LabelledRow
+from adavae.model.training.reproduction.labelled_rows import ClassifierProcedure, LabelledRow, accuracy, adavae_tuned
 from adavae.model.training.reproduction.paper_figures import TABLE_3, TABLE_3_SHARES
 from adavae.model.training.reproduction.rows import Given
-from adavae.model.training.reproduction.scale import Scale
+from adavae.model.training.reproduction.scale import SCALES, Scale, ScaleName
+from adavae.model.training.reproduction.systems.classifiers import UnmaskedClassifier
 from tests.tiny_text import tiny_pretrained, tiny_tokenizer
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, a_cell, write_folder
 
+_BERT_BASE = 108_310_272  # parameters, the pooler left out
 BRIEF = replace(SCALE, steps=3, least_label_steps=3, batch_size=20)
 LEARNS = replace(BRIEF, steps=40, least_label_steps=40)
 ROWS = {row.name: row for row in table3.rows()}
@@ -94,7 +102,7 @@ def test_few_labels_are_as_many_of_each_and_depend_on_the_seed(tmp_path: Path) -
 
 
 def test_a_point_of_the_figure_has_its_labels_and_the_bound_of_the_scale_leaves_points_out(tmp_path: Path) -> None:
-    rows = {row.name: row for row in figure1.rows(60)}
+    rows = {row.name: row for row in figure1.rows(SCALE)}
     assert {name.partition(", ")[2] for name in rows} == {"10 labels", "all labels"}
     assert rows["AdaVAE PE, 10 labels"].run(given(tmp_path)).figures["num_labels"] == 10
     assert len(list(figure1.rows())) == 5 * len(figure1.SYSTEMS)
@@ -129,3 +137,115 @@ def test_rows_that_begin_alike_train_their_beginning_once_and_end_as_alone(tmp_p
     assert len(steps) == 3 * BRIEF.steps  # the bound once, and two heads
     alone = [ROWS[name].run(given(tmp_path)) for name in names]
     assert together == alone
+
+
+@pytest.mark.parametrize(
+    ("name", "random"),
+    [
+        ("AdaVAE, fine-tuning", ("head", "model.vae.bank.latent_attention", "model.vae.bank.posterior")),
+        ("AdaVAE, sigma 128", ("",)),
+        ("BERT, fine-tuning", ("head",)),
+        ("BERT, features", ("head",)),
+        ("Optimus (VAE), fine-tuning", ("head",)),
+    ],
+)
+def test_what_begins_random_learns_faster_than_what_was_pretrained(
+    name: str, random: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Fine-tuning taught the head, latent attention and the layer to mu at the rate of pretrained weights."""
+    cell = given(tmp_path)
+    beginning = ROWS[name].begin(cell, cell.data.labelled)
+    rates = {
+        id(each): group["lr"]
+        for group in ClassifierProcedure(beginning).optimizer.param_groups
+        for each in group["params"]
+    }
+    found = {name: rates[id(each)] for name, each in beginning.model.named_parameters() if id(each) in rates}
+    assert found == {each: 1e-3 if each.startswith(random) else 1e-4 for each in found}
+    assert set(found.values()) == ({1e-3} if "fine-tuning" not in name else {1e-3, 1e-4})
+
+
+@pytest.mark.parametrize(("adapter_size", "percent"), [(128, 4.41), (512, 17.49)])
+def test_what_trains_in_berts_place_is_what_the_paper_counts(adapter_size: int, percent: float) -> None:
+    """One adapter a block and no layer norm were half of it."""
+    with torch.device("meta"):
+        backbone = Backbone(GPT2_124M)
+        model = UnmaskedClassifier(backbone, 2, adapter_size)
+    trained = sum(each.numel() for each in model.parameters() if each.requires_grad)
+    assert 100 * trained / _BERT_BASE == pytest.approx(percent, abs=0.005)
+    of_gpt2 = 100 * trained / backbone.num_parameters
+    assert of_gpt2 == pytest.approx({128: 3.84, 512: 15.22}[adapter_size], abs=0.005)
+
+
+def test_the_layer_norms_in_berts_place_train_and_nothing_else_of_the_backbone(tmp_path: Path) -> None:
+    cell = given(tmp_path)
+    model = ROWS["BERT, sigma 128"].begin(cell, cell.data.labelled).model
+    assert isinstance(model, UnmaskedClassifier)
+    trained = {name for name, each in model.backbone.named_parameters() if each.requires_grad}
+    layers = range(len(model.backbone.blocks))
+    norms = {f"blocks.{layer}.ln_{n}.{part}" for layer in layers for n in (1, 2) for part in ("weight", "bias")}
+    assert trained == norms
+    assert all(len(layer.placed) == 2 for layer in model.adapters)
+
+
+def test_the_labels_that_are_told_are_those_that_training_read(tmp_path: Path) -> None:
+    """All labels there are were told, where the updates ended long before the last of them."""
+    two_steps = replace(BRIEF, steps=2, least_label_steps=2)
+    outcome = ROWS["BERT, features"].run(given(tmp_path, two_steps))
+    assert outcome.figures["num_labels"] == 2 * two_steps.batch_size < 60
+
+
+def test_figure_1_has_no_number_of_labels_that_the_scale_comes_not_to_read() -> None:
+    """All 40,000 labels at scale cpu were the same training as 10,000."""
+    counts = {
+        name: [row.name.partition(", ")[2] for row in figure1.rows(scale) if row.name.startswith("BERT PE")]
+        for name, scale in SCALES.items()
+    }
+    assert counts == {
+        "smoke": ["10 labels", "100 labels"],
+        "cpu": ["10 labels", "100 labels", "1,000 labels", "10,000 labels"],
+        "paper": ["10 labels", "100 labels", "1,000 labels", "10,000 labels", "all labels"],
+    }
+
+
+def test_accuracy_is_measured_in_the_numbers_that_training_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was measured in float32, whatever the processor multiplies and the README says."""
+    monkeypatch.setattr(precision, "uses_bfloat16", lambda *_: True)
+    cell, kinds = given(tmp_path), []
+    model = ROWS["BERT, features"].begin(cell, cell.data.labelled).model
+    logits = model.logits
+
+    def heard(batch: TextBatch) -> torch.Tensor:
+        found = logits(batch)
+        kinds.append(found.dtype)
+        return found
+
+    monkeypatch.setattr(model, "logits", heard)
+    accuracy(model, cell.data.labelled, CPU)
+    assert set(kinds) == {torch.bfloat16}
+
+
+@pytest.mark.parametrize(("adapter_size", "percent", "of_paper"), [(128, 2.88, 2.90), (512, 7.79, 7.82)])
+def test_both_heads_of_the_posterior_are_counted_as_the_paper_counts_them(
+    adapter_size: int, percent: float, of_paper: float
+) -> None:
+    """With the layer to mu alone it was 2.26 and 7.18."""
+    with torch.device("meta"):
+        pretrained = cast(PretrainedBackbone, SimpleNamespace(backbone=Backbone(GPT2_124M).requires_grad_(False)))
+        data, corpus = cast(DataFolder, None), cast(LabelledCorpus, SimpleNamespace(labels=("bad", "good")))
+        cell = Given(pretrained, data, SCALES[ScaleName.PAPER], 0, torch.device("meta"), lambda *_: None)
+        beginning = adavae_tuned(cell, corpus, adapter_size)
+    assert beginning.share == pytest.approx(percent, abs=0.005)
+    counted = beginning.trained_parameters + beginning.counted_beside
+    of_layer_norms = 8 * 2 * 2 * 768
+    assert 100 * (counted + of_layer_norms) / beginning.original_parameters == pytest.approx(of_paper, abs=0.005)
+
+
+def test_a_test_file_of_one_label_is_enough_to_measure_on(tmp_path: Path) -> None:
+    """It was refused with advice about another command."""
+    folder = write_pairs(tmp_path)
+    (folder / "test.tsv").write_text(
+        "label\ttext\ttext_pair\nno\tit was bad .\tso .\nno\tit was .\tbad .\n", encoding="utf-8"
+    )
+    corpus = LabelledCorpus.read(folder, tiny_tokenizer(), SCALE, 0)
+    assert corpus.test.label_ids == [0, 0] and corpus.labels == ("no", "yes")

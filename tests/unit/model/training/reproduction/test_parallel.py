@@ -13,28 +13,43 @@ import pytest
 import torch
 
 from adavae.model.errors import CellFailed
+from adavae.model.training.reproduction import figure1, table1, table2, table3
 from adavae.model.training.reproduction.grid import Cell, Grid, finished_cells, run_grid
-from adavae.model.training.reproduction.parallel import run_grid_in_processes, serve
+from adavae.model.training.reproduction.parallel import grouped, run_grid_in_processes, serve
 from adavae.model.training.reproduction.rows import Given, Outcome
 from adavae.model.training.reproduction.scale import ScaleName
-from tests.tiny_text import tiny_pretrained
+from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, write_folder
+
+
+class _Process(torch.nn.Module):
+    """A beginning that tells which process made it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.number = os.getpid()
 
 
 class Counted:
     """A row without training: its figures tell which process and data it had."""
 
-    def __init__(self, name: str, fault: str = "") -> None:
-        self.name, self.fault = name, fault
+    procedures = 2
+
+    def __init__(self, name: str, fault: str = "", shared: str = "") -> None:
+        self.name, self.fault, self.shared = name, fault, shared
 
     def run(self, given: Given) -> Outcome:
         given.on_step(1, 2, 0.5)
         if self.fault == "dies":
             os.kill(os.getpid(), signal.SIGKILL)
+        num_texts = len(given.data.corpus.training.token_ids)
+        if self.fault == "edits":
+            (given.data.folder / "test.tsv").write_text(as_tsv(reviews(12, 9)), encoding="utf-8")
         if self.fault == "fails":
             raise ZeroDivisionError("by zero")
         given.on_step(2, 2, 0.25)
-        figures = {"texts": len(given.data.corpus.training.token_ids), "seed": given.seed}
+        figures: dict[str, Any] = {"process": given.data.begun("process", _Process).number if self.shared else None}
+        figures |= {"texts": num_texts, "seed": given.seed}
         return Outcome(
             figures=figures, figures_cut={}, trained_parameters=1, share_percent=None, weights="none", texts="t"
         )
@@ -58,7 +73,7 @@ def run(grid: Grid) -> tuple[list[Cell], list[str]]:
     def on_cell(name: str, number: int, total: int) -> Any:
         return lambda step, steps, loss: heard.append(f"{number}/{total} {name} {step}/{steps} {loss}")
 
-    return run_grid_in_processes(grid, tiny_pretrained().digest, tiny_pretrained, 2, on_cell), heard
+    return list(run_grid_in_processes(grid, tiny_pretrained().digest, tiny_pretrained, 2, on_cell)), heard
 
 
 def test_several_processes_give_what_one_gives_in_the_grids_order(tmp_path: Path) -> None:
@@ -76,10 +91,29 @@ def test_several_processes_give_what_one_gives_in_the_grids_order(tmp_path: Path
 
 
 def test_a_process_that_dies_keeps_the_cell_beside_it(tmp_path: Path) -> None:
-    grid = grid_of(tmp_path, [Counted("good"), Counted("bad", "dies")])
+    grid = grid_of(tmp_path, [Counted("bad", "dies"), Counted("good"), Counted("later")])
     with pytest.raises(CellFailed, match="yelp: bad: its process ended with code -9"):
         run(grid)
-    assert [cell.row for cell in finished_cells(grid.output)] == ["good"]
+    assert {cell.row for cell in finished_cells(grid.output)} == {"good", "later"}
+
+
+def test_what_was_kept_for_a_process_that_dies_goes_to_another(tmp_path: Path) -> None:
+    rows = [
+        Counted("bad", "dies", "shared"),
+        Counted("after", "", "shared"),
+        Counted("good"),
+        Counted("fails", "fails"),
+    ]
+    grid = grid_of(tmp_path, rows)
+    with pytest.raises(CellFailed, match=r"2 of 4 cells could not be run.*by zero"):
+        run(grid)
+    assert {cell.row for cell in finished_cells(grid.output)} == {"good", "after"}
+
+
+def test_without_a_process_left_it_is_told_what_was_not_run(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path, [Counted("bad", "dies", "shared"), Counted("after", "", "shared")])
+    with pytest.raises(CellFailed, match="yelp: after: no process was left for it"):
+        run(grid)
 
 
 def test_a_fault_that_nobody_foresaw_is_told_and_the_next_cell_is_run(tmp_path: Path) -> None:
@@ -99,8 +133,29 @@ def test_a_fault_that_nobody_foresaw_is_told_and_the_next_cell_is_run(tmp_path: 
 def test_rows_of_every_table_can_be_sent_to_a_process() -> None:
     import pickle
 
-    from adavae.model.training.reproduction import figure1, table1, table2, table3
-
     for table in (table1, table2, table3, figure1):
         for row in table.rows():
             assert pickle.loads(pickle.dumps(row)).name == row.name
+
+
+def test_rows_of_one_beginning_go_to_one_process_and_the_others_do_not_wait(tmp_path: Path) -> None:
+    """Each of two processes trained the Optimus that two rows begin with."""
+    rows = [Counted("vae", shared="optimus"), Counted("tuned", shared="optimus"), Counted("other")]
+    tasks = list(enumerate(grid_of(tmp_path, rows, seeds=(0, 1)).tasks(), 1))
+    found = [[(task.row.name, task.seed) for _, task in group] for group in grouped(tasks)]
+    assert found == [[("vae", 0), ("tuned", 0)], [("vae", 1), ("tuned", 1)], [("other", 0)], [("other", 1)]]
+    cells, _ = run(grid_of(tmp_path, rows, seeds=(0, 1)))
+    made_by = {(cell.row, cell.seed): cell.figures["process"] for cell in cells}
+    assert made_by["vae", 0] == made_by["tuned", 0] != made_by["vae", 1] == made_by["tuned", 1]
+
+
+def test_the_rows_that_share_a_beginning_are_known() -> None:
+    table3_rows, figure1_rows = ({row.name for row in table.rows() if row.shared} for table in (table3, figure1))
+    assert table3_rows == {"Optimus (VAE), features", "Optimus (VAE), fine-tuning"}
+    assert figure1_rows == {figure1.row_name("Optimus FT", num) for num in figure1.LABELS}
+
+
+def test_a_file_that_is_edited_meanwhile_does_not_lose_what_was_run(tmp_path: Path) -> None:
+    """The cells that were asked for at the end were those of the edited file: a KeyError."""
+    cells, _ = run(grid_of(tmp_path, [Counted("edits", "edits", "one process"), Counted("other", "", "one process")]))
+    assert [cell.row for cell in cells] == ["edits", "other"]

@@ -6,9 +6,10 @@ from pathlib import Path
 import torch
 
 from adavae.model.training.reproduction.corpus import Corpus
-from adavae.model.training.reproduction.grid import PROCEDURES, Cell
+from adavae.model.training.reproduction.grid import Cell
 from adavae.model.training.reproduction.rows import Setting
 from adavae.model.training.reproduction.scale import SCALES, Scale, ScaleName
+from adavae.model.training.reproduction.tables import procedures_of
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 
 CPU = torch.device("cpu")
@@ -61,7 +62,7 @@ def a_cell(table: str, row: str, seed: int = 0, *, dataset: str = "yelp", scale:
         weights="w",
         texts="t",
         files="f",
-        procedures=PROCEDURES,
+        procedures=procedures_of(table).get(row, 2),
         seconds=1.0,
         torch="2",
         command="adavae",
