@@ -3,7 +3,7 @@
 import contextlib
 from typing import Any
 
-from adavae.service.cluster.arguments import arguments_of
+from adavae.service.cluster.arguments import training_arguments_of
 from adavae.service.cluster.reaching import NAMESPACE, NoCluster, reach_cluster
 from adavae.service.settings import Settings
 
@@ -24,7 +24,7 @@ def call_trainers(settings: Settings) -> None:
 
     from adavae.service.cluster.dispatcher import Dispatcher
 
-    arguments = arguments_of(settings, requires_keys=False).model_dump()
+    arguments = training_arguments_of(settings).model_dump()
     options: dict[str, Any] = {"name": NAME, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
     try:
         # It is started again wherever there is room, and what it is asked meanwhile is asked once more.
