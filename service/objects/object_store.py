@@ -72,8 +72,8 @@ class ObjectStore:
             StoreUnusable: There is no library for it, or the environment holds a value that the library refuses.
         """
         is_plain = endpoint is not None and endpoint.startswith("http://")
-        records = _opened(str(address), timeout_s, timeout_s, is_plain=is_plain)
-        return cls(str(address), records, _opened(str(address), _PIECE_S, timeout_s, is_plain=is_plain))
+        records = _opened(address, timeout_s, timeout_s, is_plain=is_plain)
+        return cls(str(address), records, _opened(address, _PIECE_S, timeout_s, is_plain=is_plain))
 
     def read(self, key: str, max_bytes: int) -> Found:
         """A record; raises FileNotFoundError, and NotOurs for what is none of at most ``max_bytes``."""
@@ -275,10 +275,10 @@ def _unchanged(tag: str) -> dict[str, str]:
     return {"e_tag": e_tag, "version": version} if has_version else {"e_tag": e_tag}
 
 
-def _opened(address: str, request_s: float, timeout_s: float, *, is_plain: bool) -> "Library":
+def _opened(address: StoreAddress, request_s: float, timeout_s: float, *, is_plain: bool) -> "Library":
     try:
         from obstore.exceptions import BaseError
-        from obstore.store import from_url
+        from obstore.store import AzureStore, from_url
     except ImportError as exc:
         raise StoreUnusable(
             f"{address} needs a package that is not installed ({exc}): pip install 'adavae[store]'"
@@ -298,6 +298,15 @@ def _opened(address: str, request_s: float, timeout_s: float, *, is_plain: bool)
         },
     }
     try:
-        return from_url(address, client_options=client, retry_config=retries)
+        if address.scheme == "az":  # of whose addresses the library takes the first part for the container
+            container, _, prefix = address.prefix.partition("/")
+            return AzureStore(
+                container,
+                prefix=prefix or None,
+                account_name=address.bucket,
+                client_options=client,
+                retry_config=retries,
+            )
+        return from_url(str(address), client_options=client, retry_config=retries)
     except (BaseError, ValueError) as exc:
         raise StoreUnusable(f"{address} cannot be opened ({first_line(exc)}): see the variables of the store") from exc
