@@ -12,9 +12,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from adavae.service.cluster.replica import on_a_cluster
 from adavae.service.http.access import OPEN_PATHS
 from adavae.service.metrics import Metrics
-from adavae.service.settings import PREFIX, Settings
+from adavae.service.settings import PREFIX, Settings, load_settings
 from tests.compose_file import FORMS as COMPOSE_FORMS
 from tests.compose_file import num_bytes, read_compose, seconds
 from tests.dockerfile import read_stages
@@ -409,6 +410,19 @@ def test_ray_serves_the_application_with_settings_that_exist_and_keys() -> None:
         pytest.skip(f"{path.name} is not part of this checkout")
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_every_pod_of_ray_has_a_replica_that_uses_its_cores() -> None:
+    """A pod without one has no proxy, and is never ready; and nobody adds pods where no autoscaler is turned on."""
+    (application,) = yaml.safe_load(ray_service()["serveConfigV2"])["applications"]
+    settings = load_settings(application["args"]["settings"])
+    (group,) = ray_service()["rayClusterConfig"]["workerGroupSpecs"]
+    (container,) = group["template"]["spec"]["containers"]
+    assert settings.replica_cpus == float(container["resources"]["requests"]["cpu"])
+    assert on_a_cluster(settings).threads == settings.replica_cpus
+    assert group["replicas"] == group["minReplicas"] == settings.min_replicas
+    assert group["maxReplicas"] == max(settings.min_replicas, settings.max_replicas)
+    assert "enableInTreeAutoscaling" not in ray_service()["rayClusterConfig"]
 
 
 def pod_specs_of_ray() -> list[tuple[dict[str, Any], dict[str, Any]]]:
