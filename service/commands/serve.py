@@ -132,11 +132,13 @@ def _run(settings: Settings, listener: socket.socket) -> None:
 
 
 def _trainers(settings: Settings) -> "CallTrainers | None":
-    """Only where tasks of a Ray cluster shall train is anything of Ray imported."""
+    """Only where tasks of a Ray cluster shall train is anything of Ray imported; raises NoRay where it is missing."""
     if settings.training != "ray":
         return None
+    from adavae.service.cluster.reaching import require_ray
     from adavae.service.cluster.trainers import call_trainers
 
+    require_ray()
     return call_trainers
 
 
