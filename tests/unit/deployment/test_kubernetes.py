@@ -32,7 +32,7 @@ from tests.kustomization import (
 )
 from tests.unit.deployment.test_monitoring import alerts
 
-_OTHERS = {"RayService", "ServiceMonitor"}
+_OTHERS = {"RayService", "ServiceMonitor", "PodMonitor"}
 """Kinds that Kubernetes itself does not have."""
 
 _SIZES = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
@@ -372,6 +372,25 @@ def test_monitors_find_services_and_call_their_jobs_as_the_alerts_do() -> None:
     asked_for = {job for rule in alerts() for job in re.findall(r'job=~"([^"]+)"', rule["expr"])}
     assert asked_for
     assert all(re.fullmatch(pattern, job) for pattern in asked_for for job in jobs)
+
+
+def test_rays_pods_are_scraped_and_called_as_the_alerts_do() -> None:
+    """The Service that the other monitor looks for is not there on Ray, and the port was shut."""
+    (monitor,) = of_kind("monitoring", "PodMonitor").values()
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    asked_for = {job for rule in alerts() for job in re.findall(r'job=~"([^"]+)"', rule["expr"])}
+    for labels, spec in pod_specs_of_ray():
+        assert selects(monitor["spec"]["selector"], labels)
+        assert all(re.fullmatch(pattern, labels[monitor["spec"]["jobLabel"]]) for pattern in asked_for)
+        (container,) = spec["containers"]
+        assert ports_of(container)[endpoint["port"]] == 8080
+    cluster = ray_service()["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        assert group["rayStartParams"]["metrics-export-port"] == "8080"
+    rules = of_kind("ray", "NetworkPolicy")["ray"]["spec"]["ingress"]
+    (rule,) = [each for each in rules if {"protocol": "TCP", "port": 8080} in each.get("ports", [])]
+    (source,) = rule["from"]
+    assert source["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
 
 
 def ray_service() -> dict[str, Any]:
