@@ -444,6 +444,12 @@ def test_every_pod_of_ray_has_a_replica_that_uses_its_cores() -> None:
     assert "enableInTreeAutoscaling" not in ray_service()["rayClusterConfig"]
 
 
+def test_rays_pods_do_not_all_go_at_once() -> None:
+    (budget,) = of_kind("ray", "PodDisruptionBudget").values()
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert all(selects(budget["spec"]["selector"], labels) for labels, _ in pod_specs_of_ray())
+
+
 def pod_specs_of_ray() -> list[tuple[dict[str, Any], dict[str, Any]]]:
     return [pod for each in resources("ray") if each["kind"] == "RayService" for pod in pod_specs(each)]
 
@@ -452,7 +458,9 @@ def test_ray_pods_outlast_the_longest_request_and_need_no_program_for_their_prob
     (_, head), (_, replica) = pod_specs_of_ray()
     for spec in (head, replica):
         (container,) = spec["containers"]
-        assert spec["terminationGracePeriodSeconds"] >= float(environment(container)["ADAVAE_DEADLINE_S"]) + 10
+        grace_s, here = spec["terminationGracePeriodSeconds"], environment(container)
+        assert grace_s >= float(here["ADAVAE_DEADLINE_S"]) + 10
+        assert float(here["ADAVAE_DEADLINE_S"]) < float(here["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"]) <= grace_s - 10
         assert container["resources"]["limits"]["cpu"] == container["resources"]["requests"]["cpu"]
     assert replica["containers"][0]["readinessProbe"]["httpGet"] == {"path": "/-/healthz", "port": "serve"}
     major, minor = map(int, ray_service()["rayClusterConfig"]["rayVersion"].split(".")[:2])
