@@ -444,6 +444,16 @@ def test_every_pod_of_ray_has_a_replica_that_uses_its_cores() -> None:
     assert "enableInTreeAutoscaling" not in ray_service()["rayClusterConfig"]
 
 
+def test_rays_logs_stay_within_their_volume() -> None:
+    """By default one log may take 3 GiB."""
+    for _, spec in pod_specs_of_ray():
+        (container,) = spec["containers"]
+        here = environment(container)
+        a_log = int(here["RAY_ROTATION_MAX_BYTES"]) * (1 + int(here["RAY_ROTATION_BACKUP_COUNT"]))
+        (tmp,) = [each for each in spec["volumes"] if each["name"] == "tmp"]
+        assert here["HOME"] == "/tmp" and 40 * a_log <= size(tmp["emptyDir"]["sizeLimit"])
+
+
 def test_rays_pods_do_not_all_go_at_once() -> None:
     (budget,) = of_kind("ray", "PodDisruptionBudget").values()
     assert budget["spec"]["maxUnavailable"] == 1
