@@ -37,6 +37,8 @@ _OTHERS = {"RayService", "ServiceMonitor", "PodMonitor"}
 
 _SIZES = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
 _REDIS = ("cache", "queue")
+_SECRETS, _OF_COMPOSE = "/etc/adavae/secrets", "/run/secrets"
+"""Where secrets are: in containers, and in those of compose, where that is not for us to choose."""
 
 over_forms = pytest.mark.parametrize("form", FORMS)
 
@@ -174,7 +176,7 @@ def test_what_is_mounted_exists_and_what_is_read_is_mounted(form: str) -> None:
                 assert set(mounts.values()) == volumes.keys() | made
                 files = [item["path"] for item in volumes["secrets"]["secret"]["items"]]
                 held = [value for name, value in environment(container).items() if name.endswith("_FILE")]
-                assert set(held) <= {f"/run/secrets/{file}" for file in files}
+                assert set(held) <= {f"{_SECRETS}/{file}" for file in files}
                 assert volumes["secrets"]["secret"]["defaultMode"] == 0o440, (
                     "others could read it, which stops the start"
                 )
@@ -206,7 +208,7 @@ def test_containers_do_what_they_do_in_the_compose_files(form: str, name: str) -
     theirs, ours = read_compose(COMPOSE_FORMS[form])["services"][name], container_of(form, name)
     assert ours["command"] == theirs["command"] == read_stages()[name].command
     assert ours["image"].split(":")[0] == theirs["image"].split(":")[0]
-    here = environment(ours)
+    here = {key: as_in_compose(value) for key, value in environment(ours).items()}
     assert {key: here.get(key) for key in theirs["environment"]} == theirs["environment"]
     assert set(here) - set(theirs["environment"]) <= {"ADAVAE_SHUTDOWN_S", "ADAVAE_THREADS", "ADAVAE_TRAINING_THREADS"}
     assert size(ours["resources"]["limits"]["memory"]) == num_bytes(theirs["deploy"]["resources"]["limits"]["memory"])
@@ -217,12 +219,26 @@ def test_containers_do_what_they_do_in_the_compose_files(form: str, name: str) -
 @pytest.mark.parametrize("name", _REDIS)
 def test_both_redis_are_those_of_the_compose_files(form: str, name: str) -> None:
     theirs, ours = read_compose(COMPOSE_FORMS["cpu"])["services"][name], container_of(form, name)
-    assert [seen_by_a_container(part) for part in ours["command"]] == theirs["command"]
+    assert [as_in_compose(seen_by_a_container(part)) for part in ours["command"]] == theirs["command"]
     for probe in ("readinessProbe", "livenessProbe"):
-        assert ours[probe]["exec"]["command"] == ["sh", "-c", theirs["healthcheck"]["test"][1]]
+        asked = [as_in_compose(part) for part in ours[probe]["exec"]["command"]]
+        assert asked == ["sh", "-c", theirs["healthcheck"]["test"][1]]
     assert ours["image"] == theirs["image"]
     assert size(ours["resources"]["limits"]["memory"]) == num_bytes(theirs["deploy"]["resources"]["limits"]["memory"])
     assert of_kind(form, "StatefulSet")[name]["spec"]["replicas"] == 1
+
+
+def as_in_compose(text: str) -> str:
+    return text.replace(_SECRETS, _OF_COMPOSE)
+
+
+@over_forms
+def test_nothing_is_mounted_where_clouds_put_the_tokens_of_pods(form: str) -> None:
+    """In Debian's images /var/run is /run: below a mount that is read-only no token could be put."""
+    for _, spec in pods(form):
+        for container in spec["containers"]:
+            for mount in container["volumeMounts"]:
+                assert not mount["mountPath"].startswith(("/run", "/var/run"))
 
 
 @over_forms
