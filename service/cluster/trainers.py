@@ -5,6 +5,7 @@ from typing import Any
 
 from adavae.service.cluster.arguments import training_arguments_of
 from adavae.service.cluster.reaching import NAMESPACE, NoCluster, reach_cluster
+from adavae.service.jobs.worker.gpus_for_processes import refuse_too_few_reserved_gpus
 from adavae.service.settings import Settings
 
 NAME = "adavae-training"
@@ -17,7 +18,9 @@ def call_trainers(settings: Settings) -> None:
     Raises:
         NoRay: Ray is not installed here.
         NoCluster: There is no cluster, or it does not answer.
+        SettingsError: No job could be trained so.
     """
+    refuse_too_few_reserved_gpus(settings)
     reach_cluster()
     import ray
     from ray.exceptions import RayError
