@@ -460,6 +460,19 @@ def test_every_pod_of_ray_has_a_replica_that_uses_its_cores() -> None:
     assert "enableInTreeAutoscaling" not in ray_service()["rayClusterConfig"]
 
 
+def test_kuberays_own_labels_are_left_to_it() -> None:
+    """A name of ours took the place of KubeRay's, by which the Service of the head finds its pod: it found none."""
+    for labels, _ in pod_specs_of_ray():
+        assert "app.kubernetes.io/name" not in labels and "app.kubernetes.io/created-by" not in labels
+        assert not any(label.startswith("ray.io/") for label in labels)
+    for resource in resources("ray"):
+        if resource["kind"] in ("NetworkPolicy", "PodDisruptionBudget"):
+            spec = resource["spec"]
+            selector = spec.get("podSelector") or spec.get("selector") or {}
+            of_ray = selector.get("matchLabels", {}).get("app.kubernetes.io/component") == "ray"
+            assert not of_ray or set(selector["matchLabels"]) == {"app.kubernetes.io/component"}
+
+
 def test_rays_logs_stay_within_their_volume() -> None:
     """By default one log may take 3 GiB."""
     for _, spec in pod_specs_of_ray():
