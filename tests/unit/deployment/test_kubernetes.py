@@ -375,6 +375,13 @@ def test_nothing_is_reached_that_nobody_named(form: str) -> None:
         assert rule["ports"] == [{"protocol": "TCP", "port": 6379}]
 
 
+@over_forms
+def test_names_are_found_by_way_of_the_cluster_or_of_a_cache_on_the_node(form: str) -> None:
+    (rule,) = of_kind(form, "NetworkPolicy")["names"]["spec"]["egress"]
+    assert {"ipBlock": {"cidr": "169.254.20.10/32"}} in rule["to"] and len(rule["to"]) == 2
+    assert {(each["protocol"], each["port"]) for each in rule["ports"]} == {("UDP", 53), ("TCP", 53)}
+
+
 def test_monitors_find_services_and_call_their_jobs_as_the_alerts_do() -> None:
     services = of_kind("cpu", "Service")
     jobs = set()
