@@ -9,10 +9,19 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from adavae.service.http.api_keys import load_api_keys
+from adavae.service.jobs.worker.child_protocol import SETTINGS
 from adavae.service.settings import Settings, SettingsError, load_settings
 
 _OF_THE_COMMAND = {"server_url", "api_key", "port", "keep_alive_s"}
 """What says where clients come in, or is for clients: Serve's proxies have the port, replicas have none."""
+
+_OF_TRAINING = {
+    *SETTINGS,
+    *("lease_s", "shutdown_s", "training_threads", "training_silence_s"),
+    *("training_cpus", "training_gpus", "training_memory_bytes"),
+    *("max_upload_bytes", "max_line_bytes", "check_timeout_s"),
+}
+"""What the dispatcher and its tasks read: whatever else callers differ in is nothing to them."""
 
 
 class ClusterArguments(BaseModel):
@@ -56,10 +65,17 @@ class ClusterArguments(BaseModel):
 def arguments_of(settings: Settings, *, requires_keys: bool) -> ClusterArguments:
     """What a cluster is told of ``settings``: all that differs from the defaults, but for secrets."""
     given = settings.model_fields_set - secret_fields() - _OF_THE_COMMAND
-    chosen = json.loads(settings.model_dump_json(include=given))
-    return ClusterArguments(
-        settings={name: value for name, value in chosen.items() if value is not None}, requires_keys=requires_keys
-    )
+    return ClusterArguments(settings=_chosen(settings, given), requires_keys=requires_keys)
+
+
+def training_arguments_of(settings: Settings) -> ClusterArguments:
+    """What those who train on a cluster are told of ``settings``; they answer no requests."""
+    return ClusterArguments(settings=_chosen(settings, settings.model_fields_set & _OF_TRAINING), requires_keys=False)
+
+
+def _chosen(settings: Settings, names: set[str]) -> dict[str, Any]:
+    values = json.loads(settings.model_dump_json(include=names))
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def secret_fields() -> set[str]:

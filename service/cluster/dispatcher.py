@@ -8,6 +8,7 @@ autoscaling cluster answers with a machine.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -45,13 +46,20 @@ class Dispatcher:
         self._resting = Resting()
         self._tasks: dict[Attempt, ray.ObjectRef[str | None]] = {}
         self._following: set[asyncio.Task[None]] = set()
-        self._adopt(arguments)
+        self._settings = settings = ClusterArguments(**arguments).settings_here()
+        self._arguments = dict(arguments)
+        self._watch(settings)
+        set_up_log(settings)
         self._looking = asyncio.create_task(self._look_out())
 
     async def adopt(self, arguments: Mapping[str, Any]) -> None:
         """The settings of whoever called last hold for what is begun from now on."""
-        if arguments != self._arguments:
-            self._adopt(arguments)
+        if arguments == self._arguments:
+            return
+        before, self._settings = self._settings, ClusterArguments(**arguments).settings_here()
+        self._arguments = dict(arguments)
+        if _watched_by(before) != _watched_by(self._settings):
+            self._watch(self._settings)
 
     async def num_tasks(self) -> int:
         """Tasks that train, or wait for room."""
@@ -65,12 +73,10 @@ class Dispatcher:
         if self._following:
             await asyncio.wait(self._following, timeout=patience_s)
 
-    def _adopt(self, arguments: Mapping[str, Any]) -> None:
-        self._settings = settings = ClusterArguments(**arguments).settings_here()
-        self._arguments = dict(arguments)
+    def _watch(self, settings: Settings) -> None:
+        """Knows of no lease yet how long it has been the same."""
         self._claims = open_claims(settings, open_jobs(settings))
         self._lookout = Lookout(self._claims, settings.lease_s)
-        set_up_log(settings)
 
     async def _look_out(self) -> None:
         while True:
@@ -113,6 +119,11 @@ def task_options(settings: Settings) -> dict[str, Any]:
     """What a task reserves; it is never repeated by Ray, for who may go on is decided on the volume."""
     memory = {"memory": settings.training_memory_bytes} if settings.training_memory_bytes else {}
     return {"num_cpus": settings.training_cpus, "num_gpus": settings.training_gpus, "max_retries": 0, **memory}
+
+
+def _watched_by(settings: Settings) -> tuple[Path, Path, float]:
+    """Which volume, and how long a lease may be the same there."""
+    return settings.data, settings.directory, settings.lease_s
 
 
 def _attempt(waiting: Waiting, claims: Claims) -> Attempt:

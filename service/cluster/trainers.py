@@ -3,8 +3,9 @@
 import contextlib
 from typing import Any
 
-from adavae.service.cluster.arguments import arguments_of
+from adavae.service.cluster.arguments import training_arguments_of
 from adavae.service.cluster.reaching import NAMESPACE, NoCluster, reach_cluster
+from adavae.service.jobs.worker.gpus_for_processes import refuse_too_few_reserved_gpus
 from adavae.service.settings import Settings
 
 NAME = "adavae-training"
@@ -17,14 +18,16 @@ def call_trainers(settings: Settings) -> None:
     Raises:
         NoRay: Ray is not installed here.
         NoCluster: There is no cluster, or it does not answer.
+        SettingsError: No job could be trained so.
     """
+    refuse_too_few_reserved_gpus(settings)
     reach_cluster()
     import ray
     from ray.exceptions import RayError
 
     from adavae.service.cluster.dispatcher import Dispatcher
 
-    arguments = arguments_of(settings, requires_keys=False).model_dump()
+    arguments = training_arguments_of(settings).model_dump()
     options: dict[str, Any] = {"name": NAME, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
     try:
         # It is started again wherever there is room, and what it is asked meanwhile is asked once more.

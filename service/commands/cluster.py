@@ -12,6 +12,7 @@ from adavae.model.errors import AdaVAEError
 from adavae.service.commands.options import JsonOption
 from adavae.service.commands.serve import HostOption, PortOption, open_listener, refuse_open_door, resolved
 from adavae.service.commands.terminal import Output, say, show_lines
+from adavae.service.jobs.worker.gpus_for_processes import refuse_too_few_reserved_gpus
 from adavae.service.settings import Settings, SettingsError, load_settings
 
 AddressOption = Annotated[
@@ -108,6 +109,8 @@ def _settings(host: str | None, port: int | None) -> Settings:
             f"ADAVAE_MAX_REPLICAS is {settings.max_replicas}, less than ADAVAE_MIN_REPLICAS, {settings.min_replicas}: "
             "raise it, or leave it out for as many as the least"
         )
+    if settings.training in ("auto", "ray"):
+        refuse_too_few_reserved_gpus(settings)
     return settings
 
 

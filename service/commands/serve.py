@@ -44,9 +44,22 @@ def serve(host: HostOption = None, port: PortOption = None, weight_format: Weigh
     given = {name: value for name, value in options.items() if value is not None}
     settings = load_settings().model_copy(update=given)
     check_objects(settings)
+    _refuse_too_few_gpus(settings)
     listener = open_listener(settings)
     with listener:
         _run(settings, listener)
+
+
+def _refuse_too_few_gpus(settings: Settings) -> None:
+    """Where this service trains, or calls those who do."""
+    from adavae.service.jobs.training_service import training_mode
+    from adavae.service.jobs.worker.gpus_for_processes import refuse_too_few_gpus, refuse_too_few_reserved_gpus
+
+    match training_mode(settings):
+        case "embedded":
+            refuse_too_few_gpus(settings)
+        case "ray":
+            refuse_too_few_reserved_gpus(settings)
 
 
 def open_listener(settings: Settings) -> socket.socket:
@@ -132,11 +145,13 @@ def _run(settings: Settings, listener: socket.socket) -> None:
 
 
 def _trainers(settings: Settings) -> "CallTrainers | None":
-    """Only where tasks of a Ray cluster shall train is anything of Ray imported."""
+    """Only where tasks of a Ray cluster shall train is anything of Ray imported; raises NoRay where it is missing."""
     if settings.training != "ray":
         return None
+    from adavae.service.cluster.reaching import require_ray
     from adavae.service.cluster.trainers import call_trainers
 
+    require_ray()
     return call_trainers
 
 

@@ -31,12 +31,14 @@ def worker(once: OnceOption = False, metrics_port: MetricsPortOption = None) -> 
     from prometheus_client import CollectorRegistry, ProcessCollector, start_http_server
 
     from adavae.service.jobs.backbone_description import describe_backbone
+    from adavae.service.jobs.worker.gpus_for_processes import refuse_too_few_gpus
     from adavae.service.jobs.worker.training_metrics import TrainingMetrics
     from adavae.service.log import set_up_log
 
     settings = load_settings()
     set_up_log(settings)
     check_objects(settings)
+    refuse_too_few_gpus(settings)
     if (ignored := ignored_variables()) is not None:
         structlog.get_logger("adavae.worker").warning(ignored)
     backbone = describe_backbone(settings)

@@ -236,21 +236,28 @@ class JobService:
             return None
 
     def _page(self, limit: int, after: str | None, metadata: Mapping[str, str], caller: Caller) -> Page[Job]:
-        ids = [job_id for job_id in self._store.ids() if caller.is_admin or caller.sees(self._store.owner_of(job_id))]
+        """From the newest on, and no further than the page: in an object store every record is a request."""
+        ids, is_seen = self._store.ids(), self._seen_by(caller)
         if after is not None:
-            if after not in ids:
+            if after not in ids or not is_seen(after):
                 raise InvalidRequest(f"after is {after[:100]!r}, and there is no such job: leave it out", param="after")
             ids = ids[ids.index(after) + 1 :]
         matching: list[Job] = []
-        for job_id in ids:
+        for job_id in filter(is_seen, ids):
             job = self._intact_or_none(job_id)
-            if job is None:
+            if job is None or not caller.sees(job.owner):
                 continue
             if all(job.metadata.get(key) == value for key, value in metadata.items()):
                 matching.append(job)
             if len(matching) > limit:
                 break
         return Page(matching[:limit], has_more=len(matching) > limit)
+
+    def _seen_by(self, caller: Caller) -> Callable[[str], bool]:
+        """Tells of an id whether the job is to be looked at for a caller; what its record says counts after that."""
+        if caller.is_admin:
+            return lambda _job_id: True
+        return (lambda _job_id: False) if caller.owner is None else self._store.belonging_to(caller.owner)
 
 
 def _configure(

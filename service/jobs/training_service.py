@@ -92,15 +92,13 @@ class TrainingService:
         return OwnedTraining(OwnedFiles(self._files, caller), OwnedJobs(self._jobs, caller))
 
     async def start(self) -> None:
-        """Reads the backbone, and starts to train or to watch.
+        """Reads the backbone, and starts to train or to watch; trainers that do not answer are called again later.
 
         Raises:
-            AdaVAEError: There is no backbone to train over, or there are no trainers to be called.
+            AdaVAEError: There is no backbone to train over.
         """
         if self._mode == "off":
             return
-        if self._call is not None and self._mode == "ray":
-            await asyncio.to_thread(self._call, self._settings)
         self._description = await asyncio.to_thread(self._describe, self._settings)
         if self._mode == "embedded":
             self._worker = Worker(self._settings, self._files, self._queue, self._metrics)
@@ -152,13 +150,15 @@ class TrainingService:
             await asyncio.sleep(_LOOK_EVERY_S)
 
     async def _call_again(self) -> None:
-        """Trainers may be gone with the machine that they were on."""
+        """Trainers may be gone with the machine that they were on, or not be there yet: requests are answered."""
         if self._call is None or self._mode != "ray":
             return
         try:
             await asyncio.to_thread(self._call, self._settings)
         except (AdaVAEError, OSError) as exc:
             _log.warning("trainers_not_called", reason=str(exc), remedy="jobs wait until they can be")
+        except Exception:  # of Ray's own; jobs are watched whatever it does
+            _log.exception("trainers_not_called")
 
 
 def _settle(claims: Claims, job_id: str, abandoned: Lease) -> None:

@@ -6,7 +6,7 @@ Files (tensors, uploads, checkpoints) are not sealed, and known by the sha256 th
 """
 
 import secrets
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -34,7 +34,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A record: its content, and the tag under which it may be replaced."""
+    """A record: its content, and the tag under which it may be replaced (see ``_tag_of``)."""
 
     content: bytes
     tag: str
@@ -72,8 +72,8 @@ class ObjectStore:
             StoreUnusable: There is no library for it, or the environment holds a value that the library refuses.
         """
         is_plain = endpoint is not None and endpoint.startswith("http://")
-        records = _opened(str(address), timeout_s, timeout_s, is_plain=is_plain)
-        return cls(str(address), records, _opened(str(address), _PIECE_S, timeout_s, is_plain=is_plain))
+        records = _opened(address, timeout_s, timeout_s, is_plain=is_plain)
+        return cls(str(address), records, _opened(address, _PIECE_S, timeout_s, is_plain=is_plain))
 
     def read(self, key: str, max_bytes: int) -> Found:
         """A record; raises FileNotFoundError, and NotOurs for what is none of at most ``max_bytes``."""
@@ -93,10 +93,10 @@ class ObjectStore:
     def _read(self, key: str, tag: str | None, max_bytes: int) -> Found:
         import obstore
 
-        reply = obstore.get(self._records, key, options={} if tag is None else {"if_none_match": tag})
+        reply = obstore.get(self._records, key, options={} if tag is None else {"if_none_match": _e_tag(tag)})
         if reply.meta["size"] > max_bytes + _SEAL_BYTES:
             raise NotOurs(f"more than {max_bytes:,} bytes")
-        content, found = bytes(reply.bytes()), reply.meta["e_tag"]
+        content, found = bytes(reply.bytes()), _tag_of(reply.meta)
         if len(content) < _SEAL_BYTES or content[_SEAL_BYTES - 1 : _SEAL_BYTES] != b"\n" or found is None:
             raise NotOurs("is not sealed")
         return Found(content[_SEAL_BYTES:], found)
@@ -115,7 +115,7 @@ class ObjectStore:
         from obstore.exceptions import AlreadyExistsError, PreconditionError
 
         try:
-            return self._put(key, content, {"e_tag": tag})
+            return self._put(key, content, _unchanged(tag))
         except (AlreadyExistsError, PreconditionError, FileNotFoundError) as exc:
             raise ObjectChanged(f"{key} was changed by another process") from exc
 
@@ -131,7 +131,7 @@ class ObjectStore:
         seal = secrets.token_hex((_SEAL_BYTES - 1) // 2).encode() + b"\n"
 
         def put() -> str | None:
-            return obstore.put(self._records, key, seal + content, mode=mode)["e_tag"]
+            return _tag_of(obstore.put(self._records, key, seal + content, mode=mode))
 
         try:
             try:
@@ -153,7 +153,7 @@ class ObjectStore:
 
         try:
             reply = self._told(lambda: obstore.get(self._records, key, options={"range": (0, _SEAL_BYTES)}))
-            return reply.meta["e_tag"] if bytes(reply.bytes()) == seal else None
+            return _tag_of(reply.meta) if bytes(reply.bytes()) == seal else None
         except (FileNotFoundError, StoreError):
             return None
 
@@ -256,10 +256,29 @@ class ObjectStore:
             raise StoreError(kind_of(exc), self.address, first_line(exc)) from exc
 
 
-def _opened(address: str, request_s: float, timeout_s: float, *, is_plain: bool) -> "Library":
+def _tag_of(said: Mapping[str, Any]) -> str | None:
+    """What the library says of an object, as one word: its e_tag, and behind a line feed its version if it has one.
+
+    Amazon and Azure compare the e_tag, Google the version (its generation).
+    """
+    e_tag, version = said["e_tag"], said.get("version")
+    return e_tag if e_tag is None or version is None else f"{e_tag}\n{version}"
+
+
+def _e_tag(tag: str) -> str:
+    return tag.partition("\n")[0]
+
+
+def _unchanged(tag: str) -> dict[str, str]:
+    """The condition that an object still has the tag."""
+    e_tag, has_version, version = tag.partition("\n")
+    return {"e_tag": e_tag, "version": version} if has_version else {"e_tag": e_tag}
+
+
+def _opened(address: StoreAddress, request_s: float, timeout_s: float, *, is_plain: bool) -> "Library":
     try:
         from obstore.exceptions import BaseError
-        from obstore.store import from_url
+        from obstore.store import AzureStore, from_url
     except ImportError as exc:
         raise StoreUnusable(
             f"{address} needs a package that is not installed ({exc}): pip install 'adavae[store]'"
@@ -279,6 +298,15 @@ def _opened(address: str, request_s: float, timeout_s: float, *, is_plain: bool)
         },
     }
     try:
-        return from_url(address, client_options=client, retry_config=retries)
+        if address.scheme == "az":  # of whose addresses the library takes the first part for the container
+            container, _, prefix = address.prefix.partition("/")
+            return AzureStore(
+                container,
+                prefix=prefix or None,
+                account_name=address.bucket,
+                client_options=client,
+                retry_config=retries,
+            )
+        return from_url(str(address), client_options=client, retry_config=retries)
     except (BaseError, ValueError) as exc:
         raise StoreUnusable(f"{address} cannot be opened ({first_line(exc)}): see the variables of the store") from exc

@@ -40,9 +40,14 @@ class PublishedSets:
         self._index.add(key, owner, checking)
 
     def remove(self, key: SetKey, files: Sequence[str]) -> None:
-        """From the index first: nobody ever sees half of a set. Raises AdapterSetNotFound, and as ``SetIndex.add``."""
+        """From the index first: nobody ever sees half of a set. Raises AdapterSetNotFound, and as ``SetIndex.add``.
+
+        Where somebody has brought the same version in by then its files are the published ones, and stay. Whoever
+        publishes it after that look, and before the files go, has to bring it in again: it is refused as not whole.
+        """
         self._index.remove(key)
-        self._store.delete([key_of(*key, name) for name in files])
+        if key not in self.current().numbers:
+            self._store.delete([key_of(*key, name) for name in files])
 
     def read_manifest(self, key: SetKey) -> bytes:
         """The bytes of a manifest; raises FileNotFoundError, and NotOurs where they are too many."""

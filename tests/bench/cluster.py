@@ -2,7 +2,7 @@
 
     python -m tests.bench.cluster routing              # one replica: `adavae serve`, Serve's proxy, Serve's HAProxy
     python -m tests.bench.cluster replicas             # one replica, then two on two nodes
-    python -m tests.bench.cluster nodes --nodes 4      # a replica a node: scaled, replaced, a node lost, a new set
+    python -m tests.bench.cluster nodes --nodes 4      # a replica a node: scaled, replaced, one lost, a new set
 
 Writes one JSON object a line to stdout; every process it starts has ended when it ends.
 """
@@ -36,6 +36,7 @@ from tests.tiny_text import NAMED
 HAPROXY = {"RAY_SERVE_ENABLE_HA_PROXY": "1", "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "2"}
 _SHARED = {"training": "off", "threads": "1", "log_level": "error", "cache_bytes": "0"}
 _WARM_UP, _SEEN_S, _PATIENCE_S = 40, 10.0, "600"
+_PAUSE_S = 0.2
 
 
 def report(what: str, **figures: Any) -> None:
@@ -125,16 +126,23 @@ def replicas(home: dict[str, str], num_requests: int) -> None:
 
 
 def nodes(home: Path, num_nodes: int, variables: dict[str, str]) -> None:
-    """A replica a node, tiny weights: scaled, replaced, a set published, a node lost, all under load."""
+    """A replica a node, tiny weights: scaled, replaced, a set published, a node lost, all under load.
+
+    The load is light: on few cores a heavy one keeps replicas from coming up, which takes some ten seconds of a core
+    each. Each change has ten minutes.
+    """
     settings = tiny_settings(home)
     chosen = {"weights": str(settings.weights), "data": str(settings.data), "default_adapter": "prefixed"}
     with clustered(chosen | {"max_tokens": "16", "refresh_s": "0.2"}, variables) as cluster:
         others = [cluster.add_node() for _ in range(num_nodes - 1)]
         url = f"http://{HOST}:{cluster.http_port}"
         report("up", replicas=1, seconds=_took(cluster, 1))
-        with ClusterLoad(url, num_clients=4) as load:
+        with ClusterLoad(url, num_clients=2, num_streams=1, pause_s=_PAUSE_S) as load:
             report("scaled", replicas=num_nodes, seconds=_took(cluster, num_nodes), **_outcome(load))
             report("replaced", replicas=num_nodes, seconds=_took(cluster, num_nodes), **_outcome(load))
+            fewer = num_nodes - 1
+            report("scaled down", replicas=fewer, seconds=_took(cluster, fewer), **_outcome(load))
+            report("scaled again", replicas=num_nodes, seconds=_took(cluster, num_nodes), **_outcome(load))
             publish_tiny(settings.own_adapters, settings.weights, "fresh", NAMED["plain"], 77)
             ports = [cluster.http_port, *(port for _, port in others)]
             report("published", seconds_until_served=[_until_served(port, "fresh") for port in ports])
@@ -156,8 +164,9 @@ def _took(cluster: RayCluster, num_replicas: int) -> float:
 def _outcome(load: ClusterLoad) -> dict[str, Any]:
     """Since the last time."""
     account = load.account
-    outcome = {"answered": account.answered, "failed": list(account.failed), "lost": list(account.lost)}
-    account.answered, account.failed, account.lost = 0, [], []
+    outcome = {"answered": account.answered, "streamed": account.streamed}
+    outcome |= {"failed": list(account.failed), "lost": list(account.lost)}
+    account.answered, account.streamed, account.failed, account.lost = 0, 0, [], []
     return outcome
 
 

@@ -44,7 +44,7 @@ def test_a_redis_of_the_manifests_starts_and_lets_its_one_user_do_what_is_needed
     environment = {"PATH": f"{programs}:/usr/local/bin:/usr/bin:/bin"}
 
     def here(text: str) -> str:
-        return text.replace("/run/secrets/redis_password", str(secret))
+        return text.replace("/etc/adavae/secrets/redis_password", str(secret))
 
     command = [here(seen_by_a_container(part)) for part in container["command"]]
     probe = [here(part) for part in container["readinessProbe"]["exec"]["command"]]

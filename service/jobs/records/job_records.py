@@ -5,7 +5,8 @@ a lock: a record is replaced on the condition that it is still the one that was 
 is made again on what is there by then. Contents are bytes here; what they mean is for ``job_store`` and ``claims``.
 """
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,11 @@ from typing import Literal, Protocol
 Setback = Literal["crashes", "lost_workers"]
 NewestWhole = Callable[[Path], Path | None]
 """Finds the newest undamaged checkpoint in a directory of them."""
+
+
+def owner_mark(owner: str | None) -> str:
+    """An owner's name as a part of a key, and ``nobody`` for none."""
+    return "nobody" if owner is None else hashlib.sha256(owner.encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +84,11 @@ class JobRecords(Protocol):
         """Held while a job is made, where there are locks; raises JobBusy."""
         ...
 
-    def create(self, job_id: str, content: bytes, lines: Sequence[bytes]) -> None:
+    def owners(self) -> Mapping[str, str]:
+        """What ``owner_mark`` gives of each job's owner; without the jobs of which only their record says whose."""
+        ...
+
+    def create(self, job_id: str, content: bytes, lines: Sequence[bytes], owner: str | None = None) -> None:
         """A new job with its record and the first lines of its history, there whole or not at all.
 
         Raises:

@@ -23,7 +23,7 @@ from adavae.service.jobs.records.endings import endings
 from adavae.service.jobs.records.event_log import EventLog, EventReader, Kind, Level, event_line
 from adavae.service.jobs.records.job import JOB_ID, STRICT, Job, JobEvent, JobStatus
 from adavae.service.jobs.records.job_errors import JobBusy, JobConflict, JobDamaged, JobNotFound
-from adavae.service.jobs.records.job_records import JobRecords
+from adavae.service.jobs.records.job_records import JobRecords, owner_mark
 from adavae.service.jobs.records.ordered_ids import next_id
 from adavae.service.jobs.records.progress import MAX_PROGRESS_BYTES, PROGRESS_FILE
 from adavae.service.jobs.records.volume_file import NotReadable
@@ -151,7 +151,7 @@ class JobStore:
                 job = replace(job, id=self._id_for_key(job, job.idempotency_key, request_digest))
             told = (f"Created fine-tuning job: {job.id}", "The job is queued")
             try:
-                self.records.create(job.id, _encode(job), [event_line("info", message) for message in told])
+                self.records.create(job.id, _encode(job), [event_line("info", message) for message in told], job.owner)
             except FileExistsError:  # the same request, at the same moment
                 return self.get(job.id)
         return job
@@ -201,6 +201,16 @@ class JobStore:
                 return None
             self._owners[job_id] = job.owner
         return self._owners[job_id]
+
+    def belonging_to(self, owner: str | None) -> Callable[[str], bool]:
+        """Tells of an id whether that job is somebody's, by its record where the place does not say it otherwise."""
+        marks, wanted = self.records.owners(), owner_mark(owner)
+
+        def is_theirs(job_id: str) -> bool:
+            mark = marks.get(job_id)
+            return mark == wanted if mark is not None else self.owner_of(job_id) == owner
+
+        return is_theirs
 
     def ids(self) -> list[str]:
         """Every job, the newest first."""

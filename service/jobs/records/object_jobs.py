@@ -5,6 +5,7 @@
     jobs/<job id>/setbacks/<what>-<step>-<n>  attempt n failed, when the checkpoints went to that step
     jobs/<job id>/attempts/<n>/               lease, progress, metrics and checkpoints of the n-th attempt
     unsettled/<job id>                        a mark on each job whose end may still want something
+    owned/<owner_mark>/<job id>               a mark that says whose each job is, so that nobody has to read its record
     keys/<sha256>                             which job an idempotency key made
 
 What an attempt writes while it trains lies on its machine's disk; ``sent_checkpoints`` brings the checkpoints here.
@@ -14,14 +15,14 @@ import hashlib
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from adavae.model.storage.atomic import write_atomically, write_chunks_atomically
 from adavae.model.training.checkpoint_name import step_of
 from adavae.service.jobs.records.attempt_files import CHECKPOINTS, METRICS, PROGRESS, attempt_directory
-from adavae.service.jobs.records.job_records import Kept, NewestWhole, Setback
+from adavae.service.jobs.records.job_records import Kept, NewestWhole, Setback, owner_mark
 from adavae.service.jobs.records.object_lines import ObjectLines
 from adavae.service.jobs.records.volume_file import NotReadable
 from adavae.service.objects.errors import ObjectChanged
@@ -30,6 +31,7 @@ from adavae.service.objects.object_store import Listed, NotOurs, ObjectStore
 _RECORD, _LEASE = "job.json", "lease.json"
 _MOST_KEYS = 10_000  # of one job
 _MAX_CHECKPOINT_BYTES, _MAX_METRICS_BYTES = 16 * 1024**3, 64 * 1024**2
+_MOST_MARKS = 1_000_000
 _MAX_KEY_BYTES = 4096
 _NUM_HISTORIES = 256
 
@@ -59,13 +61,19 @@ class ObjectJobs:
     def creating(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def create(self, job_id: str, content: bytes, lines: Sequence[bytes]) -> None:
-        """History and mark first: the record makes the job."""
+    def owners(self) -> Mapping[str, str]:
+        """A request for every thousand jobs."""
+        marks = [each.key.split("/") for each in self.store.keys("owned", _MOST_MARKS)]
+        return {mark[2]: mark[1] for mark in marks if len(mark) == 3}
+
+    def create(self, job_id: str, content: bytes, lines: Sequence[bytes], owner: str | None = None) -> None:
+        """History and marks first: the record makes the job."""
         history = self.lines(job_id)
         if not history.read_on(0)[0]:
             for line in lines:
                 history.append(line, is_durable=True)
         self.store.write(f"unsettled/{job_id}", b"")
+        self.store.write(f"owned/{owner_mark(owner)}/{job_id}", b"")
         self.store.create(f"jobs/{job_id}/{_RECORD}", content)
 
     def read_key(self, name: str, max_bytes: int) -> bytes:

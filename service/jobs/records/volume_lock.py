@@ -1,6 +1,7 @@
 """An exclusive lock on a file of the shared volume, between the threads and processes of one host.
 
-The kernel gives it back when its holder dies, however that comes about.
+Between hosts too where the file system carries ``flock`` there (docker/README.md says which do). The kernel gives it
+back when its holder dies, however that comes about.
 """
 
 import fcntl

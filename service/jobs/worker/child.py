@@ -30,7 +30,7 @@ from adavae.service.jobs.records.open_records import destination_of, open_claims
 from adavae.service.jobs.records.set_owners import SetOwners
 from adavae.service.jobs.records.shared_claims import NameTaken
 from adavae.service.jobs.worker.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
-from adavae.service.jobs.worker.failures import failure_of
+from adavae.service.jobs.worker.failures import MISCONFIGURED, failure_of
 from adavae.service.jobs.worker.sent_checkpoints import SentCheckpoints
 from adavae.service.jobs.worker.verdict import NotWorthPublishing, judge
 from adavae.service.settings import Settings, keep_few_kernels, let_threads_wait_briefly
@@ -101,6 +101,8 @@ def carry_out(order: Order, pipe: WorkerPipe, should_stop: threading.Event) -> i
         failure = failure_of(exc, _not_for_clients(order, settings))
         if failure.error.code == "internal_error":  # without its message, which could hold texts
             sys.stderr.write("".join(traceback.format_tb(exc.__traceback__)) + f"{type(exc).__name__}\n")
+        elif failure.error is MISCONFIGURED:
+            sys.stderr.write(f"{exc}\n")
         pipe.say("failure", **asdict(failure.error), is_final=failure.is_final)
         return FAILED
     return DONE

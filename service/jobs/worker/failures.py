@@ -22,6 +22,14 @@ from adavae.service.jobs.records.job import JobError
 from adavae.service.jobs.worker.verdict import NotWorthPublishing
 from adavae.service.objects.errors import StoreError
 
+_OF_THE_SERVICE = "num_processes"
+MISCONFIGURED = JobError(
+    code="worker_misconfigured",
+    message="the worker is set up for more processes or GPUs than it has (ADAVAE_TRAINING_PROCESSES): who runs the "
+    "service finds it in the worker's log, and the job need not be changed",
+)
+"""No job's fault, and nothing that its owner could change."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -60,6 +68,8 @@ def failure_of(error: Exception, hidden: Mapping[str, str]) -> Failure:
     """
     if isinstance(error, NotWorthPublishing):
         return Failure(error.error, is_final=True)
+    if isinstance(error, ConfigError) and error.field == _OF_THE_SERVICE:
+        return Failure(MISCONFIGURED, is_final=False)
     for kind, (code, param, is_final) in _TABLE.items():
         if isinstance(error, kind):
             return Failure(JobError(code=code, message=_without(str(error), hidden), param=param), is_final)

@@ -12,9 +12,10 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from adavae.service.cluster.replica import on_a_cluster
 from adavae.service.http.access import OPEN_PATHS
 from adavae.service.metrics import Metrics
-from adavae.service.settings import PREFIX, Settings
+from adavae.service.settings import PREFIX, Settings, load_settings
 from tests.compose_file import FORMS as COMPOSE_FORMS
 from tests.compose_file import num_bytes, read_compose, seconds
 from tests.dockerfile import read_stages
@@ -31,11 +32,13 @@ from tests.kustomization import (
 )
 from tests.unit.deployment.test_monitoring import alerts
 
-_OTHERS = {"RayService", "ServiceMonitor"}
+_OTHERS = {"RayService", "ServiceMonitor", "PodMonitor"}
 """Kinds that Kubernetes itself does not have."""
 
 _SIZES = {"Ki": 1024, "Mi": 1024**2, "Gi": 1024**3}
 _REDIS = ("cache", "queue")
+_SECRETS, _OF_COMPOSE = "/etc/adavae/secrets", "/run/secrets"
+"""Where secrets are: in containers, and in those of compose, where that is not for us to choose."""
 
 over_forms = pytest.mark.parametrize("form", FORMS)
 
@@ -173,7 +176,7 @@ def test_what_is_mounted_exists_and_what_is_read_is_mounted(form: str) -> None:
                 assert set(mounts.values()) == volumes.keys() | made
                 files = [item["path"] for item in volumes["secrets"]["secret"]["items"]]
                 held = [value for name, value in environment(container).items() if name.endswith("_FILE")]
-                assert set(held) <= {f"/run/secrets/{file}" for file in files}
+                assert set(held) <= {f"{_SECRETS}/{file}" for file in files}
                 assert volumes["secrets"]["secret"]["defaultMode"] == 0o440, (
                     "others could read it, which stops the start"
                 )
@@ -205,7 +208,7 @@ def test_containers_do_what_they_do_in_the_compose_files(form: str, name: str) -
     theirs, ours = read_compose(COMPOSE_FORMS[form])["services"][name], container_of(form, name)
     assert ours["command"] == theirs["command"] == read_stages()[name].command
     assert ours["image"].split(":")[0] == theirs["image"].split(":")[0]
-    here = environment(ours)
+    here = {key: as_in_compose(value) for key, value in environment(ours).items()}
     assert {key: here.get(key) for key in theirs["environment"]} == theirs["environment"]
     assert set(here) - set(theirs["environment"]) <= {"ADAVAE_SHUTDOWN_S", "ADAVAE_THREADS", "ADAVAE_TRAINING_THREADS"}
     assert size(ours["resources"]["limits"]["memory"]) == num_bytes(theirs["deploy"]["resources"]["limits"]["memory"])
@@ -216,12 +219,26 @@ def test_containers_do_what_they_do_in_the_compose_files(form: str, name: str) -
 @pytest.mark.parametrize("name", _REDIS)
 def test_both_redis_are_those_of_the_compose_files(form: str, name: str) -> None:
     theirs, ours = read_compose(COMPOSE_FORMS["cpu"])["services"][name], container_of(form, name)
-    assert [seen_by_a_container(part) for part in ours["command"]] == theirs["command"]
+    assert [as_in_compose(seen_by_a_container(part)) for part in ours["command"]] == theirs["command"]
     for probe in ("readinessProbe", "livenessProbe"):
-        assert ours[probe]["exec"]["command"] == ["sh", "-c", theirs["healthcheck"]["test"][1]]
+        asked = [as_in_compose(part) for part in ours[probe]["exec"]["command"]]
+        assert asked == ["sh", "-c", theirs["healthcheck"]["test"][1]]
     assert ours["image"] == theirs["image"]
     assert size(ours["resources"]["limits"]["memory"]) == num_bytes(theirs["deploy"]["resources"]["limits"]["memory"])
     assert of_kind(form, "StatefulSet")[name]["spec"]["replicas"] == 1
+
+
+def as_in_compose(text: str) -> str:
+    return text.replace(_SECRETS, _OF_COMPOSE)
+
+
+@over_forms
+def test_nothing_is_mounted_where_clouds_put_the_tokens_of_pods(form: str) -> None:
+    """In Debian's images /var/run is /run: below a mount that is read-only no token could be put."""
+    for _, spec in pods(form):
+        for container in spec["containers"]:
+            for mount in container["volumeMounts"]:
+                assert not mount["mountPath"].startswith(("/run", "/var/run"))
 
 
 @over_forms
@@ -358,6 +375,13 @@ def test_nothing_is_reached_that_nobody_named(form: str) -> None:
         assert rule["ports"] == [{"protocol": "TCP", "port": 6379}]
 
 
+@over_forms
+def test_names_are_found_by_way_of_the_cluster_or_of_a_cache_on_the_node(form: str) -> None:
+    (rule,) = of_kind(form, "NetworkPolicy")["names"]["spec"]["egress"]
+    assert {"ipBlock": {"cidr": "169.254.20.10/32"}} in rule["to"] and len(rule["to"]) == 2
+    assert {(each["protocol"], each["port"]) for each in rule["ports"]} == {("UDP", 53), ("TCP", 53)}
+
+
 def test_monitors_find_services_and_call_their_jobs_as_the_alerts_do() -> None:
     services = of_kind("cpu", "Service")
     jobs = set()
@@ -373,13 +397,32 @@ def test_monitors_find_services_and_call_their_jobs_as_the_alerts_do() -> None:
     assert all(re.fullmatch(pattern, job) for pattern in asked_for for job in jobs)
 
 
+def test_rays_pods_are_scraped_and_called_as_the_alerts_do() -> None:
+    """The Service that the other monitor looks for is not there on Ray, and the port was shut."""
+    (monitor,) = of_kind("monitoring", "PodMonitor").values()
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    asked_for = {job for rule in alerts() for job in re.findall(r'job=~"([^"]+)"', rule["expr"])}
+    for labels, spec in pod_specs_of_ray():
+        assert selects(monitor["spec"]["selector"], labels)
+        assert all(re.fullmatch(pattern, labels[monitor["spec"]["jobLabel"]]) for pattern in asked_for)
+        (container,) = spec["containers"]
+        assert ports_of(container)[endpoint["port"]] == 8080
+    cluster = ray_service()["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        assert group["rayStartParams"]["metrics-export-port"] == "8080"
+    rules = of_kind("ray", "NetworkPolicy")["ray"]["spec"]["ingress"]
+    (rule,) = [each for each in rules if {"protocol": "TCP", "port": 8080} in each.get("ports", [])]
+    (source,) = rule["from"]
+    assert source["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "monitoring"}
+
+
 def ray_service() -> dict[str, Any]:
     (service,) = of_kind("ray", "RayService").values()
     return dict(service["spec"])
 
 
 def test_the_ray_service_has_no_field_that_kuberay_does_not_know() -> None:
-    """By hand, as the operator's own schema is not at hand: those of ray.io/v1 that are used, whole."""
+    """By hand, those of ray.io/v1 that are used; by the operator's own schema in ``test_kuberay_schema``."""
     spec = ray_service()
     assert set(spec) == {"upgradeStrategy", "serveConfigV2", "rayClusterConfig"}
     cluster = spec["rayClusterConfig"]
@@ -411,6 +454,48 @@ def test_ray_serves_the_application_with_settings_that_exist_and_keys() -> None:
     assert function in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
+def test_every_pod_of_ray_has_a_replica_that_uses_its_cores() -> None:
+    """A pod without one has no proxy, and is never ready; and nobody adds pods where no autoscaler is turned on."""
+    (application,) = yaml.safe_load(ray_service()["serveConfigV2"])["applications"]
+    settings = load_settings(application["args"]["settings"])
+    (group,) = ray_service()["rayClusterConfig"]["workerGroupSpecs"]
+    (container,) = group["template"]["spec"]["containers"]
+    assert settings.replica_cpus == float(container["resources"]["requests"]["cpu"])
+    assert on_a_cluster(settings).threads == settings.replica_cpus
+    assert group["replicas"] == group["minReplicas"] == settings.min_replicas
+    assert group["maxReplicas"] == max(settings.min_replicas, settings.max_replicas)
+    assert "enableInTreeAutoscaling" not in ray_service()["rayClusterConfig"]
+
+
+def test_kuberays_own_labels_are_left_to_it() -> None:
+    """A name of ours took the place of KubeRay's, by which the Service of the head finds its pod: it found none."""
+    for labels, _ in pod_specs_of_ray():
+        assert "app.kubernetes.io/name" not in labels and "app.kubernetes.io/created-by" not in labels
+        assert not any(label.startswith("ray.io/") for label in labels)
+    for resource in resources("ray"):
+        if resource["kind"] in ("NetworkPolicy", "PodDisruptionBudget"):
+            spec = resource["spec"]
+            selector = spec.get("podSelector") or spec.get("selector") or {}
+            of_ray = selector.get("matchLabels", {}).get("app.kubernetes.io/component") == "ray"
+            assert not of_ray or set(selector["matchLabels"]) == {"app.kubernetes.io/component"}
+
+
+def test_rays_logs_stay_within_their_volume() -> None:
+    """By default one log may take 3 GiB."""
+    for _, spec in pod_specs_of_ray():
+        (container,) = spec["containers"]
+        here = environment(container)
+        a_log = int(here["RAY_ROTATION_MAX_BYTES"]) * (1 + int(here["RAY_ROTATION_BACKUP_COUNT"]))
+        (tmp,) = [each for each in spec["volumes"] if each["name"] == "tmp"]
+        assert here["HOME"] == "/tmp" and 40 * a_log <= size(tmp["emptyDir"]["sizeLimit"])
+
+
+def test_rays_pods_do_not_all_go_at_once() -> None:
+    (budget,) = of_kind("ray", "PodDisruptionBudget").values()
+    assert budget["spec"]["maxUnavailable"] == 1
+    assert all(selects(budget["spec"]["selector"], labels) for labels, _ in pod_specs_of_ray())
+
+
 def pod_specs_of_ray() -> list[tuple[dict[str, Any], dict[str, Any]]]:
     return [pod for each in resources("ray") if each["kind"] == "RayService" for pod in pod_specs(each)]
 
@@ -419,7 +504,9 @@ def test_ray_pods_outlast_the_longest_request_and_need_no_program_for_their_prob
     (_, head), (_, replica) = pod_specs_of_ray()
     for spec in (head, replica):
         (container,) = spec["containers"]
-        assert spec["terminationGracePeriodSeconds"] >= float(environment(container)["ADAVAE_DEADLINE_S"]) + 10
+        grace_s, here = spec["terminationGracePeriodSeconds"], environment(container)
+        assert grace_s >= float(here["ADAVAE_DEADLINE_S"]) + 10
+        assert float(here["ADAVAE_DEADLINE_S"]) < float(here["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"]) <= grace_s - 10
         assert container["resources"]["limits"]["cpu"] == container["resources"]["requests"]["cpu"]
     assert replica["containers"][0]["readinessProbe"]["httpGet"] == {"path": "/-/healthz", "port": "serve"}
     major, minor = map(int, ray_service()["rayClusterConfig"]["rayVersion"].split(".")[:2])

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from adavae.service.jobs.worker.supervisor import Outcome
 from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 from adavae.service.metrics import Metrics
+from tests.kustomization import KUBERNETES, built
 from tests.pages import ROOT
 
 _KEYWORDS = {"sum", "max", "by", "rate", "increase", "histogram_quantile", "and", "le"}
@@ -73,6 +74,20 @@ def test_every_metric_that_is_asked_for_is_there_with_its_labels() -> None:
             assert name in there, f"{name} is no metric: {expression}"
             assert labels <= there[name] | _EVERYWHERE, f"{name} has no such labels: {expression}"
     assert num > 40
+
+
+def test_what_ray_exports_is_called_as_dashboard_and_alerts_ask_for_it() -> None:
+    (monitor,) = (each for each in built(KUBERNETES / "monitoring") if each["kind"] == "PodMonitor")
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    (rule,) = endpoint["metricRelabelings"]
+    assert (rule["action"], rule["sourceLabels"], rule["targetLabel"]) == ("replace", ["__name__"], "__name__")
+    assert rule["replacement"] == "$1"
+    names = {name for expression in expressions() for name, _ in asked_for(expression) if name.startswith("adavae_")}
+    assert len(names) > 20
+    for name in names:
+        renamed = re.fullmatch(rule["regex"], f"ray_{name}")
+        assert renamed is not None and renamed[1] == name
+    assert re.fullmatch(rule["regex"], "ray_node_cpu_utilization") is None
 
 
 def test_every_metric_of_ours_is_shown() -> None:

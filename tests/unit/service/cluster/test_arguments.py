@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from adavae.service.cluster.arguments import ClusterArguments, arguments_of, secret_fields
+from adavae.service.cluster.arguments import ClusterArguments, arguments_of, secret_fields, training_arguments_of
 from adavae.service.settings import SettingsError, load_settings
 
 KEYS = "a-key-of-the-tests-0123456789:infer"
@@ -30,6 +30,17 @@ def test_no_secret_and_no_port_is_sent() -> None:
     arguments = arguments_of(chosen, requires_keys=True)
     assert arguments.settings == {"threads": 3}
     assert set(given) <= secret_fields()
+
+
+def test_those_who_train_are_told_what_training_needs_alone(tmp_path: Path) -> None:
+    """Replicas and `adavae serve` differ in threads, addresses and logs, which made each call another one."""
+    shared = {"data": tmp_path, "training_cpus": 2.0, "lease_s": 9.0, "training_processes": 2}
+    one = load_settings(shared | {"threads": 3, "training": "ray", "log_format": "json", "decode_rows": 8})
+    other = load_settings(shared | {"host": "0.0.0.0", "port": 9000, "api_keys": KEYS})
+    told = training_arguments_of(one)
+    assert told == training_arguments_of(other)
+    assert told.settings == shared | {"data": str(tmp_path)}
+    assert not told.requires_keys
 
 
 def test_a_secret_in_the_configuration_is_refused_by_name() -> None:

@@ -124,6 +124,36 @@ def test_an_abandoned_job_is_begun_with_the_lease_that_ran_out(home: JobHome, ra
     assert (ray.begun[1].job_id, abandoned.attempt) == (job.id, 1)
 
 
+def test_an_abandoned_job_is_found_while_callers_whose_settings_differ_take_turns(home: JobHome, ray: FakeRay) -> None:
+    """Every change of settings began the watch on all leases anew, so that none ever ran out."""
+    job = home.queue_job()
+    home.claim(job)
+    given = {"data": home.root / "data", "weights": home.root / "weights", "lease_s": 0.5}
+    callers = [arguments_of(load_settings(given | {"training_cpus": cpus}), requires_keys=False) for cpus in (1.0, 2.0)]
+
+    async def work(running: Dispatcher) -> None:
+        async with asyncio.timeout(10):
+            while not ray.begun:
+                for caller in callers:
+                    await running.adopt(caller.model_dump())
+                    await asyncio.sleep(0.02)
+
+    dispatching(home, work)
+    assert ray.begun[0].abandoned is not None
+
+
+def test_a_lease_of_another_length_is_watched_anew(home: JobHome, ray: FakeRay) -> None:
+    job = home.queue_job()
+    home.claim(job)
+    given = {"data": home.root / "data", "weights": home.root / "weights", "lease_s": 0.5}
+
+    async def work(running: Dispatcher) -> None:
+        await running.adopt(arguments_of(load_settings(given), requires_keys=False).model_dump())
+        await until(lambda: len(ray.begun) == 1)
+
+    dispatching(home, work, lease_s=3600)
+
+
 def test_stopping_cancels_every_task_and_begins_no_other(home: JobHome, ray: FakeRay) -> None:
     home.queue_job()
 

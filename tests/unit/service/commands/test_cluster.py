@@ -63,6 +63,18 @@ def test_more_replicas_at_least_than_at_most_is_refused(
     assert "ADAVAE_MAX_REPLICAS is 2, less than ADAVAE_MIN_REPLICAS, 4" in " ".join(capsys.readouterr().err.split())
 
 
+def test_more_processes_than_a_job_reserves_gpus_are_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ADAVAE_TRAINING_PROCESSES", "2")
+    monkeypatch.setenv("ADAVAE_TRAINING_GPUS", "1")
+    assert exit_code("config") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "ADAVAE_TRAINING_PROCESSES is 2, and a job reserves 1 GPUs" in said
+    monkeypatch.setenv("ADAVAE_TRAINING", "queued")
+    assert exit_code("config") == 0
+
+
 def test_a_file_that_cannot_be_written_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert exit_code("config", "--output", str(tmp_path / "no" / "serve.yaml")) == 1
     assert "cannot be written" in " ".join(capsys.readouterr().err.split())

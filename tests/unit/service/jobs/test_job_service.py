@@ -13,8 +13,10 @@ from adavae.service.errors import InvalidRequest, Overloaded, ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription
 from adavae.service.jobs.job_service import JobService
 from adavae.service.jobs.protocol import FileOperations, Page
+from adavae.service.jobs.records.caller import Caller
 from adavae.service.jobs.records.job import Job, JobError, JobStatus, NewJob, StoredFile
 from adavae.service.jobs.records.job_errors import JobConflict, JobNotFound
+from adavae.service.jobs.records.job_store import JobStore
 from tests.tiny import TINY
 from tests.unit.service.jobs.job_home import FIGURES, JobHome, home
 from tests.unit.service.jobs.running import DEADLINE_S, until
@@ -231,6 +233,26 @@ async def test_jobs_are_listed_page_by_page_newest_first(service: JobService, ho
     assert await service.list(limit=2, after=None, metadata={"even": "?"}) == Page([], has_more=False)
     with pytest.raises(InvalidRequest, match="there is no such job"):
         await service.list(limit=2, after="ftjob-0")
+
+
+@pytest.mark.asyncio
+async def test_a_page_of_ones_own_reads_no_further_than_its_end(
+    service: JobService, home: JobHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In an object store every record is a request, and all that there ever were took minutes."""
+    ids = [home.queue_job(owner=("bob", "alice")[number % 2]).id for number in range(20)]
+    alice, own = Caller("alice", is_admin=False), ids[::-2]
+    read: set[str] = set()
+    original = JobStore.readable
+    monkeypatch.setattr(JobStore, "readable", lambda self, job_id: (read.add(job_id), original(self, job_id))[1])
+    page = await service.list(limit=2, after=None, caller=alice)
+    assert ([job.id for job in page.items], page.has_more) == (own[:2], True)
+    assert read == set(ids[-5:])
+    page = await service.list(limit=9, after=own[1], caller=alice)
+    assert ([job.id for job in page.items], page.has_more) == (own[2:], False)
+    with pytest.raises(InvalidRequest, match="no such job"):
+        await service.list(limit=2, after=ids[-2], caller=alice)
+    assert not (await service.list(limit=2, after=None, caller=Caller(None, is_admin=False))).items
 
 
 @pytest.mark.asyncio

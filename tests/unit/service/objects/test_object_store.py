@@ -7,6 +7,7 @@ import pytest
 from adavae.service.objects import object_store
 from adavae.service.objects.errors import ObjectChanged
 from adavae.service.objects.object_store import NotOurs, ObjectStore
+from adavae.service.store_address import StoreAddress
 from tests.unit.service.objects.memory_objects import Bucket, needs_obstore
 
 pytestmark = needs_obstore
@@ -111,6 +112,18 @@ def test_names_are_of_what_lies_directly_below(store: ObjectStore) -> None:
     assert store.names("jobs") == ["a", "b", "c"]
     assert store.names("nothing") == []
     assert [each.key for each in store.keys("jobs", 2)] == ["jobs/a/events/1", "jobs/b/job.json"]
+
+
+@pytest.mark.parametrize(("prefix", "below"), [("container/a/b", "a/b"), ("container", None)])
+def test_an_address_at_azure_names_the_account_and_then_the_container(prefix: str, below: str | None) -> None:
+    """The library took the account for the container."""
+    store = ObjectStore.at(StoreAddress("az", "account", prefix), timeout_s=1)
+    import obstore.store
+
+    for client in (store._records, store._files):
+        assert isinstance(client, obstore.store.AzureStore)
+        assert (client.config["account_name"], client.config["container_name"]) == ("account", "container")
+        assert client.prefix == below
 
 
 def test_files_come_as_they_went_piece_by_piece(

@@ -13,6 +13,7 @@ from adavae.service.errors import ServiceError
 from adavae.service.objects.errors import StoreError
 from adavae.service.objects.object_store import ObjectStore
 from adavae.service.objects.published_sets import PublishedSets
+from adavae.service.objects.set_index import SetIndex, SetKey
 from adavae.service.objects.shared_sets import SharedSets
 from tests.tiny_sets import publish
 from tests.unit.service.adapters.adapter_home import NEWER, running
@@ -90,6 +91,23 @@ def test_a_deleted_set_is_gone_everywhere_with_its_files(home: Home) -> None:
     assert not list((home.root / "other").rglob(TENSORS))
     with pytest.raises(AdapterSetNotFound):
         other.delete("demo")
+
+
+def test_a_set_that_somebody_brings_in_while_it_is_deleted_keeps_its_files(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files went after it had been published again."""
+    version = home.put()
+    original = SetIndex.remove
+
+    def removed_and_back(index: SetIndex, key: SetKey) -> None:
+        original(index, key)
+        home.put()
+
+    monkeypatch.setattr(SetIndex, "remove", removed_and_back)
+    home.machine("another").delete("demo")
+    monkeypatch.undo()
+    assert home.machine("other").read("demo").manifest.version == version
 
 
 def test_bundled_sets_are_there_too_and_stay(home: Home) -> None:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from adavae.service.jobs.records import wishes
+from adavae.service.jobs.records import job_store, wishes
 from adavae.service.jobs.records.claims import Claims
 from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import ClaimLost, JobConflict, JobNotFound
-from adavae.service.jobs.records.job_records import JobRecords
+from adavae.service.jobs.records.job_records import JobRecords, owner_mark
 from adavae.service.jobs.records.job_store import JobStore, new_job_id
 from adavae.service.jobs.records.object_jobs import ObjectJobs
 from adavae.service.jobs.records.volume_file import NotReadable
@@ -71,6 +71,30 @@ def test_a_job_is_there_for_every_process(place: Place) -> None:
 
 def test_an_empty_place_has_no_jobs(place: Place) -> None:
     assert (place.store().ids(), place.store().unfinished()) == ([], [])
+
+
+def test_whose_a_job_is_is_told_of_marked_and_unmarked_jobs(place: Place) -> None:
+    jobs = {owner: place.job(owner=owner).id for owner in ("alice", "bob", None)}
+    old = new_job(owner="alice")
+    place.opened().create(old.id, job_store._encode(old), [], "alice")
+    if place.bucket is not None:  # as it was made before there were marks
+        place.bucket.opened().delete([f"owned/{owner_mark('alice')}/{old.id}"])
+    for owner, own in (("alice", {jobs["alice"], old.id}), ("bob", {jobs["bob"]}), ("carol", set())):
+        assert set(filter(place.store().belonging_to(owner), place.store().ids())) == own
+
+
+@needs_obstore
+def test_in_a_store_nobody_reads_the_jobs_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A list of ten thousand jobs took a request for each of them."""
+    place = Place("store", tmp_path / "jobs")
+    own = place.job(owner="alice").id
+    for _ in range(5):
+        place.job(owner="bob")
+    read: list[str] = []
+    monkeypatch.setattr(JobStore, "readable", lambda _self, job_id: read.append(job_id))
+    store = place.store()
+    assert list(filter(store.belonging_to("alice"), store.ids())) == [own]
+    assert not read
 
 
 def test_jobs_that_are_settled_are_looked_at_no_more(place: Place) -> None:

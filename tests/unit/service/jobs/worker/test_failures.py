@@ -24,6 +24,7 @@ from adavae.service.jobs.worker.failures import failure_of, killed
         (DatasetError("line 7"), "invalid_training_file", True),
         (SequenceTooLong("too long"), "invalid_training_file", True),
         (ConfigError("beta", -1, "must be at least 0"), "invalid_hyperparameters", True),
+        (ConfigError("num_processes", 4, "must be at most the number of GPUs, 2"), "worker_misconfigured", False),
         (TrainingDiverged("NaN"), "training_diverged", True),
         (CheckpointMismatch("other"), "checkpoint_mismatch", True),
         (BackboneNotFound("gone"), "backbone_unavailable", False),
