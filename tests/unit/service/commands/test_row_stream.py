@@ -19,6 +19,7 @@ from adavae.model.results import Classified, DecodedText
 from adavae.model.text_model import Encoded
 from adavae.service.commands.interrupt import to_its_end
 from adavae.service.commands.source import arriving_lines
+from tests.pipe import piped
 from tests.unit.service.commands.conftest import FakeTextModel
 from tests.unit.service.conftest import RunCommand
 
@@ -264,6 +265,15 @@ def test_analogies_read_their_texts_from_a_pipe(run_command: RunCommand) -> None
     outcome = run_command("analogy", "a", "b", "-", stdin="".join(f"{number}\n" for number in range(5)))
     texts = [json.loads(line)["text"] for line in outcome.out.splitlines()]
     assert texts == [f"a:b::{number} 1.0" for number in range(5)]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("kind", ["encode", "decode", "analogy"])
+def test_a_file_may_be_a_pipe(run_command: RunCommand, texts: Path, vectors: Path, tmp_path: Path, kind: str) -> None:
+    """As ``--file <(...)``: rows at its beginning were lost."""
+    from_files = run_command(*command_of(kind, texts, vectors)).out
+    with piped(tmp_path / "one", texts.read_bytes()) as one, piped(tmp_path / "two", vectors.read_bytes()) as two:
+        assert run_command(*command_of(kind, one, two)).out == from_files != ""
 
 
 @pytest.mark.usefixtures("fake")
