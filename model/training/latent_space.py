@@ -70,11 +70,15 @@ class LatentSpaceConfig:
 
 @dataclass(frozen=True, slots=True)
 class Judges:
-    """Judges of fluency and of labels, trained on ``num_texts`` training texts; None where that was not possible."""
+    """Judges of fluency and of labels, trained on ``num_texts`` training texts; None where that was not possible.
+
+    ``fault`` is why a judge of labels could not learn from texts that have labels.
+    """
 
     fluency: FluencyJudge | None
     attribute: AttributeJudge | None
     num_texts: int
+    fault: str = ""
 
     @classmethod
     def of(cls, learned: Dataset, held_out: Dataset) -> "Judges":
@@ -82,8 +86,13 @@ class Judges:
         learned = _bounded(learned)
         fluency = FluencyJudge.fit(learned.texts, held_out.texts)
         has_labels = len(learned.label_names) > 1 and len(held_out.label_names) > 1
-        attribute = AttributeJudge.fit(learned.texts, learned.labels or ()) if has_labels else None
-        return cls(fluency, attribute, len(learned.texts))
+        attribute, fault = None, ""
+        if has_labels:
+            try:
+                attribute = AttributeJudge.fit(learned.texts, learned.labels or ())
+            except DatasetError as exc:  # the other measures do without
+                fault = str(exc)
+        return cls(fluency, attribute, len(learned.texts), fault)
 
 
 def measure_latent_space(
@@ -201,7 +210,9 @@ def _draws(run: _Run) -> Figures:
 
 def _analogies(run: _Run) -> Figures:
     if run.judges.attribute is None or run.judges.fluency is None:
-        raise DatasetError(f"analogies need a judge who has read training texts of the same labels: {_GIVE_TEXTS}")
+        raise DatasetError(
+            run.judges.fault or f"analogies need a judge who has read training texts of the same labels: {_GIVE_TEXTS}"
+        )
     directions: list[Direction] = []
     for source, target in directions_of(run.held_out.labels or ()):
         pairs, sentences = draw_analogies(
