@@ -10,7 +10,14 @@ import torch
 
 from adavae.model import cleaning
 from adavae.model.decoding.decoding import Decoding
-from adavae.model.errors import AdapterSetMismatch, ConfigError, LatentShapeError, TrainingDiverged, WeightsCorrupted
+from adavae.model.errors import (
+    AdapterSetMismatch,
+    ConfigError,
+    DatasetError,
+    LatentShapeError,
+    TrainingDiverged,
+    WeightsCorrupted,
+)
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.storage.adapter_set import AdapterSet, Publishing, publish_freely, read_adapter_set
 from adavae.model.storage.manifest import Manifest
@@ -260,6 +267,31 @@ def test_a_set_of_two_texts_is_one_that_answers(tmp_path: Path, with_validation:
     z = text_model.encode(["the food was great ."], "mine").mu
     assert text_model.decode(z, "mine", Decoding(max_tokens=4))[0].text is not None
     assert bool(torch.isfinite(text_model.sample_prior(2, "mine", seed=0)).all())
+
+
+@pytest.mark.parametrize("is_bad", [True, False])
+def test_a_run_begins_when_everything_is_checked(tmp_path: Path, is_bad: bool) -> None:
+    began: list[bool] = []
+    data = tmp_path / "data.tsv"
+    data.write_text(as_tsv(reviews(60)) + ("a line without a tab\n" if is_bad else ""), encoding="utf-8")
+    request = TrainingRequest(name="mine", data=data, validation=None, config=config(), truncate=True, evaluation=QUICK)
+    run_folder = tmp_path / "run"
+
+    def train_it() -> None:
+        train_adapter_set(
+            request,
+            tiny_pretrained(),
+            directory=run_folder,
+            destination=tmp_path / "adapters",
+            on_begin=lambda: began.append((run_folder / "checkpoints").exists()),
+        )
+
+    if is_bad:
+        with pytest.raises(DatasetError):
+            train_it()
+    else:
+        train_it()
+    assert began == ([] if is_bad else [False])
 
 
 def test_a_set_of_texts_that_share_no_word_is_published(tmp_path: Path) -> None:
