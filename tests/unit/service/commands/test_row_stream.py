@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -136,6 +137,31 @@ class Interrupted(FakeTextModel):
         return super().analogy(*groups)
 
 
+class Counting(FakeTextModel):
+    """How many texts it encodes."""
+
+    num_texts = 0
+
+    def encode(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> Encoded:
+        self.num_texts += len(texts)
+        return super().encode(texts, name, truncate=truncate)
+
+
+_KILLED = """
+import json, os, sys
+from pathlib import Path
+from adavae.service.commands.row_files import Forms, open_rows
+file = open_rows(Path(sys.argv[1]), Forms(array=lambda record: record["mu"]))
+for record in json.loads(sys.argv[2]):
+    file.write([record])
+os.kill(os.getpid(), 9)
+"""
+
+
+def refuse_space(*_: object) -> None:
+    raise OSError("no space left")
+
+
 def interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adavae.service.loading.load_text_model", Interrupted().load)
 
@@ -209,6 +235,72 @@ def test_a_row_that_was_not_written_to_its_end_is_written_anew(
     assert run_command("encode", "--file", str(texts), "--output", str(output), "--resume").exit_code == 0
     assert output.read_bytes() == whole
     assert not part.exists()
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_was_done_before_a_kill_is_gone_on_with(
+    run_command: RunCommand, tmp_path: Path, texts: Path, ending: str
+) -> None:
+    """Parquet lost all of it, and began anew without a word."""
+    output = tmp_path / f"rows.{ending}"
+    like = [json.loads(line) for line in run_command("encode", "--file", str(texts)).out.splitlines()[:6]]
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(output), json.dumps(like)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not output.exists()
+    refused = run_command("encode", "--file", str(texts), "--output", str(output))
+    assert "add --resume" in " ".join(refused.err.split())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adavae.service.loading.load_text_model", (model := Counting()).load)
+        outcome = run_command("encode", "--file", str(texts), "--output", str(output), "--resume")
+    assert outcome.exit_code == 0, outcome.err
+    assert model.num_texts == 10 - len(like)
+    run_command("encode", "--file", str(texts), "--output", str(tmp_path / f"whole.{ending}"))
+    assert read(output) == read(tmp_path / f"whole.{ending}")
+
+
+@pytest.mark.usefixtures("fake")
+def test_parquet_that_is_not_made_in_the_end_is_made_by_the_next_run(
+    run_command: RunCommand, tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, command = tmp_path / "rows.parquet", ["encode", "--file", str(texts), "--output"]
+    with monkeypatch.context() as patch:
+        patch.setattr("adavae.service.commands.row_files.Parquet._convert", refuse_space)
+        outcome = run_command(*command, str(output))
+    assert outcome.exit_code == 1
+    assert f"10 rows are in {output}.part: repeat the command with --resume" in outcome.err
+    assert {path.name for path in tmp_path.iterdir()} == {"texts.txt", "rows.parquet.part"}
+    assert run_command(*command, str(output), "--resume").exit_code == 0
+    assert len(read(output)) == 10
+    assert {path.name for path in tmp_path.iterdir()} == {"texts.txt", "rows.parquet"}
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("content", [b"PAR1 without an end", b"\0" * 99, b"text\n"])
+def test_a_part_of_another_kind_is_refused_as_it_is(
+    run_command: RunCommand, tmp_path: Path, texts: Path, content: bytes
+) -> None:
+    """Where no line ended it was taken for nothing, and emptied."""
+    part = tmp_path / "rows.parquet.part"
+    part.write_bytes(content)
+    outcome = run_command("encode", "--file", str(texts), "--output", str(tmp_path / "rows.parquet"), "--resume")
+    assert outcome.exit_code == 1
+    assert "remove it, and begin anew" in outcome.err
+    assert part.read_bytes() == content
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_is_gone_on_with_in_the_same_columns(
+    run_command: RunCommand, tmp_path: Path, texts: Path, ending: str
+) -> None:
+    command = ["encode", "--file", str(texts), "--output", str(tmp_path / f"rows.{ending}")]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch)
+        run_command(*command)
+    outcome = run_command(*command, "--resume", "--with-logvar")
+    assert outcome.exit_code == 1
+    assert "other columns" in outcome.err
 
 
 @pytest.mark.usefixtures("fake")
