@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from adavae.model.errors import ConfigError, DatasetError
+from adavae.service.commands.npy_header import read_header
 from adavae.service.commands.terminal import Record
 
 _LONGEST_CELL = 64 * 1024**2
@@ -69,8 +70,19 @@ class RowFile(Protocol):
 class _Part:
     """A part that becomes the whole by its name alone."""
 
-    def __init__(self, path: Path) -> None:
-        self._path, self._file = path, _opened(path)
+    def __init__(self, path: Path, forms: Forms, group: int) -> None:
+        self._path, self._forms, self._file = path, forms, _opened(path)
+        self.num_rows = 0
+        self.last: Record | None = None
+        try:
+            self._take_up(group)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _take_up(self, group: int) -> None:
+        """Counts the whole rows that are there, and cuts off what is behind them."""
+        raise NotImplementedError
 
     def close(self) -> None:
         if not self._file.closed:
@@ -86,17 +98,14 @@ class _Part:
 class JsonLines(_Part):
     """One object a line."""
 
-    def __init__(self, path: Path, forms: Forms, group: int) -> None:  # noqa: ARG002 - one signature for all kinds
-        super().__init__(path)
+    def _take_up(self, group: int) -> None:
         if self._file.read(1) not in (b"", b"{"):
-            self.close()
-            raise _unreadable(path, "it holds no JSON lines")
+            raise _unreadable(self._path, "it holds no JSON lines")
         self._file.seek(0)
-        self.num_rows, end = 0, 0
-        self.last: Record | None = None
+        end = 0
         for number, (place, line) in enumerate(_whole_lines(self._file), start=1):
             if number % group == 0:
-                self.num_rows, self.last, end = number, _parsed(line, path, number), place
+                self.num_rows, self.last, end = number, _parsed(line, self._path, number), place
         _cut(self._file, end)
 
     def write(self, records: Sequence[Record]) -> None:
@@ -109,11 +118,8 @@ class JsonLines(_Part):
 class Table(_Part):
     """Comma-separated cells behind a line of names."""
 
-    def __init__(self, path: Path, forms: Forms, group: int) -> None:
-        super().__init__(path)
-        self._cells = forms.cells
-        self.num_rows, end = 0, 0
-        self.last: Record | None = None
+    def _take_up(self, group: int) -> None:
+        end = 0
         self._names: list[str] | None = None
         for number, (place, cells) in enumerate(_table_rows(self._file)):
             if self._names is None:
@@ -125,7 +131,7 @@ class Table(_Part):
         _cut(self._file, end)
 
     def write(self, records: Sequence[Record]) -> None:
-        rows = [self._cells(record) for record in records]
+        rows = [self._forms.cells(record) for record in records]
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         if self._names is None:
@@ -143,11 +149,8 @@ class Table(_Part):
 class Matrix(_Part):
     """NumPy's own format, (rows, numbers), float32; its header counts the rows, and is brought up to date with them."""
 
-    def __init__(self, path: Path, forms: Forms, group: int) -> None:
-        super().__init__(path)
-        self._array = forms.array
-        self.num_rows, self._width = 0, 0
-        self.last: Record | None = None
+    def _take_up(self, group: int) -> None:
+        self._width = 0
         if os.fstat(self._file.fileno()).st_size:
             self._width, start = self._header()
             whole = (os.fstat(self._file.fileno()).st_size - start) // (4 * self._width)
@@ -157,7 +160,7 @@ class Matrix(_Part):
     def write(self, records: Sequence[Record]) -> None:
         import numpy as np
 
-        rows = np.asarray([self._array(record) for record in records], dtype="<f4")
+        rows = np.asarray([self._forms.array(record) for record in records], dtype="<f4")
         if self._width not in (0, rows.shape[1]):
             raise DatasetError(f"{self._path}: was begun with rows of {self._width} numbers, not {rows.shape[1]}")
         self._width = rows.shape[1]
@@ -178,25 +181,22 @@ class Matrix(_Part):
         np.lib.format.write_array_header_1_0(self._file, {"descr": "<f4", "fortran_order": False, "shape": shape})
 
     def _header(self) -> tuple[int, int]:
-        import numpy as np
-
-        self._file.seek(0)
+        """Width of a row, and where the first one begins."""
         try:
-            np.lib.format.read_magic(self._file)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(self._file)
+            header = read_header(self._file)
         except ValueError as exc:
             raise _unreadable(self._path, exc) from exc
-        if len(shape) != 2 or shape[1] == 0 or dtype != np.dtype("<f4"):
-            raise _unreadable(self._path, f"it holds {dtype} of shape {shape}")
-        return shape[1], self._file.tell()
+        if len(header.shape) != 2 or header.shape[1] <= 0 or header.dtype.str != "<f4" or header.is_by_columns:
+            raise _unreadable(self._path, f"it holds {header.dtype} of shape {header.shape}")
+        return header.shape[1], header.start
 
 
 class Parquet(JsonLines):
     """A parquet file, by pyarrow. It cannot be added to, nor read before its end is there: its part is JSON lines."""
 
-    def __init__(self, path: Path, forms: Forms, group: int) -> None:
+    def _take_up(self, group: int) -> None:
         self._arrow, self._parquet = parquet_library()
-        super().__init__(path, forms, group)
+        super()._take_up(group)
         self._names = None if self.last is None else list(self.last)
 
     def write(self, records: Sequence[Record]) -> None:

@@ -1,6 +1,7 @@
 """Many rows: out as they are done, into files of every kind, and nothing lost on the way."""
 
 import csv
+import io
 import json
 import os
 import signal
@@ -348,8 +349,98 @@ def test_vectors_go_round_by_numpys_format(run_command: RunCommand, tmp_path: Pa
     run_command("encode", "a", "long", "--output", str(tmp_path / "mu.npy"))
     outcome = run_command("decode", "--file", str(tmp_path / "mu.npy"))
     assert [json.loads(line)["text"] for line in outcome.out.splitlines()] == ["text 1", "text 4"]
-    (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY")
-    assert run_command("decode", "--file", str(tmp_path / "bad.npy")).exit_code == 1
+
+
+def npy(header: str) -> bytes:
+    """A file with that header, and 400 bytes of numbers."""
+    padded = header.encode().ljust(118) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded + bytes(400)
+
+
+def npz() -> bytes:
+    written = io.BytesIO()
+    np.savez(written, z=np.zeros((2, 2), np.float32))
+    return written.getvalue()
+
+
+def with_shape(shape: str, descr: str = "'<f4'") -> bytes:
+    return npy(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}")
+
+
+NO_MATRICES = {
+    "a mark alone": b"\x93NUMPY",
+    "nothing": b"",
+    "another file": b"[1, 2]\n",
+    "npz": npz(),
+    "a pickle": b"\x80\x04N.",
+    "cut in its header": with_shape("(2, 2)")[:40],
+    "no dict": npy("(1, 2"),
+    "a bracket": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2"),
+    "brackets": npy("(" * 100),
+    "an unknown type": with_shape("(2, 2)", "'<q9'"),
+    "a type that is none": with_shape("(2, 2)", "(1, 2, 3)"),
+    "a shape of words": with_shape("('a', 'b')"),
+    "version 3": with_shape("(2, 2)").replace(b"\x01\x00", b"\x03\x00", 1),
+    "version 9": with_shape("(2, 2)").replace(b"\x01\x00", b"\x09\x00", 1),
+    "negative": with_shape("(-2, 2)"),
+    "twice negative": with_shape("(-2, -2)"),
+    "huge": with_shape(f"({2**70}, 2)"),
+    "wide": with_shape(f"(2, {2**70})"),
+    "large": with_shape(f"({2**31}, {2**31})"),
+    "more than there is": with_shape("(51, 2)"),
+    "one axis": with_shape("(4,)"),
+    "no axis": with_shape("()"),
+    "no rows": with_shape("(0, 2)"),
+    "objects": with_shape("(2, 2)", "'|O'"),
+    "words": with_shape("(2, 2)", "'<U2'"),
+    "booleans": with_shape("(2, 2)", "'|b1'"),
+    "a record": with_shape("(2, 2)", "[('a', '<f4')]"),
+}
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("content", NO_MATRICES.values(), ids=NO_MATRICES)
+def test_what_is_no_matrix_is_refused_in_one_line(run_command: RunCommand, tmp_path: Path, content: bytes) -> None:
+    """Some of them were tracebacks."""
+    file = tmp_path / "z.npy"
+    file.write_bytes(content)
+    outcome = run_command("decode", "--file", str(file))
+    assert (outcome.exit_code, outcome.out) == (1, "")
+    assert f"{file}: " in outcome.err and len(outcome.err.splitlines()) == 1
+    part = tmp_path / "rows.npy.part"
+    part.write_bytes(content)
+    outcome = run_command("encode", "a", "b", "--output", str(tmp_path / "rows.npy"), "--resume")
+    assert outcome.exit_code == (1 if content else 0), outcome.err
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "<f2", "<i8", "|u1"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_every_kind_of_matrix_is_decoded(run_command: RunCommand, tmp_path: Path, dtype: str, order: Any) -> None:
+    np.save(tmp_path / "z.npy", np.asarray([[1, 2], [3, 4], [5, 6], [7, 8]], dtype=dtype, order=order))
+    outcome = run_command("decode", "--file", str(tmp_path / "z.npy"), "--with-z")
+    records = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [record["z"] for record in records] == [[1, 2], [3, 4], [5, 6], [7, 8]]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e39])
+def test_a_number_that_is_none_is_told_with_its_place(run_command: RunCommand, tmp_path: Path, number: float) -> None:
+    rows = np.zeros((9, 2))
+    rows[7, 1] = number
+    np.save(tmp_path / "z.npy", rows)
+    (tmp_path / "z.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows.tolist()), encoding="utf-8")
+    for name, place in (("z.npy", "row 7"), ("z.jsonl", "line 8")):
+        outcome = run_command("decode", "--file", str(tmp_path / name))
+        assert outcome.exit_code == 1
+        assert f"{tmp_path / name}, {place}: a number is not finite" in outcome.err
+
+
+def test_a_matrix_is_not_read_from_a_pipe(run_command: RunCommand, tmp_path: Path) -> None:
+    with piped(tmp_path / "z.npy", with_shape("(2, 2)")) as path:
+        outcome = run_command("decode", "--file", str(path))
+    assert outcome.exit_code == 1
+    assert "is a pipe" in outcome.err
 
 
 @pytest.mark.usefixtures("fake")
