@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from adavae.model.adavae import pad
-from adavae.model.decoding.decoding import Decoding
+from adavae.model.decoding.decoding import Decoding, check_seed
 from adavae.model.errors import DatasetError
 from adavae.model.parts.posterior import Posterior
 from adavae.model.parts.stacked import AdapterIndex
@@ -51,6 +51,9 @@ class EvaluationConfig:
     max_decoded_tokens: int = 96
     latent_space: LatentSpaceConfig | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True, slots=True)

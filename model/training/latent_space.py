@@ -11,6 +11,7 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import Any
 
+from adavae.model.decoding.decoding import check_seed
 from adavae.model.errors import DatasetError
 from adavae.model.parts.posterior import Posterior
 from adavae.model.training.analogies import Pair, directions_of, draw_analogies, measure_direction, summary
@@ -66,6 +67,9 @@ class LatentSpaceConfig:
     num_texts: int = 2000
     num_samples: int = 50
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adavae.model.decoding.decoding import NUM_SEEDS
 from adavae.model.errors import DatasetError
 from adavae.model.training.progress import OnStage
 from adavae.model.training.readers.columns import GUESSED, Columns
@@ -58,7 +59,7 @@ class MeasureOptions:
     decoded: Annotated[int, typer.Option(min=0, help="Texts decoded again for BLEU and exact match; 0 for none.")] = (
         1000
     )
-    seed: Annotated[int, typer.Option(min=0, help="Of every random draw.")] = 0
+    seed: Annotated[int, typer.Option(min=0, max=NUM_SEEDS - 1, help="Of every random draw.")] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

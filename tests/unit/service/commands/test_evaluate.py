@@ -32,7 +32,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.fixture
 def data(tmp_path: Path) -> tuple[str, ...]:
-    return _options(tmp_path, reviews(60, seed=1), reviews(100, seed=2))
+    return _options(tmp_path, reviews(60, seed=1), reviews(300, seed=2))
 
 
 def _options(folder: Path, held_out: Dataset, learned: Dataset) -> tuple[str, ...]:
@@ -126,3 +126,10 @@ def test_a_named_group_that_fails_late_is_a_failure_beside_the_others(
     assert "draws could not be measured: not these draws" in outcome.err
     space = json.loads(outcome.out)["latent_space"]
     assert (space["walks"]["num_walks"], space["left_out"]) == (2, {"draws": "not these draws"})
+
+
+@pytest.mark.usefixtures("loaded")
+def test_the_last_seed_is_one_like_others(run_command: RunCommand, data: tuple[str, ...]) -> None:
+    outcome = run_command(*data, f"--seed={2**63 - 1}", "--importance-samples=1", "--draws=260", "--decoded=2")
+    assert outcome.exit_code == 0, outcome.err
+    assert json.loads(outcome.out)["latent_space"].get("left_out") is None
