@@ -40,6 +40,12 @@ NUM_SEEDS = 2**63
 """Seeds are from 0 to this, less one."""
 
 
+def check_seed(seed: int) -> None:
+    """Raises ConfigError where ``seed`` is none."""
+    if not 0 <= seed < NUM_SEEDS:
+        raise ConfigError("seed", seed, f"must be from 0 to {NUM_SEEDS - 1}")
+
+
 def counted_seed(seed: int, row: int) -> int:
     """The seed of a row, counted from a request's own; after the last seed comes 0."""
     return (seed + row) % NUM_SEEDS

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
+from adavae.model.decoding.decoding import counted_seed
 from adavae.model.errors import DatasetError
 from adavae.model.training.fluency import Fluency, FluencyJudge
 from adavae.model.training.ngram_model import NgramModel, words_of
@@ -83,7 +84,7 @@ def measure_draws(
         )
     drawn: list[str] = []
     for start in range(0, num_draws, _TOGETHER):
-        drawn += operations.draw(min(_TOGETHER, num_draws - start), seed + start)
+        drawn += operations.draw(min(_TOGETHER, num_draws - start), counted_seed(seed, start))
         on_done(len(drawn), num_draws)
     learned = random.Random(seed).sample(training_texts, num)
     known = {_as_words(text) for text in training_texts}

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from adavae.model.adavae import pad
-from adavae.model.decoding.decoding import Decoding
+from adavae.model.decoding.decoding import Decoding, check_seed
 from adavae.model.errors import DatasetError
 from adavae.model.parts.posterior import Posterior
 from adavae.model.parts.stacked import AdapterIndex
@@ -51,6 +51,9 @@ class EvaluationConfig:
     max_decoded_tokens: int = 96
     latent_space: LatentSpaceConfig | None = None
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,54 +118,81 @@ def evaluate(
     return figures
 
 
-def evaluate_transfer(
-    text_model: TextModel,
-    name: str,
-    dataset: Dataset,
-    judge_data: Dataset,
-    pair: tuple[str, str],
-    *,
-    source_label: str,
-    target_label: str,
-    limit: int = 500,
-    scale: float = 1.0,
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class TransferCase:
+    """What an attribute transfer is measured on, chosen and judged before any model is at hand.
+
+    Attributes:
+        pair: The fixed texts a and b.
+        target_label: The label that the output should have.
+        sources: The sentences c.
+        judge: Says which label a text has.
+        judge_accuracy: On the labelled texts that the sentences are from.
+    """
+
+    pair: tuple[str, str]
+    target_label: str
+    sources: Sequence[str]
+    judge: AttributeJudge
+    judge_accuracy: float
+
+    @classmethod
+    def of(
+        cls,
+        dataset: Dataset,
+        judge_data: Dataset,
+        pair: tuple[str, str],
+        *,
+        source_label: str,
+        target_label: str,
+        limit: int = 500,
+    ) -> "TransferCase":
+        """Trains the judge and chooses the sentences.
+
+        Args:
+            dataset: Labelled texts; short ones of ``source_label`` are the sentences c.
+            judge_data: What the independent judge learns from; disjoint from ``dataset``.
+            pair: The fixed texts a and b.
+            source_label: The label that c has.
+            target_label: The label that the output should have.
+            limit: Sentences at most.
+
+        Raises:
+            DatasetError: The data lack labels, or these labels, or the judge cannot learn from them.
+        """
+        for label in (source_label, target_label):
+            if judge_data.labels is not None and label not in judge_data.labels:
+                raise DatasetError(f"{judge_data.source}: has no label {label!r}: give one of {judge_data.label_names}")
+        judge = AttributeJudge.fit(judge_data.texts, judge_data.labels or ())
+        sources = select_short(dataset.texts, dataset.labels or (), source_label, judge=judge, limit=limit)
+        return cls(pair, target_label, sources, judge, judge.accuracy_on(dataset.texts, dataset.labels or ()))
+
+
+def evaluate_transfer(text_model: TextModel, name: str, case: TransferCase, *, scale: float = 1.0) -> dict[str, Any]:
     """Whether ``z_c + scale * (z_b - z_a)`` moves an attribute and keeps the sentence (method: analogy).
 
     Args:
         text_model: Has the set loaded.
         name: The adapter set.
-        dataset: Labelled texts; short ones of ``source_label`` are the sentences c.
-        judge_data: What the independent judge learns from; disjoint from ``dataset``.
-        pair: The fixed texts a and b.
-        source_label: The label that c has.
-        target_label: The label that the output should have.
-        limit: Sentences at most.
+        case: What to change, and who judges it.
         scale: s.
 
     Returns:
         Under ``transfer``: share that moved, share of words kept, the judge's accuracy, examples.
-
-    Raises:
-        DatasetError: The data lack labels, or these labels.
     """
-    judge = AttributeJudge.fit(judge_data.texts, judge_data.labels or ())
-    if target_label not in judge_data.label_names:
-        raise DatasetError(f"{judge_data.source}: has no label {target_label!r}: give one of {judge_data.label_names}")
-    sources = select_short(dataset.texts, dataset.labels or (), source_label, judge=judge, limit=limit)
     decoding = Decoding(max_tokens=min(48, text_model.max_text_tokens))
-    mu_a, mu_b = text_model.encode(list(pair), name).mu
-    mu = text_model.encode(sources, name).mu
+    mu_a, mu_b = text_model.encode(list(case.pair), name).mu
+    mu = text_model.encode(case.sources, name).mu
     outputs = _decode_all(text_model, name, mu + scale * (mu_b - mu_a), decoding)
-    report = measure_transfer(sources, outputs, judge, target_label)
+    report = measure_transfer(case.sources, outputs, case.judge, case.target_label)
     return {
         "transfer": {
-            "a": pair[0],
-            "b": pair[1],
+            "a": case.pair[0],
+            "b": case.pair[1],
             "scale": scale,
             "rows": report.num_rows,
             "direction": report.direction,
-            "judge_accuracy": judge.accuracy_on(dataset.texts, dataset.labels or ()),
+            "judge_accuracy": case.judge_accuracy,
             "moved": report.moved,
             "kept_words": report.kept_words,
             "examples": [list(example) for example in report.examples],

@@ -11,9 +11,10 @@ from enum import StrEnum
 from itertools import accumulate
 from typing import Any
 
+from adavae.model.decoding.decoding import check_seed
 from adavae.model.errors import DatasetError
 from adavae.model.parts.posterior import Posterior
-from adavae.model.training.analogies import Direction, directions_of, draw_analogies, measure_direction, summary
+from adavae.model.training.analogies import Pair, directions_of, draw_analogies, measure_direction, summary
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.draws import measure_draws
 from adavae.model.training.fluency import JUDGE_ORDER, FluencyJudge
@@ -67,14 +68,21 @@ class LatentSpaceConfig:
     num_samples: int = 50
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
+
 
 @dataclass(frozen=True, slots=True)
 class Judges:
-    """Judges of fluency and of labels, trained on ``num_texts`` training texts; None where that was not possible."""
+    """Judges of fluency and of labels, trained on ``num_texts`` training texts; None where that was not possible.
+
+    ``fault`` is why a judge of labels could not learn from texts that have labels.
+    """
 
     fluency: FluencyJudge | None
     attribute: AttributeJudge | None
     num_texts: int
+    fault: str = ""
 
     @classmethod
     def of(cls, learned: Dataset, held_out: Dataset) -> "Judges":
@@ -82,8 +90,13 @@ class Judges:
         learned = _bounded(learned)
         fluency = FluencyJudge.fit(learned.texts, held_out.texts)
         has_labels = len(learned.label_names) > 1 and len(held_out.label_names) > 1
-        attribute = AttributeJudge.fit(learned.texts, learned.labels or ()) if has_labels else None
-        return cls(fluency, attribute, len(learned.texts))
+        attribute, fault = None, ""
+        if has_labels:
+            try:
+                attribute = AttributeJudge.fit(learned.texts, learned.labels or ())
+            except DatasetError as exc:  # the other measures do without
+                fault = str(exc)
+        return cls(fluency, attribute, len(learned.texts), fault)
 
 
 def measure_latent_space(
@@ -112,15 +125,12 @@ def measure_latent_space(
         Figures by group, ``judges``, ``samples`` of the texts, and ``left_out``: why a group is missing.
 
     Raises:
-        DatasetError: A group named in ``config`` cannot be measured on these data.
+        DatasetError: As ``check_groups`` does, before anything is measured.
     """
     if judges is None:
-        judges = Judges(None, None, 0)
-        if learned is not None and _JUDGED.intersection(config.groups or Group):
-            on_stage("judges", 0, 1)
-            judges = Judges.of(learned, held_out)
-            on_stage("judges", 1, 1)
-    run = _Run(operations, held_out, learned, judges, config, on_stage, paraphrases)
+        judges = judges_for(held_out, learned, config, on_stage)
+    check_groups(held_out, learned, judges, config)
+    run = _Run(_Cases(held_out, learned, judges, config), operations, on_stage, paraphrases)
     figures: Figures = {}
     samples: Figures = {}
     left_out: dict[str, str] = {}
@@ -128,8 +138,6 @@ def measure_latent_space(
         try:
             measured = _MEASURES[group](run)
         except DatasetError as exc:
-            if config.groups is not None:
-                raise
             left_out[group.value] = str(exc)
             continue
         if "samples" in measured:
@@ -140,27 +148,50 @@ def measure_latent_space(
     return {"seed": config.seed, **{name: value for name, value in report.items() if value}}
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """What every group needs."""
+def judges_for(
+    held_out: Dataset, learned: Dataset | None, config: LatentSpaceConfig, on_stage: OnStage = ignore_stage
+) -> Judges:
+    """The judges that the groups of ``config`` need, trained on ``learned``; none without it."""
+    if learned is None or not _JUDGED.intersection(config.groups or Group):
+        return Judges(None, None, 0)
+    on_stage("judges", 0, 1)
+    judges = Judges.of(learned, held_out)
+    on_stage("judges", 1, 1)
+    return judges
 
-    operations: Operations
+
+def check_groups(held_out: Dataset, learned: Dataset | None, judges: Judges, config: LatentSpaceConfig) -> None:
+    """Whether the groups that ``config`` names can be measured on these data; takes no model.
+
+    Raises:
+        DatasetError: One of them cannot.
+    """
+    cases = _Cases(held_out, learned, judges, config)
+    for group in config.groups or ():
+        _NEEDS[group](cases)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """The analogies of one direction between labels."""
+
+    source: str
+    target: str
+    pairs: list[Pair]
+    sentences: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cases:
+    """What is measured on; each method raises DatasetError where the data do not have it."""
+
     held_out: Dataset
     learned: Dataset | None
     judges: Judges
     config: LatentSpaceConfig
-    on_stage: OnStage
-    paraphrases: Paraphrases | None
-
-    def stage(self, name: str) -> OnDone:
-        return lambda done, total: self.on_stage(name, done, total)
 
     def texts(self) -> tuple[Sequence[str], Sequence[str] | None]:
-        """The first distinct held-out texts and their labels.
-
-        Raises:
-            DatasetError: There are fewer than two.
-        """
+        """The first distinct held-out texts, two or more, and their labels."""
         rows = list({text: row for row, text in reversed(list(enumerate(self.held_out.texts)))}.values())
         rows = sorted(rows)[: self.config.num_texts]
         if len(rows) < 2:
@@ -168,12 +199,56 @@ class _Run:
         labels = self.held_out.labels
         return [self.held_out.texts[row] for row in rows], None if labels is None else [labels[row] for row in rows]
 
+    def beside_draws(self) -> tuple[Sequence[str], FluencyJudge]:
+        """The training texts, and the judge who has read them."""
+        if self.learned is None or self.judges.fluency is None:
+            raise DatasetError(f"draws need a judge who has read the training texts: {_GIVE_TEXTS}")
+        return self.learned.texts, self.judges.fluency
+
+    def analogies(self) -> tuple[list[_Drawn], AttributeJudge, FluencyJudge]:
+        """Pairs and sentences of every direction, and their judges."""
+        attribute, fluency = self.judges.attribute, self.judges.fluency
+        if attribute is None or fluency is None:
+            told = f"analogies need a judge who has read training texts of the same labels: {_GIVE_TEXTS}"
+            raise DatasetError(self.judges.fault or told)
+        drawn = []
+        for source, target in directions_of(self.held_out.labels or ()):
+            pairs, sentences = draw_analogies(
+                self.held_out,
+                attribute,
+                source,
+                target,
+                num_pairs=self.config.num_pairs,
+                num_sentences=self.config.num_sentences,
+                certainty=self.config.pair_certainty,
+                seed=self.config.seed,
+            )
+            drawn.append(_Drawn(source, target, pairs, sentences))
+        return drawn, attribute, fluency
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What every group needs."""
+
+    cases: _Cases
+    operations: Operations
+    on_stage: OnStage
+    paraphrases: Paraphrases | None
+
+    @property
+    def config(self) -> LatentSpaceConfig:
+        return self.cases.config
+
+    def stage(self, name: str) -> OnDone:
+        return lambda done, total: self.on_stage(name, done, total)
+
 
 def _walks(run: _Run) -> Figures:
     walks = measure_walks(
         run.operations,
-        run.held_out.texts,
-        run.judges.fluency,
+        run.cases.held_out.texts,
+        run.cases.judges.fluency,
         num_walks=run.config.num_walks,
         steps=run.config.steps,
         seed=run.config.seed,
@@ -184,13 +259,12 @@ def _walks(run: _Run) -> Figures:
 
 
 def _draws(run: _Run) -> Figures:
-    if run.learned is None or run.judges.fluency is None:
-        raise DatasetError(f"draws need a judge who has read the training texts: {_GIVE_TEXTS}")
+    training_texts, judge = run.cases.beside_draws()
     draws = measure_draws(
         run.operations,
-        run.learned.texts,
-        run.held_out.texts,
-        run.judges.fluency,
+        training_texts,
+        run.cases.held_out.texts,
+        judge,
         num_draws=run.config.num_draws,
         seed=run.config.seed,
         num_examples=run.config.num_samples,
@@ -200,32 +274,21 @@ def _draws(run: _Run) -> Figures:
 
 
 def _analogies(run: _Run) -> Figures:
-    if run.judges.attribute is None or run.judges.fluency is None:
-        raise DatasetError(f"analogies need a judge who has read training texts of the same labels: {_GIVE_TEXTS}")
-    directions: list[Direction] = []
-    for source, target in directions_of(run.held_out.labels or ()):
-        pairs, sentences = draw_analogies(
-            run.held_out,
-            run.judges.attribute,
-            source,
-            target,
-            num_pairs=run.config.num_pairs,
-            num_sentences=run.config.num_sentences,
-            certainty=run.config.pair_certainty,
-            seed=run.config.seed,
-        )
-        direction = measure_direction(
+    drawn, attribute, fluency = run.cases.analogies()
+    directions = [
+        measure_direction(
             run.operations,
-            pairs,
-            sentences,
-            run.judges.attribute,
-            run.judges.fluency,
-            source=source,
-            target=target,
-            on_done=run.stage(f"{source} -> {target}"),
+            each.pairs,
+            each.sentences,
+            attribute,
+            fluency,
+            source=each.source,
+            target=each.target,
+            on_done=run.stage(f"{each.source} -> {each.target}"),
             num_examples=-(-run.config.num_samples // 10),
         )
-        directions.append(direction)
+        for each in drawn
+    ]
     return {
         **summary([outcome for direction in directions for outcome in direction.outcomes]),
         **{direction.name: direction.figures() for direction in directions},
@@ -234,7 +297,7 @@ def _analogies(run: _Run) -> Figures:
 
 
 def _latents(run: _Run) -> Figures:
-    texts, labels = run.texts()
+    texts, labels = run.cases.texts()
     run.on_stage("latents", 0, len(texts))
     encoded = run.operations.encode(texts)
     retrieval = {name: measure_retrieval(run.operations, texts, encoded.mu, change) for name, change in COPIES.items()}
@@ -250,7 +313,7 @@ def _latents(run: _Run) -> Figures:
 
 
 def _forms(run: _Run) -> Figures:
-    texts, _ = run.texts()
+    texts, _ = run.cases.texts()
     run.on_stage("forms", 0, len(texts))
     mu = run.operations.encode(texts).mu
     forms = {name: measure_retrieval(run.operations, texts, mu, change) for name, change in FORMS.items()}
@@ -259,6 +322,13 @@ def _forms(run: _Run) -> Figures:
 
 
 _JUDGED = frozenset({Group.WALKS, Group.DRAWS, Group.ANALOGIES})
+_NEEDS: dict[Group, Callable[[_Cases], object]] = {
+    Group.WALKS: _Cases.texts,
+    Group.DRAWS: _Cases.beside_draws,
+    Group.ANALOGIES: _Cases.analogies,
+    Group.LATENTS: _Cases.texts,
+    Group.FORMS: _Cases.texts,
+}
 _MEASURES: dict[Group, Callable[[_Run], Figures]] = {
     Group.WALKS: _walks,
     Group.DRAWS: _draws,

@@ -55,6 +55,7 @@ def pretrain(
     init_from: str | Path | None = None,
     tokenizer_from: Path | None = None,
     resume: bool = False,
+    on_begin: Callable[[], None] = lambda: None,
     on_progress: OnPretrainProgress | None = None,
     should_stop: Callable[[], bool] = lambda: False,
     device: torch.device | None = None,
@@ -69,6 +70,7 @@ def pretrain(
         init_from: A directory or hub id to start from, with its tokenizer; None to start afresh.
         tokenizer_from: A directory whose tokenizer a fresh backbone takes over; None makes one from the texts.
         resume: Go on from the newest training checkpoint in ``output`` if there is one.
+        on_begin: Called once when everything is checked, before the first step.
         on_progress: Called every few steps.
         should_stop: Asked before every step; True saves a checkpoint and raises TrainingInterrupted.
         device: Where to train; the CPU by default.
@@ -93,6 +95,7 @@ def pretrain(
     run = PretrainRun(config, backbone.to(device).train(), tokenizer, tokens, origin, directory)
     if checkpoint is not None:
         run.restore(checkpoint)
+    on_begin()
     _run_to_the_end(run, on_progress, should_stop)
     save_backbone(output, run.backbone, tokenizer)
     shutil.rmtree(directory, ignore_errors=True)

@@ -31,7 +31,7 @@ from adavae.model.training.corpus import Dataset
 from adavae.model.training.evaluation import evaluate
 from adavae.model.training.loop import TrainingResult, train
 from adavae.model.training.preparation import PreparedData, TrainingRequest, prepare
-from adavae.model.training.progress import OnProgress, OnStage, ignore_stage, of_stage
+from adavae.model.training.progress import OnProgress, OnStage, ignore_stage
 from adavae.model.training.set_priors import SetPriors, fit_set_priors
 from adavae.model.training.tokenized_texts import TokenizedTexts
 from adavae.model.trial import try_out
@@ -52,6 +52,7 @@ def train_adapter_set(
     destination: Path,
     resume: bool = False,
     on_preparation: OnStage = ignore_stage,
+    on_begin: Callable[[], None] = lambda: None,
     on_progress: OnProgress | None = None,
     on_evaluation: OnStage = ignore_stage,
     on_note: Callable[[str], None] = ignore_note,
@@ -68,6 +69,7 @@ def train_adapter_set(
         destination: Root of adapter sets; the set appears there whole or not at all.
         resume: Continue from the newest checkpoint in ``directory``.
         on_preparation: As ``on_evaluation``, before the first step; total is 0 while unknown, "train" comes last.
+        on_begin: Called once when everything is checked, before the first step.
         on_progress: Called after the first training step, and then every few steps or seconds.
         on_evaluation: Called after training with the stage (prior, measures), the number of items done and their total.
         on_note: Called before the first step with what a user should know of the data.
@@ -85,6 +87,11 @@ def train_adapter_set(
     config.adapter.check_fits(pretrained.backbone.config)
     if request.initial is not None:
         _check_initial(request.initial, config, pretrained)
+
+    def begin(done: int, total: int) -> None:
+        on_begin()
+        on_preparation("train", done, total)
+
     result = train(
         config,
         pretrained,
@@ -93,7 +100,7 @@ def train_adapter_set(
         directory,
         initial=None if request.initial is None else _begun_with(request.initial, config),
         resume=resume,
-        on_begin=of_stage("train", on_preparation),
+        on_begin=begin,
         on_progress=on_progress,
         should_stop=should_stop,
         num_processes=num_processes,

@@ -40,7 +40,10 @@ class AttributeJudge:
         try:
             return cls(classifier.fit(list(texts), list(labels)))
         except ValueError as exc:
-            raise DatasetError(f"the judge cannot learn from these {len(texts)} texts, give it more: {exc}") from exc
+            raise DatasetError(
+                f"the judge of labels cannot learn from these {len(texts)} texts, give it more in which words (what "
+                f"spaces part) come back: {exc}"
+            ) from exc
 
     def predict(self, texts: Sequence[str]) -> list[str]:
         """One label per text."""

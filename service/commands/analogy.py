@@ -27,7 +27,8 @@ from adavae.service.commands.records import decoded_record, numbers_of
 from adavae.service.commands.row_files import Forms
 from adavae.service.commands.row_stream import Destination
 from adavae.service.commands.source import Source, numbered
-from adavae.service.commands.terminal import Output, column, number
+from adavae.service.commands.terminal import Output, Record, column, number
+from adavae.service.commands.too_long import told_by_number
 from adavae.service.settings import load_settings
 
 _LEAST_BATCH, _SHARE = 128, 8
@@ -43,10 +44,11 @@ def _file_option(name: str, what: str) -> typer.models.OptionInfo:
 
 @takes(DecodingOptions, "decoding")
 def analogy(
-    texts: Annotated[
-        list[str], typer.Argument(metavar="A B C...", help="A text, the same text changed, and the texts to change.")
-    ],
     decoding: DecodingOptions,
+    texts: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[A] [B] [C]...", help="A text, the same text changed, and the texts to change."),
+    ] = None,
     a_file: Annotated[Path | None, _file_option("a", "Texts, of which the mean counts")] = None,
     b_file: Annotated[Path | None, _file_option("b", "Changed texts, of which the mean counts")] = None,
     c_file: Annotated[Path | None, _file_option("c", "Texts to change")] = None,
@@ -77,22 +79,23 @@ def analogy(
     shown = [number("index", "#"), column("text")]
     forms = Forms(array=lambda record: numbers_of(record, "z"))
     destination = Destination(output, resume, Output.of(as_json), shown, forms, group=samples)
-    a, b, c = _groups(texts, a_file, b_file, c_file)
+    a, b, c = _groups(texts or [], a_file, b_file, c_file)
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
     reference = text_model.reference_of(name)
     with destination.open() as rows:
         rest = rows.remaining(c, reference, group=samples)
         made_by = {"adapter": reference}
-        parts = (
-            [
-                decoded_record(index, row, with_z=with_z, c=index // samples) | made_by
-                for index, row in enumerate(
-                    text_model.analogy(a, b, batch, name, chosen.for_rows(samples), scale, steering), place * samples
-                )
+
+        def changed(place: int, batch: list[str]) -> list[Record]:
+            with told_by_number(text_model, batch, place, called="c[{}]", remedy="shorten it"):
+                texts = text_model.analogy(a, b, batch, name, chosen.for_rows(samples), scale, steering)
+            return [
+                decoded_record(index, text, with_z=with_z, c=index // samples) | made_by
+                for index, text in enumerate(texts, place * samples)
             ]
-            for place, batch in numbered(rest.batches, rows.num_rows // samples)
-        )
+
+        parts = (changed(place, batch) for place, batch in numbered(rest.batches, rows.num_rows // samples))
         rows.take(parts, "analogy", None if c.total is None else c.total * samples)
 
 

@@ -1,6 +1,5 @@
 """``adavae evaluate``: measure an adapter set on a dataset."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -8,6 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from adavae.model.decoding.decoding import NUM_SEEDS
+from adavae.model.errors import DatasetError
+from adavae.model.training.progress import OnStage
 from adavae.model.training.readers.columns import GUESSED, Columns
 from adavae.service import loading
 from adavae.service.commands.options import (
@@ -25,6 +27,8 @@ from adavae.service.settings import load_settings
 if TYPE_CHECKING:
     from adavae.model.text_model import TextModel
     from adavae.model.training.corpus import Dataset
+    from adavae.model.training.evaluation import TransferCase
+    from adavae.model.training.latent_space import Judges, LatentSpaceConfig
     from adavae.model.training.paraphrases import Paraphrases
 
 Figures = dict[str, Any]
@@ -55,7 +59,7 @@ class MeasureOptions:
     decoded: Annotated[int, typer.Option(min=0, help="Texts decoded again for BLEU and exact match; 0 for none.")] = (
         1000
     )
-    seed: Annotated[int, typer.Option(min=0, help="Of every random draw.")] = 0
+    seed: Annotated[int, typer.Option(min=0, max=NUM_SEEDS - 1, help="Of every random draw.")] = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,13 +144,25 @@ def evaluate(
     if paraphrases is not None and groups is not None and Group.LATENTS not in groups:
         raise typer.BadParameter("--paraphrases are measured with --group latents: add it, or leave --group out")
     pairs = None if paraphrases is None else _paraphrases(paraphrases, measure.seed)
-    text_model = loading.load_text_model(settings, [name], device)
+    in_space = _space_config(groups, space, measure.seed)
     with progress_display() as display:
-        figures = _evaluate(text_model, name, held_out, learned, pairs, groups, measure, space, display.update)
-    if learned is not None and transfer.pair is not None:
-        figures |= _transfer(text_model, name, held_out, learned, transfer)
-    output = Output.of(as_json)
-    output.write_object(figures if output.is_json else _as_table(figures))
+        judges, case = _judged(held_out, learned, in_space, transfer, display.update)
+    text_model = loading.load_text_model(settings, [name], device)
+    figures: Figures = {}
+    try:
+        with progress_display() as display:
+            if groups is None or Group.PAPER in groups:
+                figures |= _paper(text_model, name, held_out, measure, display.update)
+            if in_space is not None:
+                figures |= _space(text_model, name, held_out, learned, judges, pairs, in_space, display.update)
+            if case is not None:
+                figures |= _transfer(text_model, name, case, transfer.scale)
+    finally:  # what was measured before a fault is shown
+        if figures:
+            output = Output.of(as_json)
+            figures = {"adapter": text_model.reference_of(name), "data": held_out.source, **figures}
+            output.write_object(figures if output.is_json else _as_table(figures))
+    _refuse_left_out(groups, figures)
 
 
 def _read(path: Path, columns: Columns, *, limit: int | None = None, seed: int = 0, require_labels: bool) -> "Dataset":
@@ -164,50 +180,93 @@ def _paraphrases(path: Path, seed: int) -> "Paraphrases":
     return Paraphrases.of(_read(path, GUESSED, limit=_MOST_PARAPHRASES, seed=seed, require_labels=False))
 
 
-def _evaluate(
-    text_model: "TextModel",
-    name: str,
-    held_out: "Dataset",
-    learned: "Dataset | None",
-    paraphrases: "Paraphrases | None",
-    groups: list[Group] | None,
-    measure: MeasureOptions,
-    space: LatentSpaceOptions,
-    on_progress: Callable[[str, int, int], None],
-) -> Figures:
+def _space_config(groups: list[Group] | None, space: LatentSpaceOptions, seed: int) -> "LatentSpaceConfig | None":
+    """What is measured of the latent space; None for nothing."""
     from adavae.model.training import latent_space
-    from adavae.model.training.evaluation import EvaluationConfig, evaluate
-    from adavae.model.training.operations import AsServed
 
-    space_groups = (
-        None if groups is None else tuple(latent_space.Group(group) for group in groups if group is not Group.PAPER)
-    )
-    figures: Figures = {"adapter": text_model.reference_of(name), "data": held_out.source}
-    if groups is None or Group.PAPER in groups:
-        config = EvaluationConfig(
-            num_importance_samples=measure.importance_samples,
-            max_importance_rows=measure.importance_rows,
-            max_decoded=measure.decoded,
-            seed=measure.seed,
-        )
-        figures = evaluate(text_model, name, held_out, config, on_progress)
-    if space_groups == ():
-        return figures
-    config_of_space = latent_space.LatentSpaceConfig(
-        groups=space_groups,
+    named = None if groups is None else tuple(latent_space.Group(each) for each in groups if each is not Group.PAPER)
+    if named == ():
+        return None
+    return latent_space.LatentSpaceConfig(
+        groups=named,
         num_walks=space.walks,
         num_draws=space.draws,
         num_pairs=space.pairs,
         num_sentences=space.sentences,
         pair_certainty=space.pair_certainty,
         num_samples=space.samples,
+        seed=seed,
+    )
+
+
+def _judged(
+    held_out: "Dataset",
+    learned: "Dataset | None",
+    config: "LatentSpaceConfig | None",
+    transfer: TransferOptions,
+    on_progress: OnStage,
+) -> "tuple[Judges | None, TransferCase | None]":
+    """The judges of what will be measured; raises DatasetError where the data do not allow what was asked for."""
+    from adavae.model.training.evaluation import TransferCase
+    from adavae.model.training.latent_space import check_groups, judges_for
+
+    judges = case = None
+    if learned is not None and transfer.pair is not None and transfer.labels is not None:
+        source_label, target_label = transfer.labels
+        case = TransferCase.of(
+            held_out,
+            learned,
+            transfer.pair,
+            source_label=source_label,
+            target_label=target_label,
+            limit=transfer.transfer_limit,
+        )
+    if config is not None:
+        judges = judges_for(held_out, learned, config, on_progress)
+        check_groups(held_out, learned, judges, config)
+    return judges, case
+
+
+def _paper(
+    text_model: "TextModel", name: str, held_out: "Dataset", measure: MeasureOptions, on_progress: OnStage
+) -> Figures:
+    from adavae.model.training.evaluation import EvaluationConfig, evaluate
+
+    config = EvaluationConfig(
+        num_importance_samples=measure.importance_samples,
+        max_importance_rows=measure.importance_rows,
+        max_decoded=measure.decoded,
         seed=measure.seed,
     )
+    return evaluate(text_model, name, held_out, config, on_progress)
+
+
+def _space(
+    text_model: "TextModel",
+    name: str,
+    held_out: "Dataset",
+    learned: "Dataset | None",
+    judges: "Judges | None",
+    paraphrases: "Paraphrases | None",
+    config: "LatentSpaceConfig",
+    on_progress: OnStage,
+) -> Figures:
+    from adavae.model.training.latent_space import measure_latent_space
+    from adavae.model.training.operations import AsServed
+
     operations = AsServed(text_model, name)
-    figures["latent_space"] = latent_space.measure_latent_space(
-        operations, held_out, learned, config_of_space, on_progress, paraphrases=paraphrases
+    space = measure_latent_space(
+        operations, held_out, learned, config, on_progress, judges=judges, paraphrases=paraphrases
     )
-    return figures
+    return {"latent_space": space}
+
+
+def _refuse_left_out(groups: list[Group] | None, figures: Figures) -> None:
+    """Raises DatasetError if a group was named and could not be measured after all."""
+    left_out = figures.get("latent_space", {}).get("left_out", {})
+    faults = [f"{name} could not be measured: {why}" for name, why in left_out.items() if name in (groups or ())]
+    if faults:
+        raise DatasetError("; ".join(faults))
 
 
 def _as_table(figures: Figures) -> Figures:
@@ -220,20 +279,7 @@ def _as_table(figures: Figures) -> Figures:
     return {**paper, **figure_rows(space), **missing}
 
 
-def _transfer(
-    text_model: "TextModel", name: str, held_out: "Dataset", learned: "Dataset", options: TransferOptions
-) -> Figures:
+def _transfer(text_model: "TextModel", name: str, case: "TransferCase", scale: float) -> Figures:
     from adavae.model.training.evaluation import evaluate_transfer
 
-    (source_label, target_label), pair = options.labels or ("", ""), options.pair or ("", "")
-    return evaluate_transfer(
-        text_model,
-        name,
-        held_out,
-        learned,
-        pair,
-        source_label=source_label,
-        target_label=target_label,
-        limit=options.transfer_limit,
-        scale=options.scale,
-    )
+    return evaluate_transfer(text_model, name, case, scale=scale)

@@ -1,10 +1,12 @@
 """What commands read: texts from arguments, a file or standard input, and latent vectors as JSON lines or an array."""
 
 import json
+import math
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import typer
 
@@ -18,12 +20,18 @@ from adavae.model.training.readers.packed import split_ending
 from adavae.model.training.readers.reading import READERS, rows_of
 from adavae.model.training.readers.row import Skipped
 from adavae.model.training.readers.text_rows import text_rows
+from adavae.service.commands.npy_header import read_header
 from adavae.service.commands.source import Source, arriving_lines
 from adavae.service.commands.terminal import say
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 T = TypeVar("T")
 Vector = list[float]
 _TEXT_ROWS, _VECTOR_ROWS = 512, 128  # decoding takes longer than encoding
+_LARGEST = 3.4028234663852886e38  # of float32
+_NO_NUMBER = "a number is not finite, or too large for float32: mend the vector"
 
 PairOption = Annotated[
     str | None, typer.Option("--pair", metavar="TEXT", help="The second text, for a set that was trained on pairs.")
@@ -191,16 +199,34 @@ def _some(batches: Iterator[list[T]], nothing: str) -> Iterator[list[T]]:
 def _matrix(file: Path) -> Source[Vector]:
     import numpy as np
 
+    if not file.is_file():
+        raise DatasetError(f"{file}: is a pipe, and .npy is read from a file: write it into one first")
     try:
-        matrix = np.load(file, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as exc:
+        with file.open("rb") as opened:
+            header, size = read_header(opened), opened.seek(0, os.SEEK_END)
+    except ValueError as exc:
         raise DatasetError(f"{file}: is no .npy file ({exc}): write one with `adavae encode --output`") from exc
-    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or 0 in matrix.shape:
-        raise DatasetError(
-            f"{file}: holds {matrix.dtype} of shape {matrix.shape}, must be numbers of shape (rows, numbers of z)"
-        )
-    cuts = range(0, len(matrix), _VECTOR_ROWS)
-    return Source((matrix[cut : cut + _VECTOR_ROWS].tolist() for cut in cuts), len(matrix))
+    shape, dtype = header.shape, header.dtype
+    if len(shape) != 2 or dtype.kind not in "fiu" or min(shape) < 1:
+        raise DatasetError(f"{file}: holds {dtype} of shape {shape}, must be numbers of shape (rows, numbers of z)")
+    if header.start + math.prod(shape) * dtype.itemsize > size:
+        raise DatasetError(f"{file}: breaks off, its header speaks of {shape[0]:,} rows: write it again")
+    order: Literal["F", "C"] = "F" if header.is_by_columns else "C"
+    matrix = np.memmap(file, dtype, "r", header.start, shape, order)
+    return Source(_rows(matrix, file), len(matrix))
+
+
+def _rows(matrix: "NDArray[Any]", file: Path) -> Iterator[list[Vector]]:
+    """Rows of a matrix as float32, which decoding takes; raises DatasetError where a number is none."""
+    import numpy as np
+
+    for cut in range(0, len(matrix), _VECTOR_ROWS):
+        with np.errstate(over="ignore"):
+            rows = matrix[cut : cut + _VECTOR_ROWS].astype(np.float32)
+        is_finite = np.isfinite(rows).all(axis=1)
+        if not is_finite.all():
+            raise DatasetError(f"{file}, row {cut + int(is_finite.argmin())}: {_NO_NUMBER}")
+        yield rows.tolist()
 
 
 class _VectorLines:
@@ -231,7 +257,6 @@ class _VectorLines:
             value = value.get("z", value.get("mu"))
         if not isinstance(value, list) or not value or not all(type(each) in (int, float) for each in value):
             raise DatasetError(f"{place}: not an array of numbers, nor an object with one as z or mu")
-        try:
-            return [float(each) for each in value]
-        except OverflowError as exc:
-            raise DatasetError(f"{place}: a number is too large") from exc
+        if not all(abs(each) <= _LARGEST for each in value):  # NaN is not
+            raise DatasetError(f"{place}: {_NO_NUMBER}")
+        return [float(each) for each in value]

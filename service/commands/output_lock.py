@@ -11,17 +11,24 @@ from pathlib import Path
 
 import typer
 
+_BUSY = "another command writes it now; wait for that one, or name another file"
+
 
 @contextmanager
-def sole_writer(output: Path) -> Iterator[None]:
-    """Holds ``output``, a file or a folder that need not exist yet, by a file beside it, ``NAME.lock``, while it lasts.
+def sole_writer(output: Path, *, given: str = "", busy: str = _BUSY) -> Iterator[None]:
+    """Holds ``output`` by a file beside it, ``NAME.lock``, while it lasts.
+
+    Args:
+        output: A file or a folder, which need not exist yet.
+        given: The option that says where it is, for messages; ``--output`` if left out.
+        busy: What is told where another command holds it.
 
     Raises:
         typer.BadParameter: Another command holds it, or there may be no file beside it.
     """
     place = output.resolve()
     path = place.parent / f"{place.name}.lock"
-    descriptor = _held(path, output)
+    descriptor = _held(path, given or f"--output is {output}", busy)
     try:
         yield
     finally:
@@ -29,19 +36,17 @@ def sole_writer(output: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _held(path: Path, output: Path) -> int:
+def _held(path: Path, given: str, busy: str) -> int:
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except OSError as exc:
-            message = f"--output is {output}: {path} cannot be made ({exc.strerror}): choose another folder"
-            raise typer.BadParameter(message) from exc
+            raise typer.BadParameter(f"{given}: {path} cannot be made ({exc.strerror}): choose another folder") from exc
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as exc:
             os.close(descriptor)
-            message = f"--output is {output}: another command writes it now; wait for that one, or name another file"
-            raise typer.BadParameter(message) from exc
+            raise typer.BadParameter(f"{given}: {busy}") from exc
         if path.exists() and os.path.samestat(os.fstat(descriptor), path.stat()):
             return descriptor
         os.close(descriptor)  # its holder had just ended, and taken the file away

@@ -1,6 +1,7 @@
 """``adavae pretrain``: a backbone from plain text, as the bundled one was made."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -127,7 +128,8 @@ def pretrain(
     with sole_writer(output):
         checkpoints.claim(output, resume=resume, restart=restart)
         where = loading.prepare_device(settings, device)
-        pretrained = _pretrain(config, sources, output, init_from, tokenizer, where, resume=resume)
+        on_begin = checkpoints.discarding(output, restart=restart)
+        pretrained = _pretrain(config, sources, output, init_from, tokenizer, where, on_begin, resume=resume)
     Output.of(as_json).write_object(_record(pretrained, output, texts))
 
 
@@ -163,6 +165,7 @@ def _pretrain(
     init_from: str | None,
     tokenizer: Path | None,
     device: "torch.device",
+    on_begin: Callable[[], None],
     *,
     resume: bool,
 ) -> "PretrainedBackbone":
@@ -184,6 +187,7 @@ def _pretrain(
                 init_from=init_from,
                 tokenizer_from=tokenizer,
                 resume=resume,
+                on_begin=on_begin,
                 on_progress=show,
                 should_stop=should_stop,
                 device=device,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from adavae.model.decoding.decoding import NUM_SEEDS
 from adavae.model.errors import CellFailed, DatasetError
 from adavae.model.spelling import did_you_mean
 from adavae.service import loading
@@ -58,7 +59,9 @@ SvgOption = Annotated[
     Path | None, typer.Option("--svg", help="Draw figure1, or the curves over lambda of table2, here.")
 ]
 PngOption = Annotated[Path | None, typer.Option("--png", help="As --svg, as PNG (`pip install 'adavae[plot]'`).")]
-SeedOption = Annotated[int, typer.Option(help="Of every run; the first where there are several.", min=0)]
+SeedOption = Annotated[
+    int, typer.Option(help="Of every run; the first where there are several.", min=0, max=NUM_SEEDS - 1)
+]
 SeedsOption = Annotated[
     int | None,
     typer.Option(
@@ -124,6 +127,8 @@ def reproduce(
     if adapter is not None:
         raise typer.BadParameter(f"{table} trains its own sets: leave out --adapter, which is for table4 and table5")
     runs = range(seed, seed + _num_seeds(table, scale, seeds))
+    if runs.stop > NUM_SEEDS:
+        raise typer.BadParameter(f"--seed is {seed}: the last of {len(runs)} runs would have one above {NUM_SEEDS - 1}")
     with sole_writer(output):
         folder, names = _data(data, dataset, output)
         chosen = _Chosen(table, folder, output, scale, names, row, runs)

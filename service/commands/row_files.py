@@ -1,7 +1,7 @@
 """Files that results are written into, row by row: ``.csv``, ``.jsonl``, ``.npy`` or ``.parquet``.
 
-While rows come in the file is called ``NAME.part``; it takes its name when it is whole. What is in it stays there
-whatever happens, and can be gone on with.
+While rows come in the file is called ``NAME.part``, and can be added to; it takes its name when it is whole. What is in
+it stays there whatever happens, and can be gone on with.
 """
 
 import csv
@@ -11,13 +11,16 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from adavae.model.errors import ConfigError, DatasetError
+from adavae.service.commands.npy_header import read_header
 from adavae.service.commands.terminal import Record
 
 _LONGEST_CELL = 64 * 1024**2
+_GROUP_ROWS = 2000  # of a parquet file's row group, held at once
 
 
 def spread(record: Record) -> Record:
@@ -57,19 +60,52 @@ class RowFile(Protocol):
 
     def write(self, records: Sequence[Record]) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """What was written is kept; may be called again."""
+
+    def finish(self, path: Path) -> None:
+        """All rows are there: closes the file and calls it ``path``."""
 
 
-class JsonLines:
+class _Part:
+    """A part that becomes the whole by its name alone."""
+
+    def __init__(self, path: Path, forms: Forms, group: int) -> None:
+        self._path, self._forms, self._file = path, forms, _opened(path)
+        self.num_rows = 0
+        self.last: Record | None = None
+        try:
+            self._take_up(group)
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _take_up(self, group: int) -> None:
+        """Counts the whole rows that are there, and cuts off what is behind them."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def finish(self, path: Path) -> None:
+        self.close()
+        os.replace(self._path, path)
+
+
+class JsonLines(_Part):
     """One object a line."""
 
-    def __init__(self, path: Path, forms: Forms, group: int) -> None:  # noqa: ARG002 - one signature for all kinds
-        self._file = _opened(path)
-        self.num_rows, end = 0, 0
-        self.last: Record | None = None
+    def _take_up(self, group: int) -> None:
+        if self._file.read(1) not in (b"", b"{"):
+            raise _unreadable(self._path, "it holds no JSON lines")
+        self._file.seek(0)
+        end = 0
         for number, (place, line) in enumerate(_whole_lines(self._file), start=1):
             if number % group == 0:
-                self.num_rows, self.last, end = number, _parsed(line, path, number), place
+                self.num_rows, self.last, end = number, _parsed(line, self._path, number), place
         _cut(self._file, end)
 
     def write(self, records: Sequence[Record]) -> None:
@@ -78,17 +114,12 @@ class JsonLines:
         self._file.flush()
         self.num_rows += len(records)
 
-    def close(self) -> None:
-        _close(self._file)
 
-
-class Table:
+class Table(_Part):
     """Comma-separated cells behind a line of names."""
 
-    def __init__(self, path: Path, forms: Forms, group: int) -> None:
-        self._file, self._cells, self._path = _opened(path), forms.cells, path
-        self.num_rows, end = 0, 0
-        self.last: Record | None = None
+    def _take_up(self, group: int) -> None:
+        end = 0
         self._names: list[str] | None = None
         for number, (place, cells) in enumerate(_table_rows(self._file)):
             if self._names is None:
@@ -100,7 +131,7 @@ class Table:
         _cut(self._file, end)
 
     def write(self, records: Sequence[Record]) -> None:
-        rows = [self._cells(record) for record in records]
+        rows = [self._forms.cells(record) for record in records]
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         if self._names is None:
@@ -108,23 +139,18 @@ class Table:
             writer.writerow(self._names)
         for row in rows:
             if list(row) != self._names:
-                raise DatasetError(f"{self._path}: was begun with other columns: remove it, or give the same options")
+                raise _begun_otherwise(self._path)
             writer.writerow(row.values())
         self._file.write(text.getvalue().encode())
         self._file.flush()
         self.num_rows += len(records)
 
-    def close(self) -> None:
-        _close(self._file)
 
-
-class Matrix:
+class Matrix(_Part):
     """NumPy's own format, (rows, numbers), float32; its header counts the rows, and is brought up to date with them."""
 
-    def __init__(self, path: Path, forms: Forms, group: int) -> None:
-        self._file, self._array, self._path = _opened(path), forms.array, path
-        self.num_rows, self._width = 0, 0
-        self.last: Record | None = None
+    def _take_up(self, group: int) -> None:
+        self._width = 0
         if os.fstat(self._file.fileno()).st_size:
             self._width, start = self._header()
             whole = (os.fstat(self._file.fileno()).st_size - start) // (4 * self._width)
@@ -134,7 +160,7 @@ class Matrix:
     def write(self, records: Sequence[Record]) -> None:
         import numpy as np
 
-        rows = np.asarray([self._array(record) for record in records], dtype="<f4")
+        rows = np.asarray([self._forms.array(record) for record in records], dtype="<f4")
         if self._width not in (0, rows.shape[1]):
             raise DatasetError(f"{self._path}: was begun with rows of {self._width} numbers, not {rows.shape[1]}")
         self._width = rows.shape[1]
@@ -146,9 +172,6 @@ class Matrix:
         self._count()
         self._file.flush()
 
-    def close(self) -> None:
-        _close(self._file)
-
     def _count(self) -> None:
         """NumPy leaves room for more digits in the header, so that it has one length."""
         import numpy as np
@@ -158,57 +181,52 @@ class Matrix:
         np.lib.format.write_array_header_1_0(self._file, {"descr": "<f4", "fortran_order": False, "shape": shape})
 
     def _header(self) -> tuple[int, int]:
-        import numpy as np
-
-        self._file.seek(0)
+        """Width of a row, and where the first one begins."""
         try:
-            np.lib.format.read_magic(self._file)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(self._file)
+            header = read_header(self._file)
         except ValueError as exc:
             raise _unreadable(self._path, exc) from exc
-        if len(shape) != 2 or shape[1] == 0 or dtype != np.dtype("<f4"):
-            raise _unreadable(self._path, f"it holds {dtype} of shape {shape}")
-        return shape[1], self._file.tell()
+        if len(header.shape) != 2 or header.shape[1] <= 0 or header.dtype.str != "<f4" or header.is_by_columns:
+            raise _unreadable(self._path, f"it holds {header.dtype} of shape {header.shape}")
+        return header.shape[1], header.start
 
 
-class Parquet:
-    """A parquet file, by pyarrow. It cannot be added to: what an earlier run wrote is copied first."""
+class Parquet(JsonLines):
+    """A parquet file, by pyarrow. It cannot be added to, nor read before its end is there: its part is JSON lines."""
 
-    def __init__(self, path: Path, forms: Forms, group: int) -> None:  # noqa: ARG002 - one signature for all kinds
+    def _take_up(self, group: int) -> None:
         self._arrow, self._parquet = parquet_library()
-        self._path, self._grown = path, path.with_name(f"{path.name}.new")
-        self.num_rows = 0
-        self.last: Record | None = None
-        self._writer: Any = None
-        if path.exists():
-            self._copy(group)
+        super()._take_up(group)
+        self._names = None if self.last is None else list(self.last)
 
     def write(self, records: Sequence[Record]) -> None:
-        schema = self._schema(records[0]) if self._writer is None else self._writer.schema
-        self._add(self._arrow.Table.from_pylist(list(records), schema=schema))
+        self._names = self._names or list(records[0])
+        if any(list(record) != self._names for record in records):
+            raise _begun_otherwise(self._path)
+        super().write(records)
 
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            os.replace(self._grown, self._path)
-
-    def _add(self, table: Any) -> None:
-        if self._writer is None:
-            self._writer = self._parquet.ParquetWriter(self._grown, table.schema)
-        self._writer.write_table(table)
-        self.num_rows += table.num_rows
-
-    def _copy(self, group: int) -> None:
+    def finish(self, path: Path) -> None:
+        self.close()
+        grown = self._path.with_name(f"{self._path.name}.new")
         try:
-            with self._parquet.ParquetFile(self._path) as file:
-                if file.metadata.num_rows % group:
-                    raise _unreadable(self._path, f"its rows are not {group} for each input")
-                for number in range(file.num_row_groups):
-                    table = file.read_row_group(number)
-                    self._add(table)
-                    self.last = table.slice(table.num_rows - 1).to_pylist()[0]
-        except self._arrow.ArrowException as exc:
-            raise _unreadable(self._path, exc) from exc
+            self._convert(grown)
+            os.replace(grown, path)
+        except BaseException:
+            grown.unlink(missing_ok=True)
+            raise
+        self._path.unlink()
+
+    def _convert(self, grown: Path) -> None:
+        with self._path.open("rb") as lines, grown.open("wb") as file:
+            records = (_parsed(line, self._path, number) for number, line in enumerate(lines, start=1))
+            groups = iter(lambda: list(islice(records, _GROUP_ROWS)), [])
+            first = next(groups)
+            schema = self._schema(first[0])
+            with self._parquet.ParquetWriter(file, schema) as writer:
+                for group in chain([first], groups):
+                    writer.write_table(self._arrow.Table.from_pylist(group, schema=schema))
+            file.flush()
+            os.fsync(file.fileno())
 
     def _schema(self, record: Record) -> Any:
         a = self._arrow
@@ -269,12 +287,6 @@ def _cut(file: IO[bytes], end: int) -> None:
     file.seek(end)
 
 
-def _close(file: IO[bytes]) -> None:
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
-
-
 def _whole_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
     """Each line that has its end, and where that is."""
     place = 0
@@ -307,6 +319,10 @@ def _parsed(line: bytes, path: Path, number: int) -> Record:
     if not isinstance(record, dict):
         raise _unreadable(path, f"line {number} is no object")
     return record
+
+
+def _begun_otherwise(path: Path) -> DatasetError:
+    return DatasetError(f"{path}: was begun with other columns: remove it, or give the same options")
 
 
 def _unreadable(path: Path, why: object) -> DatasetError:

@@ -1,6 +1,5 @@
 """Rows out as they are done, in order: to stdout or into a file, with a bar on stderr, and nothing lost on Ctrl-C."""
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -69,12 +68,11 @@ class Destination:
             file = open_rows(self.path, self.forms, group=self.group)
             try:
                 yield Rows(file, is_bar=True)
+                file.finish(self.path)
             except BaseException:
                 file.close()
                 self._tell_what_is_left(file)
                 raise
-            file.close()
-            os.replace(part_of(self.path), self.path)
         say(f"{file.num_rows:,} rows are in {self.path}")
 
     def _tell_what_is_left(self, file: RowFile) -> None:
@@ -99,6 +97,9 @@ class _Shown:
 
     def close(self) -> None:
         """Stdout stays open."""
+
+    def finish(self, path: Path) -> None:
+        """Stdout has no name."""
 
 
 class Rows:

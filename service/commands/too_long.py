@@ -11,16 +11,32 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def told_by_number(text_model: "TextModel", texts: Sequence[str], start: int) -> Iterator[None]:
-    """Raises SequenceTooLong with the text's number among all texts, from 0; ``start`` is that of the first."""
+def told_by_number(
+    text_model: "TextModel",
+    texts: Sequence[str],
+    start: int,
+    *,
+    called: str = "text {}",
+    remedy: str = "shorten it, or add --truncate",
+) -> Iterator[None]:
+    """Names a text by its number among all texts, not by that among those which are computed together.
+
+    Args:
+        text_model: What refuses it.
+        texts: Those of now.
+        start: The first one's number, from 0.
+        called: What a text is called, with its number.
+        remedy: What to do.
+
+    Raises:
+        SequenceTooLong: One of ``texts`` is, or another one.
+    """
     try:
         yield
     except SequenceTooLong as exc:
         limit = text_model.max_text_tokens
         for number, row in enumerate(text_model.tokenizer.encode_many(list(texts)), start=start):
             if len(row) > limit:
-                raise SequenceTooLong(
-                    f"text {number} ({shown(texts[number - start][:40])}) has {len(row)} tokens, the backbone takes "
-                    f"{limit}: shorten it, or add --truncate"
-                ) from exc
+                named = f"{called.format(number)} ({shown(texts[number - start][:40])})"
+                raise SequenceTooLong(f"{named} has {len(row)} tokens, the backbone takes {limit}: {remedy}") from exc
         raise

@@ -26,6 +26,7 @@ from adavae.service.commands.options import (
     takes,
     usage_errors,
 )
+from adavae.service.commands.output_lock import sole_writer
 from adavae.service.commands.remote import RemoteService
 from adavae.service.commands.remote_training import hyperparameters, refuse_local_only, train_remotely, usage
 from adavae.service.commands.tensorboard_log import TensorboardLog, scalars
@@ -82,6 +83,9 @@ RemoteOption = Annotated[
 ]
 
 
+_BUSY = "it is being trained now by another command; wait for that one, or give another name"
+
+
 @takes(TrainingOptions, "options")
 def train(
     data: DataArgument,
@@ -129,18 +133,28 @@ def train(
         say(usage(service, job["fine_tuned_model"]))
         return
     settings.need_directory("`adavae train`")
+    settings.runs.mkdir(parents=True, exist_ok=True)
     directory = settings.runs / name
-    checkpoints.claim(directory, resume=resume, restart=restart)
-    pretrained = _loaded(settings, device)
-    request = replace(
-        _request(
-            pretrained, name, data, validation, preset, options, limit, _initial(settings, init_from), truncate=truncate
-        ),
-        columns=Columns(text_column, label_column, pair_column),
-    )
-    log = None if tensorboard is None else TensorboardLog(tensorboard / name)
-    adapter_set = _train(request, pretrained, directory, settings.own_adapters, log, resume=resume, nproc=nproc)
-    checkpoints.release(directory)
+    with sole_writer(directory, given=f"--name is {name}", busy=_BUSY):
+        checkpoints.claim(directory, resume=resume, restart=restart)
+        pretrained = _loaded(settings, device)
+        initial = _initial(settings, init_from)
+        request = replace(
+            _request(pretrained, name, data, validation, preset, options, limit, initial, truncate=truncate),
+            columns=Columns(text_column, label_column, pair_column),
+        )
+        log = None if tensorboard is None else TensorboardLog(tensorboard / name)
+        adapter_set = _train(
+            request,
+            pretrained,
+            directory,
+            settings.own_adapters,
+            log,
+            checkpoints.discarding(directory, restart=restart),
+            resume=resume,
+            nproc=nproc,
+        )
+        checkpoints.release(directory)
     Output.of(as_json).write_object(_record(adapter_set, settings.own_adapters))
 
 
@@ -204,6 +218,7 @@ def _train(
     directory: Path,
     destination: Path,
     log: TensorboardLog | None,
+    on_begin: Callable[[], None],
     *,
     resume: bool,
     nproc: int,
@@ -224,6 +239,7 @@ def _train(
                 directory=directory,
                 destination=destination,
                 resume=resume,
+                on_begin=on_begin,
                 on_preparation=lambda stage, done, total: display.update(stage, done, total or None),
                 on_progress=_shown_on(display, log),
                 on_evaluation=_measuring_on(display, should_stop),

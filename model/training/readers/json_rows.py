@@ -32,7 +32,7 @@ def json_line_rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skippe
 def json_rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped) -> Iterator[Row]:
     """An array of objects, objects one behind the other, or one object with a column in each field."""
     values = JsonValues(path, bounds)
-    if values.peek() == "{" and _is_by_columns(path, bounds):
+    if values.peek() == "{" and _is_by_columns(values.ahead()):
         yield from _rows_by_columns(values, columns, skipped)
         return
     fields = _Fields(columns, skipped)
@@ -119,9 +119,8 @@ def _object(values: JsonValues) -> tuple[int, Any, str]:
     return line, values.value(), place
 
 
-def _is_by_columns(path: Path, bounds: Bounds) -> bool:
+def _is_by_columns(start: JsonValues) -> bool:
     """Whether a file begins as ``DataFrame.to_json`` writes it: ``{"text":{"0":``."""
-    start = JsonValues(path, bounds)
     start.take("{")
     if start.peek() != '"':
         return False

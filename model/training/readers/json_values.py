@@ -3,6 +3,8 @@
 import json
 import re
 from collections.abc import Iterator
+from copy import copy
+from itertools import tee
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,12 @@ class JsonValues:
     def place(self) -> str:
         """File and line, for messages."""
         return f"{self._path}:{self.line}"
+
+    def ahead(self) -> "JsonValues":
+        """The same place again, to look at what comes without taking it."""
+        other = copy(self)
+        self._characters, other._characters = tee(self._characters)
+        return other
 
     def peek(self) -> str:
         """The next character that is not blank; empty at the end."""

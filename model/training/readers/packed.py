@@ -16,6 +16,7 @@ from adavae.model.training.readers.xz_reader import MAX_MEMORY, open_xz
 
 PACKINGS = (".gz", ".xz", ".zst")
 _CHUNK_BYTES = 32 * 1024
+_MARK_BYTES = 8  # as many as the longest mark below, and more
 _ZSTD_WINDOW = 27  # 2**27 bytes are 128 MiB, as much as xz may take
 _MARKS = {
     b"\x1f\x8b": ".gz",
@@ -45,10 +46,9 @@ def chunks(path: Path, bounds: Bounds) -> Iterator[bytes]:
         DatasetError: It cannot be read or decompressed, is packed otherwise than its name says, or is too large.
     """
     _, packing = split_ending(path)
-    _check_packing(path, packing)
     num_bytes = 0
     try:
-        with _opened(path, packing) as file:
+        with _opened(path, packing) as packed, _unpacked(path, packed, packing) as file:
             while chunk := file.read(_CHUNK_BYTES):
                 num_bytes += len(chunk)
                 if num_bytes > bounds.max_bytes:
@@ -56,21 +56,57 @@ def chunks(path: Path, bounds: Bounds) -> Iterator[bytes]:
                 yield chunk
     except _BROKEN + _zstd_errors() as exc:
         raise DatasetError(f"{path}: {_broken(exc, _TOOLS[packing])}") from exc
-    except OSError as exc:
-        raise DatasetError(f"{path}: cannot be read ({exc}): check its permissions") from exc
-
-
-def _check_packing(path: Path, packing: str) -> None:
-    """Names the usual mistakes, which would otherwise be told as broken text."""
-    if path.is_dir():
-        raise DatasetError(f"{path}: is a directory, name a file")
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
     except FileNotFoundError as exc:
         raise DatasetError(f"{path}: there is no such file: check the path") from exc
     except OSError as exc:
         raise DatasetError(f"{path}: cannot be read ({exc}): check its permissions") from exc
+
+
+def _opened(path: Path, packing: str) -> IO[bytes]:
+    """The bytes as they are stored; opened once and read forwards only, since a path may name a pipe.
+
+    Raises:
+        DatasetError: Their first ones say that they are packed otherwise than ``packing``.
+    """
+    if path.is_dir():
+        raise DatasetError(f"{path}: is a directory, name a file")
+    file = path.open("rb", buffering=0)
+    try:
+        start = b""
+        while len(start) < _MARK_BYTES and (more := file.read(_MARK_BYTES - len(start))):
+            start += more
+        _check_packing(path, start, packing)
+    except BaseException:
+        file.close()
+        raise
+    return io.BufferedReader(_PutBack(start, file), _CHUNK_BYTES)
+
+
+class _PutBack(io.RawIOBase):
+    """A stream whose first bytes were taken off it to be looked at."""
+
+    def __init__(self, start: bytes, file: io.FileIO) -> None:
+        super().__init__()
+        self._start, self._file = start, file
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "memoryview[int]") -> int | None:  # type: ignore[override]  # what BufferedReader gives
+        if not self._start:
+            return self._file.readinto(buffer)
+        given = self._start[: len(buffer)]
+        buffer[: len(given)] = given
+        self._start = self._start[len(given) :]
+        return len(given)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def _check_packing(path: Path, start: bytes, packing: str) -> None:
+    """Names the usual mistakes, which would otherwise be told as broken text."""
     found = next((kind for mark, kind in _MARKS.items() if start.startswith(mark)), "")
     if packing and found != packing:
         tool = _TOOLS[packing]
@@ -82,16 +118,16 @@ def _check_packing(path: Path, packing: str) -> None:
             raise DatasetError(f"{path}: is {what}")
 
 
-def _opened(path: Path, packing: str) -> IO[bytes]:
+def _unpacked(path: Path, packed: IO[bytes], packing: str) -> IO[bytes]:
     if packing == ".xz":
-        return open_xz(path)
+        return open_xz(packed)
     if packing == ".gz":
-        return io.BufferedReader(gzip.open(path), _CHUNK_BYTES)
+        return io.BufferedReader(gzip.GzipFile(fileobj=packed), _CHUNK_BYTES)
     if packing == ".zst":
         zstd = _zstd(path)
-        file: IO[bytes] = zstd.open(path, options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW})
+        file: IO[bytes] = zstd.open(packed, options={zstd.DecompressionParameter.window_log_max: _ZSTD_WINDOW})
         return file
-    return path.open("rb")
+    return packed
 
 
 _ZSTD = "compression.zstd" if sys.version_info >= (3, 14) else "backports.zstd"

@@ -22,6 +22,8 @@ _BATCH_ROWS = 1000
 def parquet_rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped) -> Iterator[Row]:
     """Rows of a parquet file, numbered from 1; raises DatasetError."""
     arrow, parquet = _library(path, "pyarrow"), _library(path, "pyarrow.parquet")
+    if path.is_fifo():
+        raise DatasetError(f"{path}: is a pipe, and parquet is read from its end: write it into a file first")
     try:
         with parquet.ParquetFile(path) as file:
             yield from _rows(file, path, columns, bounds, skipped)

@@ -2,7 +2,6 @@
 
 import io
 import lzma
-from pathlib import Path
 from typing import IO
 
 MAX_MEMORY = 128 * 1024**2
@@ -12,16 +11,16 @@ _CHUNK_BYTES = 64 * 1024
 
 
 class XzReader(io.RawIOBase):
-    """One or more streams, one behind the other; anything else behind them is an error.
+    """One or more streams in a file, one behind the other; anything else behind them is an error.
 
     Raises:
         lzma.LZMAError: While it is read: damaged, or more than ``MAX_MEMORY`` is needed.
         EOFError: While it is read: it breaks off.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: IO[bytes]) -> None:
         super().__init__()
-        self._file = path.open("rb")
+        self._file = file
         self._decoder = _decoder()
 
     def readable(self) -> bool:
@@ -54,9 +53,9 @@ class XzReader(io.RawIOBase):
                 return data
 
 
-def open_xz(path: Path) -> IO[bytes]:
-    """To be read line by line; raises as ``XzReader`` does."""
-    return io.BufferedReader(XzReader(path), _CHUNK_BYTES)
+def open_xz(file: IO[bytes]) -> IO[bytes]:
+    """What is packed in ``file``, which is closed with it, to be read line by line; raises as ``XzReader`` does."""
+    return io.BufferedReader(XzReader(file), _CHUNK_BYTES)
 
 
 def _decoder() -> lzma.LZMADecompressor:

@@ -6,12 +6,14 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from adavae.model.errors import AdapterSetNotFound, TrainingInterrupted
 from adavae.service import loading
 from adavae.service.commands.completion import adapter_names
+from tests.tiny import TINY
 from tests.unit.service.conftest import RunCommand
 
 COMMANDS = ("encode", "decode", "interpolate", "analogy", "classify", "train", "evaluate", "adapters", "variants")
@@ -189,3 +191,30 @@ def test_a_checkpoint_that_cannot_be_converted_is_one_line(run_command: RunComma
     outcome = run_command("convert", str(tmp_path / "old"), "--output", str(tmp_path / "new"))
     assert (outcome.exit_code, outcome.out, outcome.err.count("\n")) == (1, "", 1)
     assert "has no config.json" in outcome.err
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63), str(2**64), str(10**30)])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["evaluate", "--data", __file__],
+        ["reproduce", "table1", "--data", "."],
+        ["train", __file__, "--name", "a"],
+        ["pretrain", __file__, "--output", "a"],
+        ["decode", "--samples", "1", "--strategy", "sample"],
+        ["interpolate", "a", "b", "--strategy", "sample"],
+        ["analogy", "a", "b", "c", "--strategy", "sample"],
+        ["variations", "a"],
+        ["traverse", "a", "--dimension", "0", "--strategy", "sample"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_seed_that_is_none_is_wrong_usage(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch, command: list[str], seed: str
+) -> None:
+    """It was a traceback, or the end of a long run."""
+    pretrained = SimpleNamespace(backbone=SimpleNamespace(config=TINY))
+    monkeypatch.setattr(loading, "load_pretrained", lambda *_, **__: pretrained)
+    outcome = run_command(*command, f"--seed={seed}")
+    assert outcome.exit_code == 2, outcome.err
+    assert "seed" in outcome.err

@@ -177,3 +177,9 @@ def test_progress_is_one_line_drawn_over_itself_and_notes_stand_beside_it() -> N
     quiet.update("train", 1, 1)
     quiet.say("a note")
     assert hidden.getvalue() == "a note\n"
+
+
+@pytest.mark.usefixtures("home")
+def test_a_seed_that_is_none_is_told_before_anything_is_measured() -> None:
+    with pytest.raises(ConfigError, match="seed is 18446744073709551616"):
+        adavae.evaluate(["a b", "c d"], adapter="plain", seed=2**64)

@@ -12,7 +12,7 @@ from adavae.model.errors import DatasetError
 from adavae.model.text_model import TextModel
 from adavae.model.training import evaluation, measures
 from adavae.model.training.corpus import Dataset, drawn_rows
-from adavae.model.training.evaluation import EvaluationConfig, evaluate, evaluate_transfer
+from adavae.model.training.evaluation import EvaluationConfig, TransferCase, evaluate, evaluate_transfer
 from adavae.model.training.latent_space import Group, LatentSpaceConfig
 from adavae.model.training.measures import accuracy, macro_f1
 from adavae.model.training.objective import TextBatch
@@ -270,9 +270,8 @@ def test_progress_is_told_by_stage_up_to_the_end(plain: TextModel) -> None:
 def test_transfer_reports_what_the_judge_sees(plain: TextModel) -> None:
     """Forty-eight tokens did not fit the context of a tiny model."""
     dataset = reviews(60)
-    told = evaluate_transfer(
-        plain, "plain", dataset, reviews(200, seed=5), PAIR, source_label="no", target_label="yes", limit=9, scale=1.5
-    )
+    case = TransferCase.of(dataset, reviews(200, seed=5), PAIR, source_label="no", target_label="yes", limit=9)
+    told = evaluate_transfer(plain, "plain", case, scale=1.5)
     report = told["transfer"]
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert (report["a"], report["b"], report["scale"], report["rows"]) == (*PAIR, 1.5, 9)
@@ -285,9 +284,8 @@ def test_transfer_reports_what_the_judge_sees(plain: TextModel) -> None:
 
 
 def test_transfer_by_nothing_is_reconstruction(plain: TextModel) -> None:
-    told = evaluate_transfer(
-        plain, "plain", reviews(60), reviews(200, seed=5), PAIR, source_label="no", target_label="yes", scale=0.0
-    )
+    case = TransferCase.of(reviews(60), reviews(200, seed=5), PAIR, source_label="no", target_label="yes")
+    told = evaluate_transfer(plain, "plain", case, scale=0.0)
     sources, outputs = zip(*told["transfer"]["examples"], strict=True)
     mu = plain.encode(sources, "plain").mu
     decoded = plain.decode(mu, "plain", evaluation.Decoding(max_tokens=plain.max_text_tokens))
@@ -295,22 +293,18 @@ def test_transfer_by_nothing_is_reconstruction(plain: TextModel) -> None:
 
 
 @pytest.mark.parametrize(("source_label", "target_label"), [("nope", "yes"), ("no", "yess")])
-def test_transfer_between_labels_that_the_data_lacks_is_refused(
-    plain: TextModel, source_label: str, target_label: str
-) -> None:
+def test_transfer_between_labels_that_the_data_lacks_is_refused(source_label: str, target_label: str) -> None:
     """A mistyped target was measured as never reached."""
     judged = reviews(200, seed=5)
     with pytest.raises(DatasetError, match=r"'no(pe)?'|'yess'"):
-        evaluate_transfer(
-            plain, "plain", reviews(60), judged, PAIR, source_label=source_label, target_label=target_label
-        )
+        TransferCase.of(reviews(60), judged, PAIR, source_label=source_label, target_label=target_label)
 
 
-def test_transfer_without_labels_is_refused(plain: TextModel) -> None:
+def test_transfer_without_labels_is_refused() -> None:
     unlabelled = reviews(40, has_labels=False)
     for dataset, judged in ((unlabelled, reviews(200)), (reviews(40), unlabelled)):
         with pytest.raises(DatasetError, match="label"):
-            evaluate_transfer(plain, "plain", dataset, judged, PAIR, source_label="no", target_label="yes")
+            TransferCase.of(dataset, judged, PAIR, source_label="no", target_label="yes")
 
 
 @pytest.mark.parametrize("infusion", LatentInfusion)

@@ -79,6 +79,26 @@ def test_without_labels_there_are_neither_analogies_nor_a_probe() -> None:
     assert "draws" in figures
 
 
+WORDLESS = {
+    "Chinese": [f"\u83dc\u5f88\u597d\u5403{chr(0x4E00 + row)}" for row in range(40)],
+    "product codes": [f"AB-{row:04}" for row in range(40)],
+    "names": [f"first{row} last{row}" for row in range(40)],
+    "signs": ["\U0001f600" * row for row in range(1, 41)],
+}
+
+
+@pytest.mark.parametrize("texts", WORDLESS.values(), ids=WORDLESS)
+def test_texts_that_share_no_word_are_measured_without_a_judge_of_labels(texts: list[str]) -> None:
+    """The judge's refusal came behind all training steps, and nothing was published."""
+    labels = ["no", "yes"] * 20
+    held_out, learned = (Dataset.of(texts[a:b], labels[a:b], "codes") for a, b in ((0, 15), (15, 40)))
+    figures = measure_latent_space(ScriptedOperations(), held_out, learned, QUICK)
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+    assert "the judge of labels cannot learn from these 25 texts" in figures["left_out"]["analogies"]
+    assert "attribute_accuracy" not in figures["judges"]
+    assert figures["walks"]["fluency"] and figures["draws"] and figures["latents"]
+
+
 @pytest.mark.parametrize("group", [Group.DRAWS, Group.ANALOGIES])
 def test_a_group_that_is_asked_for_by_name_is_measured_or_refused(group: Group) -> None:
     with pytest.raises(DatasetError, match="training texts"):

@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from adavae.model.errors import (
-    ConfigError,
-)
+from adavae.model.errors import ConfigError, DatasetError
 from adavae.model.storage.pretrained import load_backbone
 from adavae.model.training.language_model import held_out_perplexity
 from adavae.model.training.pretrain import PretrainProgress, pretrain
@@ -38,3 +36,12 @@ def test_no_sources_and_two_shapes_are_refused(source: Path, tmp_path: Path) -> 
         pretrain(CONFIG, [], tmp_path / "out")
     with pytest.raises(ConfigError, match="not both"):
         pretrain(CONFIG, [source], tmp_path / "out", init_from=tmp_path)
+
+
+def test_a_run_begins_when_everything_is_checked(source: Path, tmp_path: Path) -> None:
+    began: list[bool] = []
+    with pytest.raises(DatasetError):
+        pretrain(CONFIG, [source, tmp_path / "none.txt"], tmp_path / "out", on_begin=lambda: began.append(True))
+    assert began == []
+    pretrain(replace(CONFIG, max_steps=1), [source], tmp_path / "out", on_begin=lambda: began.append(True))
+    assert began == [True]

@@ -10,7 +10,14 @@ import torch
 
 from adavae.model import cleaning
 from adavae.model.decoding.decoding import Decoding
-from adavae.model.errors import AdapterSetMismatch, ConfigError, LatentShapeError, TrainingDiverged, WeightsCorrupted
+from adavae.model.errors import (
+    AdapterSetMismatch,
+    ConfigError,
+    DatasetError,
+    LatentShapeError,
+    TrainingDiverged,
+    WeightsCorrupted,
+)
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.storage.adapter_set import AdapterSet, Publishing, publish_freely, read_adapter_set
 from adavae.model.storage.manifest import Manifest
@@ -18,6 +25,7 @@ from adavae.model.text_model import TextModel
 from adavae.model.training import run
 from adavae.model.training.batches import Batches
 from adavae.model.training.config import TrainingConfig
+from adavae.model.training.corpus import Dataset
 from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.latent_space import Group, LatentSpaceConfig
 from adavae.model.training.loop import TrainingResult
@@ -31,6 +39,10 @@ from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 
 QUICK = EvaluationConfig(num_importance_samples=2, max_importance_rows=4, max_decoded=4)
 
+IN_SPACE = replace(
+    QUICK, latent_space=LatentSpaceConfig(num_walks=2, num_draws=4, num_pairs=2, num_sentences=2, num_samples=2)
+)
+
 
 def trained(
     directory: Path,
@@ -40,12 +52,13 @@ def trained(
     evaluation: EvaluationConfig = QUICK,
     on_evaluation: OnStage = ignore_stage,
     num_texts: int = 60,
+    dataset: Dataset | None = None,
     on_preparation: OnStage = ignore_stage,
     on_progress: OnProgress | None = None,
 ) -> AdapterSet:
     data = directory / "data.tsv"
     directory.mkdir(parents=True, exist_ok=True)
-    data.write_text(as_tsv(reviews(num_texts)), encoding="utf-8")
+    data.write_text(as_tsv(dataset or reviews(num_texts)), encoding="utf-8")
     request = TrainingRequest(
         name="mine", data=data, validation=None, config=config, initial=initial, evaluation=evaluation, truncate=True
     )
@@ -254,6 +267,38 @@ def test_a_set_of_two_texts_is_one_that_answers(tmp_path: Path, with_validation:
     z = text_model.encode(["the food was great ."], "mine").mu
     assert text_model.decode(z, "mine", Decoding(max_tokens=4))[0].text is not None
     assert bool(torch.isfinite(text_model.sample_prior(2, "mine", seed=0)).all())
+
+
+@pytest.mark.parametrize("is_bad", [True, False])
+def test_a_run_begins_when_everything_is_checked(tmp_path: Path, is_bad: bool) -> None:
+    began: list[bool] = []
+    data = tmp_path / "data.tsv"
+    data.write_text(as_tsv(reviews(60)) + ("a line without a tab\n" if is_bad else ""), encoding="utf-8")
+    request = TrainingRequest(name="mine", data=data, validation=None, config=config(), truncate=True, evaluation=QUICK)
+    run_folder = tmp_path / "run"
+
+    def train_it() -> None:
+        train_adapter_set(
+            request,
+            tiny_pretrained(),
+            directory=run_folder,
+            destination=tmp_path / "adapters",
+            on_begin=lambda: began.append((run_folder / "checkpoints").exists()),
+        )
+
+    if is_bad:
+        with pytest.raises(DatasetError):
+            train_it()
+    else:
+        train_it()
+    assert began == ([] if is_bad else [False])
+
+
+def test_a_set_of_texts_that_share_no_word_is_published(tmp_path: Path) -> None:
+    """The run was lost behind its last step."""
+    codes = Dataset.of([f"AB-{row:04}" for row in range(60)], ["no", "yes"] * 30, "codes")
+    metrics = trained(tmp_path, config(), dataset=codes, evaluation=IN_SPACE).manifest.metrics
+    assert "the judge of labels cannot learn" in metrics["latent_space"]["left_out"]["analogies"]
 
 
 def test_a_set_of_texts_of_one_label_has_no_head(tmp_path: Path) -> None:

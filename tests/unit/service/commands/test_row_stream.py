@@ -1,9 +1,11 @@
 """Many rows: out as they are done, into files of every kind, and nothing lost on the way."""
 
 import csv
+import io
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +21,7 @@ from adavae.model.results import Classified, DecodedText
 from adavae.model.text_model import Encoded
 from adavae.service.commands.interrupt import to_its_end
 from adavae.service.commands.source import arriving_lines
+from tests.pipe import piped
 from tests.unit.service.commands.conftest import FakeTextModel
 from tests.unit.service.conftest import RunCommand
 
@@ -135,6 +138,31 @@ class Interrupted(FakeTextModel):
         return super().analogy(*groups)
 
 
+class Counting(FakeTextModel):
+    """How many texts it encodes."""
+
+    num_texts = 0
+
+    def encode(self, texts: Sequence[str], name: str, *, truncate: bool = False) -> Encoded:
+        self.num_texts += len(texts)
+        return super().encode(texts, name, truncate=truncate)
+
+
+_KILLED = """
+import json, os, sys
+from pathlib import Path
+from adavae.service.commands.row_files import Forms, open_rows
+file = open_rows(Path(sys.argv[1]), Forms(array=lambda record: record["mu"]))
+for record in json.loads(sys.argv[2]):
+    file.write([record])
+os.kill(os.getpid(), 9)
+"""
+
+
+def refuse_space(*_: object) -> None:
+    raise OSError("no space left")
+
+
 def interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("adavae.service.loading.load_text_model", Interrupted().load)
 
@@ -211,6 +239,72 @@ def test_a_row_that_was_not_written_to_its_end_is_written_anew(
 
 
 @pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_was_done_before_a_kill_is_gone_on_with(
+    run_command: RunCommand, tmp_path: Path, texts: Path, ending: str
+) -> None:
+    """Parquet lost all of it, and began anew without a word."""
+    output = tmp_path / f"rows.{ending}"
+    like = [json.loads(line) for line in run_command("encode", "--file", str(texts)).out.splitlines()[:6]]
+    killed = subprocess.run([sys.executable, "-c", _KILLED, str(output), json.dumps(like)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not output.exists()
+    refused = run_command("encode", "--file", str(texts), "--output", str(output))
+    assert "add --resume" in " ".join(refused.err.split())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adavae.service.loading.load_text_model", (model := Counting()).load)
+        outcome = run_command("encode", "--file", str(texts), "--output", str(output), "--resume")
+    assert outcome.exit_code == 0, outcome.err
+    assert model.num_texts == 10 - len(like)
+    run_command("encode", "--file", str(texts), "--output", str(tmp_path / f"whole.{ending}"))
+    assert read(output) == read(tmp_path / f"whole.{ending}")
+
+
+@pytest.mark.usefixtures("fake")
+def test_parquet_that_is_not_made_in_the_end_is_made_by_the_next_run(
+    run_command: RunCommand, tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output, command = tmp_path / "rows.parquet", ["encode", "--file", str(texts), "--output"]
+    with monkeypatch.context() as patch:
+        patch.setattr("adavae.service.commands.row_files.Parquet._convert", refuse_space)
+        outcome = run_command(*command, str(output))
+    assert outcome.exit_code == 1
+    assert f"10 rows are in {output}.part: repeat the command with --resume" in outcome.err
+    assert {path.name for path in tmp_path.iterdir()} == {"texts.txt", "rows.parquet.part"}
+    assert run_command(*command, str(output), "--resume").exit_code == 0
+    assert len(read(output)) == 10
+    assert {path.name for path in tmp_path.iterdir()} == {"texts.txt", "rows.parquet"}
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("content", [b"PAR1 without an end", b"\0" * 99, b"text\n"])
+def test_a_part_of_another_kind_is_refused_as_it_is(
+    run_command: RunCommand, tmp_path: Path, texts: Path, content: bytes
+) -> None:
+    """Where no line ended it was taken for nothing, and emptied."""
+    part = tmp_path / "rows.parquet.part"
+    part.write_bytes(content)
+    outcome = run_command("encode", "--file", str(texts), "--output", str(tmp_path / "rows.parquet"), "--resume")
+    assert outcome.exit_code == 1
+    assert "remove it, and begin anew" in outcome.err
+    assert part.read_bytes() == content
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_is_gone_on_with_in_the_same_columns(
+    run_command: RunCommand, tmp_path: Path, texts: Path, ending: str
+) -> None:
+    command = ["encode", "--file", str(texts), "--output", str(tmp_path / f"rows.{ending}")]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch)
+        run_command(*command)
+    outcome = run_command(*command, "--resume", "--with-logvar")
+    assert outcome.exit_code == 1
+    assert "other columns" in outcome.err
+
+
+@pytest.mark.usefixtures("fake")
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
 def test_rows_of_another_run_are_not_gone_on_with(
     run_command: RunCommand, tmp_path: Path, texts: Path, ending: str
@@ -255,8 +349,98 @@ def test_vectors_go_round_by_numpys_format(run_command: RunCommand, tmp_path: Pa
     run_command("encode", "a", "long", "--output", str(tmp_path / "mu.npy"))
     outcome = run_command("decode", "--file", str(tmp_path / "mu.npy"))
     assert [json.loads(line)["text"] for line in outcome.out.splitlines()] == ["text 1", "text 4"]
-    (tmp_path / "bad.npy").write_bytes(b"\x93NUMPY")
-    assert run_command("decode", "--file", str(tmp_path / "bad.npy")).exit_code == 1
+
+
+def npy(header: str) -> bytes:
+    """A file with that header, and 400 bytes of numbers."""
+    padded = header.encode().ljust(118) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(padded).to_bytes(2, "little") + padded + bytes(400)
+
+
+def npz() -> bytes:
+    written = io.BytesIO()
+    np.savez(written, z=np.zeros((2, 2), np.float32))
+    return written.getvalue()
+
+
+def with_shape(shape: str, descr: str = "'<f4'") -> bytes:
+    return npy(f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}}}")
+
+
+NO_MATRICES = {
+    "a mark alone": b"\x93NUMPY",
+    "nothing": b"",
+    "another file": b"[1, 2]\n",
+    "npz": npz(),
+    "a pickle": b"\x80\x04N.",
+    "cut in its header": with_shape("(2, 2)")[:40],
+    "no dict": npy("(1, 2"),
+    "a bracket": npy("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 2"),
+    "brackets": npy("(" * 100),
+    "an unknown type": with_shape("(2, 2)", "'<q9'"),
+    "a type that is none": with_shape("(2, 2)", "(1, 2, 3)"),
+    "a shape of words": with_shape("('a', 'b')"),
+    "version 3": with_shape("(2, 2)").replace(b"\x01\x00", b"\x03\x00", 1),
+    "version 9": with_shape("(2, 2)").replace(b"\x01\x00", b"\x09\x00", 1),
+    "negative": with_shape("(-2, 2)"),
+    "twice negative": with_shape("(-2, -2)"),
+    "huge": with_shape(f"({2**70}, 2)"),
+    "wide": with_shape(f"(2, {2**70})"),
+    "large": with_shape(f"({2**31}, {2**31})"),
+    "more than there is": with_shape("(51, 2)"),
+    "one axis": with_shape("(4,)"),
+    "no axis": with_shape("()"),
+    "no rows": with_shape("(0, 2)"),
+    "objects": with_shape("(2, 2)", "'|O'"),
+    "words": with_shape("(2, 2)", "'<U2'"),
+    "booleans": with_shape("(2, 2)", "'|b1'"),
+    "a record": with_shape("(2, 2)", "[('a', '<f4')]"),
+}
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("content", NO_MATRICES.values(), ids=NO_MATRICES)
+def test_what_is_no_matrix_is_refused_in_one_line(run_command: RunCommand, tmp_path: Path, content: bytes) -> None:
+    """Some of them were tracebacks."""
+    file = tmp_path / "z.npy"
+    file.write_bytes(content)
+    outcome = run_command("decode", "--file", str(file))
+    assert (outcome.exit_code, outcome.out) == (1, "")
+    assert f"{file}: " in outcome.err and len(outcome.err.splitlines()) == 1
+    part = tmp_path / "rows.npy.part"
+    part.write_bytes(content)
+    outcome = run_command("encode", "a", "b", "--output", str(tmp_path / "rows.npy"), "--resume")
+    assert outcome.exit_code == (1 if content else 0), outcome.err
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "<f2", "<i8", "|u1"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_every_kind_of_matrix_is_decoded(run_command: RunCommand, tmp_path: Path, dtype: str, order: Any) -> None:
+    np.save(tmp_path / "z.npy", np.asarray([[1, 2], [3, 4], [5, 6], [7, 8]], dtype=dtype, order=order))
+    outcome = run_command("decode", "--file", str(tmp_path / "z.npy"), "--with-z")
+    records = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [record["z"] for record in records] == [[1, 2], [3, 4], [5, 6], [7, 8]]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf, 1e39])
+def test_a_number_that_is_none_is_told_with_its_place(run_command: RunCommand, tmp_path: Path, number: float) -> None:
+    rows = np.zeros((9, 2))
+    rows[7, 1] = number
+    np.save(tmp_path / "z.npy", rows)
+    (tmp_path / "z.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows.tolist()), encoding="utf-8")
+    for name, place in (("z.npy", "row 7"), ("z.jsonl", "line 8")):
+        outcome = run_command("decode", "--file", str(tmp_path / name))
+        assert outcome.exit_code == 1
+        assert f"{tmp_path / name}, {place}: a number is not finite" in outcome.err
+
+
+def test_a_matrix_is_not_read_from_a_pipe(run_command: RunCommand, tmp_path: Path) -> None:
+    with piped(tmp_path / "z.npy", with_shape("(2, 2)")) as path:
+        outcome = run_command("decode", "--file", str(path))
+    assert outcome.exit_code == 1
+    assert "is a pipe" in outcome.err
 
 
 @pytest.mark.usefixtures("fake")
@@ -264,6 +448,15 @@ def test_analogies_read_their_texts_from_a_pipe(run_command: RunCommand) -> None
     outcome = run_command("analogy", "a", "b", "-", stdin="".join(f"{number}\n" for number in range(5)))
     texts = [json.loads(line)["text"] for line in outcome.out.splitlines()]
     assert texts == [f"a:b::{number} 1.0" for number in range(5)]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("kind", ["encode", "decode", "analogy"])
+def test_a_file_may_be_a_pipe(run_command: RunCommand, texts: Path, vectors: Path, tmp_path: Path, kind: str) -> None:
+    """As ``--file <(...)``: rows at its beginning were lost."""
+    from_files = run_command(*command_of(kind, texts, vectors)).out
+    with piped(tmp_path / "one", texts.read_bytes()) as one, piped(tmp_path / "two", vectors.read_bytes()) as two:
+        assert run_command(*command_of(kind, one, two)).out == from_files != ""
 
 
 @pytest.mark.usefixtures("fake")

@@ -7,6 +7,9 @@ import pytest
 
 from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.latent.steering import USUAL, Draw, Steering
+from adavae.service import loading
+from tests.tiny import PLAIN
+from tests.tiny_text import tiny_text_model
 from tests.unit.service.commands.conftest import FakeTextModel
 from tests.unit.service.conftest import Outcome, RunCommand
 
@@ -253,9 +256,37 @@ def test_analogy_takes_several_texts_and_files_of_them(run_command: RunCommand, 
     (tmp_path / "a.txt").write_text("bad\nawful\n", encoding="utf-8")
     records = _records(run_command("analogy", "--a-file", str(tmp_path / "a.txt"), "good", "c", "d"))
     assert [record["text"] for record in records] == ["bad+awful:good::c 1.0", "bad+awful:good::d 1.0"]
-    for wrong in (["good"], ["a", "b"], ["a", "b", "c", "--c-file", str(tmp_path / "a.txt")]):
+    for wrong in ([], ["good"], ["a", "b"], ["a", "b", "c", "--c-file", str(tmp_path / "a.txt")]):
         outcome = run_command("analogy", *wrong)
         assert outcome.exit_code == 2, outcome.err
+        assert "--a-file" in outcome.err or "C is given twice" in outcome.err
+
+
+@pytest.mark.usefixtures("fake")
+def test_analogy_takes_files_alone(run_command: RunCommand, tmp_path: Path) -> None:
+    """It asked for texts beside them."""
+    options = []
+    for name, texts in (("a", "bad\nawful\n"), ("b", "good\n"), ("c", "c\nd\n")):
+        (tmp_path / name).write_text(texts, encoding="utf-8")
+        options += [f"--{name}-file", str(tmp_path / name)]
+    records = _records(run_command("analogy", *options))
+    assert [record["text"] for record in records] == ["bad+awful:good::c 1.0", "bad+awful:good::d 1.0"]
+
+
+@pytest.mark.parametrize("option", ["--c-file", "--a-file"])
+def test_the_text_of_an_analogy_that_is_too_long_is_named_by_its_number_of_all(
+    run_command: RunCommand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    """It had the number of its place in a batch."""
+    monkeypatch.setattr(loading, "load_text_model", lambda *_, **__: tiny_text_model({"yelp": PLAIN}))
+    texts = ["bad"] * 220
+    texts[200] = "long " * 90
+    (tmp_path / "texts.txt").write_text("\n".join(texts), encoding="utf-8")
+    rest = ("a", "b") if option == "--c-file" else ("b", "c")
+    outcome = run_command("analogy", *rest, option, str(tmp_path / "texts.txt"), "--max-tokens", "2")
+    assert outcome.exit_code == 1
+    assert f"{option[2]}[200]" in outcome.err
+    assert "--truncate" not in outcome.err
 
 
 def test_steering_reaches_the_model_and_is_checked(run_command: RunCommand, fake: FakeTextModel) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -142,6 +143,60 @@ def test_an_interrupted_run_goes_on_or_is_thrown_away(
     run_command("train", "texts.txt", "--name", "mine")
     run_command("train", "texts.txt", "--name", "mine", option)
     assert [request.command for request in requests] == ["adavae train texts.txt --name mine"] * 2
+
+
+@pytest.mark.parametrize("ways", [["--name", "mine"], ["--name", "mine", "--restart"], ["--name", "mine", "--resume"]])
+def test_a_run_that_is_being_trained_is_left_alone(
+    run_command: RunCommand,
+    requests: list[TrainingRequest],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    ways: list[str],
+) -> None:
+    """The second one removed or wrote over the first one's checkpoints, and both were lost."""
+    monkeypatch.setenv("ADAVAE_DATA", str(tmp_path / "data"))
+    interrupt, seen = training_run.train_adapter_set, list[Any]()
+
+    def meanwhile(*given: Any, **options: Any) -> None:
+        monkeypatch.setattr(training_run, "train_adapter_set", interrupt)
+        directory = options["directory"]
+        (directory / "checkpoints").mkdir(parents=True)
+        (directory / "checkpoints" / "step-9").write_text("", encoding="utf-8")
+        seen.append(run_command("train", "texts.txt", *ways))
+        seen.append(run_command("train", "texts.txt", "--name", "another"))
+        seen.append([path.name for path in (directory / "checkpoints").iterdir()])
+        interrupt(*given, **options)
+
+    monkeypatch.setattr(training_run, "train_adapter_set", meanwhile)
+    assert run_command("train", "texts.txt", "--name", "mine").exit_code == 130
+    same, another, left = seen
+    assert same.exit_code == 2
+    assert "--name is mine: it is being trained now" in " ".join(same.err.split())
+    assert (another.exit_code, left) == (130, ["step-9"])
+    assert [request.name for request in requests] == ["another", "mine"]
+    assert sorted(path.name for path in (tmp_path / "data" / "runs").iterdir()) == ["another", "mine"]
+
+
+def test_an_interrupted_run_is_thrown_away_only_for_a_run_that_begins(
+    run_command: RunCommand, requests: list[TrainingRequest], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It was gone before a mistyped option or a broken file was told."""
+    monkeypatch.setenv("ADAVAE_DATA", str(tmp_path / "data"))
+    run_command("train", "texts.txt", "--name", "mine")
+    checkpoint = tmp_path / "data" / "runs" / "mine" / "checkpoints" / "step-1"
+    refused = []
+
+    def refuse(*_: Any, on_begin: Callable[[], None], **__: Any) -> None:
+        refused.append(checkpoint.exists())
+        on_begin()
+        refused.append(checkpoint.exists())
+        raise DatasetError("that is enough")
+
+    assert run_command("train", "texts.txt", "--name", "mine", "--restart", "--epochs", "0").exit_code == 2
+    assert checkpoint.exists()
+    monkeypatch.setattr(training_run, "train_adapter_set", refuse)
+    assert run_command("train", "texts.txt", "--name", "mine", "--restart").exit_code == 1
+    assert (refused, len(requests)) == ([True, False], 1)
 
 
 @pytest.mark.usefixtures("requests")

@@ -15,6 +15,7 @@ from adavae.model.training.corpus import read_dataset
 from adavae.model.training.readers.columns import Columns
 from adavae.model.training.readers.reading import rows_of
 from adavae.model.training.readers.row import Skipped
+from tests.pipe import piped
 
 HARD = (
     'the waiter said "no"',
@@ -86,6 +87,34 @@ def test_packed_files_are_read_as_they_are(tmp_path: Path, name: str, packing: s
     path = tmp_path / f"{name}{packing}".upper()
     path.write_bytes(PACKINGS[packing](CONTENTS[name].encode()))
     assert read_dataset(path).texts == HARD
+
+
+@pytest.mark.parametrize("name", [*CONTENTS, "commas.csv.gz", "commas.csv.xz", "commas.csv.zst"])
+def test_a_pipe_is_read_from_its_first_byte_on(tmp_path: Path, name: str) -> None:
+    """A look at the first bytes used to take them, and what came with them, off the pipe."""
+    packing = next((each for each in PACKINGS if each and name.endswith(each)), "")
+    content = PACKINGS[packing](CONTENTS[name.removesuffix(packing)].encode())
+    with piped(tmp_path / name, content) as path:
+        assert read_dataset(path).texts == HARD
+
+
+def test_a_long_pipe_loses_nothing(tmp_path: Path) -> None:
+    texts = tuple(f"text number {number}" for number in range(20_000))
+    with piped(tmp_path / "a.txt", "\n".join(texts).encode()) as path:
+        assert read_dataset(path).texts == texts
+
+
+def test_parquet_is_not_read_from_a_pipe(tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    with piped(tmp_path / "a.parquet", b"PAR1") as path, pytest.raises(DatasetError, match="is a pipe"):
+        read_dataset(path)
+
+
+@pytest.mark.parametrize("content", [b"", b"a", b"two\n"])
+def test_a_file_of_a_few_bytes_is_read(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(content)
+    assert [row.text for row in rows_of(path, Skipped())] == content.decode().split()
 
 
 @pytest.mark.parametrize("packing", [".gz", ".xz", ".zst"])

@@ -16,7 +16,7 @@ _DICTIONARY = {"1.5 GiB": 37, "4 GiB - 1": 40}
 
 def read(path: Path, content: bytes) -> bytes:
     path.write_bytes(content)
-    with open_xz(path) as file:
+    with open_xz(path.open("rb")) as file:
         return b"".join(iter(lambda: file.readline(1000), b""))
 
 
