@@ -154,11 +154,11 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone, on_stage: 
 def _head_labels(training: Dataset, preset: Preset) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The labels that a head learns, none for no head, and what a user should know of that."""
     names = training.label_names
-    if preset is Preset.LANGUAGE_MODELLING:
-        return (), ()
-    if len(names) == 1:
+    if preset.trains_head(len(names)):
+        return names, ()
+    if len(names) == 1 and preset is not Preset.LANGUAGE_MODELLING:
         return (), (f"every text has the label {names[0]!r}: trained without a head, which needs at least 2 labels",)
-    return names, ()
+    return (), ()
 
 
 def _columns_like(columns: Columns, path: Path) -> Columns:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from adavae.model.config import BackboneConfig
 from adavae.model.errors import AdaVAEError, ConfigError
+from adavae.model.training.config import Preset
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription
 from adavae.service.jobs.hyperparameters import Hyperparameters, effective_hyperparameters
@@ -155,10 +156,11 @@ class JobService:
         held_back = None
         if new.validation_file is not None:
             held_back = await self._file(new.validation_file, "validation_file", caller)
-            _refuse_other_labels(training, held_back)
         backbone = self._describe()
         seed = new.seed if new.seed is not None else secrets.randbelow(2**31)
         hyperparameters, config = await asyncio.to_thread(_configure, new, backbone.config, seed, training)
+        if held_back is not None and Preset(config["preset"]).trains_head(len(training.labels)):
+            _refuse_other_labels(training, held_back)
         return Job(
             id=await self._volume.use(self._store.new_id),
             status=JobStatus.QUEUED,
@@ -289,9 +291,7 @@ def _report(training: StoredFile, held_back: StoredFile | None) -> dict[str, Any
 
 
 def _refuse_other_labels(training: StoredFile, held_back: StoredFile) -> None:
-    """The head's classes are the training file's: others cannot be measured. Without a head, labels count nothing."""
-    if len(training.labels) < 2:
-        return
+    """The head's classes are the training file's: others cannot be measured."""
     if unknown := sorted(set(held_back.labels) - set(training.labels)):
         message = f"validation_file has labels that training_file lacks ({', '.join(unknown[:5])}): remove those rows"
         raise InvalidRequest(message, param="validation_file")

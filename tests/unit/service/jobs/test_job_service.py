@@ -145,6 +145,18 @@ async def test_one_label_is_enough_to_validate_on_and_to_train_without_a_head(se
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("training", ["file-1", "file-4", "file-5"])
+@pytest.mark.parametrize("held_back", ["file-1", "file-3", "file-4", "file-5"])
+async def test_labels_count_nothing_where_the_preset_trains_no_head(
+    service: JobService, training: str, held_back: str
+) -> None:
+    """Texts without labels were refused to validate a language-modelling run on."""
+    preset = {"preset": "language-modelling"}
+    wanted = replace(NEW, training_file=training, validation_file=held_back, hyperparameters=preset)
+    assert (await service.create(wanted)).validation_file == held_back
+
+
+@pytest.mark.asyncio
 async def test_a_repeated_request_makes_one_job_also_where_its_file_is_gone(
     service: JobService, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
