@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -192,6 +193,36 @@ def test_a_remote_run_sends_texts_and_options_and_says_what_came_of_them(
         outcome.err
     )
     assert not (tmp_path / ".local").exists()
+
+
+@pytest.mark.parametrize(
+    ("held_back", "has_columns"), [("held.txt", False), ("HELD.TXT.gz", False), ("held.tsv", True), ("held.jsonl", True)]
+)
+def test_columns_are_named_only_of_files_that_have_some(
+    run_command: RunCommand,
+    tmp_path: Path,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    held_back: str,
+    has_columns: bool,
+) -> None:
+    """Validation texts as plain text, which a run on this machine takes, were refused for the training file's columns."""
+    sent: dict[str, dict[str, object]] = {}
+    upload = TrainingClient.upload
+
+    def note(client: TrainingClient, path: Path, *args: Any, **columns: Any) -> dict[str, Any]:
+        sent[path.name] = columns
+        return upload(client, path, *args, **columns)
+
+    monkeypatch.setattr(TrainingClient, "upload", note)
+    data, held = tmp_path / "data.tsv", tmp_path / held_back
+    for path in (data, held):
+        path.write_text(TEXTS)
+    named = ("--text-column", "text", "--label-column", "label")
+    outcome = run_command("train", str(data), "--name", "mine", "--validation", str(held), "--remote", url, *named)
+    assert outcome.exit_code == 0, outcome.err
+    columns = {"text_column": "text", "label_column": "label", "pair_column": None}
+    assert sent == {"data.tsv": columns, held_back: columns if has_columns else {}}
 
 
 def test_a_remote_run_that_fails_says_why(
