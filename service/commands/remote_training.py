@@ -11,7 +11,7 @@ import typer
 
 from adavae.model.errors import TrainingInterrupted
 from adavae.model.training.readers.packed import has_columns
-from adavae.service.commands.remote import RemoteService, watch
+from adavae.service.commands.remote import RemoteService, reading, watch
 from adavae.service.commands.terminal import progress_display, say
 from adavae.service.commands.training_options import TrainingOptions
 
@@ -133,9 +133,10 @@ def _upload(client: "TrainingClient", path: Path, columns: dict[str, str | None]
             **columns,
         )
     with_fields(stored, "id", "rows", "labels", "report")
-    say(f"{path.name}: {stored['rows']:,} texts, {_label_counts(stored['labels'])}")
-    for warning in with_fields(stored["report"], "warnings")["warnings"]:
-        say(f"  {warning}")
+    with reading():
+        say(f"{path.name}: {stored['rows']:,} texts, {_label_counts(stored['labels'])}")
+        for warning in with_fields(stored["report"], "warnings")["warnings"]:
+            say(f"  {warning}")
     return str(stored["id"])
 
 
