@@ -207,7 +207,7 @@ def test_columns_are_named_only_of_files_that_have_some(
     held_back: str,
     has_columns: bool,
 ) -> None:
-    """Validation texts as plain text, which a run on this machine takes, were refused for the training file's columns."""
+    """Validation texts as plain text, which a run here takes, were refused for the training file's columns."""
     sent: dict[str, dict[str, object]] = {}
     upload = TrainingClient.upload
 
