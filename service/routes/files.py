@@ -22,8 +22,8 @@ FileIdInPath = Annotated[str, Path(description="The file's id.", max_length=200,
 async def create_file(request: Request, training: Training) -> JsonReply:
     """Stores texts to train on, after they were checked; what was found is in `report`.
 
-    Encoding, broken lines, too few texts, a single label and bytes beyond the limit are refused; duplicates, texts
-    longer than the backbone's context and the like are counted and reported.
+    Encoding, broken lines, too few texts and bytes beyond the limit are refused; duplicates, texts longer than the
+    backbone's context, a single label (enough to validate on) and the like are counted and reported.
     """
     form = UploadForm(request.headers.get("content-type", ""), request.stream(), purpose=PURPOSE)
 
