@@ -352,12 +352,14 @@ class LatentService:
 
         Raises:
             ConfigError: Fewer than three texts.
+            Overloaded: Too many maps of the caller's are on their way.
         """
         params = [f"texts[{number}]" for number in range(len(texts))]
         async with self._pinned(adapter) as pinned:
-            encoded = await self._encode_in_parts(texts, pinned, params, truncate=truncate)
-            mu = np.stack([row.encoding.mu for row in encoded])
-            return MapResult(_ref(pinned), tuple(encoded), await self._cartographer.draw(mu, labels, method))
+            with self._cartographer.place(method, len(texts)) as place:
+                encoded = await self._encode_in_parts(texts, pinned, params, truncate=truncate)
+                mu = np.stack([row.encoding.mu for row in encoded])
+                return MapResult(_ref(pinned), tuple(encoded), await place.draw(mu, labels))
 
     async def _encode_in_parts(
         self, texts: Sequence[str], pinned: PinnedAdapter, params: Sequence[str], *, truncate: bool
