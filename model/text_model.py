@@ -16,7 +16,7 @@ from adavae.model.cleaning import clean
 from adavae.model.config import AdapterConfig, Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.decoding.generation import generate
-from adavae.model.errors import ConfigError, LatentShapeError, LogitsNotFinite, SequenceTooLong
+from adavae.model.errors import AdapterSetMismatch, ConfigError, LatentShapeError, LogitsNotFinite, SequenceTooLong
 from adavae.model.latent import defaults
 from adavae.model.latent.direction import Direction
 from adavae.model.latent.fitted_prior import FittedPrior
@@ -377,11 +377,20 @@ class TextModel:
         Raises:
             AdapterSetMismatch: The adapter set has no head.
         """
+        self._refuse_without_head(name)
         return self.classify_latents(self.encode(texts, name, truncate=truncate).mu, name)
+
+    def _refuse_without_head(self, name: str) -> None:
+        """Before anything is encoded for it."""
+        if not self.config_of(name).labels:
+            raise AdapterSetMismatch(
+                f"{self.reference_of(name)} has no classification head; train one from labelled texts"
+            )
 
     @torch.inference_mode()
     def classify_latents(self, mu: Tensor, name: str) -> list[Classified]:
         """The head's labels for encodings, (N, Z); raises as ``classify`` does."""
+        self._refuse_without_head(name)
         labels = self.config_of(name).labels
         if len(mu) == 0:
             return []

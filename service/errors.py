@@ -105,8 +105,8 @@ _TABLE: dict[type[AdaVAEError], tuple[int, str, str | None]] = {
     AdapterSetMismatch: (409, "adapter_mismatch", "adapter"),
     AdapterSetExists: (409, "adapter_exists", "adapter"),
     SequenceTooLong: (422, "text_too_long", None),
-    LatentShapeError: (422, "invalid_z", "z"),
-    LogitsNotFinite: (422, "not_finite", "z"),
+    LatentShapeError: (422, "invalid_z", None),
+    LogitsNotFinite: (422, "not_finite", None),
     ConfigError: (422, "invalid_value", None),
     WeightsCorrupted: (503, "adapter_corrupted", "adapter"),
 }

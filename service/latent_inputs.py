@@ -28,26 +28,28 @@ def latents_of(z: Sequence[Sequence[float]], pinned: PinnedAdapter) -> Tensor:
     return torch.from_numpy(latents)
 
 
-def text_of(given: str | Sequence[int], number: int, pretrained: PretrainedBackbone, most_ids: int) -> str:
-    """A text, or what token ids say; raises InvalidRequest for ids that the backbone's tokenizer does not have, and for
-    more than ``most_ids``.
+def text_of(given: str | Sequence[int], param: str, pretrained: PretrainedBackbone, most_ids: int) -> str:
+    """A text, or what token ids say; ``param`` is what it is called in errors.
+
+    Raises:
+        InvalidRequest: The backbone's tokenizer does not have these ids, or there are more than ``most_ids``.
     """
     if isinstance(given, str):
         return given
     if len(given) > most_ids:  # before they are looked at
         raise InvalidRequest(
-            f"input[{number}] has {len(given)} token ids, the limit is {most_ids} (ADAVAE_MAX_TEXT_TOKENS, and the "
+            f"{param} has {len(given)} token ids, the limit is {most_ids} (ADAVAE_MAX_TEXT_TOKENS, and the "
             "backbone's context): send a shorter text",
-            param="input",
+            param=param,
             code="text_too_long",
         )
     num_ids = pretrained.backbone.config.vocab_size
     if (unknown := next((token for token in given if not 0 <= token < num_ids), None)) is not None:
         raise InvalidRequest(
-            f"input[{number}] has the token id {unknown}, the backbone's tokenizer has {num_ids}: send the text "
+            f"{param} has the token id {unknown}, the backbone's tokenizer has {num_ids}: send the text "
             "itself (LangChain: check_embedding_ctx_length=False)",
-            param="input",
+            param=param,
         )
     if not (text := pretrained.tokenizer.decode(list(given))):
-        raise InvalidRequest(f"input[{number}] is the token ids of no text: send at least one", param="input")
+        raise InvalidRequest(f"{param} is the token ids of no text: send at least one", param=param)
     return text

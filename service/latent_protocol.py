@@ -30,14 +30,21 @@ class LatentOperations(Protocol):
     own. A cancelled call frees its rows. ``adapter`` None means the configured default.
     """
 
-    async def encode(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> EncodeResult:
-        """Posterior of each text."""
+    async def encode(
+        self, texts: Sequence[str], *, adapter: str | None, truncate: bool, params: Sequence[str] | None = None
+    ) -> EncodeResult:
+        """Posterior of each text; ``params`` is what each is called in an error, ``texts[0]`` and so on if left out."""
         ...
 
     async def embed(
-        self, inputs: Sequence[str | Sequence[int]], *, adapter: str | None, dimensions: int | None
+        self,
+        inputs: Sequence[str | Sequence[int]],
+        *,
+        adapter: str | None,
+        dimensions: int | None,
+        params: Sequence[str] | None = None,
     ) -> EmbedResult:
-        """A vector of length 1 for each text, or for each text's token ids."""
+        """A vector of length 1 for each text, or for each text's token ids; ``params`` as for ``encode``."""
         ...
 
     async def decode(
@@ -134,8 +141,10 @@ class LatentOperations(Protocol):
         """``steps`` sentences along a direction through ``text``."""
         ...
 
-    async def classify(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> ClassifyResult:
-        """Every label's probability for each text."""
+    async def classify(
+        self, texts: Sequence[str], *, adapter: str | None, truncate: bool, params: Sequence[str] | None = None
+    ) -> ClassifyResult:
+        """Every label's probability for each text; ``params`` as for ``encode``."""
         ...
 
     async def map_texts(

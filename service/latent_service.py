@@ -21,10 +21,10 @@ from torch import Tensor
 
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
-from adavae.model.errors import AdapterSetMismatch, AdaVAEError
+from adavae.model.errors import AdapterSetMismatch, AdaVAEError, LogitsNotFinite
 from adavae.model.latent import defaults
 from adavae.model.latent.direction import Direction
-from adavae.model.latent.embedding import embedded
+from adavae.model.latent.embedding import check_dimensions, embedded
 from adavae.model.latent.map_points import MapMethod
 from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.operations import moves, writing
@@ -149,8 +149,10 @@ class LatentService:
             }
         return known
 
-    async def encode(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> EncodeResult:
-        """Posterior of each text.
+    async def encode(
+        self, texts: Sequence[str], *, adapter: str | None, truncate: bool, params: Sequence[str] | None = None
+    ) -> EncodeResult:
+        """Posterior of each text; ``params`` is what each is called in an error, ``texts[0]`` and so on if left out.
 
         Raises:
             AdapterSetNotFound: No such adapter set.
@@ -158,18 +160,26 @@ class LatentService:
             ServiceError: Overloaded, not ready, or too late.
         """
         async with self._pinned(adapter) as pinned:
-            return EncodeResult(_ref(pinned), await self._parts.encoder.encode(texts, pinned, truncate=truncate))
+            encoded = await self._parts.encoder.encode(texts, pinned, truncate=truncate, params=params)
+            return EncodeResult(_ref(pinned), encoded)
 
     async def embed(
-        self, inputs: Sequence[str | Sequence[int]], *, adapter: str | None, dimensions: int | None
+        self,
+        inputs: Sequence[str | Sequence[int]],
+        *,
+        adapter: str | None,
+        dimensions: int | None,
+        params: Sequence[str] | None = None,
     ) -> EmbedResult:
         """A vector of length 1 for each text, or for each text's token ids; raises as ``encode``, and for dimensions
         that the set does not have.
         """
+        names = [f"input[{number}]" for number in range(len(inputs))] if params is None else params
         async with self._pinned(adapter) as pinned:
+            check_dimensions(pinned.space, dimensions)
             most, pretrained = self._parts.max_text_tokens, self._parts.pretrained
-            texts = [text_of(each, number, pretrained, most) for number, each in enumerate(inputs)]
-            rows = await self._encode_in_parts(texts, pinned, "input", truncate=False)
+            texts = [text_of(each, name, pretrained, most) for name, each in zip(names, inputs, strict=True)]
+            rows = await self._encode_in_parts(texts, pinned, names, truncate=False)
             mu = torch.from_numpy(np.stack([row.encoding.mu for row in rows]))
             work = partial(embedded, pinned.space, mu, dimensions)  # a set's first one takes milliseconds
             on_device = self._parts.engine.on_device
@@ -188,7 +198,8 @@ class LatentService:
         async with self._pinned(adapter) as pinned:
             plan = writing.decode(pinned.space, latents_of(z, pinned), decodings, steering)
             num_rows = len(z) * steering.or_else(defaults.DECODE).candidates
-            return DecodeResult(_ref(pinned), tuple(await self._answered(plan, pinned, decodings, num_rows)))
+            with _led_by("z"):
+                return DecodeResult(_ref(pinned), tuple(await self._answered(plan, pinned, decodings, num_rows)))
 
     async def sample(
         self, num: int, *, adapter: str | None, decoding: Decoding, draw: Draw = ANY, steering: Steering = USUAL
@@ -210,9 +221,10 @@ class LatentService:
         """As ``decode``, piece by piece; the last item is the whole result. Closing the iterator frees the rows."""
         async with self._pinned(adapter) as pinned:
             plan = writing.latents(pinned.space, latents_of(z, pinned), steering)
-            async with contextlib.aclosing(self._streamed(plan, pinned, decodings)) as pieces:
-                async for piece in pieces:
-                    yield piece
+            with _led_by("z"):
+                async with contextlib.aclosing(self._streamed(plan, pinned, decodings)) as pieces:
+                    async for piece in pieces:
+                        yield piece
 
     async def sample_stream(
         self, num: int, *, adapter: str | None, decoding: Decoding, draw: Draw = ANY, steering: Steering = USUAL
@@ -261,7 +273,8 @@ class LatentService:
             plan = moves.analogy(pinned.space, a, b, c, scale=scale, decodings=decodings, steering=steering)
             nums = [1 if isinstance(texts, str) else len(texts) for texts in (a, b, c)]
             num_rows = max(sum(nums), nums[-1] * samples * steering.or_else(defaults.ANALOGY).candidates)
-            return DecodeResult(_ref(pinned), tuple(await self._answered(plan, pinned, decodings, num_rows)))
+            with _led_by("scale"):
+                return DecodeResult(_ref(pinned), tuple(await self._answered(plan, pinned, decodings, num_rows)))
 
     async def variations(
         self,
@@ -301,7 +314,9 @@ class LatentService:
             num_rows = steps * steering.or_else(defaults.TRAVERSE).candidates
             return TraverseResult(_ref(pinned), tuple(await self._answered(plan, pinned, [decoding], num_rows)))
 
-    async def classify(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> ClassifyResult:
+    async def classify(
+        self, texts: Sequence[str], *, adapter: str | None, truncate: bool, params: Sequence[str] | None = None
+    ) -> ClassifyResult:
         """Every label's probability for each text.
 
         Raises:
@@ -311,7 +326,7 @@ class LatentService:
             labels = pinned.config.labels
             if not labels:
                 raise AdapterSetMismatch(self._no_head(pinned))
-            encoded = await self._parts.encoder.encode(texts, pinned, truncate=truncate)
+            encoded = await self._parts.encoder.encode(texts, pinned, truncate=truncate, params=params)
             mu = np.stack([row.encoding.mu for row in encoded])
             probabilities = await self._parts.engine.classify(mu, pinned.slot, deadline_s=self.settings.deadline_s)
             rows = tuple(
@@ -337,21 +352,23 @@ class LatentService:
 
         Raises:
             ConfigError: Fewer than three texts.
+            Overloaded: Too many maps of the caller's are on their way.
         """
+        params = [f"texts[{number}]" for number in range(len(texts))]
         async with self._pinned(adapter) as pinned:
-            encoded = await self._encode_in_parts(texts, pinned, "texts", truncate=truncate)
-            mu = np.stack([row.encoding.mu for row in encoded])
-            return MapResult(_ref(pinned), tuple(encoded), await self._cartographer.draw(mu, labels, method))
+            with self._cartographer.place(method, len(texts)) as place:
+                encoded = await self._encode_in_parts(texts, pinned, params, truncate=truncate)
+                mu = np.stack([row.encoding.mu for row in encoded])
+                return MapResult(_ref(pinned), tuple(encoded), await place.draw(mu, labels))
 
     async def _encode_in_parts(
-        self, texts: Sequence[str], pinned: PinnedAdapter, param: str, *, truncate: bool
+        self, texts: Sequence[str], pinned: PinnedAdapter, params: Sequence[str], *, truncate: bool
     ) -> list[EncodedText]:
         """As many texts at a time as any request may hold, so that others come between."""
         encoded: list[EncodedText] = []
         for start in range(0, len(texts), self.settings.max_texts):
-            chosen = texts[start : start + self.settings.max_texts]
-            params = [f"{param}[{number}]" for number in range(start, start + len(chosen))]
-            encoded += await self._parts.encoder.encode(chosen, pinned, truncate=truncate, params=params)
+            part = slice(start, start + self.settings.max_texts)
+            encoded += await self._parts.encoder.encode(texts[part], pinned, truncate=truncate, params=params[part])
         return encoded
 
     def adapters(self) -> list[AdapterState]:
@@ -447,6 +464,16 @@ class LatentService:
                 "for fewer",
                 param="decoding.max_tokens",
             )
+
+
+@contextlib.contextmanager
+def _led_by(param: str) -> Iterator[None]:
+    """A z from which the model cannot write is told of by the field that leads there."""
+    try:
+        yield
+    except LogitsNotFinite as exc:
+        message = str(exc) if param == "z" else f"{param} leads too far, choose a smaller one: {exc}"
+        raise InvalidRequest(message, param=param, code="not_finite") from exc
 
 
 @contextlib.contextmanager

@@ -23,15 +23,26 @@ def embedded(space: LatentSpace, mu: Tensor, dimensions: int | None = None) -> T
         (N, D), float32, each of length 1; a text at the very mean has no direction and stays zero.
 
     Raises:
+        ConfigError, AdapterSetMismatch: As ``check_dimensions``.
+    """
+    check_dimensions(space, dimensions)
+    centred = mu.float() - space.mean
+    if dimensions is not None and space.prior is not None:
+        centred = centred @ space.prior.principal_directions[:, :dimensions]
+    return torch.nn.functional.normalize(centred, dim=1)
+
+
+def check_dimensions(space: LatentSpace, dimensions: int | None) -> None:
+    """Before anything is encoded for it.
+
+    Raises:
         ConfigError: ``dimensions`` is out of range.
         AdapterSetMismatch: Fewer are wanted of a set without a prior, whose principal directions are unknown.
     """
-    centred = mu.float() - space.mean
-    if dimensions is not None:
-        if not 1 <= dimensions <= space.latent_size:
-            rule = f"{space.reference} has {space.latent_size} dimensions: ask for 1 to {space.latent_size}"
-            raise ConfigError("dimensions", dimensions, rule)
-        if space.prior is None:
-            raise AdapterSetMismatch(f"{space.reference} has no prior: leave dimensions out, or train the set again")
-        centred = centred @ space.prior.principal_directions[:, :dimensions]
-    return torch.nn.functional.normalize(centred, dim=1)
+    if dimensions is None:
+        return
+    if not 1 <= dimensions <= space.latent_size:
+        rule = f"{space.reference} has {space.latent_size} dimensions: ask for 1 to {space.latent_size}"
+        raise ConfigError("dimensions", dimensions, rule)
+    if space.prior is None:
+        raise AdapterSetMismatch(f"{space.reference} has no prior: leave dimensions out, or train the set again")

@@ -16,6 +16,10 @@ class Preset(StrEnum):
     LANGUAGE_MODELLING = "language-modelling"
     CLASSIFICATION = "classification"
 
+    def trains_head(self, num_labels: int) -> bool:
+        """Whether a head is trained on texts with so many different labels; without one, labels count nothing."""
+        return num_labels > 1 and self is not Preset.LANGUAGE_MODELLING
+
 
 class FreeBits(StrEnum):
     """What the free-bits threshold lambda applies to: each dimension's KL, or the whole KL."""

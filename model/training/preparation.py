@@ -15,7 +15,7 @@ from adavae.model.training.likeness import label_warnings
 from adavae.model.training.overlap import overlap_notes
 from adavae.model.training.progress import OnStage, ignore_stage, of_stage
 from adavae.model.training.readers.columns import GUESSED, Columns
-from adavae.model.training.readers.packed import split_ending
+from adavae.model.training.readers.packed import has_columns
 from adavae.model.training.splitting import split_validation
 from adavae.model.training.text_forms import form_rows
 from adavae.model.training.tokenized_texts import TokenizedTexts, tokenize
@@ -154,13 +154,13 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone, on_stage: 
 def _head_labels(training: Dataset, preset: Preset) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The labels that a head learns, none for no head, and what a user should know of that."""
     names = training.label_names
-    if preset is Preset.LANGUAGE_MODELLING:
-        return (), ()
-    if len(names) == 1:
+    if preset.trains_head(len(names)):
+        return names, ()
+    if len(names) == 1 and preset is not Preset.LANGUAGE_MODELLING:
         return (), (f"every text has the label {names[0]!r}: trained without a head, which needs at least 2 labels",)
-    return names, ()
+    return (), ()
 
 
 def _columns_like(columns: Columns, path: Path) -> Columns:
     """The training texts' columns as those of the validation texts at ``path``; plain text has none."""
-    return GUESSED if split_ending(path)[0] == ".txt" else columns
+    return columns if has_columns(path) else GUESSED

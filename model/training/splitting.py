@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Collection
 from itertools import islice
 
 from adavae.model.errors import DatasetError
@@ -55,11 +56,29 @@ def _spared(dataset: Dataset, groups: list[list[int]], places: list[int]) -> lis
         islice(filter(is_to_spare, range(len(groups))), 1)
     )
     if not chosen:
-        raise DatasetError(
-            f"{dataset.source}: no label has a text to spare for validation: add texts, so that one label has two "
-            "different ones, or give a validation file"
-        )
+        raise DatasetError(no_text_to_spare(dataset.source))
     return chosen
+
+
+def no_text_to_spare(source: str) -> str:
+    """Why such texts cannot be split."""
+    return (
+        f"{source}: no label has a text to spare for validation: add texts, so that one label has two different ones, "
+        "or give a validation file"
+    )
+
+
+def must_refuse(rows_of_labels: Collection[int], num_texts: int, num_conflicting: int) -> bool:
+    """Whether ``split_validation`` is sure to find no text to spare, as far as counts tell.
+
+    Args:
+        rows_of_labels: How many rows each label has; empty without labels.
+        num_texts: Different texts, where case and spacing make no difference.
+        num_conflicting: Those of them that carry more than one label; then not all is known.
+    """
+    if not rows_of_labels:
+        return False
+    return max(rows_of_labels) == 1 or (num_conflicting == 0 and num_texts <= len(rows_of_labels))
 
 
 def validation_share(num_texts: int) -> float:

@@ -5,6 +5,7 @@ and how, is the client's.
 """
 
 import base64
+import math
 import re
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from adavae.model.decoding.decoding import DecodingOptions, counted_seed
+from adavae.model.latent import defaults
 from adavae.model.latent.direction import DirectionOptions
 from adavae.model.latent.map_points import MapMethod, MapPoints
 from adavae.model.latent.projections import Neighbours, Plane, Separation
@@ -23,6 +25,7 @@ from adavae.service.client.retries import AdaVAEServiceError
 from adavae.service.results import AdapterState
 
 _MAX_TEXTS, _MAX_TEXT_BYTES, _MAX_ROWS = 256, 2 * 1024**2, 64  # of one request, as the service is set by default
+_MAX_DECODED = 2048  # likewise, each candidate counted
 
 Method = Literal["linear", "spherical"]
 Result = TypeVar("Result")
@@ -116,12 +119,13 @@ def decode(
     z: ArrayLike, adapter: str | None, steering: SteeringOptions, decoding: DecodingOptions
 ) -> Exchange[list[str]]:
     rows, texts = _rows(z), list[str]()
-    for start in range(0, len(rows) or 1, _MAX_ROWS):
+    at_once = min(_MAX_ROWS, _num_at_once(steering))
+    for start in range(0, len(rows) or 1, at_once):
         part = ("z", start)
         counted = decoding.copy()
         if start:
             counted["seed"] = counted_seed(decoding.get("seed", 0), start)
-        reply = yield _decode_call(rows[start : start + _MAX_ROWS], adapter, counted, part=part, **steering)
+        reply = yield _decode_call(rows[start : start + at_once], adapter, counted, part=part, **steering)
         texts += _texts(reply)
         adapter = _reference(reply)
     return texts
@@ -167,7 +171,7 @@ def analogy(
     if isinstance(c, str):
         return _texts((yield _call("/analogy", adapter, c=checked_text(c, "c"), **fields)))
     changed: list[str] = []
-    for start, chunk in _chunks(checked_texts(c, "c")):
+    for start, chunk in _chunks(checked_texts(c, "c"), _num_at_once(steering, samples)):
         reply = yield _call("/analogy", adapter, part=("c", start), c=chunk, **fields)
         changed += _texts(reply)
         adapter = _reference(reply)
@@ -185,7 +189,7 @@ def variations(
     whole = checked_texts([texts] if isinstance(texts, str) else texts, "texts")
     options = {"decoding": decoding, **_known(n=num, distance=distance), **steering}
     found: list[list[str]] = []
-    for start, chunk in _chunks(whole):
+    for start, chunk in _chunks(whole, _num_at_once(steering, defaults.NUM_VARIATIONS if num is None else num)):
         reply = yield _call("/variations", adapter, part=("texts", start), texts=chunk, **options)
         rows = _data(reply)
         found += [[row["text"] for row in rows if row["source"] == place] for place in range(len(chunk))]
@@ -294,15 +298,24 @@ def _in_chunks(
     return rows
 
 
-def _chunks(texts: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """Texts in as few chunks as the service's limits allow, each with the number of its first text.
+def _num_at_once(steering: SteeringOptions, num_answers: int = 1) -> int:
+    """How many texts with so many answers each, all their candidates counted, one request may have: at least 1.
+
+    Numbers that cannot be asked for are left to the service to refuse.
+    """
+    asked = (num_answers, steering.get("candidates"))
+    return max(1, _MAX_DECODED // math.prod(number for number in asked if isinstance(number, int) and number > 0))
+
+
+def _chunks(texts: list[str], at_once: int = _MAX_TEXTS) -> Iterator[tuple[int, list[str]]]:
+    """Texts in as few chunks as the service's limits and ``at_once`` allow, each with the number of its first text.
 
     Of no texts there is one chunk, for the service to refuse.
     """
-    start, num_bytes = 0, 0
+    start, num_bytes, most = 0, 0, min(_MAX_TEXTS, at_once)
     for end, text in enumerate(texts):
         size = len(text.encode())
-        if end > start and (end - start == _MAX_TEXTS or num_bytes + size > _MAX_TEXT_BYTES):
+        if end > start and (end - start == most or num_bytes + size > _MAX_TEXT_BYTES):
             yield start, texts[start:end]
             start, num_bytes = end, 0
         num_bytes += size

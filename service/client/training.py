@@ -1,6 +1,7 @@
 """A Python client of training as a service: files, jobs and their events, as the service's JSON.
 
-What may be repeated without harm is repeated, as in ``latent``; a job is made once, however often the request is sent.
+What may be repeated without harm is repeated, as in ``latent``; a file and a job are made once, however often the
+request is sent.
 """
 
 import uuid
@@ -49,13 +50,14 @@ class TrainingClient(HttpClient):
             "purpose": "fine-tune",
             **{name: storable(value) for name, value in columns.items() if value is not None},
         }
+        once = {"idempotency-key": uuid.uuid4().hex}
         with path.open("rb") as file:
             total = path.stat().st_size
 
             def send() -> httpx2.Response:
                 counted = cast(BinaryIO, _CountedFile(file, lambda done: on_bytes(done, total)))
                 form = {"file": (storable(path.name), counted, "application/octet-stream")}
-                return self._http.post("/v1/files", data=fields, files=form, timeout=patience)
+                return self._http.post("/v1/files", data=fields, files=form, headers=once, timeout=patience)
 
             stored: dict[str, Any] = self._answer(send)
             return stored

@@ -9,7 +9,7 @@ import typer
 
 from adavae.service.commands.input import refuse_undecoded
 from adavae.service.commands.options import JsonOption
-from adavae.service.commands.remote import RemoteService, ServerOption, watch, whole
+from adavae.service.commands.remote import RemoteService, ServerOption, reading, reason_of, watch, whole
 from adavae.service.commands.terminal import Column, Output, Record, say
 from adavae.service.settings import load_settings
 
@@ -33,7 +33,7 @@ _COLUMNS = [
     Column("steps", lambda job: _progress(job), is_whole=True),
     Column("created", lambda job: _time(job["created_at"]).partition("-")[2], is_whole=True),
 ]
-_ERROR = Column("error", lambda job: _error(job, "code"))
+_ERROR = Column("error", lambda job: reason_of(job, "code"))
 _MINUTES = "%Y-%m-%d %H:%M"
 
 
@@ -68,10 +68,12 @@ def list_jobs(server: ServerOption = None, as_json: JsonOption = False) -> None:
     output, service = Output.of(as_json), RemoteService.at(server, load_settings())
     with service.client() as client:
         jobs = [whole(job) for job in client.jobs()]
-    if jobs or output.is_json:
-        output.write_records(jobs, [*_COLUMNS, _ERROR] if any(job["error"] for job in jobs) else _COLUMNS)
-    else:
-        say(f"{service.shown_url} has no jobs yet")
+        if jobs or output.is_json:
+            columns = [*_COLUMNS, _ERROR] if any(job["error"] for job in jobs) else _COLUMNS
+            with reading():
+                output.write_records(jobs, columns)
+        else:
+            say(f"{service.shown_url} has no jobs yet")
 
 
 def show(job_id: JobArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
@@ -79,7 +81,8 @@ def show(job_id: JobArgument, server: ServerOption = None, as_json: JsonOption =
     output = Output.of(as_json)
     with RemoteService.at(server, load_settings()).client() as client:
         job = whole(client.job(job_id))
-    output.write_object(job if output.is_json else _readable(job))
+        with reading():
+            output.write_object(job if output.is_json else _readable(job))
 
 
 def watch_job(job_id: JobArgument, server: ServerOption = None, as_json: JsonOption = False) -> None:
@@ -106,7 +109,8 @@ def _changing(change: "Change") -> Callable[..., None]:
         output = Output.of(as_json)
         with RemoteService.at(server, load_settings()).client() as client:
             job = whole(client.change(job_id, change))
-        output.write_records([job], _COLUMNS)
+            with reading():
+                output.write_records([job], _COLUMNS)
         if job["status"] == "running":
             say(f"{job_id} {_CHANGES[change].pending}")
 
@@ -123,7 +127,7 @@ def _readable(job: dict[str, Any]) -> Record:
         "job": job["id"],
         "adapter set": job["fine_tuned_model"] or f"{job['suffix']} (not there yet)",
         "status": job["status"],
-        "error": _error(job, "message"),
+        "error": reason_of(job),
     }
     return _without_empty(chosen)
 
@@ -145,8 +149,3 @@ def _progress(job: Record) -> str:
 def _time(seconds: object) -> str:
     """A time in this machine's time zone."""
     return "" if seconds is None else datetime.fromtimestamp(int(str(seconds)), UTC).astimezone().strftime(_MINUTES)
-
-
-def _error(job: Record, field: str) -> str:
-    error = job["error"]
-    return str(error[field]) if isinstance(error, dict) else ""

@@ -44,6 +44,25 @@ class JobNotSucceeded(AdaVAEError):
     """A job that was watched ended without an adapter set."""
 
 
+@contextmanager
+def reading() -> Iterator[None]:
+    """Around whatever is done with a reply; raises ServiceRefused for one of another service, or another version."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as exc:
+        raise ServiceRefused(
+            f"the reply cannot be read ({type(exc).__name__}: {exc}): is it adavae's service, of this version? "
+            "[unreadable_reply]"
+        ) from exc
+
+
+def reason_of(job: dict[str, Any], field: str = "message") -> str:
+    """What a job's error says; empty where it has none. Raises AdaVAEServiceError for another service's."""
+    from adavae.service.client.training import with_fields
+
+    return str(with_fields(job["error"], field)[field]) if job["error"] else ""
+
+
 def whole(job: dict[str, Any]) -> dict[str, Any]:
     """A job with every field that commands show; raises AdaVAEServiceError for another service's."""
     from adavae.service.client.training import with_fields
@@ -125,8 +144,9 @@ def watch(
             f"  to end it:         {service.command(f'jobs cancel {shlex.quote(job_id)}')}"
         ) from exc
     if job["status"] != "succeeded":
-        reason = f": {job['error']['message']}" if job["error"] else ""
-        raise JobNotSucceeded(f"{job_id} {_ENDS.get(job['status'], job['status'])}{reason}")
+        reason = reason_of(job)
+        end = _ENDS.get(str(job["status"]), job["status"])
+        raise JobNotSucceeded(f"{job_id} {end}: {reason}" if reason else f"{job_id} {end}")
     return job
 
 
@@ -137,11 +157,15 @@ def _follow(
     client: "TrainingClient", job_id: str, on_event: Callable[[Event], None], notify: Callable[[str], None]
 ) -> None:
     for event in client.events(job_id, on_lost=lambda _: notify("The connection is lost; trying again for a minute")):
-        on_event(event)
+        with reading():
+            on_event(event)
 
 
 def _show(event: Event, display: ProgressDisplay) -> None:
-    figures = event["data"]
+    from adavae.service.client.training import with_fields
+
+    with_fields(event, "type", "message")
+    figures = event.get("data") or {}
     if event["type"] == "metrics" and "total_steps" in figures:
         step, total = figures["step"], figures["total_steps"]
         display.update("train", step, total, _figures(figures), eta_s=figures.get("eta_s"))

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from adavae.model.errors import TrainingInterrupted
-from adavae.service.commands.remote import RemoteService, watch
+from adavae.model.training.readers.packed import has_columns
+from adavae.service.commands.remote import RemoteService, reading, watch
 from adavae.service.commands.terminal import progress_display, say
 from adavae.service.commands.training_options import TrainingOptions
 
@@ -74,7 +75,8 @@ def train_remotely(
         service: The service that trains.
         data: Texts to train on.
         validation: Held-back texts, or None.
-        columns: Names of the files' columns, as ``TrainingClient.upload`` takes them.
+        columns: Names of the files' columns, as ``TrainingClient.upload`` takes them; held-back texts without columns
+            are sent without.
         body: The request for the job, without the files.
     """
     paths = {"training_file": data} | ({"validation_file": validation} if validation is not None else {})
@@ -110,7 +112,8 @@ def _create(
     uploaded: dict[str, str] = {}
     try:
         for name, path in paths.items():
-            uploaded[name] = _upload(client, path, columns)
+            is_named = name == "training_file" or has_columns(path)
+            uploaded[name] = _upload(client, path, columns if is_named else {})
         return with_fields(client.create({**body, **uploaded}), "id")
     except AdaVAEServiceError as exc:
         if 400 <= exc.status < 500:
@@ -130,9 +133,10 @@ def _upload(client: "TrainingClient", path: Path, columns: dict[str, str | None]
             **columns,
         )
     with_fields(stored, "id", "rows", "labels", "report")
-    say(f"{path.name}: {stored['rows']:,} texts, {_label_counts(stored['labels'])}")
-    for warning in with_fields(stored["report"], "warnings")["warnings"]:
-        say(f"  {warning}")
+    with reading():
+        say(f"{path.name}: {stored['rows']:,} texts, {_label_counts(stored['labels'])}")
+        for warning in with_fields(stored["report"], "warnings")["warnings"]:
+            say(f"  {warning}")
     return str(stored["id"])
 
 

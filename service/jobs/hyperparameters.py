@@ -207,7 +207,7 @@ class Hyperparameters(BaseModel):
                 f"preset is classification, and the training file has {found}: add others, or choose generation",
                 param="hyperparameters.preset",
             )
-        has_head = num_labels > 1 and self.preset != "language-modelling"
+        has_head = Preset(self.preset).trains_head(num_labels)
         why = "the preset language-modelling trains no head" if num_labels > 1 else f"the training file has {found}"
         for name, value in self._given("head_weight", "label_smoothing").items():
             if not has_head:

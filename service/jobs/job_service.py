@@ -14,6 +14,8 @@ from pydantic import ValidationError
 
 from adavae.model.config import BackboneConfig
 from adavae.model.errors import AdaVAEError, ConfigError
+from adavae.model.training.config import Preset
+from adavae.model.training.splitting import must_refuse, no_text_to_spare
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription
 from adavae.service.jobs.hyperparameters import Hyperparameters, effective_hyperparameters
@@ -155,10 +157,13 @@ class JobService:
         held_back = None
         if new.validation_file is not None:
             held_back = await self._file(new.validation_file, "validation_file", caller)
-            _refuse_other_labels(training, held_back)
         backbone = self._describe()
         seed = new.seed if new.seed is not None else secrets.randbelow(2**31)
         hyperparameters, config = await asyncio.to_thread(_configure, new, backbone.config, seed, training)
+        if held_back is not None and Preset(config["preset"]).trains_head(len(training.labels)):
+            _refuse_other_labels(training, held_back)
+        if held_back is None:
+            _refuse_unsparing(training)
         return Job(
             id=await self._volume.use(self._store.new_id),
             status=JobStatus.QUEUED,
@@ -296,15 +301,22 @@ def _report(training: StoredFile, held_back: StoredFile | None) -> dict[str, Any
 
 
 def _refuse_other_labels(training: StoredFile, held_back: StoredFile) -> None:
-    """The head's classes are the training file's: others cannot be measured. Without a head, labels count nothing."""
-    if len(training.labels) < 2:
-        return
+    """The head's classes are the training file's: others cannot be measured."""
     if unknown := sorted(set(held_back.labels) - set(training.labels)):
         message = f"validation_file has labels that training_file lacks ({', '.join(unknown[:5])}): remove those rows"
         raise InvalidRequest(message, param="validation_file")
     if not held_back.labels:
         message = "training_file has labels, and validation_file has none: add them, or leave it out"
         raise InvalidRequest(message, param="validation_file")
+
+
+def _refuse_unsparing(training: StoredFile) -> None:
+    """Where none are given, validation texts are split off; what the worker would find out is told at once."""
+    duplicates, conflicting = (training.report.get(name) for name in ("normalised_duplicates", "conflicting_texts"))
+    if not isinstance(duplicates, int) or not isinstance(conflicting, int):  # a record of another version
+        duplicates, conflicting = 0, training.num_rows
+    if must_refuse(training.labels.values(), training.num_rows - duplicates, conflicting):
+        raise InvalidRequest(no_text_to_spare(training.filename), param="training_file", code="invalid_data")
 
 
 def _no_such_file(file_id: str, param: str) -> InvalidRequest:

@@ -21,9 +21,17 @@ class OwnedFiles:
     caller: Caller
 
     async def create(
-        self, filename: str, purpose: str, content: AsyncIterator[bytes], columns: NamedColumns = guessed
+        self,
+        filename: str,
+        purpose: str,
+        content: AsyncIterator[bytes],
+        columns: NamedColumns = guessed,
+        *,
+        idempotency_key: str | None = None,
     ) -> StoredFile:
-        return await self.store.create(filename, purpose, content, columns, owner=self.caller.owner)
+        return await self.store.create(
+            filename, purpose, content, columns, owner=self.caller.owner, idempotency_key=idempotency_key
+        )
 
     async def get(self, file_id: str) -> StoredFile:
         stored = await self.store.get(file_id)

@@ -31,11 +31,18 @@ class FileOperations(Protocol):
     """Stored data. All raise ``service.errors.ServiceError`` (404 unknown id, 409 in use, 413, 422)."""
 
     async def create(
-        self, filename: str, purpose: str, content: AsyncIterator[bytes], columns: NamedColumns = guessed
+        self,
+        filename: str,
+        purpose: str,
+        content: AsyncIterator[bytes],
+        columns: NamedColumns = guessed,
+        *,
+        idempotency_key: str | None = None,
     ) -> StoredFile:
         """Stores and checks an upload; nothing stays of one that is refused or cut off.
 
-        ``columns`` is asked for the columns' names when all of the content has come.
+        ``columns`` is asked for the columns' names when all of the content has come. With a key that was used before
+        it is the file that was made then, as long as that is there; the same key with another upload is refused (409).
         """
         ...
 

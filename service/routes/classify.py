@@ -15,7 +15,7 @@ async def classify(body: ClassifyBody, request: Request, latent: Latent, limits:
     """Every label's probability for each text; 409 where the adapter set has no classification head."""
     texts = body.all_texts
     check_texts(texts, limits)
-    work = latent.classify(texts, adapter=body.adapter, truncate=body.truncate)
+    work = latent.classify(texts, adapter=body.adapter, truncate=body.truncate, params=body.params)
     return JsonReply(_reply(await unless_gone(request, work), body.top_k))
 
 

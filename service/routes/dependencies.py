@@ -5,7 +5,7 @@ All of it is asynchronous: FastAPI calls anything else in a thread, which under 
 
 from typing import Annotated
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 
 from adavae.service.errors import ServiceError
 from adavae.service.http.api_keys import ApiKey
@@ -13,6 +13,7 @@ from adavae.service.jobs.protocol import CallersTraining, TrainingOperations
 from adavae.service.jobs.records.caller import EVERYBODY, Caller
 from adavae.service.latent_protocol import LatentOperations
 from adavae.service.metrics import Metrics
+from adavae.service.schemas.training import IDEMPOTENCY_KEY
 from adavae.service.settings import Settings
 
 
@@ -46,6 +47,14 @@ Latent = Annotated[LatentOperations, Depends(_latent)]
 Limits = Annotated[Settings, Depends(_settings)]
 Training = Annotated[CallersTraining, Depends(_training)]
 AppMetrics = Annotated[Metrics, Depends(_metrics)]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        max_length=255,
+        pattern=IDEMPOTENCY_KEY,
+        description="Any string of your own: a request that is sent again with it makes nothing a second time.",
+    ),
+]
 
 
 async def require_json(request: Request) -> None:

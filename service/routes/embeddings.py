@@ -17,7 +17,7 @@ async def create_embeddings(body: EmbeddingsBody, request: Request, latent: Late
     trained for retrieval is better at that.
     """
     check_inputs(body.inputs, limits)
-    work = latent.embed(body.inputs, adapter=body.model, dimensions=body.dimensions)
+    work = latent.embed(body.inputs, adapter=body.model, dimensions=body.dimensions, params=body.params)
     result = await unless_gone(request, work)
     data = [
         {"object": "embedding", "index": index, "embedding": shape_vector(vector, body.encoding_format)}

@@ -20,7 +20,7 @@ async def encode(body: EncodeBody, request: Request, latent: Latent, limits: Lim
     """
     texts = body.all_texts
     check_texts(texts, limits)
-    work = latent.encode(texts, adapter=body.adapter, truncate=body.truncate)
+    work = latent.encode(texts, adapter=body.adapter, truncate=body.truncate, params=body.params)
     return JsonReply(_reply(await unless_gone(request, work), body))
 
 

@@ -10,7 +10,7 @@ from fastapi import Path, Query, Request, Response
 from adavae.service.http.replies import JsonReply
 from adavae.service.jobs.data.upload import PURPOSE
 from adavae.service.jobs.records.job import StoredFile
-from adavae.service.routes.dependencies import Training
+from adavae.service.routes.dependencies import IdempotencyKey, Training
 from adavae.service.routes.download_reply import DownloadReply
 from adavae.service.routes.early_refusal import answered
 from adavae.service.routes.upload_form import UploadForm
@@ -19,17 +19,19 @@ from adavae.service.schemas.files import FilesQuery
 FileIdInPath = Annotated[str, Path(description="The file's id.", max_length=200, examples=["file-" + "0" * 24])]
 
 
-async def create_file(request: Request, training: Training) -> JsonReply:
+async def create_file(request: Request, training: Training, idempotency_key: IdempotencyKey = None) -> JsonReply:
     """Stores texts to train on, after they were checked; what was found is in `report`.
 
-    Encoding, broken lines, too few texts, a single label and bytes beyond the limit are refused; duplicates, texts
-    longer than the backbone's context and the like are counted and reported.
+    Encoding, broken lines, too few texts and bytes beyond the limit are refused; duplicates, texts longer than the
+    backbone's context, a single label (enough to validate on) and the like are counted and reported.
     """
     form = UploadForm(request.headers.get("content-type", ""), request.stream(), purpose=PURPOSE)
 
     async def reply() -> JsonReply:
         async with aclosing(form.content()) as content:
-            return JsonReply(_shape(await training.files.create(await form.filename(), PURPOSE, content, form.columns)))
+            name = await form.filename()
+            stored = await training.files.create(name, PURPOSE, content, form.columns, idempotency_key=idempotency_key)
+            return JsonReply(_shape(stored))
 
     return await answered(form, reply())
 

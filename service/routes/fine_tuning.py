@@ -10,20 +10,12 @@ from adavae.service.http.replies import JsonReply
 from adavae.service.jobs.protocol import JobOperations
 from adavae.service.jobs.records.event_log import event_number
 from adavae.service.jobs.records.job import JobEvent
-from adavae.service.routes.dependencies import Training
+from adavae.service.routes.dependencies import IdempotencyKey, Training
 from adavae.service.routes.event_stream import EventStream
 from adavae.service.routes.job_shapes import shape_checkpoint, shape_event, shape_job
-from adavae.service.schemas.training import EVENT_ID, IDEMPOTENCY_KEY, CheckpointsQuery, EventsQuery, JobBody, JobsQuery
+from adavae.service.schemas.training import EVENT_ID, CheckpointsQuery, EventsQuery, JobBody, JobsQuery
 
 JobIdInPath = Annotated[str, Path(description="The job's id.", max_length=200, examples=["ftjob-" + "0" * 24])]
-IdempotencyKey = Annotated[
-    str | None,
-    Header(
-        max_length=255,
-        pattern=IDEMPOTENCY_KEY,
-        description="Any string of your own: a request that is sent again with the same one makes no second job.",
-    ),
-]
 LastEventId = Annotated[
     str | None,
     Header(alias="Last-Event-ID", pattern=EVENT_ID, description="The last event that an earlier stream gave."),

@@ -57,6 +57,12 @@ class EmbeddingsBody(Body):
         is_one = isinstance(self.input[0], int)  # token ids of one text
         return [cast(list[int], self.input)] if is_one else cast(list[str | list[int]], self.input)
 
+    @property
+    def params(self) -> list[str]:
+        """What each entry is called in an error."""
+        is_one = isinstance(self.input, str) or isinstance(self.input[0], int)
+        return ["input"] if is_one else [f"input[{number}]" for number in range(len(self.input))]
+
 
 class EmbeddingRow(Reply):
     object: Literal["embedding"] = "embedding"

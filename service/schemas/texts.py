@@ -44,6 +44,11 @@ class TextOrTextsBody(Body):
     def all_texts(self) -> list[str]:
         return self.texts if self.texts is not None else [self.text or ""]
 
+    @property
+    def params(self) -> list[str]:
+        """What each text is called in an error."""
+        return ["text"] if self.texts is None else [f"texts[{number}]" for number in range(len(self.texts))]
+
 
 class TextsBody(TextOrTextsBody):
     """Texts, or pairs of them, to be read with an adapter set."""

@@ -35,11 +35,6 @@ class VariationsBody(TextOrTextsBody):
     include: IncludeZ = Field(default=[])
 
     @property
-    def params(self) -> list[str]:
-        """What each text is called in an error."""
-        return ["text"] if self.texts is None else [f"texts[{number}]" for number in range(len(self.texts))]
-
-    @property
     def steering(self) -> Steering:
         return Steering(refine=self.refine, truncation=self.truncation)
 

@@ -39,6 +39,11 @@ def split_ending(path: Path) -> tuple[str, str]:
     return Path(name.removesuffix(packing)).suffix, packing
 
 
+def has_columns(path: Path) -> bool:
+    """Whether a data file has columns that can be named: plain text has none."""
+    return split_ending(path)[0] != ".txt"
+
+
 def chunks(path: Path, bounds: Bounds) -> Iterator[bytes]:
     """The content, some of it at a time.
 

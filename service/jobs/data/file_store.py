@@ -5,7 +5,8 @@
     <root>/<file id>/file.json       what is known of it
     <root>/<file id>/lock            was held while it came
     <root>/.staging-<chance>/        an upload under way, locked, or a file that is being deleted
-    <root>/.lock                     held while room is being taken
+    <root>/.keys/<sha256>.json       which file an idempotency key made
+    <root>/.lock                     held while room is being taken, and while a key is used
 
 A name that a client sent is never part of a path.
 """
@@ -13,11 +14,11 @@ A name that a client sent is never part of a path.
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, replace
 from math import ceil
 from pathlib import Path
@@ -32,15 +33,17 @@ from adavae.service.downloads import Download, download_file
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.data.check_pool import CheckPool, CheckTime
 from adavae.service.jobs.data.dataset_report import MAX_LINES, DatasetReport, report_on
+from adavae.service.jobs.data.file_keys import FileKey, FileKeys, VolumeKeys, request_digest
 from adavae.service.jobs.data.parquet_child import Conversion
 from adavae.service.jobs.data.parquet_conversion import converted
 from adavae.service.jobs.data.staging import PREFIX, Staging, remove_abandoned
 from adavae.service.jobs.data.token_counter import TokenCounter, open_token_counter
-from adavae.service.jobs.data.upload import PARQUET, PURPOSE, Upload, checked_name, ending_of
+from adavae.service.jobs.data.upload import PARQUET, PURPOSE, Received, Upload, checked_name, ending_of
 from adavae.service.jobs.protocol import NamedColumns, Page, guessed
 from adavae.service.jobs.records.caller import EVERYBODY, Caller
 from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded_file
-from adavae.service.jobs.records.job import StoredContent, StoredFile
+from adavae.service.jobs.records.idempotency_keys import KeyReused
+from adavae.service.jobs.records.job import FILE_ID, StoredContent, StoredFile
 from adavae.service.jobs.records.open_records import open_volume
 from adavae.service.jobs.records.ordered_ids import next_id
 from adavae.service.jobs.records.volume import Volume
@@ -49,7 +52,6 @@ from adavae.service.jobs.records.volume_lock import locked
 from adavae.service.objects.errors import StoreError
 from adavae.service.settings import Settings
 
-FILE_ID = re.compile(r"file-[0-9a-f]{24}")
 _RECORD = "file.json"
 LINES = "rows.jsonl"
 """What a parquet file is read as."""
@@ -86,6 +88,7 @@ class FileStore:
         self._counter: TokenCounter | None = None
         self._owners: dict[str, str | None] = {}
         self._checks = CheckPool()
+        self._keys = FileKeys(VolumeKeys(settings.files))
 
     async def create(
         self,
@@ -95,15 +98,19 @@ class FileStore:
         columns: NamedColumns = guessed,
         *,
         owner: str | None = None,
+        idempotency_key: str | None = None,
     ) -> StoredFile:
         name = checked_name(filename)
         if purpose != PURPOSE:
             message = f"purpose is {purpose[:60]!r}, must be {PURPOSE!r}: data is stored for training only"
             raise InvalidRequest(message, param="purpose")
+        key = None if idempotency_key is None else FileKey(idempotency_key, owner)
+        if key is not None and (earlier := await self._volume.use(self._made_with, key)) is not None:
+            return await self._same(earlier, key, name, content, columns)
         staging = Staging(self._root, _mark(owner))
         try:
             await self._volume.change(self._take_room, staging, owner)
-            return await self._receive(staging.path, name, content, columns, owner)
+            return await self._receive(staging.path, name, content, columns, owner, key)
         finally:
             await self._volume.end(staging.end)
 
@@ -175,8 +182,38 @@ class FileStore:
             self._owners[file_id] = stored.owner
         return self._owners[file_id]
 
+    def _made_with(self, key: FileKey) -> StoredFile | None:
+        """The file that a key made, where it is still there."""
+        file_id = self._keys.file_of(key)
+        if file_id is None:
+            return None
+        try:
+            stored = self._read(file_id)
+        except ServiceError as exc:
+            if exc.status != 404:
+                raise
+            return None
+        return stored if (stored.owner, stored.idempotency_key) == (key.owner, key.text) else None
+
+    async def _same(
+        self, earlier: StoredFile, key: FileKey, name: str, content: AsyncIterator[bytes], columns: NamedColumns
+    ) -> StoredFile:
+        """The file that is there, where the same is sent again, which needs no room; raises KeyReused for another."""
+        received = Received(self._settings.max_upload_bytes)
+        async for piece in content:
+            received.take(piece)
+        if _asked_of(earlier) != request_digest(name, columns(), received.digest.hexdigest()):
+            raise KeyReused(key.text, earlier.id)
+        return earlier
+
     async def _receive(
-        self, staging: Path, name: str, content: AsyncIterator[bytes], columns: NamedColumns, owner: str | None
+        self,
+        staging: Path,
+        name: str,
+        content: AsyncIterator[bytes],
+        columns: NamedColumns,
+        owner: str | None,
+        key: FileKey | None,
     ) -> StoredFile:
         """Writes what comes, checks it, and puts it in place."""
         path = staging / f"content{ending_of(name)}"
@@ -206,9 +243,31 @@ class FileStore:
             columns=named,
             lines=lines,
             owner=owner,
+            idempotency_key=None if key is None else key.text,
         )
+        if key is not None:
+            return await self._volume.change(self._publish_once, staging, stored, key)
         await self._volume.use(self._publish, staging, stored)
         return stored
+
+    def _publish_once(self, staging: Path, stored: StoredFile, key: FileKey) -> StoredFile:
+        """The file that has come, in place; or the one that the same request has made in the meantime."""
+        digest = _asked_of(stored)
+        with self._using_keys():
+            earlier = self._made_with(key)
+            if earlier is None:
+                stored = replace(stored, id=self._keys.claim(key, stored.id, digest))
+                with suppress(FileExistsError):
+                    self._publish(staging, stored)
+                    return stored
+                earlier = self._made_with(key)
+        if earlier is None or _asked_of(earlier) != digest:
+            raise KeyReused(key.text, stored.id if earlier is None else earlier.id)
+        return earlier
+
+    def _using_keys(self) -> AbstractContextManager[None]:
+        """Held while a key is used, where there are locks."""
+        return locked(self._root / ".lock")
 
     def _report(self, path: Path, name: str, columns: Columns, check_time: CheckTime) -> DatasetReport:
         if self._counter is None:
@@ -317,10 +376,13 @@ class FileStore:
         if users := self._users.users_of(file_id):
             message = f"{file_id} is used by {users[0]}, which is not finished: wait for that job, or cancel it"
             raise ServiceError(409, "file_in_use", message)
+        stored = self._readable(file_id)
         try:
             self._remove(file_id)
         except FileNotFoundError as exc:
             raise file_not_found(file_id) from exc
+        if stored is not None and stored.idempotency_key is not None:
+            self._keys.forget(FileKey(stored.idempotency_key, stored.owner), file_id)
 
     def _has(self, file_id: str) -> bool:
         """Whether there is such a file, in whatever state."""
@@ -346,6 +408,11 @@ def _lines_of(staging: Path) -> StoredContent | None:
             return StoredContent(num_bytes=file.tell(), sha256=digest)
     except FileNotFoundError:
         return None
+
+
+def _asked_of(stored: StoredFile) -> str:
+    """What the upload asked for that a file was made of."""
+    return request_digest(stored.filename, stored.columns, stored.sha256)
 
 
 def _mark(owner: str | None) -> str:

@@ -3,6 +3,7 @@
     uploads/<file id>/content.jsonl   the upload as it came
     uploads/<file id>/rows.jsonl      the same as it is read, where it came as parquet
     files/<file id>                   what is known of it, sha256 included; written last, deleted first
+    file_keys/<sha256>                  which file an idempotency key made
 
 It comes in and is checked on this machine's disk, and goes to the store in parts. Whoever reads it gets a copy on its
 own disk, verified, out of a cache with a budget.
@@ -10,16 +11,18 @@ own disk, verified, out of a cache with a budget.
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
 from adavae.model.errors import WeightsCorrupted
 from adavae.service.errors import ServiceError
-from adavae.service.jobs.data.file_store import FILE_ID, LINES, FileStore, FileUsers, file_not_found
+from adavae.service.jobs.data.file_keys import FileKeys, ObjectKeys
+from adavae.service.jobs.data.file_store import LINES, FileStore, FileUsers, file_not_found
 from adavae.service.jobs.data.token_counter import TokenCounter, open_token_counter
 from adavae.service.jobs.data.upload import PARQUET, ending_of
 from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES
-from adavae.service.jobs.records.job import StoredContent, StoredFile
+from adavae.service.jobs.records.job import FILE_ID, StoredContent, StoredFile
 from adavae.service.jobs.records.volume import Volume
 from adavae.service.jobs.records.volume_file import NotReadable
 from adavae.service.objects.file_cache import FileCache, Wanted
@@ -51,6 +54,7 @@ class SharedFiles(FileStore):
     ) -> None:
         super().__init__(settings, users, open_counter, volume)
         self._store, self._max_bytes = store, settings.max_upload_bytes
+        self._keys = FileKeys(ObjectKeys(store))
         self._here = settings.files / "fetched"
         self._cache = FileCache(store, self._here, settings.store_cache_bytes)
 
@@ -92,9 +96,14 @@ class SharedFiles(FileStore):
             raise NotReadable(str(exc)) from exc
 
     def _publish(self, staging: Path, stored: StoredFile) -> None:
+        if self._has(stored.id):  # the same request, at the same moment
+            raise FileExistsError(stored.id)
         for name in (f"content{ending_of(stored.filename)}", *((LINES,) if stored.lines is not None else ())):
             self._store.send(_content(stored.id, name), staging / name)
         self._store.create(_record(stored.id), json.dumps(asdict(stored)).encode())
+
+    def _using_keys(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def _has(self, file_id: str) -> bool:
         self._directory(file_id)

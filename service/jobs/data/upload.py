@@ -48,17 +48,19 @@ def ending_of(name: str) -> str:
     return found[0] if found else ""
 
 
-class Upload:
-    """Collects pieces into blocks that are worth a write; counts and digests them."""
+class Received:
+    """Counts pieces and digests them."""
 
-    def __init__(self, path: Path, max_bytes: int) -> None:
-        self._path, self._max_bytes = path, max_bytes
-        self._block = bytearray()
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
         self.num_bytes, self.digest = 0, hashlib.sha256()
 
     def take(self, piece: bytes) -> None:
         """Raises ServiceError (413) where there are too many bytes by now."""
-        self._block += piece
+        self._count(piece)
+        self.digest.update(piece)
+
+    def _count(self, piece: bytes) -> None:
         self.num_bytes += len(piece)
         if self.num_bytes > self._max_bytes:
             raise ServiceError(
@@ -68,6 +70,18 @@ class Upload:
                 "it, or compress it with xz",
                 param="file",
             )
+
+
+class Upload(Received):
+    """Collects them into blocks that are worth a write, too."""
+
+    def __init__(self, path: Path, max_bytes: int) -> None:
+        super().__init__(max_bytes)
+        self._path, self._block = path, bytearray()
+
+    def take(self, piece: bytes) -> None:
+        self._block += piece
+        self._count(piece)
 
     @property
     def has_block(self) -> bool:

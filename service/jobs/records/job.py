@@ -14,6 +14,7 @@ STRICT = ConfigDict(strict=True, extra="forbid")
 """How records are read: no value is turned into another type, and no field is passed over."""
 
 JOB_ID = re.compile(r"ftjob-[0-9a-f]{24}")
+FILE_ID = re.compile(r"file-[0-9a-f]{24}")
 
 
 class JobStatus(StrEnum):
@@ -170,6 +171,7 @@ class StoredFile:
         columns: Those that were named at the upload; the others are guessed.
         lines: The JSON lines that a parquet file is read as; None where the content is read itself.
         owner: Name of the key that sent it; None where there were no keys.
+        idempotency_key: What the upload came with, if anything.
     """
 
     id: str
@@ -184,5 +186,6 @@ class StoredFile:
     columns: Columns = GUESSED
     lines: StoredContent | None = None
     owner: str | None = None
+    idempotency_key: str | None = None
 
     __pydantic_config__ = STRICT

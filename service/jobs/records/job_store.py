@@ -4,7 +4,6 @@ Where they are, and how a change keeps others out, is for ``job_records``. Readi
 job is for ``claims``.
 """
 
-import hashlib
 import json
 import random
 import time
@@ -21,8 +20,9 @@ from adavae.service.errors import Overloaded
 from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded, decoded_job
 from adavae.service.jobs.records.endings import endings
 from adavae.service.jobs.records.event_log import EventLog, EventReader, Kind, Level, event_line
+from adavae.service.jobs.records.idempotency_keys import KeyReused, key_name
 from adavae.service.jobs.records.job import JOB_ID, STRICT, Job, JobEvent, JobStatus
-from adavae.service.jobs.records.job_errors import JobBusy, JobConflict, JobDamaged, JobNotFound
+from adavae.service.jobs.records.job_errors import JobBusy, JobDamaged, JobNotFound
 from adavae.service.jobs.records.job_records import JobRecords, owner_mark
 from adavae.service.jobs.records.ordered_ids import next_id
 from adavae.service.jobs.records.progress import MAX_PROGRESS_BYTES, PROGRESS_FILE
@@ -137,7 +137,7 @@ class JobStore:
             It, or the job that its idempotency key made before.
 
         Raises:
-            JobConflict: The key was used before, with another request.
+            KeyReused: The key was used before, with another request.
             Overloaded: There are ``max_open`` jobs that are not finished, or ``max_open_of_owner`` of the same owner.
             StorageFull: The disk took no more.
         """
@@ -157,18 +157,14 @@ class JobStore:
         return job
 
     def made_with(self, key: str, request_digest: str, owner: str | None = None) -> Job | None:
-        """The job that an owner's idempotency key made; raises JobConflict where the request was another one."""
+        """The job that an owner's idempotency key made; raises KeyReused where the request was another one."""
         try:
-            known = decoded(_KEY, self.records.read_key(_key_name(key, owner), _MAX_KEY_BYTES))
+            known = decoded(_KEY, self.records.read_key(key_name(key, owner), _MAX_KEY_BYTES))
             job = self.get(known.job_id)
         except (FileNotFoundError, JobNotFound, NotReadable):
             return None
         if known.request_digest != request_digest:
-            raise JobConflict(
-                f"the Idempotency-Key {key[:60]!r} was used for another request, which made {job.id}: repeat that "
-                "request, or take a new key",
-                code="idempotency_key_reused",
-            )
+            raise KeyReused(key, job.id)
         return job
 
     def get(self, job_id: str) -> Job:
@@ -328,7 +324,7 @@ class JobStore:
                 return known.request_digest == request_digest and JOB_ID.fullmatch(known.job_id) is not None
             return False
 
-        return decoded(_KEY, self.records.write_key(_key_name(key, job.owner), content, is_in_use)).job_id
+        return decoded(_KEY, self.records.write_key(key_name(key, job.owner), content, is_in_use)).job_id
 
 
 class JobHistory:
@@ -352,12 +348,6 @@ class JobHistory:
 def _check_id(job_id: str) -> None:
     if not JOB_ID.fullmatch(job_id):
         raise JobNotFound(job_id)
-
-
-def _key_name(key: str, owner: str | None) -> str:
-    """Every owner has idempotency keys of its own; no name of an owner has a blank in it."""
-    scoped = key if owner is None else f"{owner} {key}"
-    return hashlib.sha256(scoped.encode()).hexdigest()
 
 
 def _too_many(what: str, limit: str) -> Overloaded:

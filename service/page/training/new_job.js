@@ -126,7 +126,7 @@ export function newJob(again = "") {
     if (!source.file) return;
     const body = formOf(source.file, chosen);
     body.append("purpose", "fine-tune");
-    const reply = await send("POST", "/v1/files", { form: body, signal });
+    const reply = await send("POST", "/v1/files", { form: body, signal, headers: { "idempotency-key": newKey() } });
     sent = await reply.json();
     before = {};
     report.replaceChildren(reportOf({ ...sent, filename: named }));

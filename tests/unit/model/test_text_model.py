@@ -197,6 +197,12 @@ def test_no_texts_give_no_verdicts(mixed: TextModel) -> None:
     assert mixed.classify([], "pooled") == []
 
 
+def test_nothing_is_encoded_for_a_head_that_is_not_there(plain: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TextModel, "encode", None)
+    with pytest.raises(AdapterSetMismatch, match="has no classification head"):
+        plain.classify(TEXTS, "plain")
+
+
 def test_classifying_without_a_head_is_refused_even_beside_sets_that_have_one(
     mixed: TextModel, plain: TextModel
 ) -> None:

@@ -189,15 +189,22 @@ class StubLatentService:
         self.states = [each for each in self.states if each not in named]
         return named
 
-    async def encode(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> EncodeResult:
-        return await self._work(self._encode(texts, adapter, truncate))
+    async def encode(
+        self, texts: Sequence[str], *, adapter: str | None, truncate: bool, params: Sequence[str] | None = None
+    ) -> EncodeResult:
+        return await self._work(self._encode(texts, adapter, truncate, params))
 
     async def embed(
-        self, inputs: Sequence[str | Sequence[int]], *, adapter: str | None, dimensions: int | None
+        self,
+        inputs: Sequence[str | Sequence[int]],
+        *,
+        adapter: str | None,
+        dimensions: int | None,
+        params: Sequence[str] | None = None,
     ) -> EmbedResult:
         self.asked.append({"inputs": inputs, "dimensions": dimensions})
         texts = [each if isinstance(each, str) else " ".join(map(str, each)) for each in inputs]
-        encoded = await self._work(self._encode(texts, adapter, truncate=False))
+        encoded = await self._work(self._encode(texts, adapter, truncate=False, params=params))
         if dimensions is not None and dimensions > Z:
             raise ConfigError("dimensions", dimensions, f"the set has {Z} dimensions: ask for 1 to {Z}")
         mu = np.stack([row.encoding.mu for row in encoded.rows])[:, :dimensions]
@@ -323,8 +330,10 @@ class StubLatentService:
         found = await self._work(self._decode([_mu(text)] * steps, adapter, [decoding] * steps))
         return TraverseResult(found.adapter, tuple(TraverseStep(float(at), row) for at, row in enumerate(found.rows)))
 
-    async def classify(self, texts: Sequence[str], *, adapter: str | None, truncate: bool) -> ClassifyResult:
-        return await self._work(self._classify(texts, adapter, truncate))
+    async def classify(
+        self, texts: Sequence[str], *, adapter: str | None, truncate: bool, params: Sequence[str] | None = None
+    ) -> ClassifyResult:
+        return await self._work(self._classify(texts, adapter, truncate, params))
 
     async def _work(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Counts the operation, waits or fails as the knobs say, then does it."""
@@ -344,12 +353,16 @@ class StubLatentService:
             self.num_running -= 1
             self.num_ended += 1
 
-    async def _encode(self, texts: Sequence[str], adapter: str | None, truncate: bool) -> EncodeResult:
+    async def _encode(
+        self, texts: Sequence[str], adapter: str | None, truncate: bool, params: Sequence[str] | None = None
+    ) -> EncodeResult:
         ref = self._ref(adapter)
         for number, text in enumerate(texts):
             if len(text) > LONGEST_TEXT and not truncate:
                 message = f"the text has {len(text)} tokens, the limit is {LONGEST_TEXT}: shorten it"
-                raise InvalidRequest(message, param=f"texts[{number}]", code="text_too_long")
+                raise InvalidRequest(
+                    message, param=(params or [f"texts[{number}]"] * len(texts))[number], code="text_too_long"
+                )
         rows = [
             Encoding(_mu(text), -_mu(text), len(text.split()), is_truncated=len(text) > LONGEST_TEXT) for text in texts
         ]
@@ -376,8 +389,10 @@ class StubLatentService:
             ),
         )
 
-    async def _classify(self, texts: Sequence[str], adapter: str | None, truncate: bool) -> ClassifyResult:
-        encoded = await self._encode(texts, adapter, truncate)
+    async def _classify(
+        self, texts: Sequence[str], adapter: str | None, truncate: bool, params: Sequence[str] | None
+    ) -> ClassifyResult:
+        encoded = await self._encode(texts, adapter, truncate, params)
         labels = next(each.labels for each in self.states if each.name == encoded.adapter.name)
         if not labels:
             raise AdapterSetMismatch(f"{encoded.adapter.name} has no classification head; sets that have one: yelp")

@@ -64,8 +64,15 @@ class StubFiles:
         self.contents = {FILE: b"the food was great\n"}
 
     async def create(
-        self, filename: str, purpose: str, content: AsyncIterator[bytes], columns: NamedColumns = guessed
+        self,
+        filename: str,
+        purpose: str,
+        content: AsyncIterator[bytes],
+        columns: NamedColumns = guessed,
+        *,
+        idempotency_key: str | None = None,
     ) -> StoredFile:
+        del idempotency_key
         self._training.check()
         whole = b"".join([piece async for piece in content])
         if not whole:

@@ -1,12 +1,13 @@
 """Splits without leaks: every row once, labels in proportion, no text on both sides."""
 
+import itertools
 from collections import Counter
 
 import pytest
 
 from adavae.model.errors import DatasetError
 from adavae.model.training.corpus import Dataset
-from adavae.model.training.splitting import split_validation
+from adavae.model.training.splitting import must_refuse, no_text_to_spare, split_validation
 
 
 def _labelled(num_rows: int) -> Dataset:
@@ -83,6 +84,30 @@ def test_every_label_keeps_a_row_wherever_it_is_sorted(rare: int) -> None:
         train, validation = split_validation(dataset, 0.9, seed)
         assert set(train.label_names) == set(labels)
         assert validation.label_names == ("usual",)
+
+
+@pytest.mark.parametrize("num_rows", [2, 3, 4])
+def test_counts_tell_what_the_split_refuses(num_rows: int) -> None:
+    """Of every dataset of so few rows; only texts with several labels may be left to the split itself."""
+    num_foretold = 0
+    for texts in itertools.product("abc", repeat=num_rows):
+        if len(set(texts)) < 2:
+            continue
+        for labels in itertools.product("xyz", repeat=num_rows):
+            dataset = Dataset.of(list(texts), list(labels), "file")
+            num_labels_of = Counter(text for text, _ in set(zip(texts, labels, strict=True)))
+            conflicting = [text for text, num_labels in num_labels_of.items() if num_labels > 1]
+            foretold = must_refuse(Counter(labels).values(), len(num_labels_of), len(conflicting))
+            num_foretold += foretold
+            try:
+                split_validation(dataset)
+            except DatasetError as exc:
+                assert foretold or conflicting
+                assert str(exc) == no_text_to_spare("file")
+            else:
+                assert not foretold
+    assert num_foretold
+    assert not must_refuse([], 2, 0)
 
 
 def test_labels_of_one_text_each_cannot_be_split() -> None:

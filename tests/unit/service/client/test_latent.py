@@ -184,6 +184,39 @@ def test_rows_are_decoded_in_several_requests_as_in_one(client: Client) -> None:
     assert service.bodies[-1]["decoding"] == {}
 
 
+@pytest.mark.parametrize(
+    ("method", "options", "sizes"),
+    [
+        ("variations", {}, [256, 44]),
+        ("variations", {"num": 10}, [204, 96]),
+        ("variations", {"num": 64}, [32] * 9 + [12]),
+        ("variations", {"num": 5000}, [1] * 300),
+        ("variations", {"num": 0}, [256, 44]),
+        ("analogy", {"samples": 10}, [204, 96]),
+        ("analogy", {"steering": {"candidates": 16}}, [128, 128, 44]),
+        ("analogy", {"samples": 4, "steering": {"candidates": 16}}, [32] * 9 + [12]),
+        ("analogy", {"steering": {"candidates": None}}, [256, 44]),
+        ("decode", {"steering": {"candidates": 32}}, [64] * 4 + [44]),
+        ("decode", {"steering": {"candidates": 100}}, [20] * 15),
+    ],
+)
+def test_a_request_asks_for_no_more_rows_than_the_service_takes(
+    client: Client, method: str, options: dict[str, Any], sizes: list[int]
+) -> None:
+    """300 texts with ten answers each were sent in requests of 256, which the service refuses: too_many_rows."""
+    whole = np.arange(300.0).reshape(300, 1) if method == "decode" else [f"text {number}" for number in range(300)]
+    field = {"variations": "texts", "analogy": "c", "decode": "z"}[method]
+    sent: list[int] = []
+
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        sent.append(len(json.loads(request.content)[field]))
+        rows = [{"index": index, "text": "a", "source": index} for index in range(sent[-1])]
+        return httpx2.Response(200, json={"data": rows, "adapter": ADAPTER})
+
+    found = client.ask(answer, method, *(("a", "b") if method == "analogy" else ()), whole, **options)
+    assert (len(found), sent) == (300, sizes)
+
+
 @pytest.mark.parametrize(("z", "message"), [([[np.nan]], "finite"), (np.zeros((1, 1, 1)), r"\(1, 1, 1\)")])
 def test_what_is_no_latent_vector_is_not_sent(client: Client, z: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -94,6 +94,7 @@ def test_a_file_is_sent_from_its_beginning_again(tmp_path: Path) -> None:
     service = Service(BROKEN, refused(503), found({"id": "file-1"}))
     assert service.client.upload(path)["id"] == "file-1"
     assert [b"one\ntwo\n" in request.content for request in service.requests] == [True] * 3
+    assert len({request.headers["idempotency-key"] for request in service.requests}) == 1
 
 
 def test_a_job_is_asked_for_with_one_key_however_often() -> None:

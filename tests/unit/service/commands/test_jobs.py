@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -194,6 +195,37 @@ def test_a_remote_run_sends_texts_and_options_and_says_what_came_of_them(
     assert not (tmp_path / ".local").exists()
 
 
+@pytest.mark.parametrize(
+    ("held_back", "has_columns"),
+    [("held.txt", False), ("HELD.TXT.gz", False), ("held.tsv", True), ("held.jsonl", True)],
+)
+def test_columns_are_named_only_of_files_that_have_some(
+    run_command: RunCommand,
+    tmp_path: Path,
+    url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    held_back: str,
+    has_columns: bool,
+) -> None:
+    """Validation texts as plain text, which a run here takes, were refused for the training file's columns."""
+    sent: dict[str, dict[str, object]] = {}
+    upload = TrainingClient.upload
+
+    def note(client: TrainingClient, path: Path, *args: Any, **columns: Any) -> dict[str, Any]:
+        sent[path.name] = columns
+        return upload(client, path, *args, **columns)
+
+    monkeypatch.setattr(TrainingClient, "upload", note)
+    data, held = tmp_path / "data.tsv", tmp_path / held_back
+    for path in (data, held):
+        path.write_text(TEXTS)
+    named = ("--text-column", "text", "--label-column", "label")
+    outcome = run_command("train", str(data), "--name", "mine", "--validation", str(held), "--remote", url, *named)
+    assert outcome.exit_code == 0, outcome.err
+    columns = {"text_column": "text", "label_column": "label", "pair_column": None}
+    assert sent == {"data.tsv": columns, held_back: columns if has_columns else {}}
+
+
 def test_a_remote_run_that_fails_says_why(
     run_command: RunCommand, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,3 +379,86 @@ def test_jobs_of_another_service_are_one_line(
     outcome = run_command("jobs", *command)
     assert (outcome.exit_code, outcome.err.count("\n")) == (1, 1)
     assert "is it adavae's service? [unreadable_reply]" in outcome.err
+
+
+_EVENT = {"id": "ftevent-000000001", "type": "message", "message": "hello", "data": {}}
+
+
+@pytest.mark.parametrize(
+    ("event", "is_read"),
+    [
+        (_EVENT | {"data": None}, True),
+        ({name: value for name, value in _EVENT.items() if name != "data"}, True),
+        ({"id": "1"}, False),
+        (_EVENT | {"message": None}, False),
+        (_EVENT | {"data": 7}, False),
+        (_EVENT | {"type": "metrics", "data": {"total_steps": 3}}, False),
+        (_EVENT | {"type": "metrics", "data": {"total_steps": 3, "step": "one"}}, False),
+        (_EVENT | {"type": "metrics", "data": {"total_steps": 3, "step": 1, "loss": "low"}}, False),
+    ],
+)
+def test_events_of_another_service_are_one_line(
+    run_command: RunCommand, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, event: Any, is_read: bool
+) -> None:
+    """OpenAI's events without figures have data: null, of which the command died with a traceback."""
+    monkeypatch.setattr(TrainingClient, "events", lambda *_, **__: iter([event]))
+    (tmp_path / "data.txt").write_text("one.\ntwo.\n")
+    outcome = run_command("train", str(tmp_path / "data.txt"), "--name", "mine", "--remote", url)
+    assert "Traceback" not in outcome.err
+    assert outcome.exit_code == (0 if is_read else 1)
+    last = outcome.err.splitlines()[-1]
+    assert ("is it adavae's service" in last and "[unreadable_reply]" in last) is not is_read
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"status": "failed", "error": {}}, "has failed"),
+        ({"status": "failed", "error": None}, "has failed"),
+        ({"status": "failed", "error": {"code": "x"}}, "the reply lacks message"),
+        ({"status": "failed", "error": "it broke"}, "the reply lacks message"),
+        ({"status": ["failed"]}, "['failed']"),
+    ],
+)
+def test_the_end_of_a_job_of_another_service_is_one_line(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch, url: str, changes: dict[str, Any], said: str
+) -> None:
+    with TrainingClient(url) as client:
+        job = client.job(JOB) | changes
+    monkeypatch.setattr(TrainingClient, "job", lambda *_: job)
+    outcome = run_command("jobs", "watch", JOB)
+    assert (outcome.exit_code, outcome.err.count("\n")) == (1, 1)
+    assert said in outcome.err
+
+
+@pytest.mark.parametrize("command", ["list", "show", "cancel"])
+@pytest.mark.parametrize(
+    "changes",
+    [{"created_at": "yesterday"}, {"created_at": 1e300}, {"error": "broken"}, {"progress": {"total_steps": 3}}],
+)
+@pytest.mark.usefixtures("training")
+def test_a_job_in_another_services_words_is_one_line(
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch, url: str, command: str, changes: dict[str, Any]
+) -> None:
+    with TrainingClient(url) as client:
+        job = client.job(JOB) | changes
+    monkeypatch.setattr(TrainingClient, "_answer", lambda *_: {**job, "data": [job], "has_more": False})
+    monkeypatch.setattr(Output, "of", lambda wants_json: Output(sys.stdout, is_json=wants_json))
+    outcome = run_command("jobs", command, *(() if command == "list" else (JOB,)))
+    if (command, *changes) not in {("cancel", "error"), ("show", "progress")}:  # which it does not show, or as it is
+        assert (outcome.exit_code, outcome.err.count("\n")) == (1, 1)
+        assert "is it adavae's service" in outcome.err
+    else:
+        assert outcome.exit_code == 0
+
+
+@pytest.mark.parametrize("changes", [{"rows": "many"}, {"labels": 3}, {"report": {"warnings": 7}}, {"report": None}])
+def test_an_upload_in_another_services_words_is_one_line(
+    run_command: RunCommand, tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    stored = {"id": "file-1", "rows": 2, "labels": {}, "report": {"warnings": []}} | changes
+    monkeypatch.setattr(TrainingClient, "upload", lambda *_, **__: stored)
+    (tmp_path / "data.txt").write_text("one.\ntwo.\n")
+    outcome = run_command("train", str(tmp_path / "data.txt"), "--name", "mine", "--remote", url)
+    assert outcome.exit_code == 1
+    assert "is it adavae's service" in outcome.err.splitlines()[-1]

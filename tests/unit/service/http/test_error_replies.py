@@ -53,7 +53,7 @@ def error_of(reply: Any, status: int) -> dict[str, Any]:
         ("/classify", {"text": "a", "text_pair": "b \u241e"}, "text_pair", "stands between the texts of a pair"),
         ("/classify", {"text": "a \u241e", "text_pair": "b"}, "text", "stands between the texts of a pair"),
         ("/classify", {"text": "a", "text_pair": ""}, "text_pair", "at least 1 character"),
-        ("/encode", {"text": "a" * 1001}, "texts[0]", "the limit is 1000"),
+        ("/encode", {"text": "a" * 1001}, "text", "the limit is 1000"),
         ("/encode", {"text": 5}, "text", "valid string"),
         ("/encode", {"text": "a", "nromalize": True}, "nromalize", "did you mean normalize?"),
         ("/encode", {"text": "a", "xyzzy": 1}, "xyzzy", "the fields are texts, text, adapter"),

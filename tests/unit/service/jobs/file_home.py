@@ -23,6 +23,8 @@ from tests.unit.service.stub_latent_service import StubLatentService, stub_setti
 MAX_TOKENS = 20
 TEXTS = b"the food was great\nthe staff was rude\n"
 LABELLED = b'{"text": "the food was great", "label": "yes"}\n{"text": "the staff was rude", "label": "no"}\n'
+TRAINABLE = LABELLED + b'{"text": "my room was clean", "label": "yes"}\n'
+"""With a text to spare for validation."""
 
 
 def count_with_tiny_tokenizer(_settings: Settings) -> TokenCounter:

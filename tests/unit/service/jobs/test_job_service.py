@@ -147,6 +147,70 @@ async def test_one_label_is_enough_to_validate_on_and_to_train_without_a_head(se
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("training", ["file-1", "file-4", "file-5"])
+@pytest.mark.parametrize("held_back", ["file-1", "file-3", "file-4", "file-5"])
+async def test_labels_count_nothing_where_the_preset_trains_no_head(
+    service: JobService, training: str, held_back: str
+) -> None:
+    """Texts without labels were refused to validate a language-modelling run on."""
+    preset = {"preset": "language-modelling"}
+    wanted = replace(NEW, training_file=training, validation_file=held_back, hyperparameters=preset)
+    assert (await service.create(wanted)).validation_file == held_back
+
+
+def stored_texts(labels: dict[str, int], **report: Any) -> StoredFile:
+    return StoredFile(
+        id="file-1",
+        created_at=1,
+        filename="few.tsv",
+        purpose="fine-tune",
+        num_bytes=1,
+        sha256="s",
+        num_rows=sum(labels.values()),
+        labels=labels,
+        report=report,
+    )
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("labels", "report", "is_refused"),
+    [
+        ({"a": 1, "b": 1}, {}, True),
+        ({"a": 1, "b": 1}, {"normalised_duplicates": 0, "conflicting_texts": 0}, True),
+        ({"a": 2, "b": 1}, {"normalised_duplicates": 1, "conflicting_texts": 0}, True),
+        ({"a": 2, "b": 1}, {"normalised_duplicates": 0, "conflicting_texts": 0}, False),
+        ({"a": 2, "b": 1}, {"normalised_duplicates": 1, "conflicting_texts": 1}, False),
+        ({"a": 2, "b": 1}, {"normalised_duplicates": None}, False),
+        ({"a": 9}, {"normalised_duplicates": 0, "conflicting_texts": 0}, False),
+    ],
+)
+@pytest.mark.parametrize("preset", ["generation", "language-modelling"])
+async def test_what_cannot_be_split_is_refused_before_it_waits_for_a_worker(
+    service: JobService,
+    monkeypatch: pytest.MonkeyPatch,
+    labels: dict[str, int],
+    report: dict[str, Any],
+    is_refused: bool,
+    preset: str,
+) -> None:
+    """Labels of one text each waited for a worker, which refused to split them."""
+
+    async def get(_files: Files, _file_id: str) -> StoredFile:
+        return stored_texts(labels, **report)
+
+    monkeypatch.setattr(Files, "get", get)
+    wanted = replace(NEW, hyperparameters={"preset": preset})
+    if not is_refused:
+        await service.create(wanted)
+        return
+    error = await refused(service, hyperparameters={"preset": preset})
+    assert (error.status, error.param) == (422, "training_file")
+    assert error.message.startswith("few.tsv: no label has a text to spare for validation: add texts")
+    assert (await service.create(replace(wanted, validation_file="file-2"))).validation_file
+
+
+@pytest.mark.asyncio
 async def test_a_repeated_request_makes_one_job_also_where_its_file_is_gone(
     service: JobService, queue: Queue, monkeypatch: pytest.MonkeyPatch
 ) -> None:

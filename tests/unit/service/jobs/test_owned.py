@@ -19,7 +19,7 @@ from adavae.service.jobs.records.job import NewJob
 from adavae.service.jobs.records.job_store import JobStore
 from adavae.service.main import create_app
 from tests.tiny import TINY
-from tests.unit.service.jobs.file_home import LABELLED, count_with_tiny_tokenizer
+from tests.unit.service.jobs.file_home import TRAINABLE, count_with_tiny_tokenizer
 from tests.unit.service.jobs.job_home import new_job
 from tests.unit.service.stub_latent_service import StubLatentService, stub_settings
 
@@ -65,7 +65,7 @@ class Key:
         return reply.status_code, reply.json()
 
     def upload(self) -> str:
-        form = {"files": {"file": ("a.jsonl", LABELLED)}, "data": {"purpose": "fine-tune"}}
+        form = {"files": {"file": ("a.jsonl", TRAINABLE)}, "data": {"purpose": "fine-tune"}}
         status, stored = self.ask("POST", "/v1/files", **form)
         assert status == 200, stored
         return str(stored["id"])
@@ -191,7 +191,7 @@ def test_an_idempotency_key_is_its_owners(tenants: Tenants) -> None:
 def test_one_key_cannot_use_up_the_places_of_all(tenants_with_quotas: Tenants) -> None:
     alice, alice_anew, bob = (getattr(tenants_with_quotas, name) for name in ("alice", "alice_anew", "bob"))
     files = [alice.upload(), alice_anew.upload()]
-    form = {"files": {"file": ("a.jsonl", LABELLED)}, "data": {"purpose": "fine-tune"}}
+    form = {"files": {"file": ("a.jsonl", TRAINABLE)}, "data": {"purpose": "fine-tune"}}
     status, error = alice.ask("POST", "/v1/files", **form)
     assert (status, error["error"]["code"]) == (409, "too_many_files")
     assert "2 files of this key" in error["error"]["message"] and "ADAVAE_MAX_FILES_PER_KEY" in str(error)
@@ -211,12 +211,12 @@ async def test_uploads_under_way_count_for_their_key(tmp_path: Path) -> None:
     may_go_on, has_begun = asyncio.Event(), asyncio.Event()
 
     async def slowly() -> AsyncIterator[bytes]:
-        yield LABELLED
+        yield TRAINABLE
         has_begun.set()
         await may_go_on.wait()
 
     async def at_once() -> AsyncIterator[bytes]:
-        yield LABELLED
+        yield TRAINABLE
 
     alice, bob = (training.seen_by(Caller(name, is_admin=False)).files for name in ("alice", "bob"))
     under_way = asyncio.create_task(alice.create("a.jsonl", "fine-tune", slowly()))
@@ -262,7 +262,7 @@ async def test_without_keys_everything_is_everybodys_and_later_an_admins(tmp_pat
     training = Training(tmp_path)
 
     async def content() -> AsyncIterator[bytes]:
-        yield LABELLED
+        yield TRAINABLE
 
     everybody = training.seen_by(EVERYBODY)
     stored = await everybody.files.create("a.jsonl", "fine-tune", content())

@@ -22,7 +22,7 @@ from adavae.service.jobs.records.job_store import JobStore
 from adavae.service.jobs.records.volume import MARKER, Volume
 from adavae.service.jobs.records.volume_lock import VolumeLock
 from tests.tiny import TINY
-from tests.unit.service.jobs.file_home import LABELLED, count_with_tiny_tokenizer
+from tests.unit.service.jobs.file_home import TRAINABLE, count_with_tiny_tokenizer
 from tests.unit.service.jobs.job_home import JobHome, home
 from tests.unit.service.stub_latent_service import stub_settings
 
@@ -80,7 +80,7 @@ OPERATIONS = list(Training(Path("/nowhere")).operations)
 
 
 async def _pieces() -> AsyncIterator[bytes]:
-    yield LABELLED
+    yield TRAINABLE
 
 
 async def refused(ask: Callable[[], Awaitable[object]]) -> ServiceError:

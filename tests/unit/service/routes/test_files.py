@@ -73,6 +73,23 @@ def test_a_file_has_openais_shape_and_what_was_found(client: TestClient, home: F
     assert home.left == [stored["id"]]
 
 
+def test_a_repeated_upload_with_its_key_makes_no_second_file(client: TestClient, home: FileHome) -> None:
+    """Balancers send it again where a replica dies; the key was not looked at, and there were two files."""
+
+    def sent(content: bytes, key: str) -> httpx2.Response:
+        form: dict[str, Any] = {"data": {"purpose": "fine-tune"}, "files": {"file": ("texts.txt", content)}}
+        return client.post(FILES, headers={"Idempotency-Key": key}, **form)
+
+    first, again = sent(TEXTS, "once"), sent(TEXTS, "once")
+    assert (first.status_code, again.json()) == (200, first.json())
+    assert len(client.get(FILES).json()["data"]) == 1
+    error = error_of(sent(LABELLED, "once"), 409)
+    assert (error["code"], error["type"]) == ("idempotency_key_reused", "conflict")
+    assert sent(TEXTS, "twice").json()["id"] != first.json()["id"]
+    assert error_of(sent(TEXTS, "k" * 256), 422)["param"].lower() == "idempotency-key"
+    assert len([name for name in home.left if name.startswith("file-")]) == 2
+
+
 @pytest.mark.parametrize("name", ["texts.txt", 'naïve "文" 100%;.txt', "a\\b'c.TXT"])
 def test_the_content_comes_back_as_it_was_sent(client: TestClient, name: str) -> None:
     stored = uploaded(client, TEXTS, name)

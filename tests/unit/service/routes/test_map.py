@@ -1,7 +1,5 @@
-"""Maps are drawn in a thread, one at a time, each with a deadline; what is out of bounds is refused with the limit."""
+"""Maps on the wire; what is out of bounds is refused with the limit."""
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,9 +7,6 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-import adavae.service.encodings.text_map as text_map
-from adavae.service.encodings.text_map import Cartographer
-from adavae.service.errors import DeadlineExceeded
 from tests.unit.service.http_client import client_of
 from tests.unit.service.stub_latent_service import StubLatentService, Z, _mu
 
@@ -59,32 +54,3 @@ def test_what_is_out_of_bounds_is_refused_with_the_limit(client: TestClient) -> 
     assert "3 entries for 4 texts" in refusal(client, texts=TEXTS, labels=["a", "b", "c"])["message"]
     assert refusal(client, texts=TEXTS, method="umap")["param"] == "method"
     assert refusal(client, texts=["a", "b", ""])["param"] == "texts[2]"
-
-
-def test_one_map_is_drawn_at_a_time_and_waiting_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread cannot be stopped: whoever gives up frees nothing until it has ended by itself."""
-    begun, goes_on, running = [], threading.Event(), []
-
-    def held(*_: object) -> str:
-        running.append(1)
-        begun.append(len(running))
-        goes_on.wait(10)
-        running.pop()
-        return "drawn"
-
-    monkeypatch.setattr(text_map, "map_points", held)
-
-    async def work() -> None:
-        cartographer, patient = Cartographer(0.05), Cartographer(10)
-        patient._drawing = cartographer._drawing
-        mu = np.zeros((3, 2), np.float32)
-        with pytest.raises(DeadlineExceeded):
-            await cartographer.draw(mu, None, "pca")
-        with pytest.raises(DeadlineExceeded):
-            await cartographer.draw(mu, None, "pca")
-        assert begun == [1], "the second never began"
-        goes_on.set()
-        assert await patient.draw(mu, None, "pca") == "drawn"  # type: ignore[comparison-overlap]
-
-    asyncio.run(work())
-    assert begun == [1, 1]
