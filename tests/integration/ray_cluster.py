@@ -16,6 +16,7 @@ from typing import IO
 HOST = "127.0.0.1"
 _OBJECT_STORE_BYTES = 80_000_000
 _READY_S, _POLL_S = 120.0, 0.05
+_STARTED = "Ray runtime started"
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DISABLE_DOCKER_CPU_WARNING": "1",
@@ -64,7 +65,6 @@ class RayCluster:
         head = ["--head", "--port", str(self.port), "--include-dashboard=false", "--ray-client-server-port"]
         self.nodes: list[RayNode] = []
         self.head = self._start([*head, str(free_port()), "--temp-dir", str(root / "r")], {})
-        _wait_for_port(self.port, self.head, self.log)
 
     def add_node(self) -> tuple[RayNode, int]:
         """The node, and the port of its proxy, if it gets one."""
@@ -81,12 +81,15 @@ class RayCluster:
         self._log.close()
 
     def _start(self, options: list[str], variables: dict[str, str]) -> RayNode:
+        """Waits until it is up: of two that start at once on one machine, one takes the other's names and ports."""
+        num_started = self.log().count(_STARTED)
         ports = ("--dashboard-agent-listen-port", "--dashboard-agent-grpc-port", "--metrics-export-port")
         own = [part for name in ports for part in (name, str(free_port()))]
         small = ["--num-cpus", f"{self._cpus:g}", "--num-gpus", "0", "--object-store-memory", str(_OBJECT_STORE_BYTES)]
         common = ["--node-ip-address", HOST, "--disable-usage-stats", "--include-log-monitor", "false"]
         node = RayNode([*options, *own, *small, *common], self._log, self.environment | variables)
         self.nodes.append(node)
+        _wait_for(lambda: self.log().count(_STARTED) > num_started, node, self.log)
         return node
 
 
@@ -119,10 +122,10 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _wait_for_port(port: int, node: RayNode, explain: Callable[[], str]) -> None:
+def _wait_for(condition: Callable[[], bool], node: RayNode, explain: Callable[[], str]) -> None:
     deadline_s = time.monotonic() + _READY_S
     while time.monotonic() < deadline_s and node.is_running:
-        with contextlib.suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+        if condition():
             return
         time.sleep(_POLL_S)
-    raise AssertionError(f"the head of the cluster did not start:\n{explain()}")
+    raise AssertionError(f"a node of the cluster did not start:\n{explain()}")
