@@ -144,7 +144,8 @@ def nodes(home: Path, num_nodes: int, variables: dict[str, str]) -> None:
             report("scaled down", replicas=fewer, seconds=_took(cluster, fewer), **_outcome(load))
             report("scaled again", replicas=num_nodes, seconds=_took(cluster, num_nodes), **_outcome(load))
             publish_tiny(settings.own_adapters, settings.weights, "fresh", NAMED["plain"], 77)
-            ports = [cluster.http_port, *(port for _, port in others)]
+            own_ports = [] if variables else [port for _, port in others]  # HAProxy has one for the whole machine
+            ports = [cluster.http_port, *own_ports]
             report("published", seconds_until_served=[_until_served(port, "fresh") for port in ports])
             others[0][0].lose()
             load.more(200)
