@@ -9,6 +9,7 @@ import importlib
 import io
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -67,7 +68,7 @@ class RowFile(Protocol):
         """All rows are there: closes the file and calls it ``path``."""
 
 
-class _Part:
+class _Part(ABC):
     """A part that becomes the whole by its name alone."""
 
     def __init__(self, path: Path, forms: Forms, group: int) -> None:
@@ -80,9 +81,9 @@ class _Part:
             self._file.close()
             raise
 
+    @abstractmethod
     def _take_up(self, group: int) -> None:
         """Counts the whole rows that are there, and cuts off what is behind them."""
-        raise NotImplementedError
 
     def close(self) -> None:
         if not self._file.closed:
