@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
-from importlib.metadata import distribution
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -188,7 +188,10 @@ def test_what_an_extra_brings_along_is_installed_by_digest_too(extra: str) -> No
     assert {each: version for each, (version, _) in added.items()}.items() <= constraints().items()
     assert all(digests and all(len(digest) == 64 for digest in digests) for _, digests in added.values())
     assert not added.keys() & (every.keys() | cuda() | {"torch"})
-    brought = needed_by("adavae", frozenset({extra})) - needed_by("adavae")
+    try:
+        brought = needed_by("adavae", frozenset({extra})) - needed_by("adavae")
+    except PackageNotFoundError as exc:
+        pytest.skip(f"{exc.name} is not installed, and so what it needs is not known: pip install 'adavae[{extra}]'")
     assert brought <= added.keys() | every.keys()
 
 
