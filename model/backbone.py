@@ -197,7 +197,7 @@ class Backbone(nn.Module):
 
     @property
     def computes_by(self) -> str:
-        """What computes the blocks: the compiled kernel's instructions, ``avx512`` or ``avx2``, or ``pytorch``."""
+        """What computes the blocks: the compiled kernel's ``avx512``, ``avx2`` or ``neon``, or ``pytorch``."""
         return "pytorch" if self.kernel is None else self.kernel.library.instructions
 
     @property

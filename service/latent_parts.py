@@ -139,7 +139,7 @@ class LatentParts:
     def _announce(self, threads: int) -> None:
         weight, computes_by = self.pretrained.backbone.wte.weight, self.pretrained.backbone.computes_by
         is_slower = computes_by == "pytorch" and weight.device.type == "cpu" and weight.dtype == torch.float32
-        hint = {"hint": "decodes faster on x86-64 once adavae is installed again beside a C++ compiler (g++)"}
+        hint = {"hint": "decodes faster on Linux once adavae is installed again beside a C++ compiler (g++)"}
         _log.info(
             "engine started",
             device=str(weight.device),

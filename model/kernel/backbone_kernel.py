@@ -155,7 +155,7 @@ def _why_no_int8(config: BackboneConfig, compiled: Library | None) -> str | None
     if compiled is None:
         return "nothing is compiled for this machine, or the backbone is not in float32 on a CPU"
     if compiled.int8_way is Int8Way.NONE:
-        return f"this processor, or what was compiled for it ({compiled.instructions}), does not multiply bytes (VNNI)"
+        return f"this processor, or what was compiled for it ({compiled.instructions}), does not multiply bytes"
     widest = max(config.n_embd, config.n_inner)
     if widest > MOST_INT8_FEATURES:
         return f"the backbone is {widest} wide, more than {MOST_INT8_FEATURES}: sums might not fit into 32 bits"

@@ -2,6 +2,7 @@
 
 import ctypes
 import logging
+import platform
 from collections.abc import Callable, Sequence
 from ctypes import POINTER, Structure, c_float, c_int32, c_int64, c_uint64, c_void_p
 from dataclasses import dataclass
@@ -18,7 +19,8 @@ MOST_INT8_FEATURES = 65536  # sums of more products of bytes might not fit into 
 
 _log = logging.getLogger("adavae.kernel")
 _FIELDS = list[tuple[str, Any]]
-_VARIANTS = {"AVX512": ("avx512", "avx2"), "AVX2": ("avx2",)}  # by the name torch gives the processor's capability
+_ON_X86 = {"AVX512": ("avx512", "avx2"), "AVX2": ("avx2",)}  # by the name torch gives the processor's capability
+_ON_ARM = ("neon",)  # which every processor of Linux on aarch64 runs
 
 
 class Numbers(IntEnum):
@@ -34,7 +36,7 @@ class Int8Way(IntEnum):
     """The instructions that multiply bytes; all give the same numbers."""
 
     NONE = 0
-    VNNI = 1
+    VNNI = 1  # on ARM UDOT
     AMX = 2
 
 
@@ -210,7 +212,7 @@ class Library:
     """One variant of the compiled library.
 
     Attributes:
-        instructions: Which vector instructions it uses, ``avx512`` or ``avx2``.
+        instructions: Which vector instructions it uses, ``avx512``, ``avx2`` or ``neon``.
         decode_step: From a pointer to BackboneFields and one to StepFields to an ``Outcome``.
         encode: From a pointer to BackboneFields and one to TextsFields to an ``Outcome``.
         posteriors: From a pointer to PosteriorFields to an ``Outcome``.
@@ -231,7 +233,8 @@ class Library:
 @lru_cache(maxsize=1)
 def library() -> Library | None:
     """The best built variant that this processor can run, or None."""
-    names = _VARIANTS.get(torch.backends.cpu.get_cpu_capability(), ())
+    capability = torch.backends.cpu.get_cpu_capability()
+    names = _ON_ARM if platform.machine() == "aarch64" else _ON_X86.get(capability, ())
     return next((found for name in names if (found := variant(name)) is not None), None)
 
 

@@ -27,7 +27,7 @@ ODD = replace(TINY, vocab_size=97, n_embd=40, n_inner=72, n_head=4)  # nothing i
 NUM_STEPS = 5
 
 
-@pytest.fixture(params=list(RUNS))
+@pytest.fixture(params=RUNS)
 def compiled(request: pytest.FixtureRequest) -> Library:
     return compiled_for(request.param)
 

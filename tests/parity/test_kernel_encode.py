@@ -19,7 +19,7 @@ SETS = (*VARIANTS[:1], replace(PREFIXED, prefix_length=0), *VARIANTS[2:])  # the
 LONG = replace(TINY, n_positions=300)
 
 
-@pytest.fixture(params=list(RUNS))
+@pytest.fixture(params=RUNS)
 def compiled(request: pytest.FixtureRequest) -> Library:
     return compiled_for(request.param)
 

@@ -18,7 +18,7 @@ from adavae.model.kernel.backbone_kernel import BackboneKernel
 from adavae.model.kernel.library import PANEL, Int8Way, Library, LinearFields, MatrixFields, Numbers, check
 from adavae.model.kernel.packing import KeptTensors
 from adavae.model.parts.stacked import AdapterIndex
-from tests.parity.compiled import best_compiled
+from tests.parity.compiled import RUNS, best_compiled, compiled_for
 from tests.parity.int8_twin import Int8Linear, use_int8
 from tests.parity.test_kernel_decode import ODD, Model, tokens_of
 from tests.parity.test_kernel_encode import LONG, SETS, hidden_of, texts_of
@@ -120,18 +120,20 @@ def test_an_output_of_zeros_is_zero(compiled: Library) -> None:
     assert not product(compiled, kept.int8_four_matrix(weight, None), x)[:, 5].any()
 
 
-@pytest.mark.parametrize("instructions", ["avx512", "avx2"])
+@pytest.mark.parametrize("instructions", RUNS)
 @pytest.mark.parametrize("num_rows", [1, 12, 13, 30])
 def test_int8_times_float32_is_the_rounded_weight_times_the_row(instructions: str, num_rows: int) -> None:
-    from tests.parity.compiled import compiled_for
+    check_int8_times_float32(compiled_for(instructions), num_rows)
 
+
+def check_int8_times_float32(compiled: Library, num_rows: int) -> None:
     x, weight = numbers_of(num_rows, 41, 70)
     x, bias, kept = x / x.abs().amax(1, keepdim=True), torch.linspace(-1, 1, 41), KeptTensors()
     matrix = kept.int8_matrix(weight, bias)
     assert matrix.numbers == Numbers.INT8
     twin = Int8Linear(weight, bias)
     expected = x.double() @ (twin.numbers.double() * twin.scales.double().unsqueeze(1)).T + bias
-    torch.testing.assert_close(product(compiled_for(instructions), matrix, x), expected.float(), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(product(compiled, matrix, x), expected.float(), atol=1e-5, rtol=1e-5)
     assert (expected - (x.double() @ weight.double().T + bias)).abs().max() > 1e-4, "nothing was rounded"
 
 

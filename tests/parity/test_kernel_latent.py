@@ -24,7 +24,7 @@ SETS = (
 )
 
 
-@pytest.fixture(params=list(RUNS))
+@pytest.fixture(params=RUNS)
 def compiled(request: pytest.FixtureRequest) -> Library:
     return compiled_for(request.param)
 

@@ -10,7 +10,7 @@ from adavae.model.kernel.packing import KeptTensors, PackedAdapterSet
 from tests.parity.compiled import RUNS, compiled_for
 
 
-@pytest.fixture(params=list(RUNS))
+@pytest.fixture(params=RUNS)
 def compiled(request: pytest.FixtureRequest) -> Library:
     return compiled_for(request.param)
 

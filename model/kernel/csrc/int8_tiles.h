@@ -20,7 +20,7 @@ inline int padded_depth(int in) {
     return (in + kDepthStep - 1) / kDepthStep * kDepthStep;
 }
 
-// sums[row][n] = sum over k of x[row][k] * panel[n][k], for at most kMaxVnniRows rows.
+// sums[row][n] = sum over k of x[row][k] * panel[n][k], for at most kMaxVnniRows rows; on ARM by UDOT (int8_dot.cpp).
 void multiply_vnni(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
                    int32_t (*sums)[kPanel]);
 // The same for at most kMaxTileRows rows; reads as many, or half as many if that is enough.

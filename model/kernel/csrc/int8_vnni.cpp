@@ -60,7 +60,7 @@ void multiply_vnni(int rows, const uint8_t* x, int64_t x_stride, const int8_t* p
 
 }  // namespace adavae
 
-#else
+#elif !defined(__aarch64__)  // which has it in int8_dot.cpp
 
 namespace adavae {
 

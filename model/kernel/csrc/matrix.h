@@ -10,8 +10,8 @@
 
 namespace adavae {
 
-// Outputs stored together: two registers of 16 for AVX-512, twice two of 8 for AVX2, a cache line of 64 bytes as
-// float16.
+// Outputs stored together: two registers of 16 for AVX-512, twice two of 8 for AVX2, twice four of 4 for NEON, a cache
+// line of 64 bytes as float16.
 constexpr int kPanel = 32;
 // How far ahead of the multiplication a panel is fetched. With 12 rows of x, one row of a panel (64 bytes as float16)
 // takes 24 multiply-adds, 12 cycles at two per cycle; memory answers after 80 to 100 ns, some 300 cycles. 2048 bytes are
@@ -48,7 +48,7 @@ inline void multiply_tile(const float* x, int64_t x_stride, const Weight* panel,
         for (int row = 0; row < ROWS; ++row) left[row] = right[row] = Lanes::zero();
         const Weight* weights = panel + first;
         for (int k = 0; k < in; ++k, weights += kPanel) {
-            _mm_prefetch(reinterpret_cast<const char*>(weights) + kPrefetchBytes, _MM_HINT_T0);
+            __builtin_prefetch(reinterpret_cast<const char*>(weights) + kPrefetchBytes);
             const Lanes left_weights = Lanes::load(weights), right_weights = Lanes::load(weights + Lanes::kWidth);
 #pragma GCC unroll 12
             for (int row = 0; row < ROWS; ++row) {

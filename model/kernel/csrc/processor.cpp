@@ -1,10 +1,24 @@
 #include "processor.h"
 
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#else
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#endif
 
 namespace adavae {
+
+#if defined(__aarch64__)
+
+bool has(Int8Way way) {
+    return way == Int8Way::kVnni && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+}
+
+#else
+
 namespace {
 
 // Bits of leaf 7 of CPUID, of register XCR0, and of the call that asks for the tiles' state (Intel SDM volume 1, chapters
@@ -42,6 +56,8 @@ bool has([[maybe_unused]] Int8Way way) {
 #endif
     return false;
 }
+
+#endif
 
 }  // namespace adavae
 

@@ -5,7 +5,7 @@
 
 namespace adavae {
 
-// The instructions that multiply bytes. As `Int8Way` in library.py.
+// The instructions that multiply bytes; on ARM kVnni is UDOT. As `Int8Way` in library.py.
 enum class Int8Way : int32_t { kNone = 0, kVnni = 1, kAmx = 2 };
 
 // Whether this library has that way, the processor knows its instructions, and the system allows them to this process.

@@ -1,6 +1,8 @@
 #include "team.h"
 
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 #include <sched.h>
 
 #include <algorithm>
@@ -25,6 +27,16 @@ uint64_t chunks_of(uint64_t word) {
 }
 uint64_t count_of(uint64_t word) {
     return word & kCountMask;
+}
+
+// A short wait that takes nothing from other threads. ARM's YIELD does nothing on most processors, ISB waits some 40
+// cycles.
+inline void relax() {
+#if defined(__x86_64__)
+    _mm_pause();
+#else
+    __asm__ volatile("isb");
+#endif
 }
 
 // Adds the time between two calls of `take` to the kind it is given.
@@ -126,7 +138,7 @@ void Team::wait_for(const Progress& progress, uint64_t run) {
         const uint64_t finished = progress.finished.load(std::memory_order_acquire);
         if (run_of(finished) != run || count_of(finished) == chunks_of(finished)) return;
         if (spins < kSpins) {
-            _mm_pause();
+            relax();
         } else {
             sched_yield();
         }

@@ -1,11 +1,14 @@
 """A compiled library that is not ours, or not of this version, is left alone."""
 
 import logging
+import platform
 import shutil
+from collections.abc import Iterator
 from ctypes import Structure, c_int64
 from pathlib import Path
 
 import pytest
+import torch
 
 from adavae.model.kernel import library
 from adavae.model.kernel.library import opened, variant
@@ -25,6 +28,36 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the variant "avx2" is looked for."""
     monkeypatch.setattr(library, "__file__", str(tmp_path / "library.py"))
     return tmp_path / "kernel_avx2.so"
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Variants that are looked for, of which none is there."""
+    names: list[str] = []
+    monkeypatch.setattr(library, "variant", names.append)  # whose answer is None
+    library.library.cache_clear()
+    yield names
+    library.library.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("machine", "capability", "variants"),
+    [
+        ("x86_64", "AVX512", ["avx512", "avx2"]),
+        ("x86_64", "AVX2", ["avx2"]),
+        ("x86_64", "DEFAULT", []),
+        ("aarch64", "DEFAULT", ["neon"]),
+        ("aarch64", "SVE256", ["neon"]),
+        ("arm64", "DEFAULT", []),  # as macOS calls it
+    ],
+)
+def test_what_is_looked_for_is_what_the_processor_runs(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, machine: str, capability: str, variants: list[str]
+) -> None:
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert library.library() is None
+    assert asked == variants
 
 
 def test_what_was_not_built_is_no_news(place: Path, caplog: pytest.LogCaptureFixture) -> None:
