@@ -4,36 +4,41 @@
 #include <vector>
 
 #include "program.h"
+#include "shares.h"
 
 namespace adavae {
 namespace {
 
 class DecodeProgram : Program {
   public:
-    DecodeProgram(const Backbone& backbone, const Step& step, const std::vector<int>& order)
-        : Program(backbone, groups_of(step.sets, order), step.num_rows), step_(step), order_(order) {
-        for (int layer = 0; layer < backbone.n_layer; ++layer) add_layer(layer, step.num_rows);
-        add_norm(backbone.ln_f, step.num_rows, Placement::kNowhere);
-        phases_.push_back(phase_of({times(backbone.lm_head, normed_, 0, step.num_rows,
-                                          [this](int row, int column, const float* sums, int count) {
+    // `order` has the step's rows that are computed, sorted by set.
+    DecodeProgram(const Backbone& backbone, const Step& step, std::vector<int> order)
+        : Program(backbone, groups_of(step.sets, order), static_cast<int>(order.size())),
+          step_(step),
+          order_(std::move(order)) {
+        const int num_rows = static_cast<int>(order_.size());
+        for (int layer = 0; layer < backbone.n_layer; ++layer) add_layer(layer, num_rows);
+        add_norm(backbone.ln_f, num_rows, Placement::kNowhere);
+        phases_.push_back(phase_of(
+            {times(backbone.lm_head, normed_, 0, num_rows, [this](int row, int column, const float* sums, int count) {
             std::copy(sums, sums + count,
                       step_.logits + static_cast<int64_t>(order_[row]) * backbone_.vocab_size + column);
         })}));
     }
 
-    void run() {
+    void run(int num_threads, double* seconds) {
         begin_rows();
-        Team::shared().run(phases_, step_.num_threads, step_.seconds);
-        for (int row = 0; row < step_.num_rows; ++row) ++step_.lengths[row];
+        Team::shared().run(phases_, num_threads, seconds);
+        for (const int row : order_) ++step_.lengths[row];
     }
 
   private:
     void begin_rows() {
-        for (int row = 0; row < step_.num_rows; ++row) {
+        for (size_t row = 0; row < order_.size(); ++row) {
             const int own = order_[row];
             const float* token = backbone_.wte + step_.token_ids[own] * C_;
             const float* position = backbone_.wpe + step_.lengths[own] * C_;
-            float* x = x_.row(row);
+            float* x = x_.row(static_cast<int>(row));
             for (int c = 0; c < C_; ++c) x[c] = token[c] + position[c];
             step_.is_filled[own * step_.is_filled_stride + step_.num_memory + step_.lengths[own]] = 1;
         }
@@ -53,7 +58,7 @@ class DecodeProgram : Program {
         const int position = step_.num_memory + static_cast<int>(step_.lengths[own]);
         const int64_t cache = layer * step_.layer_stride + own * step_.row_stride;
         thread_local std::vector<float> scores;
-        scores.resize(position + 1);
+        scores.resize(in_whole_lanes(position + 1));
         for (int head = first_head; head < last_head; ++head) {
             const int64_t places = cache + static_cast<int64_t>(head) * step_.width * D_;
             float* keys = step_.keys + places;
@@ -67,8 +72,29 @@ class DecodeProgram : Program {
     }
 
     const Step& step_;
-    const std::vector<int>& order_;
+    const std::vector<int> order_;
 };
+
+// Fewer rows a thread would leave it reading weights for next to nothing.
+constexpr int kLeastRowsAShare = 3;
+
+using Programs = std::vector<std::unique_ptr<DecodeProgram>>;
+
+// One program, or one for each thread with adjacent rows of the order, so that few sets are read twice. Floats are
+// multiplied for longer than their rows travel: all threads share those.
+Programs programs_of(const Backbone& backbone, const Step& step) {
+    const std::vector<int> order = sorted_rows(step.sets, step.num_rows);
+    const bool has_shares =
+        backbone.lm_head.numbers == Numbers::kInt8Four && step.num_rows >= step.num_threads * kLeastRowsAShare;
+    const int num_shares = has_shares ? step.num_threads : 1;
+    Programs programs;
+    for (int share = 0; share < num_shares; ++share) {
+        const auto first = order.begin() + step.num_rows * share / num_shares;
+        const auto last = order.begin() + step.num_rows * (share + 1) / num_shares;
+        programs.push_back(std::make_unique<DecodeProgram>(backbone, step, std::vector<int>(first, last)));
+    }
+    return programs;
+}
 
 Outcome checked(const Backbone& backbone, const Step& step) {
     for (int row = 0; row < step.num_rows; ++row) {
@@ -85,8 +111,6 @@ Outcome checked(const Backbone& backbone, const Step& step) {
 adavae::Outcome adavae_decode_step(const adavae::Backbone* backbone, const adavae::Step* step) {
     const adavae::Outcome outcome = adavae::checked(*backbone, *step);
     if (outcome != adavae::Outcome::kDone) return outcome;
-    return adavae::outcome_of([&] {
-        const std::vector<int> order = adavae::sorted_rows(step->sets, step->num_rows);
-        adavae::DecodeProgram(*backbone, *step, order).run();
-    });
+    return adavae::outcome_of(
+        [&] { adavae::run_shares(adavae::programs_of(*backbone, *step), step->num_threads, step->seconds); });
 }

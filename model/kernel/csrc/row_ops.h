@@ -1,6 +1,7 @@
 // Operations on one row other than matrix products: layer norm, activations, sums, attention.
 #pragma once
 
+#include <algorithm>
 #include <limits>
 
 #include "lanes.h"
@@ -46,15 +47,23 @@ inline void add(const float* x, int count, float* to) {
     for (int i = 0; i < count; ++i) to[i] += x[i];
 }
 
-// softmax(scale * scores), in place.
-inline void softmax(float* scores, int count, float scale) {
+// The room for `count` numbers of which whole registers are computed: single ones at the end take as long as a register.
+inline int in_whole_lanes(int count) {
+    return (count + Lanes::kWidth - 1) / Lanes::kWidth * Lanes::kWidth;
+}
+
+// softmax(scale * scores), in place, of `count` numbers; `scores` has room for whole registers.
+inline void softmax(float* scores, int seen, float scale) {
+    const int count = in_whole_lanes(seen);
+    std::fill(scores + seen, scores + count, -std::numeric_limits<float>::infinity());
     float largest = -std::numeric_limits<float>::infinity();
 #pragma omp simd reduction(max : largest)
     for (int i = 0; i < count; ++i) largest = scores[i] > largest ? scores[i] : largest;
     float total = 0.0f;
 #pragma omp simd reduction(+ : total)
     for (int i = 0; i < count; ++i) {
-        scores[i] = exponential((scores[i] - largest) * scale);
+        const float power = exponential((scores[i] - largest) * scale);
+        scores[i] = i < seen ? power : 0.0f;
         total += scores[i];
     }
     const float share = 1.0f / total;
@@ -62,11 +71,13 @@ inline void softmax(float* scores, int count, float scale) {
     for (int i = 0; i < count; ++i) scores[i] *= share;
 }
 
-// softmax(q K^T / sqrt(D)) V of one head over the filled positions. `scores` has room for `width` numbers.
+// softmax(q K^T / sqrt(D)) V of one head over the filled positions. `scores` has room for `width` numbers, in
+// whole registers.
 inline void attend(const float* query, const float* keys, const float* values, const uint8_t* is_filled, int width,
                    int D, float* scores, float* output) {
+    constexpr float kNothing = -std::numeric_limits<float>::infinity();
     const float scale = 1.0f / std::sqrt(static_cast<float>(D));
-    float largest = -std::numeric_limits<float>::infinity();
+    float largest = kNothing;
     for (int t = 0; t < width; ++t) {
         const float* key = keys + static_cast<int64_t>(t) * D;
         float score = 0.0f;
@@ -75,11 +86,16 @@ inline void attend(const float* query, const float* keys, const float* values, c
         scores[t] = score * scale;
         if (is_filled[t] && !(scores[t] <= largest)) largest = scores[t];
     }
+    const int whole = in_whole_lanes(width);
+    for (int t = 0; t < width; ++t) {
+        if (!is_filled[t]) scores[t] = kNothing;
+    }
+    std::fill(scores + width, scores + whole, kNothing);
     float total = 0.0f;
 #pragma omp simd reduction(+ : total)
-    for (int t = 0; t < width; ++t) {
+    for (int t = 0; t < whole; ++t) {
         const float weight = exponential(scores[t] - largest);
-        scores[t] = is_filled[t] ? weight : 0.0f;
+        scores[t] = scores[t] == kNothing ? 0.0f : weight;
         total += scores[t];
     }
     for (int d = 0; d < D; ++d) output[d] = 0.0f;
