@@ -36,15 +36,17 @@ struct alignas(64) TileShapes {
     }
 };
 
+// Depth steps of at most 32 rows with a panel whose weights are fetched ahead if they may lie in memory.
+template <bool IS_FETCHED>
 ADAVAE_TILES void multiply_16(const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
                               int32_t (*sums)[kPanel]) {
     _tile_zero(0);
     _tile_zero(1);
     for (int k = 0; k < depth; k += kDepthStep, panel += kStepBytes) {
-        fetch_ahead(panel);
+        if constexpr (IS_FETCHED) fetch_ahead(panel);
         _tile_loadd(6, panel, kPanelStride);
-        _tile_loadd(7, panel + kTileBytes, kPanelStride);
         _tile_loadd(4, x + k, x_stride);
+        _tile_loadd(7, panel + kTileBytes, kPanelStride);
         _tile_dpbusd(0, 4, 6);
         _tile_dpbusd(1, 4, 7);
     }
@@ -52,6 +54,7 @@ ADAVAE_TILES void multiply_16(const uint8_t* x, int64_t x_stride, const int8_t* 
     _tile_stored(1, sums[0] + kTileRows, sizeof sums[0]);
 }
 
+template <bool IS_FETCHED>
 ADAVAE_TILES void multiply_32(const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
                               int32_t (*sums)[kPanel]) {
     _tile_zero(0);
@@ -59,10 +62,10 @@ ADAVAE_TILES void multiply_32(const uint8_t* x, int64_t x_stride, const int8_t* 
     _tile_zero(2);
     _tile_zero(3);
     for (int k = 0; k < depth; k += kDepthStep, panel += kStepBytes) {
-        fetch_ahead(panel);
+        if constexpr (IS_FETCHED) fetch_ahead(panel);
         _tile_loadd(6, panel, kPanelStride);
-        _tile_loadd(7, panel + kTileBytes, kPanelStride);
         _tile_loadd(4, x + k, x_stride);
+        _tile_loadd(7, panel + kTileBytes, kPanelStride);
         _tile_loadd(5, x + kTileRows * x_stride + k, x_stride);
         _tile_dpbusd(0, 4, 6);
         _tile_dpbusd(1, 4, 7);
@@ -77,16 +80,20 @@ ADAVAE_TILES void multiply_32(const uint8_t* x, int64_t x_stride, const int8_t* 
 
 }  // namespace
 
-ADAVAE_TILES void multiply_amx(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
-                               int32_t (*sums)[kPanel]) {
+ADAVAE_TILES void Tiles::begin() {
     static const TileShapes shapes;
     _tile_loadconfig(&shapes);
-    if (rows <= kTileRows) {
-        multiply_16(x, x_stride, panel, depth, sums);
-    } else {
-        multiply_32(x, x_stride, panel, depth, sums);
-    }
+}
+
+ADAVAE_TILES void Tiles::end() {
     _tile_release();
+}
+
+ADAVAE_TILES void Tiles::multiply(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
+                                  int32_t (*sums)[kPanel], bool is_fetched) {
+    const auto way = rows <= kTileRows ? (is_fetched ? multiply_16<true> : multiply_16<false>)
+                                       : (is_fetched ? multiply_32<true> : multiply_32<false>);
+    way(x, x_stride, panel, depth, sums);
 }
 
 }  // namespace adavae
@@ -95,7 +102,9 @@ ADAVAE_TILES void multiply_amx(int rows, const uint8_t* x, int64_t x_stride, con
 
 namespace adavae {
 
-void multiply_amx(int, const uint8_t*, int64_t, const int8_t*, int, int32_t (*)[kPanel]) {}
+void Tiles::begin() {}
+void Tiles::end() {}
+void Tiles::multiply(int, const uint8_t*, int64_t, const int8_t*, int, int32_t (*)[kPanel], bool) {}
 
 }  // namespace adavae
 

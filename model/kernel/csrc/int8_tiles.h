@@ -23,8 +23,29 @@ inline int padded_depth(int in) {
 // sums[row][n] = sum over k of x[row][k] * panel[n][k], for at most kMaxVnniRows rows; on ARM by UDOT (int8_dot.cpp).
 void multiply_vnni(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
                    int32_t (*sums)[kPanel]);
-// The same for at most kMaxTileRows rows; reads as many, or half as many if that is enough.
-void multiply_amx(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
-                  int32_t (*sums)[kPanel]);
+
+// The tiles of AMX, for as long as it lives where `is_used`: to set them up takes as long as multiplying some rows.
+class Tiles {
+  public:
+    explicit Tiles(bool is_used) : is_used_(is_used) {
+        if (is_used_) begin();
+    }
+    ~Tiles() {
+        if (is_used_) end();
+    }
+    Tiles(const Tiles&) = delete;
+    Tiles& operator=(const Tiles&) = delete;
+
+    // As `multiply_vnni`, for at most kMaxTileRows rows; reads as many, or half as many if that is enough. The panel is
+    // fetched ahead if `is_fetched`, which costs a third where it lies in a near cache.
+    static void multiply(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
+                         int32_t (*sums)[kPanel], bool is_fetched);
+
+  private:
+    static void begin();
+    static void end();
+
+    const bool is_used_;
+};
 
 }  // namespace adavae
