@@ -88,6 +88,7 @@ class LatentKernel:
             n_embd=n_embd,
             first_atm=first_atm,
             num_positions=positions,
+            int8_way=self._library.int8_way,
             keys_values=keys_values.data_ptr(),
         )
         check(self._library.latent_memory(ctypes.byref(task)))

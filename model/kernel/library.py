@@ -168,6 +168,7 @@ class LatentMemoryFields(Structure):
         ("n_embd", c_int32),
         ("first_atm", c_int32),
         ("num_positions", c_int32),
+        ("int8_way", c_int32),
         ("keys_values", c_void_p),
     ]
 

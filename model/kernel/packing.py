@@ -196,7 +196,7 @@ class PackedAdapterSet:
         encoder = _side("encoder", config, of_blocks, config.encoder_layers)
         encoder.is_causal = config.encoder_attention is EncoderAttention.CAUSAL
         decoder = _side("decoder", config, of_blocks, n_layer)
-        latent = _latent(config, _Linear(tensors, kept.int8_matrix if is_int8 else kept.matrix), n_layer)
+        latent = _latent(config, _Linear(tensors, kept.int8_matrix if is_int8 else kept.matrix), of_blocks, n_layer)
         kept.without_the_rest()
         return cls(encoder, decoder, latent, kept)
 
@@ -234,9 +234,11 @@ def _side(side: str, config: AdapterConfig, linear: _Linear, num_layers: int) ->
     )
 
 
-def _latent(config: AdapterConfig, linear: _Linear, n_layer: int) -> LatentSetFields:
+def _latent(config: AdapterConfig, linear: _Linear, of_blocks: _Linear, n_layer: int) -> LatentSetFields:
+    """z itself, a few numbers with a meaning each, is not rounded to bytes; the vectors made from it are."""
+
     def layers(way: str) -> ctypes.Array[MatrixFields]:
-        return (MatrixFields * n_layer)(*(linear(f"latent_memory.{way}.{layer}") for layer in range(n_layer)))
+        return (MatrixFields * n_layer)(*(of_blocks(f"latent_memory.{way}.{layer}") for layer in range(n_layer)))
 
     return LatentSetFields(  # which keeps alive the arrays that it points at
         mu=linear("posterior.mu"),

@@ -22,6 +22,8 @@ from tests.parity.compiled import RUNS, best_compiled, compiled_for
 from tests.parity.int8_twin import Int8Linear, use_int8
 from tests.parity.test_kernel_decode import ODD, Model, tokens_of
 from tests.parity.test_kernel_encode import LONG, SETS, hidden_of, texts_of
+from tests.parity.test_kernel_latent import SETS as LATENT_SETS
+from tests.parity.test_kernel_latent import memory, model_of, z_of
 from tests.tiny import TINY
 
 WAYS = [Int8Way.VNNI, Int8Way.AMX]
@@ -236,16 +238,46 @@ def test_a_row_that_overflows_leaves_the_others_alone(compiled: Library) -> None
 @torch.inference_mode()
 def test_adapters_and_the_layers_around_z_are_in_int8_too_and_near_to_what_they_were() -> None:
     compiled = compiled_with(Int8Way.VNNI)
-    exact, rounded = Int8Model(compiled), Int8Model(compiled)
-    rounded.bank.weight_format = WeightFormat.INT8
-    for slot, config in enumerate(rounded.bank.configs):
-        assert config is not None
-        rounded.bank.load(slot, config, rounded.bank.export(slot))
+    exact, rounded = Int8Model(compiled), in_int8(Int8Model(compiled))
     packed = rounded.sets([0])[0]
     assert (packed.decoder.adapters[0].up.numbers, packed.latent.mu.numbers) == (Numbers.INT8_FOUR, Numbers.INT8)
     slots = [0, 1, 2, 0]
     expected, got = (model.steps(slots, tokens_of(4)) for model in (exact, rounded))
     assert 1e-4 < float((got - expected).abs().max() / expected.std()) < 0.2
+
+
+def in_int8(model: Model) -> Model:
+    """The same with its sets' layers in int8."""
+    model.bank.weight_format = WeightFormat.INT8
+    for slot, config in enumerate(model.bank.configs):
+        assert config is not None
+        model.bank.load(slot, config, model.bank.export(slot))
+    return model
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("slot", range(len(LATENT_SETS)))
+def test_keys_and_values_made_from_z_are_what_the_twin_gives_in_any_company(compiled: Library, slot: int) -> None:
+    """z is multiplied as float32, the vectors made from it as bytes."""
+    slots = [slot, 0, slot, 4, 5, slot] * 3
+    model = in_int8(model_of(compiled, sets=LATENT_SETS))
+    keys, values, _ = memory(model, slots)
+    z, config, tensors = z_of(model, slots), LATENT_SETS[slot], model.bank.export(slot)
+    projection = Int8Linear(tensors["latent_memory.projection.weight"], None)
+    vectors = z[:, : config.latent_size] @ (projection.numbers * projection.scales.unsqueeze(1)).T
+    vectors = vectors.view(len(slots), config.latent_positions, -1)  # (B, M, C)
+    way = "psa" if config.latent_infusion.has_psa else "atm"
+    first = 0 if way == "psa" else model.bank.shape.latent_positions * model.bank.shape.has_psa
+    for row in (0, 2, len(slots) - 1):
+        alone = model.bank.decoder_memory(z[row : row + 1], AdapterIndex.of([slot]))
+        assert torch.equal(alone.keys[:, 0], keys[row]) and torch.equal(alone.values[:, 0], values[row])
+        for layer in range(TINY.n_layer):
+            name = f"latent_memory.{way}.{layer}"
+            twin = Int8Linear(tensors[f"{name}.weight"], tensors.get(f"{name}.bias"))(vectors[row])
+            for got, expected in zip((keys, values), twin.chunk(2, 1) if way == "psa" else (twin, twin), strict=True):
+                heads = got[row, layer, :, first : first + config.latent_positions].transpose(0, 1)
+                worst = float((heads.flatten(1) - expected).abs().max() / expected.std())
+                assert worst < 0.02, "more than a number that falls on the other side of a rounding"
 
 
 def test_it_is_what_decode_step_uses_where_it_is_chosen() -> None:

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "groups.h"
-#include "product.h"
+#include "int8_product.h"
 
 namespace adavae {
 namespace {
@@ -52,6 +52,7 @@ class MemoryProgram {
             num_vectors += static_cast<size_t>(rows.count()) * rows.set->positions;
         }
         vectors_.resize(num_vectors * C_);
+        if (has_bytes()) bytes_.resize(static_cast<int>(num_vectors), static_cast<int>(C_));
     }
 
     void run() {
@@ -59,17 +60,23 @@ class MemoryProgram {
         std::vector<Product> projections, infusions;
         for (size_t group = 0; group < groups_.size(); ++group) {
             const Rows& rows = groups_[group];
-            float* vectors = vectors_.data() + first_vectors_[group] * C_;  // (rows, positions, C)
-            projections.push_back(projection(rows, vectors));
+            const int first = static_cast<int>(first_vectors_[group]);
+            projections.push_back(projection(rows, vectors_.data() + first * C_));
             for (int layer = 0; layer < task_.n_layer; ++layer) {
                 if (rows.set->psa != nullptr)
-                    infusions.push_back(infusion(rows, vectors, rows.set->psa[layer], layer, 0, 1));
+                    infusions.push_back(infusion(rows, first, rows.set->psa[layer], layer, 0, 1));
                 if (rows.set->atm != nullptr)
-                    infusions.push_back(infusion(rows, vectors, rows.set->atm[layer], layer, task_.first_atm, 2));
+                    infusions.push_back(infusion(rows, first, rows.set->atm[layer], layer, task_.first_atm, 2));
             }
         }
-        Team::shared().run({phase_of(std::move(projections)), phase_of(std::move(infusions))}, task_.num_threads,
-                           nullptr);
+        std::vector<Phase> phases{phase_of(std::move(projections))};
+        const int num_vectors = static_cast<int>(vectors_.size() / C_);
+        if (has_bytes())
+            phases.push_back({Kind::kNorm, num_vectors, [this](int vector) {
+                bytes_.take(vector, vectors_.data() + vector * C_, static_cast<int>(C_));
+            }});
+        phases.push_back(phase_of(std::move(infusions)));
+        Team::shared().run(phases, task_.num_threads, nullptr);
     }
 
   private:
@@ -93,17 +100,29 @@ class MemoryProgram {
         });
     }
 
-    // A vector's outputs, repeated `times` times, become the key and value of its position.
-    Product infusion(const Rows& rows, const float* vectors, const Matrix& matrix, int layer, int first_position,
+    // A vector's outputs, repeated `times` times, become the key and value of its position. `first` is the group's first
+    // vector.
+    Product infusion(const Rows& rows, int first, const Matrix& matrix, int layer, int first_position,
                      int times) const {
-        const int positions = rows.set->positions;
+        const int positions = rows.set->positions, last = first + rows.count() * positions;
         const int* order = order_.data() + rows.first;
         float* layer_output = task_.keys_values + static_cast<int64_t>(layer) * task_.num_rows * row_width();
-        return product_of(matrix, vectors, C_, 0, rows.count() * positions,
-                          [=, this](int vector, int column, const float* sums, int count) {
+        const auto take = [=, this](int place, int column, const float* sums, int count) {
+            const int vector = place - first;
             float* output = layer_output + order[vector / positions] * row_width() +
                             (first_position + vector % positions) * 2 * C_ + column;
             for (int time = 0; time < times; ++time) std::copy_n(sums, count, output + time * C_);
+        };
+        if (matrix.numbers == Numbers::kInt8Four)
+            return int8_product_of(matrix, task_.int8_way, bytes_, first, last, take);
+        return product_of(matrix, vectors_.data(), C_, first, last, take);
+    }
+
+    // Whether a set's layers read bytes.
+    bool has_bytes() const {
+        return std::any_of(groups_.begin(), groups_.end(), [](const Rows& rows) {
+            const Matrix* layers = rows.set->psa != nullptr ? rows.set->psa : rows.set->atm;
+            return layers != nullptr && layers->numbers == Numbers::kInt8Four;
         });
     }
 
@@ -115,7 +134,8 @@ class MemoryProgram {
     const std::vector<Rows> groups_;
     const std::vector<float> z_;
     std::vector<size_t> first_vectors_;  // of each group
-    std::vector<float> vectors_;
+    std::vector<float> vectors_;         // (rows, positions, C) of each group
+    Int8Rows bytes_;                     // the same
 };
 
 }  // namespace

@@ -39,6 +39,7 @@ struct LatentMemory {
     int32_t n_embd;
     int32_t first_atm;      // add-to-memory's first position, behind those of pseudo self-attention
     int32_t num_positions;  // M, of all
+    Int8Way int8_way;       // how kInt8Four matrices are multiplied
     float* keys_values;     // (L, B, M, 2 C), written; zero at positions that a row's set does not have
 };
 
