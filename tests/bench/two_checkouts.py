@@ -16,9 +16,10 @@ from pathlib import Path
 
 _CHILD = """
 import json, sys, time
+from adavae.model.config import WeightFormat
 from tests.bench.engine_speed import decoded, encoded
 from tests.bench.subjects import NUM_SETS, EngineLimits, Subject, running_engine
-subject = Subject.of(sys.argv[1])
+subject = Subject.of(sys.argv[1], weight_format=WeightFormat(sys.argv[3]))
 rows = subject.texts(64)
 with running_engine(subject, EngineLimits(threads=int(sys.argv[2]))) as running:
     ways = {
@@ -41,9 +42,9 @@ with running_engine(subject, EngineLimits(threads=int(sys.argv[2]))) as running:
 class Checkout:
     """A checkout's engine, in its own process."""
 
-    def __init__(self, path: Path, shape: str, threads: int) -> None:
+    def __init__(self, path: Path, shape: str, threads: int, weight_format: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _CHILD, shape, str(threads)],
+            [sys.executable, "-c", _CHILD, shape, str(threads), weight_format],
             cwd=path,
             env=os.environ
             | {"PYTHONPATH": str(path.absolute() / "build" / "editable")},  # its own code, not what is installed
@@ -84,8 +85,10 @@ def main() -> None:
     parser.add_argument("--shape", choices=("bundled", "124m"), default="bundled")
     parser.add_argument("--rounds", type=int, default=41, help="Of which the first one, before these, warms up.")
     parser.add_argument("--threads", type=int, default=2, help="One, where others use the machine too.")
+    parser.add_argument("--weight-format", choices=("float16", "int8"), default="float16")
     options = parser.parse_args()
-    ours, theirs = (Checkout(path, options.shape, options.threads) for path in (Path.cwd(), options.other))
+    settings = options.shape, options.threads, options.weight_format
+    ours, theirs = (Checkout(path, *settings) for path in (Path.cwd(), options.other))
     for way in ours.ways:
         here, there = [], []
         for number in range(options.rounds + 1):

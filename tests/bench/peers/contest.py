@@ -54,6 +54,7 @@ PEERS = (
     Peer("with_ctranslate2", "int8", "ctranslate2", is_goal=True),
     Peer("with_llamacpp", "F16", "llamacpp"),
     Peer("with_llamacpp", "Q8_0", "llamacpp", is_goal=True),
+    Peer("with_llamacpp", "Q8_0-plain", "llamacpp", is_goal=True),
     Peer("with_onnxruntime", "float32", "onnxruntime", is_goal=True),
     Peer("with_onnxruntime", "int8", "onnxruntime", is_goal=True),
     Peer("with_openvino", "default", "openvino", is_goal=True),

@@ -1,4 +1,5 @@
-"""llama.cpp on the bare backbone, greedy, all rows in one batch; variant ``F16`` or ``Q8_0``, the type of its matrices.
+"""llama.cpp on the bare backbone, greedy, all rows in one batch; variant ``F16`` or ``Q8_0``, the type of its
+matrices; ``Q8_0-plain`` does not lay them out anew for the processor (with AMX that crashes at 11 rows).
 
 The conversion writes GGUF directly, without a tokenizer: tokens go in and come out as numbers.
 """
@@ -70,11 +71,14 @@ def gguf_name(name: str) -> str | None:
 
 
 folder, threads, variant = asked()
-file = folder / f"llamacpp-{variant}.gguf"
+kind = variant.removesuffix("-plain")
+file = folder / f"llamacpp-{kind}.gguf"
 if not file.is_file():
-    convert(folder, file, variant)
+    convert(folder, file, kind)
 llama_cpp.llama_backend_init()
-network = llama_cpp.llama_model_load_from_file(str(file).encode(), llama_cpp.llama_model_default_params())
+loading = llama_cpp.llama_model_default_params()
+loading.use_extra_bufts = kind == variant
+network = llama_cpp.llama_model_load_from_file(str(file).encode(), loading)
 assert network, "llama.cpp does not read the converted backbone"
 options = llama_cpp.llama_context_default_params()
 options.n_ctx, options.n_batch, options.n_ubatch, options.n_seq_max = 64 * max(NUM_ROWS), 512, 512, max(NUM_ROWS)
