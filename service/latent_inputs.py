@@ -1,31 +1,73 @@
 """What clients send in place of texts, checked against the adapter set and the backbone it is for."""
 
+import re
+from base64 import b64decode
 from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.errors import InvalidRequest
+from adavae.service.latent_protocol import LatentVector
+
+_NO_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
+_FLOAT_BYTES = 4
 
 
-def latents_of(z: Sequence[Sequence[float]], pinned: PinnedAdapter) -> Tensor:
+def latents_of(z: Sequence[LatentVector], pinned: PinnedAdapter) -> Tensor:
     """(N, Z), float32; raises InvalidRequest for another size or numbers that float32 does not hold."""
-    Z = pinned.config.latent_size
-    for number, row in enumerate(z):
-        if len(row) != Z:
-            raise InvalidRequest(
-                f"z[{number}] has {len(row)} numbers, {pinned.reference} takes {Z}",
-                param=f"z[{number}]",
-                code="invalid_z",
-            )
+    latents = np.empty((len(z), pinned.config.latent_size), np.float32)
     with np.errstate(over="ignore"):
-        latents = np.asarray(z, dtype=np.float32)
-    if not np.isfinite(latents).all():
-        raise InvalidRequest("z holds numbers that are not finite in float32", param="z", code="invalid_z")
+        for number, row in enumerate(z):
+            param = f"z[{number}]"
+            latents[number] = _unpacked(row, param, pinned) if isinstance(row, str) else _counted(row, param, pinned)
+    is_finite = np.isfinite(latents)
+    if not is_finite.all():
+        number, place = np.argwhere(~is_finite)[0]
+        value = latents[number, place]
+        raise _invalid(f"z[{number}]", f"is {value} at place {place}: every number must be finite in float32")
     return torch.from_numpy(latents)
+
+
+def _counted(row: Sequence[float], param: str, pinned: PinnedAdapter) -> Sequence[float]:
+    if len(row) != (Z := pinned.config.latent_size):
+        raise _invalid(param, f"has {len(row)} numbers, {pinned.reference} takes {Z}")
+    return row
+
+
+def _unpacked(row: str, param: str, pinned: PinnedAdapter) -> NDArray[np.float32]:
+    """(Z,), from base64 that is no longer than Z numbers are."""
+    num_bytes = _FLOAT_BYTES * pinned.config.latent_size
+    num_characters = 4 * -(-num_bytes // 3)
+    if len(row) != num_characters:
+        raise _invalid(
+            param,
+            f"has {len(row)} characters of base64, {pinned.reference} takes {num_characters}: "
+            f"{pinned.config.latent_size} numbers in little-endian float32, padded with =",
+        )
+    try:
+        content = b64decode(row, validate=True)
+    except ValueError:
+        raise _invalid(param, _why_no_base64(row)) from None
+    if len(content) != num_bytes:
+        raise _invalid(param, f"is {len(content)} bytes in base64, {pinned.reference} takes {num_bytes}")
+    numbers: NDArray[np.float32] = np.frombuffer(content, "<f4")
+    return numbers
+
+
+def _why_no_base64(row: str) -> str:
+    remedy = "send letters, digits, + and / alone, padded with ="
+    if (wrong := _NO_BASE64.search(row.rstrip("="))) is not None:
+        return f"has {wrong[0]!r} at character {wrong.start()}, which is not of the standard base64 alphabet: {remedy}"
+    return f"is not padded as base64 is: {remedy}"
+
+
+def _invalid(param: str, message: str) -> InvalidRequest:
+    return InvalidRequest(f"{param} {message}", param=param, code="invalid_z")
 
 
 def text_of(given: str | Sequence[int], param: str, pretrained: PretrainedBackbone, most_ids: int) -> str:

@@ -22,6 +22,9 @@ from adavae.service.results import (
     VariationsResult,
 )
 
+LatentVector = Sequence[float] | str
+"""Numbers, or base64 of as many in little-endian float32."""
+
 
 class LatentOperations(Protocol):
     """Every operation on texts and latent vectors.
@@ -49,13 +52,13 @@ class LatentOperations(Protocol):
 
     async def decode(
         self,
-        z: Sequence[Sequence[float]],
+        z: Sequence[LatentVector],
         *,
         adapter: str | None,
         decodings: Sequence[Decoding],
         steering: Steering = USUAL,
     ) -> DecodeResult:
-        """A text for each z, (N, Z); one decoding a row."""
+        """A text for each z, (N, Z), as numbers or as base64 of little-endian float32; one decoding a row."""
         ...
 
     async def sample(
@@ -66,7 +69,7 @@ class LatentOperations(Protocol):
 
     def decode_stream(
         self,
-        z: Sequence[Sequence[float]],
+        z: Sequence[LatentVector],
         *,
         adapter: str | None,
         decodings: Sequence[Decoding],

@@ -38,6 +38,7 @@ from adavae.service.encodings.text_map import Cartographer
 from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError
 from adavae.service.latent_inputs import latents_of, text_of
 from adavae.service.latent_parts import LatentParts
+from adavae.service.latent_protocol import LatentVector
 from adavae.service.metrics import Metrics
 from adavae.service.objects.errors import StoreError
 from adavae.service.results import (
@@ -188,7 +189,7 @@ class LatentService:
 
     async def decode(
         self,
-        z: Sequence[Sequence[float]],
+        z: Sequence[LatentVector],
         *,
         adapter: str | None,
         decodings: Sequence[Decoding],
@@ -212,7 +213,7 @@ class LatentService:
 
     async def decode_stream(
         self,
-        z: Sequence[Sequence[float]],
+        z: Sequence[LatentVector],
         *,
         adapter: str | None,
         decodings: Sequence[Decoding],

@@ -239,7 +239,10 @@ def map_texts(
     texts: Sequence[str], adapter: str | None, *, labels: Sequence[str] | None, method: MapMethod, truncate: bool
 ) -> Exchange[MapPoints]:
     """One request, for a plane is drawn of all texts together."""
-    given = _known(labels=None if labels is None else checked_texts(labels, "labels"))
+    given = _known(
+        labels=None if labels is None else checked_texts(labels, "labels"),
+        encoding_format="base64" if method == "pca" else None,
+    )
     fields = {"texts": checked_texts(texts, "texts"), "method": method, "truncate": truncate, **given}
     return _map_points((yield _call("/map", adapter, **fields)))
 
@@ -249,8 +252,8 @@ def _map_points(reply: Any) -> MapPoints:
     points = np.array([(row["x"], row["y"]) for row in rows], np.float32).reshape(len(rows), 2)
     plane = None
     if reply["basis"] is not None:
-        mean, basis = np.array(reply["mean"], np.float32), np.array(reply["basis"], np.float32)
-        plane = Plane(points, mean, basis, (reply["explained"][0], reply["explained"][1]))
+        mean, *basis = _unpacked([reply["mean"], *reply["basis"]])
+        plane = Plane(points, mean, np.stack(basis), (reply["explained"][0], reply["explained"][1]))
     nearest = np.array([row["nearest"] for row in rows], np.int64)
     distance = np.array([row["distance"] for row in rows], np.float32)
     found = None if parting is None else Separation(parting["accuracy"], parting["majority"], parting["rows"])
@@ -339,7 +342,8 @@ def _decode_call(
     part: tuple[str, int] | None = None,
     **options: object,
 ) -> Call:
-    return _call("/decode", adapter, part=part, z=z.tolist(), decoding=decoding, **options)
+    packed = [base64.b64encode(row.tobytes()).decode() for row in z.astype("<f4")]
+    return _call("/decode", adapter, part=part, z=packed, decoding=decoding, **options)
 
 
 def _rows(z: ArrayLike) -> NDArray[np.float32]:
@@ -365,6 +369,11 @@ def _reference(reply: Any) -> str:
 
 
 def _vectors(rows: Sequence[dict[str, Any]], name: str) -> NDArray[np.float32]:
+    """(N, Z)."""
+    return _unpacked([row[name] for row in rows])
+
+
+def _unpacked(vectors: Sequence[str]) -> NDArray[np.float32]:
     """(N, Z), from base64 of little-endian float32."""
-    content = b"".join(base64.b64decode(row[name]) for row in rows)
-    return np.frombuffer(content, "<f4").astype(np.float32).reshape(len(rows), -1)
+    content = b"".join(map(base64.b64decode, vectors))
+    return np.frombuffer(content, "<f4").astype(np.float32).reshape(len(vectors), -1)

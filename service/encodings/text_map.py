@@ -48,6 +48,7 @@ class Place:
         self._lane, self.client, self.num_texts = lane, client, num_texts
         self.turn = asyncio.get_running_loop().create_future()
         self.drawing: asyncio.Future[MapPoints] | None = None
+        self.due = 0.0  # at once: of a client's maps the first that came is drawn first
 
     @property
     def ticket(self) -> Self:

@@ -31,13 +31,13 @@ from adavae.model.likelihood import nats_per_token
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.pretrained import PretrainedBackbone
-from adavae.service.caller import CALLER
+from adavae.service.caller import CALLER, SINCE
 from adavae.service.engine.bank_loader import DEFAULT_BANK_BYTES, BankLoader
 from adavae.service.engine.compute_threads import available_threads, use_threads
 from adavae.service.engine.decode_batch import DecodeRow
 from adavae.service.engine.micro_batch import cut
 from adavae.service.engine.scheduler import SHORT_ROWS, SHORT_TOKENS, Scheduler
-from adavae.service.engine.ticket import Ticket
+from adavae.service.engine.ticket import Ticket, due_at
 from adavae.service.engine.work import Call, Done, EncodedRow, EncodeRow, EngineLimits, Work
 from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
 from adavae.service.metrics import Metrics
@@ -176,7 +176,8 @@ class Engine:
         """
         if reservation is None:
             self.check_room(len(rows))
-        ticket: Ticket[EncodedRow] = self._ticket(len(rows), is_long=sum(map(len, rows)) > SHORT_TOKENS)
+        num_tokens = sum(map(len, rows))
+        ticket: Ticket[EncodedRow] = self._ticket(len(rows), num_tokens, is_long=num_tokens > SHORT_TOKENS)
         work = [EncodeRow(ticket, number, row, slots[number]) for number, row in enumerate(rows)]
         return await self._result(ticket, work, deadline_s, "encode")
 
@@ -204,7 +205,8 @@ class Engine:
             self.check_room(len(z))
         else:
             self._release(reservation)
-        ticket: Ticket[Generated] = self._ticket(len(z), is_long=len(z) > SHORT_ROWS)
+        num_tokens = sum(decoding.max_tokens for decoding in decodings)
+        ticket: Ticket[Generated] = self._ticket(len(z), num_tokens, is_long=len(z) > SHORT_ROWS)
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
         work = [
             DecodeRow(ticket, number, latents[number], slot, decodings[number], self._teller(on_token, number))
@@ -283,9 +285,11 @@ class Engine:
             del self._promised[reservation.client]
         reservation.num_rows = 0
 
-    def _ticket(self, num_rows: int, *, is_long: bool = False) -> Ticket[Any]:
+    def _ticket(self, num_rows: int, num_tokens: int = 0, *, is_long: bool = False) -> Ticket[Any]:
         self._check_ready()
-        return Ticket(num_rows, client=CALLER.get(), is_long=is_long)
+        came = SINCE.get()
+        due = due_at(monotonic() if came is None else came, num_tokens)
+        return Ticket(num_rows, client=CALLER.get(), due=due, is_long=is_long)
 
     def _check_ready(self) -> None:
         reason = self.not_ready_reason

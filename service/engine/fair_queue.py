@@ -1,24 +1,29 @@
 """A queue of rows of many requests and clients, in which nobody is ahead of others for having come with more.
 
-Start-time fair queueing: the next row is one of the client that has been given least since it came, and of its requests
-of the one that has been given least. Whoever comes begins level with those who are there, so that a short request
-overtakes a long one, and nobody is paid back for having been away.
+Start-time fair queueing between clients: the next row is one of the client that has been given least since it came.
+Whoever comes begins level with those who are there, and nobody is paid back for having been away. Of a client's own
+requests the one goes first that is due first. A short one is due sooner than a long one that came with it, so that it
+overtakes; but whoever comes after a request was due waits behind it, however short.
 """
 
 import heapq
+import math
 from collections import deque
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
 from typing import Generic, Protocol, TypeVar
 
 
 class Request(Protocol):
-    """What the rows of one request share: whose they are."""
+    """What the rows of one request share: whose they are, and until when shorter ones may go first, in seconds."""
 
     def __hash__(self) -> int: ...
 
     @property
     def client(self) -> str: ...
+
+    @property
+    def due(self) -> float: ...
 
 
 class Queued(Protocol):
@@ -27,34 +32,33 @@ class Queued(Protocol):
 
 
 Row = TypeVar("Row", bound=Queued)
-Key = TypeVar("Key", bound=Hashable)
 
 
-class _Turns(Generic[Key]):
-    """Whose turn it is among those that wait: whoever has been given least."""
+class _Turns:
+    """Whose turn it is among clients that wait: whoever has been given least."""
 
     def __init__(self) -> None:
-        self._given: list[tuple[float, int, Key]] = []  # a heap; numbers keep the order of equals
+        self._given: list[tuple[float, int, str]] = []  # a heap; numbers keep the order of equals
         self._numbers = count()
         self._now = 0.0  # what the one whose turn was last had been given
 
-    def enter(self, key: Key) -> None:
-        heapq.heappush(self._given, (self._now, next(self._numbers), key))
+    def enter(self, client: str) -> None:
+        heapq.heappush(self._given, (self._now, next(self._numbers), client))
 
-    def next(self) -> Key:
+    def next(self) -> str:
         return self._given[0][2]
 
     def give(self, cost: float, *, stays: bool) -> None:
         """Counts what the one whose turn it is is given; it leaves unless it ``stays``."""
-        given, _, key = heapq.heappop(self._given)
+        given, _, client = heapq.heappop(self._given)
         self._now = given
         if stays:
-            heapq.heappush(self._given, (given + cost, next(self._numbers), key))
+            heapq.heappush(self._given, (given + cost, next(self._numbers), client))
 
-    def set_aside(self) -> tuple[float, int, Key]:
+    def set_aside(self) -> tuple[float, int, str]:
         return heapq.heappop(self._given)
 
-    def put_back(self, entry: tuple[float, int, Key]) -> None:
+    def put_back(self, entry: tuple[float, int, str]) -> None:
         heapq.heappush(self._given, entry)
 
     def __bool__(self) -> bool:
@@ -62,30 +66,34 @@ class _Turns(Generic[Key]):
 
 
 class _Line(Generic[Row]):
-    """One client's rows, by request."""
+    """One client's rows, by request: a request's rows one after the other, the request that is due first at once."""
 
     def __init__(self) -> None:
         self.requests: dict[Request, deque[Row]] = {}
-        self.turns: _Turns[Request] = _Turns()
         self.num_rows = 0
+        self._due: list[tuple[float, int, Request]] = []  # a heap; numbers keep the order of equals
+        self._numbers = count()
+
+    @property
+    def first_due(self) -> float:
+        return self._due[0][0]
 
     def put(self, row: Row) -> None:
         if row.ticket not in self.requests:
             self.requests[row.ticket] = deque()
-            self.turns.enter(row.ticket)
+            heapq.heappush(self._due, (row.ticket.due, next(self._numbers), row.ticket))
         self.requests[row.ticket].append(row)
         self.num_rows += 1
 
-    def take(self, cost_of: Callable[[Row], float]) -> tuple[Row, float]:
-        ticket = self.turns.next()
+    def take(self) -> Row:
+        ticket = self._due[0][2]
         rows = self.requests[ticket]
         row = rows.popleft()
-        cost = cost_of(row)
-        self.turns.give(cost, stays=bool(rows))
         if not rows:
             del self.requests[ticket]
+            heapq.heappop(self._due)
         self.num_rows -= 1
-        return row, cost
+        return row
 
 
 class FairQueue(Generic[Row]):
@@ -95,7 +103,7 @@ class FairQueue(Generic[Row]):
         """``cost_of`` says how much work a row is, in any unit."""
         self._cost_of = cost_of
         self._lines: dict[str, _Line[Row]] = {}
-        self._turns: _Turns[str] = _Turns()
+        self._turns = _Turns()
         self._num_rows = 0
 
     def __len__(self) -> int:
@@ -111,6 +119,11 @@ class FairQueue(Generic[Row]):
         """Rows of one client."""
         line = self._lines.get(client)
         return 0 if line is None else line.num_rows
+
+    @property
+    def first_due(self) -> float:
+        """When the first of its requests is due; infinite where there is none."""
+        return min((line.first_due for line in self._lines.values()), default=math.inf)
 
     def put(self, row: Row) -> None:
         client = row.ticket.client
@@ -133,8 +146,8 @@ class FairQueue(Generic[Row]):
     def _take(self) -> Row:
         client = self._turns.next()
         line = self._lines[client]
-        row, cost = line.take(self._cost_of)
-        self._turns.give(cost, stays=line.num_rows > 0)
+        row = line.take()
+        self._turns.give(self._cost_of(row), stays=line.num_rows > 0)
         if not line.num_rows:
             del self._lines[client]
         self._num_rows -= 1

@@ -3,6 +3,7 @@
 Synchronous; which lane does what next is the scheduler's business.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from time import monotonic
@@ -50,6 +51,12 @@ class Lane:
     def num_waiting_of(self, client: str) -> int:
         """Of one client."""
         return sum(queue.num_of(client) for queue in (self.encoding, self.decoding, self.beaming))
+
+    @property
+    def first_due_of_decoding(self) -> float:
+        """When the first request is due of those being decoded or waiting for it; infinite where there is none."""
+        running = min((row.ticket.due for row in self.batch.rows), default=math.inf)
+        return min(running, self.decoding.first_due, self.beaming.first_due)
 
     def put(self, row: EncodeRow | DecodeRow) -> None:
         """Puts a row into the queue that it belongs to."""

@@ -3,13 +3,15 @@
 Synchronous; owns the model. Threads, futures and admission are the engine's business.
 
 Requests of many rows have a lane of their own. While short ones are there, it has a third of the time, a step or a
-slice at a time; while there are none, all of it.
+slice at a time; while there are none, all of it. Encoding and decoding have equal shares, until a short request of a
+client that is alone is overdue: then the one goes on that is due first.
 """
 
 from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
+from typing import Literal
 
 import torch
 
@@ -128,7 +130,7 @@ class Scheduler:
             "encode": Task(len(self.short.encoding), self._encode(self.short)),
             "decode": Task(len(self.short.batch), self.short.decode),
         }
-        short, took_s = self._short_shares.step(tasks)
+        short, took_s = self._short_shares.step(tasks, self._overdue())
         if not any(task.num_waiting for task in tasks.values()):
             done += self._long_step()
             self._credit_s = 0.0
@@ -137,6 +139,15 @@ class Scheduler:
         if self._credit_s >= self._long_step_s:
             short += self._long_step()
         return done + short
+
+    def _overdue(self) -> Literal["encode", "decode"] | None:
+        """What is due first and overdue, where short requests of both kinds wait and all are one client's."""
+        if not (len(self.short.encoding) and len(self.short.batch)) or self._has_others():
+            return None
+        encode, decode = self.short.encoding.first_due, self.short.first_due_of_decoding
+        if min(encode, decode) > self._clock():
+            return None
+        return "encode" if encode < decode else "decode"
 
     def _long_step(self) -> list[Done]:
         """The next step of what is long, out of the time that what is short has granted."""

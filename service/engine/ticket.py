@@ -6,6 +6,13 @@ from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 
+_PATIENCE_S, _MOST_TOKENS = 0.02, 512  # a token; of more than these, a request waits no longer for shorter ones
+
+
+def due_at(came: float, num_tokens: int) -> float:
+    """Until when shorter requests may go before one that came at ``came`` and has so many tokens to do."""
+    return came + _PATIENCE_S * min(num_tokens, _MOST_TOKENS)
+
 
 class Ticket(Generic[Result]):
     """One future for all rows of a request.
@@ -14,13 +21,14 @@ class Ticket(Generic[Result]):
 
     Attributes:
         client: Whose request it is.
+        due: Until when shorter requests of its client may go first, as ``time.monotonic``.
         is_long: It has more rows than what is done at once.
         is_abandoned: Nobody waits any more: rows not computed yet can be left out.
         began_ns: When the device took up its first row, as ``time.time_ns``; 0 before.
     """
 
-    def __init__(self, num_rows: int, *, client: str = "", is_long: bool = False) -> None:
-        self.client, self.is_long = client, is_long
+    def __init__(self, num_rows: int, *, client: str = "", due: float = 0.0, is_long: bool = False) -> None:
+        self.client, self.due, self.is_long = client, due, is_long
         self.future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self.is_abandoned = False
         self.began_ns = 0

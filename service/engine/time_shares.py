@@ -24,10 +24,11 @@ class TimeShares(Generic[Kind]):
         self._clock = clock
         self._spent_s: dict[Kind, float] = {}
 
-    def step(self, tasks: Mapping[Kind, Task]) -> tuple[list[Done], float]:
+    def step(self, tasks: Mapping[Kind, Task], overdue: Kind | None = None) -> tuple[list[Done], float]:
         """A step of the kind that has been given least of those that wait: what is done, and how long it took.
 
-        Nothing is done, in no time, where nothing waits.
+        One that waits and is ``overdue`` has its step out of turn, which does not count. Nothing is done, in no time,
+        where nothing waits.
         """
         waiting = [kind for kind, task in tasks.items() if task.num_waiting]
         if not waiting:
@@ -35,9 +36,10 @@ class TimeShares(Generic[Kind]):
         least_s = min(self._spent_s.get(kind, 0.0) for kind in waiting)
         for kind in tasks.keys() - set(waiting):  # nothing is saved up by having had nothing to do
             self._spent_s[kind] = max(self._spent_s.get(kind, 0.0), least_s)
-        kind = min(waiting, key=lambda each: self._spent_s.get(each, 0.0))
+        kind = overdue or min(waiting, key=lambda each: self._spent_s.get(each, 0.0))
         began = self._clock()
         done = tasks[kind].step()
         took_s = self._clock() - began
-        self._spent_s[kind] = self._spent_s.get(kind, 0.0) + took_s
+        if overdue is None:
+            self._spent_s[kind] = self._spent_s.get(kind, 0.0) + took_s
         return done, took_s

@@ -6,12 +6,13 @@ What a key may do there is decided by each route, through ``needs``.
 import re
 from collections.abc import Callable
 from ipaddress import ip_address
+from time import monotonic
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from adavae.service.caller import CALLER, NOBODY
+from adavae.service.caller import CALLER, NOBODY, SINCE
 from adavae.service.errors import ServiceError
 from adavae.service.http import api_keys
 from adavae.service.http.api_keys import ApiKey, ApiKeys, sent_key
@@ -57,6 +58,7 @@ class Access:
                 await error_reply(exc)(scope, receive, send)
                 return
             CALLER.set(scope["state"].get("client_id", NOBODY))  # for this request's task and those it starts
+            SINCE.set(monotonic())
         await self._app(scope, receive, send)
 
     def _check(self, scope: Scope, headers: Headers) -> None:

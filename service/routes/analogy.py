@@ -30,8 +30,5 @@ async def analogy(body: AnalogyBody, request: Request, latent: Latent, limits: L
         steering=body.steering,
     )
     result = await unless_gone(request, work)
-    with_z = "z" in body.include
-    data = [
-        shape_decoded(index, row, with_z=with_z) | {"c": index // body.samples} for index, row in enumerate(result.rows)
-    ]
+    data = [shape_decoded(index, row, body) | {"c": index // body.samples} for index, row in enumerate(result.rows)]
     return JsonReply(shape_decoded_list(result.adapter, result.rows, data))

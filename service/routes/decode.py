@@ -77,6 +77,5 @@ def _event(item: Item, body: DecodeBody) -> dict[str, object]:
 
 
 def _reply(result: DecodeResult, body: DecodeBody) -> dict[str, object]:
-    with_z = "z" in body.include
-    data = [shape_decoded(index, row, with_z=with_z) for index, row in enumerate(result.rows)]
+    data = [shape_decoded(index, row, body) for index, row in enumerate(result.rows)]
     return shape_decoded_list(result.adapter, result.rows, data)

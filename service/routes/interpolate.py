@@ -25,11 +25,9 @@ async def interpolate(body: InterpolateBody, request: Request, latent: Latent, l
         decoding=checked_decoding(body.decoding, limits),
         steering=body.steering,
     )
-    return JsonReply(_reply(await unless_gone(request, work), with_z="z" in body.include))
+    return JsonReply(_reply(await unless_gone(request, work), body))
 
 
-def _reply(result: InterpolateResult, *, with_z: bool) -> dict[str, object]:
-    data = [
-        shape_decoded(index, step.decoded, with_z=with_z) | {"tau": step.tau} for index, step in enumerate(result.rows)
-    ]
+def _reply(result: InterpolateResult, body: InterpolateBody) -> dict[str, object]:
+    data = [shape_decoded(index, step.decoded, body) | {"tau": step.tau} for index, step in enumerate(result.rows)]
     return shape_decoded_list(result.adapter, [step.decoded for step in result.rows], data)

@@ -7,7 +7,7 @@ from adavae.service.http.replies import JsonReply
 from adavae.service.results import MapResult
 from adavae.service.routes.dependencies import Latent, Limits
 from adavae.service.routes.disconnect import unless_gone
-from adavae.service.routes.shapes import shape_adapter
+from adavae.service.routes.shapes import shape_adapter, shape_vector
 from adavae.service.schemas.map import MapBody
 
 
@@ -45,8 +45,8 @@ def _reply(result: MapResult, body: MapBody) -> dict[str, object]:
         "data": data,
         "adapter": shape_adapter(result.adapter),
         "latent_size": len(result.rows[0].encoding.mu),
-        "mean": plane.mean if plane is not None else None,
-        "basis": plane.basis if plane is not None else None,
+        "mean": shape_vector(plane.mean, body.encoding_format) if plane is not None else None,
+        "basis": [shape_vector(way, body.encoding_format) for way in plane.basis] if plane is not None else None,
         "explained": plane.explained if plane is not None else None,
         "separation": {"accuracy": parting.accuracy, "majority": parting.majority, "rows": parting.rows}
         if parting is not None

@@ -2,7 +2,7 @@
 
 import base64
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,13 +10,25 @@ from numpy.typing import NDArray
 from adavae.model.results import DecodedText
 from adavae.service.results import AdapterRef
 
+EncodingFormat = Literal["float", "base64"]
+
+
+class ShowsZ(Protocol):
+    """A request that says whether, and how, z is shown."""
+
+    @property
+    def include(self) -> Sequence[Literal["z"]]: ...
+
+    @property
+    def encoding_format(self) -> EncodingFormat: ...
+
 
 def shape_adapter(adapter: AdapterRef) -> dict[str, str]:
     """The adapter set and version that made a reply."""
     return {"name": adapter.name, "version": adapter.version}
 
 
-def shape_decoded(index: int, row: DecodedText, *, with_z: bool = False) -> dict[str, object]:
+def shape_decoded(index: int, row: DecodedText, asked: ShowsZ) -> dict[str, object]:
     """One decoded text, with its z where that was asked for."""
     shaped: dict[str, object] = {
         "index": index,
@@ -24,9 +36,9 @@ def shape_decoded(index: int, row: DecodedText, *, with_z: bool = False) -> dict
         "tokens": row.num_tokens,
         "finish_reason": row.finish_reason,
     }
-    if not with_z:
+    if "z" not in asked.include:
         return shaped
-    return shaped | {"z": np.ascontiguousarray(row.z, dtype=np.float32), "typicality": row.typicality}
+    return shaped | {"z": shape_vector(row.z, asked.encoding_format), "typicality": row.typicality}
 
 
 def shape_decoded_list(
@@ -37,7 +49,7 @@ def shape_decoded_list(
     return {"object": "list", "data": data, "adapter": shape_adapter(adapter), "usage": usage}
 
 
-def shape_vector(vector: NDArray[np.float32], encoding_format: Literal["float", "base64"]) -> object:
+def shape_vector(vector: NDArray[np.float32], encoding_format: EncodingFormat) -> object:
     """An array that JSON is written from as it is, or base64 of little-endian float32."""
     if encoding_format == "base64":
         return base64.b64encode(vector.astype("<f4").tobytes()).decode()

@@ -29,7 +29,7 @@ async def traverse(body: TraverseBody, request: Request, latent: Latent, limits:
         decoding=checked_decoding(body.decoding, limits),
         steering=body.steering,
     )
-    return JsonReply(_reply(await unless_gone(request, work), with_z="z" in body.include))
+    return JsonReply(_reply(await unless_gone(request, work), body))
 
 
 def _check_examples(direction: Direction, limits: Settings) -> None:
@@ -38,8 +38,6 @@ def _check_examples(direction: Direction, limits: Settings) -> None:
         check_texts(direction.target, limits, "direction.to")
 
 
-def _reply(result: TraverseResult, *, with_z: bool) -> dict[str, object]:
-    data = [
-        shape_decoded(index, step.decoded, with_z=with_z) | {"at": step.at} for index, step in enumerate(result.rows)
-    ]
+def _reply(result: TraverseResult, body: TraverseBody) -> dict[str, object]:
+    data = [shape_decoded(index, step.decoded, body) | {"at": step.at} for index, step in enumerate(result.rows)]
     return shape_decoded_list(result.adapter, [step.decoded for step in result.rows], data)

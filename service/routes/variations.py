@@ -30,10 +30,10 @@ async def variations(body: VariationsBody, request: Request, latent: Latent, lim
         steering=body.steering,
         params=body.params,
     )
-    return JsonReply(_reply(await unless_gone(request, work), with_z="z" in body.include))
+    return JsonReply(_reply(await unless_gone(request, work), body))
 
 
-def _reply(result: VariationsResult, *, with_z: bool) -> dict[str, object]:
+def _reply(result: VariationsResult, body: VariationsBody) -> dict[str, object]:
     rows = [(source, row) for source, near in enumerate(result.rows) for row in near]
-    data = [shape_decoded(index, row, with_z=with_z) | {"source": source} for index, (source, row) in enumerate(rows)]
+    data = [shape_decoded(index, row, body) | {"source": source} for index, (source, row) in enumerate(rows)]
     return shape_decoded_list(result.adapter, [row for _, row in rows], data)

@@ -6,7 +6,7 @@ from adavae.model.latent import defaults
 from adavae.model.latent.steering import Steering
 from adavae.service.schemas.body import Body
 from adavae.service.schemas.decoding import DecodeUsage, DecodingBody
-from adavae.service.schemas.fields import AdapterName, IncludeZ, TextOrTexts
+from adavae.service.schemas.fields import AdapterName, IncludeZ, TextOrTexts, ZFormat
 from adavae.service.schemas.reply import ListReply
 from adavae.service.schemas.steering import Candidates, Focus, LatentRow, Refine, Truncation
 
@@ -43,6 +43,7 @@ class AnalogyBody(Body):
     adapter: AdapterName | None = None
     decoding: DecodingBody = DecodingBody()
     include: IncludeZ = Field(default=[])
+    encoding_format: ZFormat = "float"
 
     @property
     def steering(self) -> Steering:

@@ -1,5 +1,7 @@
 """POST /decode on the wire."""
 
+import struct
+from base64 import b64encode
 from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
@@ -8,11 +10,13 @@ from pydantic_core import PydanticCustomError
 from adavae.model.latent.steering import Draw, Steering
 from adavae.service.schemas.body import Body
 from adavae.service.schemas.decoding import DecodeUsage, DecodingBody
-from adavae.service.schemas.fields import AdapterName, IncludeZ, Label, Row
+from adavae.service.schemas.fields import AdapterName, IncludeZ, Label, LatentVector, ZFormat
 from adavae.service.schemas.reply import ListReply
 from adavae.service.schemas.steering import Candidates, LatentRow, Refine, Truncation
 
-_EXAMPLE_Z: list[JsonValue] = [round(0.8 - 0.05 * place, 2) for place in range(32)]
+_NUMBERS = [round(0.8 - 0.05 * place, 2) for place in range(32)]
+_EXAMPLE_Z: list[JsonValue] = [*_NUMBERS]
+_PACKED_Z = b64encode(struct.pack("<32f", *_NUMBERS)).decode()
 
 
 class DecodeBody(Body):
@@ -26,13 +30,15 @@ class DecodeBody(Body):
                 {"samples": 3, "adapter": "yelp", "decoding": {"strategy": "sample", "top_p": 0.9, "seed": 7}},
                 {"samples": 5, "label": "positive", "truncation": 0.8, "candidates": 4, "adapter": "yelp"},
                 {"z": [_EXAMPLE_Z], "adapter": "yelp-lm"},
+                {"z": [_PACKED_Z], "adapter": "yelp-lm", "include": ["z"], "encoding_format": "base64"},
             ],
         }
     )
 
-    z: Annotated[list[Row], Field(min_length=1, fail_fast=True)] | None = Field(
+    z: Annotated[list[LatentVector], Field(min_length=1, fail_fast=True)] | None = Field(
         default=None,
-        description="Latent vectors, each as long as the adapter set's `latent_size`; at most ADAVAE_MAX_SAMPLES (64).",
+        description="Latent vectors, each as long as the adapter set's `latent_size`, as numbers or as base64 of "
+        "little-endian float32; at most ADAVAE_MAX_SAMPLES (64).",
     )
     samples: Annotated[int, Field(ge=1)] | None = Field(
         default=None, description="Draw this many new texts instead; at most ADAVAE_MAX_SAMPLES (64)."
@@ -49,6 +55,7 @@ class DecodeBody(Body):
     adapter: AdapterName | None = None
     decoding: DecodingBody = DecodingBody()
     include: IncludeZ = Field(default=[])
+    encoding_format: ZFormat = "float"
     stream: bool = Field(default=False, description="Answer with server-sent events, piece by piece.")
 
     @model_validator(mode="after")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, cast
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from adavae.service.schemas.body import Body
-from adavae.service.schemas.fields import AdapterName, ManyTexts, Text
+from adavae.service.schemas.fields import AdapterName, EncodingFormat, ManyTexts, Text
 from adavae.service.schemas.reply import Reply
 
 TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, fail_fast=True)]
@@ -41,9 +41,7 @@ class EmbeddingsBody(Body):
 
     input: EmbeddingInput
     model: AdapterName
-    encoding_format: Literal["float", "base64"] = Field(
-        default="float", description="`float`: arrays of numbers. `base64`: little-endian float32."
-    )
+    encoding_format: EncodingFormat = "float"
     dimensions: int | None = Field(
         default=None, ge=1, le=4096, description="The leading principal directions only; all of z if left out."
     )

@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import ConfigDict, Field
 
+from adavae.service.schemas.fields import EncodingFormat
 from adavae.service.schemas.reply import ListReply, Reply
 from adavae.service.schemas.texts import ONE_OF_TEXT_AND_TEXTS, EncodeUsage, TextsBody
 
@@ -18,9 +19,7 @@ class EncodeBody(TextsBody):
     include: list[Literal["logvar"]] = Field(
         default=[], fail_fast=True, max_length=8, description="`logvar`: add the posterior's log variance."
     )
-    encoding_format: Literal["float", "base64"] = Field(
-        default="float", description="`float`: arrays of numbers. `base64`: little-endian float32."
-    )
+    encoding_format: EncodingFormat = "float"
 
 
 class EncodeRow(Reply):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo
 from pydantic_core import PydanticCustomError
 
 
@@ -28,7 +28,16 @@ TextOrTexts = Annotated[
     Discriminator(lambda given: "<texts>" if isinstance(given, list) else "<text>"),
 ]
 Label = Annotated[str, Field(min_length=1, max_length=200), Whole]
-Row = Annotated[list[float], Field(min_length=1, fail_fast=True)]
+# How many characters a vector has is checked against the adapter set (``latent_inputs``), before they are decoded.
+LatentVector = Annotated[
+    Annotated[list[float], Field(min_length=1, fail_fast=True), Tag("<numbers>")]
+    | Annotated[str, Field(min_length=1, json_schema_extra={"contentEncoding": "base64"}), Tag("<base64>")],
+    Discriminator(lambda given: "<base64>" if isinstance(given, str) else "<numbers>"),
+]
+EncodingFormat = Annotated[
+    Literal["float", "base64"],
+    Field(description="`float`: arrays of numbers. `base64`: little-endian float32."),
+]
 AdapterName = Annotated[
     str,
     Field(
@@ -41,3 +50,14 @@ AdapterName = Annotated[
 IncludeZ = Annotated[
     list[Literal["z"]], Field(fail_fast=True, max_length=8, description="`z`: add each row's latent vector.")
 ]
+
+
+def _shows_z(encoding_format: str, info: ValidationInfo) -> str:
+    """``encoding_format``, where there is something that it is about."""
+    if encoding_format != "float" and "z" not in info.data.get("include", ("z",)):
+        raise PydanticCustomError("no_effect", 'has no effect without z: set include to ["z"], or leave it out')
+    return encoding_format
+
+
+ZFormat = Annotated[EncodingFormat, AfterValidator(_shows_z)]
+"""Of a body that has ``include`` before it."""

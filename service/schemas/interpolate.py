@@ -9,7 +9,7 @@ from adavae.model.latent import defaults
 from adavae.model.latent.steering import Steering
 from adavae.service.schemas.body import Body
 from adavae.service.schemas.decoding import DecodeUsage, DecodingBody
-from adavae.service.schemas.fields import AdapterName, IncludeZ, Text
+from adavae.service.schemas.fields import AdapterName, IncludeZ, Text, ZFormat
 from adavae.service.schemas.reply import ListReply
 from adavae.service.schemas.steering import Candidates, Depth, LatentRow, Refine
 
@@ -42,6 +42,7 @@ class InterpolateBody(Body):
     adapter: AdapterName | None = None
     decoding: DecodingBody = DecodingBody()
     include: IncludeZ = Field(default=[])
+    encoding_format: ZFormat = "float"
 
     @property
     def interpolation(self) -> Interpolation:

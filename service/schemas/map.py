@@ -7,7 +7,7 @@ from pydantic_core import PydanticCustomError
 
 from adavae.model.latent.map_points import MapMethod
 from adavae.service.schemas.body import Body
-from adavae.service.schemas.fields import AdapterName, Text, Whole
+from adavae.service.schemas.fields import AdapterName, EncodingFormat, Text, Whole
 from adavae.service.schemas.reply import ListReply, Reply
 from adavae.service.schemas.texts import EncodeUsage, Truncate
 
@@ -42,6 +42,7 @@ class MapBody(Body):
     )
     adapter: AdapterName | None = None
     truncate: Truncate = False
+    encoding_format: EncodingFormat = Field(default="float", description="Of `mean` and `basis`.")
 
     @model_validator(mode="after")
     def _one_label_a_text(self) -> Self:
@@ -49,6 +50,13 @@ class MapBody(Body):
             numbers = {"labels": len(self.labels), "texts": len(self.texts)}
             message = "has {labels} entries for {texts} texts: give one label for each text, or none at all"
             raise PydanticCustomError("one_label_a_text", message, {"field": "labels", **numbers})
+        return self
+
+    @model_validator(mode="after")
+    def _has_a_way_back(self) -> Self:
+        if self.encoding_format != "float" and self.method != "pca":
+            message = "has no effect with method {method}, which has no mean and basis: leave it out"
+            raise PydanticCustomError("no_effect", message, {"field": "encoding_format", "method": self.method})
         return self
 
 
@@ -73,8 +81,10 @@ class MapReply(ListReply):
     method: Literal["pca", "tsne"]
     data: list[MapRow]
     latent_size: int
-    mean: list[float] | None = Field(description="(Z,); with `pca`: z = mean + x * basis[0] + y * basis[1].")
-    basis: list[list[float]] | None = Field(description="(2, Z), orthonormal; with `pca`.")
+    mean: list[float] | str | None = Field(
+        description="(Z,), or base64 of little-endian float32; with `pca`: z = mean + x * basis[0] + y * basis[1]."
+    )
+    basis: list[list[float] | str] | None = Field(description="(2, Z), orthonormal, each as mean; with `pca`.")
     explained: list[float] | None = Field(description="Share of the variance along x and along y; with `pca`.")
     separation: SeparationReply | None = Field(description="With labels, where two of them have five texts.")
     usage: EncodeUsage

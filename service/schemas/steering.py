@@ -56,7 +56,9 @@ Candidates = Annotated[
 class LatentRow(DecodeRow):
     """A text, and the z that it was written for."""
 
-    z: list[float] | None = Field(default=None, description="(Z,); only where asked for.")
+    z: list[float] | str | None = Field(
+        default=None, description="(Z,), or base64 of little-endian float32; only where asked for."
+    )
     typicality: float | None = Field(
         default=None,
         description="Beside z: share of real texts at least as far from the middle; 0 is farther off than any. null "

@@ -10,7 +10,7 @@ from adavae.model.latent.direction import BetweenLabels, BetweenTexts, Dimension
 from adavae.model.latent.steering import Steering
 from adavae.service.schemas.body import Body
 from adavae.service.schemas.decoding import DecodeUsage, DecodingBody
-from adavae.service.schemas.fields import AdapterName, IncludeZ, Label, ManyTexts, Text
+from adavae.service.schemas.fields import AdapterName, IncludeZ, Label, ManyTexts, Text, ZFormat
 from adavae.service.schemas.reply import ListReply
 from adavae.service.schemas.steering import Candidates, LatentRow, Refine, Truncation
 
@@ -98,6 +98,7 @@ class TraverseBody(Body):
     adapter: AdapterName | None = None
     decoding: DecodingBody = DecodingBody()
     include: IncludeZ = Field(default=[])
+    encoding_format: ZFormat = "float"
 
     @model_validator(mode="after")
     def _rising(self) -> "TraverseBody":

@@ -5,7 +5,7 @@ from pydantic import ConfigDict, Field
 from adavae.model.latent import defaults
 from adavae.model.latent.steering import Steering
 from adavae.service.schemas.decoding import DecodeUsage, DecodingBody
-from adavae.service.schemas.fields import AdapterName, IncludeZ
+from adavae.service.schemas.fields import AdapterName, IncludeZ, ZFormat
 from adavae.service.schemas.reply import ListReply
 from adavae.service.schemas.steering import LatentRow, Refine, Truncation
 from adavae.service.schemas.texts import ONE_OF_TEXT_AND_TEXTS, TextOrTextsBody
@@ -33,6 +33,7 @@ class VariationsBody(TextOrTextsBody):
     adapter: AdapterName | None = None
     decoding: DecodingBody = DecodingBody()
     include: IncludeZ = Field(default=[])
+    encoding_format: ZFormat = "float"
 
     @property
     def steering(self) -> Steering:

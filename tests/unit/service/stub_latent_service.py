@@ -2,6 +2,7 @@
 
 import asyncio
 import zlib
+from base64 import b64decode
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.results import Classified, DecodedText, InterpolationStep, TraverseStep
 from adavae.service.downloads import Download, download_of
 from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError
+from adavae.service.latent_protocol import LatentVector
 from adavae.service.results import (
     AdapterRef,
     AdapterState,
@@ -213,7 +215,7 @@ class StubLatentService:
 
     async def decode(
         self,
-        z: Sequence[Sequence[float]],
+        z: Sequence[LatentVector],
         *,
         adapter: str | None,
         decodings: Sequence[Decoding],
@@ -230,7 +232,7 @@ class StubLatentService:
 
     async def decode_stream(
         self,
-        z: Sequence[Sequence[float]],
+        z: Sequence[LatentVector],
         *,
         adapter: str | None,
         decodings: Sequence[Decoding],
@@ -370,17 +372,18 @@ class StubLatentService:
 
     async def _decode(
         self,
-        z: Sequence[Sequence[float]] | Sequence[NDArray[np.float32]],
+        z: Sequence[LatentVector | NDArray[np.float32]],
         adapter: str | None,
         decodings: Sequence[Decoding],
     ) -> DecodeResult:
         ref = self._ref(adapter)
         self.asked.append({"decodings": list(decodings)})
-        for number, row in enumerate(z):
+        vectors = [np.frombuffer(b64decode(row), "<f4") if isinstance(row, str) else row for row in z]
+        for number, row in enumerate(vectors):
             if len(row) != Z:
                 message = f"z[{number}] has {len(row)} numbers, {ref.name} takes {Z}"
                 raise InvalidRequest(message, param=f"z[{number}]", code="invalid_z")
-        rows = zip(z, decodings, strict=True)
+        rows = zip(vectors, decodings, strict=True)
         return DecodeResult(
             ref,
             tuple(

@@ -1,5 +1,7 @@
 """Refusals name a field of the request, and come before the work: over HTTP, by a whole tiny service."""
 
+import struct
+from base64 import b64encode
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +69,7 @@ async def test_token_ids_are_named_as_they_were_sent(client: httpx2.AsyncClient)
         ("/analogy", {"a": "good", "b": "bad", "c": "fine", "scale": 1e308}, "scale"),
         ("/analogy", {"a": "good", "b": "bad", "c": ["fine"], "scale": -1e308, "samples": 2}, "scale"),
         ("/decode", {"z": [[3e38] * 6]}, "z"),
+        ("/decode", {"z": [b64encode(struct.pack("<6f", *[3e38] * 6)).decode()]}, "z"),
     ],
 )
 async def test_what_leads_z_too_far_is_named(

@@ -88,8 +88,8 @@ class Service:
 
     def decode(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         seed = body["decoding"].get("seed", 0)
-        for index, row in enumerate(body.get("z") or [[0]] * body["samples"]):
-            yield {"text": f"{row[0]:g} with {seed + index}"}
+        for index, row in enumerate(body.get("z") or [packed(np.zeros(1))] * body["samples"]):
+            yield {"text": f"{unpacked(row)[0]:g} with {seed + index}"}
 
     def interpolate(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from ({"text": f"{body['source']} {body['method']} {step}"} for step in range(body["steps"]))
@@ -105,6 +105,11 @@ class Service:
 
 def packed(vector: np.ndarray[Any, Any]) -> str:
     return base64.b64encode(vector.astype("<f4").tobytes()).decode()
+
+
+def unpacked(vector: str) -> list[float]:
+    numbers: list[float] = np.frombuffer(base64.b64decode(vector), "<f4").tolist()
+    return numbers
 
 
 def refusal(status: int, code: str = "overloaded", **headers: str) -> httpx2.Response:
@@ -231,7 +236,8 @@ def test_a_map_is_read_with_its_way_back(client: Client, method: str) -> None:
     def answer(request: httpx2.Request) -> httpx2.Response:
         bodies.append(json.loads(request.content))
         rows = [{"index": at, "x": at, "y": -at, "nearest": (at + 1) % 3, "distance": 0.5} for at in (2, 0, 1)]
-        way = {"mean": [1, 2, 3], "basis": [[1, 0, 0], [0, 0, 1]], "explained": [0.5, 0.25]}
+        mean, *basis = (packed(np.array(row)) for row in ([1, 2, 3], [1, 0, 0], [0, 0, 1]))
+        way = {"mean": mean, "basis": basis, "explained": [0.5, 0.25]}
         reply = {"object": "list", "data": rows, "adapter": ADAPTER, **(way if is_pca else dict.fromkeys(way))}
         reply["separation"] = {"accuracy": 0.75, "majority": 0.5, "rows": 3} if is_pca else None
         return httpx2.Response(200, json=reply)
@@ -239,7 +245,7 @@ def test_a_map_is_read_with_its_way_back(client: Client, method: str) -> None:
     texts, labels = ["a", "b", "c"], ["x", "x", "y"] if is_pca else None
     found = client.ask(answer, "map", texts, "yelp", labels=labels, method=method)
     expected = {"texts": texts, "method": method, "truncate": False, "adapter": "yelp"}
-    assert bodies == [expected | ({"labels": labels} if is_pca else {})]
+    assert bodies == [expected | ({"labels": labels, "encoding_format": "base64"} if is_pca else {})]
     np.testing.assert_array_equal(found.points, [[0, 0], [1, -1], [2, -2]])
     assert found.neighbours.nearest.tolist() == [1, 2, 0]
     if is_pca:
@@ -334,7 +340,7 @@ def test_a_refusal_names_the_text_by_its_place_in_the_whole(
 def test_a_refusal_names_the_latent_by_its_place_in_the_whole(client: Client) -> None:
     z = np.arange(200, dtype=np.float32)[:, None] @ np.ones((1, 2), np.float32)
     with pytest.raises(AdaVAEServiceError, match=r"z\[130\] is too long") as caught:
-        client.ask(refusing("z", 130, z.tolist()), "decode", z)
+        client.ask(refusing("z", 130, [packed(row) for row in z]), "decode", z)
     assert caught.value.param == "z[130]"
 
 
@@ -553,7 +559,15 @@ def test_a_stream_gives_pieces_and_ends_with_the_whole(client: Client) -> None:
         TextPiece(0, "na\u00efve"),
         TextPiece(1, " \n "),
     ]
-    assert bodies[0] == bodies[1] == {"z": [[1.0], [2.0]], "decoding": {"seed": 5}, "stream": True}
+    assert (
+        bodies[0]
+        == bodies[1]
+        == {
+            "z": [packed(np.array([1.0])), packed(np.array([2.0]))],
+            "decoding": {"seed": 5},
+            "stream": True,
+        }
+    )
     assert len(client.pauses) == 1
 
 
@@ -564,7 +578,7 @@ def test_a_stream_that_fails_or_breaks_off_says_so_and_is_not_begun_again(client
     def answer(request: httpx2.Request) -> httpx2.Response:
         nonlocal num_requests
         num_requests += 1
-        text = json.loads(request.content)["z"][0][0]
+        text = unpacked(json.loads(request.content)["z"][0])[0]
         return events('{"index":0,"text":"a"}', error=detail if text else None)
 
     with pytest.raises(AdaVAEServiceError, match="too late") as failed:

@@ -8,13 +8,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 import pytest
+import torch
 from prometheus_client import Gauge
 
 from adavae.model.decoding.decoding import Decoding, Strategy
-from adavae.service.caller import CALLER
+from adavae.service.caller import CALLER, SINCE
+from adavae.service.engine.decode_batch import DecodeRow
 from adavae.service.engine.engine import Engine
 from adavae.service.engine.scheduler import Scheduler
-from adavae.service.engine.ticket import Ticket
+from adavae.service.engine.ticket import Ticket, due_at
+from adavae.service.engine.time_shares import Task, TimeShares
 from adavae.service.engine.work import Call, EncodeRow, EngineLimits
 from adavae.service.errors import Overloaded
 from adavae.service.metrics import Metrics
@@ -201,6 +204,83 @@ async def test_long_work_has_a_third_of_the_time_beside_short_work_and_all_of_it
     for _ in range(10):
         scheduler.step()
     assert times["long"] - before["long"] == pytest.approx(2.0)
+
+
+def in_turns(clock: Clock, done: list[str]) -> Callable[[str, float], Callable[..., list[Any]]]:
+    """Steps that only take their time."""
+
+    def taking(kind: str, seconds: float) -> Callable[..., list[Any]]:
+        def step(*_: Any) -> list[Any]:
+            clock.now += seconds
+            done.append(kind)
+            return []
+
+        return step
+
+    return taking
+
+
+async def kinds_of_steps(*asked: tuple[str, str, float], num: int = 300) -> list[str]:
+    """What the short lane does with one row of each (kind, client, due), which none of it ends; a step takes 0.01 s."""
+    async with running() as engine:
+        clock, done = Clock(), list[str]()
+        scheduler = Scheduler(engine.vae, LIMITS, Metrics(), clock)
+    taking = in_turns(clock, done)
+    for kind, client, due in asked:
+        ticket: Ticket[Any] = Ticket(1, client=client, due=due)
+        row = DecodeRow(ticket, 0, torch.from_numpy(latents(1, 0)[0]), 0, Decoding(max_tokens=8))
+        scheduler.accept(EncodeRow(ticket, 0, [1], 0) if kind == "encode" else row)
+    scheduler.short.encode = taking("encode", 0.01)  # type: ignore[method-assign]
+    scheduler.short.decode = taking("decode", 0.01)  # type: ignore[method-assign]
+    for _ in range(num):
+        scheduler.step()
+    return done
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("first", ["encode", "decode"])
+async def test_what_is_overdue_of_a_client_alone_goes_on_before_what_is_due_later(first: str) -> None:
+    second = "decode" if first == "encode" else "encode"
+    kinds = await kinds_of_steps((first, "a", 1.0), (second, "a", 1.5))
+    assert abs(kinds[:100].count("encode") - 50) <= 1
+    assert set(kinds[102:]) == {first}
+
+
+@pytest.mark.asyncio
+async def test_beside_another_client_encoding_and_decoding_have_equal_shares_however_late_they_are() -> None:
+    kinds = await kinds_of_steps(("encode", "a", 1.0), ("decode", "b", 1.5))
+    assert abs(kinds.count("encode") - 150) <= 1
+
+
+def test_steps_out_of_turn_are_not_paid_back() -> None:
+    clock, done = Clock(), list[str]()
+    shares: TimeShares[str] = TimeShares(clock)
+    taking = in_turns(clock, done)
+    tasks = {kind: Task(1, taking(kind, 0.01)) for kind in ("encode", "decode")}
+    for _ in range(100):
+        shares.step(tasks, "decode")
+    assert done == ["decode"] * 100
+    for _ in range(10):
+        shares.step(tasks)
+    assert done[100:].count("encode") == 5
+
+
+@pytest.mark.asyncio
+async def test_every_part_of_a_request_is_as_old_as_the_whole() -> None:
+    """A walk's later parts stood behind all that had come since it began: some took three times the median."""
+    async with running(ROOMY) as engine:
+        async with held(engine):
+            context = copy_context()
+            context.run(SINCE.set, 1000.0)
+            first = context.run(on_behalf_of, "a", encoded(engine, 2))
+            await asyncio.sleep(0)
+            (ticket,) = {work.ticket for work in engine._inbox}
+            num_tokens = sum(len(row.token_ids) for row in engine._inbox if isinstance(row, EncodeRow))
+            assert ticket.due == due_at(1000.0, num_tokens)
+            second = context.run(on_behalf_of, "a", decoded(engine, 3, max_tokens=7))
+            await asyncio.sleep(0)
+            assert engine._inbox[-1].ticket.due == due_at(1000.0, 21)
+        await asyncio.gather(first, second)
 
 
 @pytest.mark.asyncio

@@ -1,16 +1,20 @@
-"""Whose row is next: clients and requests take turns, whoever came with more."""
+"""Whose row is next: clients take turns, whoever came with more; of a client's requests the one that is due first."""
 
+import math
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from adavae.service.engine.fair_queue import FairQueue
+from adavae.service.engine.ticket import due_at
 
 
 @dataclass(eq=False)
 class Asked:
     client: str
+    due: float = 0.0
 
 
 @dataclass(eq=False)
@@ -64,13 +68,83 @@ def test_turns_are_counted_by_what_they_cost() -> None:
 
 def test_within_a_client_a_short_request_overtakes_a_long_one() -> None:
     rows = queue()
-    long, short = Asked("c"), Asked("c")
+    long, short = Asked("c", due=due_at(0.0, 400)), Asked("c", due=due_at(0.5, 4))
     for number in range(100):
         rows.put(Row(long, number=number))
     for _ in range(10):
         rows.take()
     rows.put(Row(short, number=-1))
-    assert -1 in {row.number for row in (rows.take(), rows.take()) if row is not None}
+    assert [row.number for row in iter(rows.take, None)] == [-1, *range(10, 100)]
+
+
+def test_a_request_that_is_due_goes_before_whatever_comes_later() -> None:
+    """Short ones that do not end would keep a long one waiting for ever."""
+    rows = queue()
+    long = Asked("c", due=due_at(0.0, 100))
+    rows.put(Row(long))
+    for number in range(1000):
+        came = 0.1 * number
+        rows.put(Row(Asked("c", due=due_at(came, 1)), number=number))
+        row = rows.take()
+        assert row is not None
+        if row.ticket is long:
+            break
+    assert came == pytest.approx(due_at(0.0, 100), abs=0.1)
+
+
+def test_requests_due_at_once_go_in_the_order_they_came() -> None:
+    rows = queue()
+    for number in range(5):
+        rows.put(Row(Asked("c"), number=number))
+    assert [row.number for row in iter(rows.take, None)] == list(range(5))
+
+
+def test_when_the_first_is_due_is_known_of_all_clients_together() -> None:
+    rows = queue()
+    assert rows.first_due == math.inf
+    for client, due in (("a", 3.0), ("b", 2.0), ("b", 5.0), ("a", 4.0)):
+        rows.put(Row(Asked(client, due)))
+    assert rows.first_due == 2.0
+    rows.take(lambda client: client == "b")
+    assert rows.first_due == 3.0
+    list(iter(rows.take, None))
+    assert rows.first_due == math.inf
+
+
+_ASKED = st.lists(
+    st.tuples(st.floats(0, 3), st.integers(1, 800), st.integers(1, 4)), min_size=1, max_size=25
+)  # seconds since the one before, tokens, rows
+
+
+@given(asked=_ASKED, seconds_a_row=st.floats(0.01, 2))
+def test_nobody_waits_for_what_came_after_it_was_due(asked: list[tuple[float, int, int]], seconds_a_row: float) -> None:
+    """Each row takes as long as the others; requests come meanwhile."""
+    rows, now, coming = queue(), 0.0, 0.0
+    came: dict[Asked, float] = {}
+    arrivals: list[tuple[float, Asked, int]] = []
+    for pause, num_tokens, num_rows in asked:
+        coming += pause
+        arrivals.append((coming, Asked("c", due_at(coming, num_tokens)), num_rows))
+    waiting: dict[Asked, int] = {}
+    while arrivals or waiting:
+        while arrivals and (not waiting or arrivals[0][0] <= now):
+            at, ticket, num_rows = arrivals.pop(0)
+            now = max(now, at)
+            came[ticket], waiting[ticket] = at, num_rows
+            for _ in range(num_rows):
+                rows.put(Row(ticket))
+        row = rows.take()
+        assert row is not None
+        assert not [other for other in waiting if other.due < came[row.ticket]]
+        waiting[row.ticket] -= 1
+        if not waiting[row.ticket]:
+            del waiting[row.ticket]
+        now += seconds_a_row
+
+
+def test_no_request_lets_others_go_first_for_longer_than_the_longest() -> None:
+    assert due_at(5.0, 0) == 5.0
+    assert due_at(5.0, 10) < due_at(5.0, 20) < due_at(5.0, 100_000) == due_at(5.0, 512) < 20.0
 
 
 def test_the_rows_of_a_request_keep_their_order() -> None:

@@ -1,10 +1,13 @@
 """Keys, scopes, host names, rate limits."""
 
 from pathlib import Path
+from time import monotonic
+from typing import Any
 
 import pytest
 from starlette.testclient import TestClient
 
+from adavae.service.caller import SINCE
 from adavae.service.http.access import is_loopback
 from adavae.service.http.api_keys import load_api_keys
 from adavae.service.http.secret_files import exposed_secrets
@@ -33,6 +36,25 @@ OTHER_HOSTS = (
     ),
     *("localhost:123456", "[localhost]", "[127.0.0.1%1]", "localhost,evil.example", "127.0.0.1.nip.io", "127.1"),
 )
+
+
+def test_what_a_request_asks_for_knows_since_when(monkeypatch: pytest.MonkeyPatch) -> None:
+    latent, seen = StubLatentService(), list[float | None]()
+    encode = latent.encode
+
+    async def noting(*args: Any, **kwargs: Any) -> Any:
+        seen.append(SINCE.get())
+        return await encode(*args, **kwargs)
+
+    monkeypatch.setattr(latent, "encode", noting)
+    began = monotonic()
+    with client_of(latent) as client:
+        for _ in range(2):
+            assert client.post("/encode", json=ENCODE).status_code == 200
+    first, second = seen
+    assert first is not None and second is not None
+    assert began < first < second < monotonic()
+    assert SINCE.get() is None
 
 
 def bearer(key: str) -> dict[str, str]:

@@ -100,6 +100,39 @@ def test_decode_gives_a_text_for_each_z(client: TestClient, latent: StubLatentSe
     assert [each.max_tokens for each in latent.asked[-1]["decodings"]] == [5, 5]
 
 
+def test_z_is_taken_as_base64_and_shown_so(client: TestClient) -> None:
+    rows = np.linspace(-3, 3, 2 * Z, dtype="<f4").reshape(2, Z)
+    z: list[Any] = [base64.b64encode(rows[0].tobytes()).decode(), rows[1].tolist()]
+    numbers = posted(client, "/decode", {"z": z, "include": ["z"]})["data"]
+    np.testing.assert_array_equal(np.array([row["z"] for row in numbers], np.float32), rows)
+    body = {"z": z, "include": ["z"], "encoding_format": "base64"}
+    packed = posted(client, "/decode", body)["data"]
+    assert [base64.b64decode(row["z"]) for row in packed] == [row.tobytes() for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/decode", {"samples": 2}),
+        ("/interpolate", {"source": "good", "target": "bad"}),
+        ("/analogy", {"a": "x", "b": "y", "c": ["z", "w"]}),
+        ("/variations", {"text": "bad", "n": 3}),
+        ("/traverse", {"text": "bad", "direction": {"dimension": 1}}),
+    ],
+)
+def test_every_z_that_is_shown_may_be_base64(client: TestClient, path: str, body: dict[str, Any]) -> None:
+    numbers = posted(client, path, body | {"include": ["z"]})["data"]
+    packed = posted(client, path, body | {"include": ["z"], "encoding_format": "base64"})["data"]
+    assert len(numbers) > 1
+    for row, other in zip(numbers, packed, strict=True):
+        np.testing.assert_array_equal(np.array(row["z"], "<f4"), np.frombuffer(base64.b64decode(other["z"]), "<f4"))
+    reply = client.post(path, json=body | {"encoding_format": "base64"})
+    error = reply.json()["error"]
+    assert (reply.status_code, error["param"]) == (422, "encoding_format")
+    assert 'no effect without z: set include to ["z"]' in error["message"]
+    assert posted(client, path, body | {"encoding_format": "float"})["data"] == posted(client, path, body)["data"]
+
+
 def test_seeds_that_count_up_stay_in_their_range(client: TestClient, latent: StubLatentService) -> None:
     posted(client, "/decode", {"z": [[0.0] * Z] * 2, "decoding": {"seed": 2**63 - 1}})
     assert [each.seed for each in latent.asked[-1]["decodings"]] == [2**63 - 1, 0]
@@ -224,7 +257,8 @@ def test_the_examples_fit_the_bundled_adapter_sets() -> None:
     assert {example["adapter"] for example in examples} <= set(latent_size)
     rows = [(example["adapter"], row) for example in examples for row in example.get("z", [])]
     assert rows
-    assert all(len(row) == latent_size[adapter] for adapter, row in rows)
+    sizes = [len(base64.b64decode(row)) // 4 if isinstance(row, str) else len(row) for _, row in rows]
+    assert sizes == [latent_size[adapter] for adapter, _ in rows]
 
 
 def test_every_route_is_described() -> None:

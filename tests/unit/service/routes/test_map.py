@@ -1,5 +1,6 @@
 """Maps on the wire; what is out of bounds is refused with the limit."""
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,6 +47,16 @@ def test_without_labels_none_are_shown_and_tsne_has_no_way_back(client: TestClie
     reply = client.post("/map", json={"texts": TEXTS, "method": "tsne"}).json()
     assert "label" not in reply["data"][0]
     assert reply["mean"] is reply["basis"] is reply["explained"] is reply["separation"] is None
+
+
+def test_the_way_back_may_be_base64(client: TestClient) -> None:
+    numbers = client.post("/map", json={"texts": TEXTS}).json()
+    packed = client.post("/map", json={"texts": TEXTS, "encoding_format": "base64"}).json()
+    for row, other in zip([numbers["mean"], *numbers["basis"]], [packed["mean"], *packed["basis"]], strict=True):
+        np.testing.assert_array_equal(np.array(row, "<f4"), np.frombuffer(base64.b64decode(other), "<f4"))
+    error = refusal(client, texts=TEXTS, method="tsne", encoding_format="base64")
+    assert error["param"] == "encoding_format"
+    assert "no effect with method tsne" in error["message"]
 
 
 def test_what_is_out_of_bounds_is_refused_with_the_limit(client: TestClient) -> None:
