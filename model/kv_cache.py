@@ -24,6 +24,10 @@ class Memory:
     def num_positions(self) -> int:
         return self.mask.shape[1]
 
+    def stores(self) -> list["MemoryStore"]:
+        """Each layer's; taken apart at once, so that a gradient is put together once and not layer by layer."""
+        return [MemoryStore(*layer) for layer in zip(self.keys.unbind(), self.values.unbind(), strict=True)]
+
 
 class MemoryStore:
     """Puts one layer's memory in front of the text's keys and values, and keeps nothing."""
