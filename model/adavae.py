@@ -179,18 +179,21 @@ def _teacher_forced_mask(memory: Memory, num_tokens: int) -> Tensor:
     return mask
 
 
-def pad(rows: Sequence[Sequence[int]], padding_id: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+def pad(
+    rows: Sequence[Sequence[int]], padding_id: int, device: torch.device | None = None, width: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Right-pads token ids to one rectangle.
 
     Args:
         rows: Token ids of each text.
         padding_id: The token to pad with; never attended to.
         device: Device of the result.
+        width: T; the longest text's length if left out.
 
     Returns:
         token_ids (B, T), int64, and attention_mask (B, T), bool, True on real tokens.
     """
-    T = max(len(row) for row in rows)
+    T = max(len(row) for row in rows) if width is None else width
     token_ids = torch.tensor([[*row, *[padding_id] * (T - len(row))] for row in rows], device=device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
     return token_ids, torch.arange(T, device=device) < lengths.unsqueeze(1)
