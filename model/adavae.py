@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from adavae.model.backbone import Backbone, causal_mask
-from adavae.model.kv_cache import KVCache, Memory, MemoryStore
+from adavae.model.kv_cache import KVCache, Memory
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.posterior import Posterior
 from adavae.model.parts.stacked import AdapterIndex
@@ -75,9 +75,9 @@ class AdaVAE(nn.Module):
         memory = bank.encoder_memory(index)  # a prefix, if any row's set has one
         mask = self._encoder_mask(attention_mask, memory, index)
         depths = bank.encoder_depths(index)
+        stores = [None] * max(depths) if memory is None else memory.stores()
         for layer in range(max(depths)):
-            store = None if memory is None else MemoryStore(memory.keys[layer], memory.values[layer])
-            deeper = backbone.blocks[layer](x, mask, store, bank.encoder_layer(layer, index))
+            deeper = backbone.blocks[layer](x, mask, stores[layer], bank.encoder_layer(layer, index))
             if layer < min(depths):
                 x = deeper
             else:  # rows whose set uses fewer blocks are done already
@@ -112,9 +112,9 @@ class AdaVAE(nn.Module):
         T = token_ids.shape[1]
         mask = _teacher_forced_mask(memory, T)
         x = self.backbone.embed(token_ids, torch.arange(T, device=token_ids.device))  # (B, T, C)
+        stores = memory.stores()
         for layer, block in enumerate(self.backbone.blocks):
-            store = MemoryStore(memory.keys[layer], memory.values[layer])
-            x = block(x, mask, store, self.bank.decoder_layer(layer, index))
+            x = block(x, mask, stores[layer], self.bank.decoder_layer(layer, index))
         hidden: Tensor = self.backbone.ln_f(x)
         return hidden
 
@@ -179,18 +179,21 @@ def _teacher_forced_mask(memory: Memory, num_tokens: int) -> Tensor:
     return mask
 
 
-def pad(rows: Sequence[Sequence[int]], padding_id: int, device: torch.device | None = None) -> tuple[Tensor, Tensor]:
+def pad(
+    rows: Sequence[Sequence[int]], padding_id: int, device: torch.device | None = None, width: int | None = None
+) -> tuple[Tensor, Tensor]:
     """Right-pads token ids to one rectangle.
 
     Args:
         rows: Token ids of each text.
         padding_id: The token to pad with; never attended to.
         device: Device of the result.
+        width: T; the longest text's length if left out.
 
     Returns:
         token_ids (B, T), int64, and attention_mask (B, T), bool, True on real tokens.
     """
-    T = max(len(row) for row in rows)
+    T = max(len(row) for row in rows) if width is None else width
     token_ids = torch.tensor([[*row, *[padding_id] * (T - len(row))] for row in rows], device=device)
     lengths = torch.tensor([len(row) for row in rows], device=device)
     return token_ids, torch.arange(T, device=device) < lengths.unsqueeze(1)

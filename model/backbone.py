@@ -13,11 +13,12 @@ from torch.nn import functional as F
 
 from adavae.model.config import Activation, BackboneConfig, WeightFormat
 from adavae.model.kernel.backbone_kernel import BackboneKernel
+from adavae.model.kernel.training_gelu import gelu_tanh
 from adavae.model.projection import Projection
 
 _ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
-    Activation.GELU_NEW: lambda x: F.gelu(x, approximate="tanh"),
-    Activation.GELU_TANH: lambda x: F.gelu(x, approximate="tanh"),
+    Activation.GELU_NEW: gelu_tanh,
+    Activation.GELU_TANH: gelu_tanh,
     Activation.GELU: F.gelu,
     Activation.RELU: F.relu,
 }

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from adavae.model.parts.fresh_memory import fresh_zeros
+
 
 @dataclass(frozen=True, slots=True)
 class Memory:
@@ -23,6 +25,10 @@ class Memory:
     @property
     def num_positions(self) -> int:
         return self.mask.shape[1]
+
+    def stores(self) -> list["MemoryStore"]:
+        """Each layer's; taken apart at once, so that a gradient is put together once and not layer by layer."""
+        return [MemoryStore(*layer) for layer in zip(self.keys.unbind(), self.values.unbind(), strict=True)]
 
 
 class MemoryStore:
@@ -80,9 +86,17 @@ class KVCache:
 
     def select(self, rows: Tensor) -> "KVCache":
         """A cache of ``rows`` of this one, (B',), int64; rows may repeat (beams) or be left out (finished)."""
-        return KVCache(
-            self.keys[:, rows], self.values[:, rows], self.is_filled[rows], self.lengths[rows], self.num_memory
-        )
+        num_used = self.num_memory + int(self.lengths.max())  # nothing stands in the columns behind
+        keys, values = (_chosen(whole, rows, num_used) for whole in (self.keys, self.values))
+        return KVCache(keys, values, self.is_filled[rows], self.lengths[rows], self.num_memory)
+
+
+def _chosen(whole: Tensor, rows: Tensor, num_used: int) -> Tensor:
+    """Rows of keys or values, (L, B, H, W, D), of which the first columns alone are copied; the others are zero."""
+    L, _, H, W, D = whole.shape
+    chosen = fresh_zeros((L, len(rows), H, W, D), whole.dtype, whole.device)
+    chosen[:, :, :, :num_used] = whole[:, rows, :, :num_used]
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from adavae.service.service_links import explain_service_links, is_service_link
 from adavae.service.store_address import StoreAddress, address_in
 
 _KERNEL_CACHES = ("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "LRU_CACHE_CAPACITY")
-_KEPT_KERNELS = "64"  # more than one step of one shape has
+_KEPT_KERNELS = "256"  # what the steps of a run over sentences have between them
 _SPINS = "10000"  # about ten microseconds: longer than the pause between two operations
 PREFIX = "ADAVAE_"
 _LEAST_SECRET = 16

@@ -23,8 +23,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _HERE = Path(__file__).parent
 _SOURCES = (
-    *("decode_step.cpp", "encode.cpp", "int8_amx.cpp", "int8_dot.cpp", "int8_vnni.cpp", "latent.cpp", "layout.cpp"),
-    *("linear.cpp", "processor.cpp", "program.cpp", "team.cpp"),
+    *("cross_entropy.cpp", "decode_step.cpp", "encode.cpp", "gelu.cpp", "int8_amx.cpp", "int8_dot.cpp"),
+    *("int8_vnni.cpp", "latent.cpp", "layout.cpp", "linear.cpp", "processor.cpp", "program.cpp", "team.cpp"),
 )
 _FLAGS = (
     *("-std=c++20", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),

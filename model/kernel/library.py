@@ -184,6 +184,28 @@ class LinearFields(Structure):
     ]
 
 
+class GeluFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [
+        ("count", c_int64),
+        ("num_threads", c_int32),
+        ("x", c_void_p),
+        ("output", c_void_p),
+        ("slope", c_void_p),
+    ]
+
+
+class CrossEntropyFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [
+        ("num_rows", c_int32),
+        ("num_threads", c_int32),
+        ("vocab_size", c_int64),
+        ("logits", c_void_p),
+        ("targets", c_void_p),
+        ("weights", c_void_p),
+        ("nll", c_void_p),
+    ]
+
+
 KINDS = ("product", "attention", "norm")  # of the phases
 
 
@@ -219,6 +241,8 @@ class Library:
         posteriors: From a pointer to PosteriorFields to an ``Outcome``.
         latent_memory: From a pointer to LatentMemoryFields to an ``Outcome``.
         linear: From a pointer to LinearFields to an ``Outcome``.
+        gelu: From a pointer to GeluFields to an ``Outcome``.
+        cross_entropy: From a pointer to CrossEntropyFields to an ``Outcome``.
         int8_way: The best way to multiply bytes that library, processor and system have.
     """
 
@@ -228,6 +252,8 @@ class Library:
     posteriors: Callable[..., int]
     latent_memory: Callable[..., int]
     linear: Callable[..., int]
+    gelu: Callable[..., int]
+    cross_entropy: Callable[..., int]
     int8_way: Int8Way
 
 
@@ -270,6 +296,8 @@ def opened(path: Path, instructions: str) -> Library:
         _function(loaded.adavae_posteriors, PosteriorFields),
         _function(loaded.adavae_latent_memory, LatentMemoryFields),
         _function(loaded.adavae_linear, LinearFields),
+        _function(loaded.adavae_gelu, GeluFields),
+        _function(loaded.adavae_cross_entropy, CrossEntropyFields),
         _best_int8_way(loaded.adavae_has_int8_way),
     )
 
@@ -283,8 +311,9 @@ def _layout() -> int:
     """Sizes of the structures that are passed, as ``layout.cpp`` puts them into one number of 64 bits."""
     of_model = BackboneFields, AdapterSetFields, LatentSetFields
     of_tasks = StepFields, TextsFields, PosteriorFields, LatentMemoryFields, LinearFields
+    of_training = GeluFields, CrossEntropyFields
     number = 0
-    for structure in (*of_model, *of_tasks):
+    for structure in (*of_model, *of_tasks, *of_training):
         number = (1009 * number + ctypes.sizeof(structure)) % 2**64
     return number
 

@@ -9,7 +9,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from adavae.model.adavae import pad
 from adavae.model.backbone import Backbone, Block, causal_mask
@@ -18,6 +17,7 @@ from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.cross_entropy import sliced_cross_entropy
 from adavae.model.training.masked_prediction import HiddenTokens
 from adavae.model.training.measures import perplexity
+from adavae.model.training.plain_attention import plain_attention
 
 _log = logging.getLogger(__name__)
 
@@ -229,5 +229,5 @@ def _summed_nll(backbone: Backbone, rows: list[list[int]], eos: int) -> float:
 
 
 def attention_on(device: torch.device) -> AbstractContextManager[Any]:
-    """On a CPU, plain attention is several times faster than the fused one's backward pass at these lengths."""
-    return sdpa_kernel(SDPBackend.MATH) if device.type == "cpu" else nullcontext()
+    """Plain on a CPU; on a GPU PyTorch chooses."""
+    return plain_attention() if device.type == "cpu" else nullcontext()

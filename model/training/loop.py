@@ -8,8 +8,10 @@
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from adavae.model.errors import ConfigError, TrainingInterrupted
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.config import TrainingConfig
+from adavae.model.training.plain_attention import plain_attention
 from adavae.model.training.processes.group import ProcessGroup, check_agreement, is_said, take_over
 from adavae.model.training.processes.handed_run import HandedRun
 from adavae.model.training.processes.members import processes
@@ -137,7 +140,7 @@ def _take_steps(
     run: TrainingRun, report: Report | NoReport, should_stop: Callable[[], bool], *, is_resumed: bool
 ) -> None:
     config = run.config
-    with sdpa_kernel(attention_backends(run.device)):
+    with attention_on(run.device):
         if run.begins_fitted and not is_resumed:
             run.fit_start()
         while not run.is_finished:
@@ -153,6 +156,11 @@ def _take_steps(
             report.add(loss, norm)
             if run.state.step % config.checkpoint_every == 0 or run.is_finished:
                 run.save()
+
+
+def attention_on(device: torch.device) -> AbstractContextManager[Any]:
+    """Attention as steps and validations compute it."""
+    return plain_attention() if device.type == "cpu" else sdpa_kernel(attention_backends(device))
 
 
 def attention_backends(device: torch.device) -> list[SDPBackend]:

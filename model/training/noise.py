@@ -19,7 +19,7 @@ class Noise:
         form: Whether the encoder reads another form, uniform in [0, 1), (B, 1).
         deletion_rate: The row's share of the largest rate of deletions, uniform in [0, 1), (B, 1).
         deletion: Whether a token is deleted from the encoder's input, uniform in [0, 1), (B, T).
-        word: Whether a token is hidden from the decoder, uniform in [0, 1), (B, T + 1).
+        word: Whether a token is hidden from the decoder, uniform in [0, 1), (B, W).
     """
 
     epsilon: Tensor

@@ -31,6 +31,7 @@ class TextBatch:
         label_ids: (B,), int64, or None where texts have no labels.
         lengths: Tokens of each text, if known on the host, which then need not wait for the device to count them.
         forms: Another form of each text, which the encoder may read instead.
+        has_room: Whether there is a column of padding behind every text, in which its end fits.
     """
 
     token_ids: Tensor
@@ -38,6 +39,7 @@ class TextBatch:
     label_ids: Tensor | None = None
     lengths: tuple[int, ...] | None = None
     forms: "TextBatch | None" = None
+    has_room: bool = False
 
     def __len__(self) -> int:
         return self.token_ids.shape[0]
@@ -53,21 +55,28 @@ class TextBatch:
             None if self.label_ids is None else self.label_ids[places],
             None if self.lengths is None else self.lengths[places],
             None if self.forms is None else self.forms.rows(chosen),
+            self.has_room,
         )
+
+    @property
+    def decoder_width(self) -> int:
+        """W: room for every text and its end."""
+        return self.token_ids.shape[1] + (not self.has_room)
 
     def decoder_sides(self, eos_token_id: int) -> tuple[Tensor, Tensor, Tensor]:
         """What the decoder reads and must predict: end-of-text begins the input and ends the target.
 
         Returns:
-            inputs (B, T + 1), targets (B, T + 1), and is_target (B, T + 1), True where a target counts.
+            inputs (B, W), targets (B, W), and is_target (B, W), True where a target counts; W is ``decoder_width``.
         """
-        edge = self.token_ids.new_full((len(self), 1), eos_token_id)
+        edge, width = self.token_ids.new_full((len(self), 1), eos_token_id), self.decoder_width
         filled = self.token_ids.masked_fill(~self.attention_mask, eos_token_id)
         is_target = torch.cat([torch.ones_like(edge, dtype=torch.bool), self.attention_mask], 1)
-        return torch.cat([edge, filled], 1), torch.cat([filled, edge], 1), is_target
+        inputs, targets = torch.cat([edge, filled], 1), torch.cat([filled, edge], 1)
+        return inputs[:, :width], targets[:, :width], is_target[:, :width]
 
     def target_places(self, is_target: Tensor) -> Tensor:
-        """Flat positions at which ``is_target``, (B, T + 1), is True, (N,), int64."""
+        """Flat positions at which ``is_target``, (B, W), is True, (N,), int64."""
         if self.lengths is None:
             return is_target.flatten().nonzero().squeeze(1)
         T = is_target.shape[1]
@@ -188,7 +197,7 @@ class Objective:
             read = T if form is None or batch.forms is None else max(T, batch.forms.token_ids.shape[1])
             deletion_rate, deletion = uniform(B, 1, generator), uniform(B, read, generator)
         epsilon = torch.randn(B, latent_size, generator=generator, device=generator.device)
-        word = uniform(B, T + 1, generator) if self.word_dropout > 0.0 else None
+        word = uniform(B, batch.decoder_width, generator) if self.word_dropout > 0.0 else None
         return Noise(epsilon=epsilon, form=form, deletion_rate=deletion_rate, deletion=deletion, word=word)
 
     def loss(
@@ -253,7 +262,7 @@ class Objective:
         hidden = vae.hidden_states(inputs, z, index).flatten(0, 1)[places]  # (N, C)
         N = hidden.shape[0]
         weights = torch.full((N,), 1.0 / (step_tokens or N), device=hidden.device)
-        return sliced_cross_entropy(hidden, vae.backbone.lm_head.weight, targets.flatten()[places], weights)
+        return sliced_cross_entropy(hidden, vae.backbone.lm_head.weight, targets.reshape(-1)[places], weights)
 
     def _head(self, vae: AdaVAE, batch: TextBatch, posterior: Posterior, index: AdapterIndex) -> Tensor:
         """The head's cross-entropy summed over the texts, a scalar in nats; 0 if the set has no head."""

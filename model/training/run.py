@@ -1,5 +1,6 @@
 """From a data file to a trained, measured and published adapter set, for ``adavae train`` and for the worker."""
 
+import copy
 import math
 from collections import Counter
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from adavae.model import cleaning
@@ -34,6 +36,7 @@ from adavae.model.training.preparation import PreparedData, TrainingRequest, pre
 from adavae.model.training.progress import OnProgress, OnStage, ignore_stage
 from adavae.model.training.set_priors import SetPriors, fit_set_priors
 from adavae.model.training.tokenized_texts import TokenizedTexts
+from adavae.model.training.training_run import uses_bfloat16
 from adavae.model.trial import try_out
 
 _HEAD = "head."  # of the names of its tensors
@@ -108,9 +111,10 @@ def train_adapter_set(
     _refuse_diverged(result, config)
     request = replace(request, config=config)
     trained = TextModel.of_tensors(pretrained, request.name, config.adapter, result.tensors)
-    priors = fit_set_priors(trained, request.name, data, seed=config.seed, on_stage=on_evaluation)
+    faster = _in_bfloat16(pretrained, request.name, config, result.tensors) or trained
+    priors = fit_set_priors(faster, request.name, data, seed=config.seed, on_stage=on_evaluation)
     trained = trained.with_prior(request.name, priors.gaussian, priors.latent)
-    figures = _measured(trained, request, data, on_evaluation)
+    figures = _measured(trained, faster, request, data, on_evaluation)
     return _publish(
         request,
         pretrained,
@@ -132,11 +136,29 @@ def _refuse_diverged(result: TrainingResult, config: TrainingConfig) -> None:
         )
 
 
+def _in_bfloat16(
+    pretrained: PretrainedBackbone, name: str, config: TrainingConfig, tensors: dict[str, Tensor]
+) -> TextModel | None:
+    """The set as it was trained, where that was in bfloat16: several times as fast, for figures of many texts."""
+    if not uses_bfloat16(config.precision, pretrained.backbone.wte.weight.device):
+        return None
+    backbone = copy.deepcopy(pretrained.backbone).to(torch.bfloat16)
+    return TextModel.of_tensors(replace(pretrained, backbone=backbone), name, config.adapter, tensors)
+
+
 def _measured(
-    trained: TextModel, request: TrainingRequest, data: PreparedData, on_evaluation: OnStage
+    trained: TextModel, faster: TextModel, request: TrainingRequest, data: PreparedData, on_evaluation: OnStage
 ) -> dict[str, Any]:
     """The set's figures on the validation texts."""
-    figures = evaluate(trained, request.name, data.validation, request.evaluation, on_evaluation, learned=data.learned)
+    figures = evaluate(
+        trained,
+        request.name,
+        data.validation,
+        request.evaluation,
+        on_evaluation,
+        learned=data.learned,
+        faster=faster,
+    )
     if request.validation is None and request.source is not None:
         figures["data"] = request.source
     if "accuracy" in figures:

@@ -54,18 +54,44 @@ class TokenizedTexts:
         token_ids = self.token_ids
         return token_ids.lengths if isinstance(token_ids, TokenRows) else [len(row) for row in token_ids]
 
-    def batch(self, rows: Iterable[int], eos_token_id: int, device: torch.device) -> TextBatch:
-        """The texts of ``rows``, padded with end-of-text to the longest: token ids (B, T), int64, mask and labels."""
+    def batch(
+        self, rows: Iterable[int], eos_token_id: int, device: torch.device, context: int | None = None
+    ) -> TextBatch:
+        """The texts of ``rows`` with their labels, padded with end-of-text.
+
+        Args:
+            rows: Numbers of the texts.
+            eos_token_id: What they are padded with.
+            device: Where the batch is wanted.
+            context: As of ``width_of``.
+
+        Returns:
+            Token ids (B, T), int64, mask and labels.
+        """
         rows = list(rows)
         texts = [self.token_ids[row] for row in rows]
-        token_ids, attention_mask = pad(texts, eos_token_id, device)
         labels = None
         if self.label_ids is not None:
             labels = torch.tensor([self.label_ids[row] for row in rows], device=device)
         forms = None
         if self.form_ids is not None:
-            forms = TextBatch(*pad([self.form_ids[row] for row in rows], eos_token_id, device))
-        return TextBatch(token_ids, attention_mask, labels, tuple(map(len, texts)), forms)
+            others = [self.form_ids[row] for row in rows]
+            forms = TextBatch(*pad(others, eos_token_id, device, width_of(max(map(len, others)), context)))
+        lengths = tuple(map(len, texts))
+        token_ids, attention_mask = pad(texts, eos_token_id, device, width_of(max(lengths), context))
+        return TextBatch(token_ids, attention_mask, labels, lengths, forms, has_room=context is not None)
+
+
+def width_of(length: int, context: int | None) -> int:
+    """How wide texts are padded of which the longest has ``length`` tokens.
+
+    With a ``context``, the most tokens that the model reads, it is one of a few numbers with room for end-of-text:
+    7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40 ... A CPU compiles its products for each shape, and that takes longer.
+    """
+    if context is None:
+        return length
+    grain = 1 << max(0, length.bit_length() - 3)
+    return min(context, -(-(length + 1) // grain) * grain)
 
 
 def tokenize(

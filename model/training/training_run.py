@@ -44,7 +44,7 @@ from adavae.model.training.processes.group import (
 )
 from adavae.model.training.run_origin import RunOrigin
 from adavae.model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
-from adavae.model.training.tokenized_texts import TokenizedTexts
+from adavae.model.training.tokenized_texts import TokenizedTexts, width_of
 from adavae.model.training.validation import CRITERIA, Criterion, Validation
 
 _LEAST_RUN_FOR_WARMUP = 10  # the warm-up is at most one step in this many
@@ -102,6 +102,7 @@ class TrainingRun:
         self.group, self.origin = group or OneProcess(), origin
         self.device = backbone.wte.weight.device
         self.eos_token_id = backbone.config.eos_token_id
+        self.context = backbone.config.n_positions if self.device.type == "cpu" else None
         self.autocast = uses_bfloat16(config.precision, self.device)
         torch.manual_seed(config.seed)
         self.vae = self._build(backbone)
@@ -224,8 +225,9 @@ class TrainingRun:
         """
         lengths = self.lengths if texts is self.texts else self.validation_lengths
         step_tokens, num_before = sum(lengths[row] + 1 for row in rows), 0
-        for chosen in micro_batches(rows, lengths, self.micro_batch_tokens):
-            batch = texts.batch(chosen, self.eos_token_id, self.device)
+        widths = {row: width_of(lengths[row], self.context) for row in rows}
+        for chosen in micro_batches(rows, widths, self.micro_batch_tokens):
+            batch = texts.batch(chosen, self.eos_token_id, self.device, self.context)
             noise = objective.draw(batch, self.config.adapter.latent_size, generator)
             share = share_of(self.group, len(chosen), num_before)
             num_before += len(chosen)

@@ -17,7 +17,7 @@ from adavae.model.storage.pretrained import load_backbone
 from adavae.model.training.config import Preset, preset_config
 from adavae.model.training.loop import train
 from adavae.model.training.progress import Progress
-from tests.bench.training_step import BACKBONE, made_up_texts
+from tests.bench.training_speed import BACKBONE, made_up_texts
 
 _WARM = 3  # steps that are not counted
 

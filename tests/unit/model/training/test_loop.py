@@ -11,7 +11,7 @@ import torch
 from adavae.model.adavae import AdaVAE
 from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingDiverged, TrainingInterrupted
 from adavae.model.storage.pretrained import PretrainedBackbone
-from adavae.model.training.config import BetaSchedule, Precision, Preset, Start, TrainingConfig
+from adavae.model.training.config import BetaSchedule, Precision, Preset, Start, TrainingConfig, preset_config
 from adavae.model.training.loop import train
 from adavae.model.training.objective import Loss, Objective, TextBatch
 from adavae.model.training.progress import Progress
@@ -355,7 +355,10 @@ def test_micro_batches_change_memory_and_not_the_gradient(tmp_path: Path) -> Non
             torch.testing.assert_close(parameter.grad, gradients[name], atol=1e-5, rtol=1e-3)
 
 
-def test_what_goes_through_the_model_at_once_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("preset", list(Preset))
+def test_what_goes_through_the_model_at_once_is_bounded(
+    preset: Preset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Memory grew with the longest batch: 128 texts of 250 tokens took gigabytes."""
     sizes = []
     loss = Objective.loss
@@ -365,7 +368,7 @@ def test_what_goes_through_the_model_at_once_is_bounded(tmp_path: Path, monkeypa
         return loss(objective, vae, batch, *rest)
 
     monkeypatch.setattr(Objective, "loss", counted)
-    config = replace(CONFIG, batch_size=48, micro_batch_tokens=64)
+    config = replace(preset_config(preset, TINY), form_share=0.0, batch_size=48, min_batches=1, micro_batch_tokens=64)
     run = TrainingRun(config, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path)
     run.take_step()
     run.validate()

@@ -58,6 +58,19 @@ def test_a_stacked_parameter_is_updated_as_each_matrix_alone() -> None:
     )
 
 
+def test_matrices_that_are_updated_together_are_updated_as_each_alone() -> None:
+    """Of one shape, of the same shape standing, and of another."""
+    shapes = [(2, 8, 24), (24, 8), (8, 24), (6, 6)]
+    together = [nn.Parameter(_matrix(*shape, seed=number)) for number, shape in enumerate(shapes)]
+    alone = [nn.Parameter(parameter.detach().clone()) for parameter in together]
+    gradients = [_matrix(*shape, seed=7 + number) for number, shape in enumerate(shapes)]
+    _take_steps(Muon(together, lr=0.1), together, gradients)
+    for parameter, gradient in zip(alone, gradients, strict=True):
+        _take_steps(Muon([parameter], lr=0.1), [parameter], [gradient])
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one.detach(), other.detach(), atol=2e-3, rtol=0.0)
+
+
 def test_weight_decay_shrinks_a_matrix_by_the_learning_rate_times_it() -> None:
     free, decayed = nn.Parameter(_matrix(8, 8)), nn.Parameter(_matrix(8, 8))
     for parameter, decay in ((free, 0.0), (decayed, 0.5)):

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -46,6 +47,15 @@ def test_a_stopped_run_keeps_its_last_step_and_resumes_to_the_same_weights(sourc
     resumed = pretrain(CONFIG, [source], tmp_path / "broken", resume=True, on_progress=reports.append)
     assert [report.step for report in reports] == [8, 10, 14]
     assert_same_weights(resumed, unbroken)
+
+
+def test_a_step_of_long_windows_has_no_more_tokens_than_one_of_short_ones(tmp_path: Path) -> None:
+    tokens = np.arange(2000, dtype=np.int32) % SHAPE.vocab_size
+    config = replace(CONFIG, precision=Precision.FLOAT32)
+    tokenizer: Any = SimpleNamespace(eos_token_id=0)
+    run = PretrainRun(config, fresh_backbone(SHAPE, 0), tokenizer, tokens, {}, tmp_path)
+    sizes = [run.take_step()[1] for _ in range(run.total_steps)]
+    assert set(sizes) == {CONFIG.batch_size * CONFIG.window}
 
 
 def test_bfloat16_learns_as_float32_does_and_resumes_exactly(source: Path, tmp_path: Path) -> None:
