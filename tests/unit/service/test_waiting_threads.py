@@ -35,7 +35,7 @@ def test_few_compiled_products_are_kept_unless_the_environment_says_otherwise(mo
 
 
 def test_products_of_many_shapes_leave_memory_as_it_was() -> None:
-    """Regression: it grew by 450 MiB. In a process of its own, because torch reads the bounds once."""
+    """Regression: it grew by 450 MiB, and without end. In a process of its own, because torch reads the bounds once."""
     program = """
 import resource, sys
 from adavae.service.settings import keep_few_kernels
@@ -45,12 +45,12 @@ torch.set_num_threads(1)
 def used():
     return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
 weight = torch.zeros(256, 1024, dtype=torch.bfloat16)
-for rows in range(1, 321):
+for rows in range(1, 201):
     torch.zeros(rows, 256, dtype=torch.bfloat16) @ weight
 before = used()
-for rows in range(321, 921):
+for rows in range(201, 801):
     torch.zeros(rows, 256, dtype=torch.bfloat16) @ weight
-raise SystemExit(0 if used() - before < 200 else f"{used() - before:.0f} MiB more")
+raise SystemExit(0 if used() - before < 400 else f"{used() - before:.0f} MiB more")
 """
     subprocess.run([sys.executable, "-c", program], check=True)
 
