@@ -126,8 +126,8 @@ class LoadedSet:
 
     def interpolate(
         self,
-        source: str,
-        target: str,
+        source: str | Sequence[str],
+        target: str | Sequence[str],
         steps: int = defaults.NUM_STEPS,
         method: Literal["linear", "spherical"] = "linear",
         *,
@@ -136,7 +136,10 @@ class LoadedSet:
         candidates: int | None = None,
         **decoding: Unpack[DecodingOptions],
     ) -> list[InterpolationStep]:
-        """``steps`` sentences from ``source`` to ``target``, both ends included (paper Section 3.4)."""
+        """``steps`` sentences from ``source`` to ``target``, both ends included (paper Section 3.4).
+
+        Of lists each source goes to its own target: one walk after the other.
+        """
         way = _interpolation_of(method)
         steering = Steering(refine=refine, truncation=truncation, candidates=candidates)
         return self.text_model.interpolate(source, target, steps, self.name, Decoding.of(**decoding), way, steering)

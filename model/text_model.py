@@ -238,15 +238,18 @@ class TextModel:
 
     def interpolate(
         self,
-        source: str,
-        target: str,
+        source: str | Sequence[str],
+        target: str | Sequence[str],
         steps: int,
         name: str,
         decoding: Decoding,
         method: Interpolation = Interpolation.LINEAR,
         steering: Steering = USUAL,
     ) -> list[InterpolationStep]:
-        """``steps`` sentences from ``source`` to ``target``, ends included (paper Section 3.4, Table 5)."""
+        """``steps`` sentences from ``source`` to ``target``, ends included (paper Section 3.4, Table 5).
+
+        Of lists each source goes to its own target: one walk after the other.
+        """
         plan = moves.interpolate(
             self.space_of(name), source, target, steps=steps, method=method, decoding=decoding, steering=steering
         )

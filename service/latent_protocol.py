@@ -89,8 +89,8 @@ class LatentOperations(Protocol):
 
     async def interpolate(
         self,
-        source: str,
-        target: str,
+        source: str | Sequence[str],
+        target: str | Sequence[str],
         *,
         steps: int,
         method: Interpolation,
@@ -98,7 +98,7 @@ class LatentOperations(Protocol):
         decoding: Decoding,
         steering: Steering = USUAL,
     ) -> InterpolateResult:
-        """``steps`` sentences from ``source`` to ``target``, both ends included."""
+        """``steps`` sentences from ``source`` to ``target``, both ends included; of lists one walk after the other."""
         ...
 
     async def analogy(

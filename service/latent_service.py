@@ -239,8 +239,8 @@ class LatentService:
 
     async def interpolate(
         self,
-        source: str,
-        target: str,
+        source: str | Sequence[str],
+        target: str | Sequence[str],
         *,
         steps: int,
         method: Interpolation,
@@ -253,7 +253,8 @@ class LatentService:
             plan = moves.interpolate(
                 pinned.space, source, target, steps=steps, method=method, decoding=decoding, steering=steering
             )
-            num_rows = steps * steering.or_else(defaults.WALK).candidates
+            num_walks = 1 if isinstance(source, str) else len(source)
+            num_rows = num_walks * steps * steering.or_else(defaults.WALK).candidates
             return InterpolateResult(_ref(pinned), tuple(await self._answered(plan, pinned, [decoding], num_rows)))
 
     async def analogy(

@@ -17,6 +17,8 @@ from adavae.model.latent.space import LatentSpace
 from adavae.model.operations.steps import Plan, decoded, encoded_written
 from adavae.model.results import DecodedText
 
+_ROWS_AT_ONCE = 384  # written, and read again, side by side, however many walks there are
+
 
 def told_apart(
     space: LatentSpace, z: Tensor, rows: Sequence[DecodedText], decoding: Decoding, steps: int
@@ -52,11 +54,16 @@ def _replace(
     """Replaces the sentences at ``repeated`` where another was found within ``width``, (Z,)."""
     num = defaults.WALK_ALTERNATIVES
     near = torch.cat([around(z[row], width, num, decoding.seed) for row in repeated])  # (repeated * num, Z)
-    tried = yield from decoded(near, [decoding] * len(near))
+    tried: list[DecodedText] = []
+    for some in torch.split(near, _ROWS_AT_ONCE):
+        tried += yield from decoded(some, [decoding] * len(some))
     texts = sorted({row.text for row in tried if row.text})
     if not texts:
         return
-    mu = yield from encoded_written(texts)
+    parts = [texts[start : start + _ROWS_AT_ONCE] for start in range(0, len(texts), _ROWS_AT_ONCE)]
+    mu: list[Tensor] = []
+    for part in parts:
+        mu += yield from encoded_written(part)
     place = {text: number for number, text in enumerate(texts)}
     for number, row in enumerate(repeated):
         first = row - row % steps

@@ -28,21 +28,36 @@ _OVERDRAW = 2  # points tried for each variation that is still missing
 
 def interpolate(
     space: LatentSpace,
-    source: str,
-    target: str,
+    source: str | Sequence[str],
+    target: str | Sequence[str],
     *,
     steps: int,
     method: Interpolation,
     decoding: Decoding,
     steering: Steering,
 ) -> Plan[list[InterpolationStep]]:
-    """``steps`` sentences from ``source`` to ``target``, ends included (paper Section 3.4, Table 5)."""
-    names = ["source", "target"]
+    """``steps`` sentences from ``source`` to ``target``, ends included (paper Section 3.4, Table 5).
+
+    Of lists each source goes to its own target, as it would alone: one walk after the other.
+
+    Raises:
+        ConfigError: There is no pair, or they are not as many.
+    """
+    sources, targets = _as_list(source), _as_list(target)
+    check_texts("source", sources)
+    if isinstance(source, str) is not isinstance(target, str) or len(sources) != len(targets):
+        raise ConfigError("target", len(targets), f"must be one text for each source, which are {len(sources)}")
+    ends = zip(_params("source", source), _params("target", target), strict=True)
     plan = walks(
-        space, [(source, target)], steps=steps, method=method, decoding=decoding, steering=steering, params=names
+        space,
+        list(zip(sources, targets, strict=True)),
+        steps=steps,
+        method=method,
+        decoding=decoding,
+        steering=steering,
+        params=[name for pair in ends for name in pair],
     )
-    (rows,) = yield from plan
-    return rows
+    return [step for walk in (yield from plan) for step in walk]
 
 
 def walks(

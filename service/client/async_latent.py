@@ -108,8 +108,8 @@ class AsyncAdaVAEClient:
 
     async def interpolate(
         self,
-        source: str,
-        target: str,
+        source: str | Sequence[str],
+        target: str | Sequence[str],
         steps: int = defaults.NUM_STEPS,
         method: Method = "linear",
         adapter: str | None = None,
@@ -117,7 +117,7 @@ class AsyncAdaVAEClient:
         steering: SteeringOptions = USUALLY,
         **decoding: Unpack[DecodingOptions],
     ) -> list[str]:
-        """``steps`` sentences from ``source`` to ``target``, both ends included."""
+        """``steps`` sentences from ``source`` to ``target``, both ends included; of lists one walk after the other."""
         return await self._run(exchanges.interpolate(source, target, steps, method, adapter, steering, decoding))
 
     async def analogy(

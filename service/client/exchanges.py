@@ -66,13 +66,13 @@ class Call:
     """One request.
 
     Attributes:
-        part: Which field holds a part of what the caller gave, and where in the whole that part begins.
+        part: Which fields hold a part of what the caller gave, and where in the whole that part begins.
     """
 
     path: str
     body: dict[str, object] | None = None
     params: dict[str, str] | None = None
-    part: tuple[str, int] | None = None
+    part: tuple[tuple[str, ...], int] | None = None
 
     @property
     def method(self) -> str:
@@ -82,12 +82,9 @@ class Call:
         """The refusal, with the place in what the caller gave instead of that in this request."""
         if self.part is None or refusal.param is None or self.part[1] == 0:
             return refusal
-        name, start = self.part
-        return refusal.renamed(
-            lambda text: re.sub(
-                rf"\b{re.escape(name)}\[(\d+)\]", lambda found: f"{name}[{int(found[1]) + start}]", text
-            )
-        )
+        names, start = self.part
+        placed = re.compile(rf"\b({'|'.join(map(re.escape, names))})\[(\d+)\]")
+        return refusal.renamed(lambda text: placed.sub(lambda found: f"{found[1]}[{int(found[2]) + start}]", text))
 
 
 Exchange = Generator[Call, Any, Result]
@@ -121,7 +118,7 @@ def decode(
     rows, texts = _rows(z), list[str]()
     at_once = min(_MAX_ROWS, _num_at_once(steering))
     for start in range(0, len(rows) or 1, at_once):
-        part = ("z", start)
+        part = (("z",), start)
         counted = decoding.copy()
         if start:
             counted["seed"] = counted_seed(decoding.get("seed", 0), start)
@@ -136,17 +133,31 @@ def sample(num: int, adapter: str | None, draw: DrawOptions, decoding: DecodingO
 
 
 def interpolate(
-    source: str,
-    target: str,
+    source: str | Sequence[str],
+    target: str | Sequence[str],
     steps: int,
     method: Method,
     adapter: str | None,
     steering: SteeringOptions,
     decoding: DecodingOptions,
 ) -> Exchange[list[str]]:
-    ends: dict[str, Any] = {"source": checked_text(source, "source"), "target": checked_text(target, "target")}
-    fields: dict[str, Any] = {**ends, "steps": steps, "method": method}
-    return _texts((yield _call("/interpolate", adapter, **fields, decoding=decoding, **steering)))
+    """Lists go in as many requests as the service's limits ask for, all to one version."""
+    fields: dict[str, Any] = {"steps": steps, "method": method, "decoding": decoding, **steering}
+    if isinstance(source, str) or isinstance(target, str):
+        fields |= {"source": checked_text(source, "source"), "target": checked_text(target, "target")}
+        return _texts((yield _call("/interpolate", adapter, **fields)))
+    sources, targets = checked_texts(source, "source"), checked_texts(target, "target")
+    if len(sources) != len(targets):
+        raise ValueError(f"target has {len(targets)} texts and source {len(sources)}: give one target for each source")
+    written: list[str] = []
+    both = [first + second for first, second in zip(sources, targets, strict=True)]
+    for start, chunk in _chunks(both, _num_at_once(steering, steps)):
+        end = start + len(chunk)
+        fields |= {"source": sources[start:end], "target": targets[start:end]}
+        reply = yield _call("/interpolate", adapter, part=(("source", "target"), start), **fields)
+        written += _texts(reply)
+        adapter = _reference(reply)
+    return written
 
 
 def analogy(
@@ -172,7 +183,7 @@ def analogy(
         return _texts((yield _call("/analogy", adapter, c=checked_text(c, "c"), **fields)))
     changed: list[str] = []
     for start, chunk in _chunks(checked_texts(c, "c"), _num_at_once(steering, samples)):
-        reply = yield _call("/analogy", adapter, part=("c", start), c=chunk, **fields)
+        reply = yield _call("/analogy", adapter, part=(("c",), start), c=chunk, **fields)
         changed += _texts(reply)
         adapter = _reference(reply)
     return changed
@@ -190,7 +201,7 @@ def variations(
     options = {"decoding": decoding, **_known(n=num, distance=distance), **steering}
     found: list[list[str]] = []
     for start, chunk in _chunks(whole, _num_at_once(steering, defaults.NUM_VARIATIONS if num is None else num)):
-        reply = yield _call("/variations", adapter, part=("texts", start), texts=chunk, **options)
+        reply = yield _call("/variations", adapter, part=(("texts",), start), texts=chunk, **options)
         rows = _data(reply)
         found += [[row["text"] for row in rows if row["source"] == place] for place in range(len(chunk))]
         adapter = _reference(reply)
@@ -295,7 +306,7 @@ def _in_chunks(
     """Every text's row, in order; the version that answered the first request answers the others too."""
     rows: list[dict[str, Any]] = []
     for start, chunk in _chunks(checked_texts([texts] if isinstance(texts, str) else texts, "texts")):
-        reply = yield _call(path, adapter, part=("texts", start), texts=chunk, **options)
+        reply = yield _call(path, adapter, part=(("texts",), start), texts=chunk, **options)
         rows += _data(reply)
         adapter = _reference(reply)
     return rows
@@ -325,7 +336,7 @@ def _chunks(texts: list[str], at_once: int = _MAX_TEXTS) -> Iterator[tuple[int, 
     yield start, texts[start:]
 
 
-def _call(path: str, adapter: str | None, *, part: tuple[str, int] | None = None, **fields: object) -> Call:
+def _call(path: str, adapter: str | None, *, part: tuple[tuple[str, ...], int] | None = None, **fields: object) -> Call:
     return Call(path, fields if adapter is None else fields | {"adapter": adapter}, part=part)
 
 
@@ -339,7 +350,7 @@ def _decode_call(
     adapter: str | None,
     decoding: DecodingOptions,
     *,
-    part: tuple[str, int] | None = None,
+    part: tuple[tuple[str, ...], int] | None = None,
     **options: object,
 ) -> Call:
     packed = [base64.b64encode(row.tobytes()).decode() for row in z.astype("<f4")]

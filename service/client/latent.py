@@ -111,8 +111,8 @@ class AdaVAEClient(HttpClient):
 
     def interpolate(
         self,
-        source: str,
-        target: str,
+        source: str | Sequence[str],
+        target: str | Sequence[str],
         steps: int = defaults.NUM_STEPS,
         method: Method = "linear",
         adapter: str | None = None,
@@ -120,7 +120,7 @@ class AdaVAEClient(HttpClient):
         steering: SteeringOptions = USUALLY,
         **decoding: Unpack[DecodingOptions],
     ) -> list[str]:
-        """``steps`` sentences from ``source`` to ``target``, both ends included."""
+        """``steps`` sentences from ``source`` to ``target``, both ends included; of lists one walk after the other."""
         return self._run(exchanges.interpolate(source, target, steps, method, adapter, steering, decoding))
 
     def analogy(

@@ -28,6 +28,7 @@ from adavae.service.metrics import Metrics
 SHORT_ROWS, SHORT_TOKENS = 8, 512  # to decode, to encode: a request that asks for more is a long one
 _LONG_SHARE = 0.5  # of the time that short ones take
 _SLICE_TOKENS, _ALONE_TOKENS = 256, 1024  # of texts in one step on a CPU, where others could wait for it, or nobody
+_FILLING_UP = 0.5  # of the rows that may wait
 _PRESENT_S = 5.0  # after its last request a client is still taken to be there
 
 
@@ -141,8 +142,13 @@ class Scheduler:
         return done + short
 
     def _overdue(self) -> Literal["encode", "decode"] | None:
-        """What is due first and overdue, where short requests of both kinds wait and all are one client's."""
+        """What is due first and overdue, where short requests of both kinds wait and all are one client's.
+
+        Not in a queue that fills up: more are answered, and fewer refused, where short ones keep their share.
+        """
         if not (len(self.short.encoding) and len(self.short.batch)) or self._has_others():
+            return None
+        if self.num_waiting > _FILLING_UP * self.limits.max_queued_rows:
             return None
         encode, decode = self.short.encoding.first_due, self.short.first_due_of_decoding
         if min(encode, decode) > self._clock():

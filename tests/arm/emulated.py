@@ -27,6 +27,8 @@ _FUNCTIONS = {
     "posteriors": (library.PosteriorFields,),
     "latent_memory": (library.LatentMemoryFields,),
     "linear": (library.LinearFields,),
+    "gelu": (library.GeluFields,),
+    "cross_entropy": (library.CrossEntropyFields,),
 }
 
 

@@ -18,6 +18,8 @@ from adavae.model.kernel.library import (
     AdapterFields,
     AdapterSetFields,
     BackboneFields,
+    CrossEntropyFields,
+    GeluFields,
     LatentMemoryFields,
     LatentSetFields,
     LayerFields,
@@ -31,6 +33,7 @@ from adavae.model.kernel.library import (
 )
 
 _LINE_BYTES = 64
+_BFLOAT16 = 2
 _FLOAT, _INT64, _POINTER = sizeof(c_float), sizeof(c_int64), sizeof(c_void_p)
 _WEIGHT_BYTES = {Numbers.FLOAT32: 4, Numbers.FLOAT16: 2, Numbers.INT8: 1, Numbers.INT8_FOUR: 1}
 
@@ -55,6 +58,8 @@ class TaskImage:
             PosteriorFields: self._posteriors,
             LatentMemoryFields: self._latent_memory,
             LinearFields: self._linear,
+            GeluFields: self._gelu,
+            CrossEntropyFields: self._cross_entropy,
         }
         for place, fields in zip(self.arguments, arguments, strict=True):
             follow[type(fields)](place, fields)
@@ -192,3 +197,17 @@ class TaskImage:
         self._matrix(place + LinearFields.matrix.offset, task.matrix)
         self._point(place + LinearFields.x.offset, task.x, task.num_rows * task.matrix.in_features * _FLOAT)
         self._point(place + LinearFields.output.offset, task.output, task.num_rows * task.matrix.out_features * _FLOAT)
+
+    def _gelu(self, place: int, gelu: GeluFields) -> None:
+        for field in ("x", "output", "slope"):
+            self._point(place + getattr(GeluFields, field).offset, getattr(gelu, field), gelu.count * _BFLOAT16)
+
+    def _cross_entropy(self, place: int, loss: CrossEntropyFields) -> None:
+        B = loss.num_rows
+        for field, count in (
+            ("logits", B * loss.vocab_size * _BFLOAT16),
+            ("targets", B * _INT64),
+            ("weights", B * _FLOAT),
+            ("nll", B * _FLOAT),
+        ):
+            self._point(place + getattr(CrossEntropyFields, field).offset, getattr(loss, field), count)

@@ -18,6 +18,7 @@ from tests.parity import (
     test_kernel_encode,
     test_kernel_int8,
     test_kernel_latent,
+    test_kernel_loss,
     test_kernel_products,
 )
 from tests.parity.compiled import best_compiled
@@ -35,6 +36,7 @@ _KINDS = {
     "encode": test_kernel_encode,
     "latent": test_kernel_latent,
     "int8": test_kernel_int8,
+    "loss": test_kernel_loss,
 }
 
 

@@ -226,6 +226,26 @@ def test_the_places_of_an_interpolation_are_even_and_exact(plain: TextModel) -> 
     assert [step.tau for step in plain.interpolate("good", "bad", 11, "plain", SHORT)] == [n / 10 for n in range(11)]
 
 
+def test_walks_of_many_pairs_are_those_of_each_pair_alone(plain: TextModel) -> None:
+    sources, targets = [TEXTS[0], TEXTS[2], TEXTS[0]], [TEXTS[1], TEXTS[0], TEXTS[0]]
+    together = plain.interpolate(sources, targets, 4, "plain", SHORT)
+    alone = [
+        step
+        for source, target in zip(sources, targets, strict=True)
+        for step in plain.interpolate(source, target, 4, "plain", SHORT)
+    ]
+    assert [(step.tau, step.decoded.text) for step in together] == [(step.tau, step.decoded.text) for step in alone]
+    z, alone_z = (np.stack([step.decoded.z for step in steps]) for steps in (together, alone))
+    np.testing.assert_allclose(z, alone_z, atol=1e-5)
+    assert len({latent.tobytes() for latent in z}) >= 8
+
+
+@pytest.mark.parametrize(("source", "target"), [(["a", "b"], ["c"]), ("a", ["c"]), (["a"], "c"), ([], [])])
+def test_what_makes_no_pairs_is_refused(plain: TextModel, source: str | list[str], target: str | list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"target|source"):
+        plain.interpolate(source, target, 4, "plain", SHORT)
+
+
 def test_an_interpolation_of_one_step_is_refused(plain: TextModel) -> None:
     with pytest.raises(ConfigError, match="steps"):
         plain.interpolate("good", "bad", 1, "plain", SHORT)

@@ -269,8 +269,8 @@ class StubLatentService:
 
     async def interpolate(
         self,
-        source: str,
-        target: str,
+        source: str | Sequence[str],
+        target: str | Sequence[str],
         *,
         steps: int,
         method: Interpolation,
@@ -279,8 +279,10 @@ class StubLatentService:
         steering: Steering = USUAL,
     ) -> InterpolateResult:
         self.asked.append({"method": method, "texts": (source, target), "steering": steering})
-        decoded = await self._work(self._decode([_mu(source)] * steps, adapter, [decoding] * steps))
-        rows = tuple(InterpolationStep(step / (steps - 1), row) for step, row in enumerate(decoded.rows))
+        sources = [source] if isinstance(source, str) else source
+        z = [_mu(text) for text in sources for _ in range(steps)]
+        decoded = await self._work(self._decode(z, adapter, [decoding] * len(z)))
+        rows = tuple(InterpolationStep(step % steps / (steps - 1), row) for step, row in enumerate(decoded.rows))
         return InterpolateResult(decoded.adapter, rows)
 
     async def analogy(

@@ -55,6 +55,17 @@ async def test_a_text_is_named_as_it_was_sent(client: httpx2.AsyncClient, path: 
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("text", [BLANK, LONG])
+async def test_a_text_of_a_pair_is_named_with_its_side(client: httpx2.AsyncClient, text: str) -> None:
+    for source, target, param in (
+        ("good", text, "target"),
+        (["good", "bad"], ["bad", text], "target[1]"),
+        (["good", text], ["bad", "good"], "source[1]"),
+    ):
+        assert (await refused(client, "/interpolate", {"source": source, "target": target}))["param"] == param
+
+
+@pytest.mark.asyncio
 async def test_token_ids_are_named_as_they_were_sent(client: httpx2.AsyncClient) -> None:
     for given, param in (([999_999], "input"), ([[1], [999_999]], "input[1]")):
         error = await refused(client, "/v1/embeddings", {"model": "prefixed", "input": given})

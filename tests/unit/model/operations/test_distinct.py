@@ -1,5 +1,7 @@
 """Walks whose sentences differ, over a decoder that is a rule: the rounded first coordinate."""
 
+from contextlib import suppress
+
 import numpy as np
 import torch
 
@@ -72,6 +74,28 @@ def test_walks_beside_each_other_are_told_apart_as_each_alone() -> None:
     one, other = walk(5, 1.0), walk(5, 1.0) + 3.0
     together, _ = told(torch.cat([one, other]), 0.6, 5)
     assert together == told(one, 0.6, 5)[0] + told(other, 0.6, 5)[0]
+
+
+def test_however_many_walks_there_are_few_rows_are_asked_for_at_a_time() -> None:
+    walks = [walk(5, 1.0) + number for number in range(60)]
+    z = torch.cat(walks)
+    plan = told_apart(SPACE, z, [row(each, 0.6) for each in z], Decoding(), 5)
+    sizes: list[int] = []
+    answer: object = None
+    with suppress(StopIteration):
+        while True:
+            step = plan.send(answer)
+            if isinstance(step, Decode):
+                answer = [row(each, 0.6) for each in step.z]
+                sizes.append(len(step.z))
+            else:
+                assert isinstance(step, EncodeWritten)
+                answer = torch.tensor([[float(text) * 0.6, 0.0] for text in step.texts])
+                sizes.append(len(step.texts))
+    assert len(sizes) > 4
+    assert max(sizes) == 384
+    alone = [text for each in walks for text in told(each, 0.6, 5)[0]]
+    assert told(z, 0.6, 5)[0] == alone
 
 
 def test_two_points_have_no_inside() -> None:

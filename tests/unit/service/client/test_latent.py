@@ -92,7 +92,14 @@ class Service:
             yield {"text": f"{unpacked(row)[0]:g} with {seed + index}"}
 
     def interpolate(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        if isinstance(body["source"], list):
+            yield from self.walks(body)
+            return
         yield from ({"text": f"{body['source']} {body['method']} {step}"} for step in range(body["steps"]))
+
+    def walks(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        for source, target in zip(body["source"], body["target"], strict=True):
+            yield from ({"text": f"{source} {target} {step}"} for step in range(body["steps"]))
 
     def analogy(self, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from ({"text": f"{body['scale']:g} {number}"} for number in range(body["samples"]))
@@ -220,6 +227,31 @@ def test_a_request_asks_for_no_more_rows_than_the_service_takes(
 
     found = client.ask(answer, method, *(("a", "b") if method == "analogy" else ()), whole, **options)
     assert (len(found), sent) == (300, sizes)
+
+
+def test_many_pairs_are_walked_in_as_many_requests_as_it_takes(client: Client) -> None:
+    service = Service()
+    sources, targets = ([f"{side}{number}" for number in range(300)] for side in "ab")
+    texts = client.ask(service, "interpolate", sources, targets, 16, "linear", "yelp")
+    assert texts == [f"a{number} b{number} {step}" for number in range(300) for step in range(16)]
+    assert [len(body["source"]) for body in service.bodies] == [128, 128, 44]
+    assert [body["adapter"] for body in service.bodies] == ["yelp", "yelp@abc", "yelp@abc"]
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_refusal_names_the_text_of_a_pair_by_its_place_in_the_whole(client: Client, side: str) -> None:
+    sources, targets = ([f"{name}{number}" for number in range(600)] for name in "ab")
+    with pytest.raises(AdaVAEServiceError) as caught:
+        client.ask(refusing(side, 500, sources if side == "source" else targets), "interpolate", sources, targets)
+    assert caught.value.param == f"{side}[500]"
+
+
+def test_pairs_of_which_one_side_is_longer_are_not_sent(client: Client) -> None:
+    with pytest.raises(ValueError, match="target has 1 texts and source 2: give one target for each source"):
+        client.ask(unasked, "interpolate", ["a", "b"], ["c"])
+    for sides, name in ((("a", ["b"]), "target"), ((["a"], "b"), "source")):
+        with pytest.raises(TypeError, match=f"{name} is of type list, must be a string"):
+            client.ask(unasked, "interpolate", *sides)
 
 
 @pytest.mark.parametrize(("z", "message"), [([[np.nan]], "finite"), (np.zeros((1, 1, 1)), r"\(1, 1, 1\)")])

@@ -165,6 +165,19 @@ def test_interpolate_goes_evenly_from_zero_to_one(client: TestClient, latent: St
     np.testing.assert_array_equal(np.array(with_z[0]["z"], np.float32), _mu("good"))
 
 
+def test_many_pairs_are_walked_in_one_request(client: TestClient, latent: StubLatentService) -> None:
+    body = {"source": ["good", "fine"], "target": ["bad", "never"], "steps": 3, "include": ["z"]}
+    data = posted(client, "/interpolate", body)["data"]
+    assert [(row["index"], row["pair"], row["tau"]) for row in data] == [
+        (index, index // 3, index % 3 / 2) for index in range(6)
+    ]
+    assert latent.asked[0]["texts"] == (["good", "fine"], ["bad", "never"])
+    np.testing.assert_array_equal(np.array(data[3]["z"], np.float32), _mu("fine"))
+    alone = posted(client, "/interpolate", {"source": ["good"], "target": ["bad"]})["data"]
+    assert alone == posted(client, "/interpolate", {"source": "good", "target": "bad"})["data"]
+    assert [row["pair"] for row in alone] == [0] * 5
+
+
 def test_analogy_hands_on_texts_and_scale(client: TestClient, latent: StubLatentService) -> None:
     body = {"a": "x", "b": "y", "c": "z", "scale": 2, "samples": 2, "include": ["z"]}
     data = posted(client, "/analogy", body)["data"]

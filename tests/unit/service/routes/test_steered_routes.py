@@ -84,6 +84,13 @@ def test_a_direction_is_one_of_three(
         ("/decode", {"samples": 8, "candidates": 3}, "candidates", "24 rows, the limit is 20 (ADAVAE_MAX_ROWS)"),
         ("/interpolate", {"source": "a", "target": "b", "refine": 1.5}, "refine", "less than or equal to 1"),
         ("/interpolate", {"source": "a", "target": "b", "truncation": -1}, "truncation", "greater than or equal to 0"),
+        ("/interpolate", {"source": ["a"] * 5, "target": ["b"] * 5}, "source", "limit is 4 (ADAVAE_MAX_TEXTS)"),
+        ("/interpolate", {"source": ["a"] * 4, "target": ["b"] * 4, "steps": 6}, None, "24 texts of 1 candidates"),
+        ("/interpolate", {"source": ["a", "b"], "target": ["c"]}, "target", "has 1 entries and source 2: give one"),
+        ("/interpolate", {"source": "ab", "target": ["c"]}, "target", "both as one text, or both as lists"),
+        ("/interpolate", {"source": ["c"], "target": "c"}, "target", "both as one text, or both as lists"),
+        ("/interpolate", {"source": [], "target": []}, "source", "at least 1"),
+        ("/interpolate", {"source": ["a", ""], "target": ["c", "d"]}, "source[1]", "at least 1"),
         ("/analogy", {"a": ["x"] * 5, "b": "b", "c": "c"}, "a", "limit is 4 (ADAVAE_MAX_TEXTS)"),
         ("/analogy", {"a": "a", "b": "b", "c": []}, "c", "at least 1"),
         ("/analogy", {"a": "a", "b": ["b", ""], "c": "c"}, "b[1]", "at least 1"),
@@ -100,7 +107,7 @@ def test_a_direction_is_one_of_three(
     ],
 )
 def test_what_is_wrong_is_refused_before_the_work(
-    path: str, body: dict[str, Any], param: str, said: str, client: TestClient, latent: StubLatentService
+    path: str, body: dict[str, Any], param: str | None, said: str, client: TestClient, latent: StubLatentService
 ) -> None:
     reply = client.post(path, json=body)
     assert reply.status_code == 422, reply.text
