@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 Result = TypeVar("Result")
 
-_PATIENCE_S, _MOST_TOKENS = 0.02, 512  # a token; of more than these, a request waits no longer for shorter ones
+_PATIENCE_S, _MOST_TOKENS = 0.015, 512  # a token; of more than these, a request waits no longer for shorter ones
 
 
 def due_at(came: float, num_tokens: int) -> float:
