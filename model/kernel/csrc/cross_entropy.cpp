@@ -46,6 +46,7 @@ void compute(const CrossEntropy& task) {
 
 adavae::Outcome adavae_cross_entropy(const adavae::CrossEntropy* task) {
     const auto is_outside = [V = task->vocab_size](int64_t target) { return target < 0 || target >= V; };
-    if (std::any_of(task->targets, task->targets + task->num_rows, is_outside)) return adavae::Outcome::kTokenOutOfRange;
+    if (std::any_of(task->targets, task->targets + task->num_rows, is_outside))
+        return adavae::Outcome::kTokenOutOfRange;
     return adavae::outcome_of([&] { adavae::compute(*task); });
 }

@@ -20,4 +20,5 @@ struct CrossEntropy {
 
 }  // namespace adavae
 
-extern "C" __attribute__((visibility("default"))) adavae::Outcome adavae_cross_entropy(const adavae::CrossEntropy* task);
+extern "C" __attribute__((visibility("default"))) adavae::Outcome adavae_cross_entropy(
+    const adavae::CrossEntropy* task);
