@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from adavae.model.parts.fresh_memory import fresh_zeros
+from adavae.model.fresh_memory import fresh_zeros
 
 
 @dataclass(frozen=True, slots=True)

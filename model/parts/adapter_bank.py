@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from adavae.model.config import AdapterConfig, BackboneConfig, EncoderAttention, LatentAggregation, WeightFormat
 from adavae.model.errors import AdapterSetMismatch
+from adavae.model.fresh_memory import fresh_zeros
 from adavae.model.kernel import choice
 from adavae.model.kernel.latent_kernel import LatentKernel
 from adavae.model.kernel.packing import PackedAdapterSet
@@ -22,7 +23,6 @@ from adavae.model.kv_cache import Memory
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.bottleneck import LayerAdapters, RowAdapters
 from adavae.model.parts.classifier import ClassificationHead
-from adavae.model.parts.fresh_memory import fresh_zeros
 from adavae.model.parts.latent_attention import LatentAttention, Pooled
 from adavae.model.parts.posterior import Posterior, PosteriorHeads
 from adavae.model.parts.prefix import PrefixMLP, PrefixMLPs, PrefixTable

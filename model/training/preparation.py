@@ -55,7 +55,6 @@ class TrainingRequest:
     source: str | None = None
     evaluation: EvaluationConfig = field(
         default_factory=lambda: EvaluationConfig(
-            max_importance_rows=100,
             max_decoded=1000,
             latent_space=LatentSpaceConfig(
                 num_walks=20, num_draws=500, num_pairs=20, num_sentences=5, num_texts=1000, num_samples=30

@@ -15,10 +15,10 @@ import structlog
 from adavae.model.adavae import AdaVAE
 from adavae.model.config import AdapterConfig
 from adavae.model.errors import AdapterSetMismatch
+from adavae.model.fresh_memory import give_back_memory
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.bank_size import numbers_of_set, numbers_of_slot, widest_within
-from adavae.model.parts.fresh_memory import give_back_memory
 from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.manifest import Manifest
 from adavae.model.storage.pretrained import PretrainedBackbone

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adavae.model.config import AdapterConfig
-from adavae.model.parts.fresh_memory import give_back_memory
+from adavae.model.fresh_memory import give_back_memory
 from adavae.model.storage.adapter_set import AdapterSet, NewAdapterSet, write_adapter_set
 from adavae.model.storage.manifest import CARD, MANIFEST, TENSORS
 from adavae.service.latent_service import LatentService

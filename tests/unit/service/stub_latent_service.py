@@ -380,7 +380,7 @@ class StubLatentService:
     ) -> DecodeResult:
         ref = self._ref(adapter)
         self.asked.append({"decodings": list(decodings)})
-        vectors = [np.frombuffer(b64decode(row), "<f4") if isinstance(row, str) else row for row in z]
+        vectors = [_unpacked(row, f"z[{number}]") if isinstance(row, str) else row for number, row in enumerate(z)]
         for number, row in enumerate(vectors):
             if len(row) != Z:
                 message = f"z[{number}] has {len(row)} numbers, {ref.name} takes {Z}"
@@ -425,3 +425,12 @@ def _mu(text: str) -> NDArray[np.float32]:
 
 def _words(text: str) -> list[str]:
     return [word if not number else f" {word}" for number, word in enumerate(text.split(" "))]
+
+
+def _unpacked(row: str, param: str) -> NDArray[np.float32]:
+    """From base64 of little-endian float32."""
+    try:
+        numbers: NDArray[np.float32] = np.frombuffer(b64decode(row, validate=True), "<f4")
+    except ValueError:
+        raise InvalidRequest(f"{param} is not base64 of float32 numbers", param=param, code="invalid_z") from None
+    return numbers
