@@ -91,8 +91,11 @@ class Contestant:
         """Tokens or texts a second of one piece of work."""
         self._process.send_signal(signal.SIGCONT)
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(way) + "\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(json.dumps(way) + "\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise DoesNotStart("it ended in an earlier piece of work") from None
         done, seconds = self._reply()
         self._process.send_signal(signal.SIGSTOP)
         return float(done / seconds)
