@@ -75,8 +75,16 @@ class DecodeProgram : Program {
     const std::vector<int> order_;
 };
 
-// Fewer rows a thread would leave it reading weights for next to nothing.
-constexpr int kLeastRowsAShare = 3;
+// Bytes of weights for each row of a share, beyond which threads share every matrix: one that goes alone reads all of them,
+// and that then takes longer than rows that travel between caches (measured with 25 MB and with 124 MB of weights).
+constexpr int64_t kMostBytesARow = 8'000'000;
+
+int64_t num_weights(const Backbone& backbone) {
+    const auto size = [](const Matrix& matrix) { return static_cast<int64_t>(matrix.in) * matrix.out; };
+    const Layer& layer = backbone.layers[0];
+    return backbone.n_layer * (size(layer.c_attn) + size(layer.attn_proj) + size(layer.c_fc) + size(layer.mlp_proj)) +
+           size(backbone.lm_head);
+}
 
 using Programs = std::vector<std::unique_ptr<DecodeProgram>>;
 
@@ -84,8 +92,8 @@ using Programs = std::vector<std::unique_ptr<DecodeProgram>>;
 // multiplied for longer than their rows travel: all threads share those.
 Programs programs_of(const Backbone& backbone, const Step& step) {
     const std::vector<int> order = sorted_rows(step.sets, step.num_rows);
-    const bool has_shares =
-        backbone.lm_head.numbers == Numbers::kInt8Four && step.num_rows >= step.num_threads * kLeastRowsAShare;
+    const bool has_shares = backbone.lm_head.numbers == Numbers::kInt8Four && step.num_rows >= step.num_threads &&
+                            step.num_rows / step.num_threads * kMostBytesARow >= num_weights(backbone);
     const int num_shares = has_shares ? step.num_threads : 1;
     Programs programs;
     for (int share = 0; share < num_shares; ++share) {
