@@ -109,6 +109,22 @@ def test_the_number_of_threads_changes_no_bit(compiled: Library) -> None:
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize("num_threads", [5, 6, 9])
+def test_one_text_less_than_threads(compiled: Library, num_threads: int) -> None:
+    """Equal texts for all threads but one were taken for even shares, of which one was empty and read beyond its end."""
+    model = Model(compiled, LONG, sets=SETS)
+    texts = texts_of([7] * (num_threads - 1))
+    slots = [0] * len(texts)
+    expected, before = hidden_of(model, texts, slots), torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        got = hidden_of(model, texts, slots)
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(one, other) for one, other in zip(got, expected, strict=True))
+
+
+@torch.inference_mode()
 def test_an_adapter_that_overflows_leaves_other_texts_alone(compiled: Library) -> None:
     model, texts = Model(compiled, sets=SETS), texts_of([4, 5])
     expected = hidden_of(model, texts, [0, 1])

@@ -52,7 +52,7 @@ inline int in_whole_lanes(int count) {
     return (count + Lanes::kWidth - 1) / Lanes::kWidth * Lanes::kWidth;
 }
 
-// softmax(scale * scores), in place, of `count` numbers; `scores` has room for whole registers.
+// softmax(scale * scores), in place, of the first `seen` numbers; `scores` has room for whole registers.
 inline void softmax(float* scores, int seen, float scale) {
     const int count = in_whole_lanes(seen);
     std::fill(scores + seen, scores + count, -std::numeric_limits<float>::infinity());

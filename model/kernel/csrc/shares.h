@@ -14,7 +14,8 @@
 
 namespace adavae {
 
-// The items of each share, for at most `num_shares` of them: the largest first, each to the share that has least so far.
+// The items of each share, for at most `num_shares` of them, none empty: the largest first, each to the share that has least
+// so far.
 // One share of all items, in order, if shares could not be about as large.
 inline std::vector<std::vector<int>> even_shares(const std::vector<int>& sizes, int num_shares) {
     constexpr float kMostOverMean = 1.25f;  // beyond, the others would wait longer than working together costs
@@ -32,6 +33,7 @@ inline std::vector<std::vector<int>> even_shares(const std::vector<int>& sizes, 
     const int largest = *std::max_element(totals.begin(), totals.end());
     const int all = std::accumulate(totals.begin(), totals.end(), 0);
     if (largest * num_shares > kMostOverMean * all) return {items};
+    std::erase_if(shares, [](const std::vector<int>& share) { return share.empty(); });  // fewer items than shares
     for (std::vector<int>& share : shares) std::sort(share.begin(), share.end());
     return shares;
 }
