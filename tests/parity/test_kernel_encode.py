@@ -111,7 +111,7 @@ def test_the_number_of_threads_changes_no_bit(compiled: Library) -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("num_threads", [5, 6, 9])
 def test_one_text_less_than_threads(compiled: Library, num_threads: int) -> None:
-    """Equal texts for all threads but one were taken for even shares, of which one was empty and read beyond its end."""
+    """Equal texts for all threads but one were taken for even shares; one was empty, and read beyond its end."""
     model = Model(compiled, LONG, sets=SETS)
     texts = texts_of([7] * (num_threads - 1))
     slots = [0] * len(texts)
