@@ -54,12 +54,20 @@ class DataFolder:
         self.files = digest_of(folder)
         self._kept: dict[Hashable, nn.Module] = {}
 
-    def is_of(self, folder: Path, seed: int) -> bool:
-        """Whether it is that folder as it is now, at that seed."""
-        return (self.folder, self.seed, self.files) == (folder, seed, digest_of(folder))
+    def is_of(self, folder: Path) -> bool:
+        """Whether it is that folder as it is now."""
+        return (self.folder, self.files) == (folder, digest_of(folder))
+
+    def at_seed(self, seed: int) -> "DataFolder":
+        """The same files at another seed, which share what ``begun`` keeps."""
+        if seed == self.seed:
+            return self
+        other = DataFolder(self.folder, self.tokenizer, self.scale, seed)
+        other.files, other._kept = self.files, self._kept
+        return other
 
     def begun(self, key: Hashable, make: Callable[[], M]) -> M:
-        """A copy of what ``make`` made for ``key``: rows that begin with the same training share it."""
+        """A copy of what ``make`` made for ``key``: rows that begin with the same training share it, at all seeds."""
         if key not in self._kept:
             self._kept[key] = make()
         return cast(M, copy.deepcopy(self._kept[key]))

@@ -40,8 +40,11 @@ def rows(scale: Scale | None = None) -> Iterator[LabelledRow]:
     for system, begin in SYSTEMS.items():
         for num_labels in LABELS:
             if scale is None or _is_point(scale, num_labels):
-                shared = OPTIMUS_OF_TEXTS if system.startswith("Optimus") else ""
-                yield LabelledRow(row_name(system, num_labels), begin, num_labels, shared=shared)
+                name = row_name(system, num_labels)
+                if system.startswith("Optimus"):
+                    yield LabelledRow(name, begin, num_labels, procedures=4, shared=OPTIMUS_OF_TEXTS)
+                else:
+                    yield LabelledRow(name, begin, num_labels)
 
 
 def _is_point(scale: Scale, num_labels: int | None) -> bool:

@@ -112,9 +112,9 @@ class Task:
         return *what, digest_of(self.folder), self.row.procedures
 
     @property
-    def beginning(self) -> tuple[Path, int, str] | None:
+    def beginning(self) -> tuple[Path, str] | None:
         """What the cells that begin with the same training have in common; None where it shares none."""
-        return (self.folder, self.seed, self.row.shared) if self.row.shared else None
+        return (self.folder, self.row.shared) if self.row.shared else None
 
     @property
     def command(self) -> str:
@@ -159,9 +159,9 @@ class Task:
         return f"{self.folder.name}: {self.row.name}: {kind}{exc}"
 
     def data(self, pretrained: PretrainedBackbone, kept: DataFolder | None) -> DataFolder:
-        """Its texts: ``kept`` if these are the same, else not read yet."""
-        if kept is not None and kept.is_of(self.folder, self.seed):
-            return kept
+        """Its texts: ``kept`` if these are the same, else not read yet; what other seeds began with is kept."""
+        if kept is not None and kept.is_of(self.folder):
+            return kept.at_seed(self.seed)
         return DataFolder(self.folder, pretrained.tokenizer, SCALES[self.scale], self.seed)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -28,9 +29,12 @@ from adavae.model.training.reproduction.systems.classifiers import (
     num_right,
 )
 from adavae.model.training.reproduction.systems.optimus import Optimus
+from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
 from adavae.model.training.reproduction.updates import adam, decay, update
 
+M = TypeVar("M", bound=nn.Module)
 _LAMBDA = 0.5
+_SEED_WITHOUT_LABELS = 0
 _TEST_ROWS, _TEST_TOKENS = 64, 8192  # at most, a forward pass
 
 
@@ -148,12 +152,20 @@ def commonest_share(corpus: LabelledCorpus) -> float:
     return max(map(ids.count, set(ids))) / len(ids)
 
 
+ADAVAE_OF_TEXTS = "AdaVAE of these texts"
+"""``LabelledRow.shared`` of ``adavae_features``."""
+
+
 def adavae_features(given: Given, corpus: LabelledCorpus) -> Beginning:
     """Trained on the bound of the texts without labels, then frozen."""
-    setting = given.setting(corpus.unlabelled, _wide(given))
-    trained = train_adavae(setting, AdapterConfig(), _LAMBDA)
-    model = LatentClassifier(trained.model, setting.scale.latent_size, len(corpus.labels)).to(given.device)
-    return Beginning(model, _size(given), "the backbone's, then the bound", is_counted=False)
+    model = _of_texts(given, ADAVAE_OF_TEXTS, _adavae_of_texts).requires_grad_(False)
+    classifier = LatentClassifier(model, _wide(given).latent_size, len(corpus.labels)).to(given.device)
+    return Beginning(classifier, _size(given), "the backbone's, then the bound", is_counted=False)
+
+
+def _adavae_of_texts(given: Given) -> SentenceModel:
+    setting = given.setting(given.data.labelled.unlabelled, _wide(given))
+    return train_adavae(setting, AdapterConfig(), _LAMBDA).model
 
 
 def adavae_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None) -> Beginning:
@@ -193,6 +205,8 @@ def unmasked_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | Non
 
 OPTIMUS_OF_TEXTS = "Optimus of these texts"
 """``LabelledRow.shared`` of rows of ``optimus`` with the VAE's schedule."""
+AUTOENCODER_OF_TEXTS = "Optimus of these texts, beta 0"
+"""Likewise of rows with ``beta`` 0."""
 
 
 def optimus(given: Given, corpus: LabelledCorpus, *, is_frozen: bool, beta: float | None = None) -> Beginning:
@@ -204,9 +218,8 @@ def optimus(given: Given, corpus: LabelledCorpus, *, is_frozen: bool, beta: floa
         is_frozen: Only the head learns from labels.
         beta: Weight of the KL, 0 for an autoencoder; None for the VAE's schedule.
     """
-    model = given.data.begun(("optimus", beta), partial(_optimus_of_texts, given, corpus, beta))
-    torch.manual_seed(given.seed)  # of the head, whether or not this row was the one that trained the model
-    model.requires_grad_(False)
+    shared = OPTIMUS_OF_TEXTS if beta is None else AUTOENCODER_OF_TEXTS
+    model = _of_texts(given, shared, partial(_optimus_of_texts, beta=beta)).requires_grad_(False)
     if not is_frozen:
         parts: list[nn.Module] = [model.encoder, model.pooler, model.to_posterior]
         for part in parts:
@@ -218,16 +231,29 @@ def optimus(given: Given, corpus: LabelledCorpus, *, is_frozen: bool, beta: floa
     )
 
 
-def _optimus_of_texts(given: Given, corpus: LabelledCorpus, beta: float | None) -> Optimus:
-    """Trained on the bound of the texts without labels, as every row of a data set and seed begins."""
-    torch.manual_seed(given.seed)
-    setting = given.setting(corpus.unlabelled, _wide(given))
+def _optimus_of_texts(given: Given, beta: float | None) -> Optimus:
+    setting = given.setting(given.data.labelled.unlabelled, _wide(given))
     model = Optimus(given.pretrained.backbone, setting.scale.latent_size).to(given.device)
     generator = torch.Generator(given.device).manual_seed(given.seed)
     schedule = once() if beta is None else lambda _: beta
     optimizer = adam(model, pretrained=model.pretrained)
     procedure = BoundProcedure(model, optimizer, schedule, generator, free_bits=_LAMBDA, is_decaying=True)
     run(procedure, setting.corpus.batches(setting.scale, given.seed, given.device), setting.scale.steps, given.on_step)
+    return model
+
+
+def _of_texts(given: Given, shared: str, train: Callable[[Given], M]) -> M:
+    """What ``train`` makes of a data set's texts without labels, once for all seeds: a published checkpoint is one.
+
+    Only what follows is drawn by the seed: the labelled texts, their order, the head.
+    """
+
+    def make() -> M:
+        torch.manual_seed(_SEED_WITHOUT_LABELS)
+        return train(given.at_seed(_SEED_WITHOUT_LABELS))
+
+    model = given.data.begun(shared, make)
+    torch.manual_seed(given.seed)  # whether or not this row was the one that trained the model
     return model
 
 

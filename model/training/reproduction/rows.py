@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import torch
 
@@ -82,6 +82,10 @@ class Given:
     device: torch.device
     on_step: OnStep
 
+    def at_seed(self, seed: int) -> Self:
+        """The same with the texts and draws of another seed."""
+        return replace(self, data=self.data.at_seed(seed), seed=seed)
+
     def setting(self, corpus: Corpus, scale: Scale | None = None) -> Setting:
         """The same for a system that reads ``corpus``."""
         return Setting(self.pretrained, corpus, scale or self.scale, self.seed, self.device, self.on_step)
@@ -123,7 +127,7 @@ class TableRow(Protocol):
 
     @property
     def shared(self) -> str:
-        """Rows with the same word here begin, on one data set and seed, with the same training; empty for none."""
+        """Rows with the same word here begin, on one data set, with the same training; empty for none."""
         ...
 
     def run(self, given: Given) -> Outcome:

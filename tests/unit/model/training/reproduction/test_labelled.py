@@ -139,6 +139,18 @@ def test_rows_that_begin_alike_train_their_beginning_once_and_end_as_alone(tmp_p
     assert together == alone
 
 
+@pytest.mark.parametrize("name", [name for name, row in ROWS.items() if row.shared])
+def test_seeds_begin_with_one_model_of_the_texts_and_draw_heads_of_their_own(name: str, tmp_path: Path) -> None:
+    steps: list[tuple[int, int, float]] = []
+    first = replace(given(tmp_path), on_step=lambda *step: steps.append(step))
+    second = first.at_seed(1)
+    cells = [ROWS[name].begin(each, each.data.labelled) for each in (first, second)]
+    assert len(steps) == BRIEF.steps  # the bound, once
+    tensors = [cell.model.state_dict() for cell in cells]
+    assert all(torch.equal(tensors[0][key], tensors[1][key]) == (not key.startswith("head")) for key in tensors[0])
+    assert ROWS[name].run(second) == ROWS[name].run(given(tmp_path, seed=1))
+
+
 @pytest.mark.parametrize(
     ("name", "random"),
     [
