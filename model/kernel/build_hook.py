@@ -23,8 +23,9 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _HERE = Path(__file__).parent
 _SOURCES = (
-    *("cross_entropy.cpp", "decode_step.cpp", "encode.cpp", "gelu.cpp", "int8_amx.cpp", "int8_dot.cpp"),
-    *("int8_vnni.cpp", "latent.cpp", "layout.cpp", "linear.cpp", "processor.cpp", "program.cpp", "team.cpp"),
+    *("cross_entropy.cpp", "decode_step.cpp", "encode.cpp", "gelu.cpp", "int8_amx.cpp", "int8_udot.cpp"),
+    *("int8_vnni.cpp", "int8_words.cpp", "latent.cpp", "layout.cpp", "linear.cpp"),
+    *("processor.cpp", "program.cpp", "team.cpp"),
 )
 _FLAGS = (
     *("-std=c++20", "-O3", "-fopenmp-simd", "-fno-math-errno", "-fno-trapping-math"),
@@ -38,7 +39,7 @@ _VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "x86_64": {"avx512": ("-march=x86-64-v4",), "avx2": ("-march=x86-64-v3",)},
     "aarch64": {"neon": ("-march=armv8-a", "-fno-schedule-insns")},
 }
-# Whether compiler and assembler know the tiles of AMX (g++ 11, binutils 2.35); without them int8 is multiplied by VNNI.
+# Whether compiler and assembler know the tiles of AMX (g++ 11, binutils 2.35); without them int8 is multiplied otherwise.
 _TILES = """
 #include <immintrin.h>
 [[gnu::target("amx-tile,amx-int8")]] void probe() { _tile_dpbusd(0, 1, 2); }

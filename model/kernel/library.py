@@ -36,8 +36,9 @@ class Int8Way(IntEnum):
     """The instructions that multiply bytes; all give the same numbers."""
 
     NONE = 0
-    VNNI = 1  # on ARM UDOT
-    AMX = 2
+    WORDS = 1  # as words of 16 bits, by AVX2
+    DOT = 2  # VNNI, on ARM UDOT
+    AMX = 3
 
 
 class MatrixFields(Structure):
@@ -304,7 +305,7 @@ def opened(path: Path, instructions: str) -> Library:
 
 def _best_int8_way(has_way: Any) -> Int8Way:
     has_way.argtypes, has_way.restype = [c_int32], c_int32
-    return next((way for way in (Int8Way.AMX, Int8Way.VNNI) if has_way(way)), Int8Way.NONE)
+    return next((way for way in (Int8Way.AMX, Int8Way.DOT, Int8Way.WORDS) if has_way(way)), Int8Way.NONE)
 
 
 def _layout() -> int:

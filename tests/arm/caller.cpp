@@ -10,7 +10,7 @@
 
 namespace {
 
-constexpr int32_t kVnni = 1;  // of `Int8Way`
+constexpr int32_t kDot = 2;  // of `Int8Way`
 
 // As emulated.py packs it; behind it come the pointers' places, and the bytes.
 struct Call {
@@ -68,9 +68,9 @@ int32_t run(void* library, const Call& call, unsigned char* image) {
 int main(int, char** arguments) {
     void* library = dlopen(arguments[1], RTLD_NOW);
     const uint64_t layout = found<uint64_t (*)()>(library, "adavae_layout")();
-    const int32_t has_vnni = found<int32_t (*)(int32_t)>(library, "adavae_has_int8_way")(kVnni);
+    const int32_t has_dot = found<int32_t (*)(int32_t)>(library, "adavae_has_int8_way")(kDot);
     write_all(&layout, sizeof layout);
-    write_all(&has_vnni, sizeof has_vnni);
+    write_all(&has_dot, sizeof has_dot);
     for (Call call; read_all(&call, sizeof call);) {
         std::vector<uint64_t> places(call.num_pointers);
         std::vector<Line> image(call.num_bytes / sizeof(Line));

@@ -59,12 +59,12 @@ class _Emulated:
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
-        self.layout, self.has_vnni = _ABOUT.unpack(self._read(_ABOUT.size))
+        self.layout, self.has_dot = _ABOUT.unpack(self._read(_ABOUT.size))
 
     def library(self) -> Library:
         assert self.layout == library._layout(), "a structure has another size there"
         functions = {name: self._function(name, *kinds) for name, kinds in _FUNCTIONS.items()}
-        return Library("neon", **functions, int8_way=Int8Way.VNNI if self.has_vnni else Int8Way.NONE)
+        return Library("neon", **functions, int8_way=Int8Way.DOT if self.has_dot else Int8Way.NONE)
 
     def _function(self, name: str, *kinds: type[Structure]) -> Callable[..., int]:
         """As ``ctypes`` gives it: takes what ``byref`` makes of each of ``kinds``."""

@@ -26,20 +26,34 @@ from tests.parity.test_kernel_latent import SETS as LATENT_SETS
 from tests.parity.test_kernel_latent import memory, model_of, z_of
 from tests.tiny import TINY
 
-WAYS = [Int8Way.VNNI, Int8Way.AMX]
+WAYS = [Int8Way.WORDS, Int8Way.DOT, Int8Way.AMX]
+
+
+def ways_of(compiled: Library) -> list[Int8Way]:
+    """Those that it has here, the best one last."""
+    return [way for way in WAYS if way <= compiled.int8_way and (way, compiled.instructions) != (Int8Way.WORDS, "neon")]
 
 
 def compiled_with(way: Int8Way) -> Library:
     """The library with that way of multiplying bytes; the test is skipped where there is none."""
     compiled = best_compiled()
-    if compiled.int8_way < way:
+    if way not in ways_of(compiled):
         pytest.skip(f"this processor, or what was compiled for it, has no {way.name}")
     return replace(compiled, int8_way=way)
 
 
-@pytest.fixture(params=WAYS, ids=lambda way: way.name)
+def compiled_with_any() -> Library:
+    """The library with its best way."""
+    compiled = best_compiled()
+    if compiled.int8_way is Int8Way.NONE:
+        pytest.skip("this processor, or what was compiled for it, does not multiply bytes")
+    return compiled
+
+
+@pytest.fixture(params=[*WAYS, "avx2"], ids=lambda param: getattr(param, "name", param))
 def compiled(request: pytest.FixtureRequest) -> Library:
-    return compiled_with(request.param)
+    """By each way, and what serves where there is no more than AVX2."""
+    return compiled_with(request.param) if isinstance(request.param, Int8Way) else compiled_for(request.param)
 
 
 def product(compiled: Library, matrix: MatrixFields, x: Tensor) -> Tensor:
@@ -191,7 +205,7 @@ def test_encoding_is_what_the_twin_gives_and_near_to_float32(compiled: Library, 
 
 @torch.inference_mode()
 def test_a_row_has_the_same_bits_in_any_company_on_any_number_of_threads_and_by_any_way() -> None:
-    compiled = compiled_with(Int8Way.VNNI)
+    compiled = compiled_with_any()
     model, slots = Int8Model(compiled), [row % 3 for row in range(41)]
     tokens = tokens_of(len(slots))
     together = model.steps(slots, tokens)
@@ -211,8 +225,7 @@ def test_a_row_has_the_same_bits_in_any_company_on_any_number_of_threads_and_by_
 
 
 def _others() -> Iterator[tuple[Int8Way, int]]:
-    best = best_compiled().int8_way
-    yield from ((way, num_threads) for way in WAYS if way <= best for num_threads in (1, 2, 5))
+    yield from ((way, num_threads) for way in ways_of(best_compiled()) for num_threads in (1, 2, 5))
 
 
 @torch.inference_mode()
@@ -237,7 +250,7 @@ def test_a_row_that_overflows_leaves_the_others_alone(compiled: Library) -> None
 
 @torch.inference_mode()
 def test_adapters_and_the_layers_around_z_are_in_int8_too_and_near_to_what_they_were() -> None:
-    compiled = compiled_with(Int8Way.VNNI)
+    compiled = compiled_with_any()
     exact, rounded = Int8Model(compiled), in_int8(Int8Model(compiled))
     packed = rounded.sets([0])[0]
     assert (packed.decoder.adapters[0].up.numbers, packed.latent.mu.numbers) == (Numbers.INT8_FOUR, Numbers.INT8)
@@ -281,7 +294,7 @@ def test_keys_and_values_made_from_z_are_what_the_twin_gives_in_any_company(comp
 
 
 def test_it_is_what_decode_step_uses_where_it_is_chosen() -> None:
-    model, slots = Int8Model(compiled_with(Int8Way.VNNI)), [0, 1]
+    model, slots = Int8Model(compiled_with_any()), [0, 1]
     tokens = tokens_of(2)[0]
     model.backbone.pack(WeightFormat.INT8)
     assert model.backbone.weight_format is WeightFormat.INT8
@@ -315,7 +328,7 @@ room = ctypes.create_string_buffer(2048)  # too small a stack for signals to hol
 stack = Stack(ctypes.addressof(room), 0, len(room))
 assert ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None) == 0
 found = variant("avx512")
-assert found is not None and found.int8_way is Int8Way.VNNI, found
+assert found is not None and found.int8_way is Int8Way.DOT, found
 """
 
 

@@ -25,14 +25,15 @@ inline void multiply_int8_panel(const Matrix& matrix, Int8Way way, int panel, co
     const int depth = padded_depth(matrix.in);
     const int column = panel * kPanel, num_columns = std::min(kPanel, matrix.out - column);
     const int8_t* weights = static_cast<const int8_t*>(matrix.panels) + static_cast<int64_t>(panel) * depth * kPanel;
-    const Tiles tiles(way == Int8Way::kAmx && last - first > kMaxVnniRows);
+    const Tiles tiles(way == Int8Way::kAmx && last - first > kMaxDotRows);
     for (int row = first; row < last;) {
-        const bool has_tiles = way == Int8Way::kAmx && last - row > kMaxVnniRows;
-        const int rows = std::min(has_tiles ? kMaxTileRows : kMaxVnniRows, last - row);
+        const bool has_tiles = way == Int8Way::kAmx && last - row > kMaxDotRows;
+        const int rows = std::min(has_tiles ? kMaxTileRows : kMaxDotRows, last - row);
         if (has_tiles) {
             Tiles::multiply(rows, x.row(row), x.stride(), weights, depth, sums, row == first);
         } else {
-            multiply_vnni(rows, x.row(row), x.stride(), weights, depth, sums);
+            const auto multiply = way == Int8Way::kWords ? multiply_words : multiply_dot;
+            multiply(rows, x.row(row), x.stride(), weights, depth, sums);
         }
         for (int tile_row = 0; tile_row < rows; ++tile_row, ++row) {
             to_floats(matrix, column, x.scale(row), sums[tile_row], output);

@@ -11,9 +11,6 @@
 namespace adavae {
 namespace {
 
-// How far ahead a panel is fetched: as in matrix.h, and twice as far, since bytes are multiplied faster.
-constexpr int kInt8PrefetchBytes = 4096;
-
 ADAVAE_VNNI inline __m512i four_of(const uint8_t* x) {
     int32_t four;
     std::memcpy(&four, x, sizeof four);
@@ -44,27 +41,20 @@ ADAVAE_VNNI void multiply_rows(const uint8_t* x, int64_t x_stride, const int8_t*
     }
 }
 
-template <int ROWS>
-void multiply_at_most(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
-                      int32_t (*sums)[kPanel]) {
-    if (rows == ROWS) return multiply_rows<ROWS>(x, x_stride, panel, depth, sums);
-    if constexpr (ROWS > 1) multiply_at_most<ROWS - 1>(rows, x, x_stride, panel, depth, sums);
-}
-
 }  // namespace
 
-void multiply_vnni(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
-                   int32_t (*sums)[kPanel]) {
-    multiply_at_most<kMaxVnniRows>(rows, x, x_stride, panel, depth, sums);
+void multiply_dot(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
+                  int32_t (*sums)[kPanel]) {
+    with_rows<kMaxDotRows>(rows, [=](auto num) { multiply_rows<num>(x, x_stride, panel, depth, sums); });
 }
 
 }  // namespace adavae
 
-#elif !defined(__aarch64__)  // which has it in int8_dot.cpp
+#elif !defined(__aarch64__)  // which has it in int8_udot.cpp
 
 namespace adavae {
 
-void multiply_vnni(int, const uint8_t*, int64_t, const int8_t*, int, int32_t (*)[kPanel]) {}
+void multiply_dot(int, const uint8_t*, int64_t, const int8_t*, int, int32_t (*)[kPanel]) {}
 
 }  // namespace adavae
 

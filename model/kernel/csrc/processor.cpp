@@ -14,7 +14,7 @@ namespace adavae {
 #if defined(__aarch64__)
 
 bool has(Int8Way way) {
-    return way == Int8Way::kVnni && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+    return way == Int8Way::kDot && (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
 }
 
 #else
@@ -47,11 +47,12 @@ Features extended_features() {
 
 }  // namespace
 
-bool has([[maybe_unused]] Int8Way way) {
+bool has(Int8Way way) {
+    if (way == Int8Way::kWords) return true;  // every variant is compiled for AVX2 at least
 #if defined(__AVX512F__)
-    if (way == Int8Way::kVnni) return (extended_features().ecx & kVnni) != 0;
+    if (way == Int8Way::kDot) return (extended_features().ecx & kVnni) != 0;
 #if defined(ADAVAE_AMX)
-    if (way == Int8Way::kAmx) return has(Int8Way::kVnni) && has_tiles();
+    if (way == Int8Way::kAmx) return has(Int8Way::kDot) && has_tiles();
 #endif
 #endif
     return false;

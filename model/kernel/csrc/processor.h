@@ -5,8 +5,9 @@
 
 namespace adavae {
 
-// The instructions that multiply bytes; on ARM kVnni is UDOT. As `Int8Way` in library.py.
-enum class Int8Way : int32_t { kNone = 0, kVnni = 1, kAmx = 2 };
+// The instructions that multiply bytes: as words of 16 bits (AVX2), four at once (VNNI, on ARM UDOT), by tiles (and fewer
+// rows than a tile has, four at once). As `Int8Way` in library.py.
+enum class Int8Way : int32_t { kNone = 0, kWords = 1, kDot = 2, kAmx = 3 };
 
 // Whether this library has that way, the processor knows its instructions, and the system allows them to this process.
 bool has(Int8Way way);

@@ -9,8 +9,6 @@
 namespace adavae {
 namespace {
 
-constexpr int kInt8PrefetchBytes = 4096;  // as in int8_vnni.cpp
-
 // The sum of a row's bytes.
 ADAVAE_DOT inline uint32_t total_of(const uint8_t* x, int depth) {
     uint32x4_t total = vdupq_n_u32(0);
@@ -59,18 +57,11 @@ ADAVAE_DOT void multiply_rows(const uint8_t* x, int64_t x_stride, const int8_t* 
     }
 }
 
-template <int ROWS>
-void multiply_at_most(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
-                      int32_t (*sums)[kPanel]) {
-    if (rows == ROWS) return multiply_rows<ROWS>(x, x_stride, panel, depth, sums);
-    if constexpr (ROWS > 1) multiply_at_most<ROWS - 1>(rows, x, x_stride, panel, depth, sums);
-}
-
 }  // namespace
 
-void multiply_vnni(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
-                   int32_t (*sums)[kPanel]) {
-    multiply_at_most<kMaxVnniRows>(rows, x, x_stride, panel, depth, sums);
+void multiply_dot(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
+                  int32_t (*sums)[kPanel]) {
+    with_rows<kMaxDotRows>(rows, [=](auto num) { multiply_rows<num>(x, x_stride, panel, depth, sums); });
 }
 
 }  // namespace adavae

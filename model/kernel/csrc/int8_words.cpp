@@ -1,0 +1,86 @@
+#include "int8_tiles.h"
+
+#if defined(__AVX2__)
+
+#include <immintrin.h>
+
+#include <algorithm>
+#include <cstring>
+
+namespace adavae {
+namespace {
+
+constexpr int kMaxWordRows = 3;
+constexpr int kBlockDepth = 512;  // bytes of a row that are widened at once: 8 rows take a quarter of the nearest cache
+
+// The four words of a row, for every four weights of an output.
+inline __m256i four_of(const int16_t* words) {
+    int64_t four;
+    std::memcpy(&four, words, sizeof four);
+    return _mm256_set1_epi64x(four);
+}
+
+// (ROWS, depth) words times 4 * kRegisters outputs at a time; every output has two sums, which meet at the end. A row takes
+// all registers of a panel if it is alone, else a half or a quarter of them; with a fourth row the compiler no longer keeps
+// the sums where they are.
+template <int ROWS>
+void add_block(const int16_t (*words)[kBlockDepth], const int8_t* panel, int depth, int32_t (*sums)[kPanel]) {
+    constexpr int kRegisters = ROWS == 1 ? 8 : ROWS == 2 ? 4 : 2;
+    for (int first = 0; first < kPanel; first += 4 * kRegisters) {
+        __m256i pairs[ROWS][kRegisters];
+        for (int row = 0; row < ROWS; ++row)
+            for (int i = 0; i < kRegisters; ++i) pairs[row][i] = _mm256_setzero_si256();
+        const int8_t* weights = panel + 4 * first;
+        for (int k = 0; k < depth; k += 4, weights += 4 * kPanel) {
+            for (int line = 0; line < 16 * kRegisters; line += 64)
+                __builtin_prefetch(weights + kInt8PrefetchBytes + line);
+            __m256i values[ROWS];
+            for (int row = 0; row < ROWS; ++row) values[row] = four_of(words[row] + k);
+#pragma GCC unroll 8
+            for (int i = 0; i < kRegisters; ++i) {
+                const auto* four_outputs = reinterpret_cast<const __m128i*>(weights + 16 * i);
+                const __m256i wide = _mm256_cvtepi8_epi16(_mm_loadu_si128(four_outputs));
+#pragma GCC unroll 3
+                for (int row = 0; row < ROWS; ++row)
+                    pairs[row][i] = _mm256_add_epi32(pairs[row][i], _mm256_madd_epi16(values[row], wide));
+            }
+        }
+        for (int row = 0; row < ROWS; ++row) {
+            for (int i = 0; i < kRegisters; i += 2) {
+                const __m256i eight = _mm256_hadd_epi32(pairs[row][i], pairs[row][i + 1]);  // 0 1 4 5 2 3 6 7
+                auto* to = reinterpret_cast<__m256i*>(sums[row] + first + 4 * i);
+                const __m256i in_order = _mm256_permute4x64_epi64(eight, _MM_SHUFFLE(3, 1, 2, 0));
+                _mm256_storeu_si256(to, _mm256_add_epi32(_mm256_loadu_si256(to), in_order));
+            }
+        }
+    }
+}
+
+}  // namespace
+
+void multiply_words(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
+                    int32_t (*sums)[kPanel]) {
+    alignas(64) int16_t words[kMaxDotRows][kBlockDepth];
+    std::fill_n(sums[0], rows * kPanel, 0);
+    for (int begin = 0; begin < depth; begin += kBlockDepth) {
+        const int count = std::min(kBlockDepth, depth - begin);
+        for (int row = 0; row < rows; ++row) std::copy_n(x + row * x_stride + begin, count, words[row]);
+        for (int row = 0; row < rows; row += kMaxWordRows) {
+            with_rows<kMaxWordRows>(std::min(kMaxWordRows, rows - row), [&](auto num) {
+                add_block<num>(words + row, panel + static_cast<int64_t>(begin) * kPanel, count, sums + row);
+            });
+        }
+    }
+}
+
+}  // namespace adavae
+
+#else
+
+namespace adavae {
+
+void multiply_words(int, const uint8_t*, int64_t, const int8_t*, int, int32_t (*)[kPanel]) {}
+
+}  // namespace adavae
+
+#endif
