@@ -22,7 +22,8 @@ from adavae.model.training.config import Preset, preset_config
 from adavae.model.training.corpus import Dataset, read_dataset
 from adavae.model.training.evaluation import EvaluationConfig
 from adavae.model.training.evaluation import evaluate as measure
-from adavae.model.training.latent_space import LatentSpaceConfig, measure_latent_space
+from adavae.model.training.latent_cases import LatentSpaceConfig
+from adavae.model.training.latent_space import measure_latent_space
 from adavae.model.training.operations import AsServed
 from adavae.model.training.preparation import TrainingRequest
 from adavae.model.training.progress import Progress

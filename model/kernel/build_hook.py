@@ -39,7 +39,7 @@ _VARIANTS: dict[str, dict[str, tuple[str, ...]]] = {
     "x86_64": {"avx512": ("-march=x86-64-v4",), "avx2": ("-march=x86-64-v3",)},
     "aarch64": {"neon": ("-march=armv8-a", "-fno-schedule-insns")},
 }
-# Whether compiler and assembler know the tiles of AMX (g++ 11, binutils 2.35); without them int8 is multiplied otherwise.
+# Whether compiler and assembler know the tiles of AMX (g++ 11, binutils 2.35); without them VNNI multiplies int8.
 _TILES = """
 #include <immintrin.h>
 [[gnu::target("amx-tile,amx-int8")]] void probe() { _tile_dpbusd(0, 1, 2); }

@@ -8,7 +8,8 @@ from adavae.model.storage.model_card import model_card
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.text_model import TextModel
 from adavae.model.training.corpus import Dataset
-from adavae.model.training.latent_space import LatentSpaceConfig, measure_latent_space
+from adavae.model.training.latent_cases import LatentSpaceConfig
+from adavae.model.training.latent_space import measure_latent_space
 from adavae.model.training.operations import AsServed
 from adavae.model.training.progress import OnStage, ignore_stage
 

@@ -19,7 +19,8 @@ from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.text_model import TextModel
 from adavae.model.training import measures
 from adavae.model.training.corpus import Dataset, drawn_rows
-from adavae.model.training.latent_space import LatentSpaceConfig, measure_latent_space
+from adavae.model.training.latent_cases import LatentSpaceConfig
+from adavae.model.training.latent_space import measure_latent_space
 from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.objective import TextBatch, reconstruction_nll
 from adavae.model.training.operations import AsServed

@@ -10,7 +10,7 @@ from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.config import Preset, TrainingConfig
 from adavae.model.training.corpus import Dataset, drawn_rows, read_dataset
 from adavae.model.training.evaluation import EvaluationConfig
-from adavae.model.training.latent_space import LatentSpaceConfig
+from adavae.model.training.latent_cases import LatentSpaceConfig
 from adavae.model.training.likeness import label_warnings
 from adavae.model.training.overlap import overlap_notes
 from adavae.model.training.progress import OnStage, ignore_stage, of_stage

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from adavae.model.text_model import TextModel
     from adavae.model.training.corpus import Dataset
     from adavae.model.training.evaluation import TransferCase
-    from adavae.model.training.latent_space import Judges, LatentSpaceConfig
+    from adavae.model.training.latent_cases import Judges, LatentSpaceConfig
     from adavae.model.training.paraphrases import Paraphrases
 
 Figures = dict[str, Any]
@@ -38,7 +38,7 @@ _TRANSFER = "Transfer: does an analogy move the label and keep the words?"
 
 
 class Group(StrEnum):
-    """Measures that can be chosen: the paper's figures, and the groups of ``model.training.latent_space``."""
+    """Measures that can be chosen: the paper's figures, and the groups of ``model.training.latent_cases``."""
 
     PAPER = "paper"
     WALKS = "walks"
@@ -182,12 +182,12 @@ def _paraphrases(path: Path, seed: int) -> "Paraphrases":
 
 def _space_config(groups: list[Group] | None, space: LatentSpaceOptions, seed: int) -> "LatentSpaceConfig | None":
     """What is measured of the latent space; None for nothing."""
-    from adavae.model.training import latent_space
+    from adavae.model.training import latent_cases
 
-    named = None if groups is None else tuple(latent_space.Group(each) for each in groups if each is not Group.PAPER)
+    named = None if groups is None else tuple(latent_cases.Group(each) for each in groups if each is not Group.PAPER)
     if named == ():
         return None
-    return latent_space.LatentSpaceConfig(
+    return latent_cases.LatentSpaceConfig(
         groups=named,
         num_walks=space.walks,
         num_draws=space.draws,
@@ -208,7 +208,7 @@ def _judged(
 ) -> "tuple[Judges | None, TransferCase | None]":
     """The judges of what will be measured; raises DatasetError where the data do not allow what was asked for."""
     from adavae.model.training.evaluation import TransferCase
-    from adavae.model.training.latent_space import check_groups, judges_for
+    from adavae.model.training.latent_cases import check_groups, judges_for
 
     judges = case = None
     if learned is not None and transfer.pair is not None and transfer.labels is not None:

@@ -31,7 +31,8 @@ from adavae.model.text_model import TextModel
 from adavae.model.training.config import FreeBits, Preset, TrainingConfig, preset_config
 from adavae.model.training.corpus import Dataset, read_dataset
 from adavae.model.training.evaluation import EvaluationConfig, evaluate
-from adavae.model.training.latent_space import Group, Judges, LatentSpaceConfig, measure_latent_space
+from adavae.model.training.latent_cases import Group, Judges, LatentSpaceConfig
+from adavae.model.training.latent_space import measure_latent_space
 from adavae.model.training.operations import AsServed
 from adavae.model.training.preparation import TrainingRequest
 from adavae.model.training.run import train_adapter_set

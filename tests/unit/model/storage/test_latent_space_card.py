@@ -7,7 +7,8 @@ import pytest
 
 from adavae.model.storage.latent_space_card import figure_rows, sample_blocks
 from adavae.model.training.corpus import Dataset
-from adavae.model.training.latent_space import LatentSpaceConfig, measure_latent_space
+from adavae.model.training.latent_cases import LatentSpaceConfig
+from adavae.model.training.latent_space import measure_latent_space
 from adavae.model.training.paraphrases import Paraphrases
 from tests.scripted_operations import ScriptedOperations
 from tests.tiny_text import reviews

@@ -7,7 +7,7 @@ from adavae.model.storage.card_metadata import Origin
 from adavae.model.storage.manifest import TENSORS
 from adavae.model.storage.pretrained import load_backbone
 from adavae.model.training.description import described
-from adavae.model.training.latent_space import Group, LatentSpaceConfig
+from adavae.model.training.latent_cases import Group, LatentSpaceConfig
 from tests.tiny_home import tiny_settings
 from tests.tiny_text import reviews
 

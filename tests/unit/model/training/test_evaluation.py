@@ -13,7 +13,7 @@ from adavae.model.text_model import TextModel
 from adavae.model.training import evaluation, measures
 from adavae.model.training.corpus import Dataset, drawn_rows
 from adavae.model.training.evaluation import EvaluationConfig, TransferCase, evaluate, evaluate_transfer
-from adavae.model.training.latent_space import Group, LatentSpaceConfig
+from adavae.model.training.latent_cases import Group, LatentSpaceConfig
 from adavae.model.training.measures import accuracy, macro_f1
 from adavae.model.training.objective import TextBatch
 from tests.tiny import PLAIN, POOLED, PREFIXED

@@ -8,9 +8,10 @@ import pytest
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import DatasetError
 from adavae.model.text_model import TextModel
-from adavae.model.training import latent_space
+from adavae.model.training import latent_cases
 from adavae.model.training.corpus import Dataset
-from adavae.model.training.latent_space import Group, Judges, LatentSpaceConfig, measure_latent_space
+from adavae.model.training.latent_cases import Group, Judges, LatentSpaceConfig
+from adavae.model.training.latent_space import measure_latent_space
 from adavae.model.training.operations import AsServed
 from tests.scripted_operations import ScriptedOperations
 from tests.tiny import PREFIXED
@@ -124,7 +125,7 @@ def test_judges_that_were_made_before_are_not_made_again(monkeypatch: pytest.Mon
 
 def test_judges_learn_from_a_bounded_part_of_many_texts(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Judges.of(LEARNED, HELD_OUT)
-    monkeypatch.setattr(latent_space, "_MAX_CHARACTERS", sum(map(len, LEARNED.texts)) // 4)
+    monkeypatch.setattr(latent_cases, "_MAX_CHARACTERS", sum(map(len, LEARNED.texts)) // 4)
     part = Judges.of(LEARNED, HELD_OUT)
     assert whole.fluency is not None
     assert part.fluency is not None
@@ -133,10 +134,10 @@ def test_judges_learn_from_a_bounded_part_of_many_texts(monkeypatch: pytest.Monk
 
 def test_the_texts_that_a_judge_has_read_are_counted_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that it was offered were."""
-    monkeypatch.setattr(latent_space, "_MAX_CHARACTERS", sum(map(len, LEARNED.texts)) // 4)
+    monkeypatch.setattr(latent_cases, "_MAX_CHARACTERS", sum(map(len, LEARNED.texts)) // 4)
     config = replace(QUICK, groups=(Group.WALKS,))
     trust = measure_latent_space(ScriptedOperations(), HELD_OUT, LEARNED, config)["judges"]["fluency"]
-    assert trust["texts"] == len(latent_space._bounded(LEARNED).texts) < len(LEARNED.texts)
+    assert trust["texts"] == len(latent_cases._bounded(LEARNED).texts) < len(LEARNED.texts)
 
 
 def test_operations_as_served_are_those_of_single_requests(text_model: TextModel) -> None:

@@ -27,7 +27,7 @@ from adavae.model.training.batches import Batches
 from adavae.model.training.config import TrainingConfig
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.evaluation import EvaluationConfig
-from adavae.model.training.latent_space import Group, LatentSpaceConfig
+from adavae.model.training.latent_cases import Group, LatentSpaceConfig
 from adavae.model.training.loop import TrainingResult
 from adavae.model.training.operations import AsServed
 from adavae.model.training.preparation import TrainingRequest

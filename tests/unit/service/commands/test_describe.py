@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from adavae.model.training import description
-from adavae.model.training.latent_space import Group, LatentSpaceConfig
+from adavae.model.training.latent_cases import Group, LatentSpaceConfig
 from tests.tiny_home import tiny_settings
 from tests.tiny_text import as_tsv, reviews
 from tests.unit.service.conftest import RunCommand
