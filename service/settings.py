@@ -131,7 +131,8 @@ class Settings(BaseSettings):
     weight_format: Literal["float16", "int8"] = Field(
         default="float16",
         description="What the compiled code computes texts and encodings from on a CPU: float16 (float32 where that is "
-        "not exact), or int8: two to three times as fast, and near to the same results.",
+        "not exact), or int8: near to the same results, and two to three times as fast where the processor has VNNI or "
+        "AMX; with AVX2 alone a text at a time is written faster, and texts are encoded more slowly.",
     )
     data: DirectoryOrAddress = Field(
         default_factory=_default_data,
