@@ -21,7 +21,8 @@ TITLES = {
 
 
 def page(cells: Sequence[Cell], examples: dict[str, str]) -> str:
-    """The page, without a title; cells of scale smoke, of former sizes, procedures or files are left out.
+    """The page, without a title, rows as in the paper; cells of scale smoke, of former sizes, procedures or files are
+    left out.
 
     Args:
         cells: Of any table, scale and seed.
@@ -34,7 +35,8 @@ def page(cells: Sequence[Cell], examples: dict[str, str]) -> str:
         for cell in cells
         if cell.sizes == sizes.get(cell.scale) and cell.procedures == procedures[cell.table].get(cell.row)
     ]
-    newest = _of_newest_files(cells)
+    order = {(table, row): place for table in TABLES for place, row in enumerate(procedures[table])}
+    newest = sorted(_of_newest_files(cells), key=lambda cell: (order[cell.table, cell.row], cell.seed))
     sections = ["## What the paper claims", "", *_claims(newest)]
     for name, title in TITLES.items():
         sections += ["", f"## {title}", ""]

@@ -30,6 +30,12 @@ def test_a_cell_of_a_row_that_is_no_more_is_left_out() -> None:
     assert "1,234.5" not in page([of_table1("w/ Something", 1234.5)], {})
 
 
+def test_rows_stand_as_in_the_paper_in_whatever_order_they_were_run() -> None:
+    rows = list(procedures_of("table1"))
+    text = page([of_table1(row) for row in reversed(rows)], {})
+    assert [line.split("|")[1].strip() for line in text.splitlines() if "| 9.0" in line] == rows
+
+
 def test_finished_cells_of_rows_that_are_as_they_were_stay() -> None:
     paper = Path(__file__).parents[4] / "bench" / "paper"
     for table in ("table1", "table2"):
