@@ -28,9 +28,8 @@ from tests.e2e.name_server import NameServer
 from tests.e2e.translation import Translation
 
 KEY = "a-key-of-the-tests"
-_DEADLINE_S = (
-    600.0  # a job here takes one minute, or five where bfloat16 is not multiplied and other tests run beside it
-)
+# A training job takes one minute, or five where bfloat16 is not multiplied and other tests run beside it.
+_DEADLINE_S = 600.0
 _POLL_S = 0.05
 _PORT = re.compile(r":(\d{4,5})\b")
 # What the images of others bring along and no file names.
