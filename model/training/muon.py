@@ -12,6 +12,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor, nn
 
+from adavae.model.training.precision import multiplies_bfloat16
+
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 _TOGETHER = 1 << 24  # numbers orthogonalised at once, so that a large backbone does not need as much memory again
 
@@ -44,13 +46,13 @@ class Muon(torch.optim.Optimizer):
             parameter.add_(update, alpha=-lr * 0.2 * max(parameter.shape[-2:]) ** 0.5)
 
     def _momentum(self, parameter: nn.Parameter, momentum: float) -> Tensor:
-        """Nesterov's, (..., rows, columns), bfloat16."""
+        """Nesterov's, (..., rows, columns), in the numbers that it is orthogonalised in."""
         assert parameter.grad is not None  # step() selected it for having a gradient
         state = self.state[parameter]
         if not state:
             state["momentum_buffer"] = torch.zeros_like(parameter)
         average = state["momentum_buffer"].lerp_(parameter.grad, 1 - momentum)
-        return parameter.grad.lerp(average, momentum).bfloat16()
+        return _fast(parameter.grad.lerp(average, momentum))
 
 
 def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
@@ -64,7 +66,7 @@ def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
         As ``matrix``, in its dtype.
     """
     a, b, c = _COEFFICIENTS
-    x = _stack(_lying(matrix.bfloat16()))
+    x = _stack(_lying(_fast(matrix)))
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(iterations):
         gram = x @ x.mT
@@ -89,6 +91,11 @@ def _alike(parameters: Iterable[nn.Parameter]) -> Iterator[list[nn.Parameter]]:
         if sum(each.numel() for each in of_sides[sides]) > _TOGETHER:
             yield of_sides.pop(sides)
     yield from of_sides.values()
+
+
+def _fast(matrix: Tensor) -> Tensor:
+    """In bfloat16, whose error the iteration takes, where the hardware multiplies it; else in float32."""
+    return matrix.to(torch.bfloat16 if multiplies_bfloat16(matrix.device) else torch.float32)
 
 
 def _is_tall(matrix: Tensor) -> bool:

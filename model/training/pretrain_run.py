@@ -26,10 +26,10 @@ from adavae.model.training.language_model import (
 )
 from adavae.model.training.masked_prediction import HiddenTokens
 from adavae.model.training.optimizers import Optimizers, diverged, under
+from adavae.model.training.precision import uses_bfloat16
 from adavae.model.training.pretrain_config import PretrainConfig
 from adavae.model.training.schedule import learning_rate_at
 from adavae.model.training.token_windows import WindowStream
-from adavae.model.training.training_run import uses_bfloat16
 
 REPORT_EVERY = 10  # steps
 

@@ -32,11 +32,11 @@ from adavae.model.training.config import TrainingConfig
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.evaluation import evaluate
 from adavae.model.training.loop import TrainingResult, train
+from adavae.model.training.precision import uses_bfloat16
 from adavae.model.training.preparation import PreparedData, TrainingRequest, prepare
 from adavae.model.training.progress import OnProgress, OnStage, ignore_stage
 from adavae.model.training.set_priors import SetPriors, fit_set_priors
 from adavae.model.training.tokenized_texts import TokenizedTexts
-from adavae.model.training.training_run import uses_bfloat16
 from adavae.model.trial import try_out
 
 _HEAD = "head."  # of the names of its tensors

@@ -27,12 +27,13 @@ from adavae.model.training.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from adavae.model.training.config import BetaSchedule, Precision, Start, TrainingConfig
+from adavae.model.training.config import BetaSchedule, Start, TrainingConfig
 from adavae.model.training.fitted_start import fit_start
 from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.muon import is_matrix
 from adavae.model.training.objective import Loss, Objective
 from adavae.model.training.optimizers import Optimizers, diverged, under
+from adavae.model.training.precision import uses_bfloat16
 from adavae.model.training.processes.group import (
     OneProcess,
     ProcessGroup,
@@ -363,15 +364,6 @@ def scheduled_learning_rate(config: TrainingConfig, step: int, total_steps: int)
         warmup=min(config.warmup_steps, total_steps // _LEAST_RUN_FOR_WARMUP),
         kind=config.learning_rate_schedule.value,
     )
-
-
-def uses_bfloat16(precision: Precision, device: torch.device) -> bool:
-    """Whether matrices are multiplied in bfloat16: if requested, or if the hardware supports it."""
-    if precision is not Precision.AUTO:
-        return precision is Precision.BFLOAT16
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
 
 
 def step_generator(seed: int, step: int, device: torch.device) -> torch.Generator:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from adavae.model.training.config import Precision
-from adavae.model.training.training_run import uses_bfloat16
+from adavae.model.training.precision import uses_bfloat16
 
 
 def fast_matrices(device: torch.device) -> AbstractContextManager[Any]:

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from adavae.model.training import muon
 from adavae.model.training.checkpoint import flatten_optimizer, restore_optimizer
 from adavae.model.training.muon import Muon, is_matrix, orthogonalise
 
@@ -40,6 +41,24 @@ def test_the_size_of_a_matrix_does_not_matter() -> None:
 
 def test_a_zero_matrix_stays_zero() -> None:
     assert torch.equal(orthogonalise(torch.zeros(4, 6)), torch.zeros(4, 6))
+
+
+@pytest.mark.parametrize(("in_hardware", "error"), [(False, 1e-5), (True, 3e-2)])
+def test_matrices_are_multiplied_in_bfloat16_where_the_hardware_does_it_else_in_float32(
+    in_hardware: bool, error: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(muon, "multiplies_bfloat16", lambda _: in_hardware)
+    matrix = _matrix(24, 64)
+    deviation = (orthogonalise(matrix).double() - _in_float64(matrix)).abs().max()
+    assert error / 100 < deviation < error
+
+
+def _in_float64(matrix: Tensor) -> Tensor:
+    x = matrix.double() / matrix.double().norm()
+    for _ in range(5):
+        gram = x @ x.T
+        x = 3.4445 * x + (-4.7750 * gram + 2.0315 * gram @ gram) @ x
+    return x
 
 
 def test_stacked_matrices_are_each_orthogonalised_alone() -> None:
