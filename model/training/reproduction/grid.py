@@ -19,6 +19,7 @@ import torch
 from adavae.model.errors import AdaVAEError, CellFailed, ConfigError, DatasetError, TrainingDiverged
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.reproduction.data_folder import DataFolder, digest_of
+from adavae.model.training.reproduction.precision import matrix_dtype
 from adavae.model.training.reproduction.rows import Given, OnStep, Outcome, TableRow
 from adavae.model.training.reproduction.scale import SCALES, ScaleName
 
@@ -52,6 +53,7 @@ class Cell:
         seconds: Of training and measuring, of one core: what the process computed for, not what it waited.
         torch: Version of PyTorch.
         command: What makes it again; DATA is the folder of the data sets.
+        precision: ``bfloat16`` or ``float32``: what matrices were multiplied in; empty where a cell does not say.
     """
 
     table: str
@@ -72,6 +74,7 @@ class Cell:
     seconds: float
     torch: str
     command: str
+    precision: str = ""
 
     @property
     def key(self) -> Key:
@@ -151,6 +154,7 @@ class Task:
             seconds=round(time.process_time() - began_s, 1),
             torch=torch.__version__,
             command=self.command,
+            precision=str(matrix_dtype(device)).removeprefix("torch."),
         )
 
     def failure(self, exc: Exception) -> str:

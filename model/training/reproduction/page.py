@@ -96,9 +96,10 @@ def _whole(name: str, scale: str) -> str:
 def _cost(cells: Sequence[Cell]) -> str:
     minutes = [cell.seconds / 60 for cell in cells]
     versions = ", ".join(sorted({cell.torch for cell in cells}))
+    precisions = " and ".join(sorted({cell.precision for cell in cells if cell.precision}))
     return (
         f"Cells: {len(cells)}, {sum(minutes):,.0f} minutes of one core: {min(minutes):.1f} to {max(minutes):.1f} each. "
-        f"PyTorch {versions}, backbone {cells[0].backbone[:12]}."
+        f"PyTorch {versions}{precisions and f' in {precisions}'}, backbone {cells[0].backbone[:12]}."
     )
 
 

@@ -11,6 +11,11 @@ from adavae.model.training.precision import uses_bfloat16
 
 def fast_matrices(device: torch.device) -> AbstractContextManager[Any]:
     """Within it matrices are multiplied as the product's own training multiplies them; weights stay float32."""
-    if not uses_bfloat16(Precision.AUTO, device):
+    if matrix_dtype(device) is torch.float32:
         return nullcontext()
     return torch.autocast(device.type, dtype=torch.bfloat16)
+
+
+def matrix_dtype(device: torch.device) -> torch.dtype:
+    """bfloat16 or float32."""
+    return torch.bfloat16 if uses_bfloat16(Precision.AUTO, device) else torch.float32

@@ -52,6 +52,7 @@ def test_every_cell_is_run_once(tmp_path: Path) -> None:
     cells, begun = run(grid_of(tmp_path))
     assert begun == ["1/3 yelp: LSTM-LM", "2/3 yelp: GPT-2, adapters", "3/3 yelp: C. A."]
     assert [cell.row for cell in cells] == list(NAMES)
+    assert {cell.precision for cell in cells} <= {"bfloat16", "float32"}
     again, begun_again = run(grid_of(tmp_path))
     assert begun_again == [] and again == cells
 

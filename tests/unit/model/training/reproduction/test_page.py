@@ -52,3 +52,12 @@ def test_cells_of_other_files_of_one_name_are_not_averaged_but_left_out_and_told
     assert "1,234.5" in text and "4,321.5" not in text and "1,111.5" not in text
     assert "yelp had other files before: 2 cells of those are left out." in text
     assert "had other files" not in page([of_table1("AdaVAE")], {})
+
+
+def test_the_numbers_that_cells_were_run_in_are_told_where_they_are_known() -> None:
+    bfloat16, silent = replace(of_table1("AdaVAE"), precision="bfloat16"), of_table1("w/ LG")
+    assert "PyTorch 2 in bfloat16, backbone b." in page([bfloat16, silent], {})
+    assert "PyTorch 2 in bfloat16 and float32, backbone b." in page(
+        [bfloat16, replace(silent, precision="float32")], {}
+    )
+    assert "PyTorch 2, backbone b." in page([silent], {})
