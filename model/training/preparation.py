@@ -21,6 +21,7 @@ from adavae.model.training.text_forms import form_rows
 from adavae.model.training.tokenized_texts import TokenizedTexts, tokenize
 
 _MAX_LEARNED_ROWS = 20_000
+_FEW_TO_JUDGE_BY = 10  # of one text more or less right, an accuracy moves by ten points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +128,7 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone, on_stage: 
             columns=request.validation_columns or _columns_like(request.columns, request.validation),
         )
         notes += overlap_notes(training, validation, of_stage("compare texts", on_stage))
+    notes += _few_notes(len(training.texts), len(validation.texts))
     if unknown := sorted(set(validation.label_names) - set(labels)) if labels else []:
         raise DatasetError(f"{validation.source}: has labels that the training data lacks: {unknown}")
     max_tokens = pretrained.backbone.config.n_positions - 1
@@ -159,6 +161,15 @@ def _head_labels(training: Dataset, preset: Preset) -> tuple[tuple[str, ...], tu
     if len(names) == 1 and preset is not Preset.LANGUAGE_MODELLING:
         return (), (f"every text has the label {names[0]!r}: trained without a head, which needs at least 2 labels",)
     return (), ()
+
+
+def _few_notes(num_training: int, num_validation: int) -> tuple[str, ...]:
+    """Whether a set is judged by so few texts that nothing can be told of it."""
+    if num_validation >= _FEW_TO_JUDGE_BY:
+        return ()
+    texts = "text" if num_validation == 1 else "texts"
+    learned = f"learns from {num_training:,}, judged by {num_validation} {texts}"
+    return (f"{learned}: its figures, and which step was the best, cannot be told from so few; give some hundred",)
 
 
 def _columns_like(columns: Columns, path: Path) -> Columns:

@@ -24,7 +24,7 @@ def test_what_is_odd_about_the_data_is_told_before_the_first_step(tmp_path: Path
     held.write_text("text,label\nTEXT 3!,neg\nnew,pos\n", encoding="utf-8")
     for validation, told in (
         (None, ["not read: 'id'", "look alike"]),
-        (held, ["not read", "look alike", "1 of the 2"]),
+        (held, ["not read", "look alike", "1 of the 2", "learns from 61, judged by 2 texts"]),
     ):
         request = TrainingRequest(name="mine", data=data, validation=validation, config=CLASSIFYING)
         prepared = prepare(request, tiny_pretrained())
@@ -84,8 +84,18 @@ def test_texts_of_one_label_are_trained_on_without_a_head(tmp_path: Path) -> Non
     assert prepared.labels == ()
     assert prepared.training_tokens.label_ids is None
     assert any("every text has the label 'pos': trained without a head" in note for note in prepared.notes)
-    silent = prepared_with(tmp_path, Preset.LANGUAGE_MODELLING, held, Columns(text="body"), ONE_LABEL)
+    more = ("held.csv", "body,label\n" + "".join(f"other {number},pos\n" for number in range(10)))
+    silent = prepared_with(tmp_path, Preset.LANGUAGE_MODELLING, more, Columns(text="body"), ONE_LABEL)
     assert silent.notes == ()
+
+
+def test_of_texts_too_few_to_judge_by_it_is_told(tmp_path: Path) -> None:
+    """Two rows made a set that was worth nothing, without a word."""
+    (tmp_path / "data.txt").write_text("one text\nanother one\n", encoding="utf-8")
+    config = TrainingConfig(adapter=PLAIN, preset=Preset.GENERATION)
+    request = TrainingRequest(name="mine", data=tmp_path / "data.txt", validation=None, config=config)
+    (note,) = prepare(request, tiny_pretrained()).notes
+    assert note.startswith("learns from 1, judged by 1 text: ")
 
 
 def test_a_classifier_of_texts_of_one_label_is_refused_with_the_remedy(tmp_path: Path) -> None:
