@@ -4,8 +4,8 @@ python -m tests.bench.training_speed [--rounds 5] [--folder build/peers]
 
 All take steps in turn on the same batches, peers in processes of their own that are stopped meanwhile. A token is one
 that is predicted. Ours of a preset reads every text twice, by encoder and decoder, and has a latent; transformers' step
-reads it once. ``share_of_bfloat16_rate`` is the products of a step, counted from the shapes of the model without
-padding and optimizer, over what this machine multiplies in bfloat16 in the same rounds.
+reads it once. ``our_share_of_them`` is the products of a step, counted from the shapes of the model without padding and
+optimizer, over what this machine multiplies in the same rounds: in bfloat16 where training does, else in float32.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from adavae.model.config import AdapterConfig, BackboneConfig
 from adavae.model.storage.pretrained import PretrainedBackbone, load_backbone, save_backbone
 from adavae.model.training.config import Preset, preset_config
 from adavae.model.training.language_model import attention_on
+from adavae.model.training.precision import multiplies_bfloat16
 from adavae.model.training.pretrain_config import PretrainConfig
 from adavae.model.training.pretrain_run import PretrainRun
 from adavae.model.training.tokenized_texts import TokenizedTexts
@@ -191,7 +192,8 @@ def _timed(take: Callable[[], int]) -> float:
 
 def _machine() -> float:
     """Operations a second in a product of large matrices."""
-    left, right = (torch.randn(_SIDE, _SIDE).bfloat16() for _ in "ab")
+    dtype = torch.bfloat16 if multiplies_bfloat16(torch.device("cpu")) else torch.float32
+    left, right = (torch.randn(_SIDE, _SIDE, dtype=dtype) for _ in "ab")
     started = time.perf_counter()
     for _ in range(10):
         torch.mm(left, right)

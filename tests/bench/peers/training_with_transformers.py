@@ -1,7 +1,8 @@
 """A training step of transformers' GPT-2 as a language model; variant ``full``, or ``lora`` by peft.
 
 Its batches are those of ours: the same texts, predicted token by token with their ends. It has no encoder and no
-latent. Weights are float32 under bfloat16 autocast, the optimizer is AdamW, as transformers' own trainer has them.
+latent. Weights are float32, under bfloat16 autocast where the processor multiplies it; the optimizer is AdamW, as
+transformers' own trainer has them.
 """
 
 import itertools
@@ -15,6 +16,7 @@ from answering import answer, asked
 LEARNING_RATE = {"full": 1e-4, "lora": 1e-3}
 LORA_RANK = 16
 _IGNORED = -100  # a target that counts nothing
+_HAS_BFLOAT16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 folder, threads, variant = asked()
 torch.set_num_threads(threads)
@@ -48,7 +50,7 @@ def padded(rows: list[list[int]]) -> dict[str, torch.Tensor]:
 def step(stream: "itertools.cycle[list[list[int]]]") -> int:
     """One update; returns its target tokens."""
     rows = next(stream)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=_HAS_BFLOAT16):
         loss = model(**padded(rows), use_cache=False).loss
     loss.backward()
     torch.nn.utils.clip_grad_norm_(trained, 1.0)
