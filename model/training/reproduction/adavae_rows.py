@@ -15,6 +15,7 @@ from adavae.model.parts.bottleneck import LayerAdapters
 from adavae.model.training.config import FreeBits, Preset, TrainingConfig, preset_config
 from adavae.model.training.loop import attention_backends
 from adavae.model.training.reproduction.rows import Setting, Trained
+from adavae.model.training.reproduction.systems.classifiers import encoder_parts
 from adavae.model.training.reproduction.systems.trained_adavae import TrainedAdaVAE
 from adavae.model.training.training_run import TrainingRun
 
@@ -55,9 +56,11 @@ def train_adavae(
             while run.step < setting.scale.steps:
                 loss, _ = run.take_step()
                 setting.on_step(run.step, setting.scale.steps, float(loss.total))
-    trained = sum(each.numel() for each in (run.vae if is_full_fine_tuning else run.vae.bank).parameters())
+    trained = sum(each.numel() for each in run.vae.bank.parameters())
     if is_full_fine_tuning:
         vae, original = run.vae, 2 * backbone.num_parameters
+        tuned = [vae.backbone, *encoder_parts(vae.encoder_backbone, config.adapter.encoder_layers)]
+        trained += sum(each.numel() for part in tuned for each in part.parameters())
     else:  # measured over the backbone itself, not over its copy in bfloat16
         vae, original = AdaVAE(backbone, run.vae.bank), backbone.num_parameters
     return Trained(TrainedAdaVAE(vae.requires_grad_(False)), trained, original, "the backbone's")

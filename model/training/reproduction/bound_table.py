@@ -6,9 +6,12 @@ from typing import Any
 from adavae.model.training.reproduction.grid import Cell
 from adavae.model.training.reproduction.markdown import pair, shown, table
 from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2, PaperFigures
+from adavae.model.variants import paper_configs
 
 _PAPER = {"table1": TABLE_1, "table2": TABLE_2}
 _NOTHING = PaperFigures(None, None, None, None)
+_SHARES = {name: percent for name, (_, percent) in paper_configs().items()} | {"w/ Fine-tuning": 100.0}
+"""The #params of Table 1, per cent; Table 2 has none."""
 
 
 def records(cells: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -40,6 +43,7 @@ def _record(cell: Cell) -> dict[str, Any]:
         "paper_au": paper.au,
         "trained_parameters": cell.trained_parameters,
         "share_percent": cell.share_percent,
+        "paper_share_percent": _SHARES.get(cell.row) if cell.table == "table1" else None,
         "weights": cell.weights,
         "scale": cell.scale,
         "seed": cell.seed,
@@ -85,6 +89,6 @@ def _fields(row: dict[str, Any]) -> tuple[str, ...]:
         pair(row["mi"], row["paper_mi"], 2),
         pair(row["au"], row["paper_au"], 0),
         f"{shown(row['reconstruction_began'], 1)} → {shown(row['reconstruction'], 1)}",
-        shown(row["share_percent"], 1),
+        pair(row["share_percent"], row["paper_share_percent"], 1),
         row["weights"],
     )

@@ -17,9 +17,10 @@ Figures = Mapping[str, Mapping[int, Mapping[str, float]]]
 """Figures of each row of one data set, by seed."""
 
 _RELATIVE = {"ppl_word": 0.03, "neg_elbo": 0.01}  # margins with one seed: the figure's own share,
-_ABSOLUTE = {"mi": 0.1, "mi_gaussian": 0.1, "accuracy": 0.02}  # or nats, or a share of the texts
-_LEAST_RELATIVE = 0.001  # the margin with several seeds, at least, of a figure that is no accuracy
+_ABSOLUTE = {"mi": 0.1, "mi_gaussian": 0.1, "accuracy": math.inf}  # or nats; accuracies of one seed tell nothing
+_LEAST_RELATIVE = 0.001  # of the figure: the margin with several seeds, at least
 _NEAR_CEILING = 1.0  # nats: nearer than that an estimate of N texts is too low by an unknown amount
+_NORMAL = 1.96  # 97.5 % quantile of the normal distribution
 _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2.16, 2.14, 2.13, 2.12, 2.11, 2.10, 2.09)
 """97.5 % quantiles of Student's t with 1, 2 ... degrees of freedom; with more of them 2.09 is a little too wide."""
 
@@ -29,6 +30,7 @@ class Answer(StrEnum):
     IN_PART = "holds in part"
     DOES_NOT_HOLD = "does not hold here"
     TOO_CLOSE = "too close to tell"
+    UNTRAINED = "no answer: the other system has learned less than a bigram"
     NOT_RUN = "not run yet"
 
 
@@ -56,6 +58,8 @@ class Pair:
             return None
         one, two = ([figures[row][seed] for seed in seeds] for row in (first, second))
         means = _mean(one, figure), _mean(two, figure)
+        if figure == "mi" and len(numbers := _numbers_of_mi([*one, *two])) > 1:
+            return cls(means, means[1] - means[0], math.inf, f"of {' and '.join(map(str, numbers))} texts")
         if figure != "mi" or (ceiling := _ceiling_near(means, one)) is None:
             return cls(means, *_compared(one, two, figure))
         if all("mi_gaussian" in each for each in (*one, *two)):
@@ -102,23 +106,33 @@ def _compared(
     size = max(abs(_mean(one, figure)), abs(_mean(two, figure)))
     if len(differences) == 1:
         return differences[0], _RELATIVE.get(figure, 0.0) * size + _ABSOLUTE.get(figure, 0.0)
-    error = statistics.stdev(differences) / math.sqrt(len(differences))
-    quantile = _T[min(len(differences) - 1, len(_T)) - 1]
-    return statistics.fmean(differences), max(quantile * error, _least(one, figure, size))
+    of_seeds = _T[min(len(differences) - 1, len(_T)) - 1] * statistics.stdev(differences) / math.sqrt(len(differences))
+    margin = math.hypot(of_seeds, _of_test_texts(one, two)) if figure == "accuracy" else of_seeds
+    return statistics.fmean(differences), max(margin, _LEAST_RELATIVE * size)
 
 
-def _least(rows: Sequence[Mapping[str, float]], figure: str, size: float) -> float:
-    """Half of what one test text moves, of an accuracy; else a share of the figure."""
-    if figure == "accuracy":
-        numbers = [each["num_texts"] for each in rows if "num_texts" in each]
-        return 0.5 / min(numbers) if numbers else 0.0
-    return _LEAST_RELATIVE * size
+def _of_test_texts(one: Sequence[Mapping[str, float]], two: Sequence[Mapping[str, float]]) -> float:
+    """How far other test texts might move a difference of accuracies, which no number of seeds shows.
+
+    As if the two rows erred independently of each other, which is too wide where they err on the same texts.
+    """
+    numbers = [each["num_texts"] for each in (*one, *two) if "num_texts" in each]
+    if not numbers:
+        return 0.0
+    shares = _mean(one, "accuracy"), _mean(two, "accuracy")
+    return _NORMAL * math.sqrt(sum(share * (1 - share) for share in shares) / min(numbers))
 
 
 def _ceiling_near(means: tuple[float, float], rows: Sequence[Mapping[str, float]]) -> float | None:
     """The ceiling of the estimates of mutual information, where both are near it."""
-    numbers = [int(each["num_texts"]) for each in rows if "num_texts" in each]
+    numbers = _numbers_of_mi(rows)
     if not numbers:
         return None
-    ceiling = mutual_information_ceiling(min(numbers))
+    ceiling = mutual_information_ceiling(numbers[0])
     return ceiling if min(means) > ceiling - _NEAR_CEILING else None
+
+
+def _numbers_of_mi(rows: Sequence[Mapping[str, float]]) -> list[int]:
+    """How many texts estimates of mutual information are of, which bounds them: all the cell's, if it says no other."""
+    found = [each.get("num_mi_texts", each.get("num_texts")) for each in rows]
+    return sorted({int(number) for number in found if number is not None})

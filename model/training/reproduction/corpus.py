@@ -1,7 +1,8 @@
 """The texts of one data set as every system of a table reads them: the same rows, cut at the same place."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Self
 
@@ -64,6 +65,7 @@ class Corpus:
         training: Training texts.
         validation: Held-back texts that training may look at.
         test: Texts that it never sees.
+        posterior_test: More of them, for figures that only need posteriors.
         tokenizer: The backbone's; every system reads its tokens, so that perplexities a word compare.
     """
 
@@ -71,6 +73,7 @@ class Corpus:
     training: TokenizedTexts
     validation: TokenizedTexts
     test: Dataset
+    posterior_test: Dataset
     tokenizer: Tokenizer
 
     @classmethod
@@ -89,16 +92,19 @@ class Corpus:
             _tokenized(training, tokenizer, scale.most_tokens),
             _tokenized(validation, tokenizer, scale.most_tokens),
             test,
+            read_dataset(test_file, limit=scale.posterior_texts, seed=seed),
             tokenizer,
         )
 
     def batches(self, scale: Scale, seed: int, device: torch.device) -> Iterator[TextBatch]:
         """An endless stream of training batches, the same for every system."""
+        for rows in self.rows_by_update(scale, seed):
+            yield self.training.batch(rows, self.tokenizer.eos_token_id, device)
+
+    def rows_by_update(self, scale: Scale, seed: int) -> Iterator[Sequence[int]]:
+        """The numbers of the training texts of each of these batches."""
         order = Batches(self.training.lengths, batch_size=min(scale.batch_size, len(self.training.lengths)), seed=seed)
-        step = 0
-        while True:
-            yield self.training.batch(order.rows_at(step), self.tokenizer.eos_token_id, device)
-            step += 1
+        return map(order.rows_at, count())
 
 
 def _tokenized(dataset: Dataset, tokenizer: Tokenizer, most_tokens: int) -> TokenizedTexts:

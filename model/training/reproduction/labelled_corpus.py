@@ -87,7 +87,7 @@ class LabelledCorpus:
     def unlabelled(self) -> Corpus:
         """The same training texts for a system that learns without labels; a pair is one text."""
         training, test = (replace(texts, label_ids=None) for texts in (self.training, self.test))
-        return Corpus(self.name, training, test, self.test_dataset, self.tokenizer)
+        return Corpus(self.name, training, test, self.test_dataset, self.test_dataset, self.tokenizer)
 
     def batches(self, batch_size: int, seed: int, device: torch.device) -> Iterator[TextBatch]:
         """An endless stream of labelled training batches, the same for every system."""

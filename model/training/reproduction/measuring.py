@@ -1,8 +1,8 @@
 """The one measure of Tables 1 and 2: the figures of ``training.measures`` for any system, on the same test texts."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Self
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -28,12 +28,13 @@ class Figures:
         ppl_token: Likewise.
         neg_elbo: Nats a text; without a latent -log p(x).
         reconstruction: -E log p(x|z), nats a text, by one z of each: ``neg_elbo`` without the KL.
-        mi: Nats, at most ln N.
+        mi: Nats, at most ln ``num_mi_texts``; not measured of texts that were cut.
         mi_gaussian: Likewise by Gaussians, which nothing stops.
-        au: Active units.
+        au: Active units, of the same texts.
         kl: Nats a text.
-        num_texts: N.
-        num_ppl_texts: Those of them that the perplexities are of.
+        num_texts: What all other figures but the perplexities are of.
+        num_mi_texts: Texts of ``mi``.
+        num_ppl_texts: Those that the perplexities are of.
         num_cut: How many of all were cut.
     """
 
@@ -46,6 +47,7 @@ class Figures:
     au: int | None
     kl: float | None
     num_texts: int
+    num_mi_texts: int | None
     num_ppl_texts: int
     num_cut: int
 
@@ -59,7 +61,7 @@ class Draws:
 
     Attributes:
         num_samples: K of the perplexity.
-        num_ppl_texts: Texts that it is measured on; the other figures are of all.
+        num_ppl_texts: Texts that it is measured on.
         seed: Of the draws of z.
     """
 
@@ -77,7 +79,7 @@ def reconstruction(model: SentenceModel, texts: TestTexts, device: torch.device,
 
 
 def measured(
-    model: SentenceModel, whole: TestTexts, cut: TestTexts, draws: Draws, device: torch.device
+    model: SentenceModel, whole: TestTexts, cut: TestTexts, more: TestTexts, draws: Draws, device: torch.device
 ) -> tuple[Figures, Figures]:
     """Every figure that a system has, on the whole texts and on the cut ones; what is not cut is measured once.
 
@@ -85,6 +87,7 @@ def measured(
         model: The trained system.
         whole: The test texts.
         cut: The same, cut earlier.
+        more: Texts for what only needs posteriors: MI and AU.
         draws: How much is drawn.
         device: Where the model is.
     """
@@ -92,10 +95,43 @@ def measured(
     readings = _Readings.of(len(whole.token_ids), draws.num_ppl_texts)
     generator = torch.Generator(device).manual_seed(draws.seed)
     readings.read(model, whole, range(len(whole.token_ids)), draws.num_samples, generator)
-    figures = readings.figures(whole, draws.seed)
+    figures = readings.figures(whole)
+    if readings.latent is not None:
+        figures = replace(figures, **_of_posteriors(posteriors(model, more, device), draws.seed))
     shorter = [row for row, ids in enumerate(cut.token_ids) if ids != whole.token_ids[row]]
     readings.read(model, cut, shorter, draws.num_samples, generator)
-    return figures, readings.figures(cut, draws.seed)
+    return figures, readings.figures(cut)
+
+
+@torch.no_grad()
+def posteriors(model: SentenceModel, texts: TestTexts, device: torch.device) -> Posterior:
+    """q(z|x) of every text of a system with a latent, over (N, Z), on the CPU."""
+    found: dict[int, tuple[Tensor, Tensor]] = {}
+    for group in _micro_rows(texts, range(len(texts.token_ids))):
+        batch = _batch([texts.token_ids[row] for row in group], model.eos_token_id, device)
+        with fast_matrices(device):
+            posterior = model.posterior(batch)
+        assert posterior is not None  # a system with a latent
+        found |= dict(zip(group, zip(posterior.mu.cpu(), posterior.logvar.cpu(), strict=True), strict=True))
+    mu, logvar = zip(*(found[row] for row in sorted(found)), strict=True)
+    return Posterior(torch.stack(mu), torch.stack(logvar))
+
+
+def _of_posteriors(latent: Posterior, seed: int) -> dict[str, Any]:
+    """The fields of ``Figures`` that only need posteriors."""
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "mi": measures.mutual_information(latent.mu, latent.logvar, generator),
+        "mi_gaussian": measures.mutual_information_gaussian(latent.mu, latent.logvar),
+        "au": measures.active_units(latent.mu),
+        "num_mi_texts": len(latent.mu),
+    }
+
+
+def perplexity_rows(num_texts: int, num_ppl_texts: int) -> list[int]:
+    """Numbers of the texts of the perplexity, spread evenly over all."""
+    count = min(num_texts, num_ppl_texts)
+    return [place * num_texts // count for place in range(count)]
 
 
 @dataclass(slots=True)
@@ -110,8 +146,7 @@ class _Readings:
 
     @classmethod
     def of(cls, num_texts: int, num_ppl_texts: int) -> Self:
-        count = min(num_texts, num_ppl_texts)
-        ppl_rows = [place * num_texts // count for place in range(count)]
+        ppl_rows = perplexity_rows(num_texts, num_ppl_texts)
         return cls(torch.empty(num_texts), {}, ppl_rows, [torch.empty(0)] * num_texts, [torch.empty(0)] * num_texts)
 
     @torch.no_grad()
@@ -168,20 +203,20 @@ class _Readings:
     def reconstruction(self) -> float:
         return float(self.bound.mean()) - (self.kl or 0.0)
 
-    def figures(self, texts: TestTexts, seed: int) -> Figures:
-        """Of all that was read."""
+    def figures(self, texts: TestTexts) -> Figures:
+        """Of all that was read, but for what only needs posteriors."""
         nll = -torch.tensor([self.log_px[row] for row in self.ppl_rows])
-        latent, generator = self.latent, torch.Generator().manual_seed(seed)
         return Figures(
             ppl_word=measures.perplexity(nll, texts.num_words[self.ppl_rows]),
             ppl_token=measures.perplexity(nll, texts.num_tokens[self.ppl_rows]),
             neg_elbo=float(self.bound.mean()),
             reconstruction=self.reconstruction,
-            mi=None if latent is None else measures.mutual_information(latent.mu, latent.logvar, generator),
-            mi_gaussian=None if latent is None else measures.mutual_information_gaussian(latent.mu, latent.logvar),
-            au=None if latent is None else measures.active_units(latent.mu),
+            mi=None,
+            mi_gaussian=None,
+            au=None,
             kl=self.kl,
             num_texts=len(self.bound),
+            num_mi_texts=None,
             num_ppl_texts=len(self.ppl_rows),
             num_cut=texts.num_cut,
         )

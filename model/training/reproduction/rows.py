@@ -161,8 +161,9 @@ class Row:
         began = reconstruction(untrained, whole, given.device, given.seed)
         del untrained  # some are large
         trained = self.train(given.setting(corpus))
+        more = TestTexts.of(corpus.posterior_test, corpus.tokenizer, scale.most_tokens)
         draws = Draws(scale.importance_samples, scale.perplexity_texts, given.seed)
-        figures, figures_cut = measured(trained.model, whole, cut, draws, given.device)
+        figures, figures_cut = measured(trained.model, whole, cut, more, draws, given.device)
         return Outcome(
             figures=figures.to_dict() | {"reconstruction_began": began},
             figures_cut=figures_cut.to_dict(),

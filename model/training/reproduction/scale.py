@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from adavae.model.training.measures import MI_TEXTS
+
 
 class ScaleName(StrEnum):
     SMOKE = "smoke"
@@ -46,6 +48,11 @@ class Scale:
     label_epochs: int = 3
     least_label_steps: int = 100
     label_test_texts: int = 2000
+
+    @property
+    def posterior_texts(self) -> int:
+        """Test texts that MI and AU are measured on, since an estimate of MI cannot exceed the logarithm of these."""
+        return min(10 * self.test_texts, MI_TEXTS)
 
     def label_steps(self, num_texts: int) -> int:
         """Updates of a classifier that has so many labelled texts."""

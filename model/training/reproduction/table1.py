@@ -16,10 +16,10 @@ DATASETS = ("yelp",)
 def rows() -> Iterator[Row]:
     """In the paper's order, and the backbone as it is."""
     variants = {name: config for name, (config, _) in paper_configs().items()}
-    yield Row("AdaVAE", partial(_variant, config=variants.pop("AdaVAE")))
-    yield Row("w/ Fine-tuning", _fine_tuning)
+    yield Row("AdaVAE", partial(_variant, config=variants.pop("AdaVAE")), procedures=3)
+    yield Row("w/ Fine-tuning", _fine_tuning, procedures=3)
     for name, config in variants.items():
-        yield Row(name, partial(_variant, config=config))
+        yield Row(name, partial(_variant, config=config), procedures=3)
     yield untrained_row()
 
 

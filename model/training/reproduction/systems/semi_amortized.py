@@ -13,9 +13,9 @@ from adavae.model.training.reproduction.systems.sentence_model import SentenceMo
 class SemiAmortizedVAE(SentenceModel):
     """An LSTM-VAE whose posterior is the encoder's, refined.
 
-    Kim et al. draw fresh noise at every step, take steps of 1.0 with momentum 0.5, clip at 5, and keep the last
-    posterior. Here the noise of a text is the same at every step, so that the best posterior on the way is known and
-    kept; steps are of 0.5, without momentum, and each text's gradient is at most of length 1.
+    As in Kim et al. every step draws fresh noise, and the last posterior is kept. Theirs are steps of 1.0 with momentum
+    0.5, clipped at 5; here they are of 0.5, without momentum, and each text's gradient is at most of length 1. A step's
+    noise is the same for every text, so that a posterior depends on its text alone.
 
     Attributes:
         num_steps: Steps uphill, K in Kim et al.
@@ -40,7 +40,7 @@ class SemiAmortizedVAE(SentenceModel):
     def refine(
         self, batch: TextBatch, posterior: Posterior, beta: float, *, is_differentiable: bool = False
     ) -> Posterior:
-        """The posterior after ``num_steps`` steps uphill, epsilon fixed; of each text, the best on the way.
+        """The posterior after ``num_steps`` steps uphill.
 
         Args:
             batch: The texts.
@@ -50,25 +50,22 @@ class SemiAmortizedVAE(SentenceModel):
                 decoder (Kim et al., Section 3); else it has none.
 
         Returns:
-            Over (B, Z); its bound is not below that of ``posterior``.
+            Over (B, Z).
         """
         mu, logvar = posterior.mu, posterior.logvar
-        epsilon = torch.randn(mu.shape, generator=torch.Generator().manual_seed(0)).to(mu)
-        best, least = Posterior(mu, logvar), torch.full((len(batch),), float("inf"), device=mu.device)
-        for number in range(self.num_steps + 1):
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(self.num_steps):
             if not is_differentiable:
                 mu, logvar = mu.detach().requires_grad_(True), logvar.detach().requires_grad_(True)
-            here = Posterior(mu, logvar)
-            with torch.set_grad_enabled(number < self.num_steps):
-                nll = self._nll(batch, here.at(epsilon), is_differentiable=is_differentiable)
+            here, epsilon = Posterior(mu, logvar), torch.randn((1, mu.shape[1]), generator=generator).to(mu)
+            with torch.enable_grad():
+                nll = self._nll(batch, here.at(epsilon.expand_as(mu)), is_differentiable=is_differentiable)
                 value = nll + beta * here.kl_to_prior().sum(-1)  # (B,)
-            best, least = _better(here, value.detach(), best, least)
-            if number < self.num_steps:
-                ones = torch.ones_like(value)
-                of_mu, of_logvar = torch.autograd.grad(value, (mu, logvar), ones, create_graph=is_differentiable)
-                mu = mu - self.step_size * _clipped(of_mu)
-                logvar = (logvar - self.step_size * _clipped(of_logvar)).clamp(-12.0, 2.0)
-        return best if is_differentiable else Posterior(best.mu.detach(), best.logvar.detach())
+            ones = torch.ones_like(value)
+            of_mu, of_logvar = torch.autograd.grad(value, (mu, logvar), ones, create_graph=is_differentiable)
+            mu = mu - self.step_size * _clipped(of_mu)
+            logvar = (logvar - self.step_size * _clipped(of_logvar)).clamp(-12.0, 2.0)
+        return Posterior(mu, logvar) if is_differentiable else Posterior(mu.detach(), logvar.detach())
 
     def _nll(self, batch: TextBatch, z: Tensor, *, is_differentiable: bool) -> Tensor:
         """-log p(x|z) of each text, (B,), with a gradient to z, which itself has one if ``is_differentiable``.
@@ -81,13 +78,6 @@ class SemiAmortizedVAE(SentenceModel):
         logits = hidden[is_target] @ decoder.head.weight.T  # (N, V)
         nll = F.cross_entropy(logits, targets[is_target], reduction="none")
         return nll.new_zeros(len(batch)).index_add(0, is_target.nonzero()[:, 0], nll)
-
-
-def _better(here: Posterior, value: Tensor, best: Posterior, least: Tensor) -> tuple[Posterior, Tensor]:
-    """Of each text the posterior whose negative bound, (B,), is lower, and that bound."""
-    is_better = (value < least).unsqueeze(1)
-    chosen = Posterior(torch.where(is_better, here.mu, best.mu), torch.where(is_better, here.logvar, best.logvar))
-    return chosen, torch.minimum(value, least)
 
 
 def _clipped(gradient: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from tests.tiny_home import tiny_settings
 from tests.tiny_text import as_tsv, reviews
 from tests.unit.service.conftest import RunCommand
 
-_TABLES = {"table1": 9, "table2": 23, "table3": 11, "figure1": 5 * 2}
+_TABLES = {"table1": 9, "table2": 24, "table3": 11, "figure1": 5 * 2}
 
 
 @pytest.fixture

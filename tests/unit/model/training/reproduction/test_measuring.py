@@ -11,7 +11,7 @@ from adavae.model.parts.posterior import Posterior
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.corpus import Corpus, TestTexts
-from adavae.model.training.reproduction.measuring import Draws, measured
+from adavae.model.training.reproduction.measuring import Draws, measured, posteriors
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
 from tests.tiny_text import tiny_tokenizer
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, write_folder
@@ -43,7 +43,7 @@ class Uniform(SentenceModel):
 @pytest.mark.parametrize("shift", [None, 0.0, 1.5])
 def test_a_uniform_model_has_the_perplexity_of_its_vocabulary(shift: float | None) -> None:
     texts = TestTexts.of(TEXTS, tiny_tokenizer(), 100)
-    figures, _ = measured(Uniform(shift), texts, texts, Draws(4000 if shift else 1, 2), CPU)
+    figures, _ = measured(Uniform(shift), texts, texts, texts, Draws(4000 if shift else 1, 2), CPU)
     assert figures.ppl_token == pytest.approx(300.0, rel=1e-2 if shift else 1e-5)
     words, tokens = int(texts.num_words.sum()), int(texts.num_tokens.sum())
     assert figures.ppl_word == pytest.approx(300.0 ** (tokens / words), rel=0.05 if shift else 1e-4)
@@ -79,7 +79,7 @@ def test_only_texts_that_are_cut_are_measured_again() -> None:
     whole, cut = (TestTexts.of(TEXTS, tiny_tokenizer(), most) for most in (100, 8))
     lengths = [len(row) for row in whole.token_ids]
     assert lengths[0] <= 8 < lengths[1]
-    figures, figures_cut = measured(ByLength(None), whole, cut, Draws(1, 2), CPU)
+    figures, figures_cut = measured(ByLength(None), whole, cut, whole, Draws(1, 2), CPU)
     assert figures.neg_elbo == sum(lengths) / 2
     assert figures_cut.neg_elbo == (lengths[0] + 2 * 8) / 2
     assert figures_cut.num_cut == 1 and figures.num_cut == 0
@@ -87,10 +87,32 @@ def test_only_texts_that_are_cut_are_measured_again() -> None:
 
 def test_the_perplexity_is_that_of_its_texts_which_are_spread_over_all() -> None:
     texts = TestTexts.of(TEXTS, tiny_tokenizer(), 100)
-    figures, _ = measured(ByLength(None), texts, texts, Draws(1, 1), CPU)
+    figures, _ = measured(ByLength(None), texts, texts, texts, Draws(1, 1), CPU)
     first = len(texts.token_ids[0])
     assert figures.ppl_token == pytest.approx(math.exp(first / (first + 1)))
     assert (figures.num_texts, figures.num_ppl_texts) == (2, 1)
+
+
+class Apart(Uniform):
+    """Each text has a posterior of its own, so far from all others that z names the text."""
+
+    def posterior(self, batch: TextBatch) -> Posterior:
+        mu = 100.0 * batch.token_ids[:, :2].float()
+        return Posterior(mu, torch.zeros_like(mu))
+
+
+def test_information_and_units_are_those_of_more_texts() -> None:
+    few = TestTexts.of(TEXTS, tiny_tokenizer(), 100)
+    more = TestTexts.of(Dataset.of([f"{a}{b} ." for a in "abcd" for b in "efgh"], None, "more"), tiny_tokenizer(), 9)
+    figures, figures_cut = measured(Apart(1.0), few, few, more, Draws(1, 1), CPU)
+    assert figures.mi == pytest.approx(math.log(16)) and figures.num_mi_texts == 16
+    assert figures.au == 2 and figures.num_texts == 2
+    assert figures_cut.mi is None and figures_cut.au is None and figures_cut.num_mi_texts is None
+
+
+def test_posteriors_come_in_the_order_of_the_texts() -> None:
+    texts = TestTexts([[5, 6, 7, 8], [9, 3], [4, 4, 4]], torch.ones(3), torch.ones(3), 0)
+    assert posteriors(Apart(1.0), texts, CPU).mu.tolist() == [[500.0, 600.0], [900.0, 300.0], [400.0, 400.0]]
 
 
 def test_every_system_reads_the_same_batches(tmp_path: Path) -> None:

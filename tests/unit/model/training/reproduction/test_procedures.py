@@ -1,6 +1,7 @@
 """What each way of training is named after: who is updated when, what is refined, how beta goes."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,7 +83,10 @@ def test_the_aggressive_phase_ends_when_the_information_falls(batches: Iterator[
 
 
 @pytest.mark.parametrize("beta", [0.1, 1.0])
-def test_the_refined_bound_is_not_worse_for_any_text(batches: Iterator[TextBatch], beta: float) -> None:
+def test_the_refined_bound_is_not_worse_by_other_draws_than_it_was_refined_by(
+    batches: Iterator[TextBatch], beta: float
+) -> None:
+    """It was shown by the very draw that the steps had fitted."""
     model = SemiAmortizedVAE(lstm_vae(), num_steps=8)
     procedure = SemiAmortized(model, 1e-2, lambda _: 0.1, torch.Generator().manual_seed(0))
     for _ in range(10):
@@ -90,14 +94,23 @@ def test_the_refined_bound_is_not_worse_for_any_text(batches: Iterator[TextBatch
     batch = next(batches)
     first = model.inner.posterior(batch)
     refined = model.refine(batch, first, beta)
-    epsilon = torch.randn(first.mu.shape, generator=torch.Generator().manual_seed(0))
+    draws = torch.randn((100, *first.mu.shape), generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         before, after = (
-            model.nll(batch, each.mu + (0.5 * each.logvar).exp() * epsilon) + beta * each.kl_to_prior().sum(-1)
+            torch.stack([model.nll(batch, each.at(epsilon)) for epsilon in draws]).mean(0)
+            + beta * each.kl_to_prior().sum(-1)
             for each in (first, refined)
         )
-    assert (after <= before + 1e-4).all()
-    assert (after < before - 1e-6).any()
+    assert after.mean() < before.mean()
+    assert (after <= before + 1e-3).all()
+
+
+def test_a_refined_posterior_depends_on_its_text_alone(batches: Iterator[TextBatch]) -> None:
+    model, batch = SemiAmortizedVAE(lstm_vae(), num_steps=3), next(batches)
+    rows = torch.arange(len(batch) - 1, -1, -1)
+    lengths = None if batch.lengths is None else tuple(batch.lengths[row] for row in rows)
+    turned = replace(batch, token_ids=batch.token_ids[rows], attention_mask=batch.attention_mask[rows], lengths=lengths)
+    torch.testing.assert_close(model.posterior(turned).mu, model.posterior(batch).mu[rows])
 
 
 def test_the_gradient_goes_through_the_steps_of_the_refinement(batches: Iterator[TextBatch]) -> None:
