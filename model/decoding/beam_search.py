@@ -33,9 +33,11 @@ class BeamSearch(Generic[CacheType]):
     Advances ``step`` by step, so other work can be done in between.
     """
 
-    def __init__(self, decoder: StepDecoder[CacheType], z: Tensor, index: AdapterIndex, decoding: Decoding) -> None:
-        """Takes the first step; ``z`` is (1, Z)."""
-        self.decoder, self.decoding, self.index = decoder, decoding, index
+    def __init__(
+        self, decoder: StepDecoder[CacheType], z: Tensor, index: AdapterIndex, decoding: Decoding, number: int
+    ) -> None:
+        """Takes the first step; ``z`` is (1, Z), ``number`` what an error calls the row."""
+        self.decoder, self.decoding, self.index, self._number = decoder, decoding, index, number
         self._beams = [_Hypothesis((), 0.0, False)]
         self._finished: list[_Hypothesis] = []
         self._logits, self._kv_cache = decoder.prefill(z, index, decoding.max_tokens)
@@ -53,7 +55,7 @@ class BeamSearch(Generic[CacheType]):
         Raises:
             LogitsNotFinite: The model overflowed.
         """
-        check_finite(self._logits, [0] * len(self._beams))
+        check_finite(self._logits, [self._number] * len(self._beams))
         parents = self._grow()
         if self._is_decided() or len(self._beams[0].token_ids) == self.decoding.max_tokens:
             best = _best([*self._finished, *self._beams])
@@ -90,7 +92,8 @@ def _extended(
     Likely extensions by end-of-text are appended to ``finished``.
     """
     V = log_probs.shape[1]
-    totals = log_probs.double() + torch.tensor([[beam.log_prob] for beam in beams], device=log_probs.device).double()
+    so_far = torch.tensor([[beam.log_prob] for beam in beams], dtype=torch.float64, device=log_probs.device)
+    totals = log_probs.double() + so_far
     best, places = totals.flatten().topk(min(2 * num_beams, totals.numel()))
     parents: list[int] = []
     extended: list[_Hypothesis] = []

@@ -12,7 +12,6 @@ from adavae.model.decoding.beam_search import BeamSearch
 from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.decoding.sampling import end_held_off, next_tokens
 from adavae.model.decoding.step_decoder import CacheType, FinishReason, Generated, StepDecoder, check_finite
-from adavae.model.errors import LogitsNotFinite
 from adavae.model.parts.stacked import AdapterIndex
 
 OnToken = Callable[[int, int], None]
@@ -52,7 +51,7 @@ def generate(
     for row, decoding in enumerate(decodings):
         if decoding.strategy is Strategy.BEAM:
             alone = torch.tensor([row], device=z.device)
-            results[row] = _searched(row, BeamSearch(decoder, z[alone], index.select(alone), decoding).run)
+            results[row] = BeamSearch(decoder, z[alone], index.select(alone), decoding, row).run()
             for token_id in results[row].token_ids:
                 tell(row, token_id)
     return [results[row] for row in range(len(decodings))]
@@ -106,14 +105,6 @@ def _no_tokens_yet(logits: Tensor, decodings: Sequence[Decoding]) -> Tensor | No
     if all(decoding.repetition_penalty == 1.0 for decoding in decodings):
         return None
     return torch.zeros_like(logits, dtype=torch.bool)
-
-
-def _searched(row: int, search: Callable[[], Generated]) -> Generated:
-    """The result of ``search``; a failure names the row by the caller's number."""
-    try:
-        return search()
-    except LogitsNotFinite as exc:
-        raise LogitsNotFinite((row,)) from exc
 
 
 def _ignore_token(row: int, token_id: int) -> None:

@@ -122,7 +122,7 @@ class DecodeBatch:
     def _join_beam(self, row: DecodeRow) -> Exception | None:
         index = AdapterIndex.of([row.slot], self.device)
         try:
-            self._beams.append((row, BeamSearch(self.vae, self._stack([row]), index, row.decoding)))
+            self._beams.append((row, BeamSearch(self.vae, self._stack([row]), index, row.decoding, row.number)))
         except Exception as exc:
             return exc
         return None

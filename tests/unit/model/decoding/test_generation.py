@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from adavae.model.adavae import AdaVAE
+from adavae.model.decoding.beam_search import _extended, _Hypothesis
 from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.decoding.generation import generate
 from adavae.model.decoding.step_decoder import Generated
@@ -240,6 +241,13 @@ def test_rows_go_on_as_before_once_the_broken_one_is_left_out() -> None:
     assert rest == [
         run(table, (key,), (slot,), (decoding,))[0] for key, slot, decoding in ((0.0, 0, MIXED[0]), (3.0, 2, MIXED[2]))
     ]
+
+
+def test_beams_that_differ_by_less_than_a_float32_shows_keep_their_order() -> None:
+    """Sums had been rounded to float32 at every step."""
+    beams = [_Hypothesis((1,), -100.0 - 1e-7, False), _Hypothesis((2,), -100.0, False)]
+    parents, extended = _extended(beams, torch.zeros(2, 4), 2, 3, [])
+    assert parents == [1, 1] and extended[0].log_prob == -100.0
 
 
 def test_a_latent_that_overflows_the_model_is_an_error() -> None:

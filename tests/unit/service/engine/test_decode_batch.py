@@ -144,13 +144,17 @@ def _holds(batch: DecodeBatch, kv_cache: object, row: DecodeRow) -> bool:
     return bool(places) and start <= places[0] < start + len(view)
 
 
-def test_a_row_whose_logits_are_not_finite_fails_alone() -> None:
+@pytest.mark.parametrize("decoding", [None, DECODINGS[-1]], ids=["plain", "beams"])
+def test_a_row_whose_logits_are_not_finite_fails_alone(decoding: Decoding | None) -> None:
+    """A row of beams was called row 0, whichever it was."""
+
     def check(ticket: Ticket[Generated]) -> None:
         tiny = vae()
-        rows = made_rows(6, ticket, DECODINGS[:2])
+        rows = made_rows(6, ticket, DECODINGS[:2] if decoding is None else [decoding])
         rows[2].z.fill_(float("nan"))
         results = run_all(DecodeBatch(tiny, max_rows=8, max_tokens=12), rows)
-        assert isinstance(results.pop(2), LogitsNotFinite)
+        broken = results.pop(2)
+        assert isinstance(broken, LogitsNotFinite) and broken.rows == (2,)
         assert results == {row.number: alone(tiny, row) for row in rows if row.number != 2}
 
     in_a_loop(check)
