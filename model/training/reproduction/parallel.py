@@ -156,22 +156,47 @@ def _process(connection: Connection, load: Load, num_threads: int) -> None:
 
 
 def serve(connection: Connection, load: Load, num_threads: int) -> None:
-    """Runs cells: they come in over the pipe until it ends; steps, measured cells and failures go out."""
+    """Runs cells: they come in over the pipe until the parent is gone; steps, measured cells and failures go out."""
+    parent = _Parent(connection)
     pretrained: PretrainedBackbone | None = None
     data: DataFolder | None = None
-    while True:
+    with suppress(_ParentGone):
+        while True:
+            task = parent.next_task()
+            try:
+                if pretrained is None:
+                    pretrained = load()
+                    torch.set_num_threads(num_threads)
+                data = task.data(pretrained, data)
+                device = pretrained.backbone.wte.weight.device
+                answer: Cell | CellFailed = task.run(data, pretrained, device, lambda *step: parent.tell(_Step(*step)))
+            except _ParentGone:
+                raise
+            except Exception as exc:  # the parent raises it, told in words
+                answer = CellFailed(task.failure(exc))
+            parent.tell(answer)
+
+
+class _ParentGone(Exception):
+    """The pipe has no other end; what a row raises of a connection of its own is not this."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parent:
+    """The process that gives the cells, at the other end of a pipe."""
+
+    connection: Connection
+
+    def next_task(self) -> Task:
+        """Waits for it; a pipe whose parent was killed with an answer unread is reset."""
         try:
-            task: Task = connection.recv()
-        except EOFError:
-            return  # the parent is gone
+            task: Task = self.connection.recv()
+        except (EOFError, ConnectionError) as exc:
+            raise _ParentGone from exc
+        return task
+
+    def tell(self, answer: _Step | Cell | CellFailed) -> None:
         try:
-            if pretrained is None:
-                pretrained = load()
-                torch.set_num_threads(num_threads)
-            data = task.data(pretrained, data)
-            device = pretrained.backbone.wte.weight.device
-            connection.send(task.run(data, pretrained, device, lambda *step: connection.send(_Step(*step))))
-        except BrokenPipeError:
-            return
-        except Exception as exc:  # the parent raises it, told in words
-            connection.send(CellFailed(task.failure(exc)))
+            self.connection.send(answer)
+        except ConnectionError as exc:
+            raise _ParentGone from exc

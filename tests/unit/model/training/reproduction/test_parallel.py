@@ -2,7 +2,8 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import Pipe
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 import torch
 
-from adavae.model.errors import CellFailed
+from adavae.model.errors import CellFailed, ConfigError
+from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.reproduction import figure1, table1, table2, table3
 from adavae.model.training.reproduction.grid import Cell, Grid, finished_cells, run_grid
 from adavae.model.training.reproduction.parallel import grouped, run_grid_in_processes, serve
@@ -47,6 +49,8 @@ class Counted:
             (given.data.folder / "test.tsv").write_text(as_tsv(reviews(12, 9)), encoding="utf-8")
         if self.fault == "fails":
             raise ZeroDivisionError("by zero")
+        if self.fault == "loses a server":
+            raise BrokenPipeError("by peer")
         given.on_step(2, 2, 0.25)
         figures: dict[str, Any] = {"process": given.data.begun("process", _Process).number if self.shared else None}
         figures |= {"texts": num_texts, "seed": given.seed}
@@ -128,6 +132,47 @@ def test_a_fault_that_nobody_foresaw_is_told_and_the_next_cell_is_run(tmp_path: 
     (failure,) = [each for each in answers if isinstance(each, CellFailed)]
     assert str(failure) == "yelp: bad: ZeroDivisionError: by zero"
     assert isinstance(answers[-1], Cell) and answers[-1].row == "good"
+
+
+def no_backbone() -> PretrainedBackbone:
+    raise ConfigError("weights", "here", "has no backbone")
+
+
+@pytest.mark.parametrize("load", [tiny_pretrained, no_backbone])
+def test_a_parent_that_is_gone_ends_a_process_that_has_something_to_say(
+    load: Callable[[], PretrainedBackbone], tmp_path: Path
+) -> None:
+    """A failure that nobody was left to hear of ended in a traceback."""
+    ours, theirs = Pipe()
+    ours.send(grid_of(tmp_path, [Counted("good")]).tasks()[0])
+    ours.close()
+    serve(theirs, load, torch.get_num_threads())
+
+
+def test_a_parent_that_was_killed_with_an_answer_unread_ends_an_idle_process(tmp_path: Path) -> None:
+    """The pipe does not end then but is reset, which ended in a traceback."""
+    ours, theirs = Pipe()
+    ours.send(grid_of(tmp_path, [Counted("good")]).tasks()[0])
+    with ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(serve, theirs, tiny_pretrained, torch.get_num_threads())
+        steps = [ours.recv(), ours.recv()]
+        assert not any(isinstance(step, Cell) for step in steps)
+        assert ours.poll(60)  # the cell is there, and stays unread
+        ours.close()
+        serving.result(60)
+
+
+def test_a_connection_that_a_row_loses_is_its_own_fault(tmp_path: Path) -> None:
+    """It was taken for the parent's end, and the rest of the grid for a want of memory."""
+    ours, theirs = Pipe()
+    with ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(serve, theirs, tiny_pretrained, torch.get_num_threads())
+        ours.send(grid_of(tmp_path, [Counted("bad", "loses a server")]).tasks()[0])
+        ours.recv()  # its step
+        told = ours.recv() if ours.poll(60) else None
+        ours.close()
+        serving.result(60)
+    assert str(told) == "yelp: bad: BrokenPipeError: by peer"
 
 
 def test_rows_of_every_table_can_be_sent_to_a_process() -> None:
