@@ -10,7 +10,7 @@ from adavae.model.training.corpus import Dataset, read_dataset
 from adavae.model.training.reproduction import table1, table2
 from adavae.model.training.reproduction.corpus import Corpus, Splits
 from adavae.model.training.reproduction.data_folder import DataFolder
-from adavae.model.training.reproduction.rows import Given, Row
+from adavae.model.training.reproduction.rows import Given
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained, tiny_tokenizer
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, write_folder
 
@@ -99,7 +99,6 @@ def test_without_either_the_folder_is_refused(tmp_path: Path) -> None:
 def test_a_row_is_run_on_training_and_test_texts_alone(name: str, tmp_path: Path) -> None:
     pretrained, folder = tiny_pretrained(), folder_of(tmp_path, "train", "test")
     row = _ROWS[name]
-    assert isinstance(row, Row)
     data = DataFolder(folder, pretrained.tokenizer, SCALE, 0)
     outcome = row.run(Given(pretrained, data, SCALE, 0, CPU, lambda *_: None))
     assert outcome.texts == Splits.read(folder, SCALE, 0).training.digest

@@ -1,6 +1,7 @@
 """Cells in processes of their own: the same figures, a failure that keeps the others, and a process that dies."""
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,10 +17,11 @@ import torch
 from adavae.model.errors import CellFailed, ConfigError
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.reproduction import figure1, table1, table2, table3
-from adavae.model.training.reproduction.grid import Cell, Grid, finished_cells, run_grid
+from adavae.model.training.reproduction.corpus import Splits
+from adavae.model.training.reproduction.grid import Cell, Grid, finished_cells, run_grid, unusable
 from adavae.model.training.reproduction.parallel import grouped, run_grid_in_processes, serve
-from adavae.model.training.reproduction.rows import Given, Outcome
-from adavae.model.training.reproduction.scale import ScaleName
+from adavae.model.training.reproduction.rows import Given, OnStep, Outcome
+from adavae.model.training.reproduction.scale import Scale, ScaleName
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, write_folder
 
@@ -39,6 +41,9 @@ class Counted:
 
     def __init__(self, name: str, fault: str = "", shared: str = "") -> None:
         self.name, self.fault, self.shared = name, fault, shared
+
+    def check(self, folder: Path, scale: Scale, seed: int) -> None:
+        Splits.read(folder, scale, seed)
 
     def run(self, given: Given) -> Outcome:
         given.on_step(1, 2, 0.5)
@@ -173,6 +178,30 @@ def test_a_connection_that_a_row_loses_is_its_own_fault(tmp_path: Path) -> None:
         ours.close()
         serving.result(60)
     assert str(told) == "yelp: bad: BrokenPipeError: by peer"
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_data_set_that_cannot_be_read_is_told_once_and_the_others_are_run(is_known: bool, tmp_path: Path) -> None:
+    """Each of its rows was tried, and told by itself."""
+    grid = grid_of(tmp_path, [Counted("one"), Counted("two"), Counted("three")])
+    bad = tmp_path / "ptb"
+    shutil.copytree(grid.folders[0], bad)
+    (bad / "train.tsv").write_text("text\tlabel\n", encoding="utf-8")
+    grid = replace(grid, folders=[bad, *grid.folders])
+    digest = tiny_pretrained().digest
+    faults = unusable(grid, digest) if is_known else {}
+    begun: list[str] = []
+
+    def on_cell(name: str, *_: int) -> OnStep:
+        begun.append(name)
+        return lambda *_: None
+
+    with pytest.raises(CellFailed, match="3 of 6 cells could not be run: ptb: ") as told:
+        list(run_grid_in_processes(grid, digest, tiny_pretrained, 2, on_cell, faults))
+    assert str(told.value).count("is empty") == 1
+    assert {cell.dataset for cell in finished_cells(grid.output)} == {"yelp"}
+    assert len(finished_cells(grid.output)) == 3
+    assert sum(name.startswith("ptb") for name in begun) <= (0 if is_known else 2)  # one for each process
 
 
 def test_rows_of_every_table_can_be_sent_to_a_process() -> None:
