@@ -248,22 +248,25 @@ def _named(rows: "Sequence[TableRow]", names: list[str] | None) -> "list[TableRo
 
 def _run(grid: "Grid", settings: Settings, device: str | None, workers: int) -> "tuple[list[Cell], CellFailed | None]":
     """All cells that could be run, and what is to be told of the others."""
-    from adavae.model.training.reproduction.grid import begin, finished_cells, run_grid
+    from adavae.model.training.reproduction.grid import begin, finished_cells, run_grid, unusable
     from adavae.model.training.reproduction.parallel import run_grid_in_processes
     from adavae.model.training.reproduction.plan import Plan
 
     begin(grid)  # before anything is loaded
     pretrained = loading.load_pretrained(settings, device, weight_format="float16")
-    plan = Plan.of(grid, pretrained.digest, finished_cells(grid.output))
+    faults = unusable(grid, pretrained.digest)
+    for fault in faults.values():
+        say(f"{fault}; its cells are left out")
+    plan = Plan.of(grid, pretrained.digest, finished_cells(grid.output), faults)
     if plan.is_measured:
         say(f"{grid.table}: {len(plan.seconds)} cells to run, {left_text(plan.total_s)} of one core as others took")
     with progress_display() as display:
         on_cell = GridProgress(display, grid.table, plan.seconds).on_cell
         if workers == 1:
-            running = run_grid(grid, pretrained, pretrained.backbone.wte.weight.device, on_cell)
+            running = run_grid(grid, pretrained, pretrained.backbone.wte.weight.device, on_cell, faults)
         else:
             load = partial(loading.load_pretrained, settings, device)
-            running = run_grid_in_processes(grid, pretrained.digest, load, workers, on_cell)
+            running = run_grid_in_processes(grid, pretrained.digest, load, workers, on_cell, faults)
         cells: list[Cell] = []
         try:
             cells.extend(running)

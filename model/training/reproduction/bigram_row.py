@@ -1,15 +1,16 @@
 """A bigram of the tokens that every row reads: what a system from random weights has to beat."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from adavae.model.training import measures
-from adavae.model.training.reproduction.corpus import TestTexts
+from adavae.model.training.reproduction.corpus import Splits, TestTexts
 from adavae.model.training.reproduction.measuring import Figures, perplexity_rows
 from adavae.model.training.reproduction.rows import Given, Outcome
-from adavae.model.training.reproduction.scale import AUTHORS_CUT
+from adavae.model.training.reproduction.scale import AUTHORS_CUT, Scale
 from adavae.model.training.token_rows import TokenRows
 
 NAME = "Bigram"
@@ -61,6 +62,9 @@ class BigramRow:
     name: str = NAME
     procedures: int = 1
     shared: str = ""
+
+    def check(self, folder: Path, scale: Scale, seed: int) -> None:
+        Splits.read(folder, scale, seed)
 
     def run(self, given: Given) -> Outcome:
         corpus, scale = given.data.corpus, given.scale

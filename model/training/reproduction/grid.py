@@ -9,16 +9,18 @@ import math
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
 
-from adavae.model.errors import AdaVAEError, CellFailed, ConfigError, DatasetError, TrainingDiverged
+from adavae.model.errors import AdaVAEError, ConfigError, DatasetError, TrainingDiverged
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.reproduction.data_folder import DataFolder, digest_of
+from adavae.model.training.reproduction.failures import Failures
 from adavae.model.training.reproduction.precision import matrix_dtype
 from adavae.model.training.reproduction.rows import Given, OnStep, Outcome, TableRow
 from adavae.model.training.reproduction.scale import SCALES, ScaleName
@@ -158,7 +160,9 @@ class Task:
         )
 
     def failure(self, exc: Exception) -> str:
-        """Which cell it was, and why it could not be run."""
+        """Which cell it was, and why it could not be run; of a data set that cannot be used, which that was."""
+        if isinstance(exc, DatasetError):
+            return f"{self.folder.name}: {exc}"
         kind = "" if isinstance(exc, AdaVAEError) else f"{type(exc).__name__}: "
         return f"{self.folder.name}: {self.row.name}: {kind}{exc}"
 
@@ -242,51 +246,80 @@ def _cells_of(file: Path) -> list[Cell]:
     return cells
 
 
+NO_FAULTS: Mapping[Path, str] = MappingProxyType({})
 OnCell = Callable[[str, int, int], OnStep]
 """Told a cell's name, its number and the number of cells; hears of the steps of that cell."""
 
 
-def run_grid(grid: Grid, pretrained: PretrainedBackbone, device: torch.device, on_cell: OnCell) -> Iterator[Cell]:
+def run_grid(
+    grid: Grid,
+    pretrained: PretrainedBackbone,
+    device: torch.device,
+    on_cell: OnCell,
+    faults: Mapping[Path, str] = NO_FAULTS,
+) -> Iterator[Cell]:
     """Runs every cell that is not finished yet, and yields all cells of the grid in its order.
 
-    A row that cannot be run does not keep the others from it.
+    A row that cannot be run, or a data set that cannot be used, does not keep the others from it.
 
     Args:
         grid: What to run.
         pretrained: The backbone.
         device: Where to train.
         on_cell: Called before each cell that is run.
+        faults: As ``unusable`` gives them; others are found when their turn comes.
 
     Raises:
-        DatasetError: A folder lacks a file.
+        DatasetError: There is no data set.
         ConfigError: The table's file cannot be written, or holds something else.
         CellFailed: After all others, which cells could not be run, and why.
     """
     finished = begin(grid)
     tasks = grid.tasks()
     data: DataFolder | None = None
-    failures: list[str] = []
+    failures = Failures(dict(faults))
     for number, task in enumerate(tasks, 1):
         key = task.key(pretrained.digest)
         if key not in finished:
+            if failures.has_passed_over(number, task.folder):
+                continue
             data = task.data(pretrained, data)
             try:
                 cell = task.run(data, pretrained, device, on_cell(grid.task_name(task), number, len(tasks)))
-            except DatasetError:
-                raise  # no row can be run
+            except DatasetError as exc:
+                failures.add_folder(number, task.folder, task.failure(exc))
+                continue
             except Exception as exc:  # told in words at the end
-                failures.append(task.failure(exc))
+                failures.add(number, task.failure(exc))
                 continue
             append(grid.file, cell)
             finished[key] = cell
         yield finished[key]
-    refuse_failures(failures, len(tasks))
+    failures.refuse(len(tasks))
 
 
-def refuse_failures(failures: Sequence[str], num_cells: int) -> None:
-    """Raises CellFailed if there are any."""
-    if failures:
-        raise CellFailed(f"{len(failures)} of {num_cells} cells could not be run: {'; '.join(failures)}")
+def unusable(grid: Grid, backbone: str) -> dict[Path, str]:
+    """Data sets that have cells to run and cannot be read, and why, by their folders.
+
+    Each is read once, as its first such cell reads it: a second, half a minute for 560,000 texts. What the texts that
+    another seed draws have wrong shows when their turn comes.
+
+    Args:
+        grid: What is asked for.
+        backbone: Digest of the backbone.
+    """
+    finished = begin(grid)
+    readers: dict[Path, Task] = {}
+    for task in grid.tasks():
+        if task.key(backbone) not in finished:
+            readers.setdefault(task.folder, task)
+    faults: dict[Path, str] = {}
+    for task in readers.values():
+        try:
+            task.row.check(task.folder, SCALES[task.scale], task.seed)
+        except DatasetError as exc:
+            faults[task.folder] = task.failure(exc)
+    return faults
 
 
 def begin(grid: Grid) -> dict[Key, Cell]:

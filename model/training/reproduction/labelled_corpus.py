@@ -20,6 +20,32 @@ from adavae.model.training.tokenized_texts import TokenizedTexts
 
 
 @dataclass(frozen=True, slots=True)
+class LabelledSplits:
+    """The texts of one data set at one scale and seed, before they are tokens.
+
+    Attributes:
+        training: Training texts with labels.
+        test: Texts that accuracy is measured on; they have no label that the training texts lack.
+    """
+
+    training: Dataset
+    test: Dataset
+
+    @classmethod
+    def read(cls, folder: Path, scale: Scale, seed: int) -> Self:
+        """Reads ``train`` and ``test`` (``valid`` where there is none) of a folder.
+
+        Raises:
+            DatasetError: A file is missing or cannot be used, or ``test`` has a label that ``train`` lacks.
+        """
+        training = _read(file_of(folder, "train"), scale.train_texts, seed)
+        test = _read(file_of(folder, "test", otherwise="valid"), scale.label_test_texts, seed, least_labels=1)
+        if unknown := sorted(set(test.label_names) - set(training.label_names)):
+            raise DatasetError(f"{folder}: the test texts have labels that the training texts lack: {unknown}")
+        return cls(training, test)
+
+
+@dataclass(frozen=True, slots=True)
 class LabelledCorpus:
     """One data set of Table 3.
 
@@ -41,22 +67,19 @@ class LabelledCorpus:
 
     @classmethod
     def read(cls, folder: Path, tokenizer: Tokenizer, scale: Scale, seed: int) -> Self:
-        """Reads ``train`` and ``test`` (``valid`` where there is none) of a folder.
+        """The texts that ``LabelledSplits.read`` reads, as tokens.
 
         Raises:
             DatasetError: A file is missing or cannot be used, or ``test`` has a label that ``train`` lacks.
         """
-        training = _read(file_of(folder, "train"), scale.train_texts, seed)
-        test = _read(file_of(folder, "test", otherwise="valid"), scale.label_test_texts, seed, least_labels=1)
-        labels = training.label_names
-        if unknown := sorted(set(test.label_names) - set(labels)):
-            raise DatasetError(f"{folder}: the test texts have labels that the training texts lack: {unknown}")
+        splits = LabelledSplits.read(folder, scale, seed)
+        labels = splits.training.label_names
         return cls(
             folder.name,
             labels,
-            _tokenized(training, tokenizer, labels, scale.most_tokens),
-            _tokenized(test, tokenizer, labels, scale.most_tokens),
-            test,
+            _tokenized(splits.training, tokenizer, labels, scale.most_tokens),
+            _tokenized(splits.test, tokenizer, labels, scale.most_tokens),
+            splits.test,
             tokenizer,
         )
 

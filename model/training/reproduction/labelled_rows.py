@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -15,7 +16,7 @@ from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.adavae_rows import train_adavae
 from adavae.model.training.reproduction.elbo import once
-from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
+from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus, LabelledSplits
 from adavae.model.training.reproduction.precision import fast_matrices
 from adavae.model.training.reproduction.procedures import BoundProcedure, run
 from adavae.model.training.reproduction.rows import Given, Outcome
@@ -90,6 +91,9 @@ class LabelledRow:
     num_labels: int | None = None
     procedures: int = 3
     shared: str = ""
+
+    def check(self, folder: Path, scale: Scale, seed: int) -> None:
+        LabelledSplits.read(folder, scale, seed)
 
     def run(self, given: Given) -> Outcome:
         corpus = given.data.labelled

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from adavae.model.training.reproduction.grid import Cell, Grid, Task
 
@@ -21,16 +22,21 @@ class Plan:
     is_measured: bool
 
     @classmethod
-    def of(cls, grid: Grid, backbone: str, measured: Collection[Cell]) -> "Plan":
+    def of(cls, grid: Grid, backbone: str, measured: Collection[Cell], unusable: Collection[Path] = ()) -> "Plan":
         """A cell is expected to cost what its row cost, on the same data set if it can be; else what all cost.
 
         Args:
             grid: What is asked for.
             backbone: Digest of the backbone.
             measured: Finished cells of any grid.
+            unusable: Folders of data sets whose cells are not run.
         """
         finished = {cell.key for cell in measured}
-        waiting = {number: task for number, task in enumerate(grid.tasks(), 1) if task.key(backbone) not in finished}
+        waiting = {
+            number: task
+            for number, task in enumerate(grid.tasks(), 1)
+            if task.folder not in unusable and task.key(backbone) not in finished
+        }
         seconds = {number: _expected(task, measured) for number, task in waiting.items()}
         known = [each for each in seconds.values() if each is not None]
         return cls({number: each or 1.0 for number, each in seconds.items()}, bool(known))

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Protocol, Self
 
 import torch
 
 from adavae.model.storage.pretrained import PretrainedBackbone
-from adavae.model.training.reproduction.corpus import Corpus, TestTexts
+from adavae.model.training.reproduction.corpus import Corpus, Splits, TestTexts
 from adavae.model.training.reproduction.data_folder import DataFolder
 from adavae.model.training.reproduction.measuring import Draws, measured, reconstruction
 from adavae.model.training.reproduction.scale import AUTHORS_CUT, Scale
@@ -130,6 +131,10 @@ class TableRow(Protocol):
         """Rows with the same word here begin, on one data set, with the same training; empty for none."""
         ...
 
+    def check(self, folder: Path, scale: Scale, seed: int) -> None:
+        """Reads the texts that it would be given and keeps none; raises DatasetError where they cannot be used."""
+        ...
+
     def run(self, given: Given) -> Outcome:
         """Trains the system from its beginning, and measures it."""
         ...
@@ -150,6 +155,9 @@ class Row:
     train: Callable[[Setting], Trained]
     procedures: int = 2
     shared: str = ""
+
+    def check(self, folder: Path, scale: Scale, seed: int) -> None:
+        Splits.read(folder, scale, seed)
 
     def run(self, given: Given) -> Outcome:
         corpus, scale = given.data.corpus, given.scale

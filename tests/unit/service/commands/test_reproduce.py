@@ -116,19 +116,22 @@ def test_after_a_kill_the_same_command_goes_on(home: Path, run_command: RunComma
     assert cells.read_text("utf-8").splitlines()[: len(kept)] == kept
 
 
+@pytest.mark.parametrize(("table", "row"), [("figure1", "BERT PE, 10 labels"), ("table1", "AdaVAE")])
 def test_a_data_set_of_the_hub_is_called_as_the_paper_calls_it(
-    home: Path, run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+    table: str, row: str, home: Path, run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Without a validation split it was of no use to Tables 1 and 2."""
     rows = [
         dict(zip(("label", "text"), line.split("\t"), strict=True)) for line in as_tsv(reviews(60, 0)).splitlines()[1:]
     ]
     split = type("Rows", (list,), {"features": {}})(rows)
-    library = SimpleNamespace(load_dataset=lambda *_: {"train": split, "test": split})
+    library = SimpleNamespace(load_dataset=lambda *_: {"train": split, "test": split})  # as yelp_polarity
     monkeypatch.setitem(sys.modules, "datasets", library)  # type: ignore[arg-type]
     places = ["--data", "hub:someone/reviews", "--output", str(home / "out"), "--scale", "smoke", "--dataset", "yelp"]
-    outcome = run_command("reproduce", "figure1", *places, "--row", "BERT PE, 10 labels")
+    outcome = run_command("reproduce", table, *places, "--row", row)
     assert outcome.exit_code == 0, outcome.err
-    assert [(each["dataset"], each["labels"]) for each in records(outcome.out)] == [("yelp", 10)]
+    (record,) = records(outcome.out)
+    assert (record["dataset"], record["row"]) == ("yelp", row)
     assert (home / "out" / "data" / "yelp" / "train.jsonl").is_file()
 
 
@@ -170,17 +173,31 @@ def test_wrong_usage_is_told_with_its_remedy(given: tuple[str, ...], told: str, 
     assert outcome.exit_code == 2 and told in outcome.err
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_row_that_cannot_be_run_is_told_at_the_end(
-    workers: str, home: Path, run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
+    home: Path, run_command: RunCommand, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It ended the command, and every repetition of it, before the rows after it."""
-    if workers == "1":
-        monkeypatch.setitem(sys.modules, "transformers", None)
-        told, rows = "needs transformers", ["--row", "T5 VAE", "--row", "LSTM-LM"]
-    else:
-        (home / "sets" / "yelp" / "train.tsv").write_text("text\tlabel\n", encoding="utf-8")
-        told, rows = "yelp: GPT-2", ["--row", "GPT-2", "--row", "LSTM-LM"]
-    outcome = run_command(*arguments(home, "table2", "--dataset", "yelp", *rows, "--workers", workers))
-    assert outcome.exit_code == 1 and told in outcome.err
-    assert [each["row"] for each in records(outcome.out)] == (["LSTM-LM"] if workers == "1" else [])
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    outcome = run_command(*arguments(home, "table2", "--dataset", "yelp", "--row", "T5 VAE", "--row", "LSTM-LM"))
+    assert outcome.exit_code == 1 and "needs transformers" in outcome.err
+    assert [each["row"] for each in records(outcome.out)] == ["LSTM-LM"]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_data_set_that_cannot_be_read_leaves_the_others_their_table(
+    workers: str, home: Path, run_command: RunCommand
+) -> None:
+    """With one worker it ended the command when its turn came, and what was finished was not shown."""
+    (home / "sets" / "ptb" / "train.tsv").write_text("text\tlabel\n", encoding="utf-8")
+    rows = ["--row", "LSTM-LM", "--row", "AdaVAE 0.50", "--workers", workers]
+    page, drawing = home / "page.md", home / "curves.svg"
+    outcome = run_command(*arguments(home, "table2", *rows, "--markdown", str(page), "--svg", str(drawing)))
+    assert outcome.exit_code == 1
+    first, *_, last = outcome.err.splitlines()
+    assert first.startswith("ptb: ") and "train.tsv: is empty" in first  # before the first cell
+    assert "2 of 4 cells could not be run: ptb: " in last and last.count("is empty") == 1
+    assert [(each["dataset"], each["row"]) for each in records(outcome.out)] == [
+        ("yelp", "LSTM-LM"),
+        ("yelp", "AdaVAE 0.50"),
+    ]
+    assert "LSTM-LM" in page.read_text("utf-8") and drawing.is_file()

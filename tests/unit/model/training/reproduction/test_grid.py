@@ -1,7 +1,8 @@
 """The grid: cells once each, a kill in between, what stands in the file, and what is made of it."""
 
 import json
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,15 @@ from typing import Any
 import pytest
 
 from adavae.model.errors import CellFailed, ConfigError, DatasetError
-from adavae.model.training.reproduction import bigram_row, table2, untrained_row
+from adavae.model.training.reproduction import bigram_row, table2, table3, untrained_row
 from adavae.model.training.reproduction import grid as module
 from adavae.model.training.reproduction.bound_table import markdown, records
+from adavae.model.training.reproduction.corpus import Splits
 from adavae.model.training.reproduction.data_folder import digest_of
-from adavae.model.training.reproduction.grid import Cell, Grid, append, begin, finished_cells, run_grid
+from adavae.model.training.reproduction.grid import Cell, Grid, append, begin, finished_cells, run_grid, unusable
 from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2
-from adavae.model.training.reproduction.rows import Given, Outcome, Row
-from adavae.model.training.reproduction.scale import ScaleName
+from adavae.model.training.reproduction.rows import Given, OnStep, Outcome, Row, TableRow
+from adavae.model.training.reproduction.scale import Scale, ScaleName
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, write_folder
 
@@ -86,7 +88,7 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_a_folder_without_training_texts_is_named(tmp_path: Path) -> None:
     grid = grid_of(tmp_path)
     (tmp_path / "data" / "yelp" / "train.tsv").unlink()
-    with pytest.raises(DatasetError, match=r"yelp: has no train"):
+    with pytest.raises(CellFailed, match=r"3 of 3 cells could not be run: yelp: .*yelp: has no train"):
         run(grid)
 
 
@@ -137,6 +139,9 @@ class Told:
     figure: float = 1.0
     procedures: int = 2
     shared: str = ""
+
+    def check(self, folder: Path, scale: Scale, seed: int) -> None:
+        Splits.read(folder, scale, seed)
 
     def run(self, given: Given) -> Outcome:
         if self.name == "lacks":
@@ -218,6 +223,66 @@ def test_a_row_that_cannot_be_run_leaves_the_others_to_be_run(tmp_path: Path) ->
     with pytest.raises(CellFailed, match=r"1 of 3 cells .* run: yelp: lacks: system is 'lacks': needs a library"):
         cells.extend(run_grid(grid, tiny_pretrained(), CPU, lambda *_: lambda *_: None))
     assert [cell.row for cell in cells] == ["first", "last"] == [cell.row for cell in finished_cells(grid.output)]
+
+
+def two_folders(directory: Path, rows: Sequence[TableRow]) -> Grid:
+    """The first has a file that holds nothing."""
+    grid = replace(grid_of(directory), rows=rows)
+    good = grid.folders[0]
+    bad = good.with_name("ptb")
+    shutil.copytree(good, bad)
+    (bad / "test.tsv").write_text("text\tlabel\n", encoding="utf-8")
+    return replace(grid, folders=[bad, good])
+
+
+def failed(grid: Grid, faults: Mapping[Path, str]) -> tuple[list[Cell], list[str], str]:
+    """The cells that were run all the same, those that were begun, and what was told of the others."""
+    cells: list[Cell] = []
+    begun: list[str] = []
+
+    def on_cell(name: str, *_: int) -> OnStep:
+        begun.append(name)
+        return lambda *_: None
+
+    with pytest.raises(CellFailed) as told:
+        cells.extend(run_grid(grid, tiny_pretrained(), CPU, on_cell, faults))
+    return cells, begun, str(told.value)
+
+
+def test_a_data_set_that_cannot_be_read_leaves_the_others_to_be_run(tmp_path: Path) -> None:
+    """It ended the grid when its turn came, and was told as if it were one row's."""
+    grid = two_folders(tmp_path, [Told("first"), Told("second")])
+    cells, begun, told = failed(grid, {})
+    assert [(cell.dataset, cell.row) for cell in cells] == [("yelp", "first"), ("yelp", "second")]
+    assert begun == ["ptb: first", "yelp: first", "yelp: second"]  # it is tried once
+    assert told.startswith("2 of 4 cells could not be run: ptb: ")
+    assert told.count("test.tsv: is empty") == 1 and "first" not in told
+
+
+def test_a_data_set_that_cannot_be_read_is_known_before_the_first_cell(tmp_path: Path) -> None:
+    grid = two_folders(tmp_path, [Told("first"), Told("second")])
+    faults = unusable(grid, tiny_pretrained().digest)
+    assert list(faults) == [grid.folders[0]] and "is empty" in faults[grid.folders[0]]
+    cells, begun, told = failed(grid, faults)
+    assert begun == ["yelp: first", "yelp: second"] and len(cells) == 2
+    assert told == f"2 of 4 cells could not be run: {faults[grid.folders[0]]}"
+
+
+def test_a_data_set_whose_cells_are_all_finished_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid = replace(grid_of(tmp_path), rows=[Told("first")])
+    run(grid)
+    monkeypatch.setattr(Told, "check", lambda *_: pytest.fail("it is read"))
+    assert unusable(grid, tiny_pretrained().digest) == {}
+
+
+def test_texts_without_labels_are_of_use_to_the_tables_that_read_none(tmp_path: Path) -> None:
+    grid = grid_of(tmp_path)
+    for split in ("train", "valid", "test"):
+        (grid.folders[0] / f"{split}.tsv").rename(grid.folders[0] / f"{split}.before")
+        (grid.folders[0] / f"{split}.txt").write_text("\n".join(reviews(30, 0).texts), encoding="utf-8")
+    assert unusable(grid, "b") == {}
+    labelled = unusable(replace(grid, table="table3", rows=list(table3.rows())), "b")
+    assert "labels are needed" in labelled[grid.folders[0]]
 
 
 def test_an_output_that_cannot_be_written_is_told_before_anything_is_run(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Cells in processes of their own: the same figures, a failure that keeps the others, and a process that dies."""
 
 import os
+import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import Pipe
 from pathlib import Path
@@ -12,12 +14,14 @@ from typing import Any
 import pytest
 import torch
 
-from adavae.model.errors import CellFailed
+from adavae.model.errors import CellFailed, ConfigError
+from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.reproduction import figure1, table1, table2, table3
-from adavae.model.training.reproduction.grid import Cell, Grid, finished_cells, run_grid
+from adavae.model.training.reproduction.corpus import Splits
+from adavae.model.training.reproduction.grid import Cell, Grid, finished_cells, run_grid, unusable
 from adavae.model.training.reproduction.parallel import grouped, run_grid_in_processes, serve
-from adavae.model.training.reproduction.rows import Given, Outcome
-from adavae.model.training.reproduction.scale import ScaleName
+from adavae.model.training.reproduction.rows import Given, OnStep, Outcome
+from adavae.model.training.reproduction.scale import Scale, ScaleName
 from tests.tiny_text import as_tsv, reviews, tiny_pretrained
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, write_folder
 
@@ -38,6 +42,9 @@ class Counted:
     def __init__(self, name: str, fault: str = "", shared: str = "") -> None:
         self.name, self.fault, self.shared = name, fault, shared
 
+    def check(self, folder: Path, scale: Scale, seed: int) -> None:
+        Splits.read(folder, scale, seed)
+
     def run(self, given: Given) -> Outcome:
         given.on_step(1, 2, 0.5)
         if self.fault == "dies":
@@ -47,6 +54,8 @@ class Counted:
             (given.data.folder / "test.tsv").write_text(as_tsv(reviews(12, 9)), encoding="utf-8")
         if self.fault == "fails":
             raise ZeroDivisionError("by zero")
+        if self.fault == "loses a server":
+            raise BrokenPipeError("by peer")
         given.on_step(2, 2, 0.25)
         figures: dict[str, Any] = {"process": given.data.begun("process", _Process).number if self.shared else None}
         figures |= {"texts": num_texts, "seed": given.seed}
@@ -128,6 +137,71 @@ def test_a_fault_that_nobody_foresaw_is_told_and_the_next_cell_is_run(tmp_path: 
     (failure,) = [each for each in answers if isinstance(each, CellFailed)]
     assert str(failure) == "yelp: bad: ZeroDivisionError: by zero"
     assert isinstance(answers[-1], Cell) and answers[-1].row == "good"
+
+
+def no_backbone() -> PretrainedBackbone:
+    raise ConfigError("weights", "here", "has no backbone")
+
+
+@pytest.mark.parametrize("load", [tiny_pretrained, no_backbone])
+def test_a_parent_that_is_gone_ends_a_process_that_has_something_to_say(
+    load: Callable[[], PretrainedBackbone], tmp_path: Path
+) -> None:
+    """A failure that nobody was left to hear of ended in a traceback."""
+    ours, theirs = Pipe()
+    ours.send(grid_of(tmp_path, [Counted("good")]).tasks()[0])
+    ours.close()
+    serve(theirs, load, torch.get_num_threads())
+
+
+def test_a_parent_that_was_killed_with_an_answer_unread_ends_an_idle_process(tmp_path: Path) -> None:
+    """The pipe does not end then but is reset, which ended in a traceback."""
+    ours, theirs = Pipe()
+    ours.send(grid_of(tmp_path, [Counted("good")]).tasks()[0])
+    with ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(serve, theirs, tiny_pretrained, torch.get_num_threads())
+        steps = [ours.recv(), ours.recv()]
+        assert not any(isinstance(step, Cell) for step in steps)
+        assert ours.poll(60)  # the cell is there, and stays unread
+        ours.close()
+        serving.result(60)
+
+
+def test_a_connection_that_a_row_loses_is_its_own_fault(tmp_path: Path) -> None:
+    """It was taken for the parent's end, and the rest of the grid for a want of memory."""
+    ours, theirs = Pipe()
+    with ThreadPoolExecutor(1) as pool:
+        serving = pool.submit(serve, theirs, tiny_pretrained, torch.get_num_threads())
+        ours.send(grid_of(tmp_path, [Counted("bad", "loses a server")]).tasks()[0])
+        ours.recv()  # its step
+        told = ours.recv() if ours.poll(60) else None
+        ours.close()
+        serving.result(60)
+    assert str(told) == "yelp: bad: BrokenPipeError: by peer"
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_data_set_that_cannot_be_read_is_told_once_and_the_others_are_run(is_known: bool, tmp_path: Path) -> None:
+    """Each of its rows was tried, and told by itself."""
+    grid = grid_of(tmp_path, [Counted("one"), Counted("two"), Counted("three")])
+    bad = tmp_path / "ptb"
+    shutil.copytree(grid.folders[0], bad)
+    (bad / "train.tsv").write_text("text\tlabel\n", encoding="utf-8")
+    grid = replace(grid, folders=[bad, *grid.folders])
+    digest = tiny_pretrained().digest
+    faults = unusable(grid, digest) if is_known else {}
+    begun: list[str] = []
+
+    def on_cell(name: str, *_: int) -> OnStep:
+        begun.append(name)
+        return lambda *_: None
+
+    with pytest.raises(CellFailed, match="3 of 6 cells could not be run: ptb: ") as told:
+        list(run_grid_in_processes(grid, digest, tiny_pretrained, 2, on_cell, faults))
+    assert str(told.value).count("is empty") == 1
+    assert {cell.dataset for cell in finished_cells(grid.output)} == {"yelp"}
+    assert len(finished_cells(grid.output)) == 3
+    assert sum(name.startswith("ptb") for name in begun) <= (0 if is_known else 2)  # one for each process
 
 
 def test_rows_of_every_table_can_be_sent_to_a_process() -> None:

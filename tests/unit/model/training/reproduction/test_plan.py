@@ -45,3 +45,9 @@ def test_a_row_costs_what_it_cost_on_other_data_and_an_unknown_one_what_all_cost
 def test_over_another_backbone_everything_is_to_be_run() -> None:
     plan = Plan.of(grid(), "other", [measured(1, 100.0)])
     assert plan.seconds == dict.fromkeys(range(1, 7), 100.0)
+
+
+def test_a_data_set_that_cannot_be_used_costs_nothing() -> None:
+    """The time left was that of cells that never began."""
+    plan = Plan.of(grid(), "b", [measured(4, 100.0)], unusable=[Path("ptb")])
+    assert plan.seconds == {5: 100.0, 6: 100.0}
