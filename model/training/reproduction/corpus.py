@@ -64,7 +64,8 @@ class Corpus:
         training: Training texts.
         validation: Held-back texts that training may look at.
         test: Texts that it never sees.
-        tokenizer: The backbone's; every system reads its tokens, so that perplexities a word compare.
+        tokenizer: The backbone's; every system reads its tokens, or the same texts in its own.
+        pad_token_id: What fills a batch.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Corpus:
     validation: TokenizedTexts
     test: Dataset
     tokenizer: Tokenizer
+    pad_token_id: int
 
     @classmethod
     def read(cls, folder: Path, tokenizer: Tokenizer, scale: Scale, seed: int) -> Self:
@@ -90,6 +92,7 @@ class Corpus:
             _tokenized(validation, tokenizer, scale.most_tokens),
             test,
             tokenizer,
+            tokenizer.eos_token_id,
         )
 
     def batches(self, scale: Scale, seed: int, device: torch.device) -> Iterator[TextBatch]:
@@ -97,7 +100,7 @@ class Corpus:
         order = Batches(self.training.lengths, batch_size=min(scale.batch_size, len(self.training.lengths)), seed=seed)
         step = 0
         while True:
-            yield self.training.batch(order.rows_at(step), self.tokenizer.eos_token_id, device)
+            yield self.training.batch(order.rows_at(step), self.pad_token_id, device)
             step += 1
 
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 import torch
 
 from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.training.reproduction.checkpoint import Checkpoint
 from adavae.model.training.reproduction.corpus import Corpus, TestTexts
 from adavae.model.training.reproduction.data_folder import DataFolder
 from adavae.model.training.reproduction.measuring import Draws, measured, reconstruction
@@ -130,6 +131,11 @@ class TableRow(Protocol):
         """Rows with the same word here begin, on one data set, with the same training; empty for none."""
         ...
 
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """What it begins from, where that is a checkpoint of transformers: with another one it is another cell."""
+        ...
+
     def run(self, given: Given) -> Outcome:
         """Trains the system from its beginning, and measures it."""
         ...
@@ -144,12 +150,14 @@ class Row:
         train: Trains the system from its beginning.
         procedures: Of how it is trained and measured, as ``TableRow`` says.
         shared: Likewise.
+        checkpoint: Likewise.
     """
 
     name: str
     train: Callable[[Setting], Trained]
     procedures: int = 2
     shared: str = ""
+    checkpoint: Checkpoint | None = None
 
     def run(self, given: Given) -> Outcome:
         corpus, scale = given.data.corpus, given.scale

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from adavae.model.errors import CellFailed, ConfigError, DatasetError
 from adavae.model.training.reproduction import grid as module
 from adavae.model.training.reproduction import table2, untrained_row
 from adavae.model.training.reproduction.bound_table import markdown, records
+from adavae.model.training.reproduction.checkpoint import Checkpoint
 from adavae.model.training.reproduction.data_folder import digest_of
 from adavae.model.training.reproduction.grid import Cell, Grid, append, begin, finished_cells, run_grid
 from adavae.model.training.reproduction.paper_figures import TABLE_1, TABLE_2
@@ -137,6 +138,7 @@ class Told:
     figure: float = 1.0
     procedures: int = 2
     shared: str = ""
+    checkpoint: Checkpoint | None = None
 
     def run(self, given: Given) -> Outcome:
         if self.name == "lacks":
@@ -152,6 +154,18 @@ class Told:
             weights="none",
             texts="t",
         )
+
+
+def test_a_row_of_another_checkpoint_is_another_cell_and_says_what_makes_it(tmp_path: Path) -> None:
+    folder = tmp_path / "bert"
+    rows = [Told("BERT"), *(Told("BERT", checkpoint=Checkpoint("--bert", name, folder)) for name in ("a@1", "a@2"))]
+    grid = replace(grid_of(tmp_path), rows=rows)
+    cells, begun = run(grid)
+    assert len(begun) == 3 and [cell.checkpoint for cell in cells] == ["", "a@1", "a@2"]
+    assert [cell.command.partition(" --bert ")[2] for cell in cells] == ["", "a@1", "a@2"]
+    assert run(replace(grid, rows=rows[::-1])) == (cells[::-1], [])
+    before = {name: value for name, value in asdict(cells[0]).items() if name != "checkpoint"}
+    assert Cell.from_line(json.dumps(before)) == cells[0]  # lines from before cells said it
 
 
 @pytest.mark.parametrize("figure", [float("nan"), float("inf")])
