@@ -31,7 +31,7 @@ _TRAINS_NOTHING = {"table4", "table5", "page"}
 _DRAWN = {"table2", "figure1"}
 _OF_SEVERAL_SEEDS = {"table3", "figure1"}
 _FIVE_SEEDS = {"smoke": 1, "cpu": 5, "paper": 5}
-_BEGINS_FROM = {"--bert": ("table3", "figure1")}
+_BEGINS_FROM = {"--bert": ("table3", "figure1"), "--t5": ("table2",)}
 
 TableArgument = Annotated[
     Table, typer.Argument(help="Which of the paper's tables; page is all that is in --output.", show_default=False)
@@ -86,7 +86,15 @@ BertOption = Annotated[
     typer.Option(
         metavar="ID[@REVISION]|FOLDER",
         help="What BERT's rows of table3 and figure1 begin from: a BERT, RoBERTa or DistilBERT of transformers, which "
-        "reads by its own tokenizer (safetensors; `pip install 'adavae[dev]'`); the backbone in its place if left out.",
+        "reads by its own tokenizer, in safetensors (`pip install transformers`); else the backbone in its place.",
+        show_default=False,
+    ),
+]
+T5Option = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID[@REVISION]|FOLDER",
+        help="What T5 VAE's rows of table2 begin from, likewise: a T5 of transformers; random weights if left out.",
         show_default=False,
     ),
 ]
@@ -109,6 +117,7 @@ def reproduce(
     seeds: SeedsOption = None,
     adapter: ShownSetOption = None,
     bert: BertOption = None,
+    t5: T5Option = None,
     workers: WorkersOption = 1,
     device: DeviceOption = None,
     as_json: JsonOption = False,
@@ -119,7 +128,7 @@ def reproduce(
     """
     settings = load_settings()
     _refuse_missing_folders(markdown, svg, png)
-    begins_from = _named_checkpoint(table, {"--bert": bert})
+    begins_from = _named_checkpoint(table, {"--bert": bert, "--t5": t5})
     if (svg or png) is not None and table not in _DRAWN:
         raise typer.BadParameter(f"{table} has no curves: leave out --svg and --png, which table2 and figure1 have")
     if png is not None:

@@ -11,6 +11,7 @@ from adavae.model.training.reproduction.checkpoint import Checkpoint
 from adavae.model.training.reproduction.corpus import Corpus, TestTexts
 from adavae.model.training.reproduction.data_folder import DataFolder
 from adavae.model.training.reproduction.measuring import Draws, measured, reconstruction
+from adavae.model.training.reproduction.own_tokens import OwnTokenizer
 from adavae.model.training.reproduction.scale import AUTHORS_CUT, Scale
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
 
@@ -150,7 +151,7 @@ class Row:
         train: Trains the system from its beginning.
         procedures: Of how it is trained and measured, as ``TableRow`` says.
         shared: Likewise.
-        checkpoint: Likewise.
+        checkpoint: Likewise; the row reads its texts by this one's tokenizer.
     """
 
     name: str
@@ -165,6 +166,10 @@ class Row:
             TestTexts.of(corpus.test, corpus.tokenizer, min(most, scale.most_tokens))
             for most in (scale.most_tokens, AUTHORS_CUT)
         )
+        if self.checkpoint is not None:
+            own = OwnTokenizer(self.checkpoint)
+            whole, cut = (own.measured(texts, corpus.tokenizer) for texts in (whole, cut))
+            corpus = own.sentences(corpus)
         untrained = self.train(given.setting(corpus, replace(scale, steps=0))).model
         began = reconstruction(untrained, whole, given.device, given.seed)
         del untrained  # some are large

@@ -6,13 +6,13 @@ from adavae.model.training.reproduction import figure1, table1, table2, table3
 from adavae.model.training.reproduction.checkpoint import Checkpoint
 from adavae.model.training.reproduction.rows import TableRow
 from adavae.model.training.reproduction.scale import Scale
-from adavae.model.training.reproduction.systems import bert
+from adavae.model.training.reproduction.systems import bert, t5_checkpoint
 
 _MODULES = {"table1": table1, "table2": table2, "table3": table3, "figure1": figure1}
 
-CHECKPOINT_OPTIONS = {"table3": "--bert", "figure1": "--bert"}
+CHECKPOINT_OPTIONS = {"table2": "--t5", "table3": "--bert", "figure1": "--bert"}
 """What names a checkpoint for rows of a table."""
-CHECKPOINT_KINDS = {"--bert": bert.KINDS}
+CHECKPOINT_KINDS = {"--bert": bert.KINDS, "--t5": t5_checkpoint.KINDS}
 """Models that such a checkpoint may be one of."""
 
 
@@ -28,7 +28,7 @@ def rows_of(table: str, scale: Scale | None = None, checkpoint: Checkpoint | Non
         return list(figure1.rows(scale, checkpoint))
     if table == "table3":
         return list(table3.rows(checkpoint))
-    return list(_MODULES[table].rows())
+    return list(table2.rows(checkpoint) if table == "table2" else table1.rows())
 
 
 def datasets_of(table: str) -> Sequence[str]:

@@ -195,6 +195,7 @@ def test_a_checkpoint_that_cannot_be_read_is_told_before_anything_is_run(home: P
         (("table3", "--data", ".", "--row", "BERT"), "is no row of this table"),
         (("table2", "--data", ".", "--bert", "a/b"), "no row that begins from --bert"),
         (("page", "--bert", "a/b"), "it is for table3 and figure1"),
+        (("table3", "--data", ".", "--t5", "a/b"), "it is for table2"),
     ],
 )
 def test_wrong_usage_is_told_with_its_remedy(given: tuple[str, ...], told: str, run_command: RunCommand) -> None:

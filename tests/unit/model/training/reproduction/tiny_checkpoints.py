@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from tests.tiny_text import reviews
 
@@ -18,6 +18,21 @@ def write_bert(folder: Path, kind: str = "bert", seed: int = 0, *, as_pickle: bo
     torch.manual_seed(seed)
     model = transformers.AutoModel.from_config(_config(kind, tokenizer.get_vocab_size()))
     return _write(folder, model, tokenizer, as_pickle=as_pickle, unk="[UNK]", cls="[CLS]", sep="[SEP]", pad="[PAD]")
+
+
+def write_t5(folder: Path, seed: int = 0, *, is_tied: bool = True, is_half: bool = False) -> Path:
+    """Two blocks a side, 16 wide; ``is_tied`` as T5's first version, ``is_half`` without the decoder."""
+    tokenizer = Tokenizer(models.Unigram())
+    tokenizer.pre_tokenizer, tokenizer.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    trainer = trainers.UnigramTrainer(vocab_size=90, special_tokens=["<pad>", "</s>", "<unk>"], unk_token="<unk>")
+    tokenizer.train_from_iterator(reviews(100).texts, trainer)
+    sizes = {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 2, "num_heads": 2}
+    config = transformers.T5Config(
+        vocab_size=tokenizer.get_vocab_size(), decoder_start_token_id=0, tie_word_embeddings=is_tied, **sizes
+    )
+    torch.manual_seed(seed)
+    model = (transformers.T5EncoderModel if is_half else transformers.T5ForConditionalGeneration)(config)
+    return _write(folder, model, tokenizer, as_pickle=False, unk="<unk>", eos="</s>", pad="<pad>")
 
 
 def _word_pieces() -> Tokenizer:
