@@ -21,6 +21,7 @@ from adavae.service.commands.terminal import Record, progress_display, say
 from adavae.service.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from adavae.model.training.reproduction.checkpoint import Checkpoint
     from adavae.model.training.reproduction.grid import Cell, Grid
     from adavae.model.training.reproduction.rows import TableRow
     from adavae.model.training.reproduction.scale import ScaleName
@@ -30,7 +31,7 @@ _TRAINS_NOTHING = {"table4", "table5", "page"}
 _DRAWN = {"table2", "figure1"}
 _OF_SEVERAL_SEEDS = {"table3", "figure1"}
 _FIVE_SEEDS = {"smoke": 1, "cpu": 5, "paper": 5}
-
+_BEGINS_FROM = {"--bert": ("table3", "figure1"), "--t5": ("table2",)}
 
 TableArgument = Annotated[
     Table, typer.Argument(help="Which of the paper's tables; page is all that is in --output.", show_default=False)
@@ -80,6 +81,23 @@ ShownSetOption = Annotated[
         help="Whose answers table4 and table5 show; the configured default if left out.",
     ),
 ]
+BertOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID[@REVISION]|FOLDER",
+        help="What BERT's rows of table3 and figure1 begin from: a BERT, RoBERTa or DistilBERT of transformers, which "
+        "reads by its own tokenizer, in safetensors (`pip install transformers`); else the backbone in its place.",
+        show_default=False,
+    ),
+]
+T5Option = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID[@REVISION]|FOLDER",
+        help="What T5 VAE's rows of table2 begin from, likewise: a T5 of transformers; random weights if left out.",
+        show_default=False,
+    ),
+]
 WorkersOption = Annotated[
     int, typer.Option(help="Rows that run at once, in processes that share the cores.", min=1, max=64)
 ]
@@ -98,6 +116,8 @@ def reproduce(
     seed: SeedOption = 0,
     seeds: SeedsOption = None,
     adapter: ShownSetOption = None,
+    bert: BertOption = None,
+    t5: T5Option = None,
     workers: WorkersOption = 1,
     device: DeviceOption = None,
     as_json: JsonOption = False,
@@ -108,6 +128,7 @@ def reproduce(
     """
     settings = load_settings()
     _refuse_missing_folders(markdown, svg, png)
+    begins_from = _named_checkpoint(table, {"--bert": bert, "--t5": t5})
     if (svg or png) is not None and table not in _DRAWN:
         raise typer.BadParameter(f"{table} has no curves: leave out --svg and --png, which table2 and figure1 have")
     if png is not None:
@@ -129,9 +150,10 @@ def reproduce(
     runs = range(seed, seed + _num_seeds(table, scale, seeds))
     if runs.stop > NUM_SEEDS:
         raise typer.BadParameter(f"--seed is {seed}: the last of {len(runs)} runs would have one above {NUM_SEEDS - 1}")
+    checkpoint = None if begins_from is None else _checkpoint(*begins_from)
     with sole_writer(output):
         folder, names = _data(data, dataset, output)
-        chosen = _Chosen(table, folder, output, scale, names, row, runs)
+        chosen = _Chosen(table, folder, output, scale, names, row, runs, checkpoint)
         cells, failure = _run(chosen.grid(), settings, device, workers)
     if cells:
         reproduced.write(cells, markdown, svg, png, as_json=as_json)
@@ -151,6 +173,24 @@ def _data(data: str, names: list[str] | None, output: Path) -> tuple[Path, list[
         raise typer.BadParameter(f"{data} is one data set: give --dataset once, which calls it as the paper does")
     fetched.write(output / "data" / name)
     return output / "data", [name]
+
+
+def _named_checkpoint(table: Table, given: "dict[str, str | None]") -> tuple[str, str] | None:
+    """The option that names a checkpoint, and what it names; None where none does."""
+    named = [(option, name) for option, name in given.items() if name is not None]
+    for option, _ in named:
+        if table not in _BEGINS_FROM[option]:
+            tables = " and ".join(_BEGINS_FROM[option])
+            raise typer.BadParameter(f"{table} has no row that begins from {option}: leave it out; it is for {tables}")
+    return named[0] if named else None
+
+
+def _checkpoint(option: str, name: str) -> "Checkpoint":
+    """Fetched where it is of the hub; raises ConfigError for what no row can begin from."""
+    from adavae.model.training.reproduction.checkpoint import Checkpoint
+    from adavae.model.training.reproduction.tables import CHECKPOINT_KINDS
+
+    return Checkpoint.find(option, name, CHECKPOINT_KINDS[option])
 
 
 def _refuse_missing_folders(*files: Path | None) -> None:
@@ -209,15 +249,18 @@ class _Chosen:
     datasets: list[str] | None
     row_names: list[str] | None
     seeds: Sequence[int]
+    checkpoint: "Checkpoint | None"
 
     def grid(self) -> "Grid":
-        """Raises DatasetError for a folder that is none, and BadParameter for a row that is none."""
+        """Raises DatasetError for a folder that is none, BadParameter for a row that is none and an idle checkpoint."""
         from adavae.model.training.reproduction.grid import Grid
         from adavae.model.training.reproduction.scale import ScaleName
 
         scale = ScaleName(self.scale)
-        of_table, datasets = _table(self.table, scale)
+        of_table, datasets = _table(self.table, scale, self.checkpoint)
         rows = _named(of_table, self.row_names)
+        if self.checkpoint is not None and not any(row.checkpoint for row in rows):
+            raise typer.BadParameter(f"no row that --row names begins from {self.checkpoint.option}: leave it out")
         folders = [self.data / name for name in self.datasets or datasets]
         for folder in folders:
             if not folder.is_dir():
@@ -227,12 +270,14 @@ class _Chosen:
         return Grid(self.table, rows, folders, scale, self.seeds, self.output)
 
 
-def _table(table: Table, scale: "ScaleName") -> "tuple[Sequence[TableRow], Sequence[str]]":
+def _table(
+    table: Table, scale: "ScaleName", checkpoint: "Checkpoint | None"
+) -> "tuple[Sequence[TableRow], Sequence[str]]":
     """The rows of a table and its data sets."""
     from adavae.model.training.reproduction.scale import SCALES
     from adavae.model.training.reproduction.tables import datasets_of, rows_of
 
-    return rows_of(table, SCALES[scale]), datasets_of(table)
+    return rows_of(table, SCALES[scale], checkpoint), datasets_of(table)
 
 
 def _named(rows: "Sequence[TableRow]", names: list[str] | None) -> "list[TableRow]":

@@ -12,14 +12,15 @@ TABLES = ("table3", "figure1")
 
 
 def records(cells: Sequence[Cell]) -> list[dict[str, Any]]:
-    """One record a data set and row: ``accuracy`` is the mean over ``seeds``, ``deviation`` that of a sample.
+    """One record a data set, row and checkpoint: ``accuracy`` is the mean over ``seeds``, ``deviation`` that of
+    a sample.
 
     ``labels`` counts the labelled texts that training read, which may be fewer than there are.
     ``deviation`` is None with one seed; ``commonest`` is what always naming the commonest label would reach.
     """
-    groups: dict[tuple[str, str], list[Cell]] = {}
+    groups: dict[tuple[str, str, str], list[Cell]] = {}
     for cell in cells:
-        groups.setdefault((cell.dataset, cell.row), []).append(cell)
+        groups.setdefault((cell.dataset, cell.row, cell.checkpoint), []).append(cell)
     return [_record(group) for group in groups.values()]
 
 

@@ -1,5 +1,6 @@
 """A bigram of the tokens that every row reads: what a system from random weights has to beat."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,6 @@ from adavae.model.training.reproduction.corpus import Splits, TestTexts
 from adavae.model.training.reproduction.measuring import Figures, perplexity_rows
 from adavae.model.training.reproduction.rows import Given, Outcome
 from adavae.model.training.reproduction.scale import AUTHORS_CUT, Scale
-from adavae.model.training.token_rows import TokenRows
 
 NAME = "Bigram"
 _DISCOUNT = 0.75  # the usual one where none is estimated
@@ -24,7 +24,7 @@ class Bigram:
     w, down to a uniform distribution. End-of-text begins and ends every text.
     """
 
-    def __init__(self, rows: TokenRows, vocab_size: int, eos_token_id: int) -> None:
+    def __init__(self, rows: Sequence[Sequence[int]], vocab_size: int, eos_token_id: int) -> None:
         self.vocab_size, self.eos_token_id = vocab_size, eos_token_id
         history, word = self._pairs(rows)
         self.keys, counts = torch.unique(history * vocab_size + word, return_counts=True)  # (G,) each
@@ -36,7 +36,7 @@ class Bigram:
         left = _DISCOUNT * (before > 0).sum() / before.sum()
         self.unigram = (before - _DISCOUNT).clamp_min(0.0) / before.sum() + left / vocab_size
 
-    def nats(self, rows: TokenRows) -> Tensor:
+    def nats(self, rows: Sequence[Sequence[int]]) -> Tensor:
         """-log p of each text, its end included, (N,), float64."""
         history, word = self._pairs(rows)
         wanted = history * self.vocab_size + word
@@ -48,7 +48,7 @@ class Bigram:
         text = torch.repeat_interleave(torch.tensor([len(row) + 1 for row in rows]))
         return torch.zeros(len(rows), dtype=torch.float64).index_add_(0, text, -probability.log())
 
-    def _pairs(self, rows: TokenRows) -> tuple[Tensor, Tensor]:
+    def _pairs(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
         """Every token, ends included, and the one before it, (M,) each."""
         end = self.eos_token_id
         history = torch.tensor([token for row in rows for token in (end, *row)])
@@ -62,6 +62,7 @@ class BigramRow:
     name: str = NAME
     procedures: int = 1
     shared: str = ""
+    checkpoint: None = None
 
     def check(self, folder: Path, scale: Scale, seed: int) -> None:
         Splits.read(folder, scale, seed)

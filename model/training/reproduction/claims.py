@@ -70,18 +70,30 @@ class Claim:
 
 
 def verdicts(cells: Sequence[Cell]) -> Iterator[Verdict]:
-    """Every claim of which all cells are there, for each data set, its files, scale and backbone by itself."""
+    """Every claim of which all cells are there, for each data set, its files, scale and backbone by itself.
+
+    A claim of rows that began from a checkpoint is one more, beside the other rows as they are.
+    """
     groups: dict[tuple[str, str, str, str, str], list[Cell]] = {}
     for cell in cells:
         groups.setdefault((cell.table, cell.dataset, cell.scale, cell.backbone, cell.files), []).append(cell)
     for (table, dataset, scale, _, _), group in groups.items():
-        figures = _by_seed(group)
         where = dataset if scale == ScaleName.CPU else f"{dataset} at scale {scale}"
-        for claim in CLAIMS:
-            if claim.table != table or claim.dataset not in (None, dataset):
-                continue
-            if (finding := claim.check(figures)) is not None:
-                yield Verdict(where, claim.text, finding.answer, finding.numbers)
+        claims = [claim for claim in CLAIMS if claim.table == table and claim.dataset in (None, dataset)]
+        plain = _by_seed([cell for cell in group if not cell.checkpoint])
+        yield from _found(claims, where, {}, plain)
+        for checkpoint in sorted({cell.checkpoint for cell in group} - {""}):
+            own = _by_seed([cell for cell in group if cell.checkpoint == checkpoint])
+            others = {row: figures for row, figures in plain.items() if row not in own}
+            yield from _found(claims, f"{where} with {checkpoint}", others, own)
+
+
+def _found(claims: Sequence[Claim], where: str, others: Figures, own: Figures) -> Iterator[Verdict]:
+    """Of the claims that cannot be answered by ``others`` alone."""
+    for claim in claims:
+        finding = claim.check({**others, **own})
+        if finding is not None and claim.check(others) is None:
+            yield Verdict(where, claim.text, finding.answer, finding.numbers)
 
 
 def answers(cells: Sequence[Cell]) -> list[tuple[Claim, Answer, list[Verdict]]]:

@@ -120,7 +120,8 @@ class Corpus:
         validation: Held-back texts that training may look at.
         test: Texts that it never sees.
         posterior_test: More of them, for figures that only need posteriors.
-        tokenizer: The backbone's; every system reads its tokens, so that perplexities a word compare.
+        tokenizer: The backbone's; every system reads its tokens, or the same texts in its own.
+        pad_token_id: What fills a batch.
     """
 
     name: str
@@ -129,6 +130,7 @@ class Corpus:
     test: Dataset
     posterior_test: Dataset
     tokenizer: Tokenizer
+    pad_token_id: int
 
     @classmethod
     def read(cls, folder: Path, tokenizer: Tokenizer, scale: Scale, seed: int) -> Self:
@@ -145,12 +147,13 @@ class Corpus:
             splits.test,
             splits.posterior_test,
             tokenizer,
+            tokenizer.eos_token_id,
         )
 
     def batches(self, scale: Scale, seed: int, device: torch.device) -> Iterator[TextBatch]:
         """An endless stream of training batches, the same for every system."""
         for rows in self.rows_by_update(scale, seed):
-            yield self.training.batch(rows, self.tokenizer.eos_token_id, device)
+            yield self.training.batch(rows, self.pad_token_id, device)
 
     def rows_by_update(self, scale: Scale, seed: int) -> Iterator[Sequence[int]]:
         """The numbers of the training texts of each of these batches."""

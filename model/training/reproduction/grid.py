@@ -28,8 +28,9 @@ from adavae.model.training.reproduction.scale import SCALES, ScaleName
 TABLES = ("table1", "table2", "table3", "figure1")
 """Each has a file in a grid's directory: one finished cell a line."""
 
-Key = tuple[str, str, str, str, int, str, str, str, int]
-"""What makes a cell the same: table, row, data set, scale, seed, backbone, sizes, the data's files, procedures."""
+Key = tuple[str, str, str, str, int, str, str, str, int, str]
+"""What makes a cell the same: table, row, data set, scale, seed, backbone, sizes, the data's files, procedures,
+checkpoint."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +57,7 @@ class Cell:
         torch: Version of PyTorch.
         command: What makes it again; DATA is the folder of the data sets.
         precision: ``bfloat16`` or ``float32``: what matrices were multiplied in; empty where a cell does not say.
+        checkpoint: ``Checkpoint.identity`` of what the row began from; empty where that is none of transformers.
     """
 
     table: str
@@ -77,12 +79,13 @@ class Cell:
     torch: str
     command: str
     precision: str = ""
+    checkpoint: str = ""
 
     @property
     def key(self) -> Key:
         """What makes it the same cell."""
         what = self.table, self.row, self.dataset, self.scale, self.seed, self.backbone, json.dumps(self.sizes)
-        return *what, self.files, self.procedures
+        return *what, self.files, self.procedures, self.checkpoint
 
     @classmethod
     def from_line(cls, line: str) -> Self:
@@ -114,7 +117,12 @@ class Task:
     def key(self, backbone: str) -> Key:
         """``Cell.key`` of its cell, over the backbone of that digest."""
         what = self.table, self.row.name, self.folder.name, str(self.scale), self.seed, backbone, json.dumps(self.sizes)
-        return *what, digest_of(self.folder), self.row.procedures
+        return *what, digest_of(self.folder), self.row.procedures, self.checkpoint
+
+    @property
+    def checkpoint(self) -> str:
+        """``Cell.checkpoint`` of its cell."""
+        return "" if self.row.checkpoint is None else self.row.checkpoint.identity
 
     @property
     def beginning(self) -> tuple[Path, str] | None:
@@ -126,6 +134,7 @@ class Task:
         """What makes its cell alone."""
         words = ["adavae", "reproduce", self.table, "--data", "DATA", "--scale", str(self.scale)]
         words += ["--dataset", self.folder.name, "--row", self.row.name, "--seed", str(self.seed)]
+        words += [] if self.row.checkpoint is None else self.row.checkpoint.words
         return shlex.join(words)
 
     def run(self, data: DataFolder, pretrained: PretrainedBackbone, device: torch.device, on_step: OnStep) -> Cell:
@@ -157,6 +166,7 @@ class Task:
             torch=torch.__version__,
             command=self.command,
             precision=str(matrix_dtype(device)).removeprefix("torch."),
+            checkpoint=self.checkpoint,
         )
 
     def failure(self, exc: Exception) -> str:

@@ -56,6 +56,7 @@ class LabelledCorpus:
         test: Texts that accuracy is measured on.
         test_dataset: The same, as texts.
         tokenizer: The backbone's.
+        pad_token_id: What fills a batch.
     """
 
     name: str
@@ -64,6 +65,7 @@ class LabelledCorpus:
     test: TokenizedTexts
     test_dataset: Dataset
     tokenizer: Tokenizer
+    pad_token_id: int
 
     @classmethod
     def read(cls, folder: Path, tokenizer: Tokenizer, scale: Scale, seed: int) -> Self:
@@ -81,6 +83,7 @@ class LabelledCorpus:
             _tokenized(splits.test, tokenizer, labels, scale.most_tokens),
             splits.test,
             tokenizer,
+            tokenizer.eos_token_id,
         )
 
     def few(self, num: int, seed: int) -> Self:
@@ -110,13 +113,15 @@ class LabelledCorpus:
     def unlabelled(self) -> Corpus:
         """The same training texts for a system that learns without labels; a pair is one text."""
         training, test = (replace(texts, label_ids=None) for texts in (self.training, self.test))
-        return Corpus(self.name, training, test, self.test_dataset, self.test_dataset, self.tokenizer)
+        return Corpus(
+            self.name, training, test, self.test_dataset, self.test_dataset, self.tokenizer, self.pad_token_id
+        )
 
     def batches(self, batch_size: int, seed: int, device: torch.device) -> Iterator[TextBatch]:
         """An endless stream of labelled training batches, the same for every system."""
         order, step = self._order(batch_size, seed), 0
         while True:
-            yield self.training.batch(order.rows_at(step), self.tokenizer.eos_token_id, device)
+            yield self.training.batch(order.rows_at(step), self.pad_token_id, device)
             step += 1
 
     def num_read(self, batch_size: int, seed: int, steps: int) -> int:

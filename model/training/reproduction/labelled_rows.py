@@ -10,13 +10,15 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from adavae.model.config import AdapterConfig, BackboneConfig
+from adavae.model.config import AdapterConfig
 from adavae.model.training.config import Preset, preset_config
 from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.adavae_rows import train_adavae
+from adavae.model.training.reproduction.checkpoint import Checkpoint
 from adavae.model.training.reproduction.elbo import once
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus, LabelledSplits
+from adavae.model.training.reproduction.own_tokens import OwnTokenizer
 from adavae.model.training.reproduction.precision import fast_matrices
 from adavae.model.training.reproduction.procedures import BoundProcedure, run
 from adavae.model.training.reproduction.rows import Given, Outcome
@@ -74,6 +76,10 @@ class Beginning:
         return 100.0 * (self.trained_parameters + self.counted_beside) / self.original_parameters
 
 
+Begin = Callable[[Given, LabelledCorpus], Beginning]
+"""Makes a classifier, given the data set with all its training texts."""
+
+
 @dataclass(frozen=True, slots=True)
 class LabelledRow:
     """A row of Table 3, or a point of Figure 1.
@@ -84,19 +90,23 @@ class LabelledRow:
         num_labels: Labelled training texts that it may read; None for all.
         procedures: Of how it is trained and measured, as ``TableRow`` says.
         shared: Likewise.
+        checkpoint: Likewise; the row reads its texts by this one's tokenizer.
     """
 
     name: str
-    begin: Callable[[Given, LabelledCorpus], Beginning]
+    begin: Begin
     num_labels: int | None = None
     procedures: int = 3
     shared: str = ""
+    checkpoint: Checkpoint | None = None
 
     def check(self, folder: Path, scale: Scale, seed: int) -> None:
         LabelledSplits.read(folder, scale, seed)
 
     def run(self, given: Given) -> Outcome:
         corpus = given.data.labelled
+        if self.checkpoint is not None:
+            corpus = OwnTokenizer(self.checkpoint).labelled(corpus)
         torch.manual_seed(given.seed)
         beginning = self.begin(given, corpus)
         labelled = corpus if self.num_labels is None else corpus.few(self.num_labels, given.seed)
@@ -146,7 +156,7 @@ def accuracy(model: Classifier, corpus: LabelledCorpus, device: torch.device) ->
     for group in micro_batches(range(len(lengths)), lengths, _TEST_TOKENS):
         for start in range(0, len(group), _TEST_ROWS):
             rows = group[start : start + _TEST_ROWS]
-            right += num_right(model, corpus.test.batch(rows, corpus.tokenizer.eos_token_id, device))
+            right += num_right(model, corpus.test.batch(rows, corpus.pad_token_id, device))
     return right / len(lengths)
 
 
@@ -175,7 +185,7 @@ def _adavae_of_texts(given: Given) -> SentenceModel:
 def adavae_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None) -> Beginning:
     """Adapters of the paper's size for a width of 768, or, with None, every weight."""
     backbone, is_full = given.pretrained.backbone, adapter_size is None
-    size = narrowed(adapter_size or 1, backbone.config)
+    size = narrowed(adapter_size or 1, backbone.config.n_embd)
     layers = preset_config(Preset.LANGUAGE_MODELLING, backbone.config).adapter.encoder_layers
     adapter = AdapterConfig(latent_size=_wide(given).latent_size, encoder_layers=layers, adapter_size=size)
     encoder = adavae_encoder(backbone, adapter, is_full_fine_tuning=is_full)
@@ -200,7 +210,7 @@ def unmasked_features(given: Given, corpus: LabelledCorpus) -> Beginning:
 def unmasked_tuned(given: Given, corpus: LabelledCorpus, adapter_size: int | None) -> Beginning:
     """As ``adavae_tuned``, without a latent."""
     backbone, is_full = given.pretrained.backbone, adapter_size is None
-    size = None if adapter_size is None else narrowed(adapter_size, backbone.config)
+    size = None if adapter_size is None else narrowed(adapter_size, backbone.config.n_embd)
     model = UnmaskedClassifier(backbone, len(corpus.labels), size).to(given.device)
     if is_full:
         model.backbone.requires_grad_(True)
@@ -261,9 +271,9 @@ def _of_texts(given: Given, shared: str, train: Callable[[Given], M]) -> M:
     return model
 
 
-def narrowed(adapter_size: int, backbone: BackboneConfig) -> int:
-    """The paper's adapter size for a width of 768, at this backbone's width."""
-    return max(1, adapter_size * backbone.n_embd // 768)
+def narrowed(adapter_size: int, width: int) -> int:
+    """The paper's adapter size for a width of 768, at this width."""
+    return max(1, adapter_size * width // 768)
 
 
 _INSTEAD_OF_BERT = "the backbone's without its causal mask, in BERT's place"

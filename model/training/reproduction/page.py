@@ -5,10 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from adavae.model.training.reproduction import accuracy_table, bound_table, claims
+from adavae.model.training.reproduction.checkpoint import asked
 from adavae.model.training.reproduction.grid import TABLES, Cell
 from adavae.model.training.reproduction.markdown import table
 from adavae.model.training.reproduction.scale import SCALES, Scale, ScaleName
-from adavae.model.training.reproduction.tables import datasets_of, procedures_of, rows_of
+from adavae.model.training.reproduction.tables import CHECKPOINT_OPTIONS, datasets_of, procedures_of, rows_of
 
 TITLES = {
     "table1": "Table 1: variants of AdaVAE",
@@ -73,14 +74,16 @@ def _table(name: str, cells: Sequence[Cell], with_former: Sequence[Cell]) -> Ite
         yield from ("Not run yet:", "", *_block(_whole(name, ScaleName.CPU)))
         return
     markdown = accuracy_table.markdown if name in accuracy_table.TABLES else bound_table.markdown
-    for scale, backbone in dict.fromkeys((cell.scale, cell.backbone) for cell in own):
-        alike = [cell for cell in own if (cell.scale, cell.backbone) == (scale, backbone)]
+    kinds = dict.fromkeys((cell.scale, cell.backbone, cell.checkpoint) for cell in own)
+    for scale, backbone, checkpoint in sorted(kinds, key=lambda kind: kind[2]):
+        alike = [cell for cell in own if (cell.scale, cell.backbone, cell.checkpoint) == (scale, backbone, checkpoint)]
         yield from (*_block(_command(name, scale, alike)), "", markdown(alike).rstrip("\n"), "", _cost(alike))
         shown = {_data_of(cell): cell.files for cell in alike}
         for data, files in shown.items():
-            if num := sum(_data_of(cell) == data and cell.files != files for cell in with_former):
+            former = [cell for cell in with_former if cell.files != files and cell.checkpoint == checkpoint]
+            if num := sum(_data_of(cell) == data for cell in former):
                 yield from ("", f"{data[1]} had other files before: {num} cells of those are left out.")
-        if missing := _missing(name, alike):
+        if not checkpoint and (missing := _missing(name, alike)):
             yield from ("", f"Not run yet: {'; '.join(missing)}. What is missing is run by", "")
             yield from _block(_whole(name, scale))
 
@@ -139,6 +142,8 @@ def _command(name: str, scale: str, cells: Sequence[Cell]) -> str:
         words += [word for row in rows for word in ("--row", row)]
     if name in accuracy_table.TABLES:
         words += ["--seeds", str(len({cell.seed for cell in cells}))]
+    if cells[0].checkpoint:
+        words += [CHECKPOINT_OPTIONS[name], asked(cells[0].checkpoint)]
     return shlex.join(words)
 
 

@@ -49,7 +49,7 @@ class Plan:
 def _expected(task: Task, measured: Collection[Cell]) -> float | None:
     alike = [cell for cell in measured if cell.scale == task.scale and cell.sizes == task.sizes]
     of_table = [cell for cell in alike if cell.table == task.table]
-    of_row = [cell for cell in of_table if cell.row == task.row.name]
+    of_row = [cell for cell in of_table if (cell.row, cell.checkpoint) == (task.row.name, task.checkpoint)]
     nearest: Sequence[Sequence[Cell]] = ([c for c in of_row if c.dataset == task.folder.name], of_row, of_table, alike)
     found = next((cells for cells in nearest if cells), None)
     return None if found is None else statistics.fmean(cell.seconds for cell in found)

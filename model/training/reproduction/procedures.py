@@ -226,15 +226,20 @@ class EncoderFirst:
         free_bits: float,
         deleted: float,
         share: float = 1 / 3,
+        *,
+        is_decaying: bool = False,
     ) -> None:
+        """``is_decaying``: the learning rates fall to 0 over the run."""
         self.model, self.generator, self.free_bits = model, generator, free_bits
-        self.deleted, self.share = deleted, share
-        self.optimizer = adam(model, learning_rate)
+        self.deleted, self.share, self.is_decaying = deleted, share, is_decaying
+        self.optimizer = adam(model, learning_rate, model.pretrained)
         of_decoder = (each for part in model.decoder_side for each in part.parameters())
         self._fixed_first = [each for each in of_decoder if each.requires_grad]
 
     def step(self, batches: Iterator[TextBatch], done: float) -> float:
         batch, is_first = next(batches), done < self.share
+        if self.is_decaying:
+            decay(self.optimizer, done)
         for parameter in self._fixed_first:
             parameter.requires_grad_(not is_first)
         beta = 0.0 if is_first else (done - self.share) / (1 - self.share)

@@ -8,9 +8,11 @@ from typing import Any, Protocol, Self
 import torch
 
 from adavae.model.storage.pretrained import PretrainedBackbone
+from adavae.model.training.reproduction.checkpoint import Checkpoint
 from adavae.model.training.reproduction.corpus import Corpus, Splits, TestTexts
 from adavae.model.training.reproduction.data_folder import DataFolder
 from adavae.model.training.reproduction.measuring import Draws, measured, reconstruction
+from adavae.model.training.reproduction.own_tokens import OwnTokenizer
 from adavae.model.training.reproduction.scale import AUTHORS_CUT, Scale
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
 
@@ -131,6 +133,11 @@ class TableRow(Protocol):
         """Rows with the same word here begin, on one data set, with the same training; empty for none."""
         ...
 
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """What it begins from, where that is a checkpoint of transformers: with another one it is another cell."""
+        ...
+
     def check(self, folder: Path, scale: Scale, seed: int) -> None:
         """Reads the texts that it would be given and keeps none; raises DatasetError where they cannot be used."""
         ...
@@ -149,12 +156,14 @@ class Row:
         train: Trains the system from its beginning.
         procedures: Of how it is trained and measured, as ``TableRow`` says.
         shared: Likewise.
+        checkpoint: Likewise; the row reads its texts by this one's tokenizer.
     """
 
     name: str
     train: Callable[[Setting], Trained]
     procedures: int = 2
     shared: str = ""
+    checkpoint: Checkpoint | None = None
 
     def check(self, folder: Path, scale: Scale, seed: int) -> None:
         Splits.read(folder, scale, seed)
@@ -165,11 +174,15 @@ class Row:
             TestTexts.of(corpus.test, corpus.tokenizer, min(most, scale.most_tokens))
             for most in (scale.most_tokens, AUTHORS_CUT)
         )
+        more = TestTexts.of(corpus.posterior_test, corpus.tokenizer, scale.most_tokens)
+        if self.checkpoint is not None:
+            own = OwnTokenizer(self.checkpoint)
+            whole, cut, more = (own.measured(texts, corpus.tokenizer) for texts in (whole, cut, more))
+            corpus = own.sentences(corpus)
         untrained = self.train(given.setting(corpus, replace(scale, steps=0))).model
         began = reconstruction(untrained, whole, given.device, given.seed)
         del untrained  # some are large
         trained = self.train(given.setting(corpus))
-        more = TestTexts.of(corpus.posterior_test, corpus.tokenizer, scale.most_tokens)
         draws = Draws(scale.importance_samples, scale.perplexity_texts, given.seed)
         figures, figures_cut = measured(trained.model, whole, cut, more, draws, given.device)
         return Outcome(

@@ -1,6 +1,6 @@
 """Table 2: every system of it, on PTB, YELP and YAHOO; and two settings of others, as far as AdaVAE has them.
 
-The LSTMs begin from random weights, T5 VAE from those of a random T5, the others from the backbone.
+The LSTMs begin from random weights, T5 VAE from those of a random T5 or of a checkpoint, the others from the backbone.
 
 DAAE (Shen et al. 2020) rebuilds sentences from ones with words deleted. Its row deletes from AdaVAE's input, and keeps
 the bound where DAAE has an adversary for its prior. LangVAE (Carvalho et al. 2025) tells a frozen decoder z by keys and
@@ -18,6 +18,7 @@ from adavae.model.config import AdapterConfig
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.adavae_rows import adavae_config, train_adavae
 from adavae.model.training.reproduction.bigram_row import BigramRow
+from adavae.model.training.reproduction.checkpoint import Checkpoint
 from adavae.model.training.reproduction.elbo import cyclical, monotonic, once
 from adavae.model.training.reproduction.procedures import (
     AdapterProcedure,
@@ -36,7 +37,8 @@ from adavae.model.training.reproduction.systems.lstm import LSTMVAE, LSTMLanguag
 from adavae.model.training.reproduction.systems.optimus import Optimus
 from adavae.model.training.reproduction.systems.semi_amortized import SemiAmortizedVAE
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
-from adavae.model.training.reproduction.systems.t5_vae import T5VAE
+from adavae.model.training.reproduction.systems.t5_checkpoint import load_t5_vae
+from adavae.model.training.reproduction.systems.t5_vae import T5VAE, random_t5
 from adavae.model.training.reproduction.untrained_row import untrained_row
 from adavae.model.training.reproduction.updates import PRETRAINED_RATE, RANDOM_RATE, adam
 
@@ -51,10 +53,14 @@ _WATCHED = 200  # texts by which the aggressive phase is ended
 _ENCODER_RUNS = 3  # as many updates as so many runs have, at most, go to the encoder alone
 
 
-def rows() -> Iterator[TableRow]:
+def rows(t5: Checkpoint | None = None) -> Iterator[TableRow]:
     """In the paper's order; a language model with adapters alone is added, because the paper's claim needs it, and the
     backbone as it is and a bigram, because that is what systems that begin with it, or at random, have to beat.
+
+    Args:
+        t5: What the rows of T5 VAE begin from; None for random weights.
     """
+    t5_vae: Callable[..., Trained] = _t5_vae if t5 is None else partial(_checkpoint_t5_vae, checkpoint=t5)
     yield Row("M. A.", partial(_lstm_vae, procedure=_monotonic))
     yield Row("C. A.", partial(_lstm_vae, procedure=_cyclical))
     yield Row("SA-VAE", _semi_amortized, procedures=3)
@@ -65,8 +71,8 @@ def rows() -> Iterator[TableRow]:
     yield untrained_row()
     yield BigramRow()
     yield Row("LSTM-LM", _lstm_lm)
-    yield Row("T5 VAE", partial(_t5_vae, has_adapters=False), procedures=3)
-    yield Row("T5 VAE, adapters", partial(_t5_vae, has_adapters=True), procedures=3)
+    yield Row("T5 VAE", partial(t5_vae, has_adapters=False), procedures=3, checkpoint=t5)
+    yield Row("T5 VAE, adapters", partial(t5_vae, has_adapters=True), procedures=3, checkpoint=t5)
     for free_bits in OPTIMUS_LAMBDAS:
         yield Row(f"Optimus {free_bits:.2f}", partial(_optimus, free_bits=free_bits), procedures=3)
     for free_bits in ADAVAE_LAMBDAS:
@@ -144,10 +150,19 @@ def _t5_vae(setting: Setting, *, has_adapters: bool) -> Trained:
     config, scale = setting.pretrained.backbone.config, setting.scale
     adapter_size = max(1, 128 * config.n_embd // 768) if has_adapters else None
     layers = max(1, config.n_layer // 2)
-    model = T5VAE(config.vocab_size, config.n_embd, layers, scale.latent_size, config.eos_token_id, adapter_size)
-    model = model.to(setting.device)
+    t5 = random_t5(config.vocab_size, config.n_embd, layers, config.eos_token_id)
+    model = T5VAE(t5, scale.latent_size, config.eos_token_id, adapter_size).to(setting.device)
     procedure = EncoderFirst(model, RANDOM_RATE, _generator(setting), _T5_LAMBDA, _T5_DELETED)
     weights = "random, T5's shape" + (", frozen" if has_adapters else "")
+    return _trained(setting, model, procedure, model.original_parameters, weights)
+
+
+def _checkpoint_t5_vae(setting: Setting, *, checkpoint: Checkpoint, has_adapters: bool) -> Trained:
+    torch.manual_seed(setting.seed)
+    adapter_size = max(1, 128 * checkpoint.config().d_model // 768) if has_adapters else None
+    model = load_t5_vae(checkpoint, setting.scale.latent_size, adapter_size).to(setting.device)
+    procedure = EncoderFirst(model, RANDOM_RATE, _generator(setting), _T5_LAMBDA, _T5_DELETED, is_decaying=True)
+    weights = f"of {checkpoint.identity}" + (", frozen" if has_adapters else "")
     return _trained(setting, model, procedure, model.original_parameters, weights)
 
 

@@ -62,8 +62,8 @@ class UnmaskedClassifier(Classifier):
     """The backbone without its causal mask, and the mean of its hidden states: what stands in for BERT here.
 
     With ``adapter_size`` two adapters a block and the blocks' layer norms train, as Houlsby et al. (2019) have it: the
-    paper's 4.41 and 17.49 % are these and the head, over BERT-base without its pooler (3.84 and 15.22 over GPT-2,
-    which is larger). One adapter reads the attention's output, the other is beside the feed-forward layer.
+    paper's 4.41 and 17.49 % are these and the head, over BERT-base (cased), its pooler counted (3.84 and 15.22 over
+    GPT-2, which is larger). One adapter reads the attention's output, the other is beside the feed-forward layer.
     """
 
     def __init__(self, backbone: Backbone, num_labels: int, adapter_size: int | None = None) -> None:

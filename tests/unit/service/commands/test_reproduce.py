@@ -153,6 +153,36 @@ def test_workers_and_seeds(home: Path, run_command: RunCommand) -> None:
     assert "seed 1" in outcome.err
 
 
+def test_rows_that_begin_from_a_checkpoint_are_cells_of_their_own(home: Path, run_command: RunCommand) -> None:
+    pytest.importorskip("transformers")
+    from tests.unit.model.training.reproduction.tiny_checkpoints import write_bert
+
+    rows = ["--dataset", "wnli", "--row", "BERT, sigma 128", "--row", "AdaVAE, sigma 128"]
+    command = arguments(home, "table3", *rows)
+    begins = [[], *(["--bert", str(write_bert(home / name, seed=seed))] for seed, name in enumerate(("one", "two")))]
+    weights = []
+    for begin in begins:
+        outcome = run_command(*command, *begin)
+        assert outcome.exit_code == 0, outcome.err
+        weights.append([each["weights"] for each in records(outcome.out)])
+    assert [each[0].partition("@")[0] for each in weights] == [weights[0][0], "of one", "of two"]
+    assert len({each[1] for each in weights}) == 1
+    assert len((home / "out" / "table3.jsonl").read_text("utf-8").splitlines()) == 4  # AdaVAE's is the same cell
+    again = run_command(*command, *begins[1], "--workers", "2")
+    assert [each["weights"] for each in records(again.out)] == weights[1] and "1/2 " not in again.err
+    idle = run_command(*arguments(home, "table3", "--dataset", "wnli", "--row", "AdaVAE, features"), *begins[1])
+    assert idle.exit_code == 2 and "no row that --row names begins from --bert" in idle.err
+
+
+def test_a_checkpoint_that_cannot_be_read_is_told_before_anything_is_run(home: Path, run_command: RunCommand) -> None:
+    pytest.importorskip("transformers")
+    from tests.unit.model.training.reproduction.tiny_checkpoints import write_bert
+
+    outcome = run_command(*arguments(home, "table3", "--bert", str(write_bert(home / "old", as_pickle=True))))
+    assert outcome.exit_code == 1 and "pickles are not read" in outcome.err
+    assert not (home / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("given", "told"),
     [
@@ -166,6 +196,9 @@ def test_workers_and_seeds(home: Path, run_command: RunCommand) -> None:
         (("table1", "--data", ".", "--seeds", "3"), "leave out --seeds"),
         (("table1", "--data", ".", "--adapter", "yelp"), "leave out --adapter"),
         (("table3", "--data", ".", "--row", "BERT"), "is no row of this table"),
+        (("table2", "--data", ".", "--bert", "a/b"), "no row that begins from --bert"),
+        (("page", "--bert", "a/b"), "it is for table3 and figure1"),
+        (("table3", "--data", ".", "--t5", "a/b"), "it is for table2"),
     ],
 )
 def test_wrong_usage_is_told_with_its_remedy(given: tuple[str, ...], told: str, run_command: RunCommand) -> None:

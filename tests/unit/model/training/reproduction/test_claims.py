@@ -262,3 +262,19 @@ def test_data_of_other_files_are_not_mixed() -> None:
     cells = both([0.7, 0.7], [0.6, 0.6])
     old = [replace(cell, files="old", figures={"accuracy": 0.9 if "fine" in cell.row else 0.1}) for cell in cells]
     assert [verdict.answer for verdict in verdicts([*old, *cells])] == [NOT, HOLDS]
+
+
+def test_a_claim_of_a_checkpoint_is_one_beside_that_of_the_backbone_in_its_place() -> None:
+    rows = ("AdaVAE, sigma 128", 0.7), ("BERT, sigma 128", 0.76), ("Optimus (VAE), fine-tuning", 0.7)
+    cells = [
+        a_cell("table3", row, seed, dataset="sst2", accuracy=accuracy) for row, accuracy in rows for seed in (0, 1)
+    ]
+    checkpoint = [replace(cell, checkpoint="someone/bert@1", figures={"accuracy": 0.9}) for cell in cells[2:4]]
+    found = [each for each in verdicts([*cells, *checkpoint]) if "SST-2" in each.claim]
+    assert [(each.dataset, each.answer) for each in found if "BERT" in each.claim] == [
+        ("sst2", HOLDS),
+        ("sst2 with someone/bert@1", NOT),
+    ]
+    assert [each.dataset for each in found if "Optimus" in each.claim] == ["sst2"]
+    alone = [each.dataset for each in verdicts([*cells[:2], *checkpoint])]
+    assert alone == ["sst2 with someone/bert@1"]

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from adavae.model.errors import CellFailed, ConfigError, DatasetError
 from adavae.model.training.reproduction import bigram_row, table2, table3, untrained_row
 from adavae.model.training.reproduction import grid as module
 from adavae.model.training.reproduction.bound_table import markdown, records
+from adavae.model.training.reproduction.checkpoint import Checkpoint
 from adavae.model.training.reproduction.corpus import Splits
 from adavae.model.training.reproduction.data_folder import digest_of
 from adavae.model.training.reproduction.grid import Cell, Grid, append, begin, finished_cells, run_grid, unusable
@@ -139,6 +140,7 @@ class Told:
     figure: float = 1.0
     procedures: int = 2
     shared: str = ""
+    checkpoint: Checkpoint | None = None
 
     def check(self, folder: Path, scale: Scale, seed: int) -> None:
         Splits.read(folder, scale, seed)
@@ -157,6 +159,18 @@ class Told:
             weights="none",
             texts="t",
         )
+
+
+def test_a_row_of_another_checkpoint_is_another_cell_and_says_what_makes_it(tmp_path: Path) -> None:
+    folder = tmp_path / "bert"
+    rows = [Told("BERT"), *(Told("BERT", checkpoint=Checkpoint("--bert", name, folder)) for name in ("a@1", "a@2"))]
+    grid = replace(grid_of(tmp_path), rows=rows)
+    cells, begun = run(grid)
+    assert len(begun) == 3 and [cell.checkpoint for cell in cells] == ["", "a@1", "a@2"]
+    assert [cell.command.partition(" --bert ")[2] for cell in cells] == ["", "a@1", "a@2"]
+    assert run(replace(grid, rows=rows[::-1])) == (cells[::-1], [])
+    before = {name: value for name, value in asdict(cells[0]).items() if name != "checkpoint"}
+    assert Cell.from_line(json.dumps(before)) == cells[0]  # lines from before cells said it
 
 
 @pytest.mark.parametrize("figure", [float("nan"), float("inf")])

@@ -25,7 +25,7 @@ from adavae.model.training.reproduction.systems.classifiers import UnmaskedClass
 from tests.tiny_text import tiny_pretrained, tiny_tokenizer
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, a_cell, write_folder
 
-_BERT_BASE = 108_310_272  # parameters, the pooler left out
+_BERT_BASE = 108_310_272  # parameters of the cased one, its pooler included
 BRIEF = replace(SCALE, steps=3, least_label_steps=3, batch_size=20)
 LEARNS = replace(BRIEF, steps=40, least_label_steps=40)
 ROWS = {row.name: row for row in table3.rows()}

@@ -61,3 +61,24 @@ def test_the_numbers_that_cells_were_run_in_are_told_where_they_are_known() -> N
         [bfloat16, replace(silent, precision="float32")], {}
     )
     assert "PyTorch 2, backbone b." in page([silent], {})
+
+
+def test_cells_of_different_checkpoints_are_neither_averaged_nor_mixed() -> None:
+    accuracies = {"": 0.5, "someone/bert@1": 0.6, "tiny@sha256:2": 0.7}
+    figures = {"commonest": 0.5, "num_labels": 60, "num_texts": 1000}
+    cells = [
+        replace(a_cell("table3", row, accuracy=accuracy, **figures), checkpoint=checkpoint)
+        for checkpoint, accuracy in accuracies.items()
+        for row in ("BERT, features", "BERT, sigma 128")
+    ]
+    cells.append(a_cell("table3", "AdaVAE, sigma 128", accuracy=0.4, **figures))
+    text = page(cells, {})
+    assert [line.split("|")[2].split()[0] for line in text.splitlines() if line.startswith("| BERT, sigma 128 |")] == [
+        "0.500",
+        "0.600",
+        "0.700",
+    ]
+    rows = "--row 'BERT, features' --row 'BERT, sigma 128' --seeds 1"
+    command = f"adavae reproduce table3 --data DATA --scale cpu --dataset yelp {rows}"
+    assert f"\n{command} --bert someone/bert@1\n" in text and f"\n{command} --bert tiny\n" in text
+    assert text.count("Not run yet: wnli") == 1

@@ -37,7 +37,7 @@ class _Process(torch.nn.Module):
 class Counted:
     """A row without training: its figures tell which process and data it had."""
 
-    procedures = 2
+    procedures, checkpoint = 2, None
 
     def __init__(self, name: str, fault: str = "", shared: str = "") -> None:
         self.name, self.fault, self.shared = name, fault, shared

@@ -25,7 +25,7 @@ from adavae.model.training.reproduction.systems.gpt2 import GPT2LanguageModel
 from adavae.model.training.reproduction.systems.lstm import LSTMVAE
 from adavae.model.training.reproduction.systems.optimus import Optimus
 from adavae.model.training.reproduction.systems.semi_amortized import SemiAmortizedVAE
-from adavae.model.training.reproduction.systems.t5_vae import T5VAE
+from adavae.model.training.reproduction.systems.t5_vae import T5VAE, random_t5
 from adavae.model.training.reproduction.updates import PRETRAINED_RATE, RANDOM_RATE, adam
 from tests.tiny_text import tiny_pretrained
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, tiny_setting
@@ -205,7 +205,7 @@ def test_optimus_begins_from_small_weights() -> None:
 def t5_vae(adapter_size: int | None = None) -> T5VAE:
     pytest.importorskip("transformers")
     torch.manual_seed(0)
-    return T5VAE(300, 32, 2, 3, 0, adapter_size)
+    return T5VAE(random_t5(300, 32, 2, 0), 3, 0, adapter_size)
 
 
 def test_t5_vae_trains_what_leads_to_z_before_its_decoder(batches: Iterator[TextBatch]) -> None:
