@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from adavae.model.training.reproduction import accuracy_table, additions_table, bound_table, claims
 from adavae.model.training.reproduction.addition_cells import AdditionCell
+from adavae.model.training.reproduction.additions import ADDITIONS
 from adavae.model.training.reproduction.grid import TABLES, Cell
 from adavae.model.training.reproduction.markdown import table
 from adavae.model.training.reproduction.scale import SCALES, Scale, ScaleName
@@ -50,7 +51,10 @@ def page(cells: Sequence[Cell], examples: dict[str, str], additions: Sequence[Ad
 def _additions(cells: Sequence[AdditionCell]) -> list[str]:
     if not cells:
         return ["Not run yet:", "", *_block("adavae reproduce additions --data DATA")]
-    return [*_block(cells[0].command), "", additions_table.markdown(cells).rstrip("\n")]
+    there = {(cell.group, cell.row) for cell in cells}
+    missing = [f"{way.group}: {way.name}" for way in ADDITIONS if (way.group, way.name) not in there]
+    told = ["", f"Not run yet: {'; '.join(missing)}. The same command runs what is missing."] if missing else []
+    return [*_block(cells[0].command), "", additions_table.markdown(cells).rstrip("\n"), *told]
 
 
 def _claims(cells: Sequence[Cell]) -> list[str]:

@@ -201,7 +201,7 @@ def test_the_page_has_every_way_beside_the_papers(asked: Asked) -> None:
     assert "| c + b - a, as in the paper | 0.50 (0.25) | - (-) |" in section
     told = ("1,000 texts drawn", "100 walks of 11 sentences", "20 pairs a, b each way", "each on 25 sentences c")
     assert all(each in section for each in told)
-    assert "21.0 minutes of one core." in section
+    assert "21.0 minutes of one core." in section and "Not run yet" not in section
 
 
 def test_the_page_leaves_out_what_is_no_evidence_and_what_is_of_before(asked: Asked) -> None:
@@ -210,6 +210,7 @@ def test_the_page_leaves_out_what_is_no_evidence_and_what_is_of_before(asked: As
     others = [replace(cells[4], seed=7), replace(cells[4], files="old"), replace(cells[4], cases={"num_draws": 9})]
     assert of_last_measured([*others, *former, asked.cell(ADDITIONS[5]), cells[0]]) == [cells[0]]
     assert of_last_measured(former) == []
+    assert "Not run yet: draws: N(0, I), as in the paper; walks: straight" in page([], {}, cells[1:5] + cells[6:])
     assert "Not run yet:\n\n```sh\nadavae reproduce additions --data DATA\n```\n" in page([], {})
 
 
