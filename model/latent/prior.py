@@ -102,7 +102,8 @@ class LatentPrior:
         noise = torch.stack([torch.randn(self.latent_size, generator=generator) for _ in range(num)])
         labels = self._label_ids(label, num)
         if self.network is None:
-            z = self._centre_of(labels) + noise @ _square_root(self.covariance).T
+            covariance = self._covariance_of_mu if label is None else self.covariance
+            z = self._centre_of(labels) + noise @ _square_root(covariance).T
         else:
             z = self._restored(
                 integrate(self.network, noise, start=0.0, steps=DRAW_STEPS, label_ids=labels, guidance=guidance)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
-from adavae.model.latent.steering import USUAL
+from adavae.model.latent.steering import ANY, USUAL, Steering
 from adavae.model.operations import moves
 from adavae.model.text_model import Encoded, TextModel
 
@@ -44,10 +44,15 @@ class Operations(Protocol):
 
 
 class AsServed:
-    """One adapter set's operations with the defaults of a request: greedy decoding and the set's prior."""
+    """One adapter set's operations with the defaults of a request: greedy decoding and the set's prior.
 
-    def __init__(self, text_model: TextModel, name: str) -> None:
+    ``steering`` takes the place of the defaults of walks, analogies and draws. Its options mean something else to each,
+    so one of it is for measuring one of them.
+    """
+
+    def __init__(self, text_model: TextModel, name: str, steering: Steering = USUAL) -> None:
         self._text_model, self._name, self._space = text_model, name, text_model.space_of(name)
+        self._steering = steering
         self._decoding = Decoding(max_tokens=min(_LONGEST, text_model.max_text_tokens))
 
     def encode(self, texts: Sequence[str]) -> Encoded:
@@ -64,15 +69,16 @@ class AsServed:
             steps=steps,
             method=Interpolation.LINEAR,
             decoding=self._decoding,
-            steering=USUAL,
+            steering=self._steering,
             params=params,
         )
         ways = self._text_model.carry_out(plan, self._name, truncate=True)
         return [[step.decoded.text for step in way] for way in ways]
 
     def analogy(self, a: str, b: str, c: Sequence[str]) -> list[str]:
-        plan = moves.analogy(self._space, a, b, c, scale=None, decodings=[self._decoding], steering=USUAL)
+        plan = moves.analogy(self._space, a, b, c, scale=None, decodings=[self._decoding], steering=self._steering)
         return [row.text for row in self._text_model.carry_out(plan, self._name, truncate=True)]
 
     def draw(self, num: int, seed: int) -> list[str]:
-        return [row.text for row in self._text_model.sample(num, self._name, replace(self._decoding, seed=seed))]
+        decoding = replace(self._decoding, seed=seed)
+        return [row.text for row in self._text_model.sample(num, self._name, decoding, ANY, self._steering)]

@@ -14,6 +14,7 @@ from adavae.model.spelling import did_you_mean
 from adavae.service import loading
 from adavae.service.commands import reproduced
 from adavae.service.commands.grid_progress import GridProgress, left_text
+from adavae.service.commands.measured_additions import measured_additions
 from adavae.service.commands.options import DeviceOption, JsonOption
 from adavae.service.commands.output_lock import sole_writer
 from adavae.service.commands.png import png_library
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from adavae.model.training.reproduction.rows import TableRow
     from adavae.model.training.reproduction.scale import ScaleName
 
-Table = Literal["table1", "table2", "table3", "table4", "table5", "figure1", "page"]
+Table = Literal["table1", "table2", "table3", "table4", "table5", "figure1", "additions", "page"]
 _TRAINS_NOTHING = {"table4", "table5", "page"}
 _DRAWN = {"table2", "figure1"}
 _OF_SEVERAL_SEEDS = {"table3", "figure1"}
@@ -34,7 +35,12 @@ _FIVE_SEEDS = {"smoke": 1, "cpu": 5, "paper": 5}
 _BEGINS_FROM = {"--bert": ("table3", "figure1"), "--t5": ("table2",)}
 
 TableArgument = Annotated[
-    Table, typer.Argument(help="Which of the paper's tables; page is all that is in --output.", show_default=False)
+    Table,
+    typer.Argument(
+        help="Which of the paper's tables; additions is what this project adds to the paper, each on and off; page is "
+        "all that is in --output.",
+        show_default=False,
+    ),
 ]
 DataOption = Annotated[
     str | None,
@@ -78,7 +84,7 @@ ShownSetOption = Annotated[
         "--adapter",
         "-a",
         metavar="NAME[@VERSION]",
-        help="Whose answers table4 and table5 show; the configured default if left out.",
+        help="Whose answers table4 and table5 show, and additions measures; the configured default if left out.",
     ),
 ]
 BertOption = Annotated[
@@ -124,6 +130,8 @@ def reproduce(
 ) -> None:
     """Train and measure every system of a table of the paper, row by row; table4 and table5 are a set's answers.
 
+    additions measures what priors, denoised walks and led analogies are worth to a set, by judges who read --data.
+
     After Ctrl-C or a kill the same command goes on at the row it was in.
     """
     settings = load_settings()
@@ -143,10 +151,23 @@ def reproduce(
             records, figures = _examples(table, name, settings, device)
             reproduced.write_examples(records, figures, markdown, as_json=as_json)
         return
+    if table == "additions":
+        if data is None:
+            raise typer.BadParameter("additions are judged by who has read texts: name their folder with --data")
+        if row or seeds is not None or workers != 1:
+            raise typer.BadParameter("additions are one set's, measured once: leave out --row, --seeds and --workers")
+        with sole_writer(output):
+            folder = _one_data_set(data, dataset, output)
+            name = adapter or settings.default_adapter
+            additions = measured_additions(folder, output, name, scale, seed, settings, device)
+        reproduced.write_additions(additions, markdown, as_json=as_json)
+        return
     if data is None:
         raise typer.BadParameter(f"{table} trains its rows: name the folder of the data sets with --data")
     if adapter is not None:
-        raise typer.BadParameter(f"{table} trains its own sets: leave out --adapter, which is for table4 and table5")
+        raise typer.BadParameter(
+            f"{table} trains its own sets: leave out --adapter, which is for table4, table5 and additions"
+        )
     runs = range(seed, seed + _num_seeds(table, scale, seeds))
     if runs.stop > NUM_SEEDS:
         raise typer.BadParameter(f"--seed is {seed}: the last of {len(runs)} runs would have one above {NUM_SEEDS - 1}")
@@ -193,6 +214,17 @@ def _checkpoint(option: str, name: str) -> "Checkpoint":
     return Checkpoint.find(option, name, CHECKPOINT_KINDS[option])
 
 
+def _one_data_set(data: str, names: list[str] | None, output: Path) -> Path:
+    """The folder of the data set that additions are measured on."""
+    from adavae.model.training.reproduction.addition_cells import DATASET
+
+    name, *more = names or [DATASET]
+    if more:
+        raise typer.BadParameter("additions are measured on one data set: give --dataset once")
+    folder, _ = _data(data, [name], output)
+    return folder / name
+
+
 def _refuse_missing_folders(*files: Path | None) -> None:
     """Before hours of work whose table could not be written."""
     for file in files:
@@ -202,6 +234,7 @@ def _refuse_missing_folders(*files: Path | None) -> None:
 
 def _write_page(output: Path, name: str, settings: Settings, device: str | None, markdown: Path | None) -> None:
     from adavae.model.training.reproduction import examples
+    from adavae.model.training.reproduction.addition_cells import finished_additions, of_last_measured
     from adavae.model.training.reproduction.grid import finished_cells
     from adavae.model.training.reproduction.page import page
 
@@ -209,7 +242,9 @@ def _write_page(output: Path, name: str, settings: Settings, device: str | None,
         raise typer.BadParameter("a page goes into a file: name it with --markdown")
     cells = finished_cells(output)
     answers = {table: examples.markdown(*_examples(table, name, settings, device)) for table in ("table4", "table5")}
-    markdown.write_text(_introduction(markdown) + page(cells, answers), encoding="utf-8")
+    reference = loading.open_store(settings).resolve(name).reference
+    additions = of_last_measured([cell for cell in finished_additions(output) if cell.adapter == reference])
+    markdown.write_text(_introduction(markdown) + page(cells, answers, additions), encoding="utf-8")
 
 
 def _introduction(file: Path) -> str:

@@ -8,6 +8,8 @@ from adavae.service.commands.png import png_of
 from adavae.service.commands.terminal import Column, Output, Record, column, number, say
 
 if TYPE_CHECKING:
+    from adavae.model.training.reproduction.addition_cells import AdditionCell
+    from adavae.model.training.reproduction.additions_table import Measure
     from adavae.model.training.reproduction.grid import Cell
 
 
@@ -45,6 +47,27 @@ def write_examples(
         say(f"{title}: {value}")
     if markdown is not None:
         markdown.write_text(examples.markdown(records, figures), encoding="utf-8")
+
+
+def write_additions(cells: "Sequence[AdditionCell]", markdown: Path | None, *, as_json: bool) -> None:
+    """A record a way; on a terminal a table each for draws, walks and analogies."""
+    from adavae.model.training.reproduction import additions_table
+
+    output = Output.of(as_json)
+    for group in additions_table.groups(cells):
+        columns = [_measured(each) for each in additions_table.MEASURES[group[0].group]]
+        output.write_records(additions_table.records(group), [column("row", group[0].group), *columns])
+    if markdown is not None:
+        markdown.write_text(additions_table.markdown(cells), encoding="utf-8")
+
+
+def _measured(measure: "Measure") -> Column:
+    def show(record: Record) -> str:
+        figures = record["figures"]
+        assert isinstance(figures, dict)  # as additions_table.records has it
+        return measure.shown(figures)
+
+    return Column(measure.title, show, is_number=True)
 
 
 def _figure(key: str, header: str, decimals: int) -> Column:

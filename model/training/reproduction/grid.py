@@ -6,7 +6,6 @@ under way begins again.
 
 import json
 import math
-import os
 import shlex
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,10 +16,11 @@ from typing import Any, Self
 
 import torch
 
-from adavae.model.errors import AdaVAEError, ConfigError, DatasetError, TrainingDiverged
+from adavae.model.errors import AdaVAEError, DatasetError, TrainingDiverged
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.reproduction.data_folder import DataFolder, digest_of
 from adavae.model.training.reproduction.failures import Failures
+from adavae.model.training.reproduction.kept_lines import append_line, kept_in, open_for_lines
 from adavae.model.training.reproduction.precision import matrix_dtype
 from adavae.model.training.reproduction.rows import Given, OnStep, Outcome, TableRow
 from adavae.model.training.reproduction.scale import SCALES, ScaleName
@@ -240,20 +240,7 @@ def finished_cells(output: Path, tables: Sequence[str] = TABLES) -> list[Cell]:
     Raises:
         ConfigError: A file of the directory holds something else.
     """
-    return [cell for table in tables for cell in _cells_of(cells_file(output, table))]
-
-
-def _cells_of(file: Path) -> list[Cell]:
-    if not file.is_file():
-        return []
-    lines, cells = file.read_bytes().split(b"\n")[:-1], []  # what has no end was cut off by a kill
-    for number, line in enumerate(lines, 1):
-        try:
-            cells.append(Cell.from_line(line.decode()))
-        except (ValueError, TypeError):
-            rule = f"line {number} is no cell of a table: name another directory"
-            raise ConfigError("output", str(file), rule) from None
-    return cells
+    return [cell for table in tables for cell in kept_in(cells_file(output, table), Cell.from_line)]
 
 
 NO_FAULTS: Mapping[Path, str] = MappingProxyType({})
@@ -341,20 +328,10 @@ def begin(grid: Grid) -> dict[Key, Cell]:
     """
     if not grid.folders:
         raise DatasetError("there is no data set: name the folder that holds them")
-    try:
-        grid.output.mkdir(parents=True, exist_ok=True)
-        with grid.file.open("ab"):
-            pass  # before hours of work that could not be kept
-    except OSError as exc:
-        rule = f"cannot be written ({exc.strerror}): name another directory"
-        raise ConfigError("output", str(grid.file), rule) from exc
+    open_for_lines(grid.file)
     return {cell.key: cell for cell in finished_cells(grid.output, [grid.table])}
 
 
 def append(path: Path, cell: Cell) -> None:
-    """One line; the end of a line that was cut off by a kill goes first."""
-    content = path.read_bytes() if path.is_file() else b""
-    if (whole := content.rfind(b"\n") + 1) < len(content):
-        os.truncate(path, whole)
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(asdict(cell), ensure_ascii=False) + "\n")
+    """One line more."""
+    append_line(path, asdict(cell))

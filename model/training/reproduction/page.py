@@ -4,7 +4,9 @@ import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
-from adavae.model.training.reproduction import accuracy_table, bound_table, claims
+from adavae.model.training.reproduction import accuracy_table, additions_table, bound_table, claims
+from adavae.model.training.reproduction.addition_cells import AdditionCell
+from adavae.model.training.reproduction.additions import ADDITIONS
 from adavae.model.training.reproduction.checkpoint import asked
 from adavae.model.training.reproduction.grid import TABLES, Cell
 from adavae.model.training.reproduction.markdown import table
@@ -21,13 +23,14 @@ TITLES = {
 }
 
 
-def page(cells: Sequence[Cell], examples: dict[str, str]) -> str:
+def page(cells: Sequence[Cell], examples: dict[str, str], additions: Sequence[AdditionCell] = ()) -> str:
     """The page, without a title, rows as in the paper; cells of scale smoke, of former sizes, procedures or files are
     left out.
 
     Args:
         cells: Of any table, scale and seed.
         examples: Tables 4 and 5 in Markdown, by name.
+        additions: What this project adds, on and off, of one set on one data set.
     """
     sizes = {str(name): asdict(scale) for name, scale in SCALES.items() if name is not ScaleName.SMOKE}
     procedures = {table: procedures_of(table) for table in TABLES}
@@ -42,7 +45,17 @@ def page(cells: Sequence[Cell], examples: dict[str, str]) -> str:
     for name, title in TITLES.items():
         sections += ["", f"## {title}", ""]
         sections += _example(name, examples) if name not in TABLES else _table(name, newest, cells)
+    sections += ["", "## Beyond the paper: priors, denoised walks, analogies", "", *_additions(additions)]
     return "\n".join(sections) + "\n"
+
+
+def _additions(cells: Sequence[AdditionCell]) -> list[str]:
+    if not cells:
+        return ["Not run yet:", "", *_block("adavae reproduce additions --data DATA")]
+    there = {(cell.group, cell.row) for cell in cells}
+    missing = [f"{way.group}: {way.name}" for way in ADDITIONS if (way.group, way.name) not in there]
+    told = ["", f"Not run yet: {'; '.join(missing)}. The same command runs what is missing."] if missing else []
+    return [*_block(cells[0].command), "", additions_table.markdown(cells).rstrip("\n"), *told]
 
 
 def _claims(cells: Sequence[Cell]) -> list[str]:

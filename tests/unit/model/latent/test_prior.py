@@ -66,6 +66,13 @@ def test_a_gaussian_without_flow_draws_at_the_label(gaussian: LatentPrior) -> No
         assert float(gaussian.draw(200, 0, label=label).mean()) == pytest.approx(centre, abs=0.1)
 
 
+def test_a_gaussian_without_flow_draws_texts_of_any_label_as_widely_as_they_lie(gaussian: LatentPrior) -> None:
+    """It drew them half-way between the labels, as closely together as the texts of one label lie."""
+    z, (mu, _, _) = gaussian.draw(4000, 0), encodings()
+    torch.testing.assert_close(z.mean(0), mu.mean(0), atol=0.05, rtol=0.0)
+    torch.testing.assert_close(torch.cov(z.T), torch.cov(mu.T), atol=0.1, rtol=0.0)
+
+
 def test_truncation_leads_to_the_mean(with_flow: LatentPrior) -> None:
     whole, half, none = (with_flow.draw(4, 1, truncation=share) for share in (1.0, 0.5, 0.0))
     torch.testing.assert_close(half, (whole + with_flow.mean) / 2)

@@ -12,7 +12,9 @@ import pytest
 
 from adavae.service.commands.output_lock import sole_writer
 from tests import tiny_text
-from tests.tiny_home import tiny_settings
+from tests.tiny import PREFIXED
+from tests.tiny_home import publish_tiny, tiny_settings
+from tests.tiny_prior import tiny_prior
 from tests.tiny_text import as_tsv, reviews
 from tests.unit.service.conftest import RunCommand
 
@@ -83,6 +85,29 @@ def test_a_sets_answers_stand_beside_the_papers(table: str, num: int, home: Path
     found = records(outcome.out)
     assert len(found) == num and all(each["adapter"].startswith("plain@") for each in found)
     assert page.read_text("utf-8").count("plain@") == 1
+
+
+def test_what_is_added_to_the_paper_is_measured_once(home: Path, run_command: RunCommand) -> None:
+    weights, markdown = home / "weights", home / "additions.md"
+    publish_tiny(weights / "adapters", weights, "steered", PREFIXED, 2, prior=tiny_prior(PREFIXED))
+    command = arguments(home, "additions", "--adapter", "steered")
+    outcome = run_command(*command, "--markdown", str(markdown))
+    assert outcome.exit_code == 0, outcome.err
+    found = records(outcome.out)
+    assert [each["group"] for each in found] == ["draws"] * 5 + ["walks"] * 4 + ["analogies"] * 5
+    assert all(each["row"] in markdown.read_text("utf-8") and each["figures"] for each in found)
+    assert "14/14 " in outcome.err
+    again = run_command(*command)
+    assert records(again.out) == found and "14/14 " not in again.err
+    page = home / "page.md"
+    places = ["--output", str(home / "out"), "--adapter", "steered", "--markdown", str(page)]
+    assert run_command("reproduce", "page", *places).exit_code == 0
+    assert "reproduce additions --data DATA\n" in page.read_text("utf-8")  # those of scale smoke are no evidence
+
+
+def test_a_set_without_a_flow_has_nothing_to_switch(home: Path, run_command: RunCommand) -> None:
+    outcome = run_command(*arguments(home, "additions", "--adapter", "plain"))
+    assert outcome.exit_code == 1 and "no flow" in outcome.err
 
 
 def test_a_page_is_made_of_all_that_is_finished(home: Path, run_command: RunCommand) -> None:
@@ -188,6 +213,10 @@ def test_a_checkpoint_that_cannot_be_read_is_told_before_anything_is_run(home: P
     [
         (("table1",), "--data"),
         (("table4", "--data", "."), "leave out --data"),
+        (("additions",), "--data"),
+        (("additions", "--data", ".", "--workers", "2"), "leave out --row, --seeds and --workers"),
+        (("additions", "--data", ".", "--dataset", "yelp", "--dataset", "ptb"), "--dataset once"),
+        (("additions", "--data", ".", "--svg", "x.svg"), "no curves"),
         (("page",), "--markdown"),
         (("table4", "--markdown", "no/such/page.md"), "there is no folder no/such"),
         (("table1", "--data", ".", "--svg", "x.svg"), "no curves"),
