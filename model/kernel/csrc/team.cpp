@@ -14,7 +14,7 @@ namespace {
 
 constexpr int kSpins = 2000;  // some 50 microseconds; then the thread yields
 constexpr uint64_t kCountBits = 20, kCountMask = (1u << kCountBits) - 1;
-constexpr uint64_t kRunMask = (1u << 24) - 1;
+constexpr uint64_t kMostRuns = (1u << 24) - 1;
 
 uint64_t word(uint64_t run, uint64_t num_chunks, uint64_t count) {
     return (run << (2 * kCountBits)) | (num_chunks << kCountBits) | count;
@@ -72,23 +72,28 @@ Team& Team::shared() {
 }
 
 void Team::run(const std::vector<Phase>& phases, int num_threads, double* seconds) {
-    const bool is_short = phases.size() <= kMaxPhases;
     std::unique_lock<std::mutex> lock(in_use_, std::defer_lock);
-    if (num_threads < 2 || !is_short || !lock.try_lock()) return run_alone(phases, seconds);
+    if (num_threads < 2 || !can_count(phases) || !lock.try_lock()) return run_alone(phases, seconds);
     engage_helpers(num_threads - 1);
-    const uint64_t run = (run_.load(std::memory_order_relaxed) + 1) & kRunMask;
+    const uint64_t run = run_.load(std::memory_order_relaxed) % kMostRuns + 1;
     phases_ = &phases;
     for (size_t number = 0; number < phases.size(); ++number) {
         const uint64_t chunks = static_cast<uint64_t>(phases[number].num_chunks);
         progress_[number].finished.store(word(run, chunks, 0), std::memory_order_relaxed);
         progress_[number].claimed.store(word(run, chunks, 0), std::memory_order_release);
     }
-    progress_[phases.size()].claimed.store(word(0, 0, 0), std::memory_order_release);  // belongs to no run: the end
+    progress_[phases.size()].claimed.store(word(0, 0, 0), std::memory_order_release);  // of no run: the end
     run_.store(run, std::memory_order_release);
     num_invited_.store(num_threads - 1, std::memory_order_release);
     call_.fetch_add(1, std::memory_order_release);
     call_.notify_all();
     work(run, seconds);
+}
+
+// Whether the words of `Progress` have room for their numbers.
+bool Team::can_count(const std::vector<Phase>& phases) {
+    const auto has_room = [](const Phase& phase) { return static_cast<uint64_t>(phase.num_chunks) <= kCountMask; };
+    return phases.size() <= kMaxPhases && std::all_of(phases.begin(), phases.end(), has_room);
 }
 
 void Team::engage_helpers(int num_helpers) {
