@@ -218,7 +218,7 @@ class Outcome(IntEnum):
 
 
 def check(returned: int) -> None:
-    """Checks what a function of the library returned; after an error nothing has changed.
+    """Checks what a function of the library returned; an error leaves a cache as it was, outputs perhaps half written.
 
     Raises:
         IndexError: A token outside the vocabulary, or no room for another position.

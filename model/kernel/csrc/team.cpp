@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace adavae {
 
@@ -88,6 +89,7 @@ void Team::run(const std::vector<Phase>& phases, int num_threads, double* second
     call_.fetch_add(1, std::memory_order_release);
     call_.notify_all();
     work(run, seconds);
+    if (has_failed_.load(std::memory_order_relaxed)) throw_failure();
 }
 
 // Whether the words of `Progress` have room for their numbers.
@@ -117,13 +119,29 @@ void Team::work(uint64_t run, double* seconds) {
         int chunk = 0;
         Claim claimed;
         while ((claimed = claim(progress, run, &chunk)) == Claim::kChunk) {
-            (*phases_)[number].run(chunk);
+            compute((*phases_)[number], chunk);
             progress.finished.fetch_add(1, std::memory_order_acq_rel);
         }
         if (claimed == Claim::kOver) return;
         wait_for(progress, run);
         if (seconds != nullptr) clock.take((*phases_)[number].kind);
     }
+}
+
+// A chunk after a failure is left out, and counts as finished: nobody waits for it.
+void Team::compute(const Phase& phase, int chunk) noexcept {
+    if (has_failed_.load(std::memory_order_relaxed)) return;
+    try {
+        phase.run(chunk);
+    } catch (...) {
+        if (!has_failed_.exchange(true, std::memory_order_relaxed)) failure_ = std::current_exception();
+    }
+}
+
+// Every chunk counts as finished by now, so `failure_` is there, and the next run starts without it.
+void Team::throw_failure() {
+    has_failed_.store(false, std::memory_order_relaxed);
+    std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
 Team::Claim Team::claim(Progress& progress, uint64_t run, int* chunk) {

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -33,7 +34,8 @@ class Team {
     explicit Team(uint64_t last_run = 0) : run_(last_run) {}
 
     // Works through `phases` with at most `num_threads` threads, including the caller. If the team is working for another
-    // thread, the caller works alone. Adds each kind's seconds to `seconds` unless it is null.
+    // thread, the caller works alone. Adds each kind's seconds to `seconds` unless it is null. After an exception no more
+    // chunks are begun; it is thrown again here, when no thread computes any more. Of several it is the first.
     void run(const std::vector<Phase>& phases, int num_threads, double* seconds);
 
   private:
@@ -53,6 +55,8 @@ class Team {
     void engage_helpers(int num_helpers);
     void help(int number);
     void work(uint64_t run, double* seconds);
+    void compute(const Phase& phase, int chunk) noexcept;
+    [[noreturn]] void throw_failure();
     Claim claim(Progress& progress, uint64_t run, int* chunk);
     static void wait_for(const Progress& progress, uint64_t run);
 
@@ -62,6 +66,8 @@ class Team {
     std::atomic<int> num_invited_{0};
     int num_helpers_ = 0;
     const std::vector<Phase>* phases_ = nullptr;  // of the current run; read only by threads that hold a chunk
+    std::atomic<bool> has_failed_{false};         // the current run
+    std::exception_ptr failure_;                  // written by the thread that set `has_failed_`
     std::unique_ptr<Progress[]> progress_{new Progress[kMaxPhases + 1]};
 };
 

@@ -1,4 +1,4 @@
-"""Threads that work together: their run's number after the last, and more chunks than are counted."""
+"""Threads that work together: their run's number after the last, and chunks that throw."""
 
 import os
 import re
@@ -36,6 +36,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_runs_that_seldom_happen(program: Path, name: str) -> None:
-    """After 2^24 runs, a day of work, memory behind the last phase was read and called; 2^20 chunks were left out."""
+    """After 2^24 runs, a day of work, memory behind the last phase was read and called; a chunk that threw on a helper
+    ended the process, and one that threw on the caller left helpers computing with what the caller had given back."""
     done = subprocess.run([str(program), name], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
