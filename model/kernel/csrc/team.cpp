@@ -16,6 +16,7 @@ namespace {
 constexpr int kSpins = 2000;  // some 50 microseconds; then the thread yields
 constexpr uint64_t kCountBits = 20, kCountMask = (1u << kCountBits) - 1;
 constexpr uint64_t kMostRuns = (1u << 24) - 1;
+constexpr int kRunsToWait = 256;  // asking in vain takes some 5 microseconds
 
 uint64_t word(uint64_t run, uint64_t num_chunks, uint64_t count) {
     return (run << (2 * kCountBits)) | (num_chunks << kCountBits) | count;
@@ -98,9 +99,19 @@ bool Team::can_count(const std::vector<Phase>& phases) {
     return phases.size() <= kMaxPhases && std::all_of(phases.begin(), phases.end(), has_room);
 }
 
+// Where the system refuses a thread, those that are there work, and some runs later it is asked again: limits of processes
+// and memory are shared with others, which end.
 void Team::engage_helpers(int num_helpers) {
-    for (; num_helpers_ < std::min(num_helpers, kMaxHelpers); ++num_helpers_)
-        std::thread(&Team::help, this, num_helpers_).detach();
+    if (num_runs_to_wait_ > 0) {
+        --num_runs_to_wait_;
+        return;
+    }
+    try {
+        for (; num_helpers_ < std::min(num_helpers, kMaxHelpers); ++num_helpers_)
+            std::thread(&Team::help, this, num_helpers_).detach();
+    } catch (const std::exception&) {  // std::system_error or std::bad_alloc
+        num_runs_to_wait_ = kRunsToWait;
+    }
 }
 
 void Team::help(int number) {

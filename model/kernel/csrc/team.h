@@ -2,7 +2,8 @@
 //
 // A phase is a number of chunks that may be done in any order; the next phase starts when all are done. Threads claim
 // chunks one by one, so a thread that the system has suspended delays the others by at most one chunk, and a helper that
-// never wakes up does not delay them: the caller alone would finish. Helpers sleep between runs and spin within one.
+// never wakes up, or that could not be started, does not delay them: the caller alone would finish. Helpers sleep between
+// runs and spin within one.
 #pragma once
 
 #include <atomic>
@@ -65,6 +66,7 @@ class Team {
     std::atomic<uint64_t> run_;      // the number of the newest, from 1 on
     std::atomic<int> num_invited_{0};
     int num_helpers_ = 0;
+    int num_runs_to_wait_ = 0;                    // before another helper may be started
     const std::vector<Phase>* phases_ = nullptr;  // of the current run; read only by threads that hold a chunk
     std::atomic<bool> has_failed_{false};         // the current run
     std::exception_ptr failure_;                  // written by the thread that set `has_failed_`

@@ -8,11 +8,13 @@
 #include <stdexcept>
 #include <string>
 
+#include "outcome.h"
 #include "team.h"
 
 namespace {
 
 using adavae::Kind;
+using adavae::Outcome;
 using adavae::Phase;
 using adavae::Team;
 using Counts = std::vector<std::atomic<int>>;
@@ -123,6 +125,13 @@ void fail_often() {
     }
 }
 
+void cross_the_boundary() {
+    expect(adavae::outcome_of([] {}) == Outcome::kDone, "nothing thrown");
+    expect(adavae::outcome_of([] { throw std::bad_alloc(); }) == Outcome::kNoMemory, "no memory");
+    expect(adavae::outcome_of([] { throw std::runtime_error("other"); }) == Outcome::kFailed, "another exception");
+    expect(adavae::outcome_of([] { throw 7; }) == Outcome::kFailed, "no exception at all");
+}
+
 const std::map<std::string, void (*)()> kRuns{
     {"beyond_the_last_number", run_beyond_the_last_number},
     {"more_chunks_than_a_word_counts", run_more_chunks_than_a_word_counts},
@@ -131,6 +140,7 @@ const std::map<std::string, void (*)()> kRuns{
     {"failure_on_both", fail_on_both},
     {"failure_alone", fail_alone},
     {"failures_often", fail_often},
+    {"any_exception_at_the_boundary", cross_the_boundary},
 };
 
 }  // namespace
