@@ -101,8 +101,10 @@ class BackboneKernel:
     def decode_step(self, token_ids: Tensor, kv_cache: KVCache, sets: Sequence[PackedAdapterSet]) -> Tensor:
         """As ``AdaVAE.decode_step``; ``sets`` are the rows' packed sets.
 
+        After an error rows have read nothing more, and may look where they could before.
+
         Raises:
-            IndexError: A token outside the vocabulary, or no room for another position; nothing has changed then.
+            IndexError: A token outside the vocabulary, or no room for another position.
             MemoryError: Not enough memory for the step's buffers.
         """
         B, keys = len(token_ids), kv_cache.keys

@@ -215,16 +215,20 @@ class Outcome(IntEnum):
     TOKEN_OUT_OF_RANGE = 1
     TOO_LONG = 2
     NO_MEMORY = 3
+    FAILED = 4
 
 
 def check(returned: int) -> None:
-    """Checks what a function of the library returned; after an error nothing has changed.
+    """Checks what a function of the library returned; an error leaves a cache as it was, outputs perhaps half written.
 
     Raises:
         IndexError: A token outside the vocabulary, or no room for another position.
         MemoryError: Not enough memory for its buffers.
+        RuntimeError: An exception that the compiled code does not expect.
     """
     outcome = Outcome(returned)
+    if outcome is Outcome.FAILED:
+        raise RuntimeError("the compiled code failed, and not for want of memory: a fault of adavae, please report it")
     if outcome is Outcome.NO_MEMORY:
         raise MemoryError("no memory for the buffers of the compiled code: send fewer rows at once")
     if outcome is not Outcome.DONE:

@@ -29,7 +29,6 @@ class DecodeProgram : Program {
     void run(int num_threads, double* seconds) {
         begin_rows();
         Team::shared().run(phases_, num_threads, seconds);
-        for (const int row : order_) ++step_.lengths[row];
     }
 
   private:
@@ -40,7 +39,6 @@ class DecodeProgram : Program {
             const float* position = backbone_.wpe + step_.lengths[own] * C_;
             float* x = x_.row(static_cast<int>(row));
             for (int c = 0; c < C_; ++c) x[c] = token[c] + position[c];
-            step_.is_filled[own * step_.is_filled_stride + step_.num_memory + step_.lengths[own]] = 1;
         }
     }
 
@@ -104,6 +102,25 @@ Programs programs_of(const Backbone& backbone, const Step& step) {
     return programs;
 }
 
+// Whether rows may look at the positions behind what they have read.
+void fill_new_positions(const Step& step, bool is_filled) {
+    for (int row = 0; row < step.num_rows; ++row)
+        step.is_filled[row * step.is_filled_stride + step.num_memory + step.lengths[row]] = is_filled;
+}
+
+// Afterwards all rows are a token longer, or, after an exception, none is.
+void compute(const Backbone& backbone, const Step& step) {
+    const Programs programs = programs_of(backbone, step);
+    fill_new_positions(step, true);
+    try {
+        run_shares(programs, step.num_threads, step.seconds);
+    } catch (...) {
+        fill_new_positions(step, false);
+        throw;
+    }
+    for (int row = 0; row < step.num_rows; ++row) ++step.lengths[row];
+}
+
 Outcome checked(const Backbone& backbone, const Step& step) {
     for (int row = 0; row < step.num_rows; ++row) {
         const int64_t token = step.token_ids[row], length = step.lengths[row];
@@ -119,6 +136,5 @@ Outcome checked(const Backbone& backbone, const Step& step) {
 adavae::Outcome adavae_decode_step(const adavae::Backbone* backbone, const adavae::Step* step) {
     const adavae::Outcome outcome = adavae::checked(*backbone, *step);
     if (outcome != adavae::Outcome::kDone) return outcome;
-    return adavae::outcome_of(
-        [&] { adavae::run_shares(adavae::programs_of(*backbone, *step), step->num_threads, step->seconds); });
+    return adavae::outcome_of([&] { adavae::compute(*backbone, *step); });
 }

@@ -7,7 +7,7 @@
 namespace adavae {
 
 // As `Outcome` in library.py.
-enum class Outcome : int32_t { kDone = 0, kTokenOutOfRange = 1, kTooLong = 2, kNoMemory = 3 };
+enum class Outcome : int32_t { kDone = 0, kTokenOutOfRange = 1, kTooLong = 2, kNoMemory = 3, kFailed = 4 };
 
 // Runs the computation; no exception crosses the boundary to Python.
 template <typename Compute>
@@ -16,6 +16,8 @@ Outcome outcome_of(Compute compute) {
         compute();
     } catch (const std::bad_alloc&) {
         return Outcome::kNoMemory;
+    } catch (...) {
+        return Outcome::kFailed;
     }
     return Outcome::kDone;
 }

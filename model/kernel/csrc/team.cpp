@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace adavae {
 
@@ -14,7 +15,8 @@ namespace {
 
 constexpr int kSpins = 2000;  // some 50 microseconds; then the thread yields
 constexpr uint64_t kCountBits = 20, kCountMask = (1u << kCountBits) - 1;
-constexpr uint64_t kRunMask = (1u << 24) - 1;
+constexpr uint64_t kMostRuns = (1u << 24) - 1;
+constexpr int kRunsToWait = 256;  // asking in vain takes some 5 microseconds
 
 uint64_t word(uint64_t run, uint64_t num_chunks, uint64_t count) {
     return (run << (2 * kCountBits)) | (num_chunks << kCountBits) | count;
@@ -72,28 +74,44 @@ Team& Team::shared() {
 }
 
 void Team::run(const std::vector<Phase>& phases, int num_threads, double* seconds) {
-    const bool is_short = phases.size() <= kMaxPhases;
     std::unique_lock<std::mutex> lock(in_use_, std::defer_lock);
-    if (num_threads < 2 || !is_short || !lock.try_lock()) return run_alone(phases, seconds);
+    if (num_threads < 2 || !can_count(phases) || !lock.try_lock()) return run_alone(phases, seconds);
     engage_helpers(num_threads - 1);
-    const uint64_t run = (run_.load(std::memory_order_relaxed) + 1) & kRunMask;
+    const uint64_t run = run_.load(std::memory_order_relaxed) % kMostRuns + 1;
     phases_ = &phases;
     for (size_t number = 0; number < phases.size(); ++number) {
         const uint64_t chunks = static_cast<uint64_t>(phases[number].num_chunks);
         progress_[number].finished.store(word(run, chunks, 0), std::memory_order_relaxed);
         progress_[number].claimed.store(word(run, chunks, 0), std::memory_order_release);
     }
-    progress_[phases.size()].claimed.store(word(0, 0, 0), std::memory_order_release);  // belongs to no run: the end
+    progress_[phases.size()].claimed.store(word(0, 0, 0), std::memory_order_release);  // of no run: the end
     run_.store(run, std::memory_order_release);
     num_invited_.store(num_threads - 1, std::memory_order_release);
     call_.fetch_add(1, std::memory_order_release);
     call_.notify_all();
     work(run, seconds);
+    if (has_failed_.load(std::memory_order_relaxed)) throw_failure();
 }
 
+// Whether the words of `Progress` have room for their numbers.
+bool Team::can_count(const std::vector<Phase>& phases) {
+    const auto has_room = [](const Phase& phase) { return static_cast<uint64_t>(phase.num_chunks) <= kCountMask; };
+    return phases.size() <= kMaxPhases && std::all_of(phases.begin(), phases.end(), has_room);
+}
+
+// Where the system refuses a thread, those that are there work, and some runs later it is asked again: limits of processes
+// and memory are shared with others, which end.
 void Team::engage_helpers(int num_helpers) {
-    for (; num_helpers_ < std::min(num_helpers, kMaxHelpers); ++num_helpers_)
-        std::thread(&Team::help, this, num_helpers_).detach();
+    if (num_runs_to_wait_ > 0) {
+        --num_runs_to_wait_;
+        return;
+    }
+    try {
+        for (; num_helpers_ < std::min(num_helpers, kMaxHelpers); ++num_helpers_)
+            std::thread(&Team::help, this, num_helpers_).detach();
+    } catch (const std::exception&) {  // std::system_error or std::bad_alloc
+        num_runs_to_wait_ = kRunsToWait;
+    }
 }
 
 void Team::help(int number) {
@@ -112,13 +130,29 @@ void Team::work(uint64_t run, double* seconds) {
         int chunk = 0;
         Claim claimed;
         while ((claimed = claim(progress, run, &chunk)) == Claim::kChunk) {
-            (*phases_)[number].run(chunk);
+            compute((*phases_)[number], chunk);
             progress.finished.fetch_add(1, std::memory_order_acq_rel);
         }
         if (claimed == Claim::kOver) return;
         wait_for(progress, run);
         if (seconds != nullptr) clock.take((*phases_)[number].kind);
     }
+}
+
+// A chunk after a failure is left out, and counts as finished: nobody waits for it.
+void Team::compute(const Phase& phase, int chunk) noexcept {
+    if (has_failed_.load(std::memory_order_relaxed)) return;
+    try {
+        phase.run(chunk);
+    } catch (...) {
+        if (!has_failed_.exchange(true, std::memory_order_relaxed)) failure_ = std::current_exception();
+    }
+}
+
+// Every chunk counts as finished by now, so `failure_` is there, and the next run starts without it.
+void Team::throw_failure() {
+    has_failed_.store(false, std::memory_order_relaxed);
+    std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
 Team::Claim Team::claim(Progress& progress, uint64_t run, int* chunk) {

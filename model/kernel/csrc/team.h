@@ -2,11 +2,13 @@
 //
 // A phase is a number of chunks that may be done in any order; the next phase starts when all are done. Threads claim
 // chunks one by one, so a thread that the system has suspended delays the others by at most one chunk, and a helper that
-// never wakes up does not delay them: the caller alone would finish. Helpers sleep between runs and spin within one.
+// never wakes up, or that could not be started, does not delay them: the caller alone would finish. Helpers sleep between
+// runs and spin within one.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -29,15 +31,20 @@ class Team {
     // The process's one team. It is never destroyed: its threads sleep until the process ends.
     static Team& shared();
 
+    // `last_run` is the number before that of the first run; 2^24 - 1 is followed by 1.
+    explicit Team(uint64_t last_run = 0) : run_(last_run) {}
+
     // Works through `phases` with at most `num_threads` threads, including the caller. If the team is working for another
-    // thread, the caller works alone. Adds each kind's seconds to `seconds` unless it is null.
+    // thread, the caller works alone. Adds each kind's seconds to `seconds` unless it is null. After an exception no more
+    // chunks are begun; it is thrown again here, when no thread computes any more. Of several it is the first.
     void run(const std::vector<Phase>& phases, int num_threads, double* seconds);
 
   private:
     static constexpr int kMaxPhases = 8192;
     static constexpr int kMaxHelpers = 63;
 
-    // Both words contain the number of their run, so a helper that is late finds nothing to do in a later one.
+    // Both words contain the number of their run, so a helper that is late finds nothing to do in a later one. No run has
+    // the number 0: it stands where nothing is left to do.
     struct alignas(128) Progress {
         std::atomic<uint64_t> claimed{0};   // run: 24 bits, chunks: 20, next chunk: 20
         std::atomic<uint64_t> finished{0};  // run: 24 bits, chunks: 20, finished: 20
@@ -45,18 +52,24 @@ class Team {
 
     enum class Claim { kChunk, kExhausted, kOver };
 
+    static bool can_count(const std::vector<Phase>& phases);
     void engage_helpers(int num_helpers);
     void help(int number);
     void work(uint64_t run, double* seconds);
+    void compute(const Phase& phase, int chunk) noexcept;
+    [[noreturn]] void throw_failure();
     Claim claim(Progress& progress, uint64_t run, int* chunk);
     static void wait_for(const Progress& progress, uint64_t run);
 
     std::mutex in_use_;
     std::atomic<uint32_t> call_{0};  // grows with every run; helpers sleep on it
-    std::atomic<uint64_t> run_{0};
+    std::atomic<uint64_t> run_;      // the number of the newest, from 1 on
     std::atomic<int> num_invited_{0};
     int num_helpers_ = 0;
+    int num_runs_to_wait_ = 0;                    // before another helper may be started
     const std::vector<Phase>* phases_ = nullptr;  // of the current run; read only by threads that hold a chunk
+    std::atomic<bool> has_failed_{false};         // the current run
+    std::exception_ptr failure_;                  // written by the thread that set `has_failed_`
     std::unique_ptr<Progress[]> progress_{new Progress[kMaxPhases + 1]};
 };
 

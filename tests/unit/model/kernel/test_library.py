@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from adavae.model.kernel import library
-from adavae.model.kernel.library import opened, variant
+from adavae.model.kernel.library import Outcome, check, opened, variant
 from tests.parity.compiled import best_compiled
 
 _ONLY_WITHIN_OTHERS = {"MatrixFields", "NormFields", "LayerFields", "AdapterFields"}
@@ -106,6 +106,21 @@ def test_the_layout_tells_of_every_structure(passed: str, monkeypatch: pytest.Mo
     fields = getattr(library, passed)._fields_
     monkeypatch.setattr(library, passed, type(passed, (Structure,), {"_fields_": [*fields, ("more", c_int64)]}))
     assert library._layout() != layout
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error"),
+    [
+        (Outcome.TOKEN_OUT_OF_RANGE, IndexError),
+        (Outcome.TOO_LONG, IndexError),
+        (Outcome.NO_MEMORY, MemoryError),
+        (Outcome.FAILED, RuntimeError),
+    ],
+)
+def test_every_outcome_but_one_is_an_error(outcome: Outcome, error: type[Exception]) -> None:
+    check(Outcome.DONE)
+    with pytest.raises(error, match=r"compiled code|vocabulary"):
+        check(outcome)
 
 
 def _mapped() -> set[str]:
