@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from adavae.service.jobs.records import job_store, wishes
+from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claims
+from adavae.service.jobs.records.encoding import encoded_new_job
 from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import ClaimLost, JobConflict, JobNotFound
 from adavae.service.jobs.records.job_records import JobRecords, owner_mark
@@ -76,7 +77,7 @@ def test_an_empty_place_has_no_jobs(place: Place) -> None:
 def test_whose_a_job_is_is_told_of_marked_and_unmarked_jobs(place: Place) -> None:
     jobs = {owner: place.job(owner=owner).id for owner in ("alice", "bob", None)}
     old = new_job(owner="alice")
-    place.opened().create(old.id, job_store._encode(old), [], "alice")
+    place.opened().create(old.id, encoded_new_job(old), [], "alice")
     if place.bucket is not None:  # as it was made before there were marks
         place.bucket.opened().delete([f"owned/{owner_mark('alice')}/{old.id}"])
     for owner, own in (("alice", {jobs["alice"], old.id}), ("bob", {jobs["bob"]}), ("carol", set())):
