@@ -24,7 +24,7 @@ from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import ClaimLost
 from adavae.service.jobs.worker.child_process import COMMAND, ChildProcess
 from adavae.service.jobs.worker.child_protocol import DONE, FAILED, SETTINGS, STOPPED, SUPERSEDED, Line, Order
-from adavae.service.jobs.worker.failures import Failure, frozen, killed
+from adavae.service.jobs.worker.failures import Failure, failure_to_start, frozen, killed, places_of
 from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 from adavae.service.settings import Settings
 
@@ -134,12 +134,15 @@ class Supervisor:
         return own
 
     async def _end_early(self, claim: Claim, error: Exception) -> Outcome:
-        """There was no process: its data is gone, or the machine starts no more processes."""
-        reason = JobError(code="cannot_start", message=f"the training process could not be started: {error}")
-        if isinstance(error, AdaVAEError):
-            await asyncio.to_thread(self._claims.fail, claim, reason)
-            return Outcome.FAILED
-        return await asyncio.to_thread(self._crash, claim, reason)
+        """There was no process: its data is gone or could not be had, or the machine starts no more processes."""
+        _log.warning("training_process_not_started", job=claim.job_id, reason=str(error))
+        return await asyncio.to_thread(self._failed, claim, failure_to_start(error, places_of(self._settings)))
+
+    def _failed(self, claim: Claim, failure: Failure) -> Outcome:
+        if not failure.is_final:
+            return self._crash(claim, failure.error)
+        self._claims.fail(claim, failure.error)
+        return Outcome.FAILED
 
     def _conclude(self, claim: Claim, attempt: "_Attempt", code: int) -> Outcome:
         """The end that an exit code means; raises ClaimLost."""
@@ -151,10 +154,7 @@ class Supervisor:
         if attempt.is_stopping or code in (STOPPED, SUPERSEDED):
             return _outcome(self._claims.stopped(claim))
         if code == FAILED and attempt.failure is not None:
-            if attempt.failure.is_final:
-                self._claims.fail(claim, attempt.failure.error)
-                return Outcome.FAILED
-            return self._crash(claim, attempt.failure.error)
+            return self._failed(claim, attempt.failure)
         return self._crash(claim, _unexplained(code))
 
     def _crash(self, claim: Claim, reason: JobError) -> Outcome:

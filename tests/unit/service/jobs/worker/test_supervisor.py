@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from adavae.model.errors import StorageFull
 from adavae.service.errors import ServiceError
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claims
@@ -233,6 +234,22 @@ async def test_what_may_pass_is_tried_three_times(
     assert error is not None
     assert error.code == code
     assert said in error.message
+
+
+@pytest.mark.asyncio
+async def test_data_that_cannot_be_had_just_now_is_tried_again(home: JobHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: a full disk of the worker's machine ended the job for good, and its path was shown."""
+
+    def full(_files: Files, _file_id: str) -> Path:
+        raise StorageFull(f"{home.settings().files}/fetched/file-1/content.tsv needs more bytes than there are")
+
+    job = home.queue_job()
+    with monkeypatch.context() as patched:
+        patched.setattr(Files, "path_of", full)
+        assert await run(home, job, supervisor(home, "train", "1")) is Outcome.CRASHED
+    told = home.told(job)[-1]
+    assert "(1 of 3 without progress): files/fetched/file-1/content.tsv needs more bytes" in told
+    assert await run(home, job, supervisor(home, "train", "1")) is Outcome.SUCCEEDED
 
 
 @pytest.mark.asyncio
