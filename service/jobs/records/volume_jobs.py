@@ -120,6 +120,10 @@ class VolumeJobs:
     def leave(self, job_id: str, attempt: int) -> None:
         """It stays: others go on from it."""
 
+    def left_here(self) -> Sequence[tuple[str, int]]:
+        """None: what is here is everybody's."""
+        return ()
+
     def inherit(self, job_id: str, attempt: int, newest_whole: NewestWhole) -> Path | None:
         return inherit(self.root / job_id, attempt, newest_whole)
 

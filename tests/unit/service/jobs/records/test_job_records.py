@@ -98,6 +98,39 @@ def test_in_a_store_nobody_reads_the_jobs_of_others(tmp_path: Path, monkeypatch:
     assert not read
 
 
+@needs_obstore
+def test_what_a_killed_worker_left_on_its_machine_is_removed(tmp_path: Path) -> None:
+    """Regression: the checkpoints of its attempt stayed on that disk for good."""
+    place = Place("store", tmp_path / "jobs")
+    jobs = {name: place.job() for name in ("alive", "killed", "cancelled", "elsewhere", "queued")}
+    workers = {name: place.claims() for name in jobs}
+    claims = {name: workers[name].claim(job.id, "w") for name, job in jobs.items()}
+    directories = {name: claim.directory for name, claim in claims.items() if claim is not None}
+    for name in set(jobs) - {"alive"}:
+        for lock in workers[name].store.records._working.values():  # type: ignore[attr-defined]
+            lock.release()  # as the kernel does when a process ends
+    wishes.cancel(place.store(), jobs["cancelled"].id)
+    for name in ("cancelled", "elsewhere"):
+        other = Claims(JobStore(ObjectJobs(place.bucket.opened(), tmp_path / "other")), tmp_path)  # type: ignore[union-attr]
+        lease = other.lease(other.store.get(jobs[name].id))
+        assert (other.claim(jobs[name].id, "other", abandoned=lease) is None) is (name == "cancelled")
+    with place.store().changing(jobs["queued"].id) as record:
+        record.save(status=JobStatus.QUEUED)
+    place.claims().tidy()
+    assert {name for name, directory in directories.items() if directory.exists()} == {"alive", "killed"}
+    assert {number for name, number in place.opened().left_here()} == {1}
+    workers["alive"].tidy()
+    assert directories["alive"].exists()
+
+
+def test_an_attempt_under_way_is_not_cleared_up(place: Place) -> None:
+    job = place.job()
+    claim = place.claims().claim(job.id, "w")
+    assert claim is not None
+    place.claims().tidy()
+    assert claim.directory.exists()
+
+
 def test_jobs_that_are_settled_are_looked_at_no_more(place: Place) -> None:
     first, second = place.job(), place.job()
     wishes.cancel(place.store(), first.id)
