@@ -74,6 +74,16 @@ def test_a_key_whose_job_never_came_to_be_is_free(home: JobHome, monkeypatch: py
     assert home.store.made_with("k", "d") == job
 
 
+def test_what_a_killed_process_left_half_made_is_removed(home: JobHome) -> None:
+    """Regression: it stayed on the volume for good."""
+    home.queue_job()
+    left = home.store.root / ".staging-0123456789abcdef"
+    (left / "attempts").mkdir(parents=True)
+    job = home.queue_job()
+    assert not left.exists()
+    assert home.store.get(job.id) == job
+
+
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
