@@ -1,5 +1,6 @@
 """What the service answers when it cannot do as asked: one error, one body, one table from the model's errors to it."""
 
+import errno
 from typing import Literal
 
 from adavae.model.errors import (
@@ -11,8 +12,12 @@ from adavae.model.errors import (
     LatentShapeError,
     LogitsNotFinite,
     SequenceTooLong,
+    StorageFull,
     WeightsCorrupted,
 )
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What a disk that takes no more says."""
 
 ErrorType = Literal[
     "invalid_request_error",
@@ -116,8 +121,19 @@ def service_error(error: AdaVAEError) -> ServiceError:
     """The answer that an error of the model means; a ServiceError is its own answer."""
     if isinstance(error, ServiceError):
         return error
+    if (answer := full_disk(error)) is not None:
+        return answer
     for kind, (status, code, param) in _TABLE.items():
         if isinstance(error, kind):
             named = error.field if isinstance(error, ConfigError) else param
             return ServiceError(status, code, str(error), param=named, retry_after_s=5 if status == 503 else None)
     return ServiceError(500, "internal_error", "the server failed; the request id names the entry in its log")
+
+
+def full_disk(error: Exception) -> ServiceError | None:
+    """The answer where an error means that this machine's disk takes no more, without the place; None for any other."""
+    is_full = isinstance(error, StorageFull) or (isinstance(error, OSError) and error.errno in DISK_FULL)
+    if not is_full:
+        return None
+    message = "the service's disk takes no more: ask who runs the service to make room, and try again"
+    return ServiceError(503, "storage_full", message, retry_after_s=30)

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
-from adavae.model.errors import AdapterSetMismatch, AdaVAEError, LogitsNotFinite
+from adavae.model.errors import AdapterSetMismatch, AdaVAEError, LogitsNotFinite, StorageFull
 from adavae.model.latent import defaults
 from adavae.model.latent.direction import Direction
 from adavae.model.latent.embedding import check_dimensions, embedded
@@ -35,7 +35,7 @@ from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.default_trial import DefaultTrial
 from adavae.service.downloads import Download, download_archive
 from adavae.service.encodings.text_map import Cartographer
-from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError
+from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError, full_disk, service_error
 from adavae.service.latent_inputs import latents_of, text_of
 from adavae.service.latent_parts import LatentParts
 from adavae.service.latent_protocol import LatentVector
@@ -485,7 +485,11 @@ def _volume_answered() -> Iterator[None]:
         yield
     except StoreError as exc:
         raise exc.answer() from exc
+    except StorageFull as exc:
+        raise service_error(exc) from exc
     except OSError as exc:
+        if (answer := full_disk(exc)) is not None:
+            raise answer from exc
         reason = exc.strerror or type(exc).__name__
         message = f"the volume with adapter sets could not be read ({reason}): try again in a moment"
         raise ServiceError(503, "storage_unavailable", message, retry_after_s=5) from exc

@@ -2,11 +2,11 @@
 
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from adavae.model.cleaning import is_normalisable
 
-_NAMED = 5
+_NAMED, _NAMED_OF_A_GROUP = 5, 10
 _INVISIBLE = re.compile(r"[\u00ad\u200b-\u200f\u2060-\u2064\ufe00-\ufe0f]")
 _WHOLE_NUMBER = re.compile(r"([+-]?\d+)\.0+\Z")
 _NO_WORD = re.compile(r"[\W_]+")
@@ -33,5 +33,12 @@ def label_warnings(labels: Mapping[str, int]) -> Iterator[str]:
         alike.setdefault(label_key(name), []).append(name)
     groups = [names for names in alike.values() if len(names) > 1]
     if groups:
-        told = "; ".join(", ".join(f"{name!r} ({labels[name]})" for name in names) for names in groups[:_NAMED])
+        told = "; ".join(_named(names, labels) for names in groups[:_NAMED])
         yield f"labels that look alike and count as different ones: {told}; write each in one way"
+
+
+def _named(names: Sequence[str], labels: Mapping[str, int]) -> str:
+    """The first of a group; there may be a thousand in one."""
+    named = ", ".join(f"{name!r} ({labels[name]})" for name in names[:_NAMED_OF_A_GROUP])
+    num_more = len(names) - _NAMED_OF_A_GROUP
+    return f"{named} and {num_more} more" if num_more > 0 else named

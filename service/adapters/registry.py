@@ -17,7 +17,7 @@ from typing import Protocol
 import structlog
 
 from adavae.model.config import AdapterConfig
-from adavae.model.errors import AdapterSetNotFound, AdaVAEError, WeightsCorrupted
+from adavae.model.errors import AdapterSetNotFound, AdaVAEError, StorageFull, WeightsCorrupted
 from adavae.model.latent.space import LatentSpace
 from adavae.model.storage.adapter_set import AdapterSet, read_adapter_set
 from adavae.model.storage.adapter_store import AdapterStore
@@ -28,7 +28,7 @@ from adavae.service.adapters.bank_room import BankRoom, SlotLoader
 from adavae.service.adapters.bank_slots import BankSlots, SlotEntry
 from adavae.service.adapters.listing import Listing
 from adavae.service.engine.compute_threads import alone
-from adavae.service.errors import ServiceError
+from adavae.service.errors import ServiceError, full_disk
 from adavae.service.results import AdapterState
 
 _MANY_ARRIVALS = 64  # new names at once beyond which each is verified when it is first asked for, not before
@@ -331,7 +331,7 @@ class AdapterRegistry:
         try:
             return self._store.read_version(version, lambda manifest: self._accept(version, manifest))
         except OSError as exc:
-            raise WeightsCorrupted(f"{version.path} cannot be read ({exc.strerror})") from exc
+            raise full_disk(exc) or WeightsCorrupted(f"{version.path} cannot be read ({exc.strerror})") from exc
 
     def _accept(self, version: InstalledVersion, manifest: Manifest) -> None:
         """Raises where a set should not be read at all, by what it says of itself."""
@@ -347,7 +347,7 @@ class AdapterRegistry:
                 await self._verified(version)
             except REFUSALS as exc:
                 version.problem = Problem.of(exc)
-            except ServiceError as exc:
+            except (ServiceError, StorageFull) as exc:
                 _log.info("adapter set could not be tried yet", adapter=version.reference, reason=str(exc))
                 return
             except Exception as exc:  # whatever one set brings about, the others are looked at

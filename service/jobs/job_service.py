@@ -33,6 +33,7 @@ from adavae.service.settings import Settings
 
 _POLL_S, _POLL_STORE_S = 0.25, 1.0  # every look at a store costs a request or two
 _CHANGES_OF_ONE_JOB = 4
+_LABELS_TOLD, _WARNINGS_TOLD, _LONGEST_WARNING = 20, 20, 2000
 
 
 class JobService:
@@ -293,11 +294,23 @@ def _refuse_name(name: str) -> None:
 
 
 def _report(training: StoredFile, held_back: StoredFile | None) -> dict[str, Any]:
-    """What was found in the data, and under which names it came."""
+    """What was found in the data, and under which names it came; the files' own reports tell all of it."""
     files = (
         {"training_file": training} if held_back is None else {"training_file": training, "validation_file": held_back}
     )
-    return {name: {"filename": stored.filename, **stored.report} for name, stored in files.items()}
+    return {name: {"filename": stored.filename, **_summary(stored)} for name, stored in files.items()}
+
+
+def _summary(stored: StoredFile) -> dict[str, Any]:
+    """A file's report, bounded: of its labels the commonest and how many there are, of its warnings the beginning."""
+    report = dict(stored.report)
+    if "labels" in report:
+        commonest = sorted(stored.labels, key=lambda name: (-stored.labels[name], name))[:_LABELS_TOLD]
+        report["labels"] = {name: stored.labels[name] for name in sorted(commonest)}
+        report["num_labels"] = len(stored.labels)
+    if isinstance(warnings := report.get("warnings"), list):
+        report["warnings"] = [str(warning)[:_LONGEST_WARNING] for warning in warnings[:_WARNINGS_TOLD]]
+    return report
 
 
 def _refuse_other_labels(training: StoredFile, held_back: StoredFile) -> None:

@@ -13,12 +13,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from adavae.model.errors import AdapterSetNotFound, WeightsCorrupted
+from adavae.model.errors import AdapterSetNotFound, StorageFull, WeightsCorrupted
 from adavae.model.storage.adapter_set import Accepting, AdapterSet, accept_any
 from adavae.model.storage.adapter_store import AdapterStore, TryingFiles
 from adavae.model.storage.installed import InstalledVersion, with_manifest
 from adavae.model.storage.manifest import CARD, MANIFEST, Manifest
-from adavae.service.errors import ServiceError
+from adavae.service.errors import ServiceError, full_disk
 from adavae.service.objects.errors import ObjectChanged, StoreError
 from adavae.service.objects.file_cache import FileCache, Wanted
 from adavae.service.objects.object_store import NotOurs, ObjectStore
@@ -41,7 +41,7 @@ class SharedSets(AdapterStore):
     """Adapter sets of one object store, and bundled ones; used from any thread.
 
     Beside what ``AdapterStore`` raises, every method but ``scan`` raises ServiceError (503) where the store cannot be
-    used.
+    used, or where this machine's disk takes nothing that it gives.
     """
 
     def __init__(self, store: ObjectStore, root: Path, bundled: Sequence[Path], max_bytes: int) -> None:
@@ -96,6 +96,10 @@ class SharedSets(AdapterStore):
             raise WeightsCorrupted(f"{entry.reference} is not whole in the object store: install it again") from exc
         except StoreError as exc:
             raise exc.answer() from exc
+        except (StorageFull, OSError) as exc:
+            if (answer := full_disk(exc)) is None:
+                raise
+            raise answer from exc
         return entry.path
 
     def read_version(self, entry: InstalledVersion, accepting: Accepting = accept_any) -> AdapterSet:

@@ -12,7 +12,6 @@ A name that a client sent is never part of a path.
 """
 
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -42,6 +41,7 @@ from adavae.service.jobs.data.upload import PARQUET, PURPOSE, Received, Upload, 
 from adavae.service.jobs.protocol import NamedColumns, Page, guessed
 from adavae.service.jobs.records.caller import EVERYBODY, Caller
 from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded_file
+from adavae.service.jobs.records.encoding import encoded_file
 from adavae.service.jobs.records.idempotency_keys import KeyReused
 from adavae.service.jobs.records.job import FILE_ID, StoredContent, StoredFile
 from adavae.service.jobs.records.open_records import open_volume
@@ -315,7 +315,7 @@ class FileStore:
         return list(filter(FILE_ID.fullmatch, names))
 
     def _publish(self, staging: Path, stored: StoredFile) -> None:
-        write_atomically(staging / _RECORD, json.dumps(asdict(stored)).encode())
+        write_atomically(staging / _RECORD, encoded_file(stored))
         publish_directory(staging, self._root / stored.id)
 
     def _read(self, file_id: str) -> StoredFile:

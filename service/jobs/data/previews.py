@@ -3,10 +3,12 @@
 They are checked in threads of their own, so that nobody's look at a file keeps an upload waiting.
 """
 
+import os
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import partial
 from math import ceil
@@ -25,12 +27,15 @@ from adavae.service.jobs.data.parquet_child import Excerpt
 from adavae.service.jobs.data.parquet_conversion import previewed
 from adavae.service.jobs.data.upload import PARQUET, Upload, checked_name, ending_of
 from adavae.service.jobs.protocol import NamedColumns
+from adavae.service.jobs.records.job_errors import JobBusy
+from adavae.service.jobs.records.volume_lock import VolumeLock, locked
 from adavae.service.settings import Settings
 
 MAX_FILES, MAX_WHOLE_FILES = 64, 3
 """Files that are here at once, and how many of the largest size; a client may have a third of either."""
 
 _PART_OF_A_CLIENT = 3
+_PREFIX, _LOCK, _OWN = "adavae-read-", "lock", "file"
 
 
 class Previews:
@@ -58,6 +63,7 @@ class Previews:
             ServiceError: 413 where it is too large, 503 where this machine's disk takes no more.
         """
         name = checked_name(filename)
+        await run_in_threadpool(_remove_abandoned)
         with self._place(client) as held, _directory() as directory:
             path = directory / f"content{ending_of(name)}"
             await self._receive(path, name, content, client, held)
@@ -133,15 +139,35 @@ class Previews:
             raise InvalidRequest(str(exc).replace(str(path), name), param="file", code="invalid_data") from exc
 
 
+def _remove_abandoned() -> None:
+    """What processes of this user that were killed have left; what has nothing in it yet is about to be locked."""
+    with suppress(OSError):  # there is no temporary directory, of which a reader hears
+        for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+            _remove_if_abandoned(path)
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    with suppress(JobBusy, OSError):  # somebody reads it, or it has just gone
+        if path.lstat().st_uid == os.getuid() and (path / _OWN).is_dir():
+            VolumeLock(path / _LOCK, timeout_s=0).release()
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def _too_much(what: str, limit: str) -> Overloaded:
     return Overloaded(f"{what} being read at once, the limit is {limit}: send it again in a moment", retry_after_s=2)
 
 
 @contextmanager
 def _directory() -> Iterator[Path]:
+    """A directory of its own, locked for as long as somebody reads what is in it."""
     try:
-        with tempfile.TemporaryDirectory(prefix="adavae-read-", ignore_cleanup_errors=True) as directory:
-            yield Path(directory)
+        with (
+            tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as directory,
+            locked(Path(directory) / _LOCK),
+        ):
+            own = Path(directory) / _OWN
+            own.mkdir()
+            yield own
     except OSError as exc:
         message = f"the temporary directory takes no file ({exc.strerror}): ask who runs the service for more room"
         raise ServiceError(503, "storage_unavailable", message, retry_after_s=60) from exc

@@ -9,10 +9,8 @@ It comes in and is checked on this machine's disk, and goes to the store in part
 own disk, verified, out of a cache with a budget.
 """
 
-import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 
 from adavae.model.errors import WeightsCorrupted
@@ -22,6 +20,7 @@ from adavae.service.jobs.data.file_store import LINES, FileStore, FileUsers, fil
 from adavae.service.jobs.data.token_counter import TokenCounter, open_token_counter
 from adavae.service.jobs.data.upload import PARQUET, ending_of
 from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES
+from adavae.service.jobs.records.encoding import encoded_file
 from adavae.service.jobs.records.job import FILE_ID, StoredContent, StoredFile
 from adavae.service.jobs.records.volume import Volume
 from adavae.service.jobs.records.volume_file import NotReadable
@@ -98,9 +97,10 @@ class SharedFiles(FileStore):
     def _publish(self, staging: Path, stored: StoredFile) -> None:
         if self._has(stored.id):  # the same request, at the same moment
             raise FileExistsError(stored.id)
+        record = encoded_file(stored)
         for name in (f"content{ending_of(stored.filename)}", *((LINES,) if stored.lines is not None else ())):
             self._store.send(_content(stored.id, name), staging / name)
-        self._store.create(_record(stored.id), json.dumps(asdict(stored)).encode())
+        self._store.create(_record(stored.id), record)
 
     def _using_keys(self) -> AbstractContextManager[None]:
         return nullcontext()

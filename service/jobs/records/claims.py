@@ -17,10 +17,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import structlog
+
 from adavae.model.errors import AdaVAEError
 from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded_object
 from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
-from adavae.service.jobs.records.job_errors import ClaimLost
+from adavae.service.jobs.records.job_errors import ClaimLost, JobDamaged, JobNotFound
 from adavae.service.jobs.records.job_store import JobRecord, JobStore
 from adavae.service.jobs.records.progress import Progress
 from adavae.service.jobs.records.volume_file import NotReadable, read_regular
@@ -29,6 +31,7 @@ MAX_CRASHES = 3  # of the training process, without a newer checkpoint in betwee
 MAX_LOST_WORKERS = 10  # which died, froze or were killed, likewise
 
 Result = TypeVar("Result")
+_log = structlog.get_logger("adavae.jobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +193,28 @@ class Claims:
     def leave(self, claim: Claim) -> None:
         """The attempt has ended here, however."""
         self.store.records.leave(claim.job_id, claim.attempt)
+
+    def tidy(self) -> None:
+        """Removes from this machine what workers that were killed have left of attempts that nobody goes on with.
+
+        Raises:
+            StoreError: The store cannot be asked.
+        """
+        for job_id, attempt in self.store.records.left_here():
+            if self._is_past(job_id, attempt):
+                self.store.records.leave(job_id, attempt)
+                _log.info("attempt_cleared_up", job=job_id, attempt=attempt)
+
+    def _is_past(self, job_id: str, attempt: int) -> bool:
+        """Whether the job has gone, has ended, or is in a later attempt or in none."""
+        try:
+            job = self.store.get(job_id)
+        except JobNotFound:
+            return True
+        except JobDamaged:
+            return False
+        is_in_attempt = job.status is JobStatus.RUNNING and job.attempt == attempt
+        return job.status.is_finished or (attempt <= job.attempt and not is_in_attempt)
 
     def _change(self, claim: Claim, change: Callable[[JobRecord], Result]) -> Result:
         """What ``change`` makes of the record, if the claim is still the newest; raises ClaimLost."""

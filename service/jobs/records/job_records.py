@@ -146,6 +146,10 @@ class JobRecords(Protocol):
         """An attempt has ended on this machine, whose disk may be needed for others."""
         ...
 
+    def left_here(self) -> Sequence[tuple[str, int]]:
+        """Jobs and attempts whose files are on this machine though no worker that lives is at them."""
+        ...
+
     def inherit(self, job_id: str, attempt: int, newest_whole: NewestWhole) -> Path | None:
         """Begins an attempt with the newest whole checkpoint of those before it, in its directory, and its metrics.
 

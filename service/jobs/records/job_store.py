@@ -7,9 +7,9 @@ job is for ``claims``.
 import json
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from adavae.service.errors import Overloaded
 from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded, decoded_job
+from adavae.service.jobs.records.encoding import encoded_job, encoded_new_job
 from adavae.service.jobs.records.endings import endings
 from adavae.service.jobs.records.event_log import EventLog, EventReader, Kind, Level, event_line
 from adavae.service.jobs.records.idempotency_keys import KeyReused, key_name
@@ -92,7 +93,7 @@ class JobRecord:
         log.append(level, message, attempt=self.job.attempt, kind=kind, data=data)
 
     def save(self, **changes: Any) -> Job:
-        """Replaces fields of the record.
+        """Replaces fields of the record; what came while it ran is left out where it could not be read again.
 
         Raises:
             StorageFull: The disk took no more; the record is as it was.
@@ -103,7 +104,8 @@ class JobRecord:
             job.status is self.job.status and not job.status.is_finished
         )
         assert is_allowed, f"{job.id} cannot become {job.status}, it is {self.job.status}"
-        self.tag = self.records.replace(job.id, _encode(job), self.tag)
+        job, content = encoded_job(job)
+        self.tag = self.records.replace(job.id, content, self.tag)
         self.job = job
         with suppress(OSError):  # whoever reads the history makes up for it
             self._tell_endings()
@@ -113,6 +115,14 @@ class JobRecord:
         log = EventLog(self.records.lines(self.job.id))
         for number, end in enumerate(endings(self.job)):
             log.append(end.level, end.message, attempt=self.job.attempt, data=end.data, ending=number)
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenJobs:
+    """Jobs that are not finished, the oldest first, and the ids of damaged records, of which nobody knows that."""
+
+    jobs: list[Job] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
 
 
 class JobStore:
@@ -137,10 +147,13 @@ class JobStore:
             It, or the job that its idempotency key made before.
 
         Raises:
+            InvalidRequest: Its record would be too large to be read again.
             KeyReused: The key was used before, with another request.
-            Overloaded: There are ``max_open`` jobs that are not finished, or ``max_open_of_owner`` of the same owner.
+            Overloaded: There are ``max_open`` jobs that are not finished, or ``max_open_of_owner`` of the same owner;
+                damaged records count.
             StorageFull: The disk took no more.
         """
+        content = encoded_new_job(job)
         with self.records.creating():
             if job.idempotency_key is not None:
                 earlier = self.made_with(job.idempotency_key, request_digest, job.owner)
@@ -149,9 +162,10 @@ class JobStore:
             self._refuse_too_many(job.owner, max_open, max_open_of_owner)
             if job.idempotency_key is not None:
                 job = replace(job, id=self._id_for_key(job, job.idempotency_key, request_digest))
+                content = encoded_new_job(job)
             told = (f"Created fine-tuning job: {job.id}", "The job is queued")
             try:
-                self.records.create(job.id, _encode(job), [event_line("info", message) for message in told], job.owner)
+                self.records.create(job.id, content, [event_line("info", message) for message in told], job.owner)
             except FileExistsError:  # the same request, at the same moment
                 return self.get(job.id)
         return job
@@ -176,6 +190,7 @@ class JobStore:
         try:
             return self.get(job_id)
         except JobNotFound:
+            self._reported_damaged.discard(job_id)
             return None
         except StoreError:  # of every job, not of this one
             raise
@@ -214,18 +229,7 @@ class JobStore:
 
     def unfinished(self) -> list[Job]:
         """Jobs that are queued, running or paused, the oldest first; damaged records are passed over."""
-        jobs = []
-        for job_id in sorted(filter(JOB_ID.fullmatch, self.records.unsettled_ids())):
-            if job_id in self._finished:
-                continue
-            job = self.readable(job_id)
-            if job is None:
-                continue
-            if job.status.is_finished:
-                self._finished.add(job_id)
-            else:
-                jobs.append(job)
-        return jobs
+        return self._open().jobs
 
     @property
     def known_finished(self) -> frozenset[str]:
@@ -299,16 +303,34 @@ class JobStore:
             return job
         return replace(job, progress=known.figures, estimated_finish=known.estimated_finish)
 
+    def _open(self) -> _OpenJobs:
+        """What is not known to be finished."""
+        found = _OpenJobs()
+        for job_id in sorted(filter(JOB_ID.fullmatch, self.records.unsettled_ids())):
+            if job_id in self._finished:
+                continue
+            job = self.readable(job_id)
+            if job is None:
+                if job_id in self._reported_damaged:
+                    found.damaged.append(job_id)
+            elif job.status.is_finished:
+                self._finished.add(job_id)
+            else:
+                found.jobs.append(job)
+        return found
+
     def _refuse_too_many(self, owner: str | None, max_open: int, max_open_of_owner: int | None) -> None:
-        unfinished = self.unfinished()
-        if len(unfinished) >= max_open:
-            raise _too_many(f"{len(unfinished)} training jobs are", f"{max_open} (ADAVAE_MAX_OPEN_JOBS)")
+        found = self._open()
+        num_open = len(found.jobs) + len(found.damaged)
+        if num_open >= max_open:
+            raise _too_many(f"{num_open} training jobs are", f"{max_open} (ADAVAE_MAX_OPEN_JOBS)", found.damaged)
         if owner is None or max_open_of_owner is None:
             return
-        num_of_owner = sum(job.owner == owner for job in unfinished)
+        damaged = list(filter(self.belonging_to(owner), found.damaged)) if found.damaged else []
+        num_of_owner = sum(job.owner == owner for job in found.jobs) + len(damaged)
         if num_of_owner >= max_open_of_owner:
             limit = f"{max_open_of_owner} (ADAVAE_MAX_OPEN_JOBS_PER_KEY)"
-            raise _too_many(f"{num_of_owner} training jobs of this key are", limit)
+            raise _too_many(f"{num_of_owner} training jobs of this key are", limit, damaged)
 
     def _id_for_key(self, job: Job, key: str, request_digest: str) -> str:
         """Remembers the key before the job is there: a crash in between leaves a key whose job anybody may still make.
@@ -350,10 +372,7 @@ def _check_id(job_id: str) -> None:
         raise JobNotFound(job_id)
 
 
-def _too_many(what: str, limit: str) -> Overloaded:
-    message = f"{what} not finished, the limit is {limit}: wait for one to end, or cancel one"
+def _too_many(what: str, limit: str, damaged: Sequence[str]) -> Overloaded:
+    told = f" ({len(damaged)} of them damaged, as {damaged[0]})" if damaged else ""
+    message = f"{what} not finished{told}, the limit is {limit}: wait for one to end, or cancel one"
     return Overloaded(message, retry_after_s=60)
-
-
-def _encode(job: Job) -> bytes:
-    return (json.dumps(job.to_dict()) + "\n").encode()

@@ -8,7 +8,8 @@
     owned/<owner_mark>/<job id>               a mark that says whose each job is, so that nobody has to read its record
     keys/<sha256>                             which job an idempotency key made
 
-What an attempt writes while it trains lies on its machine's disk; ``sent_checkpoints`` brings the checkpoints here.
+What an attempt writes while it trains lies on its machine's disk, in a directory that its worker keeps locked;
+``sent_checkpoints`` brings the checkpoints here.
 """
 
 import hashlib
@@ -16,19 +17,22 @@ import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 
 from adavae.model.storage.atomic import write_atomically, write_chunks_atomically
 from adavae.model.training.checkpoint_name import step_of
 from adavae.service.jobs.records.attempt_files import CHECKPOINTS, METRICS, PROGRESS, attempt_directory
+from adavae.service.jobs.records.job_errors import JobBusy
 from adavae.service.jobs.records.job_records import Kept, NewestWhole, Setback, owner_mark
 from adavae.service.jobs.records.object_lines import ObjectLines
 from adavae.service.jobs.records.volume_file import NotReadable
+from adavae.service.jobs.records.volume_lock import VolumeLock
 from adavae.service.objects.errors import ObjectChanged
 from adavae.service.objects.object_store import Listed, NotOurs, ObjectStore
 
 _RECORD, _LEASE = "job.json", "lease.json"
+_WORKING = "working.lock"  # in the directory of an attempt on this machine
 _MOST_KEYS = 10_000  # of one job
 _MAX_CHECKPOINT_BYTES, _MAX_METRICS_BYTES = 16 * 1024**3, 64 * 1024**2
 _MOST_MARKS = 1_000_000
@@ -46,6 +50,7 @@ class ObjectJobs:
         self.store, self.root = store, root
         self._histories = OrderedDict[str, ObjectLines]()
         self._lock, self._lease = threading.Lock(), b"{}"
+        self._working: dict[tuple[str, int], VolumeLock] = {}
 
     def ids(self) -> list[str]:
         return self.store.names("jobs")
@@ -131,13 +136,22 @@ class ObjectJobs:
         directory.mkdir(parents=True, exist_ok=True)
         for other in directory.parent.iterdir():
             if other.name.isdecimal() and int(other.name) < attempt:  # of a worker that died here
-                shutil.rmtree(other, ignore_errors=True)
+                self.leave(job_id, int(other.name))
+        with suppress(JobBusy):  # who holds it wants the same attempt at the same moment; one of the two will have it
+            self._working[job_id, attempt] = VolumeLock(directory / _WORKING, timeout_s=0)
         self._lease = lease
         self.renew(job_id, attempt)
         return directory
 
     def leave(self, job_id: str, attempt: int) -> None:
         shutil.rmtree(attempt_directory(self.root / job_id, attempt), ignore_errors=True)
+        if (lock := self._working.pop((job_id, attempt), None)) is not None:
+            lock.release()
+
+    def left_here(self) -> Sequence[tuple[str, int]]:
+        """By a lock that the kernel gives back when a worker dies."""
+        directories = [each for each in self.root.glob("*/attempts/*") if each.name.isdecimal() and _is_free(each)]
+        return [(each.parents[1].name, int(each.name)) for each in directories]
 
     def inherit(self, job_id: str, attempt: int, newest_whole: NewestWhole) -> Path | None:
         directory = attempt_directory(self.root / job_id, attempt)
@@ -219,6 +233,15 @@ class ObjectJobs:
 
     def _of_attempt(self, job_id: str, attempt: int, name: str) -> str:
         return f"jobs/{job_id}/attempts/{attempt}/{name}"
+
+
+def _is_free(directory: Path) -> bool:
+    """Whether nobody works in an attempt's directory; one that cannot be locked is not."""
+    try:
+        VolumeLock(directory / _WORKING, timeout_s=0).release()
+    except (JobBusy, OSError):
+        return False
+    return True
 
 
 def _attempt(listed: Listed) -> int:

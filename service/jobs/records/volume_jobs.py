@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
+from adavae.model.storage.atomic import publish_directory, remove_leftovers, staging_directory, write_atomically
 from adavae.service.jobs.records.attempt_files import (
     PROGRESS,
     attempt_directory,
@@ -59,6 +59,7 @@ class VolumeJobs:
 
     def create(self, job_id: str, content: bytes, lines: Sequence[bytes], owner: str | None = None) -> None:
         del owner
+        remove_leftovers(self.root)  # of a process that was killed: whoever is here has the lock of ``creating``
         with staging_directory(self.root) as staging:
             (staging / "lock").touch()
             (staging / "attempts").mkdir()
@@ -119,6 +120,10 @@ class VolumeJobs:
 
     def leave(self, job_id: str, attempt: int) -> None:
         """It stays: others go on from it."""
+
+    def left_here(self) -> Sequence[tuple[str, int]]:
+        """None: what is here is everybody's."""
+        return ()
 
     def inherit(self, job_id: str, attempt: int, newest_whole: NewestWhole) -> Path | None:
         return inherit(self.root / job_id, attempt, newest_whole)

@@ -30,7 +30,7 @@ from adavae.service.jobs.records.open_records import destination_of, open_claims
 from adavae.service.jobs.records.set_owners import SetOwners
 from adavae.service.jobs.records.shared_claims import NameTaken
 from adavae.service.jobs.worker.child_protocol import DONE, FAILED, ORPHANED, STOP, STOPPED, SUPERSEDED, Line, Order
-from adavae.service.jobs.worker.failures import MISCONFIGURED, failure_of
+from adavae.service.jobs.worker.failures import MISCONFIGURED, failure_of, places_of
 from adavae.service.jobs.worker.sent_checkpoints import SentCheckpoints
 from adavae.service.jobs.worker.verdict import NotWorthPublishing, judge
 from adavae.service.settings import Settings, keep_few_kernels, let_threads_wait_briefly
@@ -215,13 +215,7 @@ def _refuse_shadowing(job: Job, owners: SetOwners) -> None:
 def _not_for_clients(order: Order, settings: Settings) -> dict[str, str]:
     """Paths on this machine, and what stands for them in a message."""
     held_back = {order.validation_file: "validation_file"} if order.validation_file is not None else {}
-    return {
-        order.training_file: "training_file",
-        **held_back,
-        settings.backbone_source: "the backbone",
-        f"{settings.directory}{os.sep}": "",
-        f"{settings.weights}{os.sep}": "",
-    }
+    return {order.training_file: "training_file", **held_back, **places_of(settings)}
 
 
 def _die_with_worker() -> None:

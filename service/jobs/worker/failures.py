@@ -1,6 +1,6 @@
 """What went wrong in a training process: a code and a message for the job's owner, and whether trying again helps."""
 
-import errno
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,19 +18,20 @@ from adavae.model.errors import (
     TrainingProcessLost,
     WeightsCorrupted,
 )
+from adavae.service.errors import DISK_FULL, ServiceError
 from adavae.service.jobs.records.job import JobError
 from adavae.service.jobs.worker.verdict import NotWorthPublishing
 from adavae.service.objects.errors import StoreError
+from adavae.service.settings import Settings
 
 _OF_THE_SERVICE = "num_processes"
+_UNKNOWN = "internal_error"
 MISCONFIGURED = JobError(
     code="worker_misconfigured",
     message="the worker is set up for more processes or GPUs than it has (ADAVAE_TRAINING_PROCESSES): who runs the "
     "service finds it in the worker's log, and the job need not be changed",
 )
 """No job's fault, and nothing that its owner could change."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,15 +77,36 @@ def failure_of(error: Exception, hidden: Mapping[str, str]) -> Failure:
     if isinstance(error, TrainingProcessLost):
         return Failure(JobError(code="training_process_lost", message=error.message), is_final=False)
     if isinstance(error, StoreError):
-        answer = error.answer()
-        return Failure(JobError(code=answer.code, message=answer.message), is_final=False)
+        return failure_of(error.answer(), hidden)
+    if isinstance(error, ServiceError):
+        reason = JobError(code=error.code, message=_without(error.message, hidden))
+        return Failure(reason, is_final=error.retry_after_s is None)
     if isinstance(error, MemoryError) or "allocate memory" in str(error) or "out of memory" in str(error):
         return Failure(out_of_memory("memory ran out"), is_final=False)
-    if isinstance(error, OSError) and error.errno in _FULL:
+    if isinstance(error, OSError) and error.errno in DISK_FULL:
         message = f"the disk took no more ({error.strerror}): make room on the volume"
         return Failure(JobError(code="storage_full", message=message), is_final=False)
     message = f"the training process failed ({type(error).__name__}): the worker's log says where"
-    return Failure(JobError(code="internal_error", message=message), is_final=False)
+    return Failure(JobError(code=_UNKNOWN, message=message), is_final=False)
+
+
+def failure_to_start(error: Exception, hidden: Mapping[str, str]) -> Failure:
+    """As ``failure_of``, where there was no training process yet."""
+    failure = failure_of(error, hidden)
+    if failure.error.code != _UNKNOWN:
+        return failure
+    reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
+    message = f"the training process could not be started ({reason}): the worker's log says more"
+    return Failure(JobError(code="cannot_start", message=message), failure.is_final)
+
+
+def places_of(settings: Settings) -> dict[str, str]:
+    """Directories of the server, which are not shown, and what stands for each in a message."""
+    return {
+        settings.backbone_source: "the backbone",
+        f"{settings.directory}{os.sep}": "",
+        f"{settings.weights}{os.sep}": "",
+    }
 
 
 def out_of_memory(what: str) -> JobError:

@@ -4,6 +4,7 @@ This makes the queue a mere messenger: a job that was never dispatched, or whose
 Leases are judged by whether they change while we watch, on our own clock: no two machines' clocks are compared.
 """
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,6 +16,7 @@ from adavae.service.jobs.records.claims import Claims, Lease
 from adavae.service.jobs.records.job import Job, JobStatus
 from adavae.service.objects.errors import StoreError
 
+_TIDY_EVERY_S = 600.0
 _log = structlog.get_logger("adavae.jobs")
 
 
@@ -55,6 +57,7 @@ class Lookout:
         self._claims, self._lease_s, self._clock = claims, lease_s, clock
         self._watched: dict[str, _Watched] = {}
         self._cleared: set[str] = set()
+        self._tidied_at = -math.inf
 
     def view(self) -> VolumeView:
         try:
@@ -70,6 +73,7 @@ class Lookout:
         queued = [Waiting(job.id, None) for job in jobs if job.status is JobStatus.QUEUED]
         self._forget_all_but({job.id for job in running})
         self._clear_up()
+        self._tidy()
         waiting = (*abandoned, *queued)
         is_settled = not waiting and all(watched.is_alive for watched in self._watched.values())
         return VolumeView(waiting, Counter(job.status for job in jobs), is_settled)
@@ -88,6 +92,12 @@ class Lookout:
 
     def _forget_all_but(self, running: set[str]) -> None:
         self._watched = {job_id: watched for job_id, watched in self._watched.items() if job_id in running}
+
+    def _tidy(self) -> None:
+        """At the beginning, and now and then."""
+        if self._clock() - self._tidied_at >= _TIDY_EVERY_S:
+            self._tidied_at = self._clock()
+            self._claims.tidy()
 
     def _clear_up(self) -> None:
         """Removes the checkpoints of jobs that have finished since the last look."""

@@ -1,5 +1,6 @@
 """One attempt at a job, from its claim to its end: a training process started, watched, listened to, and judged.
 
+data fetched -> process started          a wish meanwhile, or the worker stops -> not started
 child's lines -> history and record      every ``lease_s`` / 4 -> lease renewed
 no line for ``training_silence_s`` -> child killed, as when it crashes
 a wish to cancel -> child killed         a wish to pause, or the worker stops -> child told to stop
@@ -9,7 +10,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,7 +25,8 @@ from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import ClaimLost
 from adavae.service.jobs.worker.child_process import COMMAND, ChildProcess
 from adavae.service.jobs.worker.child_protocol import DONE, FAILED, SETTINGS, STOPPED, SUPERSEDED, Line, Order
-from adavae.service.jobs.worker.failures import Failure, frozen, killed
+from adavae.service.jobs.worker.failures import Failure, failure_to_start, frozen, killed, places_of
+from adavae.service.jobs.worker.held_claim import HeldClaim
 from adavae.service.jobs.worker.training_metrics import TrainingMetrics
 from adavae.service.settings import Settings
 
@@ -42,6 +44,18 @@ class FilePaths(Protocol):
     def path_of(self, file_id: str) -> Path: ...
 
     def columns_of(self, file_id: str) -> Columns: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A file of the job, on this machine."""
+
+    path: Path
+    columns: Columns
+
+
+class _Unwanted(Exception):
+    """An attempt is to end before it has begun."""
 
 
 class Outcome(StrEnum):
@@ -89,12 +103,18 @@ class Supervisor:
         return outcome
 
     async def _attempt(self, claim: Claim, stopping: asyncio.Event) -> Outcome:
+        held = HeldClaim(claim, self._claims, self._settings.lease_s)
         job = await asyncio.to_thread(self._claims.store.get, claim.job_id)
         try:
-            child = await ChildProcess.start(await asyncio.to_thread(self._order, claim, job), self._command)
+            order = await self._order(claim, job, held, stopping)
+            child = await ChildProcess.start(order, self._command)
+        except _Unwanted:
+            return _outcome(await asyncio.to_thread(self._claims.stopped, claim))
+        except ClaimLost:
+            raise
         except (AdaVAEError, OSError) as exc:
             return await self._end_early(claim, exc)
-        attempt = _Attempt(claim, self._claims, child, self._metrics, self._settings, job.progress)
+        attempt = _Attempt(claim, self._claims, held, child, self._metrics, self._settings, job.progress)
         try:
             code = await attempt.accompany(stopping)
         except ClaimLost:
@@ -106,40 +126,59 @@ class Supervisor:
             _log.info("training_process_said", job=job.id, exit_code=code, lines=child.complaints)
         return await asyncio.to_thread(self._conclude, claim, attempt, code)
 
-    def _order(self, claim: Claim, job: Job) -> Order:
+    async def _order(self, claim: Claim, job: Job, held: HeldClaim, stopping: asyncio.Event) -> Order:
+        """What the training process is told; raises ClaimLost and _Unwanted while its data comes."""
         settings = self._settings.model_dump(mode="json", include=set(SETTINGS))
-        held_back = job.validation_file
+        training = await self._source(claim, job.training_file, held, stopping)
+        held_back = None
+        if job.validation_file is not None:
+            held_back = await self._source(claim, job.validation_file, held, stopping)
         return Order(
             job_id=job.id,
             attempt=claim.attempt,
             worker=claim.worker,
             settings={**settings, "threads": self._settings.training_threads},
-            training_file=str(self._file(claim, job.training_file)),
-            validation_file=str(self._file(claim, held_back)) if held_back is not None else None,
-            training_columns=asdict(self._files.columns_of(job.training_file)),
-            validation_columns=asdict(self._files.columns_of(held_back)) if held_back is not None else {},
+            training_file=str(training.path),
+            validation_file=str(held_back.path) if held_back is not None else None,
+            training_columns=asdict(training.columns),
+            validation_columns=asdict(held_back.columns) if held_back is not None else {},
             niceness=self._niceness,
             alive_every_s=self._settings.training_silence_s / _SIGNS_OF_LIFE,
             uses_store=self._settings.shared is not None,
         )
 
-    def _file(self, claim: Claim, file_id: str) -> Path:
-        """Where the attempt reads a file; a copy out of a cache gets a second name, by which it stays."""
-        path = self._files.path_of(file_id)
-        if self._settings.shared is None:
-            return path
-        own = claim.directory / "data" / file_id / path.name
-        own.parent.mkdir(parents=True, exist_ok=True)
-        link(path, own)
-        return own
+    async def _source(self, claim: Claim, file_id: str, held: HeldClaim, stopping: asyncio.Event) -> _Source:
+        """A file of the job, which may take longer to come than a lease lasts.
+
+        Raises:
+            ClaimLost: The job belongs to somebody else, or has ended.
+            _Unwanted: Its user, or who stops the worker, wants something else; what is under way comes into the cache.
+        """
+        fetching = asyncio.create_task(asyncio.to_thread(self._fetched, file_id))
+        try:
+            while not fetching.done():
+                await asyncio.wait((fetching,), timeout=_POLL_S)
+                if not fetching.done() and _is_unwanted(await held.look(), stopping):
+                    raise _Unwanted
+            source = fetching.result()
+        finally:
+            fetching.cancel()
+        return source if self._settings.shared is None else await asyncio.to_thread(_kept, claim, file_id, source)
+
+    def _fetched(self, file_id: str) -> _Source:
+        """Touches nothing of the attempt: whoever asked for the file may have left before it came."""
+        return _Source(self._files.path_of(file_id), self._files.columns_of(file_id))
 
     async def _end_early(self, claim: Claim, error: Exception) -> Outcome:
-        """There was no process: its data is gone, or the machine starts no more processes."""
-        reason = JobError(code="cannot_start", message=f"the training process could not be started: {error}")
-        if isinstance(error, AdaVAEError):
-            await asyncio.to_thread(self._claims.fail, claim, reason)
-            return Outcome.FAILED
-        return await asyncio.to_thread(self._crash, claim, reason)
+        """There was no process: its data is gone or could not be had, or the machine starts no more processes."""
+        _log.warning("training_process_not_started", job=claim.job_id, reason=str(error))
+        return await asyncio.to_thread(self._failed, claim, failure_to_start(error, places_of(self._settings)))
+
+    def _failed(self, claim: Claim, failure: Failure) -> Outcome:
+        if not failure.is_final:
+            return self._crash(claim, failure.error)
+        self._claims.fail(claim, failure.error)
+        return Outcome.FAILED
 
     def _conclude(self, claim: Claim, attempt: "_Attempt", code: int) -> Outcome:
         """The end that an exit code means; raises ClaimLost."""
@@ -151,10 +190,7 @@ class Supervisor:
         if attempt.is_stopping or code in (STOPPED, SUPERSEDED):
             return _outcome(self._claims.stopped(claim))
         if code == FAILED and attempt.failure is not None:
-            if attempt.failure.is_final:
-                self._claims.fail(claim, attempt.failure.error)
-                return Outcome.FAILED
-            return self._crash(claim, attempt.failure.error)
+            return self._failed(claim, attempt.failure)
         return self._crash(claim, _unexplained(code))
 
     def _crash(self, claim: Claim, reason: JobError) -> Outcome:
@@ -169,14 +205,15 @@ class _Attempt:
         self,
         claim: Claim,
         claims: Claims,
+        held: HeldClaim,
         child: ChildProcess,
         metrics: TrainingMetrics,
         settings: Settings,
         figures: Mapping[str, Any] | None,
     ) -> None:
         """``figures`` are those of the attempt before, if there was one."""
-        self._claim, self._claims, self._child, self._metrics = claim, claims, child, metrics
-        self._renew_every_s, self._patience_s = settings.lease_s / 4, settings.shutdown_s
+        self._claim, self._claims, self._held, self._child, self._metrics = claim, claims, held, child, metrics
+        self._patience_s = settings.shutdown_s
         self._step = 0
         self._figures = figures
         self._recorded_at = 0.0
@@ -208,15 +245,13 @@ class _Attempt:
 
     async def _watch(self, stopping: asyncio.Event) -> None:
         """Ends where the process is to be killed: cancelled, frozen, too slow to stop, or raising ClaimLost."""
-        renewed_at, asked_at = time.monotonic(), float("inf")
+        asked_at = float("inf")
         while time.monotonic() - asked_at < self._patience_s:
             await asyncio.sleep(_POLL_S)
             if self._is_silent():
                 self.is_frozen = True
                 return
-            is_due = time.monotonic() - renewed_at >= self._renew_every_s
-            job = await asyncio.to_thread(self._look, renews=is_due)
-            renewed_at = time.monotonic() if is_due else renewed_at
+            job = await self._held.look()
             if job is None:
                 continue
             if job.wish is Wish.CANCEL:
@@ -230,19 +265,6 @@ class _Attempt:
         """Counted in looks, not by a clock: where this worker was frozen itself, it has not listened."""
         self._silent_s += _POLL_S if self._is_listening else 0.0
         return self._silent_s > self._longest_silence_s
-
-    def _look(self, *, renews: bool) -> Job | None:
-        """The record as it stands; None where volume or lock cannot be had just now, which is no reason to end."""
-        try:
-            job = self._claims.renew(self._claim) if renews else self._claims.store.get(self._claim.job_id)
-        except ClaimLost:
-            raise
-        except (AdaVAEError, OSError) as exc:
-            _log.warning("job_not_reached", job=self._claim.job_id, reason=str(exc))
-            return None
-        if job.attempt != self._claim.attempt:
-            raise ClaimLost(f"{job.id} was taken over: it is in attempt {job.attempt}")
-        return job
 
     async def _listen(self) -> int:
         """To the end; gives the exit code."""
@@ -314,6 +336,18 @@ class _Attempt:
         if self._figures is not None and (is_urgent or time.monotonic() - self._recorded_at >= _RECORD_EVERY_S):
             self._recorded_at = time.monotonic()
             self._claims.report_progress(self._claim, self._figures, is_event=False)
+
+
+def _kept(claim: Claim, file_id: str, source: _Source) -> _Source:
+    """A copy out of a cache under a second name, by which it stays."""
+    own = claim.directory / "data" / file_id / source.path.name
+    own.parent.mkdir(parents=True, exist_ok=True)
+    link(source.path, own)
+    return replace(source, path=own)
+
+
+def _is_unwanted(job: Job | None, stopping: asyncio.Event) -> bool:
+    return stopping.is_set() or (job is not None and job.wish is not None)
 
 
 def _share(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding, Strategy
-from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound
+from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, StorageFull
 from adavae.model.latent.direction import BetweenTexts
 from adavae.model.storage.pretrained import load_backbone
 from adavae.model.storage.tokenizer import Tokenizer
@@ -283,6 +285,14 @@ async def test_a_volume_that_is_gone_or_a_set_that_went_is_an_answer(
             await service.adapter_archive("plain")
         assert (caught.value.status, caught.value.code) == (503, "storage_unavailable")
 
+        for error in (StorageFull("/secret/place is full"), OSError(errno.ENOSPC, "No space left on device")):
+            monkeypatch.setattr(store, "card", partial(_raise, error))
+            with pytest.raises(ServiceError) as caught:
+                await service.adapter_card("plain")
+            assert (caught.value.status, caught.value.code) == (503, "storage_full")
+            assert "secret" not in caught.value.message
+        monkeypatch.undo()
+
         def gone(*_arguments: object) -> None:
             raise StoreError("unreachable", "memory://bucket", "error sending request")
 
@@ -290,3 +300,7 @@ async def test_a_volume_that_is_gone_or_a_set_that_went_is_an_answer(
         with pytest.raises(ServiceError, match="cannot be reached") as caught:
             await service.adapter_card("plain")
         assert (caught.value.status, caught.value.code) == (503, "storage_unreachable")
+
+
+def _raise(error: Exception, *_arguments: object) -> None:
+    raise error

@@ -106,6 +106,25 @@ async def test_a_job_holds_everything_that_its_worker_needs(service: JobService,
 
 
 @pytest.mark.asyncio
+async def test_of_very_many_labels_a_job_tells_the_commonest(
+    service: JobService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: every label of both files went into the record, which nothing could read again."""
+    labels = {f"{number:04d}": 1 + number // 990 for number in range(1000)}
+    report = {"labels": labels, "warnings": ["w" * 100_000] * 100, "rows": 9}
+    stored = replace(await Files().get("file-1"), labels=labels, report=report)
+
+    async def get(_files: Files, _file_id: str) -> StoredFile:
+        return stored
+
+    monkeypatch.setattr(Files, "get", get)
+    told = (await service.create(NEW)).report["training_file"]
+    assert (told["rows"], told["num_labels"], len(told["labels"])) == (9, 1000, 20)
+    assert {f"{number:04d}" for number in range(990, 1000)} <= set(told["labels"])
+    assert told["warnings"] == ["w" * 2000] * 20
+
+
+@pytest.mark.asyncio
 async def test_a_seed_is_drawn_where_none_is_given(service: JobService) -> None:
     seeds = {(await service.create(NEW)).seed for _ in range(3)}
     assert len(seeds) == 3

@@ -1,11 +1,14 @@
 """Adapter sets in an object store: seen whole or not at all, fetched when they are read, trusted as a disk is."""
 
+import errno
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, WeightsCorrupted
+from adavae.model.storage import atomic
 from adavae.model.storage.adapter_set import check_adapter_set, read_adapter_set
 from adavae.model.storage.installed import InstalledVersion
 from adavae.model.storage.manifest import MANIFEST, TENSORS
@@ -202,6 +205,50 @@ def test_a_store_that_is_gone_is_a_503_that_says_so(home: Home, monkeypatch: pyt
         sets.scan({})
 
 
+def test_a_full_disk_of_this_machine_is_a_503_that_shows_no_path(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: it was a 500 with a traceback."""
+    home.put()
+    sets = home.machine("other")
+    entry = sets.resolve("demo")
+    uses = (lambda: sets.read_version(entry), lambda: sets.card("demo"), lambda: sets.verified_files("demo"))
+    for use in uses:
+        with monkeypatch.context() as patched:
+            patched.setattr(atomic, "_write_and_sync", _full)
+            check_full(use)
+    (entry.path / MANIFEST).unlink()
+    monkeypatch.setattr(Path, "write_bytes", _full)
+    check_full(lambda: sets.read_version(entry))
+
+
+def check_full(use: Callable[[], object]) -> None:
+    with pytest.raises(ServiceError) as caught:
+        use()
+    assert (caught.value.status, caught.value.code, caught.value.retry_after_s) == (503, "storage_full", 30)
+    assert "/" not in caught.value.message
+
+
+@pytest.mark.asyncio
+async def test_a_registry_calls_no_set_damaged_where_this_machines_disk_is_full(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = home.put()
+    registry = Registry(home.root / "registry", store=home.machine("other"))
+    with monkeypatch.context() as patched:
+        patched.setattr(atomic, "_write_and_sync", _full)
+        async with running(registry):
+            assert registry.registry.states() == []
+            patched.undo()
+            await registry.registry.refresh()
+            assert await registry.version() == version
+            newer = home.put(created_at=NEWER)
+            patched.setattr(atomic, "_write_and_sync", _full)
+            await registry.registry.refresh()
+            assert await registry.version() == version
+            patched.undo()
+            await registry.registry.refresh()
+            assert await registry.version() == newer
+
+
 @pytest.mark.asyncio
 async def test_a_registry_serves_what_is_published_and_goes_on_while_the_store_is_gone(
     home: Home, monkeypatch: pytest.MonkeyPatch
@@ -272,6 +319,10 @@ def test_what_was_made_here_is_put_in_place_without_being_fetched(home: Home) ->
     version = home.put()
     path = home.root / "maker" / "demo" / version
     assert read_adapter_set(path).manifest.version == version
+
+
+def _full(*_arguments: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def _unreachable(*_arguments: object) -> None:

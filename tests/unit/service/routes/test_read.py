@@ -15,6 +15,7 @@ from starlette.testclient import TestClient
 from adavae.service.errors import Overloaded
 from adavae.service.jobs.data import previews
 from adavae.service.jobs.protocol import guessed
+from adavae.service.jobs.records.volume_lock import locked
 from adavae.service.main import create_app
 from adavae.service.settings import Settings
 from tests.unit.service.jobs.file_home import FileHome
@@ -22,6 +23,7 @@ from tests.unit.service.stub_latent_service import StubLatentService, stub_setti
 
 READ = "/read"
 LIMIT = 20_000
+NAMES = ("adavae-read-left", "adavae-read-being-read", "adavae-read-being-made", "somebodys-file")
 INFERS, TRAINS, MANAGES = (f"{letter}0123456789abcdef0123456789abcde" for letter in "itm")
 
 
@@ -223,6 +225,23 @@ def test_nothing_stays_of_a_file(client: TestClient, tmp_path: Path, monkeypatch
     assert asked(client, "a.csv", CSV).status_code == 500
     assert len(seen[0]) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_service_left_is_removed_and_nothing_else(
+    client: TestClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Regression: it stayed in the temporary directory for good."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    left, being_read, being_made, other = (tmp_path / name for name in NAMES)
+    for directory in (left, being_read, other):
+        (directory / "file").mkdir(parents=True)
+        (directory / "file" / "content.csv").write_bytes(CSV)
+    being_made.mkdir()
+    with locked(being_read / "lock"):
+        read(client, "a.csv", CSV)
+    assert set(tmp_path.iterdir()) == {being_read, being_made, other}
+    read(client, "a.csv", CSV)
+    assert set(tmp_path.iterdir()) == {being_made, other}
 
 
 def test_a_disk_that_takes_nothing_is_an_answer(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from adavae.service.jobs.records import job_store, wishes
+from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claims
+from adavae.service.jobs.records.encoding import encoded_new_job
 from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import ClaimLost, JobConflict, JobNotFound
 from adavae.service.jobs.records.job_records import JobRecords, owner_mark
@@ -76,7 +77,7 @@ def test_an_empty_place_has_no_jobs(place: Place) -> None:
 def test_whose_a_job_is_is_told_of_marked_and_unmarked_jobs(place: Place) -> None:
     jobs = {owner: place.job(owner=owner).id for owner in ("alice", "bob", None)}
     old = new_job(owner="alice")
-    place.opened().create(old.id, job_store._encode(old), [], "alice")
+    place.opened().create(old.id, encoded_new_job(old), [], "alice")
     if place.bucket is not None:  # as it was made before there were marks
         place.bucket.opened().delete([f"owned/{owner_mark('alice')}/{old.id}"])
     for owner, own in (("alice", {jobs["alice"], old.id}), ("bob", {jobs["bob"]}), ("carol", set())):
@@ -95,6 +96,39 @@ def test_in_a_store_nobody_reads_the_jobs_of_others(tmp_path: Path, monkeypatch:
     store = place.store()
     assert list(filter(store.belonging_to("alice"), store.ids())) == [own]
     assert not read
+
+
+@needs_obstore
+def test_what_a_killed_worker_left_on_its_machine_is_removed(tmp_path: Path) -> None:
+    """Regression: the checkpoints of its attempt stayed on that disk for good."""
+    place = Place("store", tmp_path / "jobs")
+    jobs = {name: place.job() for name in ("alive", "killed", "cancelled", "elsewhere", "queued")}
+    workers = {name: place.claims() for name in jobs}
+    claims = {name: workers[name].claim(job.id, "w") for name, job in jobs.items()}
+    directories = {name: claim.directory for name, claim in claims.items() if claim is not None}
+    for name in set(jobs) - {"alive"}:
+        for lock in workers[name].store.records._working.values():  # type: ignore[attr-defined]
+            lock.release()  # as the kernel does when a process ends
+    wishes.cancel(place.store(), jobs["cancelled"].id)
+    for name in ("cancelled", "elsewhere"):
+        other = Claims(JobStore(ObjectJobs(place.bucket.opened(), tmp_path / "other")), tmp_path)  # type: ignore[union-attr]
+        lease = other.lease(other.store.get(jobs[name].id))
+        assert (other.claim(jobs[name].id, "other", abandoned=lease) is None) is (name == "cancelled")
+    with place.store().changing(jobs["queued"].id) as record:
+        record.save(status=JobStatus.QUEUED)
+    place.claims().tidy()
+    assert {name for name, directory in directories.items() if directory.exists()} == {"alive", "killed"}
+    assert {number for name, number in place.opened().left_here()} == {1}
+    workers["alive"].tidy()
+    assert directories["alive"].exists()
+
+
+def test_an_attempt_under_way_is_not_cleared_up(place: Place) -> None:
+    job = place.job()
+    claim = place.claims().claim(job.id, "w")
+    assert claim is not None
+    place.claims().tidy()
+    assert claim.directory.exists()
 
 
 def test_jobs_that_are_settled_are_looked_at_no_more(place: Place) -> None:

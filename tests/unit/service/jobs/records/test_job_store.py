@@ -1,15 +1,16 @@
 """Records of jobs: written whole, changed one at a time, never after their end."""
 
 import json
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from adavae.model.errors import StorageFull
-from adavae.service.errors import Overloaded
+from adavae.service.errors import InvalidRequest, Overloaded
 from adavae.service.jobs.records import volume_jobs
-from adavae.service.jobs.records.decoding import decoded_job
+from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded_job
 from adavae.service.jobs.records.job import JobError, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import JobBusy, JobConflict, JobDamaged, JobNotFound
 from adavae.service.jobs.records.job_store import JobStore, new_job_id
@@ -73,6 +74,16 @@ def test_a_key_whose_job_never_came_to_be_is_free(home: JobHome, monkeypatch: py
     assert home.store.made_with("k", "d") == job
 
 
+def test_what_a_killed_process_left_half_made_is_removed(home: JobHome) -> None:
+    """Regression: it stayed on the volume for good."""
+    home.queue_job()
+    left = home.store.root / ".staging-0123456789abcdef"
+    (left / "attempts").mkdir(parents=True)
+    job = home.queue_job()
+    assert not left.exists()
+    assert home.store.get(job.id) == job
+
+
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
@@ -85,6 +96,43 @@ def test_too_many_open_jobs_are_refused_and_finished_ones_do_not_count(home: Job
     with home.store.changing(first.id) as record:
         record.save(status=JobStatus.CANCELLED)
     home.queue_job(max_open=2)
+
+
+def test_a_damaged_record_counts_as_an_open_job(home: JobHome) -> None:
+    """Regression: jobs whose records could not be read counted towards no limit, and could fill the volume."""
+    damaged = home.queue_job(max_open=2, owner="alice")
+    (home.store.directory(damaged.id) / "job.json").write_bytes(b"{")
+    home.queue_job(max_open=2)
+    with pytest.raises(Overloaded, match=rf"2 training jobs are not finished \(1 of them damaged, as {damaged.id}\)"):
+        home.queue_job(max_open=2)
+    shutil.rmtree(home.store.directory(damaged.id))
+    home.queue_job(max_open=2)
+
+
+def test_a_damaged_record_counts_for_its_owner_where_that_is_known(home: JobHome) -> None:
+    damaged = home.queue_job(owner="alice")
+    assert home.store.owner_of(damaged.id) == "alice"
+    (home.store.directory(damaged.id) / "job.json").write_bytes(b"{")
+    draft = new_job(owner="alice")
+    with pytest.raises(Overloaded, match="1 training jobs of this key are"):
+        home.store.create(draft, request_digest="d", max_open=9, max_open_of_owner=1)
+
+
+def test_a_job_too_large_to_be_read_again_is_refused(home: JobHome) -> None:
+    """Regression: it was accepted, and every read of it was a 503 afterwards."""
+    with pytest.raises(InvalidRequest, match="of them are its report: make that shorter"):
+        home.queue_job(report={"warnings": ["x" * MAX_RECORD_BYTES]}, idempotency_key="k")
+    assert home.store.ids() == []
+    assert home.store.made_with("k", "d") is None
+
+
+def test_a_running_job_stays_readable_whatever_comes_to_it(home: JobHome) -> None:
+    job = home.queue_job()
+    with home.store.changing(job.id) as record:
+        record.save(status=JobStatus.RUNNING)
+        left = record.save(status=JobStatus.SUCCEEDED, metrics={"names": "x" * MAX_RECORD_BYTES}, adapter="mine@v1")
+    assert left == home.store.get(job.id)
+    assert (left.status, left.adapter, left.metrics) == (JobStatus.SUCCEEDED, "mine@v1", None)
 
 
 @pytest.mark.parametrize("ended", [JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELLED])

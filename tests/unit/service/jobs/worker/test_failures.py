@@ -15,7 +15,9 @@ from adavae.model.errors import (
     TrainingDiverged,
     TrainingProcessLost,
 )
-from adavae.service.jobs.worker.failures import failure_of, killed
+from adavae.service.errors import ServiceError
+from adavae.service.jobs.worker.failures import failure_of, failure_to_start, killed
+from adavae.service.objects.errors import StoreError
 
 
 @pytest.mark.parametrize(
@@ -42,6 +44,25 @@ from adavae.service.jobs.worker.failures import failure_of, killed
 def test_each_error_has_a_code_and_is_final_or_not(error: Exception, code: str, is_final: bool) -> None:
     failure = failure_of(error, {})
     assert (failure.error.code, failure.is_final) == (code, is_final)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "is_final"),
+    [
+        (StorageFull("full"), "storage_full", False),
+        (StoreError("throttled", "s3://our-bucket/secret", "<Body>"), "storage_throttled", False),
+        (ServiceError(404, "file_not_found", "there is no file"), "file_not_found", True),
+        (ServiceError(503, "storage_full", "the disk is full", retry_after_s=30), "storage_full", False),
+        (OSError(errno.EAGAIN, "Resource temporarily unavailable", "/secret"), "cannot_start", False),
+        (AdaVAEError("/secret"), "cannot_start", False),
+    ],
+)
+def test_what_keeps_a_process_from_starting_is_final_or_not_and_shows_no_place(
+    error: Exception, code: str, is_final: bool
+) -> None:
+    failure = failure_to_start(error, {})
+    assert (failure.error.code, failure.is_final) == (code, is_final)
+    assert not any(hidden in failure.error.message for hidden in ("secret", "bucket", "Body"))
 
 
 def test_places_on_the_server_are_not_shown() -> None:

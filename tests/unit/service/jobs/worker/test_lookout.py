@@ -69,6 +69,16 @@ def test_clocks_that_differ_or_jump_expire_no_lease(home: JobHome) -> None:
     assert watch.after(LEASE_S - 1) == []
 
 
+def test_this_machine_is_tidied_at_the_beginning_and_now_and_then(
+    home: JobHome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch, tidied = Watch(home), list[float]()
+    monkeypatch.setattr(home.claims, "tidy", lambda: tidied.append(watch.now))
+    for _ in range(21):
+        watch.after(60)
+    assert tidied == [160, 760, 1360]
+
+
 def test_abandoned_jobs_come_before_queued_ones(home: JobHome) -> None:
     queued, abandoned = home.queue_job(), home.queue_job()
     home.claim(abandoned)

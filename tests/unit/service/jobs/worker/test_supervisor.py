@@ -4,19 +4,21 @@ import asyncio
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from adavae.model.errors import StorageFull
 from adavae.service.errors import ServiceError
 from adavae.service.jobs.records import wishes
-from adavae.service.jobs.records.claims import Claims
+from adavae.service.jobs.records.claims import Claims, Lease
 from adavae.service.jobs.records.job import Job, JobStatus, Wish
 from adavae.service.jobs.worker.child_process import ChildProcess
-from adavae.service.jobs.worker.supervisor import Outcome, Supervisor, _Attempt
+from adavae.service.jobs.worker.held_claim import HeldClaim
+from adavae.service.jobs.worker.supervisor import Outcome, Supervisor
 from tests.unit.service.jobs.job_home import JobHome, home
 from tests.unit.service.jobs.running import DEADLINE_S, Files, supervisor, until
 
@@ -187,14 +189,14 @@ async def test_a_worker_that_listens_to_nobody_calls_nobody_frozen(
 
     monkeypatch.setattr(Claims, "report_progress", stuck)
     running = asyncio.create_task(run(home, job, supervisor(home, *LONG, training_silence_s=1)))
-    num_looks, look = 0, _Attempt._look
+    num_looks, look = 0, HeldClaim._look
 
-    def counted(attempt: _Attempt, *, renews: bool) -> object:
+    def counted(held: HeldClaim, *, renews: bool) -> object:
         nonlocal num_looks
         num_looks += 1
-        return look(attempt, renews=renews)
+        return look(held, renews=renews)
 
-    monkeypatch.setattr(_Attempt, "_look", counted)
+    monkeypatch.setattr(HeldClaim, "_look", counted)
     await until(lambda: num_looks > 8)
     assert not running.done()
     may_go_on.set()
@@ -233,6 +235,22 @@ async def test_what_may_pass_is_tried_three_times(
     assert error is not None
     assert error.code == code
     assert said in error.message
+
+
+@pytest.mark.asyncio
+async def test_data_that_cannot_be_had_just_now_is_tried_again(home: JobHome, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: a full disk of the worker's machine ended the job for good, and its path was shown."""
+
+    def full(_files: Files, _file_id: str) -> Path:
+        raise StorageFull(f"{home.settings().files}/fetched/file-1/content.tsv needs more bytes than there are")
+
+    job = home.queue_job()
+    with monkeypatch.context() as patched:
+        patched.setattr(Files, "path_of", full)
+        assert await run(home, job, supervisor(home, "train", "1")) is Outcome.CRASHED
+    told = home.told(job)[-1]
+    assert "(1 of 3 without progress): files/fetched/file-1/content.tsv needs more bytes" in told
+    assert await run(home, job, supervisor(home, "train", "1")) is Outcome.SUCCEEDED
 
 
 @pytest.mark.asyncio
@@ -281,6 +299,70 @@ async def test_the_lease_of_a_running_job_is_renewed(home: JobHome) -> None:
     await until(lambda: home.store.get(job.id).status is JobStatus.RUNNING and see())
     wishes.cancel(home.store, job.id)
     assert await running is Outcome.CANCELLED
+
+
+class SlowFiles:
+    """Data that comes when it may, as out of a slow object store."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.is_asked, self.may_come, path_of = threading.Event(), threading.Event(), Files.path_of
+
+        def slowly(files: Files, file_id: str) -> Path:
+            self.is_asked.set()
+            self.may_come.wait(DEADLINE_S)
+            return path_of(files, file_id)
+
+        monkeypatch.setattr(Files, "path_of", slowly)
+
+
+@pytest.fixture
+def slow_files(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowFiles]:
+    files = SlowFiles(monkeypatch)
+    yield files
+    files.may_come.set()
+
+
+@pytest.mark.asyncio
+async def test_the_lease_is_renewed_while_the_data_comes(home: JobHome, slow_files: SlowFiles) -> None:
+    """Regression: with a slow object store another worker took the job over, ten of them in a row ended it."""
+    job = home.queue_job()
+    running = asyncio.create_task(run(home, job, supervisor(home, "train", "1")))
+    leases: set[Lease] = set()
+
+    def see() -> bool:
+        leases.add(home.claims.lease(home.store.get(job.id)))
+        return len(leases) >= 4
+
+    await until(slow_files.is_asked.is_set)
+    await until(see)
+    slow_files.may_come.set()
+    assert await running is Outcome.SUCCEEDED
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("what", ["cancel", "pause", "stop", "lost"])
+async def test_an_attempt_whose_data_still_comes_is_given_up_at_once(
+    home: JobHome, children: Children, slow_files: SlowFiles, what: str
+) -> None:
+    job, stopping = home.queue_job(validation_file="file-2"), asyncio.Event()
+    running = asyncio.create_task(run(home, job, supervisor(home, *LONG), stopping))
+    await until(slow_files.is_asked.is_set)
+    wish: Mapping[str, Callable[[], object]] = {
+        "cancel": lambda: wishes.cancel(home.store, job.id),
+        "pause": lambda: wishes.pause(home.store, job.id),
+        "stop": stopping.set,
+        "lost": lambda: home.take_over(job),
+    }
+    wish[what]()
+    outcome, status = {
+        "cancel": (Outcome.CANCELLED, JobStatus.CANCELLED),
+        "pause": (Outcome.PAUSED, JobStatus.PAUSED),
+        "stop": (Outcome.HANDED_BACK, JobStatus.QUEUED),
+        "lost": (Outcome.SUPERSEDED, JobStatus.RUNNING),
+    }[what]
+    assert await running is outcome
+    assert home.store.get(job.id).status is status
+    assert not children.started
 
 
 @pytest.mark.asyncio
