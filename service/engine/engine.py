@@ -61,7 +61,7 @@ class EngineState(StrEnum):
 
 @dataclass(eq=False, slots=True)
 class Reservation:
-    """A promise of the queue to one request: this many rows will be taken."""
+    """A promise of the queue to one request: this many more rows will be taken."""
 
     num_rows: int
     client: str
@@ -200,12 +200,12 @@ class Engine:
             decodings: One a row.
             deadline_s: After which the request is given up.
             on_token: Called with row and token id for every token, on the event loop.
-            reservation: As for ``encode``; these rows take it up.
+            reservation: As for ``encode``; these rows take up as much of it as they are.
         """
         if reservation is None:
             self.check_room(len(z))
         else:
-            self._release(reservation)
+            self._release(reservation, len(z))
         num_tokens = sum(decoding.max_tokens for decoding in decodings)
         ticket: Ticket[Generated] = self._ticket(len(z), num_tokens, is_long=len(z) > SHORT_ROWS)
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
@@ -278,13 +278,15 @@ class Engine:
         try:
             yield reservation
         finally:
-            self._release(reservation)
+            self._release(reservation, reservation.num_rows)
 
-    def _release(self, reservation: Reservation) -> None:
-        self._promised[reservation.client] -= reservation.num_rows
+    def _release(self, reservation: Reservation, num_rows: int) -> None:
+        """So many rows are queued, or will not come; what is beyond the promise was not counted."""
+        num_rows = min(num_rows, reservation.num_rows)
+        reservation.num_rows -= num_rows
+        self._promised[reservation.client] -= num_rows
         if not self._promised[reservation.client]:
             del self._promised[reservation.client]
-        reservation.num_rows = 0
 
     def _ticket(self, num_rows: int, num_tokens: int = 0, *, is_long: bool = False) -> Ticket[Any]:
         self._check_ready()

@@ -130,6 +130,26 @@ async def test_a_text_does_not_wait_for_all_of_a_large_request_that_holds_it_too
 
 
 @pytest.mark.asyncio
+async def test_room_is_reserved_for_all_rows_that_a_request_comes_to(tmp_path: Path) -> None:
+    """Variations were looked for at twice as many points as were counted, and a direction's texts not at all."""
+    async with running(tmp_path) as service:
+        reserve, reserved = service._parts.engine.reserved, list[int]()
+
+        def told(num_rows: int) -> contextlib.AbstractContextManager[Any]:
+            reserved.append(num_rows)
+            return reserve(num_rows)
+
+        service._parts.engine.reserved = told  # type: ignore[method-assign,assignment]
+        await service.variations(
+            TEXTS, num=2, distance=1.0, adapter="plain", decoding=GREEDY, params=[f"texts[{row}]" for row in range(3)]
+        )
+        direction = BetweenTexts(tuple(TEXTS), tuple(TEXTS[:1]))
+        for steps in (2, 7):
+            await service.traverse(TEXTS[0], direction, steps=steps, between=None, adapter="plain", decoding=GREEDY)
+    assert reserved == [12, 5, 7]
+
+
+@pytest.mark.asyncio
 async def test_identical_texts_in_flight_are_encoded_once(tmp_path: Path) -> None:
     async with running(tmp_path, cache_bytes=0) as service:
         answers = await asyncio.gather(*(service.encode([TEXTS[0]], adapter=None, truncate=False) for _ in range(12)))
