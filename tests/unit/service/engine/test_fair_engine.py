@@ -227,6 +227,19 @@ async def test_gauges_are_at_rest_once_everybody_has_left() -> None:
         await until(lambda: value_of(engine.metrics.decode_rows) == value_of(engine.metrics.queue_rows) == 0, 60)
 
 
+@pytest.mark.asyncio
+async def test_a_beam_search_costs_its_client_as_many_turns_as_it_has_beams() -> None:
+    async with running() as engine:
+        lane = Scheduler(engine.vae, LIMITS, Metrics()).long
+    for client, num_beams in (("narrow", 2), ("wide", 10)):
+        ticket: Ticket[Any] = Ticket(30, client=client)
+        decoding = Decoding(strategy=Strategy.BEAM, num_beams=num_beams, max_tokens=8)
+        for number in range(30):
+            lane.put(DecodeRow(ticket, number, torch.from_numpy(latents(1, 0)[0]), 0, decoding))
+    taken = [row.ticket.client for _ in range(24) if (row := lane.beaming.take()) is not None]
+    assert (taken.count("narrow"), taken.count("wide")) == (20, 4)
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 0.0
