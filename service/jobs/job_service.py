@@ -62,7 +62,7 @@ class JobService:
     async def create(self, new: NewJob, *, idempotency_key: str | None = None, caller: Caller = EVERYBODY) -> Job:
         request_digest = _digest(new)
         if idempotency_key is not None:
-            earlier = await self._volume.use(self._store.made_with, idempotency_key, request_digest, caller.owner)
+            earlier = await self._volume.read(self._store.made_with, idempotency_key, request_digest, caller.owner)
             if earlier is not None:
                 return earlier
         draft = await self._draft(new, idempotency_key, caller)
@@ -73,7 +73,7 @@ class JobService:
         return job
 
     async def get(self, job_id: str) -> Job:
-        return await self._volume.use(self._intact, job_id)
+        return await self._volume.read(self._intact, job_id)
 
     async def list(
         self,
@@ -83,20 +83,20 @@ class JobService:
         metadata: dict[str, str] | None = None,
         caller: Caller = EVERYBODY,
     ) -> Page[Job]:
-        return await self._volume.use(self._page, limit, after, metadata or {}, caller)
+        return await self._volume.read(self._page, limit, after, metadata or {}, caller)
 
     async def events(self, job_id: str, *, limit: int, after: str | None) -> Page[JobEvent]:
         before = _number(after) if after is not None else None
-        history = await self._volume.use(self._store.history, job_id)
-        written = await self._volume.use(history.read)
+        history = await self._volume.read(self._store.history, job_id)
+        written = await self._volume.read(history.read)
         events = [event for event in reversed(written) if before is None or (event_number(event.id) or 0) < before]
         return Page(events[:limit], has_more=len(events) > limit)
 
     async def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
         last = _number(after) if after is not None else 0
-        history = await self._volume.use(self._store.history, job_id)
+        history = await self._volume.read(self._store.history, job_id)
         while not history.is_over:
-            for event in await self._volume.use(history.read):
+            for event in await self._volume.read(history.read):
                 if (event_number(event.id) or 0) > last:
                     yield event
             if self._ends_watching:
@@ -152,7 +152,7 @@ class JobService:
         self._refuse_unknown_backbone(new.backbone)
         _refuse_name(new.adapter_name)
         if not caller.is_admin:
-            await self._volume.use(self._refuse_shadowing, new.adapter_name, caller.owner)
+            await self._volume.read(self._refuse_shadowing, new.adapter_name, caller.owner)
         training = await self._file(new.training_file, "training_file", caller)
         held_back = None
         if new.validation_file is not None:
@@ -165,7 +165,7 @@ class JobService:
         if held_back is None:
             _refuse_unsparing(training)
         return Job(
-            id=await self._volume.use(self._store.new_id),
+            id=await self._volume.read(self._store.new_id),
             status=JobStatus.QUEUED,
             created_at=int(time.time()),
             training_file=training.id,
