@@ -7,6 +7,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
@@ -16,9 +17,11 @@ from adavae.model.config import BackboneConfig
 from adavae.model.errors import AdaVAEError, ConfigError
 from adavae.model.training.config import Preset
 from adavae.model.training.splitting import must_refuse, no_text_to_spare
+from adavae.service.caller import CALLER
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription
 from adavae.service.jobs.hyperparameters import Hyperparameters, effective_hyperparameters
+from adavae.service.jobs.job_watches import JobWatches
 from adavae.service.jobs.protocol import FileOperations, Page
 from adavae.service.jobs.queue.queue import JobQueue
 from adavae.service.jobs.records import wishes
@@ -54,10 +57,10 @@ class JobService:
         self._volume = volume or open_volume(settings)
         self._settings, self._store, self._files, self._queue = settings, store, files, queue
         self._describe, self._set_owners = describe, open_owners(settings)
-        self._poll_s = _POLL_S if settings.shared is None else _POLL_STORE_S
+        poll_s = _POLL_S if settings.shared is None else _POLL_STORE_S
+        self._watches = JobWatches(store.records, self._volume, poll_s)
         self._under_way = Counter[str]()
         self._telling: set[asyncio.Task[None]] = set()
-        self._ends_watching = False
 
     async def create(self, new: NewJob, *, idempotency_key: str | None = None, caller: Caller = EVERYBODY) -> Job:
         request_digest = _digest(new)
@@ -92,18 +95,17 @@ class JobService:
         events = [event for event in reversed(written) if before is None or (event_number(event.id) or 0) < before]
         return Page(events[:limit], has_more=len(events) > limit)
 
-    async def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
+    def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
+        """Raises Overloaded at once where the caller has too many streams."""
+        client = CALLER.get()
+        self._watches.check_room(client)
+        return self._watched(job_id, after, client)
+
+    async def _watched(self, job_id: str, after: str | None, client: str) -> AsyncGenerator[JobEvent, None]:
         last = _number(after) if after is not None else 0
-        history = await self._volume.read(self._store.history, job_id)
-        while not history.is_over:
-            for event in await self._volume.read(history.read):
-                if (event_number(event.id) or 0) > last:
-                    yield event
-            if self._ends_watching:
-                message = "the service is going down: watch again in a moment, with Last-Event-ID"
-                raise ServiceError(503, "shutting_down", message, retry_after_s=2)
-            if not history.is_over:
-                await asyncio.sleep(self._poll_s)
+        async with aclosing(self._watches.events(job_id, last, client)) as events:
+            async for event in events:
+                yield event
 
     async def cancel(self, job_id: str) -> Job:
         return await self._change(wishes.cancel, job_id)
@@ -119,7 +121,7 @@ class JobService:
 
     def end_watching(self) -> None:
         """Every ``watch`` ends within a moment with an error that asks to come back; safe in a signal handler."""
-        self._ends_watching = True
+        self._watches.end()
 
     async def close(self) -> None:
         """Waits for what is being told to workers."""
