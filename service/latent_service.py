@@ -23,7 +23,7 @@ from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import AdapterSetMismatch, AdaVAEError, LogitsNotFinite, StorageFull
 from adavae.model.latent import defaults
-from adavae.model.latent.direction import Direction
+from adavae.model.latent.direction import BetweenTexts, Direction
 from adavae.model.latent.embedding import check_dimensions, embedded
 from adavae.model.latent.map_points import MapMethod
 from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
@@ -294,7 +294,8 @@ class LatentService:
             plan = moves.variations(
                 pinned.space, texts, num=num, distance=distance, decoding=decoding, steering=steering, params=params
             )
-            found = await self._answered(plan, pinned, [decoding], len(texts) * num)
+            num_rows = len(texts) * num * defaults.VARIATION_TRIES
+            found = await self._answered(plan, pinned, [decoding], num_rows)
             return VariationsResult(_ref(pinned), tuple(map(tuple, found)))
 
     async def traverse(
@@ -313,7 +314,7 @@ class LatentService:
             plan = moves.traverse(
                 pinned.space, text, direction, steps=steps, between=between, decoding=decoding, steering=steering
             )
-            num_rows = steps * steering.or_else(defaults.TRAVERSE).candidates
+            num_rows = max(1 + _num_texts(direction), steps * steering.or_else(defaults.TRAVERSE).candidates)
             return TraverseResult(_ref(pinned), tuple(await self._answered(plan, pinned, [decoding], num_rows)))
 
     async def classify(
@@ -493,6 +494,11 @@ def _volume_answered() -> Iterator[None]:
         reason = exc.strerror or type(exc).__name__
         message = f"the volume with adapter sets could not be read ({reason}): try again in a moment"
         raise ServiceError(503, "storage_unavailable", message, retry_after_s=5) from exc
+
+
+def _num_texts(direction: Direction) -> int:
+    """That are encoded for it."""
+    return len(direction.source) + len(direction.target) if isinstance(direction, BetweenTexts) else 0
 
 
 def _ref(pinned: PinnedAdapter) -> AdapterRef:

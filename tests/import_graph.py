@@ -37,6 +37,7 @@ FLOORS = (
         "service.results",
         "service.metrics",
         "service.repeated_lines",
+        "service.daemon_threads",
         "service.tasks",
         "service.caller",
         "service.served_set",

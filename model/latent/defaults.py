@@ -19,6 +19,9 @@ GUIDANCE = 1.0
 """Of drawing with a label: above 1 leads further towards it."""
 
 NUM_VARIATIONS = 5
+VARIATION_TRIES = 2
+"""Points tried for each variation that is still missing."""
+
 DISTANCE = 1.0
 """Of variations from their text, in widths of the posterior."""
 

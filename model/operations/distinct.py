@@ -14,10 +14,8 @@ from adavae.model.decoding.decoding import Decoding
 from adavae.model.latent import defaults
 from adavae.model.latent.directions import around
 from adavae.model.latent.space import LatentSpace
-from adavae.model.operations.steps import Plan, decoded, encoded_written
+from adavae.model.operations.steps import Plan, decoded_in_parts, encoded_written_in_parts
 from adavae.model.results import DecodedText
-
-_ROWS_AT_ONCE = 384  # written, and read again, side by side, however many walks there are
 
 
 def told_apart(
@@ -54,16 +52,11 @@ def _replace(
     """Replaces the sentences at ``repeated`` where another was found within ``width``, (Z,)."""
     num = defaults.WALK_ALTERNATIVES
     near = torch.cat([around(z[row], width, num, decoding.seed) for row in repeated])  # (repeated * num, Z)
-    tried: list[DecodedText] = []
-    for some in torch.split(near, _ROWS_AT_ONCE):
-        tried += yield from decoded(some, [decoding] * len(some))
+    tried = yield from decoded_in_parts(near, [decoding] * len(near))
     texts = sorted({row.text for row in tried if row.text})
     if not texts:
         return
-    parts = [texts[start : start + _ROWS_AT_ONCE] for start in range(0, len(texts), _ROWS_AT_ONCE)]
-    mu: list[Tensor] = []
-    for part in parts:
-        mu += yield from encoded_written(part)
+    mu = yield from encoded_written_in_parts(texts)
     place = {text: number for number, text in enumerate(texts)}
     for number, row in enumerate(repeated):
         first = row - row % steps

@@ -16,11 +16,9 @@ from adavae.model.latent import defaults
 from adavae.model.latent.directions import Change, around
 from adavae.model.latent.space import LatentSpace
 from adavae.model.latent.steering import Settled
-from adavae.model.operations.steps import Plan, decoded, encoded_written
+from adavae.model.operations.steps import ROWS_AT_ONCE, Plan, decoded_in_parts, encoded_written_in_parts
 from adavae.model.operations.writing import steered, typical
 from adavae.model.results import DecodedText
-
-_ROWS_AT_ONCE = 384  # written side by side, however many texts are changed
 
 
 def least_changed(
@@ -37,7 +35,7 @@ def least_changed(
     """
     ways = _ways(space, change, decodings[0].seed)  # (P, Z)
     chosen: list[DecodedText] = []
-    for some in torch.split(z_c, max(1, _ROWS_AT_ONCE // (len(ways) * len(decodings)))):
+    for some in torch.split(z_c, max(1, ROWS_AT_ONCE // (len(ways) * len(decodings)))):
         chosen += yield from _some_changed(space, some, change, ways, decodings, settled)
     return chosen
 
@@ -49,7 +47,7 @@ def _some_changed(
     z = yield from steered(space, (z_c.unsqueeze(1) + ways).flatten(0, 1), settled)  # (N * P, Z)
     z = z.view(len(z_c), P, -1).repeat_interleave(D, dim=0).flatten(0, 1)  # (N * D * P, Z)
     each = [decoding for _ in z_c for decoding in decodings for _ in range(P)]
-    rows = typical(space, z, (yield from decoded(z, each)))
+    rows = typical(space, z, (yield from decoded_in_parts(z, each)))
     side, distance = yield from _placed(space, z_c.repeat_interleave(D * P, dim=0), change, rows)
     best = _nearest_across(side.view(-1, P), distance.view(-1, P))
     return [rows[first * P + place] for first, place in enumerate(best)]
@@ -77,7 +75,7 @@ def _placed(
     if written:
         texts = sorted({rows[number].text for number in written})
         place = {text: number for number, text in enumerate(texts)}
-        mu = (yield from encoded_written(texts))[[place[rows[number].text] for number in written]]
+        mu = (yield from encoded_written_in_parts(texts))[[place[rows[number].text] for number in written]]
         way = change.way / change.way.norm()
         moved = mu - z_c[written]
         beside = moved - (moved @ way).unsqueeze(1) * way

@@ -16,14 +16,13 @@ from adavae.model.latent.space import LatentSpace
 from adavae.model.latent.steering import Settled, Steering, check_scale
 from adavae.model.operations.distinct import told_apart
 from adavae.model.operations.least_change import least_changed
-from adavae.model.operations.steps import Plan, computed, decoded, encoded
+from adavae.model.operations.steps import Plan, computed, decoded_in_parts, encoded
 from adavae.model.operations.writing import steered, typical, written
 from adavae.model.results import DecodedText, InterpolationStep, TraverseStep
 
 _ROUNDS = 6  # of looking for variations that differ, each further away
 _WIDENING = 1.4
 _SEED_STRIDE = 1_000_003  # between rounds, so that seeds that count up do not meet the next round's
-_OVERDRAW = 2  # points tried for each variation that is still missing
 
 
 def interpolate(
@@ -187,12 +186,12 @@ def variations(
         if not missing:
             break
         reach = width * _WIDENING**turn * space.posterior_variance.sqrt()
-        sizes = [_OVERDRAW * (num - len(found[row])) for row in missing]
+        sizes = [defaults.VARIATION_TRIES * (num - len(found[row])) for row in missing]
         seed = decoding.seed + turn * _SEED_STRIDE
         near = [directions.around(mu[row], reach, size, seed) for row, size in zip(missing, sizes, strict=True)]
         z = yield from steered(space, torch.cat(near), settled)
         decodings = [each for size in sizes for each in decoding.for_rows(size)]
-        rows = iter(typical(space, z, (yield from decoded(z, decodings))))
+        rows = iter(typical(space, z, (yield from decoded_in_parts(z, decodings))))
         for row, size in zip(missing, sizes, strict=True):
             _keep_different(found[row], texts[row], [next(rows) for _ in range(size)], num)
     return [list(rows_found.values()) for rows_found in found]

@@ -9,10 +9,14 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.results import DecodedText
+
+ROWS_AT_ONCE = 384
+"""Drafts that are written, and read again, side by side, however many there are to be."""
 
 Result = TypeVar("Result")
 
@@ -76,6 +80,23 @@ def encoded_written(texts: Sequence[str]) -> Plan[Tensor]:
 def decoded(z: Tensor, decodings: Sequence[Decoding]) -> Plan[list[DecodedText]]:
     rows: list[DecodedText] = yield Decode(z, decodings)
     return rows
+
+
+def decoded_in_parts(z: Tensor, decodings: Sequence[Decoding]) -> Plan[list[DecodedText]]:
+    """As ``decoded``, ``ROWS_AT_ONCE`` at a time: others come between, and the queue never holds more of them."""
+    rows: list[DecodedText] = []
+    for start in range(0, len(z), ROWS_AT_ONCE):
+        part = slice(start, start + ROWS_AT_ONCE)
+        rows += yield from decoded(z[part], decodings[part])
+    return rows
+
+
+def encoded_written_in_parts(texts: Sequence[str]) -> Plan[Tensor]:
+    """As ``encoded_written``, ``ROWS_AT_ONCE`` at a time; at least one text."""
+    mu: list[Tensor] = []
+    for start in range(0, len(texts), ROWS_AT_ONCE):
+        mu.append((yield from encoded_written(texts[start : start + ROWS_AT_ONCE])))
+    return torch.cat(mu)
 
 
 def scored(texts: Sequence[str]) -> Plan[Tensor]:

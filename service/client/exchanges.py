@@ -25,7 +25,7 @@ from adavae.service.client.retries import AdaVAEServiceError
 from adavae.service.results import AdapterState
 
 _MAX_TEXTS, _MAX_TEXT_BYTES, _MAX_ROWS = 256, 2 * 1024**2, 64  # of one request, as the service is set by default
-_MAX_DECODED = 2048  # likewise, each candidate counted
+_MAX_DECODED = 2048  # likewise, each candidate and each try counted
 
 Method = Literal["linear", "spherical"]
 Result = TypeVar("Result")
@@ -200,7 +200,8 @@ def variations(
     whole = checked_texts([texts] if isinstance(texts, str) else texts, "texts")
     options = {"decoding": decoding, **_known(n=num, distance=distance), **steering}
     found: list[list[str]] = []
-    for start, chunk in _chunks(whole, _num_at_once(steering, defaults.NUM_VARIATIONS if num is None else num)):
+    tries = defaults.VARIATION_TRIES * (defaults.NUM_VARIATIONS if num is None else num)
+    for start, chunk in _chunks(whole, _num_at_once(steering, tries)):
         reply = yield _call("/variations", adapter, part=(("texts",), start), texts=chunk, **options)
         rows = _data(reply)
         found += [[row["text"] for row in rows if row["source"] == place] for place in range(len(chunk))]

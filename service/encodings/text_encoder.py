@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from adavae.model.config import WeightFormat
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapters.registry import PinnedAdapter
+from adavae.service.caller import CALLER
 from adavae.service.encodings.cache import EncodingCache, encoding_key
 from adavae.service.encodings.single_flight import SingleFlight
 from adavae.service.encodings.text_tokens import TextTokens
@@ -46,7 +47,7 @@ class TextEncoder:
         params: Sequence[str] | None = None,
         reservation: Reservation | None = None,
     ) -> tuple[EncodedText, ...]:
-        """The posterior of each text, cleaned; identical texts in flight are encoded once.
+        """The posterior of each text, cleaned; identical texts of a client that are in flight are encoded once.
 
         Args:
             texts: At least one.
@@ -75,8 +76,9 @@ class TextEncoder:
 
         computed: dict[str, Encoding] = {}
         if missing:
-            order = list(missing)
-            computed = dict(zip(order, await self._single_flight.gather(order, compute), strict=True))
+            order, sizes = list(missing), {key: len(text) for key, text in missing.items()}
+            gathered = await self._single_flight.gather(order, compute, client=CALLER.get(), sizes=sizes)
+            computed = dict(zip(order, gathered, strict=True))
         return tuple(
             EncodedText(found, is_cached=True) if found is not None else EncodedText(computed[key], is_cached=False)
             for key, found in zip(keys, cached, strict=True)

@@ -88,6 +88,7 @@ class _Lane:
             yield place
         finally:
             place.turn.cancel()
+            self._waiting.forget(place)
             if place.drawing is None or place.drawing.done():
                 self._leave(client)
             else:  # a thread goes on to its end, whoever has stopped waiting

@@ -61,7 +61,7 @@ class EngineState(StrEnum):
 
 @dataclass(eq=False, slots=True)
 class Reservation:
-    """A promise of the queue to one request: this many rows will be taken."""
+    """A promise of the queue to one request: this many more rows will be taken."""
 
     num_rows: int
     client: str
@@ -95,6 +95,7 @@ class Engine:
         self.state = EngineState.STOPPED
         self._scheduler = Scheduler(self.vae, limits, metrics)
         self._inbox: deque[Work] = deque()
+        self._given_up: list[Ticket[Any]] = []  # whose rows the device thread is to forget
         self._wake = threading.Condition()
         self._tickets: set[Ticket[Any]] = set()
         self._promised: Counter[str] = Counter()
@@ -199,12 +200,12 @@ class Engine:
             decodings: One a row.
             deadline_s: After which the request is given up.
             on_token: Called with row and token id for every token, on the event loop.
-            reservation: As for ``encode``; these rows take it up.
+            reservation: As for ``encode``; these rows take up as much of it as they are.
         """
         if reservation is None:
             self.check_room(len(z))
         else:
-            self._release(reservation)
+            self._release(reservation, len(z))
         num_tokens = sum(decoding.max_tokens for decoding in decodings)
         ticket: Ticket[Generated] = self._ticket(len(z), num_tokens, is_long=len(z) > SHORT_ROWS)
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
@@ -277,13 +278,15 @@ class Engine:
         try:
             yield reservation
         finally:
-            self._release(reservation)
+            self._release(reservation, reservation.num_rows)
 
-    def _release(self, reservation: Reservation) -> None:
-        self._promised[reservation.client] -= reservation.num_rows
+    def _release(self, reservation: Reservation, num_rows: int) -> None:
+        """So many rows are queued, or will not come; what is beyond the promise was not counted."""
+        num_rows = min(num_rows, reservation.num_rows)
+        reservation.num_rows -= num_rows
+        self._promised[reservation.client] -= num_rows
         if not self._promised[reservation.client]:
             del self._promised[reservation.client]
-        reservation.num_rows = 0
 
     def _ticket(self, num_rows: int, num_tokens: int = 0, *, is_long: bool = False) -> Ticket[Any]:
         self._check_ready()
@@ -340,13 +343,20 @@ class Engine:
         except TimeoutError:
             raise DeadlineExceeded(deadline_s) from None
         finally:
-            ticket.is_abandoned = True
             self._tickets.discard(ticket)
+            self._give_up(ticket, has_rows=not is_done)
             self.metrics.queue_rows.set(self.num_waiting)
             if traced_as:
                 self._trace(traced_as, ticket.began_ns, queued_ns, len(work), has_failed=not is_done)
         self._rows_per_s += 0.1 * (len(work) / max(1e-3, monotonic() - began) - self._rows_per_s)
         return results
+
+    def _give_up(self, ticket: Ticket[Any], *, has_rows: bool) -> None:
+        """``has_rows`` says whether some of them may still wait."""
+        ticket.is_abandoned = True
+        if has_rows:
+            with self._wake:
+                self._given_up.append(ticket)
 
     def _trace(self, name: str, began_ns: int, queued_ns: int, num_rows: int, *, has_failed: bool) -> None:
         """How long rows waited, and how long they were computed; ``began_ns`` is 0 where they never were."""
@@ -381,6 +391,8 @@ class Engine:
                 self._wake.wait()
             while self._inbox:
                 scheduler.accept(self._inbox.popleft())
+            while self._given_up:
+                scheduler.forget(self._given_up.pop())
         return True
 
     def _deliver(self, done: list[Done]) -> None:
@@ -396,6 +408,7 @@ class Engine:
         _log.error("device thread died", error=repr(error), exc_info=error)
         with self._wake:
             self._inbox.clear()
+            self._given_up.clear()
         for gauge in (self.metrics.queue_rows, self.metrics.decode_rows):
             gauge.set(0)
         self._fail_all(EngineStopped("the engine failed while it worked on this request and starts again: try again"))

@@ -55,6 +55,10 @@ class _Turns:
         if stays:
             heapq.heappush(self._given, (given + cost, next(self._numbers), client))
 
+    def leave(self) -> None:
+        """Takes out the one whose turn it is, which is given nothing."""
+        heapq.heappop(self._given)
+
     def set_aside(self) -> tuple[float, int, str]:
         return heapq.heappop(self._given)
 
@@ -71,12 +75,12 @@ class _Line(Generic[Row]):
     def __init__(self) -> None:
         self.requests: dict[Request, deque[Row]] = {}
         self.num_rows = 0
-        self._due: list[tuple[float, int, Request]] = []  # a heap; numbers keep the order of equals
+        self._due: list[tuple[float, int, Request]] = []  # a heap whose first has rows; numbers keep equals' order
         self._numbers = count()
 
     @property
     def first_due(self) -> float:
-        return self._due[0][0]
+        return self._due[0][0] if self._due else math.inf
 
     def put(self, row: Row) -> None:
         if row.ticket not in self.requests:
@@ -89,11 +93,22 @@ class _Line(Generic[Row]):
         ticket = self._due[0][2]
         rows = self.requests[ticket]
         row = rows.popleft()
+        self.num_rows -= 1
         if not rows:
             del self.requests[ticket]
-            heapq.heappop(self._due)
-        self.num_rows -= 1
+            self._skip_those_without_rows()
         return row
+
+    def forget(self, ticket: Request) -> int:
+        """Takes a request's rows out, and says how many they were."""
+        num_rows = len(self.requests.pop(ticket, ()))
+        self.num_rows -= num_rows
+        self._skip_those_without_rows()
+        return num_rows
+
+    def _skip_those_without_rows(self) -> None:
+        while self._due and self._due[0][2] not in self.requests:
+            heapq.heappop(self._due)
 
 
 class FairQueue(Generic[Row]):
@@ -133,11 +148,26 @@ class FairQueue(Generic[Row]):
         self._lines[client].put(row)
         self._num_rows += 1
 
+    def forget(self, ticket: Request) -> None:
+        """Takes a request's rows out, for which nobody is charged; there may be none.
+
+        A client that has no more keeps its turn until that comes: it gains nothing by coming again at once.
+        """
+        if (line := self._lines.get(ticket.client)) is not None:
+            self._num_rows -= line.forget(ticket)
+
     def take(self, may: Callable[[str], bool] = lambda _client: True) -> Row | None:
         """The next row of a client that may have one; None where there is none."""
         aside = []
-        while self._turns and not may(self._turns.next()):
-            aside.append(self._turns.set_aside())
+        while self._turns:
+            client = self._turns.next()
+            if not self._lines[client].num_rows:
+                self._turns.leave()
+                del self._lines[client]
+            elif may(client):
+                break
+            else:
+                aside.append(self._turns.set_aside())
         row = self._take() if self._turns else None
         for entry in aside:
             self._turns.put_back(entry)

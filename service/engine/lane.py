@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from time import monotonic
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from adavae.model.parts.stacked import AdapterIndex
 from adavae.service.engine.decode_batch import DecodeBatch, DecodeRow, Outcome
 from adavae.service.engine.fair_queue import FairQueue
 from adavae.service.engine.micro_batch import cut, run_bisecting
+from adavae.service.engine.ticket import Ticket
 from adavae.service.engine.work import Done, EncodedRow, EncodeRow
 from adavae.service.metrics import Metrics
 
@@ -37,12 +39,16 @@ class Lane:
         self.device = vae.backbone.wte.weight.device
         self.encoding: FairQueue[EncodeRow] = FairQueue(lambda row: len(row.token_ids))
         self.decoding: FairQueue[DecodeRow] = FairQueue(lambda row: row.decoding.max_tokens)
-        self.beaming: FairQueue[DecodeRow] = FairQueue(lambda row: row.decoding.max_tokens)
+        self.beaming: FairQueue[DecodeRow] = FairQueue(lambda row: row.decoding.max_tokens * row.decoding.num_beams)
         self._encode_batch_tokens = encode_batch_tokens
 
     @property
+    def _queues(self) -> tuple[FairQueue[EncodeRow], FairQueue[DecodeRow], FairQueue[DecodeRow]]:
+        return self.encoding, self.decoding, self.beaming
+
+    @property
     def num_waiting(self) -> int:
-        return len(self.encoding) + len(self.decoding) + len(self.beaming)
+        return sum(len(queue) for queue in self._queues)
 
     @property
     def has_work(self) -> bool:
@@ -50,7 +56,7 @@ class Lane:
 
     def num_waiting_of(self, client: str) -> int:
         """Of one client."""
-        return sum(queue.num_of(client) for queue in (self.encoding, self.decoding, self.beaming))
+        return sum(queue.num_of(client) for queue in self._queues)
 
     @property
     def first_due_of_decoding(self) -> float:
@@ -64,6 +70,11 @@ class Lane:
             self.encoding.put(row)
         else:
             (self.beaming if row.is_beam else self.decoding).put(row)
+
+    def forget(self, ticket: Ticket[Any]) -> None:
+        """Takes a request's rows out of the queues."""
+        for queue in self._queues:
+            queue.forget(ticket)
 
     def encode(self, max_tokens: int) -> list[Done]:
         """The next rows that fill ``max_tokens``; what does not fit the lengths beside it goes by itself."""

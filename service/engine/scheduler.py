@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -21,6 +21,7 @@ from adavae.model.gpu.device_rows import DeviceRows
 from adavae.service.engine.decode_batch import DecodeBatch, DecodeRow
 from adavae.service.engine.fair_queue import FairQueue
 from adavae.service.engine.lane import Lane
+from adavae.service.engine.ticket import Ticket
 from adavae.service.engine.time_shares import Task, TimeShares
 from adavae.service.engine.work import Call, Done, EncodeRow, EngineLimits, Work
 from adavae.service.metrics import Metrics
@@ -106,6 +107,12 @@ class Scheduler:
                 (self.long if work.ticket.is_long else self.short).put(work)
             case Call():
                 self.long_calls.put(work) if work.is_long else self.calls.append(work)
+
+    def forget(self, ticket: Ticket[Any]) -> None:
+        """Takes out what waits of a request that nobody waits for any more; short calls, which end at once, stay."""
+        self.long_calls.forget(ticket)
+        for lane in self.lanes:
+            lane.forget(ticket)
 
     @torch.inference_mode()
     def step(self) -> list[Done]:

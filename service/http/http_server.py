@@ -11,11 +11,13 @@ from types import FrameType
 import uvicorn
 from starlette.types import ASGIApp
 
+from adavae.service.daemon_threads import DaemonThreads
 from adavae.service.http.connection import Connection
 from adavae.service.http.connection_limits import ConnectionLimits
 from adavae.service.http.door import Door
 
 _PATIENCE_S = 0.5
+_NUM_THREADS, _PATIENCE_WITH_THREADS_S = 32, 5.0  # for what blocks; one that hangs, in a disk, ends with the process
 _POLL_S = 0.01
 _TICKS_A_LOOK = 10  # of a tenth of a second each
 
@@ -66,6 +68,8 @@ class HttpServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """The sockets are the door's: uvicorn would take connections from them without limit."""
         assert sockets is not None  # ``commands.serve`` opens them
+        threads = DaemonThreads(_NUM_THREADS, "adavae-thread", patience_s=_PATIENCE_WITH_THREADS_S)
+        asyncio.get_running_loop().set_default_executor(threads)  # before anything has made asyncio take its own
         await super().startup(sockets=[])
         self._door = Door(sockets, self._new_connection, self._limits)
         self._door.open()

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import asdict
 from typing import Any
 
@@ -16,9 +17,11 @@ from adavae.model.config import BackboneConfig
 from adavae.model.errors import AdaVAEError, ConfigError
 from adavae.model.training.config import Preset
 from adavae.model.training.splitting import must_refuse, no_text_to_spare
+from adavae.service.caller import CALLER
 from adavae.service.errors import InvalidRequest, ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription
 from adavae.service.jobs.hyperparameters import Hyperparameters, effective_hyperparameters
+from adavae.service.jobs.job_watches import JobWatches
 from adavae.service.jobs.protocol import FileOperations, Page
 from adavae.service.jobs.queue.queue import JobQueue
 from adavae.service.jobs.records import wishes
@@ -55,15 +58,15 @@ class JobService:
         self._volume = volume or open_volume(settings)
         self._settings, self._store, self._files, self._queue = settings, store, files, queue
         self._describe, self._set_owners = describe, open_owners(settings)
-        self._poll_s = _POLL_S if settings.shared is None else _POLL_STORE_S
+        poll_s = _POLL_S if settings.shared is None else _POLL_STORE_S
+        self._watches = JobWatches(store.records, self._volume, poll_s)
         self._under_way = Counter[str]()
         self._telling: set[asyncio.Task[None]] = set()
-        self._ends_watching = False
 
     async def create(self, new: NewJob, *, idempotency_key: str | None = None, caller: Caller = EVERYBODY) -> Job:
         request_digest = _digest(new)
         if idempotency_key is not None:
-            earlier = await self._volume.use(self._store.made_with, idempotency_key, request_digest, caller.owner)
+            earlier = await self._volume.read(self._store.made_with, idempotency_key, request_digest, caller.owner)
             if earlier is not None:
                 return earlier
         draft = await self._draft(new, idempotency_key, caller)
@@ -74,7 +77,7 @@ class JobService:
         return job
 
     async def get(self, job_id: str) -> Job:
-        return await self._volume.use(self._intact, job_id)
+        return await self._volume.read(self._intact, job_id)
 
     async def list(
         self,
@@ -84,27 +87,26 @@ class JobService:
         metadata: dict[str, str] | None = None,
         caller: Caller = EVERYBODY,
     ) -> Page[Job]:
-        return await self._volume.use(self._page, limit, after, metadata or {}, caller)
+        return await self._volume.read(self._page, limit, after, metadata or {}, caller)
 
     async def events(self, job_id: str, *, limit: int, after: str | None) -> Page[JobEvent]:
         before = _number(after) if after is not None else None
-        history = await self._volume.use(self._store.history, job_id)
-        written = await self._volume.use(history.read)
+        history = await self._volume.read(self._store.history, job_id)
+        written = await self._volume.read(history.read)
         events = [event for event in reversed(written) if before is None or (event_number(event.id) or 0) < before]
         return Page(events[:limit], has_more=len(events) > limit)
 
-    async def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
+    def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
+        """Raises Overloaded at once where the caller has too many streams."""
+        client = CALLER.get()
+        self._watches.check_room(client)
+        return self._watched(job_id, after, client)
+
+    async def _watched(self, job_id: str, after: str | None, client: str) -> AsyncGenerator[JobEvent, None]:
         last = _number(after) if after is not None else 0
-        history = await self._volume.use(self._store.history, job_id)
-        while not history.is_over:
-            for event in await self._volume.use(history.read):
-                if (event_number(event.id) or 0) > last:
-                    yield event
-            if self._ends_watching:
-                message = "the service is going down: watch again in a moment, with Last-Event-ID"
-                raise ServiceError(503, "shutting_down", message, retry_after_s=2)
-            if not history.is_over:
-                await asyncio.sleep(self._poll_s)
+        async with aclosing(self._watches.events(job_id, last, client)) as events:
+            async for event in events:
+                yield event
 
     async def cancel(self, job_id: str) -> Job:
         return await self._change(wishes.cancel, job_id)
@@ -120,7 +122,7 @@ class JobService:
 
     def end_watching(self) -> None:
         """Every ``watch`` ends within a moment with an error that asks to come back; safe in a signal handler."""
-        self._ends_watching = True
+        self._watches.end()
 
     async def close(self) -> None:
         """Waits for what is being told to workers."""
@@ -153,7 +155,7 @@ class JobService:
         self._refuse_unknown_backbone(new.backbone)
         _refuse_name(new.adapter_name)
         if not caller.is_admin:
-            await self._volume.use(self._refuse_shadowing, new.adapter_name, caller.owner)
+            await self._volume.read(self._refuse_shadowing, new.adapter_name, caller.owner)
         training = await self._file(new.training_file, "training_file", caller)
         held_back = None
         if new.validation_file is not None:
@@ -166,7 +168,7 @@ class JobService:
         if held_back is None:
             _refuse_unsparing(training)
         return Job(
-            id=await self._volume.use(self._store.new_id),
+            id=await self._volume.read(self._store.new_id),
             status=JobStatus.QUEUED,
             created_at=int(time.time()),
             training_file=training.id,

@@ -77,9 +77,12 @@ class OwnedJobs:
     async def events(self, job_id: str, *, limit: int, after: str | None) -> Page[JobEvent]:
         return await self.service.events((await self.get(job_id)).id, limit=limit, after=after)
 
-    async def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
-        job = await self.get(job_id)
-        async with aclosing(self.service.watch(job.id, after=after)) as events:
+    def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
+        return self._seen(job_id, self.service.watch(job_id, after=after))
+
+    async def _seen(self, job_id: str, watched: AsyncGenerator[JobEvent, None]) -> AsyncGenerator[JobEvent, None]:
+        async with aclosing(watched) as events:
+            await self.get(job_id)
             async for event in events:
                 yield event
 

@@ -80,7 +80,10 @@ class JobOperations(Protocol):
         ...
 
     def watch(self, job_id: str, *, after: str | None) -> AsyncGenerator[JobEvent, None]:
-        """Oldest first, those after ``after``, as they happen; ends with the last one of a finished job."""
+        """Oldest first, those after ``after``, as they happen; ends with the last one of a finished job.
+
+        Raises 429 at once, before an event is asked for, where the caller watches as often as it may.
+        """
         ...
 
     async def cancel(self, job_id: str) -> Job:

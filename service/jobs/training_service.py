@@ -7,7 +7,6 @@ off       jobs are shown, none is made
 """
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import Callable
 from typing import Literal
@@ -37,6 +36,7 @@ CallTrainers = Callable[[Settings], None]
 
 _LOOK_EVERY_S = 2.0
 _LOOKS_A_CALL = 5
+_LAST_WRITES_S = 1.0  # requests that write have had shutdown_s before
 _log = structlog.get_logger("adavae.jobs")
 
 
@@ -72,9 +72,9 @@ class TrainingService:
         self._metrics = TrainingMetrics(metrics.registry)
         self._store = open_jobs(settings)
         self._queue = open_queue(settings)
-        volume = open_volume(settings)
-        self._files = open_files(settings, self._store, volume=volume)
-        self._jobs = JobService(settings, self._store, self._files, self._queue, self._known_backbone, volume)
+        self._volume = open_volume(settings)
+        self._files = open_files(settings, self._store, volume=self._volume)
+        self._jobs = JobService(settings, self._store, self._files, self._queue, self._known_backbone, self._volume)
         self._worker: Worker | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -116,10 +116,21 @@ class TrainingService:
                 self._worker.stop()
             else:
                 self._running.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._running
+            await self._until_handed_back(self._running)
         await self._jobs.close()
         await self._queue.close()
+        await self._volume.stop(_LAST_WRITES_S)
+
+    async def _until_handed_back(self, running: "asyncio.Task[None]") -> None:
+        """A job has ``shutdown_s`` to end its step, and as long again to be put away; a volume that hangs takes no
+        more.
+        """
+        await asyncio.wait((running,), timeout=2 * self._settings.shutdown_s)
+        if not running.done():
+            _log.error("training_left", reason="the volume hangs", remedy="another worker takes the job up")
+            running.cancel()
+        elif not running.cancelled():
+            running.result()
 
     def _known_backbone(self) -> BackboneDescription:
         if self._mode == "off":

@@ -52,8 +52,11 @@ def check_steps(steps: int, settings: Settings) -> None:
         )
 
 
-def check_rows(num_texts: int, steering: Steering, default: Settled, settings: Settings) -> None:
-    """Raises InvalidRequest for more candidates, or more texts with all their candidates, than a request may have."""
+def check_rows(num_texts: int, steering: Steering, default: Settled, settings: Settings, *, tries: int = 1) -> None:
+    """Raises InvalidRequest for more candidates, or more texts with all their candidates, than a request may have.
+
+    ``tries`` are the points at which each text is looked for.
+    """
     candidates = steering.or_else(default).candidates
     if candidates > settings.max_candidates:
         raise InvalidRequest(
@@ -63,10 +66,11 @@ def check_rows(num_texts: int, steering: Steering, default: Settled, settings: S
             code="too_many_candidates",
         )
     limit, setting = min((settings.max_rows, "ADAVAE_MAX_ROWS"), (settings.max_queued_rows, "ADAVAE_MAX_QUEUED_ROWS"))
-    if num_texts * candidates > limit:
+    of_each, what = (candidates, "candidates") if tries == 1 else (candidates * tries, "tries")
+    if num_texts * of_each > limit:
         raise InvalidRequest(
-            f"{num_texts} texts of {candidates} candidates are {num_texts * candidates} rows, the limit is "
-            f"{limit} ({setting}): ask for fewer candidates, or send several requests",
+            f"{num_texts} texts of {of_each} {what} are {num_texts * of_each} rows, the limit is "
+            f"{limit} ({setting}): ask for fewer {what if tries == 1 else 'texts'}, or send several requests",
             param="candidates" if candidates > 1 else None,
             code="too_many_rows",
         )

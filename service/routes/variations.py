@@ -20,7 +20,7 @@ async def variations(body: VariationsBody, request: Request, latent: Latent, lim
     texts = body.all_texts
     check_texts(texts, limits)
     check_samples("n", body.n, limits)
-    check_rows(len(texts) * body.n, body.steering, defaults.VARIATIONS, limits)
+    check_rows(len(texts) * body.n, body.steering, defaults.VARIATIONS, limits, tries=defaults.VARIATION_TRIES)
     work = latent.variations(
         texts,
         num=body.n,

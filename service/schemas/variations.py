@@ -20,7 +20,8 @@ class VariationsBody(TextOrTextsBody):
     n: int = Field(
         default=defaults.NUM_VARIATIONS,
         ge=1,
-        description="Different sentences for each text; at most ADAVAE_MAX_SAMPLES (64).",
+        description="Different sentences for each text; at most ADAVAE_MAX_SAMPLES (64). Each counts twice for "
+        "ADAVAE_MAX_ROWS, for it is looked for at two points.",
     )
     distance: float = Field(
         default=defaults.DISTANCE,

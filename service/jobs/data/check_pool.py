@@ -7,12 +7,12 @@ is up.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, contextmanager
 from time import monotonic
 from typing import TypeVar
 
 from adavae.model.errors import DatasetError
+from adavae.service.daemon_threads import DaemonThreads
 from adavae.service.errors import Overloaded
 
 NUM_THREADS = 2
@@ -54,7 +54,7 @@ class CheckPool:
     """Used from one event loop."""
 
     def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor(NUM_THREADS, thread_name_prefix="adavae-check")
+        self._threads = DaemonThreads(NUM_THREADS, "adavae-check")
         self._turns: dict[str, asyncio.Lock] = {}
         self._num_waiting, self._num_waiting_of = 0, Counter[str]()
 

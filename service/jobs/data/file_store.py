@@ -105,7 +105,7 @@ class FileStore:
             message = f"purpose is {purpose[:60]!r}, must be {PURPOSE!r}: data is stored for training only"
             raise InvalidRequest(message, param="purpose")
         key = None if idempotency_key is None else FileKey(idempotency_key, owner)
-        if key is not None and (earlier := await self._volume.use(self._made_with, key)) is not None:
+        if key is not None and (earlier := await self._volume.read(self._made_with, key)) is not None:
             return await self._same(earlier, key, name, content, columns)
         staging = Staging(self._root, _mark(owner))
         try:
@@ -115,15 +115,15 @@ class FileStore:
             await self._volume.end(staging.end)
 
     async def get(self, file_id: str) -> StoredFile:
-        return await self._volume.use(self._read, file_id)
+        return await self._volume.read(self._read, file_id)
 
     async def list(
         self, *, limit: int, after: str | None, newest_first: bool = True, caller: Caller = EVERYBODY
     ) -> Page[StoredFile]:
-        return await self._volume.use(self._page, limit, after, newest_first, caller)
+        return await self._volume.read(self._page, limit, after, newest_first, caller)
 
     async def download(self, file_id: str) -> Download:
-        return await self._volume.use(self._download, file_id)
+        return await self._volume.read(self._download, file_id)
 
     async def delete(self, file_id: str) -> None:
         await self._volume.use(self._delete, file_id)
@@ -231,7 +231,7 @@ class FileStore:
         )
         lines = await self._volume.use(_lines_of, staging)
         stored = StoredFile(
-            id=await self._volume.use(self._new_id),
+            id=await self._volume.read(self._new_id),
             created_at=int(time.time()),
             filename=name,
             purpose=PURPOSE,

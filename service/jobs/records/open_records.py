@@ -25,7 +25,10 @@ def open_jobs(settings: Settings) -> JobStore:
 
 def open_volume(settings: Settings) -> Volume:
     """The place as requests use it."""
-    return Volume(settings.data) if settings.shared is None else SharedPlace(settings.directory)
+    deadline_s = settings.deadline_s
+    if settings.shared is None:
+        return Volume(settings.data, deadline_s=deadline_s)
+    return SharedPlace(settings.directory, deadline_s=deadline_s)
 
 
 def open_owners(settings: Settings) -> SetOwners:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import errno
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from adavae.model.latent.direction import BetweenTexts
 from adavae.model.storage.pretrained import load_backbone
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.text_model import TextModel
+from adavae.service.caller import CALLER
 from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError
 from adavae.service.latent_service import LatentService
 from adavae.service.loading import open_store
@@ -100,6 +102,53 @@ async def test_without_a_cache_everything_is_the_same(tmp_path: Path) -> None:
         expected = (await cached.encode(TEXTS, adapter=None, truncate=False)).rows
         for encoded, other in zip(rows, expected, strict=True):
             np.testing.assert_allclose(encoded.encoding.mu, other.encoding.mu, atol=1e-5, rtol=0)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("client", ["small", "greedy"], ids=["other client", "same client"])
+async def test_a_text_does_not_wait_for_all_of_a_large_request_that_holds_it_too(tmp_path: Path, client: str) -> None:
+    async with running(tmp_path) as service:
+        encode, all_gone = service._parts.engine.encode, asyncio.Event()
+
+        async def large_ones_later(rows: Any, *arguments: Any, **options: Any) -> Any:
+            if len(rows) > 1:
+                await all_gone.wait()
+            return await encode(rows, *arguments, **options)
+
+        service._parts.engine.encode = large_ones_later  # type: ignore[method-assign]
+        contexts = {name: contextvars.copy_context() for name in ("greedy", client)}
+        for name, context in contexts.items():
+            context.run(CALLER.set, name)
+        both = [
+            asyncio.create_task(service.encode(texts, adapter=None, truncate=False), context=contexts[name])
+            for texts, name in ((TEXTS, "greedy"), (TEXTS[:1], client))
+        ]
+        async with asyncio.timeout(10):
+            small = await both[1]
+        assert not both[0].done()
+        all_gone.set()
+        large = await both[0]
+        np.testing.assert_allclose(small.rows[0].encoding.mu, large.rows[0].encoding.mu, atol=1e-5, rtol=0)
+
+
+@pytest.mark.asyncio
+async def test_room_is_reserved_for_all_rows_that_a_request_comes_to(tmp_path: Path) -> None:
+    """Variations were looked for at twice as many points as were counted, and a direction's texts not at all."""
+    async with running(tmp_path) as service:
+        reserve, reserved = service._parts.engine.reserved, list[int]()
+
+        def told(num_rows: int) -> contextlib.AbstractContextManager[Any]:
+            reserved.append(num_rows)
+            return reserve(num_rows)
+
+        service._parts.engine.reserved = told  # type: ignore[method-assign,assignment]
+        await service.variations(
+            TEXTS, num=2, distance=1.0, adapter="plain", decoding=GREEDY, params=[f"texts[{row}]" for row in range(3)]
+        )
+        direction = BetweenTexts(tuple(TEXTS), tuple(TEXTS[:1]))
+        for steps in (2, 7):
+            await service.traverse(TEXTS[0], direction, steps=steps, between=None, adapter="plain", decoding=GREEDY)
+    assert reserved == [12, 5, 7]
 
 
 @pytest.mark.asyncio

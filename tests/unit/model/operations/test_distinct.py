@@ -9,7 +9,7 @@ from adavae.model.decoding.decoding import Decoding
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.latent.space import LatentSpace
 from adavae.model.operations.distinct import told_apart
-from adavae.model.operations.steps import Decode, EncodeWritten, Plan
+from adavae.model.operations.steps import ROWS_AT_ONCE, Decode, EncodeWritten, Plan
 from adavae.model.results import DecodedText
 
 SPACE = LatentSpace("set@1", (), FittedPrior((0.0, 0.0), (0.5, 0.5)))
@@ -93,7 +93,7 @@ def test_however_many_walks_there_are_few_rows_are_asked_for_at_a_time() -> None
                 answer = torch.tensor([[float(text) * 0.6, 0.0] for text in step.texts])
                 sizes.append(len(step.texts))
     assert len(sizes) > 4
-    assert max(sizes) == 384
+    assert max(sizes) == ROWS_AT_ONCE
     alone = [text for each in walks for text in told(each, 0.6, 5)[0]]
     assert told(z, 0.6, 5)[0] == alone
 

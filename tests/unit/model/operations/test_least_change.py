@@ -12,7 +12,7 @@ from adavae.model.latent.directions import change
 from adavae.model.latent.steering import USUAL, Steering
 from adavae.model.operations.least_change import _nearest_across
 from adavae.model.operations.moves import analogy
-from adavae.model.operations.steps import Compute, Decode, Encode, EncodeWritten, Plan, Score
+from adavae.model.operations.steps import ROWS_AT_ONCE, Compute, Decode, Encode, EncodeWritten, Plan, Score
 from adavae.model.results import DecodedText
 from tests.unit.model.latent.test_label_analogy import NO, SPACE, YES
 
@@ -34,7 +34,6 @@ def carried_out(
     """The rows, and how many were decoded; ``starts`` are the first coordinates of the texts to change."""
     answer: object = None
     num_decoded = 0
-    first = 0  # of the texts that are being written now
     while True:
         try:
             step = plan.send(answer)
@@ -46,17 +45,17 @@ def carried_out(
                 answer = torch.stack([NO, YES, *(torch.tensor([start, 0.0, 0.0, 0.0]) for start in starts)])
                 assert len(texts) == 2 + len(starts)
             case Decode(z, decodings):
-                assert len(z) == len(decodings)
-                num_decoded += len(z)
-                of_one = rows_of_one
-                answer = [
-                    DecodedText(
-                        decode(vector, starts[first + row // of_one]), 1, "stop", np.asarray(vector, np.float32)
-                    )
-                    for row, vector in enumerate(z)
+                assert len(z) == len(decodings) <= ROWS_AT_ONCE
+                written = [
+                    decode(vector, starts[row // rows_of_one]) for row, vector in enumerate(z, start=num_decoded)
                 ]
-                first += len(z) // of_one
+                answer = [
+                    DecodedText(text, 1, "stop", np.asarray(vector, np.float32))
+                    for text, vector in zip(written, z, strict=True)
+                ]
+                num_decoded += len(z)
             case EncodeWritten(texts):
+                assert len(texts) <= ROWS_AT_ONCE
                 answer = torch.tensor([encode(text) for text in texts])
             case Score(texts):
                 answer = torch.zeros(len(texts))
@@ -114,6 +113,13 @@ def test_every_decoding_gets_its_answer_in_order() -> None:
     rows, num_decoded = changed([-0.9, -4.0], num_decodings=3)
     assert [row.text for row in rows] == [row.text for row in changed([-0.9, -4.0])[0] for _ in range(3)]
     assert num_decoded == 2 * 3 * len(defaults.LABEL_GAINS) * defaults.LABEL_ALTERNATIVES
+
+
+def test_one_text_with_many_decodings_is_changed_a_few_rows_at_a_time() -> None:
+    """64 answers for one text put 512 rows into the queue at once, whatever it had promised."""
+    rows, num_decoded = changed([-0.9, -4.0], num_decodings=64)
+    assert [row.text for row in rows] == [row.text for row in changed([-0.9, -4.0])[0] for _ in range(64)]
+    assert num_decoded == 2 * 64 * len(defaults.LABEL_GAINS) * defaults.LABEL_ALTERNATIVES
 
 
 @pytest.mark.parametrize("asked", [{"scale": 1.01}, {"steering": Steering(candidates=1)}])

@@ -199,9 +199,9 @@ def test_rows_are_decoded_in_several_requests_as_in_one(client: Client) -> None:
 @pytest.mark.parametrize(
     ("method", "options", "sizes"),
     [
-        ("variations", {}, [256, 44]),
-        ("variations", {"num": 10}, [204, 96]),
-        ("variations", {"num": 64}, [32] * 9 + [12]),
+        ("variations", {}, [204, 96]),
+        ("variations", {"num": 10}, [102, 102, 96]),
+        ("variations", {"num": 64}, [16] * 18 + [12]),
         ("variations", {"num": 5000}, [1] * 300),
         ("variations", {"num": 0}, [256, 44]),
         ("analogy", {"samples": 10}, [204, 96]),

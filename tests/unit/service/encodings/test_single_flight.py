@@ -73,13 +73,65 @@ def test_requests_at_once_compute_each_key_once() -> None:
     async def scenario() -> None:
         flights, gate = SingleFlight(), asyncio.Event()
         compute = _Computation(gate)
-        requests = [["a", "b"], ["b", "c"], ["c", "a", "d"], ["b"]]
+        requests = [["a", "b"], ["b", "c"], ["c", "a", "d"], ["b", "a"]]
         tasks = [asyncio.create_task(flights.gather(keys, compute)) for keys in requests]
         await _settle()
         assert compute.calls == [["a", "b"], ["c"], ["d"]]
         gate.set()
         for keys, found in zip(requests, await asyncio.gather(*tasks), strict=True):
             assert _is_right(found, keys)
+        assert len(flights) == 0
+
+    _run(scenario)
+
+
+def test_a_small_request_waits_for_no_larger_one() -> None:
+    """A text that was one of another client's 256 waited for all of these: 2.4 s in place of 0.01 s."""
+
+    async def scenario() -> None:
+        flights, gate = SingleFlight(), asyncio.Event()
+        large, small = _Computation(gate), _Computation()
+        greedy = asyncio.create_task(flights.gather(["a", "b", "c"], large))
+        await large.started.wait()
+        assert _is_right(await flights.gather(["b"], small), ["b"])
+        assert _is_right(await flights.gather(["c", "a"], small), ["c", "a"])
+        assert small.calls == [["b"], ["c", "a"]]
+        gate.set()
+        assert _is_right(await greedy, ["a", "b", "c"])
+        assert len(flights) == 0
+
+    _run(scenario)
+
+
+def test_how_large_a_request_is_depends_on_its_texts() -> None:
+    async def scenario() -> None:
+        flights, gate = SingleFlight(), asyncio.Event()
+        compute = _Computation(gate)
+        sizes = {"long": 1000, "a": 10, "b": 10, "c": 10}
+        for keys in (["long", "a"], ["a", "b", "c"], ["a", "b"], ["b", "a"], ["a"]):
+            wanted = {key: sizes[key] for key in keys}
+            asyncio.create_task(flights.gather(keys, compute, sizes=wanted))  # noqa: RUF006
+            await _settle()
+        assert compute.calls == [["long", "a"], ["a", "b", "c"], ["a", "b"], ["a"]]
+        gate.set()
+        await _settle()
+        assert len(flights) == 0
+
+    _run(scenario)
+
+
+def test_nobody_waits_for_another_clients_turn() -> None:
+    async def scenario() -> None:
+        flights, gate = SingleFlight(), asyncio.Event()
+        waiting, compute = _Computation(gate), _Computation()
+        greedy = asyncio.create_task(flights.gather(["a"], waiting, client="greedy"))
+        again = asyncio.create_task(flights.gather(["a"], waiting, client="greedy"))
+        await waiting.started.wait()
+        assert _is_right(await flights.gather(["a"], compute, client="small"), ["a"])
+        gate.set()
+        assert _is_right(await greedy, ["a"])
+        assert _is_right(await again, ["a"])
+        assert (waiting.calls, compute.calls) == ([["a"]], [["a"]])
         assert len(flights) == 0
 
     _run(scenario)
@@ -160,13 +212,14 @@ def test_a_failed_leader_has_its_own_error_and_followers_compute_for_themselves(
         compute = _Computation()
         leader = asyncio.create_task(flights.gather(["a", "b"], failing))
         await failing.started.wait()
-        followers = [asyncio.create_task(flights.gather([key], compute)) for key in ("a", "b")]
+        followers = [asyncio.create_task(flights.gather(keys, compute)) for keys in (["a", "c"], ["b", "d"])]
         await _settle()
+        assert compute.calls == [["c"], ["d"]]
         gate.set()
         with pytest.raises(EngineStopped):
             await leader
-        assert _is_right(await followers[0], ["a"])
-        assert _is_right(await followers[1], ["b"])
+        assert _is_right(await followers[0], ["a", "c"])
+        assert _is_right(await followers[1], ["b", "d"])
         assert len(flights) == 0
 
     _run(scenario)

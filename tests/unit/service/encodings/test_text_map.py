@@ -157,6 +157,22 @@ async def test_a_client_that_leaves_gives_its_place_back(drawings: Drawings) -> 
 
 
 @pytest.mark.asyncio
+async def test_a_map_that_was_given_up_while_it_waited_is_charged_to_nobody(drawings: Drawings) -> None:
+    """Its client's next one waited as if it had been drawn."""
+    cartographer = Cartographer(10.0)
+    running = await asked(cartographer, "first", "first")
+    await until(drawings, "first")
+    given_up = await asked(cartographer, "a", "given up")
+    given_up.cancel()
+    await asyncio.wait((given_up,))
+    assert len(cartographer._lanes["tsne"]._waiting) == 0
+    rest = [await asked(cartographer, client, name) for client, name in (("a", "a"), ("b", "b"))]
+    drawings.may_end.release(3)
+    await asyncio.gather(running, *rest)
+    assert drawings.begun == ["first", "a", "b"]
+
+
+@pytest.mark.asyncio
 async def test_a_turn_that_comes_to_one_who_leaves_at_that_moment_goes_to_the_next(drawings: Drawings) -> None:
     cartographer = Cartographer(60)
     first, leaving, last = [await asked(cartographer, name, name) for name in ("a", "b", "c")]

@@ -185,10 +185,14 @@ async def test_promised_room_is_kept_from_others_until_it_is_used_or_given_back(
             with pytest.raises(Overloaded):
                 await engine.encode([[1]] * 20, [0] * 20, deadline_s=30)
             assert len(await engine.encode([[1]] * 20, [0] * 20, deadline_s=30, reservation=reservation)) == 20
-            decodings = [Decoding(max_tokens=2)] * 2
-            assert len(await engine.decode(latents(2, 0), 0, decodings, deadline_s=30, reservation=reservation)) == 2
-            with engine.reserved(290):
-                pass
+            for num_rows, num_left in ((200, 90), (88, 2), (3, 0)):
+                decodings, z = [Decoding(max_tokens=2)] * num_rows, latents(num_rows, 0)
+                answer = await engine.decode(z, 0, decodings, deadline_s=30, reservation=reservation)
+                assert len(answer) == num_rows
+                with pytest.raises(Overloaded), engine.reserved(301 - num_left):
+                    pass
+                with engine.reserved(300 - num_left):
+                    pass
         with engine.reserved(300):
             pass
 

@@ -1,9 +1,11 @@
 """Clients beside each other in one engine: who asks for little waits for little, and the answers are the same."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from contextvars import copy_context
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +20,7 @@ from adavae.service.engine.engine import Engine
 from adavae.service.engine.scheduler import Scheduler
 from adavae.service.engine.ticket import Ticket, due_at
 from adavae.service.engine.time_shares import Task, TimeShares
-from adavae.service.engine.work import Call, EncodeRow, EngineLimits
+from adavae.service.engine.work import Call, Done, EncodeRow, EngineLimits
 from adavae.service.errors import Overloaded
 from adavae.service.metrics import Metrics
 from tests.unit.service.engine.test_engine import LIMITS, latents, made_texts, on_the_device, running, until
@@ -61,6 +63,63 @@ async def held(engine: Engine) -> AsyncIterator[None]:
     await asyncio.sleep(0)
     go_on.set()
     await first
+
+
+class Stepped:
+    """Steps of an engine, each of which waits until the test lets it go on."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._scheduler, self._may_go_on = engine._scheduler, threading.Semaphore(0)
+        self._num_done, self._step = 0, engine._scheduler.step
+        engine._scheduler.step = self._stepped  # type: ignore[method-assign]
+
+    def _stepped(self) -> list[Done]:
+        assert self._may_go_on.acquire(timeout=60)
+        done = self._step()
+        self._num_done += 1
+        return done
+
+    async def go_on(self, num: int) -> None:
+        """Returns after so many steps."""
+        wanted = self._num_done + num
+        for _ in range(num):
+            self._may_go_on.release()
+        await until(lambda: self._num_done == wanted, 60)
+
+    def end(self) -> None:
+        self._scheduler.step = self._step  # type: ignore[method-assign]
+        self._may_go_on.release()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("num_steps_before", [0, 3])
+@pytest.mark.parametrize("kind", ["decode", "beam", "encode"])
+async def test_rows_that_nobody_waits_for_are_gone_within_two_steps(kind: str, num_steps_before: int) -> None:
+    """A client that was cut off was refused (429) until its turn had come for the last row that nobody waited for."""
+    strategy = Strategy.BEAM if kind == "beam" else Strategy.SAMPLE
+    decodings = [Decoding(strategy=strategy, seed=number, num_beams=2, max_tokens=16) for number in range(300)]
+
+    def ask(engine: Engine) -> Callable[[], Awaitable[Any]]:
+        if kind == "encode":
+            return encoded(engine, 300)
+        return lambda: engine.decode(latents(300, 0), 0, decodings, deadline_s=300)
+
+    async with running(replace(ROOMY, max_queued_rows=300)) as engine:
+        steps = Stepped(engine)
+        asked = [on_behalf_of(client, ask(engine)) for client in ("busy", "gone")]
+        await asyncio.sleep(0)
+        await steps.go_on(num_steps_before)
+        asked[1].cancel()
+        await asyncio.wait(asked[1:])
+        await steps.go_on(2)
+        assert engine._scheduler.num_waiting_of("gone") == 0 < engine._scheduler.num_waiting_of("busy")
+        again = on_behalf_of("gone", ask(engine))
+        await asyncio.sleep(0)
+        assert not again.done()
+        for each in (asked[0], again):
+            each.cancel()
+        steps.end()
+        await asyncio.wait((asked[0], again))
 
 
 @pytest.mark.asyncio
@@ -166,6 +225,19 @@ async def test_gauges_are_at_rest_once_everybody_has_left() -> None:
         await asyncio.gather(*asked, return_exceptions=True)
         await until(lambda: not engine._scheduler.has_work, 60)
         await until(lambda: value_of(engine.metrics.decode_rows) == value_of(engine.metrics.queue_rows) == 0, 60)
+
+
+@pytest.mark.asyncio
+async def test_a_beam_search_costs_its_client_as_many_turns_as_it_has_beams() -> None:
+    async with running() as engine:
+        lane = Scheduler(engine.vae, LIMITS, Metrics()).long
+    for client, num_beams in (("narrow", 2), ("wide", 10)):
+        ticket: Ticket[Any] = Ticket(30, client=client)
+        decoding = Decoding(strategy=Strategy.BEAM, num_beams=num_beams, max_tokens=8)
+        for number in range(30):
+            lane.put(DecodeRow(ticket, number, torch.from_numpy(latents(1, 0)[0]), 0, decoding))
+    taken = [row.ticket.client for _ in range(24) if (row := lane.beaming.take()) is not None]
+    assert (taken.count("narrow"), taken.count("wide")) == (20, 4)
 
 
 class Clock:

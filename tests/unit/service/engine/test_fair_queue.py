@@ -182,16 +182,82 @@ def test_a_client_that_may_not_have_one_is_passed_over_and_keeps_its_turn() -> N
     assert rows.take() is None
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.floats(0.1, 50)), max_size=80))
-def test_nothing_is_lost_and_nothing_comes_twice(plan: list[tuple[str, int, float]]) -> None:
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3), st.floats(0.1, 50)), max_size=80),
+    st.sets(st.integers(0, 79), max_size=10),
+)
+def test_nothing_is_lost_and_nothing_comes_twice(plan: list[tuple[str, int, float]], given_up_at: set[int]) -> None:
     rows, tickets = queue(), {(client, number): Asked(client) for client in "abc" for number in range(4)}
     put = [Row(tickets[client, number], cost) for client, number, cost in plan]
-    taken: list[Row] = []
+    taken: list[Row] = []  # or forgotten
     for place, row in enumerate(put):
         rows.put(row)
         if place % 3 == 2 and (one := rows.take()) is not None:
             taken.append(one)
-        assert sorted(map(id, rows)) == sorted({id(each) for each in put[: place + 1]} - set(map(id, taken)))
+        if place in given_up_at:
+            taken += [each for each in rows if each.ticket is row.ticket]
+            rows.forget(row.ticket)
+        inside = {id(each) for each in put[: place + 1]} - set(map(id, taken))
+        assert sorted(map(id, rows)) == sorted(inside)
+        assert len(rows) == len(inside) == sum(map(rows.num_of, "abc"))
     taken += iter(rows.take, None)
     assert sorted(map(id, taken)) == sorted(map(id, put))
     assert (len(rows), list(rows)) == (0, [])
+
+
+def test_what_nobody_waits_for_is_forgotten_and_charged_to_nobody() -> None:
+    """Rows of a request that was given up stood before the client's next ones, and were counted as its own."""
+    rows = queue()
+    given_up, busy = Asked("a"), Asked("b")
+    for _ in range(200):
+        rows.put(Row(given_up, cost=128.0))
+        rows.put(Row(busy))
+    clients_of(rows, 10)
+    rows.forget(given_up)
+    assert rows.num_of("a") == 0
+    assert len(rows) == rows.num_of("b") == len(list(rows))
+    rows.put(Row(Asked("a"), cost=1.0))
+    assert "a" in clients_of(rows, 129)  # behind no more than it was given before
+    assert set(clients_of(rows, 200)) == {"b"}
+    assert (len(rows), rows.take()) == (0, None)
+
+
+def test_one_request_is_forgotten_and_its_clients_others_keep_their_order() -> None:
+    rows = queue()
+    asked = [Asked("c", due=number) for number in range(4)]
+    for number, ticket in enumerate(asked):
+        for _ in range(2):
+            rows.put(Row(ticket, number=number))
+    rows.forget(asked[0])
+    assert rows.first_due == 1.0
+    rows.forget(asked[2])
+    rows.forget(asked[2])
+    rows.forget(Asked("nobody"))
+    assert rows.num_of("c") == 4
+    assert [row.number for row in iter(rows.take, None)] == [1, 1, 3, 3]
+    assert rows.first_due == math.inf
+
+
+def test_giving_up_and_asking_again_brings_no_turns() -> None:
+    rows = queue()
+    honest = Asked("h")
+    for _ in range(200):
+        rows.put(Row(honest))
+    num_taken = 0
+    for _ in range(40):
+        tricky = Asked("t")
+        for _ in range(5):
+            rows.put(Row(tricky, cost=10.0))
+        num_taken += clients_of(rows, 5).count("t")
+        rows.forget(tricky)
+    assert num_taken <= 40 * 5 / 11 + 2
+
+
+def test_clients_that_only_give_up_leave_nothing_behind() -> None:
+    rows = queue()
+    for number in range(100):
+        ticket = Asked(str(number))
+        rows.put(Row(ticket))
+        rows.forget(ticket)
+    assert rows.take() is None
+    assert not rows._lines and not rows._turns

@@ -1,5 +1,6 @@
 """The end of a server under load: whoever had come by then is answered."""
 
+import asyncio
 import http.client
 import socket
 import threading
@@ -27,9 +28,9 @@ async def answer_ok(_scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 @contextmanager
-def serving() -> Iterator[tuple[HttpServer, int]]:
+def serving(app: Any = answer_ok) -> Iterator[tuple[HttpServer, int]]:
     with open_listener(stub_settings()) as listener:
-        config = http_config(answer_ok, shutdown_s=10)
+        config = http_config(app, shutdown_s=10)
         config.lifespan = "off"
         server = HttpServer(config, lambda: None)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
@@ -81,3 +82,28 @@ def test_a_connection_that_says_nothing_does_not_hold_up_the_end() -> None:
         server.should_exit = True
         assert silent.sock.recv(1) == b""
         silent.close()
+
+
+def test_a_thread_that_hangs_does_not_hold_up_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The volume did not answer one look at it, and the service ended when it was killed."""
+    monkeypatch.setattr(http_server, "_PATIENCE_WITH_THREADS_S", 0.05)
+    began, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        began.set()
+        go_on.wait(2 * DEADLINE_S)
+
+    async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        looking.append(asyncio.create_task(asyncio.to_thread(hang)))
+        await answer_ok(scope, receive, send)
+
+    looking: list[asyncio.Task[None]] = []
+    with serving(app) as (_, port):
+        client = connected(port)
+        client.request("POST", "/", body=b"a text")
+        assert client.getresponse().read() == b"ok"
+        client.close()
+        assert began.wait(DEADLINE_S)
+    assert looking[0].cancelled() and not go_on.is_set()
+    assert all(thread.daemon for thread in threading.enumerate() if thread.name.startswith("adavae-thread"))
+    go_on.set()

@@ -12,8 +12,10 @@ from adavae.model.training.config import TrainingConfig
 from adavae.service.errors import InvalidRequest, Overloaded, ServiceError
 from adavae.service.jobs.backbone_description import BackboneDescription
 from adavae.service.jobs.job_service import JobService
+from adavae.service.jobs.job_watches import MAX_STREAMS_OF_A_CLIENT
+from adavae.service.jobs.owned import OwnedJobs
 from adavae.service.jobs.protocol import FileOperations, Page
-from adavae.service.jobs.records.caller import Caller
+from adavae.service.jobs.records.caller import EVERYBODY, Caller
 from adavae.service.jobs.records.job import Job, JobError, JobStatus, NewJob, StoredFile
 from adavae.service.jobs.records.job_errors import JobConflict, JobNotFound
 from adavae.service.jobs.records.job_store import JobStore
@@ -381,6 +383,22 @@ async def test_a_job_is_watched_to_its_end(service: JobService, home: JobHome) -
     seen.clear()
     await watch("ftevent-000000002")
     assert seen == home.told(job)[2:]
+
+
+@pytest.mark.asyncio
+async def test_one_stream_too_many_is_refused_before_it_begins(service: JobService, home: JobHome) -> None:
+    """Once it has begun there is no status any more that would say so."""
+    job = home.queue_job()
+    owned = OwnedJobs(service, EVERYBODY)
+    streams = [owned.watch(job.id, after=None) for _ in range(MAX_STREAMS_OF_A_CLIENT)]
+    for stream in streams:
+        await anext(stream)
+    with pytest.raises(Overloaded) as caught:
+        owned.watch(job.id, after=None)
+    assert caught.value.status == 429
+    for stream in streams:
+        await stream.aclose()
+    await owned.watch(job.id, after=None).aclose()
 
 
 @pytest.mark.asyncio

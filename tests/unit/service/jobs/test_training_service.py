@@ -88,3 +88,27 @@ def test_trainers_that_go_later_leave_the_service_as_it_is(tmp_path: Path, monke
         await training.stop()
 
     asyncio.run(look())
+
+
+def test_a_worker_that_hangs_in_the_volume_does_not_hold_up_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    went_on: list[str] = []
+
+    async def hang(_worker: object) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            went_on.append("ended")
+
+    monkeypatch.setattr(training_service.Worker, "run", hang)
+
+    async def scenario() -> None:
+        settings = stub_settings(data=tmp_path / "data", weights=tmp_path / "weights", shutdown_s=0.01)
+        training = TrainingService(settings, Metrics(), lambda _settings: BackboneDescription(TINY, "d" * 64))
+        await training.start()
+        async with asyncio.timeout(20):
+            await training.stop()
+
+    asyncio.run(scenario())
+    assert went_on == ["ended"]

@@ -332,6 +332,17 @@ def test_events_are_streamed_oldest_first_with_their_ids(
     assert [json.loads(event["data"]) for event in events] == listed[::-1]
 
 
+def test_one_stream_too_many_has_a_status_of_its_own(
+    client: TestClient, training: StubTrainingService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise Overloaded("32 streams are open: close one", retry_after_s=5)
+
+    monkeypatch.setattr(training.jobs, "watch", refuse)
+    reply = client.get(f"{JOBS}/{JOB}/events?stream=true")
+    assert (error_of(reply, 429)["code"], reply.headers["retry-after"]) == ("overloaded", "5")
+
+
 @pytest.mark.parametrize(
     ("query", "headers"),
     [

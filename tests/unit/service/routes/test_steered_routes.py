@@ -96,6 +96,7 @@ def test_a_direction_is_one_of_three(
         ("/analogy", {"a": "a", "b": ["b", ""], "c": "c"}, "b[1]", "at least 1"),
         ("/analogy", {"a": 3, "b": "b", "c": "c"}, "a", "valid string"),
         ("/variations", {"text": "a", "n": 9}, "n", "limit is 8"),
+        ("/variations", {"texts": ["a"] * 4, "n": 3}, None, "12 texts of 2 tries are 24 rows, the limit is 20"),
         ("/variations", {"text": "a", "distance": 0}, "distance", "greater than 0"),
         ("/traverse", {"text": "a", "direction": {}}, "direction.from", "required"),
         ("/traverse", {"text": "a", "direction": {"from": "x"}}, "direction.to", "required"),

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -155,3 +156,109 @@ async def test_a_lock_is_held_until_it_is_released(tmp_path: Path) -> None:
     lock.release()
     with locked(tmp_path / "lock", timeout_s=0):
         pass
+
+
+async def test_a_volume_that_hangs_collects_few_requests(volume: Volume, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 3,000 requests none was answered, and none was refused."""
+    monkeypatch.setattr(volume_module, "MAX_USES_WAITING", 20)
+    go_on = threading.Event()
+    waiting = [asyncio.create_task(ask(go_on.wait, 60)) for ask in (volume.read, volume.use) * 10]
+    await asyncio.sleep(0)
+    for ask in (volume.read, volume.use):
+        with pytest.raises(ServiceError) as caught:
+            await ask(lambda: None)
+        assert (caught.value.status, caught.value.code) == (503, "storage_busy")
+        assert "20 requests wait for the data volume" in caught.value.message and caught.value.retry_after_s
+    await volume.change(lambda: None)
+    go_on.set()
+    await asyncio.gather(*waiting)
+    assert await volume.read(lambda: 3) == 3
+
+
+async def test_whoever_reads_is_answered_in_time(tmp_path: Path) -> None:
+    volume, go_on, began, ended = Volume(tmp_path, deadline_s=0.05), *(threading.Event() for _ in range(3))
+
+    def hang() -> None:
+        began.set()
+        assert go_on.wait(60)
+        ended.set()
+        raise OSError("nobody hears of it")
+
+    with pytest.raises(ServiceError) as caught:
+        await volume.read(hang)
+    assert (caught.value.status, caught.value.code) == (503, "storage_failed")
+    assert "does not answer" in caught.value.message and caught.value.retry_after_s
+    assert began.is_set() and volume._num_uses == 1
+    go_on.set()
+    assert await asyncio.to_thread(ended.wait, 60)
+    async with asyncio.timeout(60):
+        while volume._num_uses:
+            await asyncio.sleep(0.001)
+
+
+async def test_a_client_that_leaves_is_not_waited_for_where_it_only_reads(volume: Volume) -> None:
+    go_on = threading.Event()
+    reading = asyncio.create_task(volume.read(go_on.wait, 60))
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    go_on.set()
+
+
+@pytest.mark.parametrize("ask", ["use", "change", "end"])
+async def test_what_writes_is_left_to_itself_at_the_end_alone(volume: Volume, ask: str) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        began.set()
+        go_on.wait(60)
+
+    writing = asyncio.create_task(getattr(volume, ask)(hang))
+    await asyncio.to_thread(began.wait, 60)
+    writing.cancel()
+    await asyncio.wait((writing,), timeout=0.05)
+    assert not writing.done()
+    await volume.stop(0.05)
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    go_on.set()
+
+
+async def test_the_end_waits_for_what_is_being_written(volume: Volume) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    def write() -> int:
+        began.set()
+        assert go_on.wait(60)
+        return 3
+
+    writing = asyncio.create_task(volume.use(write))
+    await asyncio.to_thread(began.wait, 60)
+    stopping = asyncio.create_task(volume.stop(60))
+    await asyncio.sleep(0)
+    assert not stopping.done()
+    go_on.set()
+    await stopping
+    assert await writing == 3
+
+
+async def test_no_thread_that_hangs_keeps_the_process_from_ending(tmp_path: Path) -> None:
+    """It ended when it was killed."""
+    program = """
+import asyncio, sys, threading
+from pathlib import Path
+from adavae.service.jobs.records.volume import Volume
+async def serve():
+    volume = Volume(Path(sys.argv[1]))
+    hang = threading.Event().wait
+    tasks = [asyncio.create_task(ask(hang)) for ask in (volume.read, volume.use, volume.change, volume.end)]
+    await asyncio.sleep(0)
+    for task in tasks:
+        task.cancel()
+    await volume.stop(0.05)
+asyncio.run(serve())
+"""
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", program, str(tmp_path))
+    async with asyncio.timeout(60):
+        assert await child.wait() == 0
