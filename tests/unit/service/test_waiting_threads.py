@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from adavae.model.training.precision import multiplies_bfloat16
 from adavae.service.engine.compute_threads import available_threads
 from adavae.service.settings import keep_few_kernels, let_threads_wait_briefly
 
@@ -34,6 +36,9 @@ def test_few_compiled_products_are_kept_unless_the_environment_says_otherwise(mo
     assert os.environ["LRU_CACHE_CAPACITY"] == "7"
 
 
+@pytest.mark.skipif(
+    not multiplies_bfloat16(torch.device("cpu")), reason="a processor without bfloat16 has no products compiled for it"
+)
 def test_products_of_many_shapes_leave_memory_as_it_was() -> None:
     """Regression: it grew by 450 MiB, and without end. In a process of its own, because torch reads the bounds once."""
     program = """
