@@ -7,11 +7,11 @@ train too. Over BERT-base (cased, its pooler counted) these and the head are the
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.checkpoint import Checkpoint
+from adavae.model.training.reproduction.systems.branch import AdapterBranch
 from adavae.model.training.reproduction.systems.classifiers import Classifier
 
 _BERT = ("encoder.layer", "attention.output.dense", "output.dense")
@@ -105,11 +105,9 @@ class _Adapted(nn.Module):
 
     def __init__(self, inner: nn.Module, width: int, adapter_size: int) -> None:
         super().__init__()
-        self.inner, self.down, self.up = inner, nn.Linear(width, adapter_size), nn.Linear(adapter_size, width)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        self.inner, self.branch = inner, AdapterBranch(width, adapter_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
         projected: Tensor = self.inner(hidden)
-        output: Tensor = projected + self.up(torch.relu(self.down(projected)))
+        output: Tensor = projected + self.branch(projected)
         return output

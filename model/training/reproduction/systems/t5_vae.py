@@ -7,12 +7,12 @@ and the parts around z are all that trains.
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from adavae.model.errors import ConfigError
 from adavae.model.parts.posterior import Posterior
 from adavae.model.training.objective import TextBatch
+from adavae.model.training.reproduction.systems.branch import AdapterBranch
 from adavae.model.training.reproduction.systems.sentence_model import SentenceModel
 
 
@@ -95,12 +95,10 @@ class _WithAdapter(nn.Module):
 
     def __init__(self, inner: nn.Module, width: int, adapter_size: int) -> None:
         super().__init__()
-        self.inner, self.down, self.up = inner, nn.Linear(width, adapter_size), nn.Linear(adapter_size, width)
-        nn.init.zeros_(self.up.weight)
-        nn.init.zeros_(self.up.bias)
+        self.inner, self.branch = inner, AdapterBranch(width, adapter_size)
 
     def forward(self, hidden: Tensor) -> Tensor:
-        output: Tensor = self.inner(hidden) + self.up(torch.relu(self.down(hidden)))
+        output: Tensor = self.inner(hidden) + self.branch(hidden)
         return output
 
 
