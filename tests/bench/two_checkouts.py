@@ -1,8 +1,12 @@
 """The engine of this checkout against that of another one, in one run: ``python -m tests.bench.two_checkouts OTHER``.
 
 Each has its own process, which does the engine's work on demand; the two take turns in short rounds, so that a
-disturbance affects both. The other checkout is a git worktree that was installed once (``pip install -e``), so that
-its kernel is compiled and its packages lie under ``build/editable``.
+disturbance affects both. Processes of the very same code differ too, by a few per cent for as long as they live: so
+both are started several times, in turn first. Copies of the same commit differ by up to 4 % by where they lie, so that
+a smaller difference is one of code only if it is there between fresh copies of both.
+
+The other checkout is a git worktree that was installed once (``pip install -e``), so that its kernel is compiled and
+its packages lie under ``build/editable``.
 """
 
 import argparse
@@ -70,35 +74,46 @@ class Checkout:
         return self._process.stdout.readline()
 
 
-def _ratios(here: tuple[float, float], there: tuple[float, float]) -> tuple[float, float]:
-    return there[0] / here[0], there[1] / here[1]
+def _ratios(ours: Checkout, theirs: Checkout, way: str, rounds: int) -> list[tuple[float, float]]:
+    """The other's time over ours, on the clock and of processors, of each round but the first."""
+    ratios = []
+    for number in range(rounds + 1):
+        first, second = (ours, theirs) if number % 2 else (theirs, ours)
+        seconds = {first: first.seconds(way), second: second.seconds(way)}
+        (wall, cpu), (other_wall, other_cpu) = seconds[ours], seconds[theirs]
+        ratios.append((other_wall / wall, other_cpu / cpu))
+    return ratios[1:]
 
 
-def _spread(ratios: Sequence[float]) -> str:
-    low, median, high = statistics.quantiles(ratios, n=4)
-    return f"{median:.3f} (quartiles {low:.3f} to {high:.3f})"
+def _spread(starts: Sequence[Sequence[float]]) -> str:
+    """Median over all rounds, and the least and greatest median of a start."""
+    medians = [statistics.median(start) for start in starts]
+    overall = statistics.median(each for start in starts for each in start)
+    return f"{overall:.3f} (starts {min(medians):.3f} to {max(medians):.3f})"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("other", type=Path)
     parser.add_argument("--shape", choices=("bundled", "124m"), default="bundled")
-    parser.add_argument("--rounds", type=int, default=41, help="Of which the first one, before these, warms up.")
+    parser.add_argument("--rounds", type=int, default=15, help="For each start; one before these warms up.")
+    parser.add_argument("--starts", type=int, default=5, help="Of both processes.")
     parser.add_argument("--threads", type=int, default=2, help="One, where others use the machine too.")
     parser.add_argument("--weight-format", choices=("float16", "int8"), default="float16")
     options = parser.parse_args()
     settings = options.shape, options.threads, options.weight_format
-    ours, theirs = (Checkout(path, *settings) for path in (Path.cwd(), options.other))
-    for way in ours.ways:
-        here, there = [], []
-        for number in range(options.rounds + 1):
-            for checkout in (ours, theirs) if number % 2 else (theirs, ours):
-                (here if checkout is ours else there).append(checkout.seconds(way))
-        walls, cpus = zip(*(_ratios(one, two) for one, two in zip(here[1:], there[1:], strict=True)), strict=True)
+    by_way: dict[str, list[list[tuple[float, float]]]] = {}
+    for number in range(options.starts):
+        paths = [Path.cwd(), options.other]
+        started = [Checkout(path, *settings) for path in (paths if number % 2 else reversed(paths))]
+        ours, theirs = started if number % 2 else reversed(started)
+        for way in ours.ways:
+            by_way.setdefault(way, []).append(_ratios(ours, theirs, way, options.rounds))
+        ours.close()
+        theirs.close()
+    for way, starts in by_way.items():
+        walls, cpus = ([[pair[which] for pair in start] for start in starts] for which in (0, 1))
         sys.stdout.write(f"{way:26} speed over the other's: {_spread(walls)}; by processor time {_spread(cpus)}\n")
-        sys.stdout.flush()
-    ours.close()
-    theirs.close()
 
 
 if __name__ == "__main__":
