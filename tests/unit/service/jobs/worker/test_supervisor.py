@@ -16,6 +16,7 @@ from adavae.service.errors import ServiceError
 from adavae.service.jobs.records import wishes
 from adavae.service.jobs.records.claims import Claims, Lease
 from adavae.service.jobs.records.job import Job, JobStatus, Wish
+from adavae.service.jobs.worker import supervisor as supervisor_module
 from adavae.service.jobs.worker.child_process import ChildProcess
 from adavae.service.jobs.worker.held_claim import HeldClaim
 from adavae.service.jobs.worker.supervisor import Outcome, Supervisor
@@ -181,14 +182,17 @@ async def test_a_worker_that_listens_to_nobody_calls_nobody_frozen(
     home: JobHome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A volume that hangs while a line is written down is not the process's silence."""
-    job, report, may_go_on = home.queue_job(), Claims.report_progress, threading.Event()
+    job, report = home.queue_job(), Claims.report_progress
+    is_stuck, may_go_on = threading.Event(), threading.Event()
 
     def stuck(*arguments: object, **fields: object) -> None:
+        is_stuck.set()
         assert may_go_on.wait(DEADLINE_S)
         report(*arguments, **fields)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Claims, "report_progress", stuck)
-    running = asyncio.create_task(run(home, job, supervisor(home, *LONG, training_silence_s=1)))
+    silence_s = 3  # within which the process has to have started, on a machine that does other things too
+    running = asyncio.create_task(run(home, job, supervisor(home, *LONG, training_silence_s=silence_s)))
     num_looks, look = 0, HeldClaim._look
 
     def counted(held: HeldClaim, *, renews: bool) -> object:
@@ -197,7 +201,9 @@ async def test_a_worker_that_listens_to_nobody_calls_nobody_frozen(
         return look(held, renews=renews)
 
     monkeypatch.setattr(HeldClaim, "_look", counted)
-    await until(lambda: num_looks > 8)
+    await until(is_stuck.is_set)
+    num_before = num_looks
+    await until(lambda: num_looks - num_before > silence_s / supervisor_module._POLL_S + 2)
     assert not running.done()
     may_go_on.set()
     wishes.cancel(home.store, job.id)
@@ -363,6 +369,7 @@ async def test_an_attempt_whose_data_still_comes_is_given_up_at_once(
     assert await running is outcome
     assert home.store.get(job.id).status is status
     assert not children.started
+    slow_files.may_come.set()  # the loop waits for its threads before it closes
 
 
 @pytest.mark.asyncio
