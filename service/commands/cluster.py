@@ -28,7 +28,7 @@ class CannotWrite(AdaVAEError):
 
 def create_app() -> typer.Typer:
     """The commands under ``adavae cluster``."""
-    app = typer.Typer(help="The service on a Ray cluster (pip install 'adavae[ray]').", no_args_is_help=True)
+    app = typer.Typer(help="The service on a Ray cluster (pip install 'adavae\\[ray]').", no_args_is_help=True)
     for command in (up, status, down, config):
         app.command()(command)
     return app

@@ -48,7 +48,7 @@ DataOption = Annotated[
         "--data",
         metavar="FOLDER|hub:OWNER/NAME[:PART]",
         help="Folder with a folder per data set, each with train, valid and test; or one data set of the Hugging Face "
-        "hub (`pip install 'adavae[datasets]'`), which --dataset may call as the paper does.",
+        "hub (`pip install 'adavae\\[datasets]'`), which --dataset may call as the paper does.",
         show_default=False,
     ),
 ]
@@ -65,7 +65,7 @@ MarkdownOption = Annotated[Path | None, typer.Option("--markdown", help="Write t
 SvgOption = Annotated[
     Path | None, typer.Option("--svg", help="Draw figure1, or the curves over lambda of table2, here.")
 ]
-PngOption = Annotated[Path | None, typer.Option("--png", help="As --svg, as PNG (`pip install 'adavae[plot]'`).")]
+PngOption = Annotated[Path | None, typer.Option("--png", help="As --svg, as PNG (`pip install 'adavae\\[plot]'`).")]
 SeedOption = Annotated[
     int, typer.Option(help="Of every run; the first where there are several.", min=0, max=NUM_SEEDS - 1)
 ]

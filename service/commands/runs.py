@@ -84,7 +84,7 @@ def plot(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Draw the curves of a run as an SVG file, or as PNG (`pip install 'adavae[plot]'`)."""
+    r"""Draw the curves of a run as an SVG file, or as PNG (`pip install 'adavae\[plot]'`)."""
     destination = output or Path(f"{Path(run).name}.svg")
     ending = destination.suffix.lower()
     if ending not in (".svg", ".png"):

@@ -13,7 +13,7 @@ from adavae.service.settings import load_settings
 AddressArgument = Annotated[
     str,
     typer.Argument(
-        metavar="ADDRESS", help="hf://owner/name[@revision], https://, s3:// or file:// of a set or its .tar.gz."
+        metavar="ADDRESS", help="hf://owner/name\\[@revision], https://, s3:// or file:// of a set or its .tar.gz."
     ),
 ]
 

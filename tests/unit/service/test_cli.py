@@ -5,13 +5,17 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+import typer
 
 from adavae.model.errors import AdapterSetNotFound, TrainingInterrupted
 from adavae.service import loading
+from adavae.service.cli import create_app
 from adavae.service.commands.completion import adapter_names
 from tests.tiny import TINY
 from tests.unit.service.conftest import RunCommand
@@ -30,6 +34,20 @@ def test_every_command_explains_itself(run_command: RunCommand, command: str) ->
     outcome = run_command(command, "--help")
     assert (outcome.exit_code, outcome.err) == (0, "")
     assert "Usage: adavae" in outcome.out
+
+
+def _helps(command: Any) -> Iterator[str]:
+    yield command.help or ""
+    yield from (getattr(parameter, "help", None) or "" for parameter in command.params)
+    for inner in getattr(command, "commands", {}).values():
+        yield from _helps(inner)
+
+
+def test_square_brackets_come_through_to_the_help() -> None:
+    """Regression: what looks like a style was taken out, so `adavae[plot]` was shown as `adavae`."""
+    helps = "\n".join(_helps(typer.main.get_command(create_app())))
+    assert "adavae\\[plot]" in helps
+    assert not re.findall(r"(?<!\\)\[[a-z#/@][^\[\]]*\]", helps)
 
 
 def test_help_comes_without_loading_torch() -> None:
