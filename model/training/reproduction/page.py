@@ -1,6 +1,7 @@
 """Everything that was run as one Markdown page: the paper's claims with their answers, then table by table."""
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
@@ -8,6 +9,7 @@ from adavae.model.training.reproduction import accuracy_table, additions_table, 
 from adavae.model.training.reproduction.addition_cells import AdditionCell
 from adavae.model.training.reproduction.additions import ADDITIONS
 from adavae.model.training.reproduction.checkpoint import asked
+from adavae.model.training.reproduction.comparison import Answer
 from adavae.model.training.reproduction.grid import TABLES, Cell
 from adavae.model.training.reproduction.markdown import table
 from adavae.model.training.reproduction.scale import SCALES, Scale, ScaleName
@@ -59,6 +61,9 @@ def _additions(cells: Sequence[AdditionCell]) -> list[str]:
 
 
 def _claims(cells: Sequence[Cell]) -> list[str]:
+    answered = list(claims.answers(cells))
+    nums = Counter(answer for _, answer, _ in answered)
+    counts = [f"{answer.partition(':')[0]} {nums[answer]}" for answer in Answer if answer in nums]
     rows = [
         (
             TITLES[claim.table].partition(":")[0],
@@ -66,9 +71,9 @@ def _claims(cells: Sequence[Cell]) -> list[str]:
             f"**{answer}**",
             "; ".join(f"{verdict.dataset}: {verdict.numbers}" for verdict in found),
         )
-        for claim, answer, found in claims.answers(cells)
+        for claim, answer, found in answered
     ]
-    return table(("where", "claim", "here", "by"), rows)
+    return [f"{len(answered)} claims: {', '.join(counts)}.", "", *table(("where", "claim", "here", "by"), rows)]
 
 
 def _of_newest_files(cells: Sequence[Cell]) -> list[Cell]:
