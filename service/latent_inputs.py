@@ -16,6 +16,7 @@ from adavae.service.latent_protocol import LatentVector
 
 _NO_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 _FLOAT_BYTES = 4
+_REMEDY = "send the text itself (LangChain: check_embedding_ctx_length=False)"
 
 
 def latents_of(z: Sequence[LatentVector], pinned: PinnedAdapter) -> Tensor:
@@ -74,7 +75,8 @@ def text_of(given: str | Sequence[int], param: str, pretrained: PretrainedBackbo
     """A text, or what token ids say; ``param`` is what it is called in errors.
 
     Raises:
-        InvalidRequest: The backbone's tokenizer does not have these ids, or there are more than ``most_ids``.
+        InvalidRequest: The backbone's tokenizer does not have these ids, or writes the text by others, or there are
+            more than ``most_ids``.
     """
     if isinstance(given, str):
         return given
@@ -85,13 +87,18 @@ def text_of(given: str | Sequence[int], param: str, pretrained: PretrainedBackbo
             param=param,
             code="text_too_long",
         )
-    num_ids = pretrained.backbone.config.vocab_size
+    num_ids, tokenizer = pretrained.backbone.config.vocab_size, pretrained.tokenizer
     if (unknown := next((token for token in given if not 0 <= token < num_ids), None)) is not None:
         raise InvalidRequest(
-            f"{param} has the token id {unknown}, the backbone's tokenizer has {num_ids}: send the text "
-            "itself (LangChain: check_embedding_ctx_length=False)",
+            f"{param} has the token id {unknown}, the backbone's tokenizer has {num_ids}: {_REMEDY}",
             param=param,
         )
-    if not (text := pretrained.tokenizer.decode(list(given))):
+    if not (text := tokenizer.decode(list(given))):
         raise InvalidRequest(f"{param} is the token ids of no text: send at least one", param=param)
+    if tokenizer.encode(text) != [token for token in given if token != tokenizer.eos_token_id]:
+        raise InvalidRequest(
+            f"{param} is not what the backbone's tokenizer writes for any text, so these token ids are another "
+            f"tokenizer's: {_REMEDY}",
+            param=param,
+        )
     return text

@@ -30,6 +30,8 @@ from adavae.model.storage.tokenizer import Tokenizer
 PICKLED, PICKLED_SHARDS = "pytorch_model.bin", "pytorch_model.bin.index.json"
 _HUB_FILES = [CONFIG, PICKLED, PICKLED_SHARDS, "pytorch_model-*.bin", "tokenizer.json", "vocab.json", "merges.txt"]
 
+_DTYPES = {torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.uint8, torch.int64, torch.bool}
+
 
 def convert_checkpoint(source: str | Path, destination: Path) -> PretrainedBackbone:
     """Writes the checkpoint at ``source`` as safetensors, and reads it back.
@@ -99,11 +101,17 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
             "safetensors"
         ) from exc
     if not isinstance(found, dict) or not all(
-        isinstance(name, str) and isinstance(tensor, Tensor) and tensor.layout is torch.strided
-        for name, tensor in found.items()
+        isinstance(name, str) and isinstance(tensor, Tensor) and _is_plain(tensor) for name, tensor in found.items()
     ):
         raise WeightsCorrupted(f"{path} is no table of names and plain tensors: take a checkpoint with safetensors")
     return dict(found)
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    """Numbers or bools that are there: the file has as many bytes as the tensor, which else could claim any size."""
+    if tensor.layout is not torch.strided or tensor.is_meta or tensor.dtype not in _DTYPES:
+        return False
+    return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
 def _weights_of(stored: Mapping[str, Tensor], config: BackboneConfig) -> dict[str, Tensor]:

@@ -104,9 +104,15 @@ class FilesystemPlace:
 
 @dataclass(frozen=True, slots=True)
 class WebPlace:
-    """A directory or an archive on a web server; what stands behind ``?`` is sent and never shown."""
+    """A directory or an archive on a web server; what stands behind ``?`` is sent and never shown.
+
+    Attributes:
+        url: Its address.
+        is_pinned: Whether the set's digest is known, so that nobody on the way can send another.
+    """
 
     url: str
+    is_pinned: bool = False
 
     @property
     def address(self) -> str:
@@ -128,7 +134,7 @@ class WebPlace:
             httpx2.Client(follow_redirects=True, timeout=_TIMEOUT_S) as client,
             client.stream("GET", url, headers={"accept-encoding": "identity"}) as reply,
         ):
-            if parts.scheme == "https" and any(hop.url.scheme != "https" for hop in (*reply.history, reply)):
+            if any(self._is_open(hop.url.scheme, hop.url.host) for hop in (*reply.history, reply)):
                 raise SharingError(f"{where} leads to an address without TLS: name the last one, or ask who keeps it")
             if reply.status_code in (404, 410):
                 raise FileNotFoundError(where)
@@ -136,6 +142,10 @@ class WebPlace:
                 raise SharingError(f"{where} answers {reply.status_code}: see whether it can be read without a log-in")
             declared = reply.headers.get("content-length", "")
             yield RemoteFile(int(declared) if declared.isdecimal() else None, reply.iter_raw(_PIECE_BYTES))
+
+    def _is_open(self, scheme: str, host: str) -> bool:
+        """Whether a step on the way lets others send another set."""
+        return scheme != "https" and (self.url.startswith("https:") or not (self.is_pinned or _is_here(host)))
 
     def has(self, name: str) -> bool:
         del name
@@ -152,12 +162,14 @@ def place_of(address: str) -> tuple[Place, Pin]:
     pin = Pin.of(pinned) if pinned else Pin()
     scheme, has_scheme, _ = where.partition("://")
     if scheme == "https" or scheme == "http":
-        if scheme == "http" and pin.digest is None and not _is_here(urlsplit(where).hostname or ""):
+        with told(shown(shown_address(where))):
+            host = urlsplit(where).hostname or ""
+        if scheme == "http" and pin.digest is None and not _is_here(host):
             raise SharingError(
                 f"{shown(shown_address(where))} is not encrypted, so that anybody on the way may send another set: use "
                 "https, or say which set it is (--digest)"
             )
-        return WebPlace(where), pin
+        return WebPlace(where, pin.digest is not None), pin
     if not has_scheme and Path(where).exists():
         return filesystem_place(f"file://{Path(where).absolute()}"), pin
     return filesystem_place(where), pin

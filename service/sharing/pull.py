@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adavae.model.errors import WeightsCorrupted
+from adavae.model.storage.adapter_name import check_name
 from adavae.model.storage.adapter_set import Accepting, accept_any
 from adavae.model.storage.adapter_store import AdapterStore, TryingFiles, try_nothing
 from adavae.model.storage.atomic import staging_directory, write_atomically, write_chunks_atomically
@@ -44,10 +45,13 @@ def pull(
 
     Raises:
         AdapterSetNotFound: Nothing is there.
+        ConfigError: ``name`` is none.
         SharingError: The place cannot be used.
         WeightsCorrupted: It is another set than expected, or damaged.
         AdaVAEError: What ``accepting`` and ``trying`` raise.
     """
+    if name is not None:
+        check_name(name)
     place, pin = place_of(address if digest is None else _pinned(address, digest))
 
     def accept(manifest: Manifest) -> None:

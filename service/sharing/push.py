@@ -10,10 +10,13 @@ from typing import Any
 
 from adavae.model.errors import AdapterSetExists
 from adavae.model.storage.adapter_store import AdapterStore
+from adavae.model.storage.atomic import write_atomically, write_chunks_atomically
 from adavae.model.storage.card_metadata import UNKNOWN_LICENSE, Origin, front_matter, without_front_matter
-from adavae.model.storage.manifest import CARD, MANIFEST, Manifest
+from adavae.model.storage.manifest import CARD, MANIFEST, Manifest, parse_manifest
 from adavae.service.sharing.errors import SharingError
 from adavae.service.sharing.places import KEPT_CARD, FilesystemPlace, filesystem_place, told
+
+_PIECE_BYTES = 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +54,7 @@ def push(
     Raises:
         AdapterSetNotFound: No such set.
         WeightsCorrupted: It is damaged.
-        AdapterSetExists: Another set is there.
+        AdapterSetExists: Another set is there, or a file of something else; on the Hub, a set of another name.
         SharingError: The place cannot be used.
     """
     where = address.partition("#")[0]
@@ -107,6 +110,8 @@ def _to_hub(
     repository, _, revision = place.path.partition("@")
     if repository.count("/") != 1:
         raise SharingError(f"{place.address} is no repository: write hf://owner/name, also with @branch")
+    with told(place.address):
+        _check_free(place, manifest, files, is_versioned=True)
     card = files.pop(CARD)
     readme = card_for_hub(card.read_text(encoding="utf-8"), manifest, origin)
     with told(place.address):
@@ -126,12 +131,53 @@ def _to_hub(
 
 def _to_directory(place: FilesystemPlace, manifest: Manifest, files: dict[str, Path]) -> None:
     with told(place.address):
-        there = place.path_of(MANIFEST)
-        if place.filesystem.exists(there) and place.filesystem.cat_file(there) != manifest.to_bytes():
-            raise AdapterSetExists(f"{place.address} holds another adapter set: name another place, or delete it first")
+        _check_free(place, manifest, files)
         _make_directory(place, place.path)
         for name in sorted(files, key=lambda name: name == MANIFEST):
-            place.filesystem.put_file(str(files[name]), place.path_of(name))
+            _put(place, files[name], name)
+
+
+def _check_free(
+    place: FilesystemPlace, manifest: Manifest, files: dict[str, Path], *, is_versioned: bool = False
+) -> None:
+    """Raises AdapterSetExists where a file of something else would be replaced.
+
+    Args:
+        place: A directory.
+        manifest: Of the set that is to be there.
+        files: Its files, by name.
+        is_versioned: Whether the place keeps what it had before: then the set may replace others of its name.
+    """
+    if _has_set(place, manifest, is_versioned=is_versioned):
+        return
+    for name, path in files.items():
+        there = place.path_of(name)
+        if place.filesystem.exists(there) and place.filesystem.cat_file(there) != path.read_bytes():
+            raise AdapterSetExists(
+                f"{place.address} holds a {name} that is not this set's: name a place of the set's own, or delete it "
+                "first"
+            )
+
+
+def _has_set(place: FilesystemPlace, manifest: Manifest, *, is_versioned: bool) -> bool:
+    there = place.path_of(MANIFEST)
+    if not place.filesystem.exists(there):
+        return False
+    content = place.filesystem.cat_file(there)
+    if content == manifest.to_bytes():
+        return True
+    if is_versioned and parse_manifest(f"{place.address}/{MANIFEST}", content).name == manifest.name:
+        return True
+    raise AdapterSetExists(f"{place.address} holds another adapter set: name another place, or delete it first")
+
+
+def _put(place: FilesystemPlace, source: Path, name: str) -> None:
+    """A file is there whole or not at all."""
+    if place.scheme == "file":
+        with source.open("rb") as file:
+            write_chunks_atomically(Path(place.path_of(name)), iter(lambda: file.read(_PIECE_BYTES), b""))
+    else:
+        place.filesystem.put_file(str(source), place.path_of(name))
 
 
 def _make_directory(place: FilesystemPlace, path: str) -> None:
@@ -145,4 +191,7 @@ def _write(place: FilesystemPlace, name: str, content: bytes) -> None:
         if place.filesystem.exists(place.path_of(name)):
             raise AdapterSetExists(f"{place.address} is there already: name another file, or delete it first")
         _make_directory(place, place.filesystem._parent(place.path))
-        place.filesystem.pipe_file(place.path_of(name), content)
+        if place.scheme == "file":
+            write_atomically(Path(place.path_of(name)), content)
+        else:
+            place.filesystem.pipe_file(place.path_of(name), content)

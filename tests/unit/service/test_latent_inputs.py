@@ -77,6 +77,18 @@ def test_token_ids_are_their_text() -> None:
     assert text_of(ids, "input", pretrained, len(ids)) == text_of("the food was good", "input", pretrained, 0)
 
 
+def test_ids_that_the_tokenizer_would_not_write_are_anothers() -> None:
+    """Regression: they were encoded as whatever they spell here."""
+    pretrained = tiny_pretrained()
+    ids = pretrained.tokenizer.encode("the food was good")
+    spelt = [token for letter in "the food was good" for token in pretrained.tokenizer.encode(letter)]
+    assert pretrained.tokenizer.decode(spelt) == "the food was good" and spelt != ids
+    with pytest.raises(InvalidRequest, match=r"another tokenizer's: send the text itself \(LangChain"):
+        text_of(spelt, "input", pretrained, len(spelt))
+    ended = [*ids, pretrained.tokenizer.eos_token_id]
+    assert text_of(ended, "input", pretrained, len(ended)) == "the food was good"
+
+
 def test_more_ids_than_a_text_may_have_are_refused_unread() -> None:
     """Millions of them were looked at and decoded first, while everybody else waited."""
     with pytest.raises(InvalidRequest, match=r"input\[3\] has 5 token ids, the limit is 4 \(ADAVAE_MAX_TEXT_TOKENS"):

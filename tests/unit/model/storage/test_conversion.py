@@ -78,13 +78,20 @@ def _hostile(tmp_path: Path, tensors: Mapping[str, Tensor]) -> dict[str, object]
         "a list": list(tensors.values()),
         "numbers": {"wte.weight": 3},
         "a sparse tensor": dict(tensors) | {"ln_f.weight": torch.eye(4).to_sparse()},
+        "four terabytes": dict(tensors) | {"ln_f.weight": torch.zeros(1).expand(10**12)},
+        "no numbers": dict(tensors) | {"ln_f.weight": torch.zeros(4, device="meta")},
+        "complex numbers": dict(tensors) | {"ln_f.weight": torch.zeros(4, dtype=torch.complex64)},
         "other shapes": dict(tensors) | {"ln_f.weight": torch.zeros(3)},
         "a tensor too few": {name: tensor for name, tensor in tensors.items() if name != "ln_f.weight"},
     }
 
 
 @pytest.mark.parametrize(
-    "kind", ["code", "code beside tensors", "a list", "numbers", "a sparse tensor", "other shapes", "a tensor too few"]
+    "kind",
+    [
+        *("code", "code beside tensors", "a list", "numbers", "a sparse tensor", "four terabytes", "no numbers"),
+        *("complex numbers", "other shapes", "a tensor too few"),
+    ],
 )
 def test_what_is_no_checkpoint_is_refused_and_not_run(tmp_path: Path, tensors: dict[str, Tensor], kind: str) -> None:
     torch.save(_hostile(tmp_path, tensors)[kind], tmp_path / "old" / _BIN)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import ModelCard, constants
 
-from adavae.model.errors import AdapterSetNotFound, WeightsCorrupted
+from adavae.model.errors import AdapterSetExists, AdapterSetNotFound, WeightsCorrupted
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.storage.card_metadata import Origin
 from adavae.model.storage.manifest import CARD, MANIFEST, TENSORS
@@ -15,7 +15,7 @@ from adavae.service.sharing.errors import SharingError
 from adavae.service.sharing.places import KEPT_CARD
 from adavae.service.sharing.pull import pull
 from adavae.service.sharing.push import push
-from tests.hub_stand_in import HubStandIn, hub_stand_in
+from tests.hub_stand_in import HubStandIn, Repository, hub_stand_in
 from tests.tiny_home import tiny_settings
 from tests.tiny_sets import publish
 from tests.unit.model.storage.test_model_card import card
@@ -63,6 +63,26 @@ def test_an_old_set_gets_metadata_and_comes_back_byte_for_byte(
     assert pull(pushed.pinned_address, here, max_bytes=MAX_BYTES).reference == pushed.reference
     assert here.read("demo").manifest == there.read("demo").manifest
     assert here.card("demo") == there.card("demo")
+
+
+def test_a_repository_of_something_else_is_left_as_it_is(hub: HubStandIn, there: AdapterStore) -> None:
+    """Regression: its README.md, or the set of another name, was replaced."""
+    hub.repositories["me/other"] = Repository({CARD: b"# Mine"})
+    with pytest.raises(AdapterSetExists, match=r"holds a README\.md that is not this set's"):
+        push("demo", "hf://me/other", there)
+    assert hub.repositories["me/other"].files == {CARD: b"# Mine"}
+    push("demo", "hf://me/demo", there)
+    publish(there.root, name="another")
+    with pytest.raises(AdapterSetExists, match="holds another adapter set"):
+        push("another", "hf://me/demo", there)
+
+
+def test_a_new_version_follows_an_old_one(hub: HubStandIn, there: AdapterStore) -> None:
+    push("demo", "hf://me/demo", there)
+    publish(there.root, created_at="2026-02-03T00:00:00+00:00")
+    pushed = push("demo", "hf://me/demo", there)
+    assert len(hub.repositories["me/demo"].commits) == 2
+    assert pushed.reference in hub.repositories["me/demo"].commits[1]
 
 
 def test_a_card_that_has_metadata_is_the_one_on_the_hub_unless_more_is_said(hub: HubStandIn, tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Sets out of directories and from a web server: verified, bounded before they are fetched, and pinned."""
 
 import contextlib
+import errno
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,7 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from adavae.model.errors import AdapterSetExists, AdapterSetMismatch, AdapterSetNotFound, AdaVAEError, WeightsCorrupted
+from adavae.model.errors import (
+    AdapterSetExists,
+    AdapterSetMismatch,
+    AdapterSetNotFound,
+    AdaVAEError,
+    ConfigError,
+    WeightsCorrupted,
+)
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.storage.manifest import CARD, MANIFEST, MAX_TEXT_BYTES, TENSORS, Manifest, read_manifest
 from adavae.service.sharing.errors import SharingError
@@ -47,6 +56,10 @@ class Web(BaseHTTPRequestHandler):
         if name == "moved.tar.gz":
             self.send_response(302)
             self.send_header("location", "/set.tar.gz?sig=2")
+            self.end_headers()
+        elif name.startswith("away/"):  # to an address of this machine that is none of its loopback's
+            self.send_response(302)
+            self.send_header("location", f"http://0.0.0.0:{self.server.server_address[1]}/{name[5:]}")
             self.end_headers()
         elif not (self.root / name).is_file():
             self.send_error(404)
@@ -98,6 +111,25 @@ def test_a_set_comes_from_a_web_server_by_its_files_or_as_an_archive(store: Adap
         renamed = pull(f"{url}/moved.tar.gz?sig=1#{digest}", store, max_bytes=MAX_BYTES, name="other")
     assert renamed.name == "other"
     assert {entry.name for entry in store.list()} == {"demo", "other"}
+
+
+def test_a_redirect_to_another_machine_without_tls_is_followed_only_to_a_set_that_is_known(
+    store: AdapterStore, path: Path
+) -> None:
+    """Regression: only the first address was looked at."""
+    AdapterStore(path.parents[1]).export_set("demo", path / "set.tar.gz")
+    digest = read_manifest(path).digest
+    with web(path) as (url, _):
+        with pytest.raises(SharingError, match="without TLS"):
+            pull(f"{url}/away/set.tar.gz", store, max_bytes=MAX_BYTES)
+        assert pull(f"{url}/away/set.tar.gz#{digest}", store, max_bytes=MAX_BYTES).name == "demo"
+
+
+def test_a_name_that_is_none_is_refused_before_anything_is_fetched(store: AdapterStore, path: Path) -> None:
+    with web(path) as (url, asked):
+        with pytest.raises(ConfigError, match="Bad Name"):
+            pull(url, store, max_bytes=MAX_BYTES, name="Bad Name")
+        assert asked == []
 
 
 def test_another_set_than_was_pinned_is_refused_before_its_tensors_are_fetched(store: AdapterStore, path: Path) -> None:
@@ -170,6 +202,8 @@ def test_a_damaged_archive_is_called_by_its_address(store: AdapterStore, tmp_pat
         ("zip://x::http://127.0.0.1/y", SharingError, "hf://owner/name"),
         ("s3://", SharingError, "hf://owner/name"),
         ("file:///tmp#123", SharingError, "NAME@VERSION"),
+        ("https://[abc/x", SharingError, "cannot be used"),
+        ("http://[::1", SharingError, "cannot be used"),
     ],
 )
 def test_an_address_that_leads_nowhere_says_why(
@@ -200,6 +234,34 @@ def test_what_was_pushed_into_a_directory_comes_back_and_nothing_is_overwritten(
     assert pull(archived.pinned_address, store, max_bytes=MAX_BYTES).reference == archived.reference
     with pytest.raises(AdapterSetExists):
         push("demo", f"{tmp_path}/shared/demo.tar.gz", there)
+
+
+@pytest.mark.parametrize("name", [CARD, TENSORS])
+def test_a_file_of_something_else_is_not_replaced(path: Path, tmp_path: Path, name: str) -> None:
+    """Regression: pushed into a project's folder, a set replaced the project's README.md."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / name).write_text("mine")
+    with pytest.raises(AdapterSetExists, match=f"holds a {name} that is not this set's"):
+        push("demo", str(folder), AdapterStore(path.parents[1]))
+    assert {each.name: each.read_text() for each in folder.iterdir()} == {name: "mine"}
+
+
+def test_what_a_full_disk_ended_is_not_in_the_way(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: half an archive stayed under its name, and the next push was refused."""
+    there, archive = AdapterStore(path.parents[1]), tmp_path / "demo.tar.gz"
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        for address in (archive, tmp_path / "demo"):
+            with pytest.raises(AdaVAEError):
+                push("demo", str(address), there)
+    assert not archive.exists()
+    for address in (archive, tmp_path / "demo"):
+        push("demo", str(address), there)
 
 
 def test_a_web_server_is_not_pushed_to(path: Path) -> None:
