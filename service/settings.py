@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from adavae.model.errors import AdaVAEError
 from adavae.model.spelling import did_you_mean
+from adavae.service.compose_variables import COMPOSE_VARIABLES
 from adavae.service.service_links import explain_service_links, is_service_link
 from adavae.service.store_address import StoreAddress, address_in
 
@@ -96,7 +97,7 @@ class _WithoutServiceLinks(EnvSettingsSource):
 class Settings(BaseSettings):
     """Every setting, with its unit; the variable is the field's name in capitals after ``ADAVAE_``."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, frozen=True, allow_inf_nan=False)
 
     @classmethod
     def settings_customise_sources(
@@ -433,7 +434,9 @@ def load_settings(given: Mapping[str, Any] | None = None) -> Settings:
         SettingsError: A variable is misspelt or its value is outside its rule.
     """
     given = given or {}
-    _refuse_unknown(name for name, value in os.environ.items() if not is_service_link(name, value))
+    _refuse_unknown(
+        name for name, value in os.environ.items() if name not in COMPOSE_VARIABLES and not is_service_link(name, value)
+    )
     _refuse_unknown(_variable(field) for field in given)
     try:
         return _with_cache_secret(_with_redis_password(Settings(**given)))

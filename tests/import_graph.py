@@ -30,7 +30,7 @@ FLOORS = (
     ("model.training.readers",),
     ("model.training",),
     ("model",),
-    ("service.service_links", "service.store_address", "service.shown_address"),
+    ("service.service_links", "service.compose_variables", "service.store_address", "service.shown_address"),
     (
         "service.settings",
         "service.errors",

@@ -78,7 +78,7 @@ def analogy(
     with_z = with_z or (output is not None and output.suffix.lower() == ".npy")
     shown = [number("index", "#"), column("text")]
     forms = Forms(array=lambda record: numbers_of(record, "z"))
-    destination = Destination(output, resume, Output.of(as_json), shown, forms, group=samples)
+    destination = Destination(output, resume, Output.of(as_json), shown, forms, samples, (a_file, b_file, c_file))
     a, b, c = _groups(texts or [], a_file, b_file, c_file)
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)

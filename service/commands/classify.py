@@ -52,7 +52,7 @@ def classify(
     labels: list[str] = []
     forms = Forms(array=lambda record: _scores(record, labels), cells=lambda record: _cells(record, labels))
     shown = [column("label"), Column("score", _best_score, True), column("text")]
-    destination = Destination(output, resume, Output.of(as_json), shown, forms)
+    destination = Destination(output, resume, Output.of(as_json), shown, forms, read=(file,))
     if top_k is not None and output is not None and output.suffix.lower() == ".npy":
         raise typer.BadParameter("--top-k leaves out scores that .npy has columns for: leave one of them out")
     source = open_pairs(texts, pair, file, Columns(text_column, pair=pair_column))

@@ -84,7 +84,7 @@ def decode(
     with_z = with_z or (output is not None and output.suffix.lower() == ".npy")
     shown = [number("index", "#"), column("text")]
     forms = Forms(array=lambda record: numbers_of(record, "z"))
-    destination = Destination(output, resume, Output.of(as_json), shown, forms)
+    destination = Destination(output, resume, Output.of(as_json), shown, forms, read=(file,))
     vectors = open_vectors(file) if samples is None else None
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)

@@ -51,7 +51,7 @@ def encode(
     settings = load_settings()
     columns = [number("index", "#"), column("text"), number("tokens"), vector("mu")]
     forms = Forms(array=lambda record: numbers_of(record, "mu"))
-    destination = Destination(output, resume, Output.of(as_json), columns, forms)
+    destination = Destination(output, resume, Output.of(as_json), columns, forms, read=(file,))
     source = open_pairs(texts, pair, file, Columns(text_column, pair=pair_column))
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)

@@ -17,8 +17,8 @@ from adavae.model.training.readers.bounds import ORDINARY
 from adavae.model.training.readers.columns import GUESSED, Columns
 from adavae.model.training.readers.lines import lines
 from adavae.model.training.readers.packed import split_ending
-from adavae.model.training.readers.reading import READERS, rows_of
-from adavae.model.training.readers.row import Skipped
+from adavae.model.training.readers.reading import FORMATS, READERS, rows_of
+from adavae.model.training.readers.row import Skipped, check_storable
 from adavae.model.training.readers.text_rows import text_rows
 from adavae.service.commands.npy_header import read_header
 from adavae.service.commands.source import Source, arriving_lines
@@ -31,6 +31,7 @@ T = TypeVar("T")
 Vector = list[float]
 _TEXT_ROWS, _VECTOR_ROWS = 512, 128  # decoding takes longer than encoding
 _LARGEST = 3.4028234663852886e38  # of float32
+_OF_CELLS = (".csv", ".tsv", ".parquet")
 _NO_NUMBER = "a number is not finite, or too large for float32: mend the vector"
 
 PairOption = Annotated[
@@ -106,6 +107,8 @@ def open_file(file: Path, columns: Columns = GUESSED, size: int | None = None) -
         total = sum(1 for _ in _file_texts(file, columns, skipped))
         for note in skipped.notes():
             say(note)
+        if (ending := split_ending(file)[0]) and ending not in READERS:
+            say(f"{file}: is read as plain text, one text a line, as its ending {ending} says nothing (of {FORMATS})")
     return Source.of(_file_texts(file, columns, Skipped()), total, size or _TEXT_ROWS).begun()
 
 
@@ -151,6 +154,11 @@ def open_vectors(file: Path | None = None) -> Source[Vector]:
     """
     if file is not None and file.suffix.lower() == ".npy":
         return _matrix(file)
+    if file is not None and file.suffix.lower() in _OF_CELLS:
+        raise DatasetError(
+            f"{file}: vectors are read from .npy and from JSON lines: write them with `adavae encode --output z.npy`, "
+            "or z.jsonl"
+        )
     checked = _VectorLines("standard input" if file is None else str(file))
     if file is not None:
         rows = (vector for number, line in lines(file, ORDINARY) if (vector := checked(number, line)) is not None)
@@ -171,6 +179,7 @@ def _file_texts(file: Path, columns: Columns, skipped: Skipped) -> Iterator[str]
             break
         if not row.text:
             raise DatasetError(f"{file}, line {row.line}: the text is empty")
+        check_storable(row, f"{file}, line {row.line}")
         num += 1
         yield row.text
     if is_by_line and skipped.first_blank_line:  # results have the lines' order

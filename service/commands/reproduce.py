@@ -11,6 +11,7 @@ import typer
 from adavae.model.decoding.decoding import NUM_SEEDS
 from adavae.model.errors import CellFailed, DatasetError
 from adavae.model.spelling import did_you_mean
+from adavae.model.storage.atomic import write_atomically
 from adavae.service import loading
 from adavae.service.commands import reproduced
 from adavae.service.commands.grid_progress import GridProgress, left_text
@@ -244,7 +245,7 @@ def _write_page(output: Path, name: str, settings: Settings, device: str | None,
     answers = {table: examples.markdown(*_examples(table, name, settings, device)) for table in ("table4", "table5")}
     reference = loading.open_store(settings).resolve(name).reference
     additions = of_last_measured([cell for cell in finished_additions(output) if cell.adapter == reference])
-    markdown.write_text(_introduction(markdown) + page(cells, answers, additions), encoding="utf-8")
+    write_atomically(markdown, (_introduction(markdown) + page(cells, answers, additions)).encode())
 
 
 def _introduction(file: Path) -> str:

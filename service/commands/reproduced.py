@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from adavae.model.storage.atomic import write_atomically
 from adavae.service.commands.png import png_of
 from adavae.service.commands.terminal import Column, Output, Record, column, number, say
 
@@ -24,11 +25,11 @@ def write(cells: "Sequence[Cell]", markdown: Path | None, svg: Path | None, png:
         say(f"{verdict.dataset}: {verdict.claim}: {verdict.answer} ({verdict.numbers})")
     if markdown is not None:
         text = accuracy_table.markdown(cells) if is_accuracy else bound_table.markdown(cells)
-        markdown.write_text(text, encoding="utf-8")
+        write_atomically(markdown, text.encode())
     if svg is not None:
-        svg.write_text(curves.curves(cells), encoding="utf-8")
+        write_atomically(svg, curves.curves(cells).encode())
     if png is not None:
-        png.write_bytes(png_of(curves.curves(cells)))
+        write_atomically(png, png_of(curves.curves(cells)))
 
 
 def write_examples(
@@ -46,7 +47,7 @@ def write_examples(
     for title, value in figures.items():
         say(f"{title}: {value}")
     if markdown is not None:
-        markdown.write_text(examples.markdown(records, figures), encoding="utf-8")
+        write_atomically(markdown, examples.markdown(records, figures).encode())
 
 
 def write_additions(cells: "Sequence[AdditionCell]", markdown: Path | None, *, as_json: bool) -> None:
@@ -58,7 +59,7 @@ def write_additions(cells: "Sequence[AdditionCell]", markdown: Path | None, *, a
         columns = [_measured(each) for each in additions_table.MEASURES[group[0].group]]
         output.write_records(additions_table.records(group), [column("row", group[0].group), *columns])
     if markdown is not None:
-        markdown.write_text(additions_table.markdown(cells), encoding="utf-8")
+        write_atomically(markdown, additions_table.markdown(cells).encode())
 
 
 def _measured(measure: "Measure") -> Column:

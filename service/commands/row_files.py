@@ -52,12 +52,15 @@ class RowFile(Protocol):
     """Where rows go.
 
     Attributes:
-        num_rows: Written so far, in earlier runs too.
+        num_rows: Written so far, in earlier runs too; of inputs whose rows are all there.
         last: The last of those that an earlier run wrote, as far as the file has it.
+        num_found, found: Likewise of every whole row that an earlier run wrote.
     """
 
     num_rows: int
     last: Record | None
+    num_found: int
+    found: Record | None
 
     def write(self, records: Sequence[Record]) -> None: ...
 
@@ -73,8 +76,9 @@ class _Part(ABC):
 
     def __init__(self, path: Path, forms: Forms, group: int) -> None:
         self._path, self._forms, self._file = path, forms, _opened(path)
-        self.num_rows = 0
+        self.num_rows = self.num_found = self._end = 0
         self.last: Record | None = None
+        self.found: Record | None = None
         try:
             self._take_up(group)
         except BaseException:
@@ -83,7 +87,14 @@ class _Part(ABC):
 
     @abstractmethod
     def _take_up(self, group: int) -> None:
-        """Counts the whole rows that are there, and cuts off what is behind them."""
+        """Counts the whole rows that are there, of inputs that have all of theirs; ``_end`` is where they end."""
+
+    def _cut(self) -> None:
+        """Takes off what is behind them, once it is sure that they are gone on with."""
+        if self._end >= 0:
+            self._file.truncate(self._end)
+            self._file.seek(self._end)
+            self._end, self.num_found = -1, self.num_rows
 
     def close(self) -> None:
         if not self._file.closed:
@@ -92,6 +103,7 @@ class _Part(ABC):
             self._file.close()
 
     def finish(self, path: Path) -> None:
+        self._cut()
         self.close()
         os.replace(self._path, path)
 
@@ -103,13 +115,15 @@ class JsonLines(_Part):
         if self._file.read(1) not in (b"", b"{"):
             raise _unreadable(self._path, "it holds no JSON lines")
         self._file.seek(0)
-        end = 0
+        newest = b""
         for number, (place, line) in enumerate(_whole_lines(self._file), start=1):
+            self.num_found, newest = number, line
             if number % group == 0:
-                self.num_rows, self.last, end = number, _parsed(line, self._path, number), place
-        _cut(self._file, end)
+                self.num_rows, self.last, self._end = number, _parsed(line, self._path, number), place
+        self.found = _parsed(newest, self._path, self.num_found) if newest else None
 
     def write(self, records: Sequence[Record]) -> None:
+        self._cut()
         lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         self._file.write("".join(lines).encode())
         self._file.flush()
@@ -120,28 +134,31 @@ class Table(_Part):
     """Comma-separated cells behind a line of names."""
 
     def _take_up(self, group: int) -> None:
-        end = 0
         self._names: list[str] | None = None
-        for number, (place, cells) in enumerate(_table_rows(self._file)):
-            if self._names is None:
-                self._names, end = cells, place
-            elif len(cells) != len(self._names):  # the last row, not written to its end
-                break
-            elif number % group == 0:
-                self.num_rows, self.last, end = number, dict(zip(self._names, cells, strict=True)), place
-        _cut(self._file, end)
+        try:
+            for number, (place, cells) in enumerate(_table_rows(self._file)):
+                if self._names is None:
+                    self._names, self._end = cells, place
+                elif len(cells) != len(self._names):  # the last row, not written to its end
+                    break
+                else:
+                    self.num_found, self.found = number, dict(zip(self._names, cells, strict=True))
+                    if number % group == 0:
+                        self.num_rows, self.last, self._end = number, self.found, place
+        except csv.Error as exc:
+            raise _unreadable(self._path, exc) from exc
 
     def write(self, records: Sequence[Record]) -> None:
         rows = [self._forms.cells(record) for record in records]
         text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
         if self._names is None:
             self._names = list(rows[0])
-            writer.writerow(self._names)
+            _write_cells(text, self._names)
         for row in rows:
             if list(row) != self._names:
                 raise _begun_otherwise(self._path)
-            writer.writerow(row.values())
+            _write_cells(text, list(row.values()))
+        self._cut()
         self._file.write(text.getvalue().encode())
         self._file.flush()
         self.num_rows += len(records)
@@ -154,9 +171,9 @@ class Matrix(_Part):
         self._width = 0
         if os.fstat(self._file.fileno()).st_size:
             self._width, start = self._header()
-            whole = (os.fstat(self._file.fileno()).st_size - start) // (4 * self._width)
-            self.num_rows = whole - whole % group
-            _cut(self._file, start + 4 * self._width * self.num_rows)
+            self.num_found = (os.fstat(self._file.fileno()).st_size - start) // (4 * self._width)
+            self.num_rows = self.num_found - self.num_found % group
+            self._end = start + 4 * self._width * self.num_rows
 
     def write(self, records: Sequence[Record]) -> None:
         import numpy as np
@@ -165,6 +182,7 @@ class Matrix(_Part):
         if self._width not in (0, rows.shape[1]):
             raise DatasetError(f"{self._path}: was begun with rows of {self._width} numbers, not {rows.shape[1]}")
         self._width = rows.shape[1]
+        self._cut()
         if self.num_rows == 0:
             self._count()
         self._file.seek(0, os.SEEK_END)
@@ -207,6 +225,7 @@ class Parquet(JsonLines):
         super().write(records)
 
     def finish(self, path: Path) -> None:
+        self._cut()
         self.close()
         grown = self._path.with_name(f"{self._path.name}.new")
         try:
@@ -283,9 +302,10 @@ def _opened(path: Path) -> IO[bytes]:
     return path.open("r+b")
 
 
-def _cut(file: IO[bytes], end: int) -> None:
-    file.truncate(end)
-    file.seek(end)
+def _write_cells(text: IO[str], cells: Sequence[object]) -> None:
+    """One row; a carriage return within a cell is quoted, which the library does for the end of its own lines alone."""
+    has_return = any("\r" in str(cell) for cell in cells)
+    csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_ALL if has_return else csv.QUOTE_MINIMAL).writerow(cells)
 
 
 def _whole_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:

@@ -29,6 +29,7 @@ class Destination:
         columns: What a table on it shows.
         forms: What a record is in the file.
         group: Rows that belong to one input.
+        read: Files that are read meanwhile, where there are any.
     """
 
     path: Path | None
@@ -37,6 +38,7 @@ class Destination:
     columns: Sequence[Column]
     forms: Forms
     group: int = 1
+    read: Sequence[Path | None] = ()
 
     def __post_init__(self) -> None:
         """Raises typer.BadParameter, before anything is computed, where rows could not be written."""
@@ -49,6 +51,8 @@ class Destination:
             raise typer.BadParameter(f"--output is {self.path}: the ending must be one of {', '.join(ENDINGS)}")
         if not self.path.parent.is_dir():
             raise typer.BadParameter(f"--output is {self.path}: there is no folder {self.path.parent}, make it first")
+        if any(file is not None and _is_same(file, self.path) for file in self.read):
+            raise typer.BadParameter(f"--output is {self.path}, which is read: name another file")
         with sole_writer(self.path):  # else its part looks like something an earlier run has left
             pass
         if part.exists() and not self.resume:
@@ -77,10 +81,14 @@ class Destination:
 
     def _tell_what_is_left(self, file: RowFile) -> None:
         assert self.path is not None
-        if file.num_rows:
-            say(f"{file.num_rows:,} rows are in {part_of(self.path)}: repeat the command with --resume to go on")
+        if num := max(file.num_rows, file.num_found):
+            say(f"{num:,} rows are in {part_of(self.path)}: repeat the command with --resume to go on")
         else:
             part_of(self.path).unlink(missing_ok=True)
+
+
+def _is_same(file: Path, other: Path) -> bool:
+    return file.exists() and other.exists() and file.samefile(other)
 
 
 class _Shown:
@@ -88,8 +96,9 @@ class _Shown:
 
     def __init__(self, output: Output, columns: Sequence[Column]) -> None:
         self._output, self._columns = output, columns
-        self.num_rows = 0
+        self.num_rows = self.num_found = 0
         self.last: Record | None = None
+        self.found: Record | None = None
 
     def write(self, records: Sequence[Record]) -> None:
         self._output.write_records(records, self._columns, has_header=self.num_rows == 0)
@@ -127,17 +136,22 @@ class Rows:
         Raises:
             DatasetError: That run had another set or other inputs, as far as the file shows.
         """
+        self._expect(self._file.num_found, self._file.found, {"c": (self._file.num_found - 1) // group})
         rest, before = source.after(self.num_rows // group)
         expected: Record = {"adapter": adapter}
         if text_of is not None and before is not None:
             expected["text"] = text_of(before)
+        self._expect(self.num_rows, self._file.last, expected)
+        return rest
+
+    def _expect(self, num: int, row: Record | None, expected: Record) -> None:
+        """Raises DatasetError where the earlier run's row ``num`` has another value; a table's are all text."""
         for name, value in expected.items():
-            if (written := (self._file.last or {}).get(name, value)) != value:
+            if str(written := (row or {}).get(name, value)) != str(value):
                 raise DatasetError(
-                    f"row {self.num_rows:,} of the earlier run has the {name} {shown(written)}, now it would be "
+                    f"row {num:,} of the earlier run has the {name} {shown(written)}, now it would be "
                     f"{shown(value)}: give the same, or begin anew with another --output"
                 )
-        return rest
 
     def take(self, parts: Iterable[list[Record]], stage: str, total: int | None) -> None:
         """Writes each part as it is done; ``total`` is of all rows, None where nobody knows."""

@@ -74,17 +74,22 @@ def arriving_lines(make: Callable[[int, str], Made | None], size: int) -> Iterat
         DatasetError: A line is not UTF-8, or too long.
     """
     number, ready = 0, list[Made]()
-    for lines, is_more_there in _pieces():
-        for line in lines:
-            number += 1
-            if (row := make(number, line)) is not None:
-                ready.append(row)
-            if len(ready) == size:
+    try:
+        for lines, is_more_there in _pieces():
+            for line in lines:
+                number += 1
+                if (row := make(number, line)) is not None:
+                    ready.append(row)
+                if len(ready) == size:
+                    yield ready
+                    ready = []
+            if ready and not is_more_there():
                 yield ready
                 ready = []
-        if ready and not is_more_there():
+    except DatasetError:
+        if ready:  # the lines before the one that is wrong
             yield ready
-            ready = []
+        raise
     if ready:
         yield ready
 
@@ -102,6 +107,8 @@ def _pieces() -> Iterator[tuple[list[str], Callable[[], bool]]]:
         try:
             text = ends.decode(decode(chunk, final=not chunk), final=not chunk)
         except UnicodeDecodeError as exc:
+            good = ends.decode(exc.object[: exc.start].decode())
+            yield (begun + good).split("\n")[:-1], lambda: False
             line = number + 1 + exc.object[: exc.start].count(b"\n")
             raise DatasetError(
                 f"standard input, line {line}: is not UTF-8 (byte 0x{exc.object[exc.start]:02x}): convert it, perhaps "

@@ -1,6 +1,7 @@
 """START READING HERE: which reader reads which file.
 
-``.csv .tsv .txt .jsonl .json``, each also as ``.gz .xz .zst``, and ``.parquet``.
+``.csv .tsv .txt .jsonl .json``, and ``.tab`` and ``.ndjson``, other names of two of them, each also as
+``.gz .xz .zst``, and ``.parquet``.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,8 +22,10 @@ Reader = Callable[[Path, Columns, Bounds, Skipped], Iterator[Row]]
 READERS: dict[str, Reader] = {
     ".csv": csv_rows,
     ".tsv": tsv_rows,
+    ".tab": tsv_rows,
     ".txt": text_rows,
     ".jsonl": json_line_rows,
+    ".ndjson": json_line_rows,
     ".json": json_rows,
     ".parquet": parquet_rows,
 }

@@ -1,9 +1,11 @@
 """The environment as the program reads it."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from adavae.service.compose_variables import COMPOSE_VARIABLES
 from adavae.service.settings import Settings, SettingsError, environment_of_child, load_settings
 
 
@@ -52,6 +54,26 @@ def test_a_relative_xdg_directory_is_ignored(monkeypatch: pytest.MonkeyPatch, tm
 def test_a_misspelt_variable_is_refused_with_the_nearest_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ADAVAE_DEVCIE", "cpu")
     with pytest.raises(SettingsError, match=r"ADAVAE_DEVCIE is not a setting: did you mean ADAVAE_DEVICE\?"):
+        load_settings()
+
+
+def test_variables_of_compose_are_no_settings_and_are_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: who exported the `.env` that README writes could start nothing."""
+    root = Path(__file__).parents[3]
+    files = [root / "docker-compose.yml", *(root / "docker").glob("compose.*.yml")]
+    named = {name for file in files for name in re.findall(r"\$\{(ADAVAE_[A-Z_]+)", file.read_text(encoding="utf-8"))}
+    settings = {f"ADAVAE_{field.upper()}" for field in Settings.model_fields}
+    assert named - settings == COMPOSE_VARIABLES
+    for name in COMPOSE_VARIABLES:
+        monkeypatch.setenv(name, "1")
+    load_settings()
+
+
+@pytest.mark.parametrize("value", ["inf", "-inf", "nan"])
+def test_no_number_is_without_end(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    """Regression: an endless time broke the start of the service, or a request."""
+    monkeypatch.setenv("ADAVAE_SHUTDOWN_S", value)
+    with pytest.raises(SettingsError, match=f"ADAVAE_SHUTDOWN_S is .*{value}"):
         load_settings()
 
 

@@ -325,6 +325,82 @@ def test_rows_of_another_run_are_not_gone_on_with(
         assert "6 rows are in" in outcome.err
 
 
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+@pytest.mark.parametrize("samples", ["1", "3", "1000"])
+def test_other_samples_of_each_text_are_not_gone_on_with(
+    run_command: RunCommand, tmp_path: Path, texts: Path, vectors: Path, ending: str, samples: str
+) -> None:
+    """Regression: texts were left out and the command said that all was there, or what was done was thrown away."""
+    command = [*command_of("analogy", texts, vectors), "--output", str(tmp_path / f"rows.{ending}")]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch)
+        run_command(*command)
+    part = tmp_path / f"rows.{ending}.part"
+    written = part.read_bytes()
+    outcome = run_command(*command, "-n", samples, "--resume")
+    assert (outcome.exit_code, part.read_bytes()) == (1, written)
+    assert "of the earlier run has the c" in outcome.err
+    assert run_command(*command, "--resume").exit_code == 0
+    assert [int(row["c"]) for row in read(tmp_path / f"rows.{ending}")] == [place // 2 for place in range(20)]
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_carriage_return_within_a_text_is_within_its_cell(run_command: RunCommand, tmp_path: Path) -> None:
+    """Regression: it ended the row, for our own reader too, and what was done could not be gone on with."""
+    given = [f"text {number}\rand more" for number in range(10)]
+    file, output = tmp_path / "texts.jsonl", tmp_path / "rows.csv"
+    file.write_text("".join(json.dumps({"text": text}) + "\n" for text in given), encoding="utf-8")
+    command = ["encode", "--file", str(file), "--output", str(output)]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch)
+        run_command(*command)
+    assert run_command(*command, "--resume").exit_code == 0
+    assert [row["text"] for row in read(output)] == given
+
+
+@pytest.mark.usefixtures("fake")
+def test_what_is_read_is_not_written_over(run_command: RunCommand, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("text,label\nfine,1\n", encoding="utf-8")
+    (tmp_path / "same.csv").symlink_to("rows.csv")
+    for name in ("rows.csv", "same.csv"):
+        outcome = run_command("encode", "--file", str(tmp_path / "rows.csv"), "--output", str(tmp_path / name))
+        assert outcome.exit_code == 2
+        assert "which is read: name another file" in " ".join(outcome.err.split())
+    assert (tmp_path / "rows.csv").read_text() == "text,label\nfine,1\n"
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.ndjson", '{"text": "one", "label": 1}\n'), ("a.tab", "text\tlabel\none\t1\n"), ("a.log", "one\n")],
+)
+def test_other_names_of_the_formats_are_known_and_unknown_ones_told(
+    run_command: RunCommand, tmp_path: Path, name: str, content: str
+) -> None:
+    """Regression: braces, header and labels were taken for texts."""
+    (tmp_path / name).write_text(content, encoding="utf-8")
+    outcome = run_command("encode", "--file", str(tmp_path / name), "--json")
+    assert [json.loads(line)["text"] for line in outcome.out.splitlines()] == ["one"]
+    assert ("is read as plain text" in outcome.err) == (name == "a.log")
+
+
+@pytest.mark.usefixtures("fake")
+def test_half_a_surrogate_pair_in_a_file_is_told_with_its_line(run_command: RunCommand, tmp_path: Path) -> None:
+    (tmp_path / "texts.jsonl").write_text('{"text": "fine"}\n{"text": "a\\ud800b"}\n', encoding="utf-8")
+    outcome = run_command("encode", "--file", str(tmp_path / "texts.jsonl"))
+    assert (outcome.exit_code, outcome.out) == (1, "")
+    assert "texts.jsonl, line 2: holds a NUL character or half a surrogate pair" in outcome.err
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_vectors_in_a_table_are_told_how_to_come(run_command: RunCommand, tmp_path: Path, ending: str) -> None:
+    (tmp_path / f"z.{ending}").write_bytes(b"PAR1\xe2")
+    outcome = run_command("decode", "--file", str(tmp_path / f"z.{ending}"))
+    assert outcome.exit_code == 1
+    assert "adavae encode --output z.npy" in outcome.err
+
+
 @pytest.mark.parametrize(("name", "said"), [("rows.xls", ".csv, .jsonl, .npy, .parquet"), ("no/rows.csv", "make it")])
 def test_where_rows_could_not_be_written_nothing_is_computed(
     run_command: RunCommand, fake: FakeTextModel, tmp_path: Path, name: str, said: str
@@ -492,8 +568,29 @@ def test_a_pipe_that_is_not_utf8_says_where(monkeypatch: pytest.MonkeyPatch) -> 
         stdout.write(b"fine\ncaf\xe9\n")
         stdout.close()
         monkeypatch.setattr("sys.stdin", stdin)
+        batches = arriving_lines(lambda _, line: line, size=9)
+        assert next(batches) == ["fine"]
         with pytest.raises(DatasetError, match=r"standard input, line 2: is not UTF-8 \(byte 0xe9\)"):
-            list(arriving_lines(lambda _, line: line, size=9))
+            next(batches)
+
+
+def test_rows_before_a_line_that_is_wrong_come_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Regression: up to 511 rows that were in order were lost with it."""
+
+    def text(number: int, line: str) -> str:
+        if not line:
+            raise DatasetError(f"line {number} is empty")
+        return line
+
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stdin, os.fdopen(writing, "wb") as stdout:
+        stdout.write(b"one\ntwo\n\nthree\n")
+        stdout.close()
+        monkeypatch.setattr("sys.stdin", stdin)
+        batches = arriving_lines(text, size=9)
+        assert next(batches) == ["one", "two"]
+        with pytest.raises(DatasetError, match="line 3 is empty"):
+            next(batches)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -168,7 +168,14 @@ def test_decode_reads_bare_arrays(run_command: RunCommand) -> None:
 
 
 @pytest.mark.usefixtures("fake")
-@pytest.mark.parametrize("stdin", ["", "[1, 2]\n[1]\n", "[1, 2", '{"x": [1]}', "[]", '["a"]', "[true]", "3"])
+def test_vectors_before_one_of_another_size_come_out(run_command: RunCommand) -> None:
+    outcome = run_command("decode", stdin="[1, 2]\n[1]\n")
+    assert (outcome.exit_code, len(outcome.out.splitlines())) == (1, 1)
+    assert "line 2: the vector has 1 numbers, the first has 2" in outcome.err
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("stdin", ["", "[1, 2", '{"x": [1]}', "[]", '["a"]', "[true]", "3"])
 def test_a_line_without_a_vector_is_a_failure(run_command: RunCommand, stdin: str) -> None:
     outcome = run_command("decode", stdin=stdin)
     assert (outcome.exit_code, outcome.out) == (1, "")
