@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from adavae.model.errors import ConfigError
+from adavae.model.given_texts import check_text, fault_of_rows
 from adavae.model.loaded_set import LoadedSet
 from adavae.model.storage.adapter_name import check_name
 from adavae.model.storage.manifest import Manifest
@@ -162,8 +163,7 @@ def _write(path: Path, texts: Texts, labels: Labels | None, field: str, label_fi
         raise ConfigError(label_field, f"{len(names)} labels", f"must be one for each of the {len(rows)} {field}")
     with path.open("w", encoding="utf-8") as file:
         for place, text in enumerate(rows):
-            if not isinstance(text, str):
-                raise ConfigError(f"{field}[{place}]", text, "must be a string: leave out the rows that have no text")
+            check_text(f"{field}[{place}]", text)
             row: dict[str, object] = {"text": text}
             if labels is not None:
                 row["label"] = _label(label_field, place, names[place])
@@ -172,8 +172,8 @@ def _write(path: Path, texts: Texts, labels: Labels | None, field: str, label_fi
 
 def _column(field: str, values: Iterable[object]) -> list[object]:
     """A list, an array, or a column of pandas, polars, datasets or pyarrow, as plain values of Python."""
-    if isinstance(values, str | bytes) or hasattr(values, "columns") or not hasattr(values, "__iter__"):
-        raise ConfigError(field, type(values).__name__, "must be several values: a list, or one column of a table")
+    if (fault := fault_of_rows(values)) is not None:
+        raise ConfigError(field, type(values).__name__, fault)
     for method in ("tolist", "to_list", "to_pylist"):
         if hasattr(values, method):
             return list(getattr(values, method)())

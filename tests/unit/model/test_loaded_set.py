@@ -1,5 +1,6 @@
 """One adapter set as a Python program uses it: the results of the text model, and options checked where given."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,77 @@ def test_an_analogy_of_no_texts_is_refused_by_its_name(labelled: LoadedSet, empt
 def test_a_traversal_between_no_texts_is_refused_by_its_name(labelled: LoadedSet) -> None:
     with pytest.raises(ConfigError, match=r"direction.from is \[\]"):
         labelled.traverse(C, {"from": [], "to": [B]})
+
+
+NO_TEXTS: list[tuple[Any, str]] = [
+    (None, "is None: must be a string: leave it out, as dropna"),
+    (float("nan"), "is nan: must be a string: leave it out"),
+    (b"bytes", r"is b'bytes': must be a string: decode it first: value\.decode"),
+    (7, "is 7: must be a string: convert it with str"),
+    ("half \ud83d", "is .*: has half of a surrogate pair at character 5: read the text as UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("bad", "told"), NO_TEXTS, ids=repr)
+def test_what_is_no_text_is_named_by_its_place(labelled: LoadedSet, bad: Any, told: str) -> None:
+    """They were AttributeErrors, and TypeErrors of the tokenizer."""
+    for method in (labelled.encode, labelled.classify, labelled.variations, labelled.score):
+        with pytest.raises(ConfigError, match=rf"^texts\[1\] {told}"):
+            method([A, bad])
+    with pytest.raises(ConfigError, match=rf"^target\[0\] {told}"):
+        labelled.interpolate([A], [bad])
+    with pytest.raises(ConfigError, match=rf"^c\[1\] {told}"):
+        labelled.analogy(A, B, [C, bad])
+    with pytest.raises(ConfigError, match=rf"^text {told}"):
+        labelled.traverse(bad, {"dimension": 0})
+    with pytest.raises(ConfigError, match=r"^direction"):
+        labelled.traverse(A, {"from": [A, bad], "to": [B]})
+
+
+class Table:
+    """As pandas has it: to iterate gives the names of the columns."""
+
+    columns = np.array(["text", "label"], dtype=object)  # which is neither true nor false
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+
+class Batch(Table):
+    """As pyarrow has it."""
+
+    columns = np.array([A, B], dtype=object)
+    column_names = ("label", "text")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (Table(), r"is 'Table': a table with the columns 'text', 'label': give one column, as table\['text'\]"),
+        (Batch(), r"is 'Batch': a table with the columns 'label', 'text': give one column, as table\['text'\]"),
+        ({"review": [A]}, r"is 'dict': a mapping with the keys 'review': give one column, as mapping\['review'\]"),
+        ({}, "is 'dict': a mapping without keys: give a list of texts"),
+        ({A, B}, "is 'set': a set, which has no order: give a list"),
+        (A.encode(), "is 'bytes': must be a string or strings: decode it first"),
+        (7, "is 'int': must be a string or strings"),
+    ],
+)
+def test_names_of_columns_are_not_taken_for_texts(labelled: LoadedSet, given: Any, told: str) -> None:
+    """A table's or a dictionary's names were encoded in place of the texts in it."""
+    for method in (labelled.encode, labelled.classify, labelled.variations, labelled.score):
+        with pytest.raises(ConfigError, match=f"^texts {told}"):
+            method(given)
+    with pytest.raises(ConfigError, match=f"^b {told}"):
+        labelled.analogy(A, given, C)
+
+
+def test_iterators_are_texts_as_lists_are(labelled: LoadedSet) -> None:
+    """They had no length."""
+    listed = labelled.interpolate([A, B], [B, C], steps=2, **SAMPLING)
+    assert texts_of(labelled.interpolate(iter([A, B]), iter([B, C]), steps=2, **SAMPLING)) == texts_of(listed)
+    changed = labelled.analogy([A], [B], [C, A], **SAMPLING)
+    assert texts_of(labelled.analogy(iter([A]), iter([B]), iter([C, A]), **SAMPLING)) == texts_of(changed)
+    assert torch.equal(labelled.encode(np.array([A, B])).mu, labelled.encode([A, B]).mu)
 
 
 def test_what_is_no_latent_is_refused(labelled: LoadedSet) -> None:

@@ -103,9 +103,13 @@ def test_every_kind_of_column_is_the_same_texts() -> None:
 @pytest.mark.parametrize(
     ("texts", "labels", "words"),
     [
-        ("one text", None, "texts is 'str'.*one column"),
-        (Table(), None, "texts is 'Table'.*one column"),
+        ("one text", None, "texts is 'str': one string, must be several values: give a list"),
+        (Table(), None, r"texts is 'Table': a table with the columns 'text', 'label': .* as table\['text'\]"),
+        ({"text": ["a", "b"]}, None, r"texts is 'dict': a mapping with the keys 'text'.*as mapping\['text'\]"),
+        ({"a", "b"}, ["x", "y"], "texts is 'set': a set, which has no order: give a list"),
+        (["a", "b"], frozenset("xy"), "labels is 'frozenset': a set, which has no order"),
         (7, None, "texts is 'int'"),
+        (["a", "b\ud800"], None, r"texts\[1\] is .*half of a surrogate pair at character 1"),
         (["a", None], None, r"texts\[1\] is None: must be a string"),
         (["a", float("nan")], None, r"texts\[1\] is nan"),
         (["a", "b"], ["x"], "1 labels.*each of the 2 texts"),
