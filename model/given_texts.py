@@ -15,8 +15,6 @@ def fault_of_rows(given: object) -> str | None:
     """Why ``given`` is not one value a row, in an order, and what to give instead; None where it is."""
     if isinstance(given, str):
         return "one string, must be several values: give a list"
-    if isinstance(given, bytes | bytearray | memoryview) or not isinstance(given, Iterable):
-        return f"must be a string or strings: {_remedy(given)}"
     if isinstance(given, set | frozenset):
         return "a set, which has no order: give a list"
     if isinstance(given, Mapping):
@@ -24,6 +22,8 @@ def fault_of_rows(given: object) -> str | None:
     for field in ("column_names", "columns"):  # the first where ``columns`` are the values, as pyarrow has it
         if (names := getattr(given, field, None)) is not None:
             return _fault_of_columns("a table with the columns", list(names), "columns", "table")
+    if isinstance(given, bytes | bytearray | memoryview) or not isinstance(given, Iterable):
+        return f"must be a string or strings: {_remedy(given)}"
     return None
 
 

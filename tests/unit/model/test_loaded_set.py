@@ -119,8 +119,8 @@ class Table:
         return iter(self.columns)
 
 
-class Batch(Table):
-    """As pyarrow has it."""
+class Batch:
+    """As pyarrow has it, which is not to be iterated over."""
 
     columns = np.array([A, B], dtype=object)
     column_names = ("label", "text")
