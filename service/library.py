@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from adavae.model.errors import ConfigError
 from adavae.model.given_texts import check_text, fault_of_rows
 from adavae.model.loaded_set import LoadedSet
@@ -21,7 +23,7 @@ from adavae.model.storage.manifest import Manifest
 from adavae.model.text_model import TextModel
 from adavae.model.training.config import Preset, preset_config
 from adavae.model.training.corpus import Dataset, read_dataset
-from adavae.model.training.evaluation import EvaluationConfig
+from adavae.model.training.evaluation import EvaluationConfig, label_notes
 from adavae.model.training.evaluation import evaluate as measure
 from adavae.model.training.latent_cases import LatentSpaceConfig
 from adavae.model.training.latent_space import measure_latent_space
@@ -129,6 +131,8 @@ def evaluate(
         raise ConfigError("judge_texts", "the texts themselves", "must be others: a judge must not have read them")
     text_model, name = _model_of(adapter, device)
     line = progress_line(progress)
+    for note in label_notes(text_model.config_of(name).labels, held_out):
+        line.say(note)
     config = EvaluationConfig(
         num_importance_samples=importance_samples, max_importance_rows=importance_rows, max_decoded=decoded, seed=seed
     )
@@ -180,14 +184,14 @@ def _column(field: str, values: Iterable[object]) -> list[object]:
     return list(values)
 
 
-def _label(field: str, place: int, value: object) -> str | int | bool | None:
-    if value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value)):
+def _label(field: str, place: int, value: object) -> str | int | float | bool | None:
+    """A label as JSON has it; the reader spells it, so that it has one spelling through every door."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    if plain is None or type(plain).__name__ == "NAType" or (isinstance(plain, float) and math.isnan(plain)):
         return None
-    if isinstance(value, float) and value == int(value):
-        return int(value)  # a column of whole numbers in which one is missing
-    if not isinstance(value, str | int):
-        raise ConfigError(f"{field}[{place}]", value, "must be a string, a whole number, a boolean, or None")
-    return value
+    if not isinstance(plain, str | int | float):
+        raise ConfigError(f"{field}[{place}]", value, "must be a string, a number, a boolean, or None")
+    return plain
 
 
 def _preset(preset: str) -> Preset:

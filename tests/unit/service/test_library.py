@@ -14,6 +14,7 @@ import torch
 import adavae
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, DatasetError
 from adavae.model.loaded_set import LoadedSet
+from adavae.model.training.corpus import read_dataset
 from adavae.service import library, settings
 from adavae.service.library import dataset_of
 from adavae.service.loading import open_store
@@ -92,12 +93,35 @@ def test_every_kind_of_column_is_the_same_texts() -> None:
     expected = dataset_of(texts, labels, "texts", "labels")
     assert expected.labels == ("1", "0", "1")
     for given, names in (
-        (tuple(texts), [1.0, 0.0, 1.0]),
+        (tuple(texts), [np.int64(1), np.int8(0), np.uint32(1)]),
         (np.array(texts), np.array(labels)),
         (Column(list(texts)), Column([1, 0, 1])),
         (iter(texts), (str(label) for label in labels)),
     ):
         assert dataset_of(given, names, "texts", "labels").digest == expected.digest  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("labels", [[1.0, 0.0], [0.5, 2.0], [True, False], [float("inf"), 1], [np.bool_(True), 1e22]])
+def test_labels_are_spelled_as_in_a_file(tmp_path: Path, labels: list[Any]) -> None:
+    """1.0 became 1 here and stayed 1.0 in a file: a set did not know the labels that it was trained on."""
+    rows = [json.dumps({"text": text, "label": label}, default=bool) for text, label in zip("ab", labels, strict=True)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    read = read_dataset(tmp_path / "rows.jsonl").labels
+    for column in (labels, np.array(labels, dtype=object), Column(labels)):
+        assert dataset_of(["a", "b"], column, "texts", "labels").labels == read  # type: ignore[arg-type]
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"t,{label}\n" for label in labels))
+    assert read_dataset(tmp_path / "rows.csv").labels == read
+
+
+@pytest.mark.usefixtures("home")
+def test_labels_that_the_set_does_not_know_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """An accuracy of 0.0 came of labels that are spelled otherwise."""
+    model = adavae.load("prefixed")
+    known = model.labels[0]
+    adavae.evaluate(["a b", "c d"], [known, "1"], adapter=model, **FEW)
+    assert f"has labels that the set does not know, '1'; it tells '{known}'" in capsys.readouterr().err
+    with pytest.raises(DatasetError, match="texts of a program: has labels that the set does not know, '0', '1'; it"):
+        adavae.evaluate(["a b", "c d"], [1, 0], adapter=model, **FEW)
 
 
 @pytest.mark.parametrize(
