@@ -21,6 +21,7 @@ from adavae.model.cleaning import clean
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding, DecodingOptions, Strategy
 from adavae.model.errors import ConfigError, LatentShapeError
+from adavae.model.given_numbers import whole
 from adavae.model.given_texts import check_text, several_texts, text_or_texts
 from adavae.model.latent import defaults
 from adavae.model.latent.direction import DirectionOptions, direction_of
@@ -123,7 +124,7 @@ class LoadedSet:
         """
         steering = Steering(refine=refine, truncation=truncation, candidates=candidates)
         draw = Draw(label=label, guidance=guidance)
-        return self.text_model.sample(num, self.name, Decoding.of(**decoding), draw, steering)
+        return self.text_model.sample(whole("num", num), self.name, Decoding.of(**decoding), draw, steering)
 
     def interpolate(
         self,
@@ -141,10 +142,10 @@ class LoadedSet:
 
         Of lists each source goes to its own target: one walk after the other.
         """
-        way = _interpolation_of(method)
+        way, num_steps = _interpolation_of(method), whole("steps", steps)
         steering = Steering(refine=refine, truncation=truncation, candidates=candidates)
         chosen, ends = Decoding.of(**decoding), (text_or_texts("source", source), text_or_texts("target", target))
-        return self.text_model.interpolate(*ends, steps, self.name, chosen, way, steering)
+        return self.text_model.interpolate(*ends, num_steps, self.name, chosen, way, steering)
 
     def analogy(
         self,
@@ -169,11 +170,12 @@ class LoadedSet:
             AdapterSetMismatch: The set lacks what an option needs: a flow to refine, labels for the focus.
         """
         chosen = Decoding.of(**decoding)
-        if samples < 1 or (samples > 1 and chosen.strategy is not Strategy.SAMPLE):
+        num = whole("samples", samples)
+        if num < 1 or (num > 1 and chosen.strategy is not Strategy.SAMPLE):
             raise ConfigError("samples", samples, 'must be 1, or more with strategy="sample"')
         steering = Steering(refine=refine, truncation=truncation, candidates=candidates, focus=focus)
         first, second, changed = text_or_texts("a", a), text_or_texts("b", b), text_or_texts("c", c)
-        decodings = chosen.for_rows(samples)
+        decodings = chosen.for_rows(num)
         return self.text_model.analogy(first, second, changed, self.name, decodings, scale, steering)
 
     def variations(
@@ -189,7 +191,8 @@ class LoadedSet:
         """Up to ``num`` different sentences near each text, none equal to it; ``distance`` in posterior widths."""
         steering = Steering(refine=refine, truncation=truncation)
         chosen = Decoding.of(**decoding)
-        return self.text_model.variations(several_texts("texts", texts), self.name, chosen, num, distance, steering)
+        whole_texts = several_texts("texts", texts)
+        return self.text_model.variations(whole_texts, self.name, chosen, whole("num", num), distance, steering)
 
     def traverse(
         self,
@@ -221,7 +224,7 @@ class LoadedSet:
         check_text("text", text)
         along, chosen = direction_of(direction), Decoding.of(**decoding)
         steering = Steering(refine=refine, truncation=truncation, candidates=candidates)
-        return self.text_model.traverse(text, along, self.name, chosen, steps, between, steering)
+        return self.text_model.traverse(text, along, self.name, chosen, whole("steps", steps), between, steering)
 
     def classify(
         self, texts: str | Iterable[str], *, top_k: int | None = None, truncate: bool = False
@@ -229,6 +232,7 @@ class LoadedSet:
         """Each text's label, with the probabilities of the ``top_k`` likeliest labels, or of all.
 
         Raises:
+            ConfigError: A text is empty, or no string; ``top_k`` is below 1.
             AdapterSetMismatch: The set has no head.
         """
         classified = self.text_model.classify(several_texts("texts", texts), self.name, truncate=truncate)

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from adavae.model.errors import ConfigError
+from adavae.model.given_numbers import whole
 from adavae.model.given_texts import check_text, fault_of_rows
 from adavae.model.loaded_set import LoadedSet
 from adavae.model.storage.adapter_name import check_name
@@ -134,11 +135,14 @@ def evaluate(
     for note in label_notes(text_model.config_of(name).labels, held_out):
         line.say(note)
     config = EvaluationConfig(
-        num_importance_samples=importance_samples, max_importance_rows=importance_rows, max_decoded=decoded, seed=seed
+        num_importance_samples=whole("importance_samples", importance_samples),
+        max_importance_rows=whole("importance_rows", importance_rows),
+        max_decoded=whole("decoded", decoded),
+        seed=whole("seed", seed),
     )
     figures = measure(text_model, name, held_out, config, line.update)
     if latent_space:
-        space = LatentSpaceConfig(seed=seed)
+        space = LatentSpaceConfig(seed=config.seed)
         figures["latent_space"] = measure_latent_space(
             AsServed(text_model, name), held_out, learned, space, line.update
         )

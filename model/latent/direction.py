@@ -1,10 +1,12 @@
 """The direction of a traversal, as a request names it. A leaf without torch; ``directions`` computes the vectors."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeGuard
 
 from adavae.model.errors import ConfigError
+from adavae.model.given_numbers import whole
 from adavae.model.given_texts import several_texts
 
 
@@ -48,9 +50,9 @@ def direction_of(options: DirectionOptions) -> Direction:
         ConfigError: They are none of the three forms, or a list of texts is empty, or half of a character.
     """
     if set(options) == {"dimension"}:
-        index = options["dimension"]
-        if isinstance(index, int) and index >= 0:
-            return Dimension(index)
+        with suppress(ConfigError):
+            if (index := whole("dimension", options["dimension"])) >= 0:
+                return Dimension(index)
     elif set(options) == {"from", "to"}:
         source, target = options["from"], options["to"]
         if isinstance(source, str) and isinstance(target, str):

@@ -243,6 +243,33 @@ def test_an_option_that_does_not_exist_is_refused(labelled: LoadedSet) -> None:
         labelled.interpolate(A, B, temprature=0.5)  # type: ignore[call-arg]
 
 
+def test_numbers_of_numpy_are_numbers(labelled: LoadedSet) -> None:
+    """A seed was "must be a whole number", a dimension no direction."""
+    sampling = SAMPLING | {"seed": np.int64(7), "max_tokens": np.int32(6), "temperature": np.float32(1.5)}
+    as_plain = SAMPLING | {"temperature": 1.5}
+    drawn = labelled.sample(np.int64(2), candidates=np.int64(2), **sampling)  # type: ignore[arg-type]
+    assert texts_of(drawn) == texts_of(labelled.sample(2, candidates=2, **as_plain))
+    walked = labelled.traverse(A, {"dimension": np.int64(1)}, np.int64(3), **sampling)  # type: ignore[dict-item, arg-type]
+    assert texts_of(walked) == texts_of(labelled.traverse(A, {"dimension": 1}, 3, **as_plain))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"seed": 1.5}, "seed is 1.5: must be a whole number"),
+        ({"max_tokens": "6"}, "max_tokens is '6': must be a whole number"),
+        ({"repetition_penalty": "1"}, "repetition_penalty is '1': must be a number"),
+        ({"refine": "0.5"}, "refine is '0.5': must be a number"),
+        ({"candidates": 2.0}, "candidates is 2.0: must be a whole number"),
+        ({"scale": "1"}, "scale is '1': must be a number"),
+        ({"samples": 1.5}, "samples is 1.5: must be a whole number"),
+    ],
+)
+def test_what_is_no_number_is_refused_in_words(labelled: LoadedSet, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{told}"):
+        labelled.analogy(A, B, C, **options)
+
+
 @pytest.mark.parametrize("samples", [0, 2])
 def test_greedy_decoding_has_one_answer(labelled: LoadedSet, samples: int) -> None:
     with pytest.raises(ConfigError, match=f"samples is {samples}: must be 1, or more with strategy"):

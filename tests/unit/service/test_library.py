@@ -159,6 +159,26 @@ def test_what_cannot_be_trained_is_refused_before_the_first_step() -> None:
         adavae.train([], name="x")
 
 
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"epochs": "2"}, "epochs is '2': must be a number"),
+        ({"batch_size": 16.5}, "batch_size is 16.5: must be a whole number"),
+        ({"max_steps": 10.5}, "max_steps is 10.5: must be a whole number"),
+        ({"seed": 1.5}, "seed is 1.5: must be a whole number"),
+        ({"latent_size": "8"}, "latent_size is '8': must be a whole number"),
+        ({"adapter_scale": "1"}, "adapter_scale is '1': must be a number"),
+    ],
+)
+def test_an_option_that_is_no_number_is_refused_in_words(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{told}"):
+        adavae.train(["a b"] * 30, name="x", **options)
+    if "seed" in options:
+        with pytest.raises(ConfigError, match=f"^{told}"):
+            adavae.evaluate(["a b", "c d"], adapter="plain", **options, **FEW)
+
+
 def test_a_set_goes_on_from_one_that_is_installed(home: Settings) -> None:
     """Once ``init_from`` was written down as where the run had begun, and the run began afresh."""
     begun = adavae.load("plain")
