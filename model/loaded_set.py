@@ -235,6 +235,8 @@ class LoadedSet:
             ConfigError: A text is empty, or no string; ``top_k`` is below 1.
             AdapterSetMismatch: The set has no head.
         """
+        if top_k is not None and whole("top_k", top_k) < 1:
+            raise ConfigError("top_k", top_k, "must be at least 1, or left out for all labels")
         classified = self.text_model.classify(several_texts("texts", texts), self.name, truncate=truncate)
         return [replace(row, scores=dict(islice(row.scores.items(), top_k))) for row in classified]
 
@@ -250,7 +252,7 @@ class LoadedSet:
 def _as_rows(z: Tensor | ArrayLike) -> Tensor:
     """z as (N, Z), float32, on the CPU."""
     try:
-        rows = torch.as_tensor(z, dtype=torch.float32, device="cpu")
+        rows = torch.as_tensor(z, dtype=torch.float32, device="cpu").detach()
     except (TypeError, ValueError) as exc:
         raise LatentShapeError(f"z is no array of numbers: {exc}") from exc
     return rows[None] if rows.ndim == 1 else rows

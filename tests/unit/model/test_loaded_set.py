@@ -270,6 +270,26 @@ def test_what_is_no_number_is_refused_in_words(labelled: LoadedSet, options: dic
         labelled.analogy(A, B, C, **options)
 
 
+def test_a_z_that_is_being_optimised_is_decoded(labelled: LoadedSet) -> None:
+    z = labelled.encode([A]).mu.clone().requires_grad_()
+    assert texts_of(labelled.decode(z, refine=0.0, **SAMPLING)) == texts_of(
+        labelled.decode(z.detach(), refine=0.0, **SAMPLING)
+    )
+
+
+def test_decoded_texts_are_compared_as_what_they_are(labelled: LoadedSet) -> None:
+    """Equality and hash asked their arrays, which have neither."""
+    first, second = labelled.decode(labelled.encode([A, A]).mu, **SAMPLING)
+    assert first == first and first != second and len({first, second}) == 2
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_at_least_one_label_is_asked_for(labelled: LoadedSet, top_k: int) -> None:
+    """0 gave none, and -1 an error of itertools'."""
+    with pytest.raises(ConfigError, match=f"top_k is {top_k}: must be at least 1"):
+        labelled.classify(A, top_k=top_k)
+
+
 @pytest.mark.parametrize("samples", [0, 2])
 def test_greedy_decoding_has_one_answer(labelled: LoadedSet, samples: int) -> None:
     with pytest.raises(ConfigError, match=f"samples is {samples}: must be 1, or more with strategy"):
