@@ -6,6 +6,7 @@ come through.
 
 import json
 import math
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from adavae.model.errors import ConfigError
+from adavae.model.errors import ConfigError, DatasetError
 from adavae.model.given_numbers import whole
 from adavae.model.given_texts import check_text, fault_of_rows
 from adavae.model.loaded_set import LoadedSet
@@ -94,17 +95,18 @@ def train(
             initial=initial,
             source="texts of a program",
         )
-        adapter_set = train_adapter_set(
-            request,
-            pretrained,
-            directory=directory,
-            destination=settings.own_adapters,
-            on_progress=show,
-            on_evaluation=line.update,
-            on_note=line.say,
-            publishing=publishing,
-            num_processes=num_processes,
-        )
+        with _places_of(directory):
+            adapter_set = train_adapter_set(
+                request,
+                pretrained,
+                directory=directory,
+                destination=settings.own_adapters,
+                on_progress=show,
+                on_evaluation=line.update,
+                on_note=line.say,
+                publishing=publishing,
+                num_processes=num_processes,
+            )
     line.end()
     reference = adapter_set.manifest.reference
     return LoadedSet(load_text_model(settings, [reference], device), reference)
@@ -160,7 +162,19 @@ def dataset_of(texts: Texts, labels: Labels | None, field: str, label_field: str
     with tempfile.TemporaryDirectory(prefix="adavae-") as made:
         path = Path(made) / f"{field}.jsonl"
         _write(path, texts, labels, field, label_field)
-        return replace(read_dataset(path, require_labels=False), source="texts of a program")
+        with _places_of(path.parent):
+            return replace(read_dataset(path, require_labels=False), source="texts of a program")
+
+
+@contextmanager
+def _places_of(directory: Path) -> Iterator[None]:
+    """Has errors name texts by their places in what was given, in place of lines of the files made of it here."""
+    named = re.compile(rf"(?:{re.escape(str(directory))}/)?\b(\w*texts)\.jsonl(?::(\d+))?")
+    try:
+        yield
+    except DatasetError as exc:
+        told = named.sub(lambda found: found[1] + (f"[{int(found[2]) - 1}]" if found[2] else ""), str(exc))
+        raise DatasetError(told) from exc
 
 
 def _write(path: Path, texts: Texts, labels: Labels | None, field: str, label_field: str) -> None:

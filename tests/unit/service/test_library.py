@@ -155,8 +155,28 @@ def test_what_cannot_be_trained_is_refused_before_the_first_step() -> None:
         adavae.train(["a b"] * 30, name="../x")
     with pytest.raises(ConfigError, match="needs validation_texts"):
         adavae.train(["a b"] * 30, name="x", validation_labels=["y"])
-    with pytest.raises(DatasetError, match=r"texts\.jsonl"):
+    with pytest.raises(DatasetError, match=r"^texts: is empty: give at least 2"):
         adavae.train([], name="x")
+
+
+@pytest.mark.usefixtures("home")
+def test_a_text_that_cannot_be_used_is_told_by_its_place_in_what_was_given() -> None:
+    """A line of a file was named that was there no more."""
+    few = ["a b"] * 30
+    for texts, labels, told in (
+        (["a", " "], None, r"^texts\[1\]: the text is empty"),
+        (["a", "b"], ["x", None], r"^texts\[1\]: some texts have a label"),
+        (["a"], None, "^texts: has 1 texts"),
+        (["a", "b"], ["x" * 101, "y"], r"^texts\[0\]: the label has 101 characters"),
+    ):
+        with pytest.raises(DatasetError, match=told):
+            adavae.evaluate(texts, labels, adapter="plain", **FEW)
+        with pytest.raises(DatasetError, match=told):
+            adavae.train(texts, labels, name="x", progress=False)
+    with pytest.raises(DatasetError, match=r"^validation_texts\[1\]: the text is empty"):
+        adavae.train(few, name="x", validation_texts=["a", ""], progress=False)
+    with pytest.raises(DatasetError, match=r"^validation_texts: has labels that the training data lacks"):
+        adavae.train(few, ["x", "y"] * 15, name="x", validation_texts=few, validation_labels=["z"] * 30, progress=False)
 
 
 @pytest.mark.usefixtures("home")
