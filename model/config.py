@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from adavae.model.errors import ConfigError
+from adavae.model.given_numbers import number, whole
 
 
 def _require(is_met: bool, field: str, value: object, rule: str) -> None:
@@ -256,8 +257,10 @@ class AdapterConfig:
             "prefix_hidden": (1, 4096),
         }
         for name, (low, high) in limits.items():
-            value = getattr(self, name)
-            _require(_is_whole(value) and low <= value <= high, name, value, f"must be in [{low}, {high}]")
+            value = whole(name, getattr(self, name))
+            _require(low <= value <= high, name, value, f"must be in [{low}, {high}]")
+            object.__setattr__(self, name, value)
+        object.__setattr__(self, "adapter_scale", number("adapter_scale", self.adapter_scale))
         _require(
             _is_finite(self.adapter_scale) and _SCALES[0] <= abs(self.adapter_scale) <= _SCALES[1],
             "adapter_scale",

@@ -7,7 +7,7 @@
 Texts are one string or several. ``TextModel`` does the work, for any number of adapter sets over one backbone.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from itertools import islice
 from typing import Literal, Unpack
@@ -21,6 +21,8 @@ from adavae.model.cleaning import clean
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding, DecodingOptions, Strategy
 from adavae.model.errors import ConfigError, LatentShapeError
+from adavae.model.given_numbers import whole
+from adavae.model.given_texts import check_text, several_texts, text_or_texts
 from adavae.model.latent import defaults
 from adavae.model.latent.direction import DirectionOptions, direction_of
 from adavae.model.latent.steering import Draw, Steering
@@ -60,19 +62,19 @@ class LoadedSet:
         """The classes that ``classify`` tells apart; empty for a set without a head."""
         return tuple(self.text_model.config_of(self.name).labels)
 
-    def encode(self, texts: str | Sequence[str], *, normalize: bool = False, truncate: bool = False) -> Encoded:
+    def encode(self, texts: str | Iterable[str], *, normalize: bool = False, truncate: bool = False) -> Encoded:
         """Posterior of each text: ``mu`` and ``logvar``, (N, Z), float32.
 
         Args:
-            texts: None of them empty.
+            texts: None of them empty; a table's column, an array or an iterator will do, a table will not.
             normalize: Scale each mu to length 1.
             truncate: Cut texts that are longer than the context instead of refusing them.
 
         Raises:
-            ConfigError: A text is empty.
+            ConfigError: A text is empty, or no string; or the texts are a table, a mapping or a set.
             SequenceTooLong: A text is longer than the context.
         """
-        encoded = self.text_model.encode(_as_list(texts), self.name, truncate=truncate)
+        encoded = self.text_model.encode(several_texts("texts", texts), self.name, truncate=truncate)
         return replace(encoded, mu=F.normalize(encoded.mu, dim=1)) if normalize else encoded
 
     def decode(
@@ -122,12 +124,12 @@ class LoadedSet:
         """
         steering = Steering(refine=refine, truncation=truncation, candidates=candidates)
         draw = Draw(label=label, guidance=guidance)
-        return self.text_model.sample(num, self.name, Decoding.of(**decoding), draw, steering)
+        return self.text_model.sample(whole("num", num), self.name, Decoding.of(**decoding), draw, steering)
 
     def interpolate(
         self,
-        source: str | Sequence[str],
-        target: str | Sequence[str],
+        source: str | Iterable[str],
+        target: str | Iterable[str],
         steps: int = defaults.NUM_STEPS,
         method: Literal["linear", "spherical"] = "linear",
         *,
@@ -140,15 +142,16 @@ class LoadedSet:
 
         Of lists each source goes to its own target: one walk after the other.
         """
-        way = _interpolation_of(method)
+        way, num_steps = _interpolation_of(method), whole("steps", steps)
         steering = Steering(refine=refine, truncation=truncation, candidates=candidates)
-        return self.text_model.interpolate(source, target, steps, self.name, Decoding.of(**decoding), way, steering)
+        chosen, ends = Decoding.of(**decoding), (text_or_texts("source", source), text_or_texts("target", target))
+        return self.text_model.interpolate(*ends, num_steps, self.name, chosen, way, steering)
 
     def analogy(
         self,
-        a: str | Sequence[str],
-        b: str | Sequence[str],
-        c: str | Sequence[str],
+        a: str | Iterable[str],
+        b: str | Iterable[str],
+        c: str | Iterable[str],
         scale: float = defaults.SCALE,
         samples: int = 1,
         *,
@@ -167,14 +170,17 @@ class LoadedSet:
             AdapterSetMismatch: The set lacks what an option needs: a flow to refine, labels for the focus.
         """
         chosen = Decoding.of(**decoding)
-        if samples < 1 or (samples > 1 and chosen.strategy is not Strategy.SAMPLE):
+        num = whole("samples", samples)
+        if num < 1 or (num > 1 and chosen.strategy is not Strategy.SAMPLE):
             raise ConfigError("samples", samples, 'must be 1, or more with strategy="sample"')
         steering = Steering(refine=refine, truncation=truncation, candidates=candidates, focus=focus)
-        return self.text_model.analogy(a, b, c, self.name, chosen.for_rows(samples), scale, steering)
+        first, second, changed = text_or_texts("a", a), text_or_texts("b", b), text_or_texts("c", c)
+        decodings = chosen.for_rows(num)
+        return self.text_model.analogy(first, second, changed, self.name, decodings, scale, steering)
 
     def variations(
         self,
-        texts: str | Sequence[str],
+        texts: str | Iterable[str],
         num: int = defaults.NUM_VARIATIONS,
         distance: float = defaults.DISTANCE,
         *,
@@ -185,7 +191,8 @@ class LoadedSet:
         """Up to ``num`` different sentences near each text, none equal to it; ``distance`` in posterior widths."""
         steering = Steering(refine=refine, truncation=truncation)
         chosen = Decoding.of(**decoding)
-        return self.text_model.variations(_as_list(texts), self.name, chosen, num, distance, steering)
+        whole_texts = several_texts("texts", texts)
+        return self.text_model.variations(whole_texts, self.name, chosen, whole("num", num), distance, steering)
 
     def traverse(
         self,
@@ -214,38 +221,38 @@ class LoadedSet:
         Raises:
             ConfigError: The direction is none of these forms, or an option is out of range or has no effect.
         """
+        check_text("text", text)
         along, chosen = direction_of(direction), Decoding.of(**decoding)
         steering = Steering(refine=refine, truncation=truncation, candidates=candidates)
-        return self.text_model.traverse(text, along, self.name, chosen, steps, between, steering)
+        return self.text_model.traverse(text, along, self.name, chosen, whole("steps", steps), between, steering)
 
     def classify(
-        self, texts: str | Sequence[str], *, top_k: int | None = None, truncate: bool = False
+        self, texts: str | Iterable[str], *, top_k: int | None = None, truncate: bool = False
     ) -> list[Classified]:
         """Each text's label, with the probabilities of the ``top_k`` likeliest labels, or of all.
 
         Raises:
+            ConfigError: A text is empty, or no string; ``top_k`` is below 1.
             AdapterSetMismatch: The set has no head.
         """
-        classified = self.text_model.classify(_as_list(texts), self.name, truncate=truncate)
+        if top_k is not None and whole("top_k", top_k) < 1:
+            raise ConfigError("top_k", top_k, "must be at least 1, or left out for all labels")
+        classified = self.text_model.classify(several_texts("texts", texts), self.name, truncate=truncate)
         return [replace(row, scores=dict(islice(row.scores.items(), top_k))) for row in classified]
 
-    def score(self, texts: str | Sequence[str]) -> Tensor:
+    def score(self, texts: str | Iterable[str]) -> Tensor:
         """Nats per token of each text, cleaned, (N,), float32, under the bare backbone: lower is more fluent.
 
         Raises:
-            ConfigError: A text is empty.
+            ConfigError: A text is empty, or no string.
         """
-        return self.text_model.score([clean(text) for text in _as_list(texts)])
-
-
-def _as_list(texts: str | Sequence[str]) -> list[str]:
-    return [texts] if isinstance(texts, str) else list(texts)
+        return self.text_model.score([clean(text) for text in several_texts("texts", texts)])
 
 
 def _as_rows(z: Tensor | ArrayLike) -> Tensor:
     """z as (N, Z), float32, on the CPU."""
     try:
-        rows = torch.as_tensor(z, dtype=torch.float32, device="cpu")
+        rows = torch.as_tensor(z, dtype=torch.float32, device="cpu").detach()
     except (TypeError, ValueError) as exc:
         raise LatentShapeError(f"z is no array of numbers: {exc}") from exc
     return rows[None] if rows.ndim == 1 else rows

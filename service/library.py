@@ -6,6 +6,7 @@ come through.
 
 import json
 import math
+import re
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,14 +14,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from adavae.model.errors import ConfigError
+import numpy as np
+
+from adavae.model.errors import ConfigError, DatasetError
+from adavae.model.given_numbers import whole
+from adavae.model.given_texts import check_text, fault_of_rows
 from adavae.model.loaded_set import LoadedSet
 from adavae.model.storage.adapter_name import check_name
 from adavae.model.storage.manifest import Manifest
 from adavae.model.text_model import TextModel
 from adavae.model.training.config import Preset, preset_config
 from adavae.model.training.corpus import Dataset, read_dataset
-from adavae.model.training.evaluation import EvaluationConfig
+from adavae.model.training.evaluation import EvaluationConfig, label_notes
 from adavae.model.training.evaluation import evaluate as measure
 from adavae.model.training.latent_cases import LatentSpaceConfig
 from adavae.model.training.latent_space import measure_latent_space
@@ -90,17 +95,18 @@ def train(
             initial=initial,
             source="texts of a program",
         )
-        adapter_set = train_adapter_set(
-            request,
-            pretrained,
-            directory=directory,
-            destination=settings.own_adapters,
-            on_progress=show,
-            on_evaluation=line.update,
-            on_note=line.say,
-            publishing=publishing,
-            num_processes=num_processes,
-        )
+        with _places_of(directory):
+            adapter_set = train_adapter_set(
+                request,
+                pretrained,
+                directory=directory,
+                destination=settings.own_adapters,
+                on_progress=show,
+                on_evaluation=line.update,
+                on_note=line.say,
+                publishing=publishing,
+                num_processes=num_processes,
+            )
     line.end()
     reference = adapter_set.manifest.reference
     return LoadedSet(load_text_model(settings, [reference], device), reference)
@@ -128,12 +134,17 @@ def evaluate(
         raise ConfigError("judge_texts", "the texts themselves", "must be others: a judge must not have read them")
     text_model, name = _model_of(adapter, device)
     line = progress_line(progress)
+    for note in label_notes(text_model.config_of(name).labels, held_out):
+        line.say(note)
     config = EvaluationConfig(
-        num_importance_samples=importance_samples, max_importance_rows=importance_rows, max_decoded=decoded, seed=seed
+        num_importance_samples=whole("importance_samples", importance_samples),
+        max_importance_rows=whole("importance_rows", importance_rows),
+        max_decoded=whole("decoded", decoded),
+        seed=whole("seed", seed),
     )
     figures = measure(text_model, name, held_out, config, line.update)
     if latent_space:
-        space = LatentSpaceConfig(seed=seed)
+        space = LatentSpaceConfig(seed=config.seed)
         figures["latent_space"] = measure_latent_space(
             AsServed(text_model, name), held_out, learned, space, line.update
         )
@@ -151,7 +162,19 @@ def dataset_of(texts: Texts, labels: Labels | None, field: str, label_field: str
     with tempfile.TemporaryDirectory(prefix="adavae-") as made:
         path = Path(made) / f"{field}.jsonl"
         _write(path, texts, labels, field, label_field)
-        return replace(read_dataset(path, require_labels=False), source="texts of a program")
+        with _places_of(path.parent):
+            return replace(read_dataset(path, require_labels=False), source="texts of a program")
+
+
+@contextmanager
+def _places_of(directory: Path) -> Iterator[None]:
+    """Has errors name texts by their places in what was given, in place of lines of the files made of it here."""
+    named = re.compile(rf"(?:{re.escape(str(directory))}/)?\b(\w*texts)\.jsonl(?::(\d+))?")
+    try:
+        yield
+    except DatasetError as exc:
+        told = named.sub(lambda found: found[1] + (f"[{int(found[2]) - 1}]" if found[2] else ""), str(exc))
+        raise DatasetError(told) from exc
 
 
 def _write(path: Path, texts: Texts, labels: Labels | None, field: str, label_field: str) -> None:
@@ -162,8 +185,7 @@ def _write(path: Path, texts: Texts, labels: Labels | None, field: str, label_fi
         raise ConfigError(label_field, f"{len(names)} labels", f"must be one for each of the {len(rows)} {field}")
     with path.open("w", encoding="utf-8") as file:
         for place, text in enumerate(rows):
-            if not isinstance(text, str):
-                raise ConfigError(f"{field}[{place}]", text, "must be a string: leave out the rows that have no text")
+            check_text(f"{field}[{place}]", text)
             row: dict[str, object] = {"text": text}
             if labels is not None:
                 row["label"] = _label(label_field, place, names[place])
@@ -172,22 +194,22 @@ def _write(path: Path, texts: Texts, labels: Labels | None, field: str, label_fi
 
 def _column(field: str, values: Iterable[object]) -> list[object]:
     """A list, an array, or a column of pandas, polars, datasets or pyarrow, as plain values of Python."""
-    if isinstance(values, str | bytes) or hasattr(values, "columns") or not hasattr(values, "__iter__"):
-        raise ConfigError(field, type(values).__name__, "must be several values: a list, or one column of a table")
+    if (fault := fault_of_rows(values)) is not None:
+        raise ConfigError(field, type(values).__name__, fault)
     for method in ("tolist", "to_list", "to_pylist"):
         if hasattr(values, method):
             return list(getattr(values, method)())
     return list(values)
 
 
-def _label(field: str, place: int, value: object) -> str | int | bool | None:
-    if value is None or type(value).__name__ == "NAType" or (isinstance(value, float) and math.isnan(value)):
+def _label(field: str, place: int, value: object) -> str | int | float | bool | None:
+    """A label as JSON has it; the reader spells it, so that it has one spelling through every door."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    if plain is None or type(plain).__name__ == "NAType" or (isinstance(plain, float) and math.isnan(plain)):
         return None
-    if isinstance(value, float) and value == int(value):
-        return int(value)  # a column of whole numbers in which one is missing
-    if not isinstance(value, str | int):
-        raise ConfigError(f"{field}[{place}]", value, "must be a string, a whole number, a boolean, or None")
-    return value
+    if not isinstance(plain, str | int | float):
+        raise ConfigError(f"{field}[{place}]", value, "must be a string, a number, a boolean, or None")
+    return plain
 
 
 def _preset(preset: str) -> Preset:

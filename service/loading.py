@@ -1,5 +1,7 @@
 """From settings to a loaded model: the one place where commands open weights."""
 
+import os
+from functools import cache, partial
 from typing import TYPE_CHECKING, Literal
 
 from adavae.model.errors import AdaVAEError, ConfigError
@@ -83,7 +85,19 @@ def prepare_device(settings: Settings, device: str | None = None) -> "torch.devi
 
     if settings.threads:
         torch.set_num_threads(settings.threads)
+    _compute_alone_after_a_fork()
     return choose_device(device or settings.device)
+
+
+@cache
+def _compute_alone_after_a_fork() -> None:
+    """A forked process has none of the threads that torch's OpenMP counts on, and would wait for them for ever.
+
+    The compiled code needs no such care: whoever calls it takes what no helper takes.
+    """
+    import torch
+
+    os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
 
 
 def choose_device(name: str) -> "torch.device":

@@ -76,7 +76,8 @@ def train(
 
     Args:
         texts: A list, or a column of pandas, polars or datasets; two texts for each row are joined by ``pair``.
-        labels: One for each text, or None; strings, whole numbers or booleans, None for a text without one.
+        labels: One for each text, or None; strings, numbers or booleans, which are
+            spelled as ``str`` does: ``1``, ``1.0``, ``True``.
         name: Of the set.
         preset: ``generation``, ``language-modelling`` or ``classification``.
         validation_texts: Held back from training; split off ``texts`` if left out.

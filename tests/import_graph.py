@@ -17,7 +17,8 @@ _BUILD_HOOK = "model.kernel.build_hook"  # runs while the package is made, and i
 
 # Rooms and files from the ground up: an arrow leads downwards, or stays on its floor.
 FLOORS = (
-    ("model.errors", "model.config", "model.results", "model.cleaning", "model.pairs", "model.spelling"),
+    ("model.errors", "model.given_numbers", "model.given_texts"),
+    ("model.config", "model.results", "model.cleaning", "model.pairs", "model.spelling"),
     ("model.decoding.decoding", "model.fresh_memory"),
     ("model.storage.atomic", "model.storage.tensor_file", "model.storage.adapter_name", "model.kv_cache"),
     ("model.kernel",),

@@ -5,6 +5,7 @@ from enum import StrEnum
 from typing import Any, Literal, Self, TypedDict, Unpack
 
 from adavae.model.errors import ConfigError
+from adavae.model.given_numbers import number, whole
 
 
 class Strategy(StrEnum):
@@ -42,7 +43,7 @@ NUM_SEEDS = 2**63
 
 def check_seed(seed: int) -> None:
     """Raises ConfigError where ``seed`` is none."""
-    if not 0 <= seed < NUM_SEEDS:
+    if not 0 <= whole("seed", seed) < NUM_SEEDS:
         raise ConfigError("seed", seed, f"must be from 0 to {NUM_SEEDS - 1}")
 
 
@@ -94,11 +95,10 @@ class Decoding:
             "seed": (0, NUM_SEEDS - 1),
         }
         for name, (low, high) in rules.items():
-            value = getattr(self, name)
+            value = (whole if isinstance(low, int) else number)(name, getattr(self, name))
             if not low <= value <= high:
                 raise ConfigError(name, value, f"must be in [{low:g}, {high:g}]")
-            if isinstance(low, int) and not isinstance(value, int):
-                raise ConfigError(name, value, "must be a whole number")
+            object.__setattr__(self, name, value)
 
     @classmethod
     def of(cls, **options: Unpack[DecodingOptions]) -> Self:

@@ -1,10 +1,13 @@
 """The direction of a traversal, as a request names it. A leaf without torch; ``directions`` computes the vectors."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeGuard
 
 from adavae.model.errors import ConfigError
+from adavae.model.given_numbers import whole
+from adavae.model.given_texts import several_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +47,20 @@ def direction_of(options: DirectionOptions) -> Direction:
     """The direction that the options name.
 
     Raises:
-        ConfigError: They are none of the three forms, or a list of texts is empty.
+        ConfigError: They are none of the three forms, or a list of texts is empty, or half of a character.
     """
     if set(options) == {"dimension"}:
-        index = options["dimension"]
-        if isinstance(index, int) and index >= 0:
-            return Dimension(index)
+        with suppress(ConfigError):
+            if (index := whole("dimension", options["dimension"])) >= 0:
+                return Dimension(index)
     elif set(options) == {"from", "to"}:
         source, target = options["from"], options["to"]
         if isinstance(source, str) and isinstance(target, str):
             return BetweenLabels(source, target)
         if _are_texts(source) and _are_texts(target):
-            return BetweenTexts(tuple(source), tuple(target))
+            return BetweenTexts(
+                tuple(several_texts("direction.from", source)), tuple(several_texts("direction.to", target))
+            )
     rule = 'must be {"dimension": number}, or {"from": ..., "to": ...} with two labels or two lists of texts'
     raise ConfigError("direction", options, rule)
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, fields
 
 from adavae.model.errors import ConfigError
+from adavae.model.given_numbers import number, whole
 
 _MOST_CANDIDATES = 1000
 
@@ -29,9 +30,12 @@ class Steering:
         ranges = {"refine": (0.0, 1.0), "truncation": (0.0, 2.0), "focus": (0.0, 1.0)}
         ranges["candidates"] = (1, _MOST_CANDIDATES)
         for name, (low, high) in ranges.items():
-            value = getattr(self, name)
-            if value is not None and not low <= value <= high:
+            if getattr(self, name) is None:
+                continue
+            value = (whole if isinstance(low, int) else number)(name, getattr(self, name))
+            if not low <= value <= high:
                 raise ConfigError(name, value, f"must be in [{low:g}, {high:g}]")
+            object.__setattr__(self, name, value)
 
     def or_else(self, default: "Settled") -> "Settled":
         """With defaults for what was left out."""
@@ -78,5 +82,5 @@ ANY = Draw()
 
 def check_scale(name: str, value: float) -> None:
     """Raises ConfigError for a number by which z cannot be multiplied."""
-    if not math.isfinite(value):
+    if not math.isfinite(number(name, value)):
         raise ConfigError(name, value, "must be a finite number")

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from adavae.model.config import AdapterConfig, BackboneConfig, EncoderAttention, rule_of
 from adavae.model.errors import ConfigError
+from adavae.model.given_numbers import number, whole
 
 
 class Preset(StrEnum):
@@ -161,6 +162,7 @@ class TrainingConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self._take_numbers()
         for name, (low, high) in _LIMITS.items():
             value = getattr(self, name)
             if not low <= value <= high:
@@ -173,6 +175,15 @@ class TrainingConfig:
         low, high = _MICRO_BATCH_LIMITS
         if self.micro_batch_tokens is not None and not low <= self.micro_batch_tokens <= high:
             raise ConfigError("micro_batch_tokens", self.micro_batch_tokens, f"must be in [{low}, {high:,}]")
+
+    def _take_numbers(self) -> None:
+        """Each number as Python's own; raises ConfigError where it is none, or not a whole one."""
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.type is float:
+                object.__setattr__(self, each.name, number(each.name, value))
+            elif each.type is int or (each.type == int | None and value is not None):
+                object.__setattr__(self, each.name, whole(each.name, value))
 
     def batch_size_for(self, num_texts: int) -> int:
         """Texts per step, given the number of training texts."""

@@ -25,6 +25,7 @@ from adavae.model.training.micro_batches import micro_batches
 from adavae.model.training.objective import TextBatch, reconstruction_nll
 from adavae.model.training.operations import AsServed
 from adavae.model.training.progress import OnStage, ignore_stage
+from adavae.model.training.readers.columns import shown
 from adavae.model.training.recognition import recognised
 from adavae.model.training.texts_read import TextsRead
 from adavae.model.training.transfer import AttributeJudge, measure_transfer, select_short
@@ -89,7 +90,11 @@ def evaluate(
 
     Returns:
         One JSON object of figures as ``measures`` defines them.
+
+    Raises:
+        DatasetError: The set has a head that knows none of the dataset's labels.
     """
+    label_notes(text_model.config_of(name).labels, dataset)
     read = TextsRead.of(text_model, dataset.texts)
     micros = _micro_batches(text_model, name, read)
     posterior, nll = _encode_and_reconstruct(text_model, micros, len(dataset.texts), config, on_progress)
@@ -120,6 +125,25 @@ def evaluate(
         operations = AsServed(text_model, name)
         figures["latent_space"] = measure_latent_space(operations, dataset, learned, config.latent_space, on_progress)
     return figures
+
+
+def label_notes(labels: Sequence[str], dataset: Dataset) -> tuple[str, ...]:
+    """What a user should know of labels that the head does not tell apart: what it says of their texts counts as wrong.
+
+    Args:
+        labels: The head's; empty for a set without one.
+        dataset: Texts, with labels or without.
+
+    Raises:
+        DatasetError: It knows none of them.
+    """
+    unknown = [name for name in dataset.label_names if name not in labels]
+    if not labels or not unknown:
+        return ()
+    told = f"has labels that the set does not know, {shown(unknown)}; it tells {shown(labels)} apart"
+    if len(unknown) == len(dataset.label_names):
+        raise DatasetError(f"{dataset.source}: {told}: name them as the set does, or give the texts without labels")
+    return (f"{told}: their texts count as wrong",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,10 +148,12 @@ def evaluate(
     with progress_display() as display:
         judges, case = _judged(held_out, learned, in_space, transfer, display.update)
     text_model = loading.load_text_model(settings, [name], device)
-    figures: Figures = {}
+    measures_paper, figures = groups is None or Group.PAPER in groups, Figures()
+    if measures_paper:
+        _say_unknown_labels(text_model, name, held_out)
     try:
         with progress_display() as display:
-            if groups is None or Group.PAPER in groups:
+            if measures_paper:
                 figures |= _paper(text_model, name, held_out, measure, display.update)
             if in_space is not None:
                 figures |= _space(text_model, name, held_out, learned, judges, pairs, in_space, display.update)
@@ -225,6 +227,13 @@ def _judged(
         judges = judges_for(held_out, learned, config, on_progress)
         check_groups(held_out, learned, judges, config)
     return judges, case
+
+
+def _say_unknown_labels(text_model: "TextModel", name: str, held_out: "Dataset") -> None:
+    from adavae.model.training.evaluation import label_notes
+
+    for note in label_notes(text_model.config_of(name).labels, held_out):
+        say(f"{held_out.source} {note}")
 
 
 def _paper(

@@ -46,7 +46,10 @@ def _rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped, *, is_
     skipped.names, skipped.read = dict.fromkeys(names), found
     unread = [name or f"column {number}" for number, name in enumerate(names, 1) if number - 1 not in read]
     skipped.columns |= dict.fromkeys(unread)
+    repeated = [clean(name) for name in names]
     for line, cells in records.all():
+        if clean(cells[0]) == repeated[0] and [clean(cell) for cell in cells] == repeated:
+            raise DatasetError(f"{path}:{line}: {_HEADER_AGAIN}")
         if len(cells) != len(names):
             raise DatasetError(
                 f"{path}:{line}: has {len(cells)} columns, the header {len(names)}: add what is missing, or put a cell "
@@ -57,6 +60,10 @@ def _rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped, *, is_
         yield Row(line, text_of_row(cells[text], second, f"{path}:{line}"), row_label)
 
 
+_HEADER_AGAIN = (
+    "repeats the header, as in files that were joined: remove the line, or give the column another name in the header "
+    "where it is a text"
+)
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 

@@ -146,25 +146,39 @@ def _rows_by_columns(values: JsonValues, columns: Columns, skipped: Skipped) -> 
 
 
 def _columns(values: JsonValues) -> Iterator[tuple[str, list[Any]]]:
-    """Every column with its cells, in the order they stand."""
+    """Every column with its cells, in the order they stand; raises DatasetError where one names other rows."""
     _expect(values, "{")
+    first: list[Any] | None = None
     while True:
         name = values.value()
         _expect(values, ":")
-        _expect(values, "{")
-        cells: list[Any] = []
-        if not values.take("}"):
-            while True:
-                values.value()
-                _expect(values, ":")
-                cells.append(values.value())
-                if not values.take(","):
-                    break
-            _expect(values, "}")
+        rows, cells = _column(values)
+        first = rows if first is None else first
+        for row, known in zip(rows, first, strict=False):
+            if row != known:
+                told = f"the columns name their rows differently: {name!r} has {row!r} where the first has {known!r}"
+                raise DatasetError(f"{values.place}: {told[:300]}: write the table again")
         yield str(name), cells
         if not values.take(","):
             break
     _expect(values, "}")
+
+
+def _column(values: JsonValues) -> tuple[list[Any], list[Any]]:
+    """The names of a column's rows, and its cells."""
+    rows: list[Any] = []
+    cells: list[Any] = []
+    _expect(values, "{")
+    if values.take("}"):
+        return rows, cells
+    while True:
+        rows.append(values.value())
+        _expect(values, ":")
+        cells.append(values.value())
+        if not values.take(","):
+            break
+    _expect(values, "}")
+    return rows, cells
 
 
 def _expect(values: JsonValues, character: str) -> None:

@@ -103,10 +103,11 @@ def hub_library() -> Any:
 def _lines(rows: Any) -> list[str]:
     """Each row as JSON, numbers of classes as their names; empty where the labels are hidden."""
     classes = {column: kind.names for column, kind in (rows.features or {}).items() if hasattr(kind, "names")}
-    return [
-        json.dumps({name: _named(value, classes.get(name)) for name, value in row.items()}, ensure_ascii=False)
+    named = (
+        {name: _named(value, classes.get(name)) for name, value in row.items()}
         for row in _without_hidden(rows, classes)
-    ]
+    )
+    return [json.dumps(row, ensure_ascii=False, default=_as_json) for row in named]
 
 
 def _without_hidden(rows: Iterable[Mapping[str, Any]], classes: Iterable[str]) -> list[Mapping[str, Any]]:
@@ -114,4 +115,9 @@ def _without_hidden(rows: Iterable[Mapping[str, Any]], classes: Iterable[str]) -
 
 
 def _named(value: Any, names: list[str] | None) -> Any:
-    return value if names is None else names[value]
+    return value if names is None or value is None else names[value]
+
+
+def _as_json(value: object) -> str | None:
+    """What JSON has no form of, such as a date, as it is shown; a picture's or a sound's bytes are left out."""
+    return None if isinstance(value, bytes | bytearray | memoryview) else str(value)

@@ -82,9 +82,9 @@ def convert(wanted: Conversion) -> dict[str, Any]:
 
     bounds = _bounds(wanted)
     skipped, num_bytes = Skipped(), 0
-    with Path(wanted.destination).open("x", encoding="utf-8") as file:
+    with Path(wanted.destination).open("xb") as file:
         for row in parquet_rows(Path(wanted.source), Columns(**wanted.columns), bounds, skipped):
-            line = json.dumps({"text": row.text, "label": row.label}) + "\n"
+            line = json.dumps({"text": row.text, "label": row.label}, ensure_ascii=False).encode() + b"\n"
             num_bytes += len(line)
             if num_bytes > wanted.max_bytes:
                 raise DatasetError(f"{wanted.source}: {bounds.too_large()}")

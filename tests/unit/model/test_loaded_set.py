@@ -1,5 +1,6 @@
 """One adapter set as a Python program uses it: the results of the text model, and options checked where given."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,77 @@ def test_an_analogy_of_no_texts_is_refused_by_its_name(labelled: LoadedSet, empt
 def test_a_traversal_between_no_texts_is_refused_by_its_name(labelled: LoadedSet) -> None:
     with pytest.raises(ConfigError, match=r"direction.from is \[\]"):
         labelled.traverse(C, {"from": [], "to": [B]})
+
+
+NO_TEXTS: list[tuple[Any, str]] = [
+    (None, "is None: must be a string: leave it out, as dropna"),
+    (float("nan"), "is nan: must be a string: leave it out"),
+    (b"bytes", r"is b'bytes': must be a string: decode it first: value\.decode"),
+    (7, "is 7: must be a string: convert it with str"),
+    ("half \ud83d", "is .*: has half of a surrogate pair at character 5: read the text as UTF-8"),
+]
+
+
+@pytest.mark.parametrize(("bad", "told"), NO_TEXTS, ids=repr)
+def test_what_is_no_text_is_named_by_its_place(labelled: LoadedSet, bad: Any, told: str) -> None:
+    """They were AttributeErrors, and TypeErrors of the tokenizer."""
+    for method in (labelled.encode, labelled.classify, labelled.variations, labelled.score):
+        with pytest.raises(ConfigError, match=rf"^texts\[1\] {told}"):
+            method([A, bad])
+    with pytest.raises(ConfigError, match=rf"^target\[0\] {told}"):
+        labelled.interpolate([A], [bad])
+    with pytest.raises(ConfigError, match=rf"^c\[1\] {told}"):
+        labelled.analogy(A, B, [C, bad])
+    with pytest.raises(ConfigError, match=rf"^text {told}"):
+        labelled.traverse(bad, {"dimension": 0})
+    with pytest.raises(ConfigError, match=r"^direction"):
+        labelled.traverse(A, {"from": [A, bad], "to": [B]})
+
+
+class Table:
+    """As pandas has it: to iterate gives the names of the columns."""
+
+    columns = np.array(["text", "label"], dtype=object)  # which is neither true nor false
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+
+class Batch:
+    """As pyarrow has it, which is not to be iterated over."""
+
+    columns = np.array([A, B], dtype=object)
+    column_names = ("label", "text")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (Table(), r"is 'Table': a table with the columns 'text', 'label': give one column, as table\['text'\]"),
+        (Batch(), r"is 'Batch': a table with the columns 'label', 'text': give one column, as table\['text'\]"),
+        ({"review": [A]}, r"is 'dict': a mapping with the keys 'review': give one column, as mapping\['review'\]"),
+        ({}, "is 'dict': a mapping without keys: give a list of texts"),
+        ({A, B}, "is 'set': a set, which has no order: give a list"),
+        (A.encode(), "is 'bytes': must be a string or strings: decode it first"),
+        (7, "is 'int': must be a string or strings"),
+    ],
+)
+def test_names_of_columns_are_not_taken_for_texts(labelled: LoadedSet, given: Any, told: str) -> None:
+    """A table's or a dictionary's names were encoded in place of the texts in it."""
+    for method in (labelled.encode, labelled.classify, labelled.variations, labelled.score):
+        with pytest.raises(ConfigError, match=f"^texts {told}"):
+            method(given)
+    with pytest.raises(ConfigError, match=f"^b {told}"):
+        labelled.analogy(A, given, C)
+
+
+def test_iterators_are_texts_as_lists_are(labelled: LoadedSet) -> None:
+    """They had no length."""
+    listed = labelled.interpolate([A, B], [B, C], steps=2, **SAMPLING)
+    assert texts_of(labelled.interpolate(iter([A, B]), iter([B, C]), steps=2, **SAMPLING)) == texts_of(listed)
+    changed = labelled.analogy([A], [B], [C, A], **SAMPLING)
+    assert texts_of(labelled.analogy(iter([A]), iter([B]), iter([C, A]), **SAMPLING)) == texts_of(changed)
+    assert torch.equal(labelled.encode(np.array([A, B])).mu, labelled.encode([A, B]).mu)
 
 
 def test_what_is_no_latent_is_refused(labelled: LoadedSet) -> None:
@@ -169,6 +241,53 @@ def test_an_option_that_is_out_of_range_or_without_effect_is_refused(
 def test_an_option_that_does_not_exist_is_refused(labelled: LoadedSet) -> None:
     with pytest.raises(TypeError, match="temprature"):
         labelled.interpolate(A, B, temprature=0.5)  # type: ignore[call-arg]
+
+
+def test_numbers_of_numpy_are_numbers(labelled: LoadedSet) -> None:
+    """A seed was "must be a whole number", a dimension no direction."""
+    sampling = SAMPLING | {"seed": np.int64(7), "max_tokens": np.int32(6), "temperature": np.float32(1.5)}
+    as_plain = SAMPLING | {"temperature": 1.5}
+    drawn = labelled.sample(np.int64(2), candidates=np.int64(2), **sampling)  # type: ignore[arg-type]
+    assert texts_of(drawn) == texts_of(labelled.sample(2, candidates=2, **as_plain))
+    walked = labelled.traverse(A, {"dimension": np.int64(1)}, np.int64(3), **sampling)  # type: ignore[dict-item, arg-type]
+    assert texts_of(walked) == texts_of(labelled.traverse(A, {"dimension": 1}, 3, **as_plain))
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"seed": 1.5}, "seed is 1.5: must be a whole number"),
+        ({"max_tokens": "6"}, "max_tokens is '6': must be a whole number"),
+        ({"repetition_penalty": "1"}, "repetition_penalty is '1': must be a number"),
+        ({"refine": "0.5"}, "refine is '0.5': must be a number"),
+        ({"candidates": 2.0}, "candidates is 2.0: must be a whole number"),
+        ({"scale": "1"}, "scale is '1': must be a number"),
+        ({"samples": 1.5}, "samples is 1.5: must be a whole number"),
+    ],
+)
+def test_what_is_no_number_is_refused_in_words(labelled: LoadedSet, options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{told}"):
+        labelled.analogy(A, B, C, **options)
+
+
+def test_a_z_that_is_being_optimised_is_decoded(labelled: LoadedSet) -> None:
+    z = labelled.encode([A]).mu.clone().requires_grad_()
+    assert texts_of(labelled.decode(z, refine=0.0, **SAMPLING)) == texts_of(
+        labelled.decode(z.detach(), refine=0.0, **SAMPLING)
+    )
+
+
+def test_decoded_texts_are_compared_as_what_they_are(labelled: LoadedSet) -> None:
+    """Equality and hash asked their arrays, which have neither."""
+    first, second = labelled.decode(labelled.encode([A, A]).mu, **SAMPLING)
+    assert first == first and first != second and len({first, second}) == 2
+
+
+@pytest.mark.parametrize("top_k", [0, -1])
+def test_at_least_one_label_is_asked_for(labelled: LoadedSet, top_k: int) -> None:
+    """0 gave none, and -1 an error of itertools'."""
+    with pytest.raises(ConfigError, match=f"top_k is {top_k}: must be at least 1"):
+        labelled.classify(A, top_k=top_k)
 
 
 @pytest.mark.parametrize("samples", [0, 2])

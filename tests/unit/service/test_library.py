@@ -14,6 +14,7 @@ import torch
 import adavae
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, ConfigError, DatasetError
 from adavae.model.loaded_set import LoadedSet
+from adavae.model.training.corpus import read_dataset
 from adavae.service import library, settings
 from adavae.service.library import dataset_of
 from adavae.service.loading import open_store
@@ -92,7 +93,7 @@ def test_every_kind_of_column_is_the_same_texts() -> None:
     expected = dataset_of(texts, labels, "texts", "labels")
     assert expected.labels == ("1", "0", "1")
     for given, names in (
-        (tuple(texts), [1.0, 0.0, 1.0]),
+        (tuple(texts), [np.int64(1), np.int8(0), np.uint32(1)]),
         (np.array(texts), np.array(labels)),
         (Column(list(texts)), Column([1, 0, 1])),
         (iter(texts), (str(label) for label in labels)),
@@ -100,12 +101,39 @@ def test_every_kind_of_column_is_the_same_texts() -> None:
         assert dataset_of(given, names, "texts", "labels").digest == expected.digest  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("labels", [[1.0, 0.0], [0.5, 2.0], [True, False], [float("inf"), 1], [np.bool_(True), 1e22]])
+def test_labels_are_spelled_as_in_a_file(tmp_path: Path, labels: list[Any]) -> None:
+    """1.0 became 1 here and stayed 1.0 in a file: a set did not know the labels that it was trained on."""
+    rows = [json.dumps({"text": text, "label": label}, default=bool) for text, label in zip("ab", labels, strict=True)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(rows))
+    read = read_dataset(tmp_path / "rows.jsonl").labels
+    for column in (labels, np.array(labels, dtype=object), Column(labels)):
+        assert dataset_of(["a", "b"], column, "texts", "labels").labels == read  # type: ignore[arg-type]
+    (tmp_path / "rows.csv").write_text("text,label\n" + "".join(f"t,{label}\n" for label in labels))
+    assert read_dataset(tmp_path / "rows.csv").labels == read
+
+
+@pytest.mark.usefixtures("home")
+def test_labels_that_the_set_does_not_know_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """An accuracy of 0.0 came of labels that are spelled otherwise."""
+    model = adavae.load("prefixed")
+    known = model.labels[0]
+    adavae.evaluate(["a b", "c d"], [known, "1"], adapter=model, **FEW)
+    assert f"has labels that the set does not know, '1'; it tells '{known}'" in capsys.readouterr().err
+    with pytest.raises(DatasetError, match="texts of a program: has labels that the set does not know, '0', '1'; it"):
+        adavae.evaluate(["a b", "c d"], [1, 0], adapter=model, **FEW)
+
+
 @pytest.mark.parametrize(
     ("texts", "labels", "words"),
     [
-        ("one text", None, "texts is 'str'.*one column"),
-        (Table(), None, "texts is 'Table'.*one column"),
+        ("one text", None, "texts is 'str': one string, must be several values: give a list"),
+        (Table(), None, r"texts is 'Table': a table with the columns 'text', 'label': .* as table\['text'\]"),
+        ({"text": ["a", "b"]}, None, r"texts is 'dict': a mapping with the keys 'text'.*as mapping\['text'\]"),
+        ({"a", "b"}, ["x", "y"], "texts is 'set': a set, which has no order: give a list"),
+        (["a", "b"], frozenset("xy"), "labels is 'frozenset': a set, which has no order"),
         (7, None, "texts is 'int'"),
+        (["a", "b\ud800"], None, r"texts\[1\] is .*half of a surrogate pair at character 1"),
         (["a", None], None, r"texts\[1\] is None: must be a string"),
         (["a", float("nan")], None, r"texts\[1\] is nan"),
         (["a", "b"], ["x"], "1 labels.*each of the 2 texts"),
@@ -127,8 +155,48 @@ def test_what_cannot_be_trained_is_refused_before_the_first_step() -> None:
         adavae.train(["a b"] * 30, name="../x")
     with pytest.raises(ConfigError, match="needs validation_texts"):
         adavae.train(["a b"] * 30, name="x", validation_labels=["y"])
-    with pytest.raises(DatasetError, match=r"texts\.jsonl"):
+    with pytest.raises(DatasetError, match=r"^texts: is empty: give at least 2"):
         adavae.train([], name="x")
+
+
+@pytest.mark.usefixtures("home")
+def test_a_text_that_cannot_be_used_is_told_by_its_place_in_what_was_given() -> None:
+    """A line of a file was named that was there no more."""
+    few = ["a b"] * 30
+    for texts, labels, told in (
+        (["a", " "], None, r"^texts\[1\]: the text is empty"),
+        (["a", "b"], ["x", None], r"^texts\[1\]: some texts have a label"),
+        (["a"], None, "^texts: has 1 texts"),
+        (["a", "b"], ["x" * 101, "y"], r"^texts\[0\]: the label has 101 characters"),
+    ):
+        with pytest.raises(DatasetError, match=told):
+            adavae.evaluate(texts, labels, adapter="plain", **FEW)
+        with pytest.raises(DatasetError, match=told):
+            adavae.train(texts, labels, name="x", progress=False)
+    with pytest.raises(DatasetError, match=r"^validation_texts\[1\]: the text is empty"):
+        adavae.train(few, name="x", validation_texts=["a", ""], progress=False)
+    with pytest.raises(DatasetError, match=r"^validation_texts: has labels that the training data lacks"):
+        adavae.train(few, ["x", "y"] * 15, name="x", validation_texts=few, validation_labels=["z"] * 30, progress=False)
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"epochs": "2"}, "epochs is '2': must be a number"),
+        ({"batch_size": 16.5}, "batch_size is 16.5: must be a whole number"),
+        ({"max_steps": 10.5}, "max_steps is 10.5: must be a whole number"),
+        ({"seed": 1.5}, "seed is 1.5: must be a whole number"),
+        ({"latent_size": "8"}, "latent_size is '8': must be a whole number"),
+        ({"adapter_scale": "1"}, "adapter_scale is '1': must be a number"),
+    ],
+)
+def test_an_option_that_is_no_number_is_refused_in_words(options: dict[str, Any], told: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{told}"):
+        adavae.train(["a b"] * 30, name="x", **options)
+    if "seed" in options:
+        with pytest.raises(ConfigError, match=f"^{told}"):
+            adavae.evaluate(["a b", "c d"], adapter="plain", **options, **FEW)
 
 
 def test_a_set_goes_on_from_one_that_is_installed(home: Settings) -> None:

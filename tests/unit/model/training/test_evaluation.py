@@ -12,7 +12,7 @@ from adavae.model.errors import DatasetError
 from adavae.model.text_model import TextModel
 from adavae.model.training import evaluation, measures
 from adavae.model.training.corpus import Dataset, drawn_rows
-from adavae.model.training.evaluation import EvaluationConfig, TransferCase, evaluate, evaluate_transfer
+from adavae.model.training.evaluation import EvaluationConfig, TransferCase, evaluate, evaluate_transfer, label_notes
 from adavae.model.training.latent_cases import Group, LatentSpaceConfig
 from adavae.model.training.measures import accuracy, macro_f1
 from adavae.model.training.objective import TextBatch
@@ -126,7 +126,8 @@ def test_figures_do_not_depend_on_how_many_texts_stand_in_one_forward_pass(
 def test_a_set_measures_the_same_beside_sets_of_other_latent_sizes(name: str) -> None:
     """Importance samples of a narrow set did not fit a bank made wide by its neighbours."""
     mixed, alone = tiny_text_model(NAMED), tiny_text_model({name: NAMED[name]})
-    figures, figures_alone = (evaluate(text_model, name, reviews(20), QUICK) for text_model in (mixed, alone))
+    texts = reviews(20, has_labels=False)
+    figures, figures_alone = (evaluate(text_model, name, texts, QUICK) for text_model in (mixed, alone))
     assert set(figures) == set(figures_alone)
     for key in ("reconstruction_nats", "kl", "mi", "ppl_word_iw4", "bleu4"):
         assert figures[key] == pytest.approx(figures_alone[key], rel=1e-4), key
@@ -219,8 +220,19 @@ def test_labels_give_the_accuracy_of_the_head(with_head: TextModel) -> None:
 
 def test_a_label_that_the_head_does_not_know_counts_as_missed(with_head: TextModel) -> None:
     texts = reviews(4).texts
-    figures = evaluate(with_head, "prefixed", Dataset.of(texts, ["maybe"] * 4, "x"), ONLY_LIKELIHOOD)
-    assert (figures["accuracy"], figures["macro_f1"]) == (0.0, 0.0)
+    dataset = Dataset.of(texts, ["yes", "no", "maybe", "maybe"], "x")
+    predicted = [verdict.label for verdict in with_head.classify(texts[:2], "prefixed")]
+    right = sum(label == gold for label, gold in zip(predicted, ("yes", "no"), strict=True))
+    assert evaluate(with_head, "prefixed", dataset, ONLY_LIKELIHOOD)["accuracy"] == right / 4
+    (note,) = label_notes(("no", "yes"), dataset)
+    assert note.startswith("has labels that the set does not know, 'maybe'; it tells 'no', 'yes' apart")
+    assert label_notes((), dataset) == label_notes(("maybe", "no", "yes"), dataset) == ()
+
+
+def test_labels_of_which_the_head_knows_none_are_refused(with_head: TextModel) -> None:
+    """1 and 0 beside a head of negative and positive came to an accuracy of 0.0."""
+    with pytest.raises(DatasetError, match=r"^x: has labels that the set does not know, '0', '1'; it tells 'no'"):
+        evaluate(with_head, "prefixed", Dataset.of(reviews(4).texts, ["0", "1"] * 2, "x"), ONLY_LIKELIHOOD)
 
 
 def test_without_labels_or_without_a_head_there_is_no_accuracy(plain: TextModel, with_head: TextModel) -> None:
@@ -310,5 +322,5 @@ def test_transfer_without_labels_is_refused() -> None:
 @pytest.mark.parametrize("infusion", LatentInfusion)
 def test_every_way_of_infusion_can_be_measured(infusion: LatentInfusion) -> None:
     config = replace(POOLED, latent_infusion=infusion)
-    figures = evaluate(tiny_text_model({"any": config}), "any", reviews(6), QUICK)
+    figures = evaluate(tiny_text_model({"any": config}), "any", reviews(6, has_labels=False), QUICK)
     assert figures["latent_size"] == 3

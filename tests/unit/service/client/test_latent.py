@@ -415,6 +415,18 @@ def test_what_is_no_text_is_named_by_its_place_before_anything_is_sent(
         client.ask(unasked, "map", ["a", "b", "c"], labels=["a", bad, "c"])
 
 
+def test_a_table_a_mapping_or_a_set_is_refused_where_its_names_would_be_sent(client: Client) -> None:
+    for bad, told in (
+        ({"review": ["a", "b"]}, r"of type dict, a mapping with the keys 'review'.*as mapping\['review'\]"),
+        ({"a", "b"}, "of type set, a set, which has no order: give a list"),
+    ):
+        for method in ("encode", "classify", "variations", "map"):
+            with pytest.raises(TypeError, match=f"^texts is {told}"):
+                client.ask(unasked, method, bad)
+        with pytest.raises(TypeError, match=f"^c is {told}"):
+            client.ask(unasked, "analogy", "a", "b", bad)
+
+
 @pytest.mark.parametrize("bad", [None, b"bytes", 7, float("nan")], ids=repr)
 def test_what_is_no_list_of_texts_is_refused(client: Client, bad: Any) -> None:
     for method in ("encode", "classify", "variations", "map"):

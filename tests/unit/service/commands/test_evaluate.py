@@ -133,3 +133,17 @@ def test_the_last_seed_is_one_like_others(run_command: RunCommand, data: tuple[s
     outcome = run_command(*data, f"--seed={2**63 - 1}", "--importance-samples=1", "--draws=260", "--decoded=2")
     assert outcome.exit_code == 0, outcome.err
     assert json.loads(outcome.out)["latent_space"].get("left_out") is None
+
+
+@pytest.mark.usefixtures("loaded")
+def test_labels_that_the_set_does_not_know_are_told_or_refused(run_command: RunCommand, tmp_path: Path) -> None:
+    path = tmp_path / "held-out.tsv"
+    asked = ("evaluate", "--data", str(path), *FEW, "-g", "paper")
+    path.write_text("label\ttext\nno\tbad food\n0\tgood food\n")
+    outcome = run_command(*asked)
+    assert outcome.exit_code == 0 and "accuracy" in outcome.out
+    assert "held-out.tsv has labels that the set does not know, '0'; it tells 'no', 'yes' apart" in outcome.err
+    path.write_text("label\ttext\n1\tbad food\n0\tgood food\n")
+    outcome = run_command(*asked)
+    assert (outcome.exit_code, outcome.out) == (1, "")
+    assert "'0', '1'" in outcome.err

@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from typer import BadParameter
 
 from adavae.model.config import AdapterConfig, AdapterPlacement
 from adavae.model.errors import DatasetError, TrainingInterrupted, TrainingProcessLost
@@ -22,8 +23,9 @@ from adavae.service.client.retries import AdaVAEServiceError
 from adavae.service.client.training import TrainingClient
 from adavae.service.commands.interrupt import stop_on_signal
 from adavae.service.commands.remote import RemoteService
-from adavae.service.commands.remote_training import _create
+from adavae.service.commands.remote_training import _create, hyperparameters
 from adavae.service.commands.training_options import TrainingOptions
+from tests.compose_file import REPOSITORY
 from tests.tiny import TINY
 from tests.unit.service.conftest import RunCommand
 
@@ -98,6 +100,19 @@ def test_a_run_is_asked_for_as_typed(run_command: RunCommand, requests: list[Tra
     assert (request.name, request.data, request.validation, request.limit) == ("mine", Path("my texts.tsv"), None, 9)
     assert (request.config.preset, request.config.epochs) == (Preset.CLASSIFICATION, 2.0)
     assert request.command == "adavae train 'my texts.tsv' --name mine --preset classification --epochs 2 --limit 9"
+
+
+def test_every_option_that_a_service_does_not_take_is_in_the_readme() -> None:
+    told = (REPOSITORY / "service" / "README.md").read_text(encoding="utf-8").split("`adavae train --remote URL`")[1]
+    told = told.split("are refused with their names")[0]
+    for field in fields(TrainingOptions):
+        option = f"--{field.name.replace('_', '-')}"
+        is_refused = False
+        try:
+            hyperparameters(TrainingOptions(**{field.name: 1}), "generation")
+        except BadParameter:
+            is_refused = True
+        assert is_refused == (f"`{option}`" in told), option
 
 
 def test_columns_are_named_for_a_run_here_and_sent_to_a_remote_one(

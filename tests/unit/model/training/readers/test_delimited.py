@@ -42,6 +42,15 @@ def test_a_tsv_cell_is_unquoted_only_where_it_is_closed_properly(tmp_path: Path,
     assert [(row.text, row.label) for row in last] == [(text, "x"), ("next", "y")]
 
 
+@pytest.mark.parametrize("again", ["text,label", '"text", label ', "\ufefftext,label"])
+def test_a_header_in_the_middle_is_no_text(tmp_path: Path, again: str) -> None:
+    """Files that were joined had a text "text" of a label "label"."""
+    with pytest.raises(DatasetError, match=r"a\.csv:3: repeats the header.*remove the line"):
+        _rows(tmp_path, "a.csv", f"text,label\ngood,1\n{again}\nbad,0\n")
+    rows = _rows(tmp_path, "a.csv", "text,label\ntext,1\nText,label\n")
+    assert [row.text for row in rows] == ["text", "Text"]
+
+
 def test_lone_quotes_in_a_tsv_never_swallow_rows(tmp_path: Path) -> None:
     content = "label\ttext\n" + "".join(f'{number % 2}\t"row {number}\n' for number in range(50))
     rows = _rows(tmp_path, "a.tsv", content + '1\tthe "end"\n')

@@ -35,6 +35,10 @@ def _rows(directory: Path, content: str, **bounds: int) -> list[Row]:
         ('[{"text": "a"}, {"text": "a", "text_pair": "b"}]', ':1: some entries have a "text_pair" and some do not'),
         ('[{"text": "a", "text_pair": 3}]', ':1: must have a string "text_pair"'),
         ('{"text": {"0": "a", "1": "b"}, "label": {"0": 1}}', ":1: the columns differ in length"),
+        (
+            '{"text": {"0": "a", "1": "b"},\n"label": {"1": "y", "0": "x"}}',  # which had the other's label
+            ":2: the columns name their rows differently: 'label' has '1' where the first has '0'",
+        ),
         ('{"text": {"0": "a"', ":1: is not JSON"),
     ],
 )

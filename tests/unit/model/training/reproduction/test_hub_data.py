@@ -1,6 +1,8 @@
 """A data set of the hub, by a stand-in of the package that fetches it: what is written, and what is refused."""
 
+import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any, ClassVar
@@ -27,6 +29,14 @@ SPLITS = {
 }
 
 
+DATED = Rows(
+    [
+        {"sentence": "it was fine .", "label": 1, "at": datetime(2026, 1, 2, tzinfo=UTC), "image": {"bytes": b"\xff"}},
+        {"sentence": "it was not .", "label": None, "at": None, "image": None},
+    ]
+)
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
     """What the stand-in was asked for."""
@@ -36,6 +46,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str | None]]:
         names.append((name, configuration))
         if name == "nobody/nothing":
             raise FileNotFoundError("no such data set")
+        if name == "someone/dated":
+            return {"train": DATED}
         return SPLITS if name != "someone/untrained" else {"test": SPLITS["test"]}
 
     library = ModuleType("datasets")
@@ -54,6 +66,20 @@ def test_its_splits_become_files_with_the_names_of_the_classes(tmp_path: Path, a
     assert read.texts == ("it was fine .", "it was not .") and read.labels == ("good", "bad")
     assert file_of(folder, "test", otherwise="valid").name == "valid.jsonl"  # the test's labels are hidden
     assert [path.name for path in folder.parent.iterdir()] == ["sst2"]
+
+
+@pytest.mark.usefixtures("asked")
+def test_dates_bytes_and_missing_labels_are_no_obstacle(tmp_path: Path) -> None:
+    """Each was a TypeError."""
+    HubData.of("hub:someone/dated").write(tmp_path / "dated")
+    first, second = map(json.loads, (tmp_path / "dated" / "train.jsonl").read_text().splitlines())
+    assert first == {
+        "sentence": "it was fine .",
+        "label": "good",
+        "at": "2026-01-02 00:00:00+00:00",
+        "image": {"bytes": None},
+    }
+    assert (second["sentence"], second["label"]) == ("it was not .", None)
 
 
 @pytest.mark.parametrize("name", ["hub:", "hub:/etc", "hub:../up", "hub:a/b/c", "a/b"])

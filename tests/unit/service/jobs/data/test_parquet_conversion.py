@@ -46,6 +46,16 @@ def test_texts_pairs_and_labels_are_kept_and_other_columns_are_told(tmp_path: Pa
     assert rows(path) == [{"text": "a b \u241e x", "label": "1"}, {"text": 'c "d"\ne \u241e y', "label": None}]
 
 
+def test_letters_beyond_ascii_take_no_more_room_than_they_have(tmp_path: Path) -> None:
+    """Each was six bytes of an escape, so that a third of the text reached the limits."""
+    texts = ["яблоко " * 100 + str(number) for number in range(100)]
+    size = sum(len(text.encode()) + len('{"text": "", "label": null}\n') for text in texts)
+    path = written(tmp_path, {"text": texts})
+    assert converted(conversion(path, max_bytes=2 * size), CheckTime(60)) == ()
+    assert [row["text"] for row in rows(path)] == texts
+    assert path.with_name("rows.jsonl").stat().st_size == size
+
+
 def unpacks_to_much(directory: Path) -> Path:
     return written(directory, {"text": ["y" * 1000] * 20_000}, compression="zstd", use_dictionary=False)
 
