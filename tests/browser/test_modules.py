@@ -284,6 +284,28 @@ def test_cards_are_rendered_and_html_in_them_is_text(page: Page) -> None:
     assert "<img src=x>" in told[2]
 
 
+MADE = """(() => {
+  const box = document.createElement("div");
+  box.append(...module.markdown(given));
+  return box.innerHTML;
+})()"""
+
+
+@pytest.mark.parametrize(
+    ("card", "made"),
+    [
+        ("#hashtag\n#1 of all\n####### seven", "<p>#hashtag #1 of all ####### seven</p>"),
+        ("#", "<p>#</p>"),
+        ("one\n# two\nthree\n#four", "<p>one</p><h3>two</h3><p>three #four</p>"),
+        ("** note this\n\n`open", "<p>** note this</p><p>`open</p>"),
+        ("**bold** `code` ** and `", "<p><strong>bold</strong> <code>code</code> ** and `</p>"),
+    ],
+)
+def test_what_only_looks_like_markup_is_text(page: Page, card: str, made: str) -> None:
+    """A line with a # that was no heading was looked at for ever."""
+    assert asked(page, "parts/markdown.js", MADE, card) == made
+
+
 def test_every_example_of_every_set_shows_what_it_is_there_for(page: Page) -> None:
     """Walks have sentences in between, and the answer to an analogy is another sentence than the one that was given."""
     examples = asked(page, "examples.js", "Promise.all(given.map((name) => module.examplesFor({ name })))", BUNDLED)
