@@ -224,6 +224,24 @@ def test_what_is_no_workbook_is_reported(page: Page, content: list[int], said: s
     assert said in read(page, "a.xlsx", content)
 
 
+def test_of_a_sheet_only_what_has_something_in_it_is_read(page: Page) -> None:
+    """One cell far out made all rows 16,384 columns wide, and an empty one beside the texts the first a header."""
+    texts = "".join(f'<row><c r="A{row}"><v>text {row}</v></c><c r="B{row}" s="1"/></row>' for row in (1, 2))
+    assert [row["text"] for row in read(page, "a.xlsx", workbook(texts))] == ["text 1", "text 2"]
+    header = '<row><c r="A1"><v>text</v></c><c r="XFD1"><v>note</v></c></row>'
+    far = read(page, "a.xlsx", workbook(header + texts + texts))
+    assert [row["text"] for row in far] == ["text 1", "text 2"] * 2
+    length = asked(
+        page,
+        "tables.js",
+        "(await (await module.sendable(new File([new Uint8Array(given)], 'a.xlsx'))).text()).length",
+        workbook(header + texts * 500),
+    )
+    assert length < 10_000
+    wide = "".join(f'<c r="{a}{b}1"><v>1</v></c>' for a in "ABCDEFGHIJK" for b in "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    assert "286 columns" in read(page, "a.xlsx", workbook(f"<row>{wide}</row>"))
+
+
 def test_no_cell_of_a_table_that_is_taken_away_runs_as_a_formula(page: Page) -> None:
     written = asked(page, "tables.js", "module.toCsv(['text', 'x'], [['=1+1', -2.5], ['a \"b\",\\nc', 0]])")
     assert written == 'text,x\r\n\'=1+1,-2.5\r\n"a ""b"",\nc",0\r\n'
