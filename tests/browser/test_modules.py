@@ -279,6 +279,19 @@ def test_a_link_gives_texts_back_with_their_labels(page: Page) -> None:
     assert asked(page, "map/kept_texts.js", "module.linkedTable(given)", " \n") is None
 
 
+def test_a_text_of_a_link_keeps_its_tabs(page: Page) -> None:
+    """The part before a tab used to come back as a label."""
+    there_and_back = """(async () => {
+      const { TextTable } = await import("/page/tables.js");
+      return module.linkedTable(module.linkedTexts(new TextTable("", given))).rows;
+    })()"""
+    for labels in (("", ""), ("good", "bad")):
+        rows = [{"text": text, "label": label} for text, label in zip(("a\tb\tc", "d"), labels, strict=True)]
+        assert asked(page, "map/kept_texts.js", f"await {there_and_back}", rows) == rows
+    broken, whole = {"text": "two\n lines", "label": "a\tb"}, {"text": "two lines", "label": "a b"}
+    assert asked(page, "map/kept_texts.js", f"await {there_and_back}", [broken]) == [whole]
+
+
 def test_points_inside_a_lasso_are_told_from_those_outside(page: Page) -> None:
     bent = [[0, 0], [4, 0], [4, 4], [2, 1], [0, 4]]
     points = [[1, 1], [2, 3], [3.5, 2], [5, 1]]
