@@ -97,7 +97,7 @@ export function mount(root, values) {
       ...examples.walks.map(([from, to]) =>
         h(
           "button",
-          { type: "button", class: "chip", title: `${from} → ${to}`, onclick: () => setEnds(from, to) },
+          { type: "button", class: "chip", title: `${from} → ${to}`, onclick: () => takeExample(from, to) },
           h("span", {}, from),
           " → ",
           h("span", {}, to),
@@ -112,18 +112,20 @@ export function mount(root, values) {
     else soon.now();
   }
 
-  function setEnds(from, to) {
-    [state.source, state.target, state.at] = [from, to, -1];
+  function takeExample(from, to) {
+    touched = false;
+    setEnds(from, to, -1);
+  }
+
+  function setEnds(from, to, at) {
+    Object.assign(state, { source: from, target: to, at });
     source.querySelector("textarea").value = from;
     target.querySelector("textarea").value = to;
-    touched = false;
     soon.now();
   }
 
   function swapEnds() {
-    const at = rows.length ? rows.length - 1 - state.at : -1;
-    setEnds(state.target, state.source);
-    state.at = at;
+    setEnds(state.target, state.source, rows.length ? rows.length - 1 - state.at : -1);
   }
 
   function typed() {
