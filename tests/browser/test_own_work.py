@@ -43,3 +43,13 @@ def test_swapped_sentences_stay_when_another_set_is_chosen(stubs: Stubs, open_vi
     with page.expect_request(lambda request: (request.post_data_json or {}).get("adapter") == "yelp-lm") as sent:
         page.locator("#set").select_option("yelp-lm")
     assert (sent.value.post_data_json["source"], sent.value.post_data_json["target"]) == ("yours", "mine")
+
+
+def test_every_answer_of_an_analogy_is_compared_with_the_sentence_it_changes(
+    stubs: Stubs, open_visit: OpenVisit
+) -> None:
+    """With three answers a sentence, the second one stood beside the second sentence."""
+    page = open_visit(stubs.url).open("#/analogy?a=a&b=b&c=text+of+7%0Aother+words&strategy=sample")
+    answers = page.locator(".answers .hero-sentence")
+    expect(answers).to_have_text(["text of 7"] * 6)
+    assert [each.locator("mark").count() > 0 for each in answers.all()] == [False] * 3 + [True] * 3

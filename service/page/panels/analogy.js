@@ -175,9 +175,9 @@ function analogyCard(state, save) {
     request = { method: "POST", path: "/analogy", body };
     const reply = await call("POST", "/analogy", { body, signal });
     texts = reply.data.map((row) => row.text);
-    const from = (index) => (Array.isArray(body.c) ? (body.c[index] ?? null) : given.c.join(" "));
+    const changed = [body.c].flat();
     answer.replaceChildren(
-      ...texts.map((text, index) => h("p", { class: "hero-sentence" }, ...marked(from(index), text))),
+      ...reply.data.map((row) => h("p", { class: "hero-sentence" }, ...marked(changed[row.c], row.text))),
     );
   }
 }
