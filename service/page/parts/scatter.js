@@ -49,10 +49,12 @@ export async function scatter({ onPick, onLine, onLasso }) {
   let drag = null;
   let overlay = { mark: null, line: null, lasso: null };
   const endTheme = onTheme(() => chart && draw());
+  const life = new AbortController();
 
   /** The chart needs a place on the page first. */
   plot.begin = async () => {
-    chart = await chartIn(box);
+    chart = await chartIn(box, life.signal);
+    if (!chart) return;
     const zr = chart.getZr();
     zr.on("mousedown", (event) => press([event.offsetX, event.offsetY]));
     zr.on("mousemove", (event) => move([event.offsetX, event.offsetY]));
@@ -386,6 +388,7 @@ export async function scatter({ onPick, onLine, onLasso }) {
 
   function end() {
     endTheme();
-    chart?.end();
+    chart = null;
+    life.abort();
   }
 }
