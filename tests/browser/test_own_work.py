@@ -6,14 +6,16 @@ from dataclasses import dataclass
 import pytest
 
 from tests.browser.conftest import OpenVisit
-from tests.browser.test_panels import WALKED
+from tests.browser.test_panels import WALKED, given
 from tests.integration.real_server import serving
 from tests.unit.service.stub_latent_service import StubLatentService, state
 from tests.unit.service.stub_training_service import StubTrainingService
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
 
-from playwright.sync_api import expect
+from playwright.sync_api import Page, Route, expect
+
+BUSY = {"error": {"message": "too many at once", "code": "overloaded", "type": "rate_limit_error", "param": None}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +55,49 @@ def test_every_answer_of_an_analogy_is_compared_with_the_sentence_it_changes(
     answers = page.locator(".answers .hero-sentence")
     expect(answers).to_have_text(["text of 7"] * 6)
     assert [each.locator("mark").count() > 0 for each in answers.all()] == [False] * 3 + [True] * 3
+
+
+def test_a_file_is_classified_by_one_set_and_goes_on_where_an_error_stopped_it(
+    stubs: Stubs, open_visit: OpenVisit
+) -> None:
+    visited = open_visit(stubs.url, refusals_are_fine=True)
+    held = hold_batches(visited.page)
+    page = visited.open("#/classify?text=a")
+    expect(page.locator(".bar-row")).to_have_count(2)
+    given(page, "a.txt", "".join(f"text {number}\n" for number in range(300)))
+    go_on(page, held, 0)
+    expect(page.get_by_text("128 of 300 texts, by yelp@0123456789ab")).to_be_visible()
+    page.locator("#set").select_option("yelp-lm")
+    go_on(page, held, 1)
+    wait_for(page, held, 2)
+    held[2].fulfill(status=429, json=BUSY)
+    expect(page.get_by_role("alert")).to_contain_text("too many at once")
+    expect(page.locator("progress")).to_be_hidden()
+    head = page.locator(".table-head")
+    expect(head).to_contain_text("The first 256 texts by yelp@0123456789ab")
+    page.get_by_role("button", name="Try again").click()
+    go_on(page, held, 3)
+    expect(head).to_contain_text("300 texts by yelp@0123456789ab: bad 300")
+    bodies = [route.request.post_data_json for route in held]
+    assert [len(body["texts"]) for body in bodies] == [128, 128, 44, 44]
+    assert [body.get("adapter") for body in bodies] == [None] + ["yelp@0123456789ab"] * 3
+
+
+def hold_batches(page: Page) -> list[Route]:
+    """Requests that classify several texts, each held until it is continued."""
+    held: list[Route] = []
+    page.route(
+        "**/classify",
+        lambda route: held.append(route) if "texts" in (route.request.post_data or "") else route.continue_(),
+    )
+    return held
+
+
+def wait_for(page: Page, held: list[Route], number: int) -> None:
+    while len(held) <= number:
+        page.evaluate("new Promise((done) => setTimeout(done, 20))")
+
+
+def go_on(page: Page, held: list[Route], number: int) -> None:
+    wait_for(page, held, number)
+    held[number].continue_()
