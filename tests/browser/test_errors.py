@@ -141,6 +141,27 @@ def test_a_service_that_is_still_loading_is_waited_for(open_visit: OpenVisit) ->
         expect(page.locator(WALKED)).to_have_count(9)
 
 
+def test_the_list_of_sets_comes_once_the_service_has_loaded(open_visit: OpenVisit) -> None:
+    """It was never asked for again, and panels that need it said that no set was installed."""
+    latent = StubLatentService(start_hold=asyncio.Event())
+    with serving(latent) as url:
+        page = open_visit(url, refusals_are_fine=True).open("#/traverse?text=a")
+        expect(page.get_by_role("alert")).to_contain_text("loading")
+        latent.problem = None
+        expect(page.locator("#set")).to_have_value("yelp")
+        expect(page.get_by_role("alert")).to_contain_text("yelp hardly writes sentences of its own")
+        expect(page.get_by_text("Label to label")).to_be_visible()
+
+
+def test_a_panel_that_needs_a_set_asks_for_the_key_and_goes_on_with_it(open_visit: OpenVisit) -> None:
+    with serving(StubLatentService(), api_keys=KEYS) as url:
+        page = open_visit(url, refusals_are_fine=True).open("#/traverse?text=a")
+        page.get_by_role("alert").get_by_role("button", name="Give a key").click()
+        give_key(page, READER)
+        expect(page.get_by_role("alert")).to_contain_text("yelp hardly writes sentences of its own")
+        expect(page.locator("#set")).to_have_value("yelp")
+
+
 def test_a_key_deletes_and_exports_only_where_it_may(open_visit: OpenVisit) -> None:
     with serving(StubLatentService(), StubTrainingService(), api_keys=KEYS) as url:
         page = open_visit(url, refusals_are_fine=True).open("#/sets")

@@ -80,7 +80,9 @@ export function mount(root, values) {
     if (!table?.isOwn) table = null;
     again();
   };
+  const onKnown = () => map ?? running.run();
   window.addEventListener("set-chosen", onSet);
+  window.addEventListener("sets-known", onKnown);
   begin();
   return {
     end() {
@@ -88,6 +90,7 @@ export function mount(root, values) {
       reading.end();
       plot?.end();
       window.removeEventListener("set-chosen", onSet);
+      window.removeEventListener("sets-known", onKnown);
     },
   };
 
@@ -297,8 +300,7 @@ export function mount(root, values) {
 
   /** Texts that the set itself writes, coloured by its own head where it has one. */
   async function drawn(signal) {
-    const set = sets.current();
-    if (!set) throw new Error(`No adapter set ${sets.reference()} is installed: choose another one.`);
+    const set = await sets.needed();
     facts.textContent = `The set writes ${DRAWN} sentences to draw a map of…`;
     const texts = await written(set, DRAWN, signal);
     const labels = set.labels.length ? await labelsOf(set, texts, signal) : [];

@@ -115,7 +115,7 @@ export function mount(root, values) {
   /** What a direction may be: labels only where the set has some. */
   function showKinds() {
     const labels = sets.current()?.labels ?? [];
-    if (state.kind === "labels" && labels.length < 2) state.kind = "dimension";
+    if (sets.current() && state.kind === "labels" && labels.length < 2) state.kind = "dimension";
     const choices = [
       ["dimension", "Dimension"],
       ...(labels.length > 1 ? [["labels", "Label to label"]] : []),
@@ -137,8 +137,8 @@ export function mount(root, values) {
   function showWays(found, share = 0) {
     const labels = sets.current()?.labels ?? [];
     if (state.kind === "labels") {
-      if (!labels.includes(state.from)) state.from = labels[0];
-      if (!labels.includes(state.to)) state.to = labels[1];
+      if (!labels.includes(state.from)) state.from = labels[0] ?? state.from;
+      if (!labels.includes(state.to)) state.to = labels[1] ?? state.to;
       const pick = (name, label) =>
         fieldFor({ name, label, kind: "select", values: labels.map((each) => [each, each]) }, state, soon);
       ways.replaceChildren(h("div", { class: "fields" }, pick("from", "From"), pick("to", "To")));
@@ -261,7 +261,7 @@ export function mount(root, values) {
       const [from, to] = [lines(state.a), lines(state.b)];
       return from.length && to.length ? { from, to } : null;
     }
-    const found = await directions(sets.current(), signal, (share) => showWays(null, share));
+    const found = await directions(await sets.needed(), signal, (share) => showWays(null, share));
     if (!(state.dimension >= 0 && state.dimension < found.deviation.length)) state.dimension = found.order[0];
     showWays(found);
     return { dimension: state.dimension };
