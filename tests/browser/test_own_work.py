@@ -16,6 +16,12 @@ pytest.importorskip("playwright.sync_api", reason="playwright is not installed (
 from playwright.sync_api import Page, Route, expect
 
 BUSY = {"error": {"message": "too many at once", "code": "overloaded", "type": "rate_limit_error", "param": None}}
+DROP = """(zone) => {
+  const dataTransfer = new DataTransfer();
+  dataTransfer.items.add(new File(["a set"], "a.tar.gz"));
+  for (const kind of ["dragover", "drop"])
+    zone.dispatchEvent(new DragEvent(kind, { bubbles: true, cancelable: true, dataTransfer }));
+}"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +61,16 @@ def test_every_answer_of_an_analogy_is_compared_with_the_sentence_it_changes(
     answers = page.locator(".answers .hero-sentence")
     expect(answers).to_have_text(["text of 7"] * 6)
     assert [each.locator("mark").count() > 0 for each in answers.all()] == [False] * 3 + [True] * 3
+
+
+def test_a_set_is_imported_by_dropping_it_and_nothing_can_be_pasted_as_one(stubs: Stubs, open_visit: OpenVisit) -> None:
+    page = open_visit(stubs.url).open("#/sets")
+    zone = page.locator(".drop")
+    expect(zone.locator("input")).to_have_attribute("accept", ".gz,.tgz")
+    expect(zone.locator("textarea")).to_have_count(0)
+    zone.evaluate(DROP)
+    expect(page.locator("#told")).to_contain_text("is installed")
+    assert {"received": b"a set", "name": None} in stubs.latent.asked
 
 
 def test_a_file_is_classified_by_one_set_and_goes_on_where_an_error_stopped_it(
