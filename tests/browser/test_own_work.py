@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.browser.conftest import OpenVisit
-from tests.browser.test_panels import WALKED, given
+from tests.browser.test_panels import WALKED, drawn, given, point_at_a_text
 from tests.integration.real_server import serving
 from tests.unit.service.stub_latent_service import StubLatentService, state
 from tests.unit.service.stub_training_service import StubTrainingService
@@ -61,6 +61,22 @@ def test_every_answer_of_an_analogy_is_compared_with_the_sentence_it_changes(
     answers = page.locator(".answers .hero-sentence")
     expect(answers).to_have_text(["text of 7"] * 6)
     assert [each.locator("mark").count() > 0 for each in answers.all()] == [False] * 3 + [True] * 3
+
+
+def test_a_text_of_the_map_is_given_back_from_its_own_encoding(stubs: Stubs, open_visit: OpenVisit) -> None:
+    """What was told as the text given back was written for its place on the plane."""
+    texts = "%0A".join(f"text+{number}" for number in range(60))  # so many that one is soon pointed at
+    page = open_visit(stubs.url).open(f"#/map?texts={texts}&lift=plane")
+    drawn(page, "pca 60")
+    text = point_at_a_text(page)
+    with page.expect_request("**/decode") as own:
+        page.mouse.down()
+        page.mouse.up()
+    expect(page.locator(".map-side h3").first).to_have_text("This text, as the set gives it back")
+    mu = page.request.post(f"{stubs.url}/encode", data={"text": text}).json()["data"][0]["mu"]
+    assert own.value.post_data_json["z"][0] == pytest.approx(mu, abs=1e-4)
+    page.reload()
+    expect(page.locator(".map-side h3").first).to_have_text("This text, as the set gives it back")
 
 
 def test_a_set_is_imported_by_dropping_it_and_nothing_can_be_pasted_as_one(stubs: Stubs, open_visit: OpenVisit) -> None:

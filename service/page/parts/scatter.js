@@ -299,11 +299,16 @@ export async function scatter({ onPick, onLine, onLasso }) {
     const { isMoved, path } = drag;
     drag = null;
     if (!isMoved) {
-      const index = textAt(pixel);
       cross = null;
-      onPick(index === null ? toData(pixel) : map.points[index], index);
+      pickAt(pixel, toData(pixel));
     } else if (plot.mode === "walk") onLine(path[0], toData(pixel));
     else if (plot.mode === "lasso") choose(path);
+  }
+
+  /** The text that is shown there, or else the place. */
+  function pickAt(pixel, place) {
+    const index = textAt(pixel);
+    onPick(index === null ? place : map.points[index], index);
   }
 
   function choose(polygon) {
@@ -365,7 +370,7 @@ export async function scatter({ onPick, onLine, onLasso }) {
         shift(direction[0] * step * 10, direction[1] * step * 10);
       over();
       hover(toPixels(cross));
-    } else if (event.key === "Enter" && cross) onPick(cross, textAt(toPixels(cross)));
+    } else if (event.key === "Enter" && cross) pickAt(toPixels(cross), cross);
     else if (event.key.toLowerCase() === "w" && cross) {
       if (begun) onLine(begun, cross);
       else {
