@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from tests.browser.conftest import OpenVisit
+from tests.browser.test_modules import asked
 from tests.browser.test_panels import WALKED, drawn, given, point_at_a_text
 from tests.integration.real_server import serving
 from tests.unit.service.stub_latent_service import StubLatentService, state
@@ -77,6 +78,36 @@ def test_a_text_of_the_map_is_given_back_from_its_own_encoding(stubs: Stubs, ope
     assert own.value.post_data_json["z"][0] == pytest.approx(mu, abs=1e-4)
     page.reload()
     expect(page.locator(".map-side h3").first).to_have_text("This text, as the set gives it back")
+
+
+MAPPED = """(async () => {
+  const picked = [];
+  const plot = await module.scatter({ onPick: (...what) => picked.push(what) });
+  document.body.append(plot.element);
+  await plot.begin();
+  const box = plot.element.querySelector(".map-canvas");
+  box.style.width = box.style.height = "400px";
+  plot.show({ ...given, texts: given.labels });
+  for (const key of ["ArrowRight", "ArrowLeft", "Enter"]) box.dispatchEvent(new KeyboardEvent("keydown", { key }));
+  const { getInstanceByDom } = await import("/page/vendor/echarts.js");
+  const sizes = getInstanceByDom(box).getOption().series.map((each) => each.data.length).filter(Boolean);
+  plot.end();
+  plot.element.remove();
+  return { picked, sizes };
+})()"""
+
+
+def test_a_map_picks_the_text_beside_its_cross_and_draws_rare_labels_as_one(
+    stubs: Stubs, open_visit: OpenVisit
+) -> None:
+    """A sentence of the cross's own place was told as the text's; a chart of 5,000 labels took minutes."""
+    page = open_visit(stubs.url).open("#/sets")
+    points = [[0, 0], [10, 10], [5.1, 5.1]] + [[number / 10, 0] for number in range(43)]
+    labels = ["common", "common", "usual", "usual", *(f"label {number}" for number in range(42))]
+    names = ["common", "usual", *labels[4:]]
+    shown = asked(page, "parts/scatter.js", f"await {MAPPED}", {"points": points, "labels": labels, "names": names})
+    assert shown["picked"] == [[[5.1, 5.1], 2]]
+    assert shown["sizes"] == [2, 2, *[1] * 38, 4, 1], "40 colours, all others in grey, the cross"
 
 
 def test_a_set_is_imported_by_dropping_it_and_nothing_can_be_pasted_as_one(stubs: Stubs, open_visit: OpenVisit) -> None:
