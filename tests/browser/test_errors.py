@@ -9,7 +9,7 @@ from tests.browser.conftest import OpenVisit
 from tests.browser.test_panels import WALKED
 from tests.integration.real_server import serving
 from tests.unit.service.stub_latent_service import StubLatentService, state
-from tests.unit.service.stub_training_service import StubTrainingService
+from tests.unit.service.stub_training_service import FILE, StubTrainingService
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
 
@@ -160,6 +160,27 @@ def test_a_panel_that_needs_a_set_asks_for_the_key_and_goes_on_with_it(open_visi
         give_key(page, READER)
         expect(page.get_by_role("alert")).to_contain_text("yelp hardly writes sentences of its own")
         expect(page.locator("#set")).to_have_value("yelp")
+
+
+def test_why_a_stream_of_events_ended_is_said_once_until_it_is_over(open_visit: OpenVisit) -> None:
+    """It stood among the events, without a word and at an invalid date, once more at each try."""
+    training = StubTrainingService()
+    with serving(StubLatentService(), training) as url:
+        wanted = {"model": "bundled", "training_file": FILE, "suffix": "mine"}
+        visited = open_visit(url, refusals_are_fine=True)
+        made = visited.page.request.post(f"{url}/v1/fine_tuning/jobs", data=wanted).json()
+        page = visited.open(f"#/train?job={made['id']}")
+        events = page.locator("[aria-label=Events] li")
+        expect(events).to_have_count(1)
+        with page.expect_response("**/events"):  # another try
+            training.jobs.in_server(training.end_watching)
+            expect(page.get_by_role("alert")).to_contain_text("the service is going down")
+            page.get_by_role("alert").evaluate("(alert) => { alert.dataset.isFirst = ''; }")
+        expect(page.locator("[role=alert][data-is-first]")).to_be_visible()
+        expect(events).to_have_count(1)
+        training.jobs.in_server(training.jobs.ends_watching.clear)
+        expect(page.get_by_role("alert")).to_have_count(0)
+        page.goto("about:blank")
 
 
 def test_a_key_deletes_and_exports_only_where_it_may(open_visit: OpenVisit) -> None:
