@@ -10,7 +10,7 @@ from tests.browser.test_modules import asked
 from tests.browser.test_panels import WALKED, drawn, given, point_at_a_text
 from tests.integration.real_server import serving
 from tests.unit.service.stub_latent_service import StubLatentService, state
-from tests.unit.service.stub_training_service import StubTrainingService
+from tests.unit.service.stub_training_service import FILE, JOB, StubTrainingService
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
 
@@ -164,3 +164,33 @@ def wait_for(page: Page, held: list[Route], number: int) -> None:
 def go_on(page: Page, held: list[Route], number: int) -> None:
     wait_for(page, held, number)
     held[number].continue_()
+
+
+def test_an_upload_is_sent_once_replaced_ones_go_and_two_presses_make_one_job(
+    stubs: Stubs, open_visit: OpenVisit
+) -> None:
+    visited = open_visit(stubs.url, refusals_are_fine=True)
+    keys: list[str | None] = []
+    visited.page.route("**/v1/files", lambda route: fail_first(route, keys))
+    page = visited.open("#/train")
+    given(page, "Mine.csv", "text,other,label\na,b,c\nd,e,f\n")
+    page.get_by_role("alert").get_by_role("button", name="Try again").click()
+    expect(page.get_by_label("Name of the set")).to_have_value("mine")
+    assert len(keys) == 2 and keys[0] == keys[1], "the same upload, sent again"
+    page.get_by_label("Name of the set").fill("my-own-name")
+    with page.expect_response(lambda reply: reply.request.method == "DELETE"):
+        page.get_by_label("Column of the texts").select_option("other")
+    expect(page.get_by_label("Name of the set")).to_have_value("my-own-name")
+    assert keys[2] not in keys[:2]
+    assert stubs.training.files.all.keys() == {FILE, f"file-{2:024x}"}
+    page.get_by_role("button", name="Train").evaluate("(button) => { button.click(); button.click(); }")
+    expect(page.locator(".job-head h2")).to_have_text("my-own-name")
+    assert len(stubs.training.asked) == 1 and stubs.training.jobs.all.keys() == {JOB, f"ftjob-{1:024x}"}
+
+
+def fail_first(route: Route, keys: list[str | None]) -> None:
+    keys.append(route.request.headers.get("idempotency-key"))
+    if len(keys) == 1:
+        route.fulfill(status=503, json=BUSY)
+    else:
+        route.continue_()
