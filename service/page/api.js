@@ -21,6 +21,17 @@ export class ApiError extends Error {
   }
 }
 
+/** What a stream of events ended with: its reply had begun, so there is no status, and another stream may well go on. */
+export class StreamError extends ApiError {
+  constructor(detail) {
+    super(-1, detail);
+  }
+
+  get isPassing() {
+    return true;
+  }
+}
+
 /** The key of this tab; it is gone when the tab is. */
 export const key = {
   get: () => sessionStorage.getItem(KEY) ?? "",
@@ -112,7 +123,7 @@ export class Latest {
   }
 }
 
-/** Server-sent events of a reply, as {id, event, data}. */
+/** Server-sent events of a reply, as {id, data}; raises StreamError where the service says why it ends. */
 export async function* events(reply) {
   const reader = reply.body.pipeThrough(new TextDecoderStream()).getReader();
   let rest = "";
@@ -129,6 +140,7 @@ export async function* events(reply) {
             .filter((line) => !line.startsWith(":") && line.includes(":"))
             .map((line) => line.split(/:\s?(.*)/s, 2)),
         );
+        if (fields.event === "error") throw new StreamError(JSON.parse(fields.data).error);
         if (fields.data !== undefined) yield fields;
       }
     }

@@ -3,7 +3,7 @@
 import { forget, readAddress, settle } from "./address.js";
 import { ApiError, call, key } from "./api.js";
 import { h, tell } from "./dom.js";
-import { has, loadFeatures } from "./features.js";
+import { has, isDescribed, loadFeatures } from "./features.js";
 import { loadScopes, may } from "./keys.js";
 import { problem } from "./parts/problem.js";
 import * as sets from "./sets.js";
@@ -49,9 +49,13 @@ const PANELS = [
   { id: "sets", title: "Sets", scope: "infer", route: ["GET", "/adapters"], load: () => import("./panels/sets.js") },
 ];
 
+const AGAIN_S = 2;
+
 const main = document.getElementById("main");
 let shown = { id: null, end: () => {} };
 let numShown = 0;
+let numBegun = 0;
+let waiting = new AbortController();
 
 /** Shows the panel of the address; the same panel hears of other values by being mounted again. */
 async function show() {
@@ -103,12 +107,30 @@ function showNav(id) {
     nav.scrollLeft = current.offsetLeft - nav.clientWidth / 2 + current.clientWidth / 2;
 }
 
+/** Asks for what all panels share; what the service cannot say yet is asked for again. */
 async function begin() {
+  const number = (numBegun += 1);
+  waiting.abort();
   const shared = [loadFeatures(), loadScopes(), sets.load(), showVersion()];
   const failed = (await Promise.allSettled(shared)).map((each) => each.reason).filter(Boolean);
   showNav(readAddress().panel);
-  if (failed.some((error) => error.isPassing))
-    window.addEventListener("service-back", () => begin().then(show), { once: true });
+  const passing = failed.filter((error) => error.isPassing);
+  if (passing.length && number === numBegun) beginLater(passing);
+}
+
+/** Once the service is back, or when it is time: whoever is only loading, or busy, answers all the while. */
+function beginLater(errors) {
+  waiting = new AbortController();
+  const again = async () => {
+    const wasBare = !isDescribed();
+    await begin();
+    if (!wasBare || !isDescribed()) return;
+    settle();
+    await show(); // with the controls that it lacked
+  };
+  const timer = setTimeout(again, 1000 * Math.max(AGAIN_S, ...errors.map((error) => error.retryAfterS ?? 0)));
+  window.addEventListener("service-back", again, { signal: waiting.signal });
+  waiting.signal.addEventListener("abort", () => clearTimeout(timer));
 }
 
 /** Which panels the key is good for. */

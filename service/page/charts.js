@@ -2,17 +2,18 @@
 
 let loading = null;
 
-/** A chart in `element`; its size follows the element's. */
-export async function chartIn(element) {
+/** A chart as large as `element`, until `signal` ends it; null where it was over before ECharts was there. */
+export async function chartIn(element, signal) {
   loading ??= import("./vendor/echarts.js");
   const echarts = await loading;
+  if (signal.aborted) return null;
   const chart = echarts.init(element, null, { renderer: "canvas" });
   const watching = new ResizeObserver(() => chart.resize());
   watching.observe(element);
-  chart.end = () => {
+  signal.addEventListener("abort", () => {
     watching.disconnect();
     chart.dispose();
-  };
+  });
   return chart;
 }
 

@@ -9,6 +9,9 @@ export async function loadFeatures() {
   description ??= await call("GET", "/openapi.json");
 }
 
+/** Whether that was read. */
+export const isDescribed = () => description !== null;
+
 /** Whether there is a route: has("POST", "/map"). */
 export function has(method, path) {
   return Boolean(description?.paths[path]?.[method.toLowerCase()]);

@@ -5,6 +5,7 @@ import { h } from "./dom.js";
 
 let all = [];
 let chosen = "";
+let failure = null; // why it is not known what is installed
 
 const select = () => document.getElementById("set");
 
@@ -20,6 +21,13 @@ export function find(reference) {
 /** The chosen set, or undefined where it is not installed. */
 export const current = () => find(chosen);
 
+/** The chosen set; where it is not known what is installed, that is asked for again, and raises why it is not known. */
+export async function needed() {
+  if (!current() && failure) await load();
+  if (current()) return current();
+  throw new Error(`No adapter set ${chosen ? `${chosen} ` : ""}is installed: choose another one, or train one.`);
+}
+
 /** What requests name: empty for the service's default. */
 export const reference = () => chosen;
 
@@ -32,11 +40,19 @@ export function choose(name, { quiet = false } = {}) {
   if (!quiet && chosen !== before) window.dispatchEvent(new Event("set-chosen"));
 }
 
-/** Reads what is installed; raises ApiError. */
+/** Reads what is installed; raises ApiError. Panels that began without it hear of it by the event `sets-known`. */
 export async function load() {
-  all = await listAll("/adapters");
+  const isNews = failure !== null;
+  try {
+    all = await listAll("/adapters");
+    failure = null;
+  } catch (error) {
+    failure = error;
+    throw error;
+  }
   showChosen();
   window.dispatchEvent(new Event("sets-loaded"));
+  if (isNews) window.dispatchEvent(new Event("sets-known"));
 }
 
 export function listen() {

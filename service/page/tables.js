@@ -6,6 +6,7 @@ import { readWorkbook } from "./workbook.js";
 /** What files may end in; the service says so of any other. */
 export const TYPES = ".txt,.tsv,.csv,.xlsx,.jsonl,.json,.parquet,.gz,.xz,.zst,.tab,.ndjson";
 
+const MOST_COLUMNS = 256;
 const OTHER_NAMES = [
   [/\.tab$/i, ".tsv"],
   [/\.ndjson$/i, ".jsonl"],
@@ -70,14 +71,19 @@ export async function readTable(file, { columns = {}, limit, signal }) {
   return new TextTable(file.name, rows, read);
 }
 
-/** The first sheet; of a single column every cell is a text. */
+/** The first sheet, without columns that are empty; of a single column every cell is a text. */
 async function sheetOf(filename, file) {
-  const lines = (await readWorkbook(filename, await file.arrayBuffer())).filter((cells) => cells.some(Boolean));
-  const width = lines.reduce((most, cells) => Math.max(most, cells.length), 0);
+  const lines = (await readWorkbook(filename, await file.arrayBuffer())).filter((cells) => cells.size);
+  const columns = [...new Set(lines.flatMap((cells) => [...cells.keys()]))].sort((a, b) => a - b);
   const name = filename.replace(/\.xlsx$/i, "");
-  if (width < 2) return new File([lines.map(([cell]) => `${cell.replace(/\s+/g, " ")}\n`).join("")], `${name}.txt`);
-  const whole = lines.map((cells) => Array.from({ length: width }, (_, place) => cells[place] ?? ""));
-  return new File([whole.map((cells) => `${cells.map(quoted).join(",")}\n`).join("")], `${name}.csv`);
+  if (columns.length > MOST_COLUMNS)
+    throw new Error(
+      `${filename} has ${columns.length} columns with something in them, and ${MOST_COLUMNS} are read: save those that are wanted as CSV.`,
+    );
+  const rows = lines.map((cells) => columns.map((column) => cells.get(column) ?? ""));
+  const isList = columns.length < 2;
+  const written = rows.map((cells) => (isList ? cells[0].replace(/\s+/g, " ") : cells.map(quoted).join(",")));
+  return new File([written.map((line) => `${line}\n`).join("")], `${name}.${isList ? "txt" : "csv"}`);
 }
 
 const quoted = (cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);

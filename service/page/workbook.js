@@ -6,7 +6,7 @@ const ENTRY = 0x02014b50;
 const STORED = 0;
 const DEFLATED = 8;
 
-/** Lines of cells, as text; raises Error where it is no workbook. */
+/** Lines of cells, texts by column, 0 for A, where there is one; raises Error where it is no workbook. */
 export async function readWorkbook(name, buffer) {
   const parts = directory(name, new DataView(buffer));
   const sheet = await xml(name, buffer, parts, firstSheet([...parts.keys()]));
@@ -78,12 +78,15 @@ async function bounded(name, stream) {
   }
 }
 
+/** What a row holds, by column; many cells are there for their colour alone. */
 function cellsOf(row, shared) {
-  const cells = [];
+  const cells = new Map();
+  let next = 0;
   for (const cell of row.getElementsByTagName("c")) {
-    const column = columnOf(cell.getAttribute("r") ?? "") ?? cells.length;
-    while (cells.length < column) cells.push("");
-    cells[column] = valueOf(cell, shared);
+    const column = columnOf(cell.getAttribute("r") ?? "") ?? next;
+    const value = valueOf(cell, shared);
+    if (value.trim()) cells.set(column, value);
+    next = column + 1;
   }
   return cells;
 }

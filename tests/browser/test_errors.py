@@ -9,7 +9,7 @@ from tests.browser.conftest import OpenVisit
 from tests.browser.test_panels import WALKED
 from tests.integration.real_server import serving
 from tests.unit.service.stub_latent_service import StubLatentService, state
-from tests.unit.service.stub_training_service import StubTrainingService
+from tests.unit.service.stub_training_service import FILE, StubTrainingService
 
 pytest.importorskip("playwright.sync_api", reason="playwright is not installed (pip install '.[dev]')")
 
@@ -139,6 +139,48 @@ def test_a_service_that_is_still_loading_is_waited_for(open_visit: OpenVisit) ->
         latent.problem = None
         page.get_by_role("alert").get_by_role("button", name="Try again").click()
         expect(page.locator(WALKED)).to_have_count(9)
+
+
+def test_the_list_of_sets_comes_once_the_service_has_loaded(open_visit: OpenVisit) -> None:
+    """It was never asked for again, and panels that need it said that no set was installed."""
+    latent = StubLatentService(start_hold=asyncio.Event())
+    with serving(latent) as url:
+        page = open_visit(url, refusals_are_fine=True).open("#/traverse?text=a")
+        expect(page.get_by_role("alert")).to_contain_text("loading")
+        latent.problem = None
+        expect(page.locator("#set")).to_have_value("yelp")
+        expect(page.get_by_role("alert")).to_contain_text("yelp hardly writes sentences of its own")
+        expect(page.get_by_text("Label to label")).to_be_visible()
+
+
+def test_a_panel_that_needs_a_set_asks_for_the_key_and_goes_on_with_it(open_visit: OpenVisit) -> None:
+    with serving(StubLatentService(), api_keys=KEYS) as url:
+        page = open_visit(url, refusals_are_fine=True).open("#/traverse?text=a")
+        page.get_by_role("alert").get_by_role("button", name="Give a key").click()
+        give_key(page, READER)
+        expect(page.get_by_role("alert")).to_contain_text("yelp hardly writes sentences of its own")
+        expect(page.locator("#set")).to_have_value("yelp")
+
+
+def test_why_a_stream_of_events_ended_is_said_once_until_it_is_over(open_visit: OpenVisit) -> None:
+    """It stood among the events, without a word and at an invalid date, once more at each try."""
+    training = StubTrainingService()
+    with serving(StubLatentService(), training) as url:
+        wanted = {"model": "bundled", "training_file": FILE, "suffix": "mine"}
+        visited = open_visit(url, refusals_are_fine=True)
+        made = visited.page.request.post(f"{url}/v1/fine_tuning/jobs", data=wanted).json()
+        page = visited.open(f"#/train?job={made['id']}")
+        events = page.locator("[aria-label=Events] li")
+        expect(events).to_have_count(1)
+        with page.expect_response("**/events"):  # another try
+            training.jobs.in_server(training.end_watching)
+            expect(page.get_by_role("alert")).to_contain_text("the service is going down")
+            page.get_by_role("alert").evaluate("(alert) => { alert.dataset.isFirst = ''; }")
+        expect(page.locator("[role=alert][data-is-first]")).to_be_visible()
+        expect(events).to_have_count(1)
+        training.jobs.in_server(training.jobs.ends_watching.clear)
+        expect(page.get_by_role("alert")).to_have_count(0)
+        page.goto("about:blank")
 
 
 def test_a_key_deletes_and_exports_only_where_it_may(open_visit: OpenVisit) -> None:

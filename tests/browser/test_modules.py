@@ -224,6 +224,24 @@ def test_what_is_no_workbook_is_reported(page: Page, content: list[int], said: s
     assert said in read(page, "a.xlsx", content)
 
 
+def test_of_a_sheet_only_what_has_something_in_it_is_read(page: Page) -> None:
+    """One cell far out made all rows 16,384 columns wide, and an empty one beside the texts the first a header."""
+    texts = "".join(f'<row><c r="A{row}"><v>text {row}</v></c><c r="B{row}" s="1"/></row>' for row in (1, 2))
+    assert [row["text"] for row in read(page, "a.xlsx", workbook(texts))] == ["text 1", "text 2"]
+    header = '<row><c r="A1"><v>text</v></c><c r="XFD1"><v>note</v></c></row>'
+    far = read(page, "a.xlsx", workbook(header + texts + texts))
+    assert [row["text"] for row in far] == ["text 1", "text 2"] * 2
+    length = asked(
+        page,
+        "tables.js",
+        "(await (await module.sendable(new File([new Uint8Array(given)], 'a.xlsx'))).text()).length",
+        workbook(header + texts * 500),
+    )
+    assert length < 10_000
+    wide = "".join(f'<c r="{a}{b}1"><v>1</v></c>' for a in "ABCDEFGHIJK" for b in "ABCDEFGHIJKLMNOPQRSTUVWXYZ")
+    assert "286 columns" in read(page, "a.xlsx", workbook(f"<row>{wide}</row>"))
+
+
 def test_no_cell_of_a_table_that_is_taken_away_runs_as_a_formula(page: Page) -> None:
     written = asked(page, "tables.js", "module.toCsv(['text', 'x'], [['=1+1', -2.5], ['a \"b\",\\nc', 0]])")
     assert written == 'text,x\r\n\'=1+1,-2.5\r\n"a ""b"",\nc",0\r\n'
@@ -261,6 +279,19 @@ def test_a_link_gives_texts_back_with_their_labels(page: Page) -> None:
     assert asked(page, "map/kept_texts.js", "module.linkedTable(given)", " \n") is None
 
 
+def test_a_text_of_a_link_keeps_its_tabs(page: Page) -> None:
+    """The part before a tab used to come back as a label."""
+    there_and_back = """(async () => {
+      const { TextTable } = await import("/page/tables.js");
+      return module.linkedTable(module.linkedTexts(new TextTable("", given))).rows;
+    })()"""
+    for labels in (("", ""), ("good", "bad")):
+        rows = [{"text": text, "label": label} for text, label in zip(("a\tb\tc", "d"), labels, strict=True)]
+        assert asked(page, "map/kept_texts.js", f"await {there_and_back}", rows) == rows
+    broken, whole = {"text": "two\n lines", "label": "a\tb"}, {"text": "two lines", "label": "a b"}
+    assert asked(page, "map/kept_texts.js", f"await {there_and_back}", [broken]) == [whole]
+
+
 def test_points_inside_a_lasso_are_told_from_those_outside(page: Page) -> None:
     bent = [[0, 0], [4, 0], [4, 4], [2, 1], [0, 4]]
     points = [[1, 1], [2, 3], [3.5, 2], [5, 1]]
@@ -282,6 +313,28 @@ def test_cards_are_rendered_and_html_in_them_is_text(page: Page) -> None:
     assert told[1] == 0
     assert "license" not in told[2]
     assert "<img src=x>" in told[2]
+
+
+MADE = """(() => {
+  const box = document.createElement("div");
+  box.append(...module.markdown(given));
+  return box.innerHTML;
+})()"""
+
+
+@pytest.mark.parametrize(
+    ("card", "made"),
+    [
+        ("#hashtag\n#1 of all\n####### seven", "<p>#hashtag #1 of all ####### seven</p>"),
+        ("#", "<p>#</p>"),
+        ("one\n# two\nthree\n#four", "<p>one</p><h3>two</h3><p>three #four</p>"),
+        ("** note this\n\n`open", "<p>** note this</p><p>`open</p>"),
+        ("**bold** `code` ** and `", "<p><strong>bold</strong> <code>code</code> ** and `</p>"),
+    ],
+)
+def test_what_only_looks_like_markup_is_text(page: Page, card: str, made: str) -> None:
+    """A line with a # that was no heading was looked at for ever."""
+    assert asked(page, "parts/markdown.js", MADE, card) == made
 
 
 def test_every_example_of_every_set_shows_what_it_is_there_for(page: Page) -> None:

@@ -28,11 +28,18 @@ export function keptTable() {
   }
 }
 
-/** Texts as one value of an address: a line each, the label and a tab before it where there are labels. */
+/** Texts as one value of an address: a line each; with a label, or a tab of its own, after a label and a tab. */
 export function linkedTexts(table) {
-  const labels = table.labels;
-  return table.texts.map((text, row) => (labels ? `${labels[row]}\t${text}` : text)).join("\n");
+  const { labels } = table;
+  return table.texts
+    .map(inOneLine)
+    .map((text, row) => (labels || text.includes("\t") ? `${labels ? spaced(labels[row]) : ""}\t${text}` : text))
+    .join("\n");
 }
+
+const inOneLine = (text) => text.replace(/\s*[\r\n]\s*/g, " ");
+
+const spaced = (label) => label.replace(/\s+/g, " ");
 
 /** The table that an address holds, or null. */
 export function linkedTable(value) {

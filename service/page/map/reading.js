@@ -22,7 +22,7 @@ const LISTED = 200;
 export function readingOf({ state, onRequest, onPlace }) {
   const element = h("div", { class: "map-side" });
   const outlet = h("div", { class: "outlet" });
-  let [plot, map, latent] = [null, null, null];
+  let [plot, map, back] = [null, null, null];
   let point = async () => {};
   const pointing = runner({ outlet, busy: element, work: (signal) => point(signal) });
   hint();
@@ -33,10 +33,10 @@ export function readingOf({ state, onRequest, onPlace }) {
     },
     show(next) {
       map = next;
-      latent = wayBack(map, state);
+      back = wayBack(map, state);
       const [at, to] = [state.at, state.to].map(placeOf);
       if (at && to) walk(at, to);
-      else if (at) pick(at, null);
+      else if (at) pick(at, textAt(state.at));
       else pick(clearing(map.points), null);
     },
     pick(at, index) {
@@ -53,8 +53,14 @@ export function readingOf({ state, onRequest, onPlace }) {
   };
 
   function choose(...places) {
-    [state.at, state.to] = [0, 1].map((each) => places[each]?.map((value) => Number(value.toFixed(3))).join() ?? "");
+    [state.at, state.to] = [0, 1].map((each) => (places[each] ? written(places[each]) : ""));
     onPlace();
+  }
+
+  /** The text whose point is written like this, or null. */
+  function textAt(place) {
+    const index = map.points.findIndex((point) => written(point) === place);
+    return index < 0 ? null : index;
   }
 
   function hint() {
@@ -72,25 +78,26 @@ export function readingOf({ state, onRequest, onPlace }) {
     );
   }
 
-  /** The sentence of one point. */
+  /** The sentence of a place; of a text, where `index` names one, what the set makes of it. */
   function pick(at, index) {
     plot.mark(at);
     plot.line([]);
     plot.lasso([]);
     point = async (signal) => {
-      const z = await latent(at, signal);
+      const isText = index !== null;
+      const z = isText ? await back.ofText(index, signal) : await back.ofPoint(at, signal);
       const reply = await decode([z], signal);
       const text = reply.data[0].text;
       const near = nearest(map.points, at, 3).map((each) => each.index);
-      const shown = index ?? null;
+      const beside = map.texts[isText ? index : near[0]];
       element.replaceChildren(
         h(
           "h3",
           { class: "muted" },
-          shown === null ? "Written for this very place" : "This text, as the set gives it back",
+          isText ? "This text, as the set gives it back" : "Written for this very place",
         ),
-        h("p", { class: "hero-sentence", "aria-live": "polite" }, ...marked(map.texts[near[0]], text)),
-        h("p", { class: "muted small" }, "Marked: what the nearest text has not."),
+        h("p", { class: "hero-sentence", "aria-live": "polite" }, ...marked(beside, text)),
+        h("p", { class: "muted small" }, `Marked: what the ${isText ? "text itself" : "nearest text"} has not.`),
         h("h3", { class: "muted" }, "Nearest texts"),
         h(
           "ul",
@@ -101,7 +108,7 @@ export function readingOf({ state, onRequest, onPlace }) {
           "div",
           { class: "actions" },
           h("button", { type: "button", class: "quiet", onclick: () => copy(text, "Text copied") }, "Copy"),
-          walkLink(text, map.texts[near[0]]),
+          walkLink(text, beside),
         ),
         outlet,
       );
@@ -128,11 +135,11 @@ export function readingOf({ state, onRequest, onPlace }) {
     });
     plot.line(way);
     point = async (signal) => {
-      const [first, last] = await Promise.all([latent(from, signal), latent(to, signal)]);
+      const [first, last] = await Promise.all([back.ofPoint(from, signal), back.ofPoint(to, signal)]);
       const zs =
         state.method === "pca"
           ? way.map((_, step) => first.map((value, axis) => value + (last[axis] - value) * (step / (WALK_STEPS - 1))))
-          : await Promise.all(way.map((each) => latent(each, signal)));
+          : await Promise.all(way.map((each) => back.ofPoint(each, signal)));
       const reply = await decode(zs, signal);
       const rows = reply.data.map((row, step) => ({ place: (step / (WALK_STEPS - 1)).toFixed(2), text: row.text }));
       const onSelect = (index) => {
@@ -271,6 +278,9 @@ export function readingOf({ state, onRequest, onPlace }) {
     return call("POST", "/decode", { body, signal });
   }
 }
+
+/** A place as addresses have it. */
+const written = (place) => place.map((value) => Number(value.toFixed(3))).join();
 
 /** "x,y" as a place; null where it is none. */
 function placeOf(text) {

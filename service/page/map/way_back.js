@@ -3,17 +3,17 @@
 import { call } from "../api.js";
 import { besideText, blended, nearest, onPlane, weightsAround } from "../plane.js";
 
-/** latent(point, signal): z of a point of `map`; `state.lift` is "plane" or "text". */
+/** {ofPoint(point, signal), ofText(index, signal)}: z of a point of `map`, by `state.lift`, "plane" or "text"; and of a text, its own mu. */
 export function wayBack(map, state) {
   const known = new Map(); // by index
-  return latent;
+  return { ofPoint, ofText };
 
   /** z of a point of the map, by the way back that is chosen. */
-  async function latent(at, signal) {
+  async function ofPoint(at, signal) {
     if (map.basis && state.lift === "plane") return onPlane(map, at);
     if (map.basis) {
       const { index } = nearest(map.points, at, 1)[0];
-      const [mu] = await encodings([index], signal);
+      const mu = await ofText(index, signal);
       return besideText(map, at, mu, map.points[index]);
     }
     const around = weightsAround(map.points, at);
@@ -25,6 +25,11 @@ export function wayBack(map, state) {
       nearby,
       around.map((each) => each.weight),
     );
+  }
+
+  async function ofText(index, signal) {
+    const [mu] = await encodings([index], signal);
+    return mu;
   }
 
   /** Encodings of some of the map's texts; the service has them in its cache. */

@@ -3,12 +3,12 @@
 import { replaceAddress } from "../address.js";
 import { call } from "../api.js";
 import { afterPause, h } from "../dom.js";
-import { examplesFor } from "../examples.js";
 import { field, has, takesList } from "../features.js";
 import { actionBar } from "../parts/actions.js";
 import { DECODING, SAMPLING_SPECS, decodingBody, decodingSpecs } from "../parts/decoding.js";
 import { addressValues, fieldFor, stateOf } from "../parts/fields.js";
 import { marked } from "../parts/marked.js";
+import { newestExamples } from "../parts/newest_examples.js";
 import { runner } from "../parts/runner.js";
 import * as sets from "../sets.js";
 
@@ -39,21 +39,22 @@ export function mount(root, values) {
         ]
       : []),
   );
-  window.addEventListener("set-chosen", begin);
-  begin();
+  const examples = newestExamples((found) => {
+    analogy.begin(found);
+    variations?.begin(found);
+  });
+  window.addEventListener("set-chosen", examples.ask);
+  window.addEventListener("sets-known", examples.ask);
+  examples.ask();
   return {
     end() {
+      examples.end();
       analogy.end();
       variations?.end();
-      window.removeEventListener("set-chosen", begin);
+      window.removeEventListener("set-chosen", examples.ask);
+      window.removeEventListener("sets-known", examples.ask);
     },
   };
-
-  async function begin() {
-    const examples = await examplesFor(sets.current()).catch(() => null);
-    analogy.begin(examples);
-    variations?.begin(examples);
-  }
 
   function save() {
     replaceAddress("analogy", { set: sets.reference(), ...addressValues(state, DEFAULTS) });
@@ -175,9 +176,9 @@ function analogyCard(state, save) {
     request = { method: "POST", path: "/analogy", body };
     const reply = await call("POST", "/analogy", { body, signal });
     texts = reply.data.map((row) => row.text);
-    const from = (index) => (Array.isArray(body.c) ? (body.c[index] ?? null) : given.c.join(" "));
+    const changed = [body.c].flat();
     answer.replaceChildren(
-      ...texts.map((text, index) => h("p", { class: "hero-sentence" }, ...marked(from(index), text))),
+      ...reply.data.map((row) => h("p", { class: "hero-sentence" }, ...marked(changed[row.c], row.text))),
     );
   }
 }

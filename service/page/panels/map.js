@@ -4,14 +4,14 @@ import { addressOf, replaceAddress } from "../address.js";
 import { call } from "../api.js";
 import { download, h } from "../dom.js";
 import { keep, keptTable, linkedTable, linkedTexts } from "../map/kept_texts.js";
-import { commonest } from "../map/labels.js";
+import { commonest, counted } from "../map/labels.js";
 import { readingOf } from "../map/reading.js";
 import { actionBar } from "../parts/actions.js";
 import { acceptDrops, columnChoice, dropZone } from "../parts/drop.js";
 import { addressValues, fieldFor, stateOf } from "../parts/fields.js";
 import { FileSource } from "../parts/file_source.js";
 import { runner } from "../parts/runner.js";
-import { scatter } from "../parts/scatter.js";
+import { MOST_COLOURS, scatter } from "../parts/scatter.js";
 import * as sets from "../sets.js";
 import { labelsOf, written } from "../traverse/spread.js";
 import { TextTable, toCsv } from "../tables.js";
@@ -80,7 +80,9 @@ export function mount(root, values) {
     if (!table?.isOwn) table = null;
     again();
   };
+  const onKnown = () => map ?? running.run();
   window.addEventListener("set-chosen", onSet);
+  window.addEventListener("sets-known", onKnown);
   begin();
   return {
     end() {
@@ -88,6 +90,7 @@ export function mount(root, values) {
       reading.end();
       plot?.end();
       window.removeEventListener("set-chosen", onSet);
+      window.removeEventListener("sets-known", onKnown);
     },
   };
 
@@ -273,32 +276,31 @@ export function mount(root, values) {
   function showLegend(names) {
     const hidden = new Set();
     const { labels: palette } = colours();
+    const counts = counted(map.labels ?? []);
+    const others = names.slice(MOST_COLOURS);
+    const item = (own, said, colour) => {
+      const onchange = ({ target }) => {
+        own.forEach((name) => (target.checked ? hidden.delete(name) : hidden.add(name)));
+        plot.hide(hidden);
+      };
+      return h(
+        "label",
+        { class: "legend-item" },
+        h("input", { type: "checkbox", checked: true, onchange }),
+        h("i", { class: `dot dot-${colour}` }),
+        `${said} `,
+        h("span", { class: "muted" }, String(own.reduce((sum, name) => sum + counts.get(name), 0))),
+      );
+    };
     legend.replaceChildren(
-      ...names.slice(0, 40).map((name, place) =>
-        h(
-          "label",
-          { class: "legend-item" },
-          h("input", {
-            type: "checkbox",
-            checked: true,
-            onchange: (event) => {
-              if (event.target.checked) hidden.delete(name);
-              else hidden.add(name);
-              plot.hide(hidden);
-            },
-          }),
-          h("i", { class: `dot dot-${place % palette.length}` }),
-          `${name} `,
-          h("span", { class: "muted" }, String(map.labels.filter((label) => label === name).length)),
-        ),
-      ),
+      ...names.slice(0, MOST_COLOURS).map((name, place) => item([name], name, place % palette.length)),
+      ...(others.length ? [item(others, `${others.length} other labels`, "others")] : []),
     );
   }
 
   /** Texts that the set itself writes, coloured by its own head where it has one. */
   async function drawn(signal) {
-    const set = sets.current();
-    if (!set) throw new Error(`No adapter set ${sets.reference()} is installed: choose another one.`);
+    const set = await sets.needed();
     facts.textContent = `The set writes ${DRAWN} sentences to draw a map of…`;
     const texts = await written(set, DRAWN, signal);
     const labels = set.labels.length ? await labelsOf(set, texts, signal) : [];

@@ -4,7 +4,7 @@ import { call, send } from "../api.js";
 import { download, h, tell } from "../dom.js";
 import { has } from "../features.js";
 import { may } from "../keys.js";
-import { dropZone } from "../parts/drop.js";
+import { acceptDrops, dropZone } from "../parts/drop.js";
 import { actionBar } from "../parts/actions.js";
 import { markdown } from "../parts/markdown.js";
 import { runner } from "../parts/runner.js";
@@ -36,16 +36,19 @@ export function mount(root) {
   const loading = runner({
     outlet,
     busy: table,
-    work: async () => {
+    work: async (signal) => {
       await sets.load();
-      show();
+      if (!signal.aborted) show();
     },
   });
   let archive = null;
   const importing = runner({ outlet, busy: table, work: bringIn });
   const importer = h("div", {});
-  const showImporter = () => importer.replaceChildren(...(has("POST", "/adapters") && may("admin") ? [importZone()] : []));
+  acceptDrops(importer, take);
+  const showImporter = () =>
+    importer.replaceChildren(...(has("POST", "/adapters") && may("admin") ? [importZone()] : []));
   window.addEventListener("scopes-known", showImporter);
+  window.addEventListener("sets-known", loading.run);
   showImporter();
   root.append(
     h(
@@ -71,6 +74,7 @@ export function mount(root) {
       loading.end();
       importing.end();
       window.removeEventListener("scopes-known", showImporter);
+      window.removeEventListener("sets-known", loading.run);
       cardEnds.forEach((end) => end());
     },
   };
@@ -80,11 +84,13 @@ export function mount(root) {
       title: "Import a set",
       hint: "A .tar.gz as Export gives it. It is checked and tried before anybody is served by it.",
       types: ".gz,.tgz",
-      onFile: (file) => {
-        archive = file;
-        importing.run();
-      },
+      onFile: take,
     });
+  }
+
+  function take(file) {
+    archive = file;
+    importing.run();
   }
 
   async function bringIn(signal) {
@@ -92,7 +98,7 @@ export function mount(root) {
     const set = await call("POST", "/adapters", { form: archive, headers, signal });
     tell(`${set.id} is installed`);
     await sets.load();
-    show();
+    if (!signal.aborted) show();
   }
 
   function show() {

@@ -2,12 +2,12 @@
 
 import { replaceAddress } from "../address.js";
 import { afterPause, h } from "../dom.js";
-import { examplesFor } from "../examples.js";
 import { has } from "../features.js";
 import { actionBar } from "../parts/actions.js";
 import { DECODING, SAMPLING_SPECS, decodingSpecs, typicality } from "../parts/decoding.js";
 import { addressValues, fieldFor, stateOf } from "../parts/fields.js";
 import { gauge } from "../parts/gauge.js";
+import { newestExamples } from "../parts/newest_examples.js";
 import { runner } from "../parts/runner.js";
 import { stageOf } from "../parts/stage.js";
 import * as sets from "../sets.js";
@@ -42,6 +42,7 @@ export function mount(root, values) {
   const options = h("div", { class: "fields" });
   const running = runner({ outlet, busy: stage, work: load });
   const soon = afterPause(running.run, PAUSE_MS);
+  const examples = newestExamples(showExamples);
   const text = fieldFor({ name: "text", label: "Sentence", kind: "text", rows: 1 }, state, soon);
 
   root.append(
@@ -66,26 +67,38 @@ export function mount(root, values) {
     list,
   );
   window.addEventListener("set-chosen", onSet);
+  window.addEventListener("sets-known", onKnown);
   begin();
   return {
     end() {
       soon.cancel();
       running.end();
+      examples.end();
       window.removeEventListener("set-chosen", onSet);
+      window.removeEventListener("sets-known", onKnown);
     },
   };
 
-  async function begin() {
+  function begin() {
     showKinds();
     showOptions();
-    const examples = await examplesFor(sets.current()).catch(() => null);
+    examples.ask();
+  }
+
+  function showExamples(found) {
     chips.replaceChildren(
-      ...(examples?.texts ?? []).map((each) =>
+      ...(found?.texts ?? []).map((each) =>
         h("button", { type: "button", class: "chip", onclick: () => set(each) }, each),
       ),
     );
-    if (!state.text && examples?.texts[0]) set(examples.texts[0]);
+    if (!state.text && found?.texts[0]) set(found.texts[0]);
     else soon.now();
+  }
+
+  /** The set is known at last: its usual range and its labels are, too. */
+  function onKnown() {
+    if (!("range" in values)) state.range = 0;
+    begin();
   }
 
   function onSet() {
@@ -102,7 +115,7 @@ export function mount(root, values) {
   /** What a direction may be: labels only where the set has some. */
   function showKinds() {
     const labels = sets.current()?.labels ?? [];
-    if (state.kind === "labels" && labels.length < 2) state.kind = "dimension";
+    if (sets.current() && state.kind === "labels" && labels.length < 2) state.kind = "dimension";
     const choices = [
       ["dimension", "Dimension"],
       ...(labels.length > 1 ? [["labels", "Label to label"]] : []),
@@ -124,8 +137,8 @@ export function mount(root, values) {
   function showWays(found, share = 0) {
     const labels = sets.current()?.labels ?? [];
     if (state.kind === "labels") {
-      if (!labels.includes(state.from)) state.from = labels[0];
-      if (!labels.includes(state.to)) state.to = labels[1];
+      if (!labels.includes(state.from)) state.from = labels[0] ?? state.from;
+      if (!labels.includes(state.to)) state.to = labels[1] ?? state.to;
       const pick = (name, label) =>
         fieldFor({ name, label, kind: "select", values: labels.map((each) => [each, each]) }, state, soon);
       ways.replaceChildren(h("div", { class: "fields" }, pick("from", "From"), pick("to", "To")));
@@ -248,7 +261,7 @@ export function mount(root, values) {
       const [from, to] = [lines(state.a), lines(state.b)];
       return from.length && to.length ? { from, to } : null;
     }
-    const found = await directions(sets.current(), signal, (share) => showWays(null, share));
+    const found = await directions(await sets.needed(), signal, (share) => showWays(null, share));
     if (!(state.dimension >= 0 && state.dimension < found.deviation.length)) state.dimension = found.order[0];
     showWays(found);
     return { dimension: state.dimension };

@@ -3,7 +3,6 @@
 import { replaceAddress } from "../address.js";
 import { call } from "../api.js";
 import { afterPause, h } from "../dom.js";
-import { examplesFor } from "../examples.js";
 import { field } from "../features.js";
 import { actionBar } from "../parts/actions.js";
 import {
@@ -15,6 +14,7 @@ import {
   withTypicality,
 } from "../parts/decoding.js";
 import { addressValues, fieldFor, stateOf } from "../parts/fields.js";
+import { newestExamples } from "../parts/newest_examples.js";
 import { runner } from "../parts/runner.js";
 import { stageOf } from "../parts/stage.js";
 import * as sets from "../sets.js";
@@ -28,7 +28,7 @@ export function mount(root, values) {
   state.steps = Math.min(MOST_STEPS, Math.max(2, Math.round(state.steps)));
   let rows = [];
   let request = null;
-  let touched = Boolean(values.source);
+  let touched = Boolean(values.source || values.target);
 
   const outlet = h("div", { class: "outlet" });
   const { stage, list, show, say } = stageOf({ label: "Place between the two sentences", onSelect });
@@ -38,6 +38,7 @@ export function mount(root, values) {
 
   const running = runner({ outlet, busy: stage, work: load });
   const soon = afterPause(running.run, PAUSE_MS);
+  const examples = newestExamples(showExamples);
   const source = fieldFor({ name: "source", label: "From", kind: "text" }, state, typed);
   const target = fieldFor({ name: "target", label: "To", kind: "text" }, state, typed);
   const swap = h(
@@ -73,57 +74,50 @@ export function mount(root, values) {
     list,
   );
   showOptions();
-  window.addEventListener("set-chosen", onSet);
-  begin();
+  window.addEventListener("set-chosen", examples.ask);
+  window.addEventListener("sets-known", examples.ask);
+  examples.ask();
   return {
     end() {
       soon.cancel();
       running.end();
-      window.removeEventListener("set-chosen", onSet);
+      examples.end();
+      window.removeEventListener("set-chosen", examples.ask);
+      window.removeEventListener("sets-known", examples.ask);
     },
   };
 
-  /** Without sentences in the address, the set's first example is walked. */
-  async function begin() {
-    await showExamples();
-    if (!state.source && !state.target && chips.firstElementChild) chips.firstElementChild.click();
-    else soon.now();
-  }
-
-  async function showExamples() {
-    const examples = await examplesFor(sets.current()).catch(() => null);
-    if (!examples) return;
-    chips.replaceChildren(
-      ...examples.walks.map(([from, to]) =>
-        h(
-          "button",
-          { type: "button", class: "chip", title: `${from} → ${to}`, onclick: () => setEnds(from, to) },
-          h("span", {}, from),
-          " → ",
-          h("span", {}, to),
-        ),
-      ),
-    );
-  }
-
-  async function onSet() {
-    await showExamples();
+  /** Without sentences of a user's own, the set's first example is walked. */
+  function showExamples(found) {
+    if (found) chips.replaceChildren(...found.walks.map(chip));
     if (!touched && chips.firstElementChild) chips.firstElementChild.click();
     else soon.now();
   }
 
-  function setEnds(from, to) {
-    [state.source, state.target, state.at] = [from, to, -1];
+  function chip([from, to]) {
+    return h(
+      "button",
+      { type: "button", class: "chip", title: `${from} → ${to}`, onclick: () => takeExample(from, to) },
+      h("span", {}, from),
+      " → ",
+      h("span", {}, to),
+    );
+  }
+
+  function takeExample(from, to) {
+    touched = false;
+    setEnds(from, to, -1);
+  }
+
+  function setEnds(from, to, at) {
+    Object.assign(state, { source: from, target: to, at });
     source.querySelector("textarea").value = from;
     target.querySelector("textarea").value = to;
-    touched = false;
     soon.now();
   }
 
   function swapEnds() {
-    const at = rows.length ? rows.length - 1 - state.at : -1;
-    setEnds(state.target, state.source);
-    state.at = at;
+    setEnds(state.target, state.source, rows.length ? rows.length - 1 - state.at : -1);
   }
 
   function typed() {

@@ -32,10 +32,13 @@ export function curves() {
   let charts = [];
   let timer = 0;
   let endTheme = () => {};
+  const life = new AbortController();
   return {
     element,
     async begin() {
-      charts = await Promise.all(boxes.map(chartIn));
+      const begun = await Promise.all(boxes.map((box) => chartIn(box, life.signal)));
+      if (life.signal.aborted) return;
+      charts = begun;
       endTheme = onTheme(draw);
       draw();
     },
@@ -47,7 +50,8 @@ export function curves() {
     end() {
       clearTimeout(timer);
       endTheme();
-      charts.forEach((chart) => chart.end());
+      charts = [];
+      life.abort();
     },
   };
 

@@ -3,19 +3,29 @@
 import { h, newId } from "../dom.js";
 import { TYPES, pasted } from "../tables.js";
 
-/** A drop zone; `onFile(file)` is given each file, also what is pasted. */
-export function dropZone({ title, hint, onFile }) {
+/** A drop zone; `onFile(file)` is given each file of `types`, and what is pasted, where these are texts. */
+export function dropZone({ title, hint, onFile, types = TYPES }) {
   const id = newId("file");
   const input = h("input", {
     id,
     type: "file",
     class: "visually-hidden",
-    accept: TYPES,
+    accept: types,
     onchange: () => {
       if (input.files[0]) onFile(input.files[0]);
       input.value = "";
     },
   });
+  return h(
+    "div",
+    { class: "drop" },
+    h("div", {}, h("strong", {}, title), h("p", { class: "muted" }, hint)),
+    h("div", { class: "drop-ways" }, input, h("label", { for: id, class: "button" }, "Choose a file")),
+    types === TYPES && pasteBox(onFile),
+  );
+}
+
+function pasteBox(onFile) {
   const area = h("textarea", {
     rows: 4,
     spellcheck: "false",
@@ -23,17 +33,11 @@ export function dropZone({ title, hint, onFile }) {
     placeholder: "One text a line, or cells copied out of a spreadsheet, with the names of their columns",
   });
   return h(
-    "div",
-    { class: "drop" },
-    h("div", {}, h("strong", {}, title), h("p", { class: "muted" }, hint)),
-    h("div", { class: "drop-ways" }, input, h("label", { for: id, class: "button" }, "Choose a file")),
-    h(
-      "details",
-      { class: "paste" },
-      h("summary", {}, "Paste texts"),
-      area,
-      h("button", { type: "button", onclick: () => area.value.trim() && onFile(pasted(area.value)) }, "Use these"),
-    ),
+    "details",
+    { class: "paste" },
+    h("summary", {}, "Paste texts"),
+    area,
+    h("button", { type: "button", onclick: () => area.value.trim() && onFile(pasted(area.value)) }, "Use these"),
   );
 }
 

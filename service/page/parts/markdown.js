@@ -2,6 +2,12 @@
 
 import { h } from "../dom.js";
 
+const HEADING = /^(#{1,6})\s+(.*)/;
+const BLOCK = /^(#{1,6}\s|```|\||[-*] )/; // what ends a paragraph
+const CODE = /^`([^`]+)`$/;
+const STRONG = /^\*\*([^*]+)\*\*$/;
+const LINK = /^\[([^\]]+)\]\((https?:[^)\s]+)\)$/;
+
 /** Elements of a card; a block of YAML at its beginning is left out. */
 export function markdown(text) {
   const lines = text.replace(/^---\n[\s\S]*?\n---\n/, "").split(/\r?\n/);
@@ -13,7 +19,7 @@ export function markdown(text) {
       while (place < lines.length && isPart(lines[place])) place += 1;
       return lines.slice(from, place);
     };
-    const heading = line.match(/^(#{1,6})\s+(.*)/);
+    const heading = line.match(HEADING);
     if (!line.trim()) place += 1;
     else if (heading) {
       out.push(h(`h${Math.min(6, heading[1].length + 2)}`, {}, ...inline(heading[2])));
@@ -34,7 +40,10 @@ export function markdown(text) {
           ),
         ),
       );
-    else out.push(h("p", {}, ...inline(take((each) => each.trim() && !/^(#|```|\||[-*] )/.test(each)).join(" "))));
+    else {
+      place += 1; // whatever it is: a line that nobody takes would be looked at for ever
+      out.push(h("p", {}, ...inline([line, ...take((each) => each.trim() && !BLOCK.test(each))].join(" "))));
+    }
   }
   return out;
 }
@@ -77,15 +86,15 @@ function tableOf(lines) {
   );
 }
 
-/** Code, emphasis and links of a line; only links to the web are links. */
+/** Code, emphasis and links of a line; only links to the web are links, and marks that nothing closes are text. */
 function inline(text) {
   return text
     .split(/(`[^`]+`|\*\*[^*]+\*\*|\[[^\]]+\]\([^)\s]+\))/g)
     .filter(Boolean)
     .map((part) => {
-      if (part.startsWith("`")) return h("code", {}, part.slice(1, -1));
-      if (part.startsWith("**")) return h("strong", {}, part.slice(2, -2));
-      const link = part.match(/^\[([^\]]+)\]\((https?:[^)\s]+)\)$/);
+      const [code, strong, link] = [CODE, STRONG, LINK].map((kind) => part.match(kind));
+      if (code) return h("code", {}, code[1]);
+      if (strong) return h("strong", {}, strong[1]);
       return link ? h("a", { href: link[2], rel: "noreferrer", target: "_blank" }, link[1]) : part;
     });
 }

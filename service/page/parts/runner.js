@@ -7,23 +7,27 @@ const BUSY_AFTER_MS = 120;
 
 /**
  * Runs `work(signal)`; a new run cancels the one before.
- * `outlet` shows errors, `busy` is marked as busy while it takes long; `onError` may clear what is out of date.
+ * `outlet` shows errors, `busy` is marked as busy while it takes long; `onError` may clear what is out of date. After
+ * `.end()` nothing is run any more.
  */
 export function runner({ outlet, busy, work, onError = () => {} }) {
   const latest = new Latest();
   let failed = null;
   let numRuns = 0;
+  let isOver = false;
 
   async function run() {
+    if (isOver) return; // what was waited for came after the panel was left
     const signal = latest.next();
     const number = (numRuns += 1);
     const slow = setTimeout(() => busy.setAttribute("aria-busy", "true"), BUSY_AFTER_MS);
     try {
       await work(signal);
+      if (signal.aborted) return;
       failed = null;
       outlet.replaceChildren();
     } catch (error) {
-      if (error.name === "AbortError") return;
+      if (signal.aborted || error.name === "AbortError") return;
       failed = error;
       onError(error);
       outlet.replaceChildren(problem(error instanceof ApiError ? error : shown(error), run));
@@ -41,6 +45,7 @@ export function runner({ outlet, busy, work, onError = () => {} }) {
     run,
     cancel: () => latest.cancel(),
     end() {
+      isOver = true;
       latest.cancel();
       window.removeEventListener("service-back", onBack);
       window.removeEventListener("key-given", onKey);

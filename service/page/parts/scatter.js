@@ -4,6 +4,7 @@ import { chartIn, colours, onTheme } from "../charts.js";
 import { h } from "../dom.js";
 import { isInside } from "../plane.js";
 
+export const MOST_COLOURS = 40; // labels; what has a rarer one is grey
 const HOVER_PX = 14;
 const MOVED_PX = 4;
 const FEW = 50; // points; of more, a few strays do not decide what is seen at first
@@ -49,10 +50,12 @@ export async function scatter({ onPick, onLine, onLasso }) {
   let drag = null;
   let overlay = { mark: null, line: null, lasso: null };
   const endTheme = onTheme(() => chart && draw());
+  const life = new AbortController();
 
   /** The chart needs a place on the page first. */
   plot.begin = async () => {
-    chart = await chartIn(box);
+    chart = await chartIn(box, life.signal);
+    if (!chart) return;
     const zr = chart.getZr();
     zr.on("mousedown", (event) => press([event.offsetX, event.offsetY]));
     zr.on("mousemove", (event) => move([event.offsetX, event.offsetY]));
@@ -112,7 +115,7 @@ export async function scatter({ onPick, onLine, onLasso }) {
 
   function draw() {
     if (!chart) return;
-    const { ink, line: rule, labels, strong, sheet, accent } = colours();
+    const { ink, soft, line: rule, labels, strong, sheet, accent } = colours();
     const axis = (range) => ({
       type: "value",
       min: range[0],
@@ -123,7 +126,6 @@ export async function scatter({ onPick, onLine, onLasso }) {
       splitLine: { show: true, lineStyle: { color: rule, opacity: 0.5 } },
       splitNumber: 6,
     });
-    const groups = map.names.length ? map.names : [null];
     const size = map.points.length > 1500 ? 5 : map.points.length > 400 ? 6 : 8;
     chart.setOption(
       {
@@ -132,18 +134,15 @@ export async function scatter({ onPick, onLine, onLasso }) {
         xAxis: axis(window_.x),
         yAxis: axis(window_.y),
         series: [
-          ...groups.map((name, place) => ({
+          ...groups().map((data, place) => ({
             type: "scatter",
             large: true,
             largeThreshold: 1,
             silent: true,
             symbolSize: size,
             progressive: 0,
-            data: hidden.has(name) ? [] : map.points.filter((_, index) => name === null || map.labels[index] === name),
-            itemStyle: {
-              color: groups.length === 1 && name === null ? accent : labels[place % labels.length],
-              opacity: 0.72,
-            },
+            data,
+            itemStyle: { color: colourOf(place, { labels, accent, soft }), opacity: 0.72 },
           })),
           {
             id: "line",
@@ -196,6 +195,22 @@ export async function scatter({ onPick, onLine, onLasso }) {
       },
       { notMerge: true, lazyUpdate: false },
     );
+  }
+
+  /** The points that are seen, by label, the commonest first; those of rare labels are one group, the last. */
+  function groups() {
+    const place = new Map(map.names.map((name, index) => [name, Math.min(index, MOST_COLOURS)]));
+    const found = Array.from({ length: Math.min(map.names.length, MOST_COLOURS + 1) || 1 }, () => []);
+    map.points.forEach((point, index) => {
+      const name = map.labels?.[index];
+      if (!hidden.has(name)) found[place.get(name) ?? 0].push(point);
+    });
+    return found;
+  }
+
+  function colourOf(place, { labels, accent, soft }) {
+    if (!map.names.length) return accent;
+    return place < MOST_COLOURS ? labels[place % labels.length] : soft;
   }
 
   /** Only what moves: the window, or what lies over the points. */
@@ -297,11 +312,16 @@ export async function scatter({ onPick, onLine, onLasso }) {
     const { isMoved, path } = drag;
     drag = null;
     if (!isMoved) {
-      const index = textAt(pixel);
       cross = null;
-      onPick(index === null ? toData(pixel) : map.points[index], index);
+      pickAt(pixel, toData(pixel));
     } else if (plot.mode === "walk") onLine(path[0], toData(pixel));
     else if (plot.mode === "lasso") choose(path);
+  }
+
+  /** The text that is shown there, or else the place. */
+  function pickAt(pixel, place) {
+    const index = textAt(pixel);
+    onPick(index === null ? place : map.points[index], index);
   }
 
   function choose(polygon) {
@@ -363,7 +383,7 @@ export async function scatter({ onPick, onLine, onLasso }) {
         shift(direction[0] * step * 10, direction[1] * step * 10);
       over();
       hover(toPixels(cross));
-    } else if (event.key === "Enter" && cross) onPick(cross, textAt(toPixels(cross)));
+    } else if (event.key === "Enter" && cross) pickAt(toPixels(cross), cross);
     else if (event.key.toLowerCase() === "w" && cross) {
       if (begun) onLine(begun, cross);
       else {
@@ -386,6 +406,7 @@ export async function scatter({ onPick, onLine, onLasso }) {
 
   function end() {
     endTheme();
-    chart?.end();
+    chart = null;
+    life.abort();
   }
 }

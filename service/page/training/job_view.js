@@ -10,6 +10,7 @@ import * as sets from "../sets.js";
 import { MEASURES, duration, number, pill } from "./said.js";
 
 const AGAIN_MS = 1500;
+const CALM_MS = 500; // of a stream without an error: what was wrong is over
 const OPEN = ["queued", "running", "paused"];
 
 /** {element, end()} of the job with this id. */
@@ -57,14 +58,15 @@ export function jobView(id) {
     await charts.begin();
     let last = "";
     while (!isOver) {
+      let calm = 0;
       try {
         await refresh();
-        outlet.replaceChildren();
         const headers = { accept: "text/event-stream", ...(last ? { "last-event-id": last } : {}) };
         const reply = await send("GET", `/v1/fine_tuning/jobs/${encodeURIComponent(id)}/events`, {
           headers,
           signal: controller.signal,
         });
+        calm = setTimeout(() => outlet.replaceChildren(), CALM_MS);
         if (reply.status === 204) return await refresh(); // all was told before the connection was lost
         for await (const event of events(reply)) {
           if (event.data === "[DONE]") {
@@ -76,13 +78,20 @@ export function jobView(id) {
         }
       } catch (error) {
         if (isOver || error.name === "AbortError") return;
+        clearTimeout(calm);
         if (error instanceof ApiError) {
-          outlet.replaceChildren(problem(error));
+          fail(error);
           if (!error.isPassing) return waitForKey(error);
         }
       }
       await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }
+  }
+
+  /** Says what went wrong; what is said already is not said again at every try. */
+  function fail(error) {
+    if (outlet.textContent.includes(error.message)) return;
+    outlet.replaceChildren(problem(error));
   }
 
   function waitForKey(error) {

@@ -1,16 +1,17 @@
 // From a file to a training job: what is in it, a preset, a name.
 
 import { go } from "../address.js";
-import { call, send } from "../api.js";
+import { call } from "../api.js";
 import { h } from "../dom.js";
 import { actionBar } from "../parts/actions.js";
 import { acceptDrops, columnChoice, dropZone } from "../parts/drop.js";
 import { fieldFor } from "../parts/fields.js";
 import { FileSource } from "../parts/file_source.js";
 import { runner } from "../parts/runner.js";
-import { formOf } from "../tables.js";
+import { newKey } from "./once.js";
 import { reportOf } from "./report.js";
 import { number } from "./said.js";
+import { Uploads } from "./uploads.js";
 
 // Options that a run leaves to its preset, as [field of the form, name in the request, label, least, most, step].
 const OPTIONS = [
@@ -32,11 +33,14 @@ const PRESETS = [
 /** {element, end()} of the form; it goes to the job once that is made. `again` is a job whose texts are taken once more. */
 export function newJob(again = "") {
   const source = new FileSource();
+  const uploads = new Uploads();
   let named = ""; // the file that a user gave, which may be sent as another one
+  let isNew = false; // and whose name the set has not been given yet
   let chosen = {}; // names of its columns
   let sent = null;
   let before = {}; // what an earlier run trained with
   let once = newKey();
+  let isStarting = false;
   const state = { name: "", preset: "generation", ...Object.fromEntries(OPTIONS.map(([key]) => [key, ""])) };
   const [outlet, formOutlet] = [h("div", { class: "outlet" }), h("div", { class: "outlet" })];
   const report = h("div", {});
@@ -46,6 +50,7 @@ export function newJob(again = "") {
     hidden: true,
     onsubmit: (event) => {
       event.preventDefault();
+      if (isStarting) return; // one press, or two in a row: one job
       once = newKey();
       starting.run();
     },
@@ -59,7 +64,15 @@ export function newJob(again = "") {
       report.replaceChildren();
     },
   });
-  const starting = runner({ outlet: formOutlet, busy: form, work: start });
+  const starting = runner({
+    outlet: formOutlet,
+    busy: form,
+    work: start,
+    onError: (error) => {
+      isStarting = false;
+      if (!error.isPassing) uploads.keep(false);
+    },
+  });
   const element = h(
     "div",
     { class: "new-job" },
@@ -98,7 +111,7 @@ export function newJob(again = "") {
 
   function take(given) {
     source.take(given);
-    named = given.name;
+    [named, isNew] = [given.name, true];
     columns.replaceChildren();
     uploading.run();
   }
@@ -124,13 +137,11 @@ export function newJob(again = "") {
     report.replaceChildren(h("p", { class: "muted" }, `Reading ${named}…`));
     await look(signal);
     if (!source.file) return;
-    const body = formOf(source.file, chosen);
-    body.append("purpose", "fine-tune");
-    const reply = await send("POST", "/v1/files", { form: body, signal, headers: { "idempotency-key": newKey() } });
-    sent = await reply.json();
+    sent = await uploads.send(source.file, chosen, signal);
     before = {};
     report.replaceChildren(reportOf({ ...sent, filename: named }));
-    state.name = nameFrom(named);
+    if (isNew) state.name = nameFrom(named);
+    isNew = false;
     if (Object.keys(sent.labels).length === 0 && state.preset === "classification") state.preset = "generation";
     showForm();
   }
@@ -204,7 +215,9 @@ export function newJob(again = "") {
   }
 
   async function start(signal) {
+    isStarting = true;
     const { method, path, body } = jobRequest();
+    uploads.keep(true);
     const job = await call(method, path, { body, signal, headers: { "idempotency-key": once } });
     go("train", { job: job.id });
   }
@@ -212,11 +225,6 @@ export function newJob(again = "") {
 
 const noteOf = ({ filename }) =>
   `The texts were sent before: POST /v1/files with purpose=fine-tune and file=@${filename} gave the id of training_file.`;
-
-/** A key of its own for one press of the button: a request that is sent again makes no second job. */
-function newKey() {
-  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
 
 function nameFrom(filename) {
   const name = filename

@@ -19,7 +19,6 @@ export const usualRange = (latentSize) => Math.max(2, Math.round(Math.sqrt(laten
  * words that change where two sentences of the set are moved along it; `order` are those with the largest effect first.
  */
 export async function directions(set, signal, onProgress = () => {}) {
-  if (!set) throw new Error("No adapter set is chosen.");
   const known = remembered(set);
   if (known) return known;
   const { texts, mus } = await ownSentences(set, signal);
