@@ -48,7 +48,7 @@ def _rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped, *, is_
     skipped.columns |= dict.fromkeys(unread)
     repeated = [clean(name) for name in names]
     for line, cells in records.all():
-        if clean(cells[0]) == repeated[0] and [clean(cell) for cell in cells] == repeated:
+        if len(names) > 1 and clean(cells[0]) == repeated[0] and [clean(cell) for cell in cells] == repeated:
             raise DatasetError(f"{path}:{line}: {_HEADER_AGAIN}")
         if len(cells) != len(names):
             raise DatasetError(
@@ -60,10 +60,7 @@ def _rows(path: Path, columns: Columns, bounds: Bounds, skipped: Skipped, *, is_
         yield Row(line, text_of_row(cells[text], second, f"{path}:{line}"), row_label)
 
 
-_HEADER_AGAIN = (
-    "repeats the header, as in files that were joined: remove the line, or give the column another name in the header "
-    "where it is a text"
-)
+_HEADER_AGAIN = "repeats the header, as in files that were joined: remove the line, or give the columns other names"
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab"}
 
 
