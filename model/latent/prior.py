@@ -19,6 +19,7 @@ from adavae.model.latent.flow import FlowConfig, VelocityNetwork, integrate
 
 DRAW_STEPS = 12  # of Heun's method, from noise to z
 REFINE_STEPS = 4
+_LABEL_START = 0.5  # time at which the flow takes over a draw from a label's Gaussian
 QUANTILES = 101
 _FLOW = "flow."
 _SMALLEST_STD = 1e-4
@@ -86,6 +87,9 @@ class LatentPrior:
     ) -> Tensor:
         """New z as real texts have them, (num, Z), float32; the same seed gives the same, row by row.
 
+        With a label the flow does not begin in noise: it learns from few texts where texts lie, and hardly how their
+        labels differ. It begins half-way, with a draw from the label's Gaussian.
+
         Args:
             num: At least 1.
             seed: Of the noise that the flow starts from.
@@ -99,14 +103,17 @@ class LatentPrior:
         if num < 1:
             raise ConfigError("samples", num, "must be at least 1")
         generator = torch.Generator().manual_seed(seed)
-        noise = torch.stack([torch.randn(self.latent_size, generator=generator) for _ in range(num)])
+        is_led = label is not None and self.network is not None
+        noise = torch.stack([torch.randn(1 + is_led, self.latent_size, generator=generator) for _ in range(num)])
         labels = self._label_ids(label, num)
-        if self.network is None:
+        start, begun = 0.0, noise[:, 0]
+        if label is not None or self.network is None:
             covariance = self._covariance_of_mu if label is None else self.covariance
-            z = self._centre_of(labels) + noise @ _square_root(covariance).T
-        else:
+            z = self._centre_of(labels) + noise[:, 0] @ _square_root(covariance).T
+            start, begun = _LABEL_START, _LABEL_START * self._standardised(z) + (1.0 - _LABEL_START) * noise[:, -1]
+        if self.network is not None:
             z = self._restored(
-                integrate(self.network, noise, start=0.0, steps=DRAW_STEPS, label_ids=labels, guidance=guidance)
+                integrate(self.network, begun, start=start, steps=DRAW_STEPS, label_ids=labels, guidance=guidance)
             )
         return self.truncate(z, truncation)
 

@@ -87,6 +87,7 @@ def measure_draws(
         drawn += operations.draw(min(_TOGETHER, num_draws - start), counted_seed(seed, start))
         on_done(len(drawn), num_draws)
     learned = random.Random(seed).sample(training_texts, num)
+    beside = random.Random(seed).sample(real_texts, num)  # of files that are sorted, too
     known = {_as_words(text) for text in training_texts}
     vocabulary = judge.language_model.vocabulary
     return Draws(
@@ -95,8 +96,8 @@ def measure_draws(
         real_perplexity=judge.language_model.perplexity(real_texts),
         distinct=len(set(drawn)) / len(drawn),
         distinct_2=distinct_2(drawn[:num]),
-        real_distinct_2=distinct_2(real_texts[:num]),
-        told_apart=told_apart(drawn[:num], real_texts[:num]),
+        real_distinct_2=distinct_2(beside),
+        told_apart=told_apart(drawn[:num], beside),
         copied=_share_in(drawn, known),
         real_copied=_share_in(real_texts, known),
         reverse_perplexity=_reverse(drawn[:num], real_texts, vocabulary),

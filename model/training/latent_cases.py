@@ -108,9 +108,10 @@ class Cases:
     config: LatentSpaceConfig
 
     def texts(self) -> tuple[Sequence[str], Sequence[str] | None]:
-        """The first distinct held-out texts, two or more, and their labels."""
-        rows = list({text: row for row, text in reversed(list(enumerate(self.held_out.texts)))}.values())
-        rows = sorted(rows)[: self.config.num_texts]
+        """Distinct held-out texts, two or more, and their labels; drawn, as files are often sorted by label."""
+        rows = sorted({text: row for row, text in reversed(list(enumerate(self.held_out.texts)))}.values())
+        if len(rows) > self.config.num_texts:
+            rows = sorted(random.Random(self.config.seed).sample(rows, self.config.num_texts))
         if len(rows) < 2:
             raise DatasetError(f"{self.held_out.source}: all texts are copies of one: give at least two different ones")
         labels = self.held_out.labels

@@ -149,13 +149,17 @@ def _take_steps(
                 raise TrainingInterrupted(f"stopped after step {run.state.step} of {run.total_steps}; checkpoint kept")
             started = time.perf_counter()
             loss, norm = run.take_step()
-            is_due = run.state.step % max(1, run.total_steps // config.validations) == 0
-            if is_due or run.state.step == run.total_steps:
+            if is_due(run.state.step, run.total_steps, config.validations):
                 run.validate()
             run.state.duration_s += time.perf_counter() - started
             report.add(loss, norm)
             if run.state.step % config.checkpoint_every == 0 or run.is_finished:
                 run.save()
+
+
+def is_due(step: int, total_steps: int, times: int) -> bool:
+    """Whether a step, from 1 on, is one of so many that are evenly spaced; the last one is."""
+    return step * times // total_steps > (step - 1) * times // total_steps
 
 
 def attention_on(device: torch.device) -> AbstractContextManager[Any]:

@@ -36,9 +36,9 @@ class Optimizers:
     ) -> None:
         """``matrices`` are the ``parameters``, (..., rows, columns), that Muon updates; AdamW updates the rest.
 
-        ``weight_decay`` is AdamW's, for parameters with at least two axes; ``muon_decay`` is Muon's. ``is_fused`` makes
-        AdamW several times as fast where there are many parameters. ``pretrained`` are those of the rest that have been
-        trained before, and get a small share of the learning rate.
+        ``weight_decay`` is AdamW's, for matrices and not for vectors, alone or stacked; ``muon_decay`` is Muon's.
+        ``is_fused`` makes AdamW several times as fast where there are many parameters. ``pretrained`` are those of the
+        rest that have been trained before, and get a small share of the learning rate.
         """
         tuned = {id(parameter) for parameter in pretrained}
         chosen = {id(parameter) for parameter in matrices} | tuned
@@ -48,8 +48,8 @@ class Optimizers:
         if matrices:
             self.by_kind["muon"] = Muon(matrices, lr=learning_rate, weight_decay=muon_decay)
         groups: list[dict[str, Any]] = [
-            {"params": [parameter for parameter in rest if parameter.ndim >= 2], "weight_decay": weight_decay},
-            {"params": [parameter for parameter in rest if parameter.ndim < 2], "weight_decay": 0.0},
+            {"params": [parameter for parameter in rest if _is_decayed(parameter)], "weight_decay": weight_decay},
+            {"params": [parameter for parameter in rest if not _is_decayed(parameter)], "weight_decay": 0.0},
             {"params": [each for each in pretrained if each.ndim >= 2], "weight_decay": weight_decay, _SHARE: _TUNED},
             {"params": [each for each in pretrained if each.ndim < 2], "weight_decay": 0.0, _SHARE: _TUNED},
         ]
@@ -99,3 +99,8 @@ def diverged(step: int, total_steps: int, learning_rate: float, checkpoints: Pat
         f"training diverged at step {step} of {total_steps}: the loss or its gradient is not finite; {kept}. Lower the "
         f"learning rate (it was {learning_rate:g}) and start again"
     )
+
+
+def _is_decayed(parameter: nn.Parameter) -> bool:
+    """Matrices; no vectors, nor a stack of one."""
+    return parameter.ndim >= 2 and min(parameter.shape[-2:]) > 1

@@ -8,11 +8,14 @@ from itertools import islice
 from adavae.model.errors import DatasetError
 from adavae.model.training.corpus import Dataset
 
+_MOST_COPIES, _COPIES_SHARE = 5, 0.05  # rows of one text that may be held back: so many, or a share of all of those
+
 
 def split_validation(dataset: Dataset, fraction: float | None = None, seed: int = 0) -> tuple[Dataset, Dataset]:
     """Training and validation texts, with the same label proportions and no text on both sides.
 
-    At least one text goes to each side, at most about 2,000 to validation; a label's last texts stay in training.
+    At least one text goes to each side, at most about 2,000 to validation; a label's last texts stay in training, and
+    so does a text that occurs so often that validation would be of little else.
 
     Args:
         dataset: The texts.
@@ -27,19 +30,32 @@ def split_validation(dataset: Dataset, fraction: float | None = None, seed: int 
         groups.setdefault(" ".join(text.lower().split()), []).append(row)
     if len(groups) < 2:
         raise DatasetError(f"{dataset.source}: all texts are copies of one; at least two different ones are needed")
-    ordered = _shuffled_by_label(dataset, list(groups.values()), seed)
     share = min(validation_share(len(dataset.texts)) if fraction is None else fraction, 2000 / len(dataset.texts))
-    wanted = min(len(ordered) - 1, max(1, round(share * len(ordered))))
-    # Evenly spaced groups of a list ordered by label hold each label in proportion.
-    places = [(2 * number + 1) * len(ordered) // (2 * wanted) for number in range(wanted)]
-    chosen = [ordered[place] for place in _spared(dataset, ordered, places)]
+    most = max(_MOST_COPIES, round(share * len(dataset.texts) * _COPIES_SHARE))
+    usual = [group for group in groups.values() if len(group) <= most]
+    chosen = _chosen(dataset, usual, len(groups), share, seed) or _chosen(
+        dataset, list(groups.values()), len(groups), share, seed
+    )
+    if not chosen:
+        raise DatasetError(no_text_to_spare(dataset.source))
     held = {row for group in chosen for row in group}
     training = [row for row in range(len(dataset.texts)) if row not in held]
     return dataset.rows(training, dataset.source), dataset.rows(sorted(held), dataset.source)
 
 
+def _chosen(dataset: Dataset, groups: list[list[int]], num_groups: int, share: float, seed: int) -> list[list[int]]:
+    """A share of the groups, of ``num_groups`` in all, that may be held back; none where each would cost a label."""
+    if not groups:
+        return []
+    ordered = _shuffled_by_label(dataset, groups, seed)
+    wanted = min(num_groups - 1, len(ordered), max(1, round(share * len(ordered))))
+    # Evenly spaced groups of a list ordered by label hold each label in proportion.
+    places = [(2 * number + 1) * len(ordered) // (2 * wanted) for number in range(wanted)]
+    return [ordered[place] for place in _spared(dataset, ordered, places)]
+
+
 def _spared(dataset: Dataset, groups: list[list[int]], places: list[int]) -> list[int]:
-    """Those of ``places`` whose groups leave every label a text; another place where it would be none of them."""
+    """Those of ``places`` whose groups leave every label a text; else another place, where there is one."""
     if dataset.labels is None:
         return places
     labels = dataset.labels
@@ -52,12 +68,7 @@ def _spared(dataset: Dataset, groups: list[list[int]], places: list[int]) -> lis
         left.subtract(counts)
         return True
 
-    chosen = [place for place in places if is_to_spare(place)] or list(
-        islice(filter(is_to_spare, range(len(groups))), 1)
-    )
-    if not chosen:
-        raise DatasetError(no_text_to_spare(dataset.source))
-    return chosen
+    return [place for place in places if is_to_spare(place)] or list(islice(filter(is_to_spare, range(len(groups))), 1))
 
 
 def no_text_to_spare(source: str) -> str:

@@ -12,7 +12,7 @@ from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.training.progress import OnDone, ignore_done
 from adavae.model.training.token_rows import TokenRows
 
-_BEFORE_PUNCTUATION = re.compile(r"\s*([.,!?;:])")
+_BEFORE_PUNCTUATION = re.compile(r"(?<!\s)\s*([.,!?;:])")  # tried once for a run of blanks
 _NATURAL_SHARE = 0.05  # share of texts with a capital above which they are in natural case
 _LONGER_AT_MOST = 6  # tokens more than the text; a longer form is not used, so the texts bound memory
 _TOGETHER = 2000  # texts

@@ -149,6 +149,7 @@ class TrainingRun:
             pretrained=[parameter for parameter in parameters if id(parameter) not in own],
             learning_rate=self.config.learning_rate,
             weight_decay=self.config.weight_decay,
+            muon_decay=self.config.weight_decay,
             is_fused=self.config.is_full_fine_tuning,
         )
 

@@ -46,7 +46,7 @@ class TrainingOptions:
     warmup_steps: Annotated[
         int | None, Option(help="Steps until the peak; at most a tenth of all.", rich_help_panel=_RUN)
     ] = None
-    weight_decay: Annotated[float | None, Option(help="Of AdamW.", rich_help_panel=_RUN)] = None
+    weight_decay: Annotated[float | None, Option(help="Of matrices, by AdamW and Muon.", rich_help_panel=_RUN)] = None
     max_gradient_norm: Annotated[float | None, Option(help="Gradients are clipped to this.", rich_help_panel=_RUN)] = (
         None
     )

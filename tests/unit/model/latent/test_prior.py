@@ -66,6 +66,14 @@ def test_a_gaussian_without_flow_draws_at_the_label(gaussian: LatentPrior) -> No
         assert float(gaussian.draw(200, 0, label=label).mean()) == pytest.approx(centre, abs=0.1)
 
 
+def test_a_flow_that_knows_little_of_labels_draws_at_the_label_all_the_same() -> None:
+    """Regression: after few steps it drew texts of all labels, whichever was asked for."""
+    barely = fit_prior(*encodings(), num_labels=2, flow_steps=1)
+    for label, side in ((0, -0.5), (1, 0.5)):
+        sides = barely.label_side(barely.draw(200, 0, label=label), 0, 1)
+        assert float((sides.sign() == torch.sign(torch.tensor(side))).float().mean()) > 0.95
+
+
 def test_a_gaussian_without_flow_draws_texts_of_any_label_as_widely_as_they_lie(gaussian: LatentPrior) -> None:
     """It drew them half-way between the labels, as closely together as the texts of one label lie."""
     z, (mu, _, _) = gaussian.draw(4000, 0), encodings()

@@ -12,7 +12,7 @@ from adavae.model.adavae import AdaVAE
 from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingDiverged, TrainingInterrupted
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.config import BetaSchedule, Precision, Preset, Start, TrainingConfig, preset_config
-from adavae.model.training.loop import train
+from adavae.model.training.loop import is_due, train
 from adavae.model.training.objective import Loss, Objective, TextBatch
 from adavae.model.training.progress import Progress
 from adavae.model.training.tokenized_texts import TokenizedTexts
@@ -211,6 +211,21 @@ def test_full_fine_tuning_makes_no_adapter_set(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"is_full_fine_tuning is True: .*adapter set cannot hold"):
         train(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("total", "times", "num"), [(15, 8, 8), (150, 8, 8), (16, 4, 4), (3, 8, 3), (1, 8, 1)])
+def test_validations_are_as_many_as_are_asked_for(total: int, times: int, num: int) -> None:
+    """Regression: 15 steps had 15 of 8, so that patience ended short runs too early."""
+    due = [step for step in range(1, total + 1) if is_due(step, total, times)]
+    assert (len(due), due[-1]) == (num, total)
+
+
+def test_weight_decay_is_of_matrices(tmp_path: Path) -> None:
+    """Regression: it was of biases, and of no matrix."""
+    run = TrainingRun(replace(CONFIG, weight_decay=0.5), _pretrained().backbone, _texts(8, 1), _texts(8, 2), tmp_path)
+    groups = [group for each in run.optimizers.by_kind.values() for group in each.param_groups]
+    decayed = [parameter for group in groups if group["weight_decay"] == 0.5 for parameter in group["params"]]
+    assert len(decayed) > 4 and all(min(parameter.shape[-2:]) > 1 for parameter in decayed)
 
 
 def test_patience_ends_a_run_that_no_longer_improves(tmp_path: Path) -> None:

@@ -32,6 +32,15 @@ def test_texts_that_differ_in_case_and_space_alone_stay_together() -> None:
         assert sorted(sides, key=sorted) == [{"one"}, {"two"}]
 
 
+def test_a_text_that_occurs_again_and_again_is_not_what_is_validated_on() -> None:
+    """Regression: 1,500 times "ok" were most of the validation texts in one split of 25, and left training."""
+    texts = ["ok"] * 1500 + [f"text {row}" for row in range(3500)]
+    for seed in range(200):
+        assert "ok" not in split_validation(Dataset.of(texts, None, "file"), seed=seed)[1].texts
+    only = Dataset.of(["ok"] * 20 + ["no"] * 20 + ["once"], ["a", "a", "b", "b"] * 10 + ["c"], "file")
+    assert set(split_validation(only)[1].texts) < {"ok", "no"}  # where there is nothing else
+
+
 @pytest.mark.parametrize("seed", range(10))
 def test_a_split_holds_each_label_in_proportion(seed: int) -> None:
     dataset = Dataset.of([f"text {row}" for row in range(100)], ["a"] * 90 + ["b"] * 10, "file")

@@ -39,3 +39,9 @@ def test_rows_of_forms_depend_on_the_seed_and_stay_near_the_length_of_their_text
     assert list(forms) == list(form_rows(texts, originals, tokenizer, 20, seed=3))
     assert list(forms) != list(form_rows(texts, originals, tokenizer, 20, seed=4))
     assert all(0 < len(form) <= min(len(row) + 6, 20) for form, row in zip(forms, originals, strict=True))
+
+
+def test_a_run_of_blanks_is_read_once() -> None:
+    """Regression: time grew with its square, so that one line of an upload held a training job up for hours."""
+    blanks = " " * 200_000
+    assert another_form(f"so{blanks}good{blanks}.", random.Random(0), is_natural_case=True) == f"so{blanks}good ."
