@@ -23,6 +23,6 @@ def number(field: str, value: object) -> int | float:
     """A number, of whatever kind, as an ``int`` or ``float``; raises ConfigError for anything else, True included."""
     if type(value) is int or type(value) is float:
         return value
-    if isinstance(value, Real) and not isinstance(value, bool):
+    if not isinstance(value, bool) and isinstance(value, Real):
         return operator.index(value) if isinstance(value, SupportsIndex) else float(value)
     raise ConfigError(field, value, "must be a number")
