@@ -13,6 +13,7 @@ from adavae.model.training.flow_fitting import fit_flow
 
 _WIDEST_POSTERIOR = 3.0  # times the deviation of mu: otherwise a dimension that carries nothing would drown the others
 _FEWEST_TEXTS, _SMALLEST_LATENT = 200, 8
+_FOLDS = 10
 _MANY_TEXTS = 100_000  # training on this many texts takes long enough for a wide flow to be a small part of it
 
 
@@ -97,6 +98,28 @@ def with_network(prior: LatentPrior, network: VelocityNetwork) -> LatentPrior:
 
 
 def _gaussian(mu: Tensor, logvar: Tensor, labels: Tensor | None, num_labels: int) -> LatentPrior:
+    prior = _moments(mu, logvar, labels, num_labels)
+    return replace(prior, distance_quantiles=mahalanobis_quantiles(_held_out_distances(mu, logvar, labels, num_labels)))
+
+
+def _held_out_distances(mu: Tensor, logvar: Tensor, labels: Tensor | None, num_labels: int) -> Tensor:
+    """Each text's distance by the moments of others, (N,), as a new text's is; in some order.
+
+    By moments that it is part of, a text is too near: with as many dimensions as texts all new ones are farther off.
+    """
+    num_folds = min(_FOLDS, len(mu))
+    if num_folds < 2:
+        return _moments(mu, logvar, labels, num_labels).distance(mu)
+    distances, fold = [], torch.arange(len(mu)) % num_folds
+    for number in range(num_folds):
+        others = fold != number
+        prior = _moments(mu[others], logvar[others], None if labels is None else labels[others], num_labels)
+        distances.append(prior.distance(mu[~others]))
+    return torch.cat(distances)
+
+
+def _moments(mu: Tensor, logvar: Tensor, labels: Tensor | None, num_labels: int) -> LatentPrior:
+    """Without quantiles yet."""
     mean = mu.mean(0)
     counts = torch.zeros(num_labels)
     label_means = mean.repeat(num_labels, 1)
@@ -107,7 +130,7 @@ def _gaussian(mu: Tensor, logvar: Tensor, labels: Tensor | None, num_labels: int
         has_texts = counts > 0
         label_means[has_texts] = sums[has_texts] / counts[has_texts].unsqueeze(1)
         centred = mu - label_means[labels]
-    prior = LatentPrior(
+    return LatentPrior(
         mean=mean,
         covariance=centred.T @ centred / len(mu),
         posterior_variance=logvar.exp().mean(0),
@@ -115,4 +138,3 @@ def _gaussian(mu: Tensor, logvar: Tensor, labels: Tensor | None, num_labels: int
         label_shares=counts / max(1.0, float(counts.sum())),
         distance_quantiles=torch.zeros(0),
     )
-    return replace(prior, distance_quantiles=mahalanobis_quantiles(prior.distance(mu)))
