@@ -132,22 +132,29 @@ def _missing(name: str, cells: Sequence[Cell]) -> list[str]:
         found.setdefault((cell.dataset, cell.row), set()).add(cell.seed)
     rows, missing = [row.name for row in rows_of(name, _scale(cells))], []
     for dataset in datasets_of(name):
-        names = [_with_seeds(row, seeds - found.get((dataset, row), set()), seeds) for row in rows]
-        left = [each for each in names if each is not None]
-        if left:
-            missing.append(f"{dataset}, {'all rows' if left == rows else ', '.join(left)}")
+        by_seeds: dict[tuple[int, ...], list[str]] = {}
+        for row in rows:
+            if left := seeds - found.get((dataset, row), set()):
+                by_seeds.setdefault(tuple(sorted(left)), []).append(row)
+        told = [_of_seeds(left, names, seeds, rows) for left, names in sorted(by_seeds.items(), key=_most_seeds)]
+        if told:
+            missing.append(f"{dataset}, {', and '.join(told)}")
     return missing
+
+
+def _most_seeds(missing: tuple[tuple[int, ...], list[str]]) -> int:
+    return -len(missing[0])
+
+
+def _of_seeds(missing: tuple[int, ...], names: Sequence[str], seeds: set[int], rows: Sequence[str]) -> str:
+    """Rows that lack the same seeds; these are left out where the rows have none."""
+    listed = "all rows" if names == rows else ", ".join(f"`{name}`" for name in names)
+    which = f"seed{'s' if len(missing) > 1 else ''} {', '.join(map(str, missing))}"
+    return listed if set(missing) == seeds else f"{which} of {listed}"
 
 
 def _scale(cells: Sequence[Cell]) -> Scale:
     return SCALES[ScaleName(cells[0].scale)]
-
-
-def _with_seeds(row: str, missing: set[int], seeds: set[int]) -> str | None:
-    """The row, with its missing seeds where it has others; None where it has all."""
-    if not missing:
-        return None
-    return row if missing == seeds else f"{row} (seeds {', '.join(map(str, sorted(missing)))})"
 
 
 def _command(name: str, scale: str, cells: Sequence[Cell]) -> str:

@@ -23,7 +23,7 @@ def test_cells_of_a_rows_former_procedures_are_left_out() -> None:
     current, former = of_table1("AdaVAE", 1234.5), replace(of_table1("w/ LG", 4321.5), procedures=now["w/ LG"] - 1)
     text = page([current, former], {})
     assert "1,234.5" in text and "4,321.5" not in text
-    assert "Not run yet: yelp, w/ Fine-tuning, w/ LG," in text
+    assert "Not run yet: yelp, `w/ Fine-tuning`, `w/ LG`," in text
 
 
 def test_a_cell_of_a_row_that_is_no_more_is_left_out() -> None:
