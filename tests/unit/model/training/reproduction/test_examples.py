@@ -68,7 +68,7 @@ def test_the_page_has_every_claim_and_what_was_run_with_its_command() -> None:
     assert "adavae reproduce table2 --data DATA --scale cpu --dataset yelp --row 'AdaVAE 0.05'\n" in text
     assert "| AdaVAE 0.05 | 9.0 (31.2) | 8.0 | 30.0 (115.7) |" in text
     assert "| 40.0 → 28.0 |" in text and "Cells: 1, " in text  # one of former procedures is left out
-    assert "yelp, M. A., C. A." in text and "ptb, all rows" in text
+    assert "yelp, `M. A.`, `C. A.`" in text and "ptb, all rows" in text
     assert (
         "| LSTM-LM" not in text and "Not run yet:\n\n```sh\nadavae reproduce table1 --data DATA --scale cpu\n" in text
     )
@@ -81,6 +81,6 @@ def test_the_page_names_rows_and_seeds_that_are_missing() -> None:
         for labels, seed in ((10, 0), (10, 1), (100, 0))
     ]
     text = page(cells, {})
-    assert "AdaVAE PE, 100 labels (seeds 1), " in text
+    assert "and seed 1 of `AdaVAE PE, 100 labels`" in text
     assert "AdaVAE PE, 10 labels" not in text[text.index("Not run yet: yelp") :]
-    assert "BERT FT, 10 labels, " in text
+    assert "`BERT FT, 10 labels`, " in text
