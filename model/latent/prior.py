@@ -106,16 +106,15 @@ class LatentPrior:
         is_led = label is not None and self.network is not None
         noise = torch.stack([torch.randn(1 + is_led, self.latent_size, generator=generator) for _ in range(num)])
         labels = self._label_ids(label, num)
+        if self.network is None:
+            root = self._root_of_all if label is None else self._root_within
+            return self.truncate(self._centre_of(labels) + noise[:, 0] @ root.T, truncation)
         start, begun = 0.0, noise[:, 0]
-        if label is not None or self.network is None:
-            covariance = self._covariance_of_mu if label is None else self.covariance
-            z = self._centre_of(labels) + noise[:, 0] @ _square_root(covariance).T
-            start, begun = _LABEL_START, _LABEL_START * self._standardised(z) + (1.0 - _LABEL_START) * noise[:, -1]
-        if self.network is not None:
-            z = self._restored(
-                integrate(self.network, begun, start=start, steps=DRAW_STEPS, label_ids=labels, guidance=guidance)
-            )
-        return self.truncate(z, truncation)
+        if label is not None:
+            start, drawn = _LABEL_START, self._centre_of(labels) + noise[:, 0] @ self._root_within.T
+            begun = start * self._standardised(drawn) + (1.0 - start) * noise[:, 1]
+        z = integrate(self.network, begun, start=start, steps=DRAW_STEPS, label_ids=labels, guidance=guidance)
+        return self.truncate(self._restored(z), truncation)
 
     @torch.no_grad()
     def refine(
@@ -253,6 +252,16 @@ class LatentPrior:
 
     def _restored(self, z: Tensor) -> Tensor:
         return self.mean + self.std * z
+
+    @cached_property
+    def _root_within(self) -> Tensor:
+        """R with R R' the covariance of mu within its label, (Z, Z)."""
+        return _square_root(self.covariance)
+
+    @cached_property
+    def _root_of_all(self) -> Tensor:
+        """R with R R' the covariance of mu over all texts, (Z, Z)."""
+        return _square_root(self._covariance_of_mu)
 
     @cached_property
     def _cholesky(self) -> Tensor:

@@ -32,10 +32,9 @@ def split_validation(dataset: Dataset, fraction: float | None = None, seed: int 
         raise DatasetError(f"{dataset.source}: all texts are copies of one; at least two different ones are needed")
     share = min(validation_share(len(dataset.texts)) if fraction is None else fraction, 2000 / len(dataset.texts))
     most = max(_MOST_COPIES, round(share * len(dataset.texts) * _COPIES_SHARE))
-    usual = [group for group in groups.values() if len(group) <= most]
-    chosen = _chosen(dataset, usual, len(groups), share, seed) or _chosen(
-        dataset, list(groups.values()), len(groups), share, seed
-    )
+    every = list(groups.values())
+    usual = [group for group in every if len(group) <= most]
+    chosen = next(filter(None, (_chosen(dataset, each, len(groups), share, seed) for each in (usual, every))), [])
     if not chosen:
         raise DatasetError(no_text_to_spare(dataset.source))
     held = {row for group in chosen for row in group}

@@ -135,18 +135,15 @@ class Table(_Part):
 
     def _take_up(self, group: int) -> None:
         self._names: list[str] | None = None
-        try:
-            for number, (place, cells) in enumerate(_table_rows(self._file)):
-                if self._names is None:
-                    self._names, self._end = cells, place
-                elif len(cells) != len(self._names):  # the last row, not written to its end
-                    break
-                else:
-                    self.num_found, self.found = number, dict(zip(self._names, cells, strict=True))
-                    if number % group == 0:
-                        self.num_rows, self.last, self._end = number, self.found, place
-        except csv.Error as exc:
-            raise _unreadable(self._path, exc) from exc
+        for number, (place, cells) in enumerate(_table_rows(self._file, self._path)):
+            if self._names is None:
+                self._names, self._end = cells, place
+                continue
+            if len(cells) != len(self._names):  # the last row, not written to its end
+                break
+            self.num_found, self.found = number, dict(zip(self._names, cells, strict=True))
+            if number % group == 0:
+                self.num_rows, self.last, self._end = number, self.found, place
 
     def write(self, records: Sequence[Record]) -> None:
         rows = [self._forms.cells(record) for record in records]
@@ -317,8 +314,8 @@ def _whole_lines(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
             yield place, line
 
 
-def _table_rows(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
-    """Each row's end and its cells."""
+def _table_rows(file: IO[bytes], path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Each row's end and its cells; raises DatasetError where they are none."""
     place = 0
 
     def lines() -> Iterator[str]:
@@ -328,8 +325,11 @@ def _table_rows(file: IO[bytes]) -> Iterator[tuple[int, list[str]]]:
             yield line.decode("utf-8", "replace")
 
     csv.field_size_limit(_LONGEST_CELL)
-    for cells in csv.reader(lines()):
-        yield place, cells
+    try:
+        for cells in csv.reader(lines()):
+            yield place, cells
+    except csv.Error as exc:
+        raise _unreadable(path, exc) from exc
 
 
 def _parsed(line: bytes, path: Path, number: int) -> Record:

@@ -4,11 +4,12 @@ On the Hub the card that people see begins with metadata, also for a set whose o
 manifest knows stands beside it.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from adavae.model.errors import AdapterSetExists
+from adavae.model.errors import AdapterSetExists, WeightsCorrupted
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.storage.atomic import write_atomically, write_chunks_atomically
 from adavae.model.storage.card_metadata import UNKNOWN_LICENSE, Origin, front_matter, without_front_matter
@@ -151,12 +152,21 @@ def _check_free(
     if _has_set(place, manifest, is_versioned=is_versioned):
         return
     for name, path in files.items():
-        there = place.path_of(name)
-        if place.filesystem.exists(there) and place.filesystem.cat_file(there) != path.read_bytes():
+        if _is_other(place, name, path):
             raise AdapterSetExists(
                 f"{place.address} holds a {name} that is not this set's: name a place of the set's own, or delete it "
                 "first"
             )
+
+
+def _is_other(place: FilesystemPlace, name: str, path: Path) -> bool:
+    """Whether another file has the name there; what has another size is not read."""
+    there = place.path_of(name)
+    if not place.filesystem.exists(there):
+        return False
+    if place.filesystem.info(there)["size"] != path.stat().st_size:
+        return True
+    return bool(place.filesystem.cat_file(there) != path.read_bytes())
 
 
 def _has_set(place: FilesystemPlace, manifest: Manifest, *, is_versioned: bool) -> bool:
@@ -166,8 +176,9 @@ def _has_set(place: FilesystemPlace, manifest: Manifest, *, is_versioned: bool) 
     content = place.filesystem.cat_file(there)
     if content == manifest.to_bytes():
         return True
-    if is_versioned and parse_manifest(f"{place.address}/{MANIFEST}", content).name == manifest.name:
-        return True
+    with suppress(WeightsCorrupted):  # somebody else's file of this name
+        if is_versioned and parse_manifest(f"{place.address}/{MANIFEST}", content).name == manifest.name:
+            return True
     raise AdapterSetExists(f"{place.address} holds another adapter set: name another place, or delete it first")
 
 
