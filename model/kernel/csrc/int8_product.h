@@ -31,9 +31,10 @@ inline void multiply_int8_panel(const Matrix& matrix, Int8Way way, int panel, co
         const int rows = std::min(has_tiles ? kMaxTileRows : kMaxDotRows, last - row);
         if (has_tiles) {
             Tiles::multiply(rows, x.row(row), x.stride(), weights, depth, sums, row == first);
+        } else if (way == Int8Way::kWords) {
+            multiply_words(rows, x.words(row), x.stride() / 2, weights, depth, sums);
         } else {
-            const auto multiply = way == Int8Way::kWords ? multiply_words : multiply_dot;
-            multiply(rows, x.row(row), x.stride(), weights, depth, sums);
+            multiply_dot(rows, x.row(row), x.stride(), weights, depth, sums);
         }
         for (int tile_row = 0; tile_row < rows; ++tile_row, ++row) {
             to_floats(matrix, column, x.scale(row), sums[tile_row], output);

@@ -48,7 +48,8 @@ inline Range range_of(const float* x, int count) {
 
 // The bytes of `count` numbers, of which zero stays zero. A row with a number that is not finite gets NaN for its scale,
 // so that everything computed from it is NaN too.
-inline ByteScale to_bytes(const float* x, int count, uint8_t* bytes) {
+template <typename Byte>
+inline ByteScale to_bytes(const float* x, int count, Byte* bytes) {
     constexpr float kFlat = 1e-30f;  // below which 255 / width could overflow
     const Range range = range_of(x, count);
     const float width = range.highest - range.lowest;
@@ -60,35 +61,42 @@ inline ByteScale to_bytes(const float* x, int count, uint8_t* bytes) {
     const auto zero = static_cast<int32_t>(std::nearbyint(-range.lowest * steps));
     for (int i = 0; i < count; ++i) {
         const int32_t step = static_cast<int32_t>(std::nearbyint(x[i] * steps)) + zero;
-        bytes[i] = static_cast<uint8_t>(step < 0 ? 0 : step > 255 ? 255 : step);
+        bytes[i] = static_cast<Byte>(step < 0 ? 0 : step > 255 ? 255 : step);
     }
     return {width / 255.0f, zero};
 }
 
-struct alignas(64) CacheLine {
+union alignas(64) CacheLine {
     uint8_t bytes[64];
+    int16_t words[32];
 };
 
-// (rows, width) bytes. Beyond a row's width, and beyond the last row, lies what may be read and multiplied with zero, or
-// into sums that nobody looks at.
+// (rows, width) bytes, each in a word of 16 bits where they are multiplied so. Beyond a row's width, and beyond the last
+// row, lies what may be read and multiplied with zero, or into sums that nobody looks at.
 class Int8Rows {
   public:
-    void resize(int rows, int width) {
-        lines_ = padded_depth(width) / sizeof(CacheLine);
+    void resize(int rows, int width, Int8Way way) {
+        has_words_ = way == Int8Way::kWords;
+        lines_ = padded_depth(width) * (has_words_ ? sizeof(int16_t) : 1) / sizeof(CacheLine);
         lines_ += 1 - lines_ % 2;  // an odd number: rows then lie in different sets of the cache
         bytes_.reset(new CacheLine[static_cast<int64_t>(rows + kMaxTileRows) * lines_]);
         scales_.resize(rows);
     }
-    void take(int row, const float* x, int width) { scales_[row] = to_bytes(x, width, bytes_[row * lines_].bytes); }
+    void take(int row, const float* x, int width) {
+        CacheLine& begin = bytes_[row * lines_];
+        scales_[row] = has_words_ ? to_bytes(x, width, begin.words) : to_bytes(x, width, begin.bytes);
+    }
 
     const uint8_t* row(int row) const { return bytes_[row * lines_].bytes; }
+    const int16_t* words(int row) const { return bytes_[row * lines_].words; }
     ByteScale scale(int row) const { return scales_[row]; }
-    int64_t stride() const { return lines_ * static_cast<int64_t>(sizeof(CacheLine)); }
+    int64_t stride() const { return lines_ * static_cast<int64_t>(sizeof(CacheLine)); }  // in bytes
 
   private:
     std::unique_ptr<CacheLine[]> bytes_;
     std::vector<ByteScale> scales_;
     int64_t lines_ = 0;
+    bool has_words_ = false;
 };
 
 }  // namespace adavae

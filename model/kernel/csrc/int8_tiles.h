@@ -36,8 +36,8 @@ inline void with_rows(int rows, Run run) {
 void multiply_dot(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
                   int32_t (*sums)[kPanel]);
 
-// As `multiply_dot`, by products of two words of 16 bits, which every processor with AVX2 has.
-void multiply_words(int rows, const uint8_t* x, int64_t x_stride, const int8_t* panel, int depth,
+// As `multiply_dot`, by products of two words of 16 bits, which every processor with AVX2 has; `x_stride` in words.
+void multiply_words(int rows, const int16_t* x, int64_t x_stride, const int8_t* panel, int depth,
                     int32_t (*sums)[kPanel]);
 
 // The tiles of AMX, for as long as it lives where `is_used`: to set them up takes as long as multiplying some rows.

@@ -24,6 +24,7 @@ struct Lanes {
     // has a latency of 4 cycles and 2 start per cycle, so 8 independent sums keep both units busy; more rows also share
     // the cost of loading a panel's row and widening it from float16.
     static constexpr int kMaxRows = 12;
+    static constexpr int kMaxWideRows = 12;  // two registers are a whole panel
 
     __m512 value;
 
@@ -50,6 +51,7 @@ struct Lanes {
     // Likewise with 16 registers: 12 of sums, 2 of weights, 1 of the row's number; 12 sums keep two units busy up to a
     // latency of 6 cycles.
     static constexpr int kMaxRows = 6;
+    static constexpr int kMaxWideRows = 2;
 
     __m256 value;
 
@@ -77,6 +79,7 @@ struct Lanes {
     // Likewise with 32 registers, of which each row takes 4: 24 of sums, 4 of weights, 1 of the row's number. A single row
     // has 4 independent sums, which keep two units busy where, as on a Neoverse N1, a sum waits 2 cycles for the one before.
     static constexpr int kMaxRows = 6;
+    static constexpr int kMaxWideRows = 1;
 
     float32x4_t low, high;
 

@@ -52,7 +52,7 @@ class MemoryProgram {
             num_vectors += static_cast<size_t>(rows.count()) * rows.set->positions;
         }
         vectors_.resize(num_vectors * C_);
-        if (has_bytes()) bytes_.resize(static_cast<int>(num_vectors), static_cast<int>(C_));
+        if (has_bytes()) bytes_.resize(static_cast<int>(num_vectors), static_cast<int>(C_), task_.int8_way);
     }
 
     void run() {

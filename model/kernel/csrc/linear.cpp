@@ -16,7 +16,7 @@ void compute(const Linear& task) {
         return Team::shared().run({phase_of({product_of(task.matrix, task.x, in, 0, task.num_rows, take)})},
                                   task.num_threads, nullptr);
     Int8Rows bytes;
-    bytes.resize(task.num_rows, in);
+    bytes.resize(task.num_rows, in, task.int8_way);
     const Phase to_bytes{Kind::kNorm, task.num_rows,
                          [&](int row) { bytes.take(row, task.x + static_cast<int64_t>(row) * in, in); }};
     Team::shared().run(

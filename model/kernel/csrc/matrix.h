@@ -39,28 +39,34 @@ struct Matrix {
     int num_panels() const { return (out + kPanel - 1) / kPanel; }
 };
 
-// (ROWS, in) times half a panel, or a whole one if two registers hold it.
+// (ROWS, in) times a panel: all of its outputs at once where the sums of so few rows leave registers for them, else two
+// registers of outputs after the other.
 template <int ROWS, typename Weight>
 inline void multiply_tile(const float* x, int64_t x_stride, const Weight* panel, int in, float (*sums)[kPanel]) {
-    constexpr int kColumns = 2 * Lanes::kWidth;
-    for (int first = 0; first < kPanel; first += kColumns) {
-        Lanes left[ROWS], right[ROWS];
-        for (int row = 0; row < ROWS; ++row) left[row] = right[row] = Lanes::zero();
+    constexpr int kRegisters = ROWS <= Lanes::kMaxWideRows ? kPanel / Lanes::kWidth : 2;
+    for (int first = 0; first < kPanel; first += kRegisters * Lanes::kWidth) {
+        Lanes tile[ROWS][kRegisters];
+#pragma GCC unroll 12
+        for (int row = 0; row < ROWS; ++row)
+#pragma GCC unroll 8
+            for (int i = 0; i < kRegisters; ++i) tile[row][i] = Lanes::zero();
         const Weight* weights = panel + first;
         for (int k = 0; k < in; ++k, weights += kPanel) {
             __builtin_prefetch(reinterpret_cast<const char*>(weights) + kPrefetchBytes);
-            const Lanes left_weights = Lanes::load(weights), right_weights = Lanes::load(weights + Lanes::kWidth);
+            Lanes columns[kRegisters];
+#pragma GCC unroll 8
+            for (int i = 0; i < kRegisters; ++i) columns[i] = Lanes::load(weights + i * Lanes::kWidth);
 #pragma GCC unroll 12
             for (int row = 0; row < ROWS; ++row) {
                 const Lanes value = Lanes::all(x[row * x_stride + k]);
-                left[row] = left[row].plus_product(value, left_weights);
-                right[row] = right[row].plus_product(value, right_weights);
+#pragma GCC unroll 8
+                for (int i = 0; i < kRegisters; ++i) tile[row][i] = tile[row][i].plus_product(value, columns[i]);
             }
         }
-        for (int row = 0; row < ROWS; ++row) {
-            left[row].store(sums[row] + first);
-            right[row].store(sums[row] + first + Lanes::kWidth);
-        }
+#pragma GCC unroll 12
+        for (int row = 0; row < ROWS; ++row)
+#pragma GCC unroll 8
+            for (int i = 0; i < kRegisters; ++i) tile[row][i].store(sums[row] + first + i * Lanes::kWidth);
     }
 }
 

@@ -12,13 +12,15 @@ Program::Program(const Backbone& backbone, std::vector<Group> groups, int num_ro
         if (group.set->adapters != nullptr) bottleneck = std::max(bottleneck, group.set->adapters[0].down.out);
     }
     const bool has_parallel = is_int8(Placement::kParallelFfn) || is_int8(Placement::kParallelAttention);
+    const bool has_sequential = is_int8(Placement::kSequentialAttention);
+    const auto way_if = [&backbone](bool has_bytes) { return has_bytes ? backbone.int8_way : Int8Way::kNone; };
     qkv_.resize(num_rows, 3 * C_);
-    x_.resize(num_rows, C_, has_parallel);
-    normed_.resize(num_rows, C_, is_int8());
-    attended_.resize(num_rows, C_, is_int8());
-    projected_.resize(num_rows, C_, is_int8(Placement::kSequentialAttention));
-    inner_.resize(num_rows, backbone.n_inner, is_int8());
-    narrow_.resize(num_rows, bottleneck, has_parallel || is_int8(Placement::kSequentialAttention));
+    x_.resize(num_rows, C_, way_if(has_parallel));
+    normed_.resize(num_rows, C_, way_if(is_int8()));
+    attended_.resize(num_rows, C_, way_if(is_int8()));
+    projected_.resize(num_rows, C_, way_if(has_sequential));
+    inner_.resize(num_rows, backbone.n_inner, way_if(is_int8()));
+    narrow_.resize(num_rows, bottleneck, way_if(has_parallel || has_sequential));
 }
 
 bool Program::is_int8(Placement placement) const {

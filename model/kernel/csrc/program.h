@@ -40,9 +40,10 @@ inline bool has_int8(const Group& group, Placement placement) {
 // What matrices read: rows of numbers, and the same rows as bytes where a matrix is int8.
 class Input {
   public:
-    void resize(int rows, int width, bool has_bytes) {
+    // `way`: how its bytes are multiplied; kNone if none are.
+    void resize(int rows, int width, Int8Way way) {
         numbers_.resize(rows, width);
-        if (has_bytes) bytes_.resize(rows, width);
+        if (way != Int8Way::kNone) bytes_.resize(rows, width, way);
     }
     void take_bytes(int row, int width) { bytes_.take(row, numbers_.row(row), width); }
 

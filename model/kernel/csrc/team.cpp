@@ -18,13 +18,13 @@ constexpr uint64_t kCountBits = 20, kCountMask = (1u << kCountBits) - 1;
 constexpr uint64_t kMostRuns = (1u << 24) - 1;
 constexpr int kRunsToWait = 256;  // asking in vain takes some 5 microseconds
 
-uint64_t word(uint64_t run, uint64_t num_chunks, uint64_t count) {
-    return (run << (2 * kCountBits)) | (num_chunks << kCountBits) | count;
+uint64_t word(uint64_t run, uint64_t end, uint64_t count) {
+    return (run << (2 * kCountBits)) | (end << kCountBits) | count;
 }
 uint64_t run_of(uint64_t word) {
     return word >> (2 * kCountBits);
 }
-uint64_t chunks_of(uint64_t word) {
+uint64_t end_of(uint64_t word) {
     return (word >> kCountBits) & kCountMask;
 }
 uint64_t count_of(uint64_t word) {
@@ -78,18 +78,24 @@ void Team::run(const std::vector<Phase>& phases, int num_threads, double* second
     if (num_threads < 2 || !can_count(phases) || !lock.try_lock()) return run_alone(phases, seconds);
     engage_helpers(num_threads - 1);
     const uint64_t run = run_.load(std::memory_order_relaxed) % kMostRuns + 1;
+    const int lanes = std::min(num_threads, kMaxLanes);
     phases_ = &phases;
+    num_lanes_.store(lanes, std::memory_order_relaxed);
     for (size_t number = 0; number < phases.size(); ++number) {
         const uint64_t chunks = static_cast<uint64_t>(phases[number].num_chunks);
         progress_[number].finished.store(word(run, chunks, 0), std::memory_order_relaxed);
-        progress_[number].claimed.store(word(run, chunks, 0), std::memory_order_release);
+        for (int lane = 0; lane < lanes; ++lane) {
+            const uint64_t begin = chunks * lane / lanes, end = chunks * (lane + 1) / lanes;
+            progress_[number].claimed[lane].store(word(run, end, begin), std::memory_order_release);
+        }
     }
-    progress_[phases.size()].claimed.store(word(0, 0, 0), std::memory_order_release);  // of no run: the end
+    for (std::atomic<uint64_t>& lane : progress_[phases.size()].claimed)
+        lane.store(word(0, 0, 0), std::memory_order_release);  // of no run: the end
     run_.store(run, std::memory_order_release);
     num_invited_.store(num_threads - 1, std::memory_order_release);
     call_.fetch_add(1, std::memory_order_release);
     call_.notify_all();
-    work(run, seconds);
+    work(0, run, seconds);
     if (has_failed_.load(std::memory_order_relaxed)) throw_failure();
 }
 
@@ -119,17 +125,19 @@ void Team::help(int number) {
     for (;;) {
         call_.wait(seen, std::memory_order_acquire);
         seen = call_.load(std::memory_order_acquire);
-        if (number < num_invited_.load(std::memory_order_acquire)) work(run_.load(std::memory_order_acquire), nullptr);
+        if (number < num_invited_.load(std::memory_order_acquire))
+            work(number + 1, run_.load(std::memory_order_acquire), nullptr);
     }
 }
 
-void Team::work(uint64_t run, double* seconds) {
+void Team::work(int thread, uint64_t run, double* seconds) {
+    const int num_lanes = num_lanes_.load(std::memory_order_relaxed);  // of a later run: then there is nothing to claim
     Clock clock(seconds);
     for (int number = 0;; ++number) {
         Progress& progress = progress_[number];
         int chunk = 0;
         Claim claimed;
-        while ((claimed = claim(progress, run, &chunk)) == Claim::kChunk) {
+        while ((claimed = claim(progress, run, thread % num_lanes, num_lanes, &chunk)) == Claim::kChunk) {
             compute((*phases_)[number], chunk);
             progress.finished.fetch_add(1, std::memory_order_acq_rel);
         }
@@ -155,12 +163,19 @@ void Team::throw_failure() {
     std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
-Team::Claim Team::claim(Progress& progress, uint64_t run, int* chunk) {
-    uint64_t claimed = progress.claimed.load(std::memory_order_acquire);
+Team::Claim Team::claim(Progress& progress, uint64_t run, int first_lane, int num_lanes, int* chunk) {
+    Claim claimed = Claim::kExhausted;
+    for (int number = 0; number < num_lanes && claimed == Claim::kExhausted; ++number)
+        claimed = claim_of(progress.claimed[(first_lane + number) % num_lanes], run, chunk);
+    return claimed;
+}
+
+Team::Claim Team::claim_of(std::atomic<uint64_t>& lane, uint64_t run, int* chunk) {
+    uint64_t claimed = lane.load(std::memory_order_acquire);
     for (;;) {
         if (run_of(claimed) != run) return Claim::kOver;
-        if (count_of(claimed) == chunks_of(claimed)) return Claim::kExhausted;
-        if (progress.claimed.compare_exchange_weak(claimed, claimed + 1, std::memory_order_acq_rel)) {
+        if (count_of(claimed) == end_of(claimed)) return Claim::kExhausted;
+        if (lane.compare_exchange_weak(claimed, claimed + 1, std::memory_order_acq_rel)) {
             *chunk = static_cast<int>(count_of(claimed));
             return Claim::kChunk;
         }
@@ -170,7 +185,7 @@ Team::Claim Team::claim(Progress& progress, uint64_t run, int* chunk) {
 void Team::wait_for(const Progress& progress, uint64_t run) {
     for (int spins = 0;; ++spins) {
         const uint64_t finished = progress.finished.load(std::memory_order_acquire);
-        if (run_of(finished) != run || count_of(finished) == chunks_of(finished)) return;
+        if (run_of(finished) != run || count_of(finished) == end_of(finished)) return;
         if (spins < kSpins) {
             relax();
         } else {

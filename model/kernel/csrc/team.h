@@ -4,6 +4,9 @@
 // chunks one by one, so a thread that the system has suspended delays the others by at most one chunk, and a helper that
 // never wakes up, or that could not be started, does not delay them: the caller alone would finish. Helpers sleep between
 // runs and spin within one.
+//
+// The chunks of a phase lie in as many lanes as there are threads, and each thread begins with its own: so a weight is read
+// by the same core in every run, and stays in that core's caches. Who is done with his lane goes on with the others'.
 #pragma once
 
 #include <atomic>
@@ -42,12 +45,13 @@ class Team {
   private:
     static constexpr int kMaxPhases = 8192;
     static constexpr int kMaxHelpers = 63;
+    static constexpr int kMaxLanes = 15;  // threads beyond share them
 
     // Both words contain the number of their run, so a helper that is late finds nothing to do in a later one. No run has
     // the number 0: it stands where nothing is left to do.
     struct alignas(128) Progress {
-        std::atomic<uint64_t> claimed{0};   // run: 24 bits, chunks: 20, next chunk: 20
-        std::atomic<uint64_t> finished{0};  // run: 24 bits, chunks: 20, finished: 20
+        std::atomic<uint64_t> finished{0};            // run: 24 bits, chunks: 20, finished: 20
+        std::atomic<uint64_t> claimed[kMaxLanes] {};  // of each lane; run: 24 bits, its end: 20, next chunk: 20
     };
 
     enum class Claim { kChunk, kExhausted, kOver };
@@ -55,16 +59,18 @@ class Team {
     static bool can_count(const std::vector<Phase>& phases);
     void engage_helpers(int num_helpers);
     void help(int number);
-    void work(uint64_t run, double* seconds);
+    void work(int thread, uint64_t run, double* seconds);
     void compute(const Phase& phase, int chunk) noexcept;
     [[noreturn]] void throw_failure();
-    Claim claim(Progress& progress, uint64_t run, int* chunk);
+    static Claim claim(Progress& progress, uint64_t run, int first_lane, int num_lanes, int* chunk);
+    static Claim claim_of(std::atomic<uint64_t>& lane, uint64_t run, int* chunk);
     static void wait_for(const Progress& progress, uint64_t run);
 
     std::mutex in_use_;
     std::atomic<uint32_t> call_{0};  // grows with every run; helpers sleep on it
     std::atomic<uint64_t> run_;      // the number of the newest, from 1 on
     std::atomic<int> num_invited_{0};
+    std::atomic<int> num_lanes_{1};  // of the newest run
     int num_helpers_ = 0;
     int num_runs_to_wait_ = 0;                    // before another helper may be started
     const std::vector<Phase>* phases_ = nullptr;  // of the current run; read only by threads that hold a chunk
