@@ -50,8 +50,8 @@ class Team {
     // Both words contain the number of their run, so a helper that is late finds nothing to do in a later one. No run has
     // the number 0: it stands where nothing is left to do.
     struct alignas(128) Progress {
-        std::atomic<uint64_t> finished{0};            // run: 24 bits, chunks: 20, finished: 20
-        std::atomic<uint64_t> claimed[kMaxLanes] {};  // of each lane; run: 24 bits, its end: 20, next chunk: 20
+        std::atomic<uint64_t> finished{0};           // run: 24 bits, chunks: 20, finished: 20
+        std::atomic<uint64_t> claimed[kMaxLanes]{};  // of each lane; run: 24 bits, its end: 20, next chunk: 20
     };
 
     enum class Claim { kChunk, kExhausted, kOver };

@@ -72,6 +72,33 @@ void run_more_chunks_than_a_word_counts() {
     }
 }
 
+// Chunks are shared out among as many lanes as there are threads, of which some may be empty.
+void run_every_number_of_threads_and_chunks() {
+    for (int num_threads = 1; num_threads <= 20; ++num_threads) {
+        for (int num_chunks = 0; num_chunks <= 40; ++num_chunks) {
+            Counts counts(num_chunks);
+            Team::shared().run({counting(counts), counting(counts)}, num_threads, nullptr);
+            expect_each(counts, 2, std::to_string(num_threads) + " threads, " + std::to_string(num_chunks) + " chunks");
+        }
+    }
+}
+
+// Of two chunks that wait for each other, the caller computes the first in every phase: what it reads stays in its cache.
+void keep_to_the_lanes() {
+    const auto caller = std::this_thread::get_id();
+    std::atomic<int> num_begun{0}, num_by_caller{0};
+    std::vector<Phase> phases;
+    for (int phase = 0; phase < 500; ++phase) {
+        phases.push_back({Kind::kNorm, 2, [&, phase](int chunk) {
+            if (chunk == 0 && std::this_thread::get_id() == caller) ++num_by_caller;
+            ++num_begun;
+            while (num_begun < 2 * (phase + 1)) sched_yield();
+        }});
+    }
+    Team::shared().run(phases, 2, nullptr);
+    expect(num_by_caller == 500, "the caller had " + std::to_string(num_by_caller) + " of 500 first chunks");
+}
+
 // Two chunks, one by each thread; one throws, and the other still computes then.
 void fail_beside_another(bool is_by_caller) {
     const auto caller = std::this_thread::get_id();
@@ -135,6 +162,8 @@ void cross_the_boundary() {
 const std::map<std::string, void (*)()> kRuns{
     {"beyond_the_last_number", run_beyond_the_last_number},
     {"more_chunks_than_a_word_counts", run_more_chunks_than_a_word_counts},
+    {"every_number_of_threads_and_chunks", run_every_number_of_threads_and_chunks},
+    {"keeping_to_the_lanes", keep_to_the_lanes},
     {"failure_on_the_caller", [] { fail_beside_another(true); }},
     {"failure_on_a_helper", [] { fail_beside_another(false); }},
     {"failure_on_both", fail_on_both},
