@@ -31,11 +31,15 @@ class GridProgress:
         def on_step(step: int, steps: int, loss: float) -> None:
             self._done[number] = step / steps
             if step == steps or step % 10 == 0:
-                left_s = self.left_s
-                left = "" if left_s is None else f", {left_text(left_s)} left for {self._name}"
-                self._display.update(stage, step, steps, f"loss {loss:.3f}{left}")
+                self._display.update(stage, step, steps, f"loss {loss:.3f}{self._then(is_last=step == steps)}")
 
         return on_step
+
+    def _then(self, *, is_last: bool) -> str:
+        if is_last:  # what is measured after the last step can take as long as the steps did, and has no pace
+            return ", all steps done; what follows may take as long"
+        left_s = self.left_s
+        return "" if left_s is None else f", {left_text(left_s)} left for {self._name}"
 
     @property
     def left_s(self) -> float | None:

@@ -1,6 +1,6 @@
 """Tokens a second of a training step: ours of each preset and of ``pretrain``, and of transformers and peft.
 
-python -m tests.bench.training_speed [--rounds 5] [--folder build/peers]
+python -m tests.bench.training_speed [--rounds 5] [--windows 128] [--folder build/peers]
 
 All take steps in turn on the same batches, peers in processes of their own that are stopped meanwhile. A token is one
 that is predicted. Ours of a preset reads every text twice, by encoder and decoder, and has a latent; transformers' step
@@ -38,10 +38,9 @@ from tests.bench.peers.environments import FOLDER, NotInstalled
 from tests.bench.side_by_side import compared
 
 BACKBONE = Path(__file__).parents[2] / "weights" / "backbone"
-_STEPS_A_ROUND = 3
+_STEPS_A_ROUND = 3  # of a preset; the peers and pretrain take one
 _NUM_BATCHES = 24  # that the peers are given
 _PRETRAIN = "pretrain"
-_WINDOWS = 16  # of a step of pretrain
 _SIDE = 2048  # of the matrices by which the machine is measured
 _MACHINE = "products of large matrices"
 _PEERS = {
@@ -118,10 +117,10 @@ class _PresetSteps:
 class _PretrainSteps:
     """Steps of ``pretrain`` over the texts as one stream."""
 
-    def __init__(self, pretrained: PretrainedBackbone, texts: TokenizedTexts, made: Path) -> None:
+    def __init__(self, pretrained: PretrainedBackbone, texts: TokenizedTexts, made: Path, windows: int) -> None:
         end = pretrained.tokenizer.eos_token_id
         tokens = np.array([token for row in texts.token_ids for token in (end, *row)], np.int32)
-        config = PretrainConfig(batch_size=_WINDOWS, long_share=0.0, epochs=100.0)
+        config = PretrainConfig(batch_size=windows, long_share=0.0, epochs=100.0)
         backbone = load_backbone(BACKBONE).backbone.requires_grad_(True).train()
         self.run = PretrainRun(config, backbone, pretrained.tokenizer, tokens, {}, made)
 
@@ -137,28 +136,37 @@ class _PretrainSteps:
         return operations_of_language_model(self.run.backbone.config)
 
 
-def measure(kinds: Sequence[str], rounds: int, environments: Path) -> Iterator[dict[str, object]]:
-    """Lines of the report, some for each preset of ``kinds`` and for ``pretrain``."""
+def measure(kinds: Sequence[str], rounds: int, environments: Path, windows: int) -> Iterator[dict[str, object]]:
+    """Lines of the report, some for each preset of ``kinds`` and for ``pretrain``, whose step has ``windows``."""
     pretrained = load_backbone(BACKBONE)
     texts = made_up_texts(4096, pretrained.backbone.config.vocab_size)
     with tempfile.TemporaryDirectory() as folder, attention_on(torch.device("cpu")):
         made = Path(folder)
         save_backbone(made, pretrained.backbone, pretrained.tokenizer)
         for kind in kinds:
-            yield from _measured_kind(kind, pretrained, texts, made, rounds, environments)
+            yield from _measured_kind(kind, pretrained, texts, made, rounds, environments, windows)
 
 
 def _measured_kind(
-    kind: str, pretrained: PretrainedBackbone, texts: TokenizedTexts, made: Path, rounds: int, environments: Path
+    kind: str,
+    pretrained: PretrainedBackbone,
+    texts: TokenizedTexts,
+    made: Path,
+    rounds: int,
+    environments: Path,
+    windows: int,
 ) -> Iterator[dict[str, object]]:
     ours: _PresetSteps | _PretrainSteps
     if kind == _PRETRAIN:
-        ours = _PretrainSteps(pretrained, texts, made)
-        ways: dict[str, Rate] = {"ours": partial(_timed, ours.take)}
+        ours = _PretrainSteps(pretrained, texts, made, windows)
+        ways: dict[str, Rate] = {"ours": partial(_timed, ours.take, 1)}
     else:
         ours = _PresetSteps(Preset(kind), pretrained, texts, made, is_full=False)
         full = _PresetSteps(Preset(kind), pretrained, texts, made, is_full=True)
-        ways = {"ours": partial(_timed, ours.take), "ours, all weights of both": partial(_timed, full.take)}
+        ways = {
+            "ours": partial(_timed, ours.take, _STEPS_A_ROUND),
+            "ours, all weights of both": partial(_timed, full.take, _STEPS_A_ROUND),
+        }
     (made / "batches.json").write_text(json.dumps({kind: ours.batches()}), encoding="utf-8")
     with ExitStack() as stack:
         for name, peer in _PEERS.items():
@@ -183,10 +191,10 @@ def _rates(ways: Mapping[str, Rate], rounds: int) -> dict[str, list[float]]:
     return measured
 
 
-def _timed(take: Callable[[], int]) -> float:
-    """Tokens a second over a few steps."""
+def _timed(take: Callable[[], int], num_steps: int) -> float:
+    """Tokens a second over some steps."""
     started = time.perf_counter()
-    done = sum(take() for _ in range(_STEPS_A_ROUND))
+    done = sum(take() for _ in range(num_steps))
     return done / (time.perf_counter() - started)
 
 
@@ -218,12 +226,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kind", choices=[*map(str, Preset), _PRETRAIN], help="One alone.")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--windows", type=int, default=PretrainConfig().batch_size, help="Of a step of pretrain.")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="Where the peers' environments lie.")
     options = parser.parse_args()
     keep_few_kernels()
     let_threads_wait_briefly()
     kinds = [options.kind] if options.kind else [*map(str, Preset), _PRETRAIN]
-    for line in measure(kinds, options.rounds, options.folder):
+    for line in measure(kinds, options.rounds, options.folder, options.windows):
         sys.stdout.write(json.dumps(line) + "\n")
         sys.stdout.flush()
 

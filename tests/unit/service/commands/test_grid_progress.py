@@ -28,7 +28,7 @@ def test_two_cells_at_once_count_together() -> None:
     one(100, 100, 3.25)
     other(50, 100, 4.0)
     assert progress.left_s == pytest.approx(60.0 / 1.5 * 2.5)
-    assert heard.updates[0] == ("1/5 yelp: A", 100, 100, "loss 3.250, 3 min left for table2")
+    assert heard.updates[0] == ("1/5 yelp: A", 100, 100, "loss 3.250, all steps done; what follows may take as long")
     assert heard.updates[1] == ("2/5 yelp: B", 50, 100, "loss 4.000, 2 min left for table2")
 
 
