@@ -49,7 +49,7 @@ class BackboneKernel:
         weight_format: WeightFormat = WeightFormat.FLOAT16,
     ) -> None:
         """``weights`` are a backbone's by name, in float32 on a CPU; they must not change afterwards."""
-        kept = KeptTensors()
+        kept = KeptTensors(is_large=True)
         matrix = kept.int8_four_matrix if weight_format is WeightFormat.INT8 else kept.matrix
         self._layers = (LayerFields * config.n_layer)()
         for layer, fields in enumerate(self._layers):

@@ -5,6 +5,7 @@ Packed weights must never change; the tensors stay alive as long as the object t
 
 import ctypes
 import math
+import mmap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self
@@ -31,6 +32,7 @@ _PLACEMENTS = {
 }
 _NOWHERE = 3
 _BLOCK_BYTES = 1 << 20
+_HUGE_BLOCK_BYTES = 32 << 20  # what of it stays unused is never touched, and so takes no memory
 _LINE_BYTES = 64
 
 
@@ -38,10 +40,11 @@ class KeptTensors:
     """Tensors whose memory a structure points at.
 
     Panels lie one after the other in blocks, which the next set of a slot reuses: writing to memory that is fresh from
-    the system takes ten times as long.
+    the system takes ten times as long. A backbone's lie in huge pages (``is_large``).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_large: bool = False) -> None:
+        self._is_large = is_large
         self._tensors: list[Tensor] = []
         self._blocks: list[Tensor] = []
         self._place = (0, 0)  # block and byte of the next free place
@@ -127,9 +130,26 @@ class KeptTensors:
         while number < len(self._blocks) and end > len(self._blocks[number]):
             number, begin, end = number + 1, 0, end - begin
         if number == len(self._blocks):
-            self._blocks.append(torch.empty(max(end, _BLOCK_BYTES), dtype=torch.uint8))
+            self._blocks.append(_large_block(end) if self._is_large else _block(max(end, _BLOCK_BYTES)))
         self._place = number, -(-end // _LINE_BYTES) * _LINE_BYTES
         return self._blocks[number][begin:end].view(dtype).view(shape)
+
+
+def _block(num_bytes: int) -> Tensor:
+    return torch.empty(num_bytes, dtype=torch.uint8)
+
+
+def _large_block(num_bytes: int) -> Tensor:
+    """A block in pages of 2 MiB where the system grants them. What is read from front to back in every step crosses a
+    small page every 4 KiB, and a virtual machine looks up each of them twice.
+    """
+    num_bytes = max(num_bytes, _HUGE_BLOCK_BYTES)
+    try:
+        memory = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    except OSError:
+        return _block(num_bytes)
+    return torch.frombuffer(memory, dtype=torch.uint8)
 
 
 def write_panels(weight: Tensor, panels: Tensor) -> None:

@@ -78,7 +78,7 @@ def numbers_of(num_rows: int, out_features: int, in_features: int) -> tuple[Tens
     return x, torch.randn(out_features, in_features, generator=generator)
 
 
-@pytest.mark.parametrize("num_rows", [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 41, 95, 96, 97, 105])
+@pytest.mark.parametrize("num_rows", [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 15, 16, 17, 31, 32, 33, 41, 95, 96, 97, 105])
 @pytest.mark.parametrize("out_features", [1, PANEL, PANEL + 1, 3 * PANEL - 1])
 @pytest.mark.parametrize("in_features", [1, 63, 64, 65, 200])
 def test_products_are_those_of_the_slow_twin_bit_for_bit(

@@ -42,7 +42,7 @@ def fast_product(compiled: Library, x: Tensor, weight: Tensor, bias: Tensor) -> 
     return mu
 
 
-@pytest.mark.parametrize("num_rows", [1, 5, 6, 7, 11, 12, 13, 95, 96, 97])
+@pytest.mark.parametrize("num_rows", [1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 95, 96, 97])
 @pytest.mark.parametrize("out_features", [1, PANEL - 1, PANEL, PANEL + 1])
 @pytest.mark.parametrize("is_half", [True, False], ids=["float16", "float32"])
 def test_every_edge_of_a_tile_and_of_a_block(

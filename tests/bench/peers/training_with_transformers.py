@@ -15,6 +15,7 @@ from answering import answer, asked
 
 LEARNING_RATE = {"full": 1e-4, "lora": 1e-3}
 LORA_RANK = 16
+MOST_TOKENS = 8192  # that go through the model at once
 _IGNORED = -100  # a target that counts nothing
 _HAS_BFLOAT16 = torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
@@ -47,16 +48,25 @@ def padded(rows: list[list[int]]) -> dict[str, torch.Tensor]:
     }
 
 
+def parts(rows: list[list[int]]) -> list[list[list[int]]]:
+    """The rows of a step in parts of at most MOST_TOKENS, as somebody with little memory would accumulate them."""
+    most = max(1, MOST_TOKENS // (max(map(len, rows)) + 1))
+    return [rows[first : first + most] for first in range(0, len(rows), most)]
+
+
 def step(stream: "itertools.cycle[list[list[int]]]") -> int:
     """One update; returns its target tokens."""
     rows = next(stream)
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=_HAS_BFLOAT16):
-        loss = model(**padded(rows), use_cache=False).loss
-    loss.backward()
+    num_tokens = sum(len(row) + 1 for row in rows)
+    for part in parts(rows):
+        share = sum(len(row) + 1 for row in part) / num_tokens
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=_HAS_BFLOAT16):
+            loss = model(**padded(part), use_cache=False).loss
+        (share * loss).backward()
     torch.nn.utils.clip_grad_norm_(trained, 1.0)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return sum(len(row) + 1 for row in rows)
+    return num_tokens
 
 
 kinds = json.loads((folder / "batches.json").read_text(encoding="utf-8"))
