@@ -24,7 +24,7 @@ struct Lanes {
     // has a latency of 4 cycles and 2 start per cycle, so 8 independent sums keep both units busy; more rows also share
     // the cost of loading a panel's row and widening it from float16.
     static constexpr int kMaxRows = 12;
-    static constexpr int kMaxWideRows = 12;  // two registers are a whole panel
+    static constexpr int kMaxWideRows = 12;  // at a time with all columns of a panel, which are two registers
 
     __m512 value;
 
@@ -51,7 +51,7 @@ struct Lanes {
     // Likewise with 16 registers: 12 of sums, 2 of weights, 1 of the row's number; 12 sums keep two units busy up to a
     // latency of 6 cycles.
     static constexpr int kMaxRows = 6;
-    static constexpr int kMaxWideRows = 2;
+    static constexpr int kMaxWideRows = 2;  // 8 sums, and 4 registers of weights
 
     __m256 value;
 

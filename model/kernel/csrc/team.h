@@ -6,7 +6,7 @@
 // runs and spin within one.
 //
 // The chunks of a phase lie in as many lanes as there are threads, and each thread begins with its own: so a weight is read
-// by the same core in every run, and stays in that core's caches. Who is done with his lane goes on with the others'.
+// by the same core in every run, and stays in that core's caches. A thread that is done with its own goes on with the others.
 #pragma once
 
 #include <atomic>
