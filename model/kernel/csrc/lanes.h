@@ -77,7 +77,8 @@ struct Lanes {
 struct Lanes {
     static constexpr int kWidth = 8;
     // Likewise with 32 registers, of which each row takes 4: 24 of sums, 4 of weights, 1 of the row's number. A single row
-    // has 4 independent sums, which keep two units busy where, as on a Neoverse N1, a sum waits 2 cycles for the one before.
+    // takes all columns of a panel, and so has 8 independent sums, which keep two units busy where a sum waits 4 cycles for
+    // the one before.
     static constexpr int kMaxRows = 6;
     static constexpr int kMaxWideRows = 1;
 
