@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from adavae.model.backbone import Backbone, causal_mask
+from adavae.model.kernel.backbone_kernel import BackboneKernel
 from adavae.model.kv_cache import KVCache, Memory
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.posterior import Posterior
@@ -52,8 +53,9 @@ class AdaVAE(nn.Module):
             Posterior over (B, Z), float32.
         """
         hidden = self.encode_hidden(token_ids, attention_mask, index)  # (B, T, C)
-        v_z = self.bank.aggregate(hidden, attention_mask, index)  # (B, K * C)
-        return self.bank.posterior_of(v_z, index)
+        is_compiled = self.bank.compiled(self._encoder_kernel(index), index) is not None
+        aggregate = self.bank.aggregate_each if is_compiled else self.bank.aggregate
+        return self.bank.posterior_of(aggregate(hidden, attention_mask, index), index)  # of v_z, (B, K * C)
 
     def encode_hidden(self, token_ids: Tensor, attention_mask: Tensor, index: AdapterIndex) -> Tensor:
         """The encoder before it is pooled: the first blocks, then the final layer norm.
@@ -62,11 +64,14 @@ class AdaVAE(nn.Module):
 
         Arguments as for ``encode``; returns (B, T, C), undefined on padding.
         """
-        kernel = None if self.bank.has_encoder_prefix(index) else self.encoder_backbone.kernel  # it knows no prefix
-        if (compiled := self.bank.compiled(kernel, index)) is not None:
+        if (compiled := self.bank.compiled(self._encoder_kernel(index), index)) is not None:
             kernel, sets = compiled
             return kernel.encode_hidden(token_ids, attention_mask, sets)
         return self.plain_encode_hidden(token_ids, attention_mask, index)
+
+    def _encoder_kernel(self, index: AdapterIndex) -> BackboneKernel | None:
+        """None for sets with a prefix in front of the encoder's text, which the compiled code does not know."""
+        return None if self.bank.has_encoder_prefix(index) else self.encoder_backbone.kernel
 
     def plain_encode_hidden(self, token_ids: Tensor, attention_mask: Tensor, index: AdapterIndex) -> Tensor:
         """``encode_hidden`` in PyTorch: for any device and dtype, and the reference for the compiled blocks."""

@@ -160,6 +160,23 @@ class AdapterBank(nn.Module):
         reads_pooled = torch.tensor(is_pooled, device=hidden.device).unsqueeze(1)  # (B, 1)
         return torch.where(reads_pooled, pooled, self.latent_attention(hidden, attention_mask, index))
 
+    def aggregate_each(self, hidden: Tensor, attention_mask: Tensor, index: AdapterIndex) -> Tensor:
+        """As ``aggregate``, each text by itself: in a batch, sums are cut in another way for every width and number of
+        rows, so that company would change a text's last bits.
+        """
+        texts = zip(hidden, attention_mask.sum(1).tolist(), index.slots, strict=True)
+        return torch.stack([self._aggregate_alone(states[:T], slot) for states, T, slot in texts])
+
+    def _aggregate_alone(self, states: Tensor, slot: int) -> Tensor:
+        """Hidden states (T, C) of one text to v_z, (K * C,)."""
+        if self.config_of(slot).latent_aggregation is LatentAggregation.POOLED:
+            assert self.pooled is not None  # a set of the bank is pooled
+            is_token = torch.ones(1, len(states), dtype=torch.bool, device=states.device)
+            pooled: Tensor = self.pooled(states[None], is_token, AdapterIndex.uniform(1, slot))[0]
+            return F.pad(pooled, (0, (self.shape.latent_heads - 1) * len(pooled)))
+        assert self.latent_attention is not None  # one that is not
+        return self.latent_attention.alone(states, slot)
+
     def posterior_of(self, v_z: Tensor, index: AdapterIndex) -> Posterior:
         """v_z, (B, K * C), to q(z|x) over the bank's (B, Z); a smaller set leaves its last dimensions at zero."""
         if (compiled := self.compiled(self.latent_kernel, index)) is not None:

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from adavae.model.parts.stacked import AdapterIndex, StackedLinear
 
@@ -32,6 +33,11 @@ class LatentAttention(nn.Module):
         scores = self.score(hidden, index).float() / hidden.shape[-1] ** 0.5  # (B, T, K)
         shares = scores.masked_fill(~attention_mask.unsqueeze(-1), -torch.inf).softmax(1).to(hidden.dtype)
         return torch.einsum("btk,btc->bkc", shares, hidden).flatten(1)
+
+    def alone(self, states: Tensor, slot: int) -> Tensor:
+        """As ``forward`` for one text: hidden states (T, C) to v_z, (K * C,)."""
+        scores = F.linear(states, self.score.weight[slot]).float() / states.shape[-1] ** 0.5  # (T, K)
+        return (scores.softmax(0).to(states.dtype).T @ states).flatten()
 
 
 class Pooled(nn.Module):

@@ -95,6 +95,19 @@ def test_a_text_has_the_same_bits_in_any_company(compiled: Library) -> None:
 
 
 @torch.inference_mode()
+def test_a_text_has_the_same_posterior_bit_for_bit_in_any_company() -> None:
+    """Pooling a whole batch had cut its sums by the batch's shape: mu differed in its last bits."""
+    model = Model(best_compiled(), LONG, (replace(SETS[0], latent_heads=8), *SETS[1:]))
+    model.backbone.kernel = model.kernel
+    texts, slots = texts_of([3, 40, 1, 97, 20, 64, 7, 33, 150, 12, 5, 80]), [0, 1, 2] * 4
+    together = model.vae.encode(*pad(texts, 0), AdapterIndex.of(slots))
+    for number, (text, slot) in enumerate(zip(texts, slots, strict=True)):
+        alone = model.vae.encode(*pad([text], 0), AdapterIndex.of([slot]))
+        assert torch.equal(alone.mu[0], together.mu[number])
+        assert torch.equal(alone.logvar[0], together.logvar[number])
+
+
+@torch.inference_mode()
 def test_the_number_of_threads_changes_no_bit(compiled: Library) -> None:
     model, texts, slots = Model(compiled, LONG, SETS), texts_of([40, 200, 3]), [0, 1, 2]
     before = torch.get_num_threads()
