@@ -11,13 +11,13 @@ SEPARATOR = "\u241e"
 """SYMBOL FOR RECORD SEPARATOR."""
 
 
-def joined(first: str, second: str, *, field: str = "text_pair") -> str:
-    """The pair as one text, both cleaned.
+def joined(first: str, second: str, names: tuple[str, str] = ("text", "text_pair")) -> str:
+    """The pair as one text, both cleaned; ``names`` are those of the two in an error.
 
     Raises:
-        ConfigError: A text holds the separator itself; ``field`` names the second text's field.
+        ConfigError: A text holds the separator itself.
     """
-    for name, text in (("text", first), (field, second)):
+    for name, text in zip(names, (first, second), strict=True):
         if SEPARATOR in text:
             raise ConfigError(name, text, f"holds {SEPARATOR!r}, which stands between the texts of a pair: remove it")
     return f"{clean(first)} {SEPARATOR} {clean(second)}"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from adavae.model import latent_ops
+from adavae.model.cleaning import clean
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import ConfigError
@@ -206,8 +207,8 @@ def _keep_different(found: dict[str, DecodedText], text: str, rows: Sequence[Dec
 
 
 def _as_read(text: str) -> str:
-    """What makes two texts the same to a reader: neither case nor blanks differ."""
-    return "".join(text.split()).casefold()
+    """What makes two texts the same to a reader: neither case nor blanks differ, nor how a letter is put together."""
+    return "".join(clean(text).split()).casefold()
 
 
 def _as_list(texts: str | Sequence[str]) -> list[str]:

@@ -69,10 +69,14 @@ class TextsBody(TextOrTextsBody):
             if len(self.text_pairs) != len(self.texts):
                 counts = f"{len(self.text_pairs)} entries and texts {len(self.texts)}"
                 raise _refuse("text_pairs", f"text_pairs has {counts}: give one for each text")
-        seconds = self.text_pairs if self.text_pair is None else [self.text_pair]
-        if seconds is not None:
+        if self.text_pair is not None:
+            seconds, names = [self.text_pair], [("text", "text_pair")]
+        else:
+            seconds = self.text_pairs or []
+            names = [(f"texts[{number}]", f"text_pairs[{number}]") for number in range(len(seconds))]
+        if seconds:
             try:
-                self._pairs = list(map(joined, super().all_texts, seconds))
+                self._pairs = list(map(joined, super().all_texts, seconds, names))
             except ConfigError as exc:
                 raise _refuse(exc.field, str(exc)) from exc
         return self

@@ -18,9 +18,13 @@ SPACE = LatentSpace("set@1", (), FittedPrior((0.0, 0.0), (0.5, 0.5)))
 
 def found(num_texts: int, num: int, grain: float) -> tuple[list[list[str]], list[int]]:
     """The variations of each text, and how many rows each step had decoded."""
-    texts = [f"text {number}" for number in range(num_texts)]
+    return found_of([f"text {number}" for number in range(num_texts)], num, grain)
+
+
+def found_of(texts: list[str], num: int, grain: float, stem: str = "") -> tuple[list[list[str]], list[int]]:
+    """The same of these texts, where what is written begins with ``stem``."""
     plan = variations(
-        SPACE, texts, num=num, distance=None, decoding=Decoding(), steering=USUAL, params=["texts"] * num_texts
+        SPACE, texts, num=num, distance=None, decoding=Decoding(), steering=USUAL, params=["texts"] * len(texts)
     )
     answer: object = None
     sizes: list[int] = []
@@ -35,7 +39,10 @@ def found(num_texts: int, num: int, grain: float) -> tuple[list[list[str]], list
             case Decode(z, decodings):
                 assert len(z) == len(decodings)
                 sizes.append(len(z))
-                answer = [DecodedText(f"{round(float(x[0]) / grain)}", 1, "stop", np.asarray(x, np.float32)) for x in z]
+                names = [f"{stem}{round(float(x[0]) / grain)}" for x in z]
+                answer = [
+                    DecodedText(name, 1, "stop", np.asarray(x, np.float32)) for name, x in zip(names, z, strict=True)
+                ]
             case Compute(run):
                 answer = run()
 
@@ -53,3 +60,9 @@ def test_however_many_variations_there_are_few_rows_are_asked_for_at_a_time(grai
     assert max(sizes) == ROWS_AT_ONCE
     assert sum(sizes) >= 32 * 64 * defaults.VARIATION_TRIES
     assert rows[0] == found(1, 64, grain)[0][0]
+
+
+def test_a_text_is_none_of_its_variations_however_its_letters_are_put_together() -> None:
+    """As macOS writes names of files; the text that was written differed from it by its characters alone."""
+    assert any("caf\u00e9 0" in rows for rows in found_of(["another"], 9, 0.5, "caf\u00e9 ")[0])
+    assert "caf\u00e9 0" not in found_of(["Cafe\u0301 0"], 9, 0.5, "caf\u00e9 ")[0][0]

@@ -65,6 +65,22 @@ def test_a_pair_is_read_as_one_text(client: TestClient, path: str) -> None:
     assert posted(client, path, both)["data"][0] == joined["data"][0]
 
 
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"text": "a \u241e b", "text_pair": "c"}, "text"),
+        ({"text": "a", "text_pair": "b \u241e c"}, "text_pair"),
+        ({"texts": ["a", "b \u241e c"], "text_pairs": ["d", "e"]}, "texts[1]"),
+        ({"texts": ["a", "b"], "text_pairs": ["c", "d \u241e e"]}, "text_pairs[1]"),
+    ],
+)
+def test_a_pair_that_holds_what_stands_between_pairs_is_told_by_its_place(
+    client: TestClient, body: dict[str, Any], param: str
+) -> None:
+    reply = client.post("/encode", json=body)
+    assert (reply.status_code, reply.json()["error"]["param"]) == (422, param)
+
+
 def test_one_text_is_a_list_of_one(client: TestClient) -> None:
     alone, listed = posted(client, "/encode", {"text": "bad"}), posted(client, "/encode", {"texts": ["bad"]})
     assert alone == listed
