@@ -237,8 +237,8 @@ class Settings(BaseSettings):
     max_rows: int = Field(
         default=2304,
         ge=1,
-        description="Texts that one request may have decoded, each candidate and two tries for each variation counted; "
-        "no more than may be queued.",
+        description="Texts that one request may have decoded, each candidate and two tries for each variation counted "
+        "(not what analogies and walks try besides); no more than may be queued.",
     )
     max_tokens: int = Field(default=128, ge=1, description="Tokens a decoded text may have.")
     max_body_bytes: int = Field(default=4 * 1024**2, ge=1024, description="Bytes a request body may have.")
