@@ -37,7 +37,7 @@ class LatentAttention(nn.Module):
     def alone(self, states: Tensor, slot: int) -> Tensor:
         """As ``forward`` for one text: hidden states (T, C) to v_z, (K * C,)."""
         scores = F.linear(states, self.score.weight[slot]).float() / states.shape[-1] ** 0.5  # (T, K)
-        return (scores.softmax(0).to(states.dtype).T @ states).flatten()
+        return torch.mm(scores.softmax(0).to(states.dtype).T, states).flatten()
 
 
 class Pooled(nn.Module):
