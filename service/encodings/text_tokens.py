@@ -6,16 +6,20 @@ the others there, and one who has gone away, or whose deadline has passed, asks 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 from adavae.model.cleaning import clean
 from adavae.model.storage.tokenizer import Tokenizer
+from adavae.service.caller import CALLER
 from adavae.service.errors import InvalidRequest, Overloaded
 
 _INLINE_CHARACTERS = 4_000  # a few milliseconds at worst; above it tokenizing leaves the event loop
 _TURN_CHARACTERS = 16_000
 _NUM_THREADS = 2
+_SHARES = 4  # of what may wait; one client may take one of them
 _CLEANED_SHARE = 4  # of the limit: composing accents makes one character of up to three
 
 
@@ -25,7 +29,7 @@ class TextTokens:
     def __init__(self, tokenizer: Tokenizer, *, max_tokens: int, max_queued_characters: int) -> None:
         """``max_tokens`` is the longest text that is read."""
         self._tokenizer, self._max_tokens = tokenizer, max_tokens
-        self._max_queued_characters, self._num_queued_characters = max_queued_characters, 0
+        self._max_queued_characters, self._waiting = max_queued_characters, Counter[str]()  # by client
         self._pool = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="adavae-tokenizer")
 
     @property
@@ -84,14 +88,10 @@ class TextTokens:
         if num_characters <= _INLINE_CHARACTERS:
             take(self._tokenizer.encode_many(texts))
             return
-        self._check_room(num_characters)
-        self._num_queued_characters += num_characters
-        try:
+        with self._queued(num_characters):
             loop = asyncio.get_running_loop()
             for turn in _turns(texts):
                 take(await loop.run_in_executor(self._pool, self._tokenizer.encode_many, turn))
-        finally:
-            self._num_queued_characters -= num_characters
 
     def _check_fits(self, row: Sequence[int], param: str) -> None:
         if len(row) > self._max_tokens:
@@ -101,13 +101,30 @@ class TextTokens:
                 code="text_too_long",
             )
 
-    def _check_room(self, num_characters: int) -> None:
-        waiting, limit = self._num_queued_characters, self._max_queued_characters
-        if waiting and waiting + num_characters > limit:
-            raise Overloaded(
-                f"{waiting} characters wait for the tokenizer and the request has {num_characters}; it takes {limit} "
-                "(ADAVAE_MAX_QUEUED_CHARACTERS): try again later, or with shorter texts"
-            )
+    @contextmanager
+    def _queued(self, num_characters: int) -> Iterator[None]:
+        """So many of the caller's wait meanwhile; raises Overloaded where they are too many."""
+        client = CALLER.get()
+        self._check_room(client, num_characters)
+        self._waiting[client] += num_characters
+        try:
+            yield
+        finally:
+            self._waiting[client] -= num_characters
+            if not self._waiting[client]:
+                del self._waiting[client]
+
+    def _check_room(self, client: str, num_characters: int) -> None:
+        """What is too much, but alone, is taken."""
+        for waiting, limit, whose, setting in (
+            (self._waiting[client], self._max_queued_characters // _SHARES, "of yours ", "a client's share of "),
+            (self._waiting.total(), self._max_queued_characters, "", ""),
+        ):
+            if waiting and waiting + num_characters > limit:
+                raise Overloaded(
+                    f"{waiting} characters {whose}wait for the tokenizer and the request has {num_characters}; it "
+                    f"takes {limit} ({setting}ADAVAE_MAX_QUEUED_CHARACTERS): try again later, or with shorter texts"
+                )
 
     def close(self) -> None:
         """Ends the threads; what they are working on is thrown away."""
