@@ -124,6 +124,20 @@ async def test_short_texts_do_not_wait_for_the_pool_and_long_ones_do_not_hold_th
 
 
 @pytest.mark.asyncio
+async def test_other_work_takes_turns_by_what_each_item_counts_as() -> None:
+    taken, threads = list[list[int]](), set[str]()
+
+    def work(turn: Sequence[int]) -> list[int]:
+        threads.add(threading.current_thread().name)
+        return [2 * each for each in turn]
+
+    sizes = [9_000, 7_000, 1, 40_000, 0, 5]
+    await tokens_of(OneTokenACharacter()).in_turns(work, range(6), sizes, taken.append)
+    assert taken == [[0, 2], [4], [6], [8, 10]]
+    assert all(name.startswith("adavae-tokenizer") for name in threads)
+
+
+@pytest.mark.asyncio
 async def test_more_than_may_wait_is_refused_and_room_comes_back() -> None:
     tokenizer = OneTokenACharacter()
     tokens = tokens_of(tokenizer, max_queued_characters=50_000)
