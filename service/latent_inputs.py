@@ -11,11 +11,13 @@ from torch import Tensor
 
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.service.adapters.registry import PinnedAdapter
+from adavae.service.encodings.text_tokens import INLINE_CHARACTERS, TextTokens
 from adavae.service.errors import InvalidRequest
 from adavae.service.latent_protocol import LatentVector
 
 _NO_BASE64 = re.compile(r"[^A-Za-z0-9+/]")
 _FLOAT_BYTES = 4
+_CHARACTERS_PER_ID = 4  # that it usually stands for
 _REMEDY = "send the text itself (LangChain: check_embedding_ctx_length=False)"
 
 
@@ -71,6 +73,32 @@ def _invalid(param: str, message: str) -> InvalidRequest:
     return InvalidRequest(f"{param} {message}", param=param, code="invalid_z")
 
 
+async def texts_of(
+    inputs: Sequence[str | Sequence[int]],
+    params: Sequence[str],
+    pretrained: PretrainedBackbone,
+    most_ids: int,
+    tokens: TextTokens,
+) -> list[str]:
+    """``text_of`` each; many token ids are read outside of the event loop, in turns with the texts of others.
+
+    Raises:
+        InvalidRequest: As ``text_of``, of the first that it refuses.
+        Overloaded: Too much waits for the tokenizer.
+    """
+
+    def read(turn: Sequence[tuple[str | Sequence[int], str]]) -> list[str]:
+        return [text_of(given, param, pretrained, most_ids) for given, param in turn]
+
+    named = list(zip(inputs, params, strict=True))
+    nums = [0 if isinstance(given, str) else min(len(given), most_ids) for given in inputs]
+    if sum(nums) * pretrained.tokenizer.longest_token <= INLINE_CHARACTERS:
+        return read(named)
+    texts: list[str] = []
+    await tokens.in_turns(read, named, [num * _CHARACTERS_PER_ID for num in nums], texts.extend)
+    return texts
+
+
 def text_of(given: str | Sequence[int], param: str, pretrained: PretrainedBackbone, most_ids: int) -> str:
     """A text, or what token ids say; ``param`` is what it is called in errors.
 
@@ -95,7 +123,8 @@ def text_of(given: str | Sequence[int], param: str, pretrained: PretrainedBackbo
         )
     if not (text := tokenizer.decode(list(given))):
         raise InvalidRequest(f"{param} is the token ids of no text: send at least one", param=param)
-    if tokenizer.encode(text) != [token for token in given if token != tokenizer.eos_token_id]:
+    (written,) = tokenizer.encode_many([text])  # unlike encode, it lets other threads go on
+    if written != [token for token in given if token != tokenizer.eos_token_id]:
         raise InvalidRequest(
             f"{param} is not what the backbone's tokenizer writes for any text, so these token ids are another "
             f"tokenizer's: {_REMEDY}",

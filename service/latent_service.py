@@ -36,7 +36,7 @@ from adavae.service.default_trial import DefaultTrial
 from adavae.service.downloads import Download, download_archive
 from adavae.service.encodings.text_map import Cartographer
 from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError, full_disk, service_error
-from adavae.service.latent_inputs import latents_of, text_of
+from adavae.service.latent_inputs import latents_of, texts_of
 from adavae.service.latent_parts import LatentParts
 from adavae.service.latent_protocol import LatentVector
 from adavae.service.metrics import Metrics
@@ -178,8 +178,7 @@ class LatentService:
         names = [f"input[{number}]" for number in range(len(inputs))] if params is None else params
         async with self._pinned(adapter) as pinned:
             check_dimensions(pinned.space, dimensions)
-            most, pretrained = self._parts.max_text_tokens, self._parts.pretrained
-            texts = [text_of(each, name, pretrained, most) for name, each in zip(names, inputs, strict=True)]
+            texts = await self._texts(inputs, names)
             rows = await self._encode_in_parts(texts, pinned, names, truncate=False)
             mu = torch.from_numpy(np.stack([row.encoding.mu for row in rows]))
             work = partial(embedded, pinned.space, mu, dimensions)  # a set's first one takes milliseconds
@@ -369,10 +368,26 @@ class LatentService:
     ) -> list[EncodedText]:
         """As many texts at a time as any request may hold, so that others come between."""
         encoded: list[EncodedText] = []
-        for start in range(0, len(texts), self.settings.max_texts):
-            part = slice(start, start + self.settings.max_texts)
+        for part in self._slices(len(texts)):
             encoded += await self._parts.encoder.encode(texts[part], pinned, truncate=truncate, params=params[part])
         return encoded
+
+    async def _texts(self, inputs: Sequence[str | Sequence[int]], params: Sequence[str]) -> list[str]:
+        """What token ids say, in parts as ``_encode_in_parts``; they are not read where the engine has no room."""
+        given = [each for each in inputs if isinstance(each, str)]
+        if len(given) == len(inputs):
+            return given
+        self._parts.engine.check_room(min(len(inputs), self.settings.max_texts))
+        pretrained, most, tokens = self._parts.pretrained, self._parts.max_text_tokens, self._parts.encoder.tokens
+        texts: list[str] = []
+        for part in self._slices(len(inputs)):
+            texts += await texts_of(inputs[part], params[part], pretrained, most, tokens)
+        return texts
+
+    def _slices(self, num_texts: int) -> Iterator[slice]:
+        """As many texts each as any request may hold."""
+        step = self.settings.max_texts
+        return (slice(start, start + step) for start in range(0, num_texts, step))
 
     def adapters(self) -> list[AdapterState]:
         """Every installed version."""

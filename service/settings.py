@@ -250,7 +250,7 @@ class Settings(BaseSettings):
     max_queued_characters: int = Field(
         default=8 * 1024**2,
         ge=1,
-        description="Characters of long texts that may wait for the tokenizer; beyond it: 429.",
+        description="Characters of long texts that may wait for the tokenizer; a client has a quarter; beyond it: 429.",
     )
     max_bodies_bytes: int = Field(
         default=128 * 1024**2,

@@ -1,22 +1,31 @@
 """Texts to token ids, never with more work than the limit is worth: what is surely too long is not even looked at.
 
 A token has so many bytes at most, so a text of more than limit times as many characters cannot fit, whatever is in it.
-Long texts leave the event loop for a small pool of their own, some at a time: whoever has many of them takes turns with
-the others there, and one who has gone away, or whose deadline has passed, asks for no more turns.
+Long texts, and what else takes as long, leave the event loop for a small pool of their own, some at a time: whoever has
+many of them takes turns with the others there, and one who has gone away, or whose deadline has passed, asks for no
+more turns.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
 
 from adavae.model.cleaning import clean
 from adavae.model.storage.tokenizer import Tokenizer
+from adavae.service.caller import CALLER
 from adavae.service.errors import InvalidRequest, Overloaded
 
-_INLINE_CHARACTERS = 4_000  # a few milliseconds at worst; above it tokenizing leaves the event loop
+INLINE_CHARACTERS = 4_000  # a few milliseconds at worst; above it tokenizing leaves the event loop
 _TURN_CHARACTERS = 16_000
 _NUM_THREADS = 2
+_SHARES = 4  # of what may wait; one client may take one of them
 _CLEANED_SHARE = 4  # of the limit: composing accents makes one character of up to three
+
+Item = TypeVar("Item")
+Done = TypeVar("Done")
 
 
 class TextTokens:
@@ -25,7 +34,7 @@ class TextTokens:
     def __init__(self, tokenizer: Tokenizer, *, max_tokens: int, max_queued_characters: int) -> None:
         """``max_tokens`` is the longest text that is read."""
         self._tokenizer, self._max_tokens = tokenizer, max_tokens
-        self._max_queued_characters, self._num_queued_characters = max_queued_characters, 0
+        self._max_queued_characters, self._waiting = max_queued_characters, Counter[str]()  # by client
         self._pool = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="adavae-tokenizer")
 
     @property
@@ -80,18 +89,33 @@ class TextTokens:
 
     async def _tokenize(self, texts: Sequence[str], take: Callable[[list[list[int]]], None]) -> None:
         """Gives ``take`` the token ids of some texts at a time, in order, until it raises."""
-        num_characters = sum(map(len, texts))
-        if num_characters <= _INLINE_CHARACTERS:
+        if sum(map(len, texts)) <= INLINE_CHARACTERS:
             take(self._tokenizer.encode_many(texts))
-            return
-        self._check_room(num_characters)
-        self._num_queued_characters += num_characters
-        try:
+        else:
+            await self.in_turns(self._tokenizer.encode_many, texts, list(map(len, texts)), take)
+
+    async def in_turns(
+        self,
+        work: Callable[[Sequence[Item]], Done],
+        items: Sequence[Item],
+        sizes: Sequence[int],
+        take: Callable[[Done], None],
+    ) -> None:
+        """Gives ``take`` what ``work`` makes of some items at a time, in order, until one of the two raises.
+
+        Args:
+            work: Done outside of the event loop.
+            items: At least one.
+            sizes: How many characters each of them counts as.
+            take: Called on the event loop.
+
+        Raises:
+            Overloaded: Too many characters wait already.
+        """
+        with self._queued(sum(sizes)):
             loop = asyncio.get_running_loop()
-            for turn in _turns(texts):
-                take(await loop.run_in_executor(self._pool, self._tokenizer.encode_many, turn))
-        finally:
-            self._num_queued_characters -= num_characters
+            for turn in _turns(sizes):
+                take(await loop.run_in_executor(self._pool, work, items[turn]))
 
     def _check_fits(self, row: Sequence[int], param: str) -> None:
         if len(row) > self._max_tokens:
@@ -101,25 +125,42 @@ class TextTokens:
                 code="text_too_long",
             )
 
-    def _check_room(self, num_characters: int) -> None:
-        waiting, limit = self._num_queued_characters, self._max_queued_characters
-        if waiting and waiting + num_characters > limit:
-            raise Overloaded(
-                f"{waiting} characters wait for the tokenizer and the request has {num_characters}; it takes {limit} "
-                "(ADAVAE_MAX_QUEUED_CHARACTERS): try again later, or with shorter texts"
-            )
+    @contextmanager
+    def _queued(self, num_characters: int) -> Iterator[None]:
+        """So many of the caller's wait meanwhile; raises Overloaded where they are too many."""
+        client = CALLER.get()
+        self._check_room(client, num_characters)
+        self._waiting[client] += num_characters
+        try:
+            yield
+        finally:
+            self._waiting[client] -= num_characters
+            if not self._waiting[client]:
+                del self._waiting[client]
+
+    def _check_room(self, client: str, num_characters: int) -> None:
+        """What is too much, but alone, is taken."""
+        for waiting, limit, whose, setting in (
+            (self._waiting[client], self._max_queued_characters // _SHARES, "of yours ", "a client's share of "),
+            (self._waiting.total(), self._max_queued_characters, "", ""),
+        ):
+            if waiting and waiting + num_characters > limit:
+                raise Overloaded(
+                    f"{waiting} characters {whose}wait for the tokenizer and the request has {num_characters}; it "
+                    f"takes {limit} ({setting}ADAVAE_MAX_QUEUED_CHARACTERS): try again later, or with shorter texts"
+                )
 
     def close(self) -> None:
         """Ends the threads; what they are working on is thrown away."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _turns(texts: Sequence[str]) -> Iterator[Sequence[str]]:
-    """The texts in order, as many at a time as make up one turn; a long one goes alone."""
+def _turns(sizes: Sequence[int]) -> Iterator[slice]:
+    """Everything in order, as much at a time as makes up one turn; what is large goes alone."""
     start, num_characters = 0, 0
-    for end, text in enumerate(texts):
-        if end > start and num_characters + len(text) > _TURN_CHARACTERS:
-            yield texts[start:end]
+    for end, size in enumerate(sizes):
+        if end > start and num_characters + size > _TURN_CHARACTERS:
+            yield slice(start, end)
             start, num_characters = end, 0
-        num_characters += len(text)
-    yield texts[start:]
+        num_characters += size
+    yield slice(start, None)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import contextvars
 import errno
+import threading
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from adavae.model.storage.pretrained import load_backbone
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.text_model import TextModel
 from adavae.service.caller import CALLER
-from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError
+from adavae.service.errors import EngineStopped, InvalidRequest, Overloaded, ServiceError
 from adavae.service.latent_service import LatentService
 from adavae.service.loading import open_store
 from adavae.service.metrics import Metrics
@@ -290,6 +291,84 @@ async def test_a_text_without_end_is_refused_or_cut_before_it_is_tokenized(
         assert sum(tokenized) < 5000
         with pytest.raises(InvalidRequest, match="the text is empty"):
             await service.encode(texts[1:2], adapter=None, truncate=True)
+
+
+@pytest.fixture
+def decoded_in(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The threads in which token ids have been decoded, one an input."""
+    threads, decode = list[str](), Tokenizer.decode
+
+    def watched(tokenizer: Tokenizer, token_ids: Sequence[int]) -> str:
+        if not (name := threading.current_thread().name).startswith("asyncio_"):  # there sets are tried
+            threads.append(name)
+        return decode(tokenizer, token_ids)
+
+    monkeypatch.setattr(Tokenizer, "decode", watched)
+    return threads
+
+
+@pytest.mark.asyncio
+async def test_many_token_ids_are_read_outside_of_the_event_loop(tmp_path: Path, decoded_in: list[str]) -> None:
+    """2048 texts of 255 ids each held everybody up for a second."""
+    texts = [f"the food was great {number} ." for number in range(600)]
+    async with running(tmp_path) as service:
+        ids = service._parts.pretrained.tokenizer.encode_many(texts)
+        few = await service.embed(ids[:2], adapter="plain", dimensions=None)
+        assert decoded_in == [threading.current_thread().name] * 2, "a thread is not worth it"
+        decoded_in.clear()
+        many = await service.embed(ids, adapter="plain", dimensions=None)
+        assert len(decoded_in) == 600
+        assert all(name.startswith("adavae-tokenizer") for name in decoded_in)
+        expected = await service.embed(texts, adapter="plain", dimensions=None)
+    np.testing.assert_array_equal(many.vectors, expected.vectors)
+    np.testing.assert_allclose(few.vectors, expected.vectors[:2], atol=1e-5, rtol=0)
+    assert many.num_tokens == sum(map(len, ids))
+
+
+@pytest.mark.asyncio
+async def test_token_ids_are_refused_with_their_input_wherever_they_are_read(
+    tmp_path: Path, decoded_in: list[str]
+) -> None:
+    async with running(tmp_path) as service:
+        ids = service._parts.pretrained.tokenizer.encode(TEXTS[0])
+        wrong: dict[str, list[int]] = {
+            "has the token id 100000, the backbone's tokenizer has": [100_000],
+            "has 40 token ids, the limit is 39": [*ids, *[5] * 40][:40],
+            "is the token ids of no text": [0],
+        }
+        for message, given in wrong.items():
+            for num in (1, 300, 900):
+                decoded_in.clear()
+                with pytest.raises(InvalidRequest, match=message) as refused:
+                    await service.embed([*[ids] * num, given, given], adapter="plain", dimensions=None)
+                assert refused.value.param == f"input[{num}]"
+                assert len(decoded_in) <= num + 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("num", [1, 900])
+async def test_a_full_queue_refuses_token_ids_unread(tmp_path: Path, decoded_in: list[str], num: int) -> None:
+    async with running(tmp_path, max_texts=100, max_queued_rows=120) as service:
+        ids = service._parts.pretrained.tokenizer.encode(TEXTS[0])
+        with service._parts.engine.reserved(120):
+            with pytest.raises(Overloaded, match="120 rows are waiting"):
+                await service.embed([ids] * num, adapter="plain", dimensions=None)
+            assert decoded_in == []
+        await service.embed([ids] * num, adapter="plain", dimensions=None)
+        assert len(decoded_in) == num
+
+
+@pytest.mark.asyncio
+async def test_token_ids_wait_for_the_tokenizer_as_texts_do(tmp_path: Path, decoded_in: list[str]) -> None:
+    async with running(tmp_path, max_queued_characters=20_000) as service:
+        ids = service._parts.pretrained.tokenizer.encode(TEXTS[0])
+        with (
+            service._parts.encoder.tokens._queued(4_900),
+            pytest.raises(Overloaded, match="4900 characters of yours wait"),
+        ):
+            await service.embed([ids] * 200, adapter="plain", dimensions=None)
+        assert decoded_in == []
+        assert len((await service.embed([ids] * 200, adapter="plain", dimensions=None)).vectors) == 200
 
 
 @pytest.mark.asyncio

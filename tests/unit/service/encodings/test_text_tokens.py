@@ -1,15 +1,19 @@
 """Texts to token ids: what is too long costs nothing, what is long goes to the pool and takes turns there."""
 
 import asyncio
+import contextvars
 import threading
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
 import pytest
 
 from adavae.model.cleaning import clean
+from adavae.service.caller import CALLER
 from adavae.service.encodings.text_tokens import TextTokens
 from adavae.service.errors import InvalidRequest, Overloaded, ServiceError
 
+Done = TypeVar("Done")
 LONGEST_TOKEN, MAX_TOKENS = 5, 2000
 MAX_CHARACTERS = LONGEST_TOKEN * MAX_TOKENS
 
@@ -38,6 +42,13 @@ class OneTokenACharacter:
 
 def tokens_of(tokenizer: OneTokenACharacter, max_queued_characters: int = 10**9) -> TextTokens:
     return TextTokens(tokenizer, max_tokens=MAX_TOKENS, max_queued_characters=max_queued_characters)  # type: ignore[arg-type]
+
+
+def begun(client: str, work: Coroutine[Any, Any, Done]) -> asyncio.Task[Done]:
+    """On behalf of a client."""
+    context = contextvars.copy_context()
+    context.run(CALLER.set, client)
+    return asyncio.create_task(work, context=context)
 
 
 HUGE = {
@@ -113,6 +124,20 @@ async def test_short_texts_do_not_wait_for_the_pool_and_long_ones_do_not_hold_th
 
 
 @pytest.mark.asyncio
+async def test_other_work_takes_turns_by_what_each_item_counts_as() -> None:
+    taken, threads = list[list[int]](), set[str]()
+
+    def work(turn: Sequence[int]) -> list[int]:
+        threads.add(threading.current_thread().name)
+        return [2 * each for each in turn]
+
+    sizes = [9_000, 7_000, 1, 40_000, 0, 5]
+    await tokens_of(OneTokenACharacter()).in_turns(work, range(6), sizes, taken.append)
+    assert taken == [[0, 2], [4], [6], [8, 10]]
+    assert all(name.startswith("adavae-tokenizer") for name in threads)
+
+
+@pytest.mark.asyncio
 async def test_more_than_may_wait_is_refused_and_room_comes_back() -> None:
     tokenizer = OneTokenACharacter()
     tokens = tokens_of(tokenizer, max_queued_characters=50_000)
@@ -141,6 +166,66 @@ async def test_who_has_left_takes_no_more_turns_and_frees_the_queue() -> None:
     tokenizer.gate.set()
     assert len(await tokens.cut(["a" * 1900] * 20, 10)) == 20
     assert sum(text[0] == "b" for turn in tokenizer.seen for text in turn) <= 8, "one turn may have begun"
+
+
+@pytest.mark.asyncio
+async def test_a_client_with_its_share_waiting_is_refused_and_another_is_not() -> None:
+    """Whoever kept the whole queue full had everybody else's long texts refused."""
+    tokenizer = OneTokenACharacter()
+    tokens = tokens_of(tokenizer, max_queued_characters=80_000)
+    texts = ["a" * 1900] * 5
+    tokenizer.gate.clear()
+    greedy = [begun("greedy", tokens.cut(texts, 10)) for _ in range(3)]
+    await asyncio.sleep(0)
+    assert [work.done() for work in greedy] == [False, False, True]
+    with pytest.raises(Overloaded) as refused:
+        await greedy[2]
+    for told in (
+        "19000 characters of yours wait for the tokenizer and the request has 9500",
+        "it takes 20000 (a client's share of ADAVAE_MAX_QUEUED_CHARACTERS): try again later",
+    ):
+        assert told in refused.value.message
+    modest = begun("modest", tokens.cut(texts, 10))
+    await asyncio.sleep(0)
+    assert not modest.done()
+    tokenizer.gate.set()
+    for work in (*greedy[:2], modest):
+        assert len(await work) == 5
+
+
+@pytest.mark.asyncio
+async def test_clients_together_have_no_more_than_the_queue_takes() -> None:
+    tokenizer = OneTokenACharacter()
+    tokens = tokens_of(tokenizer, max_queued_characters=40_000)
+    tokenizer.gate.clear()
+    work = [begun(f"client {number}", tokens.cut(["a" * 1900] * 5, 10)) for number in range(5)]
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded, match=r"^38000 characters wait .* takes 40000 \(ADAVAE_MAX_QUEUED_CHARACTERS\)"):
+        await work[4]
+    tokenizer.gate.set()
+    await asyncio.gather(*work[:4])
+
+
+@pytest.mark.asyncio
+async def test_a_share_comes_back_after_errors_and_from_who_has_left() -> None:
+    tokenizer = OneTokenACharacter()
+    tokens = tokens_of(tokenizer, max_queued_characters=80_000)
+    large, too_long = ["a" * 1900] * 10, ["a" * 1900] * 9 + ["b" * (MAX_TOKENS + 1)]
+    with pytest.raises(InvalidRequest):
+        await begun("greedy", tokens.fitting(too_long, too_long))
+    tokenizer.gate.clear()
+    left = begun("greedy", tokens.cut(large, 10))
+    await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await begun("greedy", tokens.cut(large, 10))
+    left.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await left
+    again = begun("greedy", tokens.cut(large, 10))
+    await asyncio.sleep(0)
+    tokenizer.gate.set()
+    assert len(await again) == 10
+    assert not tokens._waiting, "nobody is remembered"
 
 
 @pytest.mark.asyncio
