@@ -451,25 +451,31 @@ class LatentService:
     async def _streamed(
         self, plan: Plan[Tensor], pinned: PinnedAdapter, decodings: Sequence[Decoding]
     ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
-        """The texts of the latents that ``plan`` comes to."""
+        """The texts of the latents that ``plan`` comes to; refused before its first step, as ``_answered``."""
         self._check_decodings(decodings)
-        z = await self._parts.runner.run(plan, pinned, num_rows=len(decodings))
-        stream = TextStream(self._parts.pretrained.tokenizer)
-        decoding = asyncio.ensure_future(
-            self._parts.engine.decode(
-                z.numpy(), pinned.slot, decodings, deadline_s=self.settings.deadline_s, on_token=stream.put_token
+        with self._parts.engine.reserved(len(decodings)) as reservation:
+            z = await self._parts.runner.run(plan, pinned, reservation, num_rows=len(decodings))
+            stream = TextStream(self._parts.pretrained.tokenizer)
+            decoding = asyncio.ensure_future(
+                self._parts.engine.decode(
+                    z.numpy(),
+                    pinned.slot,
+                    decodings,
+                    deadline_s=self.settings.deadline_s,
+                    on_token=stream.put_token,
+                    reservation=reservation,
+                )
             )
-        )
-        decoding.add_done_callback(lambda _: stream.end())
-        try:
-            async for piece in stream.pieces():
-                yield piece
-            texts = self._parts.runner.texts(await decoding, z)
-            for piece in stream.rest():
-                yield piece
-            yield DecodeResult(_ref(pinned), tuple(writing.typical(pinned.space, z, texts)))
-        finally:
-            await end(decoding)
+            decoding.add_done_callback(lambda _: stream.end())
+            try:
+                async for piece in stream.pieces():
+                    yield piece
+                texts = self._parts.runner.texts(await decoding, z)
+                for piece in stream.rest():
+                    yield piece
+                yield DecodeResult(_ref(pinned), tuple(writing.typical(pinned.space, z, texts)))
+            finally:
+                await end(decoding)
 
     def _check_decodings(self, decodings: Sequence[Decoding]) -> None:
         longest, limit = max(decoding.max_tokens for decoding in decodings), self._parts.max_tokens

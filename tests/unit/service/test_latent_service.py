@@ -21,7 +21,7 @@ from adavae.model.storage.pretrained import load_backbone
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.text_model import TextModel
 from adavae.service.caller import CALLER
-from adavae.service.errors import EngineStopped, InvalidRequest, ServiceError
+from adavae.service.errors import EngineStopped, InvalidRequest, Overloaded, ServiceError
 from adavae.service.latent_service import LatentService
 from adavae.service.loading import open_store
 from adavae.service.metrics import Metrics
@@ -231,6 +231,33 @@ async def test_closing_a_stream_frees_its_rows(tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             while service._parts.engine._scheduler.num_decoding or service._parts.engine.num_waiting:
                 await asyncio.sleep(0.001)
+
+
+@pytest.mark.asyncio
+async def test_a_stream_is_refused_before_its_latents_are_computed(tmp_path: Path) -> None:
+    """All of them were drawn and refined on the device first, and then the queue was asked for room."""
+    async with running(tmp_path, max_queued_rows=10) as service:
+        engine, num_computed = service._parts.engine, 0
+        on_device = engine.on_device
+
+        async def counted(*arguments: Any, **options: Any) -> Any:
+            nonlocal num_computed
+            num_computed += 1
+            return await on_device(*arguments, **options)
+
+        engine.on_device = counted  # type: ignore[method-assign]
+
+        async def drawn(num: int) -> list[TextPiece | DecodeResult]:
+            return [item async for item in service.sample_stream(num, adapter="plain", decoding=GREEDY)]
+
+        with engine.reserved(5):
+            with pytest.raises(Overloaded):
+                await drawn(6)
+            assert num_computed == 0
+            assert isinstance((await drawn(5))[-1], DecodeResult)
+        assert num_computed == 1
+        with engine.reserved(10):
+            pass
 
 
 @pytest.mark.asyncio
