@@ -27,8 +27,8 @@ from adavae.model.latent.direction import BetweenTexts, Direction
 from adavae.model.latent.embedding import check_dimensions, embedded
 from adavae.model.latent.map_points import MapMethod
 from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
-from adavae.model.operations import moves, writing
-from adavae.model.operations.steps import Plan, Result
+from adavae.model.operations import distinct, least_change, moves, writing
+from adavae.model.operations.steps import ROWS_AT_ONCE, Plan, Result
 from adavae.model.results import Classified
 from adavae.service.adapters.incoming import received, told_of
 from adavae.service.adapters.registry import PinnedAdapter
@@ -197,9 +197,10 @@ class LatentService:
         """A text for each z, (N, Z); raises LatentShapeError as InvalidRequest, otherwise as ``encode``."""
         async with self._pinned(adapter) as pinned:
             plan = writing.decode(pinned.space, latents_of(z, pinned), decodings, steering)
-            num_rows = len(z) * steering.or_else(defaults.DECODE).candidates
+            num_rows, at_once = _rows(len(z), steering.or_else(defaults.DECODE).candidates)
             with _led_by("z"):
-                return DecodeResult(_ref(pinned), tuple(await self._answered(plan, pinned, decodings, num_rows)))
+                rows = await self._answered(plan, pinned, decodings, num_rows, at_once)
+                return DecodeResult(_ref(pinned), tuple(rows))
 
     async def sample(
         self, num: int, *, adapter: str | None, decoding: Decoding, draw: Draw = ANY, steering: Steering = USUAL
@@ -207,8 +208,8 @@ class LatentService:
         """``num`` texts from the set's prior; z and the i-th text's draws come from the decoding's seed, plus i."""
         async with self._pinned(adapter) as pinned:
             plan = writing.sample(pinned.space, num, decoding, draw, steering)
-            num_rows = num * steering.or_else(defaults.DRAW).candidates
-            return DecodeResult(_ref(pinned), tuple(await self._answered(plan, pinned, [decoding], num_rows)))
+            num_rows, at_once = _rows(num, steering.or_else(defaults.DRAW).candidates)
+            return DecodeResult(_ref(pinned), tuple(await self._answered(plan, pinned, [decoding], num_rows, at_once)))
 
     async def decode_stream(
         self,
@@ -253,8 +254,11 @@ class LatentService:
                 pinned.space, source, target, steps=steps, method=method, decoding=decoding, steering=steering
             )
             num_walks = 1 if isinstance(source, str) else len(source)
-            num_rows = num_walks * steps * steering.or_else(defaults.WALK).candidates
-            return InterpolateResult(_ref(pinned), tuple(await self._answered(plan, pinned, [decoding], num_rows)))
+            num_rows, at_once = _rows(num_walks * steps, steering.or_else(defaults.WALK).candidates)
+            if steering.candidates is None:
+                at_once = distinct.rows_at_once(num_walks, steps)
+            rows = await self._answered(plan, pinned, [decoding], num_rows, at_once)
+            return InterpolateResult(_ref(pinned), tuple(rows))
 
     async def analogy(
         self,
@@ -273,9 +277,12 @@ class LatentService:
             decodings = decoding.for_rows(samples)
             plan = moves.analogy(pinned.space, a, b, c, scale=scale, decodings=decodings, steering=steering)
             nums = [1 if isinstance(texts, str) else len(texts) for texts in (a, b, c)]
-            num_rows = max(sum(nums), nums[-1] * samples * steering.or_else(defaults.ANALOGY).candidates)
+            num_rows, at_once = _rows(nums[-1] * samples, steering.or_else(defaults.ANALOGY).candidates)
+            if steering.candidates is None and scale == defaults.SCALE:
+                at_once = least_change.rows_at_once(nums[-1], samples)
             with _led_by("scale"):
-                return DecodeResult(_ref(pinned), tuple(await self._answered(plan, pinned, decodings, num_rows)))
+                rows = await self._answered(plan, pinned, decodings, max(sum(nums), num_rows), at_once)
+                return DecodeResult(_ref(pinned), tuple(rows))
 
     async def variations(
         self,
@@ -294,7 +301,7 @@ class LatentService:
                 pinned.space, texts, num=num, distance=distance, decoding=decoding, steering=steering, params=params
             )
             num_rows = len(texts) * num * defaults.VARIATION_TRIES
-            found = await self._answered(plan, pinned, [decoding], num_rows)
+            found = await self._answered(plan, pinned, [decoding], num_rows, min(ROWS_AT_ONCE, num_rows))
             return VariationsResult(_ref(pinned), tuple(map(tuple, found)))
 
     async def traverse(
@@ -313,8 +320,10 @@ class LatentService:
             plan = moves.traverse(
                 pinned.space, text, direction, steps=steps, between=between, decoding=decoding, steering=steering
             )
-            num_rows = max(1 + _num_texts(direction), steps * steering.or_else(defaults.TRAVERSE).candidates)
-            return TraverseResult(_ref(pinned), tuple(await self._answered(plan, pinned, [decoding], num_rows)))
+            num_rows, at_once = _rows(steps, steering.or_else(defaults.TRAVERSE).candidates)
+            num_rows = max(1 + _num_texts(direction), num_rows)
+            rows = await self._answered(plan, pinned, [decoding], num_rows, at_once)
+            return TraverseResult(_ref(pinned), tuple(rows))
 
     async def classify(
         self, texts: Sequence[str], *, adapter: str | None, truncate: bool, params: Sequence[str] | None = None
@@ -444,35 +453,44 @@ class LatentService:
             yield pinned
 
     async def _answered(
-        self, plan: Plan[Result], pinned: PinnedAdapter, decodings: Sequence[Decoding], num_rows: int
+        self, plan: Plan[Result], pinned: PinnedAdapter, decodings: Sequence[Decoding], num_rows: int, at_once: int
     ) -> Result:
-        """What a plan comes to; refused before its first step where it is too long or the queue is full."""
+        """What a plan comes to; refused before its first step where it is too long or the queue is full.
+
+        ``num_rows`` and ``at_once`` are as for ``Engine.reserved``.
+        """
         self._check_decodings(decodings)
-        with self._parts.engine.reserved(num_rows) as reservation:
+        with self._parts.engine.reserved(num_rows, at_once) as reservation:
             return await self._parts.runner.run(plan, pinned, reservation, num_rows=num_rows)
 
     async def _streamed(
         self, plan: Plan[Tensor], pinned: PinnedAdapter, decodings: Sequence[Decoding]
     ) -> AsyncGenerator[TextPiece | DecodeResult, None]:
-        """The texts of the latents that ``plan`` comes to."""
+        """The texts of the latents that ``plan`` comes to; refused before its first step, as ``_answered``."""
         self._check_decodings(decodings)
-        z = await self._parts.runner.run(plan, pinned, num_rows=len(decodings))
-        stream = TextStream(self._parts.pretrained.tokenizer)
-        decoding = asyncio.ensure_future(
-            self._parts.engine.decode(
-                z.numpy(), pinned.slot, decodings, deadline_s=self.settings.deadline_s, on_token=stream.put_token
+        with self._parts.engine.reserved(len(decodings)) as reservation:
+            z = await self._parts.runner.run(plan, pinned, reservation, num_rows=len(decodings))
+            stream = TextStream(self._parts.pretrained.tokenizer)
+            decoding = asyncio.ensure_future(
+                self._parts.engine.decode(
+                    z.numpy(),
+                    pinned.slot,
+                    decodings,
+                    deadline_s=self.settings.deadline_s,
+                    on_token=stream.put_token,
+                    reservation=reservation,
+                )
             )
-        )
-        decoding.add_done_callback(lambda _: stream.end())
-        try:
-            async for piece in stream.pieces():
-                yield piece
-            texts = self._parts.runner.texts(await decoding, z)
-            for piece in stream.rest():
-                yield piece
-            yield DecodeResult(_ref(pinned), tuple(writing.typical(pinned.space, z, texts)))
-        finally:
-            await end(decoding)
+            decoding.add_done_callback(lambda _: stream.end())
+            try:
+                async for piece in stream.pieces():
+                    yield piece
+                texts = self._parts.runner.texts(await decoding, z)
+                for piece in stream.rest():
+                    yield piece
+                yield DecodeResult(_ref(pinned), tuple(writing.typical(pinned.space, z, texts)))
+            finally:
+                await end(decoding)
 
     def _check_decodings(self, decodings: Sequence[Decoding]) -> None:
         longest, limit = max(decoding.max_tokens for decoding in decodings), self._parts.max_tokens
@@ -509,6 +527,12 @@ def _volume_answered() -> Iterator[None]:
         reason = exc.strerror or type(exc).__name__
         message = f"the volume with adapter sets could not be read ({reason}): try again in a moment"
         raise ServiceError(503, "storage_unavailable", message, retry_after_s=5) from exc
+
+
+def _rows(num_texts: int, candidates: int) -> tuple[int, int]:
+    """That are decoded, and that are encoded later at once: of several candidates the best is found by encoding all."""
+    num_rows = num_texts * candidates
+    return num_rows, num_rows if candidates > 1 else 0
 
 
 def _num_texts(direction: Direction) -> int:

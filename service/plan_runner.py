@@ -1,6 +1,6 @@
 """Carries out the plans of ``model.operations`` over engine and encoding cache, one adapter set version a plan."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,8 +12,10 @@ from adavae.model.results import DecodedText
 from adavae.model.storage.tokenizer import Tokenizer
 from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.encodings.text_encoder import TextEncoder
-from adavae.service.engine.engine import Engine, Reservation
+from adavae.service.engine.engine import Engine
+from adavae.service.engine.reservation import Reservation
 from adavae.service.engine.scheduler import SHORT_ROWS
+from adavae.service.engine.work import EncodedRow
 
 
 class PlanRunner:
@@ -66,17 +68,22 @@ class PlanRunner:
         self, texts: Sequence[str], pinned: PinnedAdapter, reservation: Reservation | None
     ) -> Tensor:
         rows = await self._encoder.tokens.cut(texts, self._max_text_tokens)
-        slots = [pinned.slot] * len(rows)
-        encoded = await self._engine.encode(rows, slots, deadline_s=self._deadline_s, reservation=reservation)
+        encoded: list[EncodedRow] = []
+        for part in _parts(len(rows), reservation):
+            some = rows[part]
+            encoded += await self._engine.encode(
+                some, [pinned.slot] * len(some), deadline_s=self._deadline_s, reservation=reservation
+            )
         return torch.stack([torch.from_numpy(row.mu) for row in encoded])
 
     async def _decoded(
         self, z: Tensor, decodings: Sequence[Decoding], pinned: PinnedAdapter, reservation: Reservation | None
     ) -> list[DecodedText]:
-        latents = z.numpy()
-        generated = await self._engine.decode(
-            latents, pinned.slot, decodings, deadline_s=self._deadline_s, reservation=reservation
-        )
+        latents, generated = z.numpy(), list[Generated]()
+        for part in _parts(len(z), reservation):
+            generated += await self._engine.decode(
+                latents[part], pinned.slot, decodings[part], deadline_s=self._deadline_s, reservation=reservation
+            )
         return self.texts(generated, z)
 
     def texts(self, generated: Sequence[Generated], z: Tensor) -> list[DecodedText]:
@@ -86,3 +93,8 @@ class PlanRunner:
             DecodedText(decode(row.token_ids), len(row.token_ids), row.finish_reason, latent)
             for row, latent in zip(generated, z.numpy(), strict=True)
         ]
+
+
+def _parts(num_rows: int, reservation: Reservation | None) -> Iterable[slice]:
+    """What is queued at once of a step's rows: all, where room for them was reserved."""
+    return [slice(num_rows)] if reservation is None else reservation.parts(num_rows)

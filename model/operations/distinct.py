@@ -14,7 +14,7 @@ from adavae.model.decoding.decoding import Decoding
 from adavae.model.latent import defaults
 from adavae.model.latent.directions import around
 from adavae.model.latent.space import LatentSpace
-from adavae.model.operations.steps import Plan, decoded_in_parts, encoded_written_in_parts
+from adavae.model.operations.steps import ROWS_AT_ONCE, Plan, decoded_in_parts, encoded_written_in_parts
 from adavae.model.results import DecodedText
 
 
@@ -38,6 +38,11 @@ def told_apart(
         width = defaults.WALK_NOISE * (turn + 1) * space.posterior_variance.sqrt()
         yield from _replace(space, z, chosen, repeated, decoding, steps, width)
     return chosen
+
+
+def rows_at_once(num_walks: int, steps: int) -> int:
+    """The most rows that ``told_apart`` has decoded or encoded side by side: those of every inner point."""
+    return min(ROWS_AT_ONCE, num_walks * max(0, steps - 2) * defaults.WALK_ALTERNATIVES)
 
 
 def _replace(

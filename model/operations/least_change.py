@@ -40,6 +40,11 @@ def least_changed(
     return chosen
 
 
+def rows_at_once(num_texts: int, num_decodings: int) -> int:
+    """The most rows that ``least_changed`` has decoded or encoded side by side."""
+    return min(ROWS_AT_ONCE, num_texts * num_decodings * len(defaults.LABEL_GAINS) * defaults.LABEL_ALTERNATIVES)
+
+
 def _some_changed(
     space: LatentSpace, z_c: Tensor, change: Change, ways: Tensor, decodings: Sequence[Decoding], settled: Settled
 ) -> Plan[list[DecodedText]]:

@@ -75,8 +75,7 @@ def walks(
     latent_ops.taus(steps)
     ends = yield from encoded([text for pair in pairs for text in pair], params)
     ways = [latent_ops.interpolate(ends[row], ends[row + 1], steps, method) for row in range(0, len(ends), 2)]
-    denoised = partial(_denoised, space, ways, settled)
-    z = (yield from computed(denoised)) if settled.refine > 0.0 else denoised()
+    z = yield from _denoised(space, ways, settled)
     rows = yield from written(space, z, [decoding] * len(z), settled.candidates)
     if steering.candidates is None:
         rows = typical(space, z, (yield from told_apart(space, z, rows, decoding, steps)))
@@ -84,8 +83,13 @@ def walks(
     return [each[start : start + steps] for start in range(0, len(each), steps)]
 
 
-def _denoised(space: LatentSpace, ways: Sequence[Tensor], settled: Settled) -> Tensor:
-    return torch.cat([directions.denoised_walk(space, way, settled) for way in ways])
+def _denoised(space: LatentSpace, ways: Sequence[Tensor], settled: Settled) -> Plan[Tensor]:
+    """All walks, (walks * steps, Z); one at a time, so that others come between."""
+    denoised: list[Tensor] = []
+    for way in ways:
+        walk = partial(directions.denoised_walk, space, way, settled)
+        denoised.append((yield from computed(walk)) if settled.refine > 0.0 else walk())
+    return torch.cat(denoised)
 
 
 def analogy(

@@ -18,6 +18,9 @@ from adavae.model.results import DecodedText
 ROWS_AT_ONCE = 384
 """Drafts that are written, and read again, side by side, however many there are to be."""
 
+COMPUTED_AT_ONCE = 64
+"""Latents that are led back to where texts lie in one ``Compute``, however many there are."""
+
 Result = TypeVar("Result")
 
 

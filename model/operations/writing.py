@@ -1,5 +1,6 @@
 """Plans from z to texts: given or drawn latents, and the best of several candidates for each."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,7 +13,7 @@ from adavae.model.decoding.decoding import Decoding
 from adavae.model.latent import defaults
 from adavae.model.latent.space import LatentSpace
 from adavae.model.latent.steering import Draw, Settled, Steering
-from adavae.model.operations.steps import Plan, computed, decoded, encoded_written, scored
+from adavae.model.operations.steps import COMPUTED_AT_ONCE, Plan, computed, decoded, encoded_written, scored
 from adavae.model.results import DecodedText
 
 
@@ -31,10 +32,16 @@ def drawn(space: LatentSpace, num: int, seed: int, draw: Draw, steering: Steerin
 
 
 def steered(space: LatentSpace, z: Tensor, settled: Settled) -> Plan[Tensor]:
-    """z, (N, Z), adjusted as ``settled`` says."""
+    """z, (N, Z), adjusted as ``settled`` says; a few rows at a time, so that others come between.
+
+    The parts are of even sizes: of one row alone some CPUs round otherwise.
+    """
     if settled.refine == 0.0 and settled.truncation == 1.0:
         return z
-    return (yield from computed(partial(space.steered, z, settled)))
+    adjusted: list[Tensor] = []
+    for some in z.tensor_split(max(1, math.ceil(len(z) / COMPUTED_AT_ONCE))):
+        adjusted.append((yield from computed(partial(space.steered, some, settled))))
+    return torch.cat(adjusted)
 
 
 def decode(space: LatentSpace, z: Tensor, decodings: Sequence[Decoding], steering: Steering) -> Plan[list[DecodedText]]:

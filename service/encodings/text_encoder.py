@@ -9,7 +9,8 @@ from adavae.service.caller import CALLER
 from adavae.service.encodings.cache import EncodingCache, encoding_key
 from adavae.service.encodings.single_flight import SingleFlight
 from adavae.service.encodings.text_tokens import TextTokens
-from adavae.service.engine.engine import Engine, Reservation
+from adavae.service.engine.engine import Engine
+from adavae.service.engine.reservation import Reservation
 from adavae.service.metrics import Metrics
 from adavae.service.results import EncodedText, Encoding
 

@@ -8,10 +8,9 @@ is answered with EngineStopped at once and a new thread starts; a row that canno
 
 import asyncio
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from time import monotonic, time_ns
@@ -36,6 +35,7 @@ from adavae.service.engine.bank_loader import DEFAULT_BANK_BYTES, BankLoader
 from adavae.service.engine.compute_threads import available_threads, use_threads
 from adavae.service.engine.decode_batch import DecodeRow
 from adavae.service.engine.micro_batch import cut
+from adavae.service.engine.reservation import Reservation
 from adavae.service.engine.scheduler import SHORT_ROWS, SHORT_TOKENS, Scheduler
 from adavae.service.engine.ticket import Ticket, due_at
 from adavae.service.engine.work import Call, Done, EncodedRow, EncodeRow, EngineLimits, Work
@@ -57,14 +57,6 @@ class EngineState(StrEnum):
     RUNNING = "running"
     RESTARTING = "restarting"
     STOPPING = "stopping"
-
-
-@dataclass(eq=False, slots=True)
-class Reservation:
-    """A promise of the queue to one request: this many more rows will be taken."""
-
-    num_rows: int
-    client: str
 
 
 class Engine:
@@ -98,7 +90,7 @@ class Engine:
         self._given_up: list[Ticket[Any]] = []  # whose rows the device thread is to forget
         self._wake = threading.Condition()
         self._tickets: set[Ticket[Any]] = set()
-        self._promised: Counter[str] = Counter()
+        self._reservations: set[Reservation] = set()
         self._num_deaths_in_a_row = 0
         self._step_began: float | None = None
         self._rows_per_s = 100.0
@@ -168,17 +160,18 @@ class Engine:
             rows: Token ids of each text, none empty.
             slots: Adapter set of each row.
             deadline_s: After which the request is given up.
-            reservation: Of a request that was admitted before; None asks for room now.
+            reservation: Of a request that was admitted before; None, or more rows than it has open, ask for room now.
 
         Raises:
             Overloaded: The queue is full; nothing was queued.
             EngineStopped: The device thread is not running, or died on the way.
             DeadlineExceeded: Too late; the rows are freed.
         """
-        if reservation is None:
-            self.check_room(len(rows))
+        self._check_part(len(rows), reservation)
         num_tokens = sum(map(len, rows))
         ticket: Ticket[EncodedRow] = self._ticket(len(rows), num_tokens, is_long=num_tokens > SHORT_TOKENS)
+        if reservation is not None:
+            reservation.encode(ticket)
         work = [EncodeRow(ticket, number, row, slots[number]) for number, row in enumerate(rows)]
         return await self._result(ticket, work, deadline_s, "encode")
 
@@ -202,12 +195,11 @@ class Engine:
             on_token: Called with row and token id for every token, on the event loop.
             reservation: As for ``encode``; these rows take up as much of it as they are.
         """
-        if reservation is None:
-            self.check_room(len(z))
-        else:
-            self._release(reservation, len(z))
+        self._check_part(len(z), reservation)
         num_tokens = sum(decoding.max_tokens for decoding in decodings)
         ticket: Ticket[Generated] = self._ticket(len(z), num_tokens, is_long=len(z) > SHORT_ROWS)
+        if reservation is not None:
+            reservation.decode(ticket, len(z))
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
         work = [
             DecodeRow(ticket, number, latents[number], slot, decodings[number], self._teller(on_token, number))
@@ -265,28 +257,33 @@ class Engine:
         return (await self._result(ticket, [Call(ticket, run, needs_empty_decode, is_long)], deadline_s))[0]
 
     @contextmanager
-    def reserved(self, num_rows: int) -> Iterator[Reservation]:
+    def reserved(self, num_rows: int, at_once: int = 0) -> Iterator[Reservation]:
         """Admits rows that follow later in a request, so that it is refused before its first part is computed.
+
+        Args:
+            num_rows: That are decoded, each once, or encoded.
+            at_once: The largest part of any rows that may come besides; no more than the limit is kept for it, and
+                what is larger has to be cut (``Reservation.parts``).
 
         Raises:
             Overloaded: The queue is full.
             EngineStopped: The device thread is not running.
         """
-        self.check_room(num_rows)
-        reservation = Reservation(num_rows, CALLER.get())
-        self._promised[reservation.client] += num_rows
+        at_once = min(at_once, self.limits.max_queued_rows)
+        self.check_room(max(num_rows, at_once))
+        reservation = Reservation(CALLER.get(), num_rows, at_once)
+        self._reservations.add(reservation)
         try:
             yield reservation
         finally:
-            self._release(reservation, reservation.num_rows)
+            self._reservations.discard(reservation)
+            reservation.end()
 
-    def _release(self, reservation: Reservation, num_rows: int) -> None:
-        """So many rows are queued, or will not come; what is beyond the promise was not counted."""
-        num_rows = min(num_rows, reservation.num_rows)
-        reservation.num_rows -= num_rows
-        self._promised[reservation.client] -= num_rows
-        if not self._promised[reservation.client]:
-            del self._promised[reservation.client]
+    def _check_part(self, num_rows: int, reservation: Reservation | None) -> None:
+        """As ``check_room``, for what of the rows is not promised."""
+        num_open = 0 if reservation is None else reservation.num_open
+        if num_rows > num_open:
+            self.check_room(num_rows - num_open)
 
     def _ticket(self, num_rows: int, num_tokens: int = 0, *, is_long: bool = False) -> Ticket[Any]:
         self._check_ready()
@@ -308,9 +305,12 @@ class Engine:
         """
         self._check_ready()
         client, limit = CALLER.get(), self.limits.max_queued_rows
+        promised = [(each.client, each.num_open) for each in self._reservations]
+        of_client = sum(num_open for whose, num_open in promised if whose == client)
+        of_all = sum(num_open for _, num_open in promised)
         for waiting, most in (
-            (self._num_waiting_of(client) + self._promised[client], limit),
-            (self.num_waiting + self._promised.total(), _QUEUES * limit),  # of all clients together
+            (self._num_waiting_of(client) + of_client, limit),
+            (self.num_waiting + of_all, _QUEUES * limit),
         ):
             if waiting + num_rows > most:
                 raise Overloaded(

@@ -32,12 +32,19 @@ class Ticket(Generic[Result]):
         self.future: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
         self.is_abandoned = False
         self.began_ns = 0
+        self._num_begun = 0
         self._results: list[Result | None] = [None] * num_rows
         self._num_missing = num_rows
 
     def begin(self) -> None:
         """On the device thread: a row is taken up."""
         self.began_ns = self.began_ns or time_ns()
+        self._num_begun += 1
+
+    @property
+    def num_waiting(self) -> int:
+        """Rows that are not taken up yet; none of a ticket that nobody waits for, whose rows are on their way out."""
+        return 0 if self.is_abandoned else len(self._results) - self._num_begun
 
     def put(self, row: int, result: Result | Exception) -> None:
         """One row's result; its failure is the whole request's."""

@@ -16,6 +16,7 @@ import pytest
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.model.errors import AdapterSetMismatch, AdapterSetNotFound, StorageFull
+from adavae.model.latent import directions
 from adavae.model.latent.direction import BetweenTexts
 from adavae.model.storage.pretrained import load_backbone
 from adavae.model.storage.tokenizer import Tokenizer
@@ -27,7 +28,9 @@ from adavae.service.loading import open_store
 from adavae.service.metrics import Metrics
 from adavae.service.objects.errors import StoreError
 from adavae.service.results import DecodeResult, TextPiece
+from tests.tiny import PREFIXED
 from tests.tiny_home import publish_tiny, tiny_settings
+from tests.tiny_prior import tiny_prior
 from tests.tiny_text import NAMED
 
 TEXTS = ["the food was great 7 .", "my room was awful", "na\u00efve \u2603 <|endoftext|>"]
@@ -138,9 +141,9 @@ async def test_room_is_reserved_for_all_rows_that_a_request_comes_to(tmp_path: P
     async with running(tmp_path) as service:
         reserve, reserved = service._parts.engine.reserved, list[int]()
 
-        def told(num_rows: int) -> contextlib.AbstractContextManager[Any]:
+        def told(num_rows: int, at_once: int) -> contextlib.AbstractContextManager[Any]:
             reserved.append(num_rows)
-            return reserve(num_rows)
+            return reserve(num_rows, at_once)
 
         service._parts.engine.reserved = told  # type: ignore[method-assign,assignment]
         await service.variations(
@@ -150,6 +153,43 @@ async def test_room_is_reserved_for_all_rows_that_a_request_comes_to(tmp_path: P
         for steps in (2, 7):
             await service.traverse(TEXTS[0], direction, steps=steps, between=None, adapter="plain", decoding=GREEDY)
     assert reserved == [12, 5, 7]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("limit", [2048, 32])
+async def test_no_request_queues_more_rows_than_were_reserved_for_it(
+    tmp_path: Path, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A walk of 64 steps reserved 64 rows and queued 248 at once; an analogy reserved 48, and queued 384."""
+    settings = tiny_settings(tmp_path)
+    publish_tiny(settings.bundled_adapters, settings.weights, "spaced", PREFIXED, 2, prior=tiny_prior(PREFIXED))
+    monkeypatch.setattr(directions, "LEAST_LABEL_SHARE", 0.0)  # of the tiny set no text is sure of its label
+    async with running(tmp_path, max_queued_rows=limit, cache_bytes=0) as service:
+        engine, promised, queued = service._parts.engine, list[int](), list[int]()
+        check_room, result = engine.check_room, engine._result
+
+        def asked(num_rows: int) -> None:
+            promised.append(num_rows)
+            check_room(num_rows)
+
+        async def counted(ticket: Any, work: Sequence[Any], *rest: Any) -> Any:
+            queued.append(len(work))
+            return await result(ticket, work, *rest)
+
+        engine.check_room, engine._result = asked, counted  # type: ignore[method-assign,assignment]
+        short = Decoding(max_tokens=2)
+        walk = await service.interpolate(
+            *TEXTS[:2], steps=24, method=Interpolation.LINEAR, adapter="spaced", decoding=short
+        )
+        assert len(walk.rows) == 24
+        assert promised == [min(22 * 4, limit)]
+        assert min(25, limit) <= max(queued) <= promised[0]
+
+        queued.clear()
+        answer = await service.analogy(*TEXTS, scale=1.0, samples=16, adapter="spaced", decoding=short)
+        assert len(answer.rows) == 16
+        assert promised[1:] == [min(16 * 8, limit)]
+        assert max(queued) == promised[1]
 
 
 @pytest.mark.asyncio
@@ -192,6 +232,33 @@ async def test_closing_a_stream_frees_its_rows(tmp_path: Path) -> None:
         async with asyncio.timeout(10):
             while service._parts.engine._scheduler.num_decoding or service._parts.engine.num_waiting:
                 await asyncio.sleep(0.001)
+
+
+@pytest.mark.asyncio
+async def test_a_stream_is_refused_before_its_latents_are_computed(tmp_path: Path) -> None:
+    """All of them were drawn and refined on the device first, and then the queue was asked for room."""
+    async with running(tmp_path, max_queued_rows=10) as service:
+        engine, num_computed = service._parts.engine, 0
+        on_device = engine.on_device
+
+        async def counted(*arguments: Any, **options: Any) -> Any:
+            nonlocal num_computed
+            num_computed += 1
+            return await on_device(*arguments, **options)
+
+        engine.on_device = counted  # type: ignore[method-assign]
+
+        async def drawn(num: int) -> list[TextPiece | DecodeResult]:
+            return [item async for item in service.sample_stream(num, adapter="plain", decoding=GREEDY)]
+
+        with engine.reserved(5):
+            with pytest.raises(Overloaded):
+                await drawn(6)
+            assert num_computed == 0
+            assert isinstance((await drawn(5))[-1], DecodeResult)
+        assert num_computed == 1
+        with engine.reserved(10):
+            pass
 
 
 @pytest.mark.asyncio

@@ -198,6 +198,56 @@ async def test_promised_room_is_kept_from_others_until_it_is_used_or_given_back(
 
 
 @pytest.mark.asyncio
+async def test_more_rows_than_were_promised_ask_for_room() -> None:
+    """A request that had reserved 3 rows queued 384 later, and the queue was full for everybody."""
+    async with running() as engine:
+        with engine.reserved(3) as reservation:
+            with pytest.raises(Overloaded, match="300"):
+                await engine.decode(latents(301, 0), 0, [Decoding()] * 301, deadline_s=30, reservation=reservation)
+            with pytest.raises(Overloaded, match="300"):
+                await engine.encode([[1]] * 301, [0] * 301, deadline_s=30, reservation=reservation)
+            assert engine.num_waiting == 0
+        with pytest.raises(Overloaded):
+            await engine.encode([[1]] * 301, [0] * 301, deadline_s=30, reservation=reservation)
+
+
+@pytest.mark.asyncio
+async def test_room_for_a_later_part_is_kept_to_the_end_and_rows_that_wait_are_counted_once() -> None:
+    def assert_room(engine: Engine, num_rows: int) -> None:
+        with engine.reserved(num_rows):
+            pass
+        with pytest.raises(Overloaded), engine.reserved(num_rows + 1):
+            pass
+
+    async with running() as engine:
+        with engine.reserved(60, at_once=100) as reservation:
+            assert_room(engine, 200)
+            for num_rows in (60, 100, 100):
+                begun, go_on = on_the_device(engine)
+                first = asyncio.ensure_future(engine.on_device(lambda: None, 30))
+                await until(begun.is_set)
+                decodings, z = [Decoding(max_tokens=1)] * num_rows, latents(num_rows, 0)
+                part = asyncio.ensure_future(engine.decode(z, 0, decodings, deadline_s=30, reservation=reservation))
+                await until(lambda: engine.num_waiting >= num_rows)  # noqa: B023
+                assert_room(engine, 200)
+                go_on.set()
+                await first
+                assert len(await part) == num_rows
+                assert_room(engine, 200)
+        assert_room(engine, 300)
+
+
+@pytest.mark.asyncio
+async def test_a_request_with_parts_above_the_limit_is_cut_to_what_may_wait() -> None:
+    async with running() as engine:
+        with engine.reserved(10, at_once=384) as reservation:
+            assert list(reservation.parts(384)) == [slice(0, 300), slice(300, 600)]
+            with pytest.raises(Overloaded), engine.reserved(1):
+                pass
+        assert list(reservation.parts(384)) == [slice(0, 384)]
+
+
+@pytest.mark.asyncio
 async def test_a_dead_device_thread_is_reported_at_once_and_comes_back() -> None:
     async with running() as engine:
         expected = await engine.encode([[1, 2, 3]], [0], deadline_s=10)
