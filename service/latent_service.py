@@ -65,6 +65,8 @@ _TRIED_TEXT, _TRIAL_S = "ready?", 10.0
 
 _log = structlog.get_logger("adavae.service")
 
+_LEAST_AT_ONCE = 16  # rows of one part, of a request that has few
+
 
 class LatentService:
     """Every operation of the service over one backbone; used from one event loop."""
@@ -457,8 +459,10 @@ class LatentService:
     ) -> Result:
         """What a plan comes to; refused before its first step where it is too long or the queue is full.
 
-        ``num_rows`` and ``at_once`` are as for ``Engine.reserved``.
+        ``num_rows`` and ``at_once`` are as for ``Engine.reserved``; but for some few rows no more are kept than
+        ``num_rows``, since most requests of a kind need none besides, and one client has many under way.
         """
+        at_once = min(at_once, max(num_rows, _LEAST_AT_ONCE))
         self._check_decodings(decodings)
         with self._parts.engine.reserved(num_rows, at_once) as reservation:
             return await self._parts.runner.run(plan, pinned, reservation, num_rows=num_rows)
