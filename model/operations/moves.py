@@ -204,9 +204,10 @@ def variations(
 
 def _keep_different(found: dict[str, DecodedText], text: str, rows: Sequence[DecodedText], num: int) -> None:
     """Adds to ``found`` what reads differently from the text and from all that is there."""
+    own = _as_read(text)
     for row in rows:
         key = _as_read(row.text)
-        if key and key != _as_read(text) and key not in found and len(found) < num:
+        if key and key != own and key not in found and len(found) < num:
             found[key] = row
 
 
