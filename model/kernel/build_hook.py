@@ -23,7 +23,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 _HERE = Path(__file__).parent
 _SOURCES = (
-    *("cross_entropy.cpp", "decode_step.cpp", "encode.cpp", "gelu.cpp", "int8_amx.cpp", "int8_udot.cpp"),
+    *("cross_entropy.cpp", "decode_step.cpp", "encode.cpp", "flow.cpp", "gelu.cpp", "int8_amx.cpp", "int8_udot.cpp"),
     *("int8_vnni.cpp", "int8_words.cpp", "latent.cpp", "layout.cpp", "linear.cpp"),
     *("processor.cpp", "program.cpp", "team.cpp"),
 )

@@ -174,6 +174,35 @@ class LatentMemoryFields(Structure):
     ]
 
 
+class FlowBlockFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [("norm", NormFields), ("up", MatrixFields), ("down", MatrixFields)]
+
+
+class FlowFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [
+        ("input", MatrixFields),
+        ("blocks", POINTER(FlowBlockFields)),
+        ("norm", NormFields),
+        ("output", MatrixFields),
+        ("depth", c_int32),
+        ("epsilon", c_float),
+    ]
+
+
+class FlowPathFields(Structure):
+    _fields_: ClassVar[_FIELDS] = [
+        ("num_rows", c_int32),
+        ("num_threads", c_int32),
+        ("num_steps", c_int32),
+        ("is_guided", c_int32),
+        ("guidance", c_float),
+        ("times", c_void_p),
+        ("moments", c_void_p),
+        ("labels", c_void_p),
+        ("z", c_void_p),
+    ]
+
+
 class LinearFields(Structure):
     _fields_: ClassVar[_FIELDS] = [
         ("matrix", MatrixFields),
@@ -245,6 +274,7 @@ class Library:
         encode: From a pointer to BackboneFields and one to TextsFields to an ``Outcome``.
         posteriors: From a pointer to PosteriorFields to an ``Outcome``.
         latent_memory: From a pointer to LatentMemoryFields to an ``Outcome``.
+        flow: From a pointer to FlowFields and one to FlowPathFields to an ``Outcome``.
         linear: From a pointer to LinearFields to an ``Outcome``.
         gelu: From a pointer to GeluFields to an ``Outcome``.
         cross_entropy: From a pointer to CrossEntropyFields to an ``Outcome``.
@@ -256,6 +286,7 @@ class Library:
     encode: Callable[..., int]
     posteriors: Callable[..., int]
     latent_memory: Callable[..., int]
+    flow: Callable[..., int]
     linear: Callable[..., int]
     gelu: Callable[..., int]
     cross_entropy: Callable[..., int]
@@ -300,6 +331,7 @@ def opened(path: Path, instructions: str) -> Library:
         _function(loaded.adavae_encode, BackboneFields, TextsFields),
         _function(loaded.adavae_posteriors, PosteriorFields),
         _function(loaded.adavae_latent_memory, LatentMemoryFields),
+        _function(loaded.adavae_flow, FlowFields, FlowPathFields),
         _function(loaded.adavae_linear, LinearFields),
         _function(loaded.adavae_gelu, GeluFields),
         _function(loaded.adavae_cross_entropy, CrossEntropyFields),
@@ -315,10 +347,11 @@ def _best_int8_way(has_way: Any) -> Int8Way:
 def _layout() -> int:
     """Sizes of the structures that are passed, as ``layout.cpp`` puts them into one number of 64 bits."""
     of_model = BackboneFields, AdapterSetFields, LatentSetFields
-    of_tasks = StepFields, TextsFields, PosteriorFields, LatentMemoryFields, LinearFields
+    of_tasks = StepFields, TextsFields, PosteriorFields, LatentMemoryFields
+    of_rows = FlowFields, FlowPathFields, LinearFields
     of_training = GeluFields, CrossEntropyFields
     number = 0
-    for structure in (*of_model, *of_tasks, *of_training):
+    for structure in (*of_model, *of_tasks, *of_rows, *of_training):
         number = (1009 * number + ctypes.sizeof(structure)) % 2**64
     return number
 

@@ -72,7 +72,7 @@ class VelocityNetwork(nn.Module):
         Returns:
             (N, Z).
         """
-        time = _time_features(t)  # (N, 64)
+        time = time_features(t)  # (N, 64)
         hidden = self.input(z) + self.label(label_ids)  # (N, width)
         for block in self.blocks:
             hidden = block(hidden, time)
@@ -162,7 +162,7 @@ def _guided(network: VelocityNetwork, z: Tensor, t: float, label_ids: Tensor, gu
     return without.lerp(v, guidance)
 
 
-def _time_features(t: Tensor) -> Tensor:
+def time_features(t: Tensor) -> Tensor:
     """Sines and cosines of t at 32 frequencies, (N,) to (N, 64)."""
     frequencies = torch.exp(torch.linspace(0.0, math.log(100.0), _TIME_FEATURES // 2, device=t.device))
     angles = 2.0 * math.pi / 4.0 * t.unsqueeze(1) * frequencies

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from adavae.model.errors import ConfigError
-from adavae.model.latent.flow import FlowConfig, VelocityNetwork, integrate
+from adavae.model.latent.compiled_flow import CompiledFlow
+from adavae.model.latent.flow import FlowConfig, VelocityNetwork
 
 DRAW_STEPS = 12  # of Heun's method, from noise to z
 REFINE_STEPS = 4
@@ -106,14 +107,14 @@ class LatentPrior:
         is_led = label is not None and self.network is not None
         noise = torch.stack([torch.randn(1 + is_led, self.latent_size, generator=generator) for _ in range(num)])
         labels = self._label_ids(label, num)
-        if self.network is None:
+        if self._flow is None:
             root = self._root_of_all if label is None else self._root_within
             return self.truncate(self._centre_of(labels) + noise[:, 0] @ root.T, truncation)
         start, begun = 0.0, noise[:, 0]
         if label is not None:
             start, drawn = _LABEL_START, self._centre_of(labels) + noise[:, 0] @ self._root_within.T
             begun = start * self._standardised(drawn) + (1.0 - start) * noise[:, 1]
-        z = integrate(self.network, begun, start=start, steps=DRAW_STEPS, label_ids=labels, guidance=guidance)
+        z = self._flow.integrate(begun, start=start, steps=DRAW_STEPS, label_ids=labels, guidance=guidance)
         return self.truncate(self._restored(z), truncation)
 
     @torch.no_grad()
@@ -146,14 +147,14 @@ class LatentPrior:
         """
         if not 0.0 <= amount <= 1.0:
             raise ConfigError("refine", amount, "must be in [0, 1]")
-        if amount == 0.0 or self.network is None or len(z) == 0:
+        if amount == 0.0 or self._flow is None or len(z) == 0:
             return z
         t = 1.0 - amount
         drawn = torch.randn(1, self.latent_size, generator=torch.Generator().manual_seed(seed))
         z_t = t * self._standardised(z) + (1.0 - t) * noise * drawn
         labels = self._label_ids(label, len(z))
         return self._restored(
-            integrate(self.network, z_t, start=t, steps=REFINE_STEPS, label_ids=labels, guidance=guidance)
+            self._flow.integrate(z_t, start=t, steps=REFINE_STEPS, label_ids=labels, guidance=guidance)
         )
 
     def truncate(self, z: Tensor, truncation: float | Tensor) -> Tensor:
@@ -252,6 +253,10 @@ class LatentPrior:
 
     def _restored(self, z: Tensor) -> Tensor:
         return self.mean + self.std * z
+
+    @cached_property
+    def _flow(self) -> CompiledFlow | None:
+        return None if self.network is None else CompiledFlow(self.network)
 
     @cached_property
     def _root_within(self) -> Tensor:

@@ -36,7 +36,8 @@ from adavae.service.engine.compute_threads import available_threads, use_threads
 from adavae.service.engine.decode_batch import DecodeRow
 from adavae.service.engine.micro_batch import cut
 from adavae.service.engine.reservation import Reservation
-from adavae.service.engine.scheduler import SHORT_ROWS, SHORT_TOKENS, Scheduler
+from adavae.service.engine.scheduler import SHORT_ROWS, SHORT_TEXTS_TOKENS, SHORT_TOKENS, Scheduler
+from adavae.service.engine.text_lengths import TextLengths
 from adavae.service.engine.ticket import Ticket, due_at
 from adavae.service.engine.work import Call, Done, EncodedRow, EncodeRow, EngineLimits, Work
 from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
@@ -94,6 +95,7 @@ class Engine:
         self._num_deaths_in_a_row = 0
         self._step_began: float | None = None
         self._rows_per_s = 100.0
+        self._lengths = TextLengths()
         self._thread: threading.Thread | None = None
         self._stopped = asyncio.Event()
 
@@ -196,8 +198,9 @@ class Engine:
             reservation: As for ``encode``; these rows take up as much of it as they are.
         """
         self._check_part(len(z), reservation)
-        num_tokens = sum(decoding.max_tokens for decoding in decodings)
-        ticket: Ticket[Generated] = self._ticket(len(z), num_tokens, is_long=len(z) > SHORT_ROWS)
+        num_tokens = sum(self._lengths.expected(slot, decoding) for decoding in decodings)
+        is_long = len(z) > SHORT_ROWS and num_tokens > SHORT_TEXTS_TOKENS
+        ticket: Ticket[Generated] = self._ticket(len(z), num_tokens, is_long=is_long)
         if reservation is not None:
             reservation.decode(ticket, len(z))
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
@@ -205,7 +208,10 @@ class Engine:
             DecodeRow(ticket, number, latents[number], slot, decodings[number], self._teller(on_token, number))
             for number in range(len(z))
         ]
-        return await self._result(ticket, work, deadline_s, "decode")
+        generated = await self._result(ticket, work, deadline_s, "decode")
+        for row in generated:
+            self._lengths.learn(slot, len(row.token_ids))
+        return generated
 
     async def classify(self, mu: NDArray[np.float32], slot: int, *, deadline_s: float) -> NDArray[np.float32]:
         """Label probabilities, (N, labels), from mu, (N, Z); raises as ``encode`` does."""
@@ -285,7 +291,7 @@ class Engine:
         if num_rows > num_open:
             self.check_room(num_rows - num_open)
 
-    def _ticket(self, num_rows: int, num_tokens: int = 0, *, is_long: bool = False) -> Ticket[Any]:
+    def _ticket(self, num_rows: int, num_tokens: float = 0, *, is_long: bool = False) -> Ticket[Any]:
         self._check_ready()
         came = SINCE.get()
         due = due_at(monotonic() if came is None else came, num_tokens)

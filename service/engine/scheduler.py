@@ -2,7 +2,7 @@
 
 Synchronous; owns the model. Threads, futures and admission are the engine's business.
 
-Requests of many rows have a lane of their own. While short ones are there, it has a third of the time, a step or a
+Requests of much work have a lane of their own. While short ones are there, it has a third of the time, a step or a
 slice at a time; while there are none, all of it. Encoding and decoding have equal shares, until a short request of a
 client that is alone is overdue: then the one goes on that is due first.
 """
@@ -26,7 +26,8 @@ from adavae.service.engine.time_shares import Task, TimeShares
 from adavae.service.engine.work import Call, Done, EncodeRow, EngineLimits, Work
 from adavae.service.metrics import Metrics
 
-SHORT_ROWS, SHORT_TOKENS = 8, 512  # to decode, to encode: a request that asks for more is a long one
+SHORT_TOKENS = 512  # to encode: a request that asks for more is a long one
+SHORT_ROWS, SHORT_TEXTS_TOKENS = 8, 384  # to decode: likewise, of more rows that are expected to take more tokens
 _LONG_SHARE = 0.5  # of the time that short ones take
 _SLICE_TOKENS, _ALONE_TOKENS = 256, 1024  # of texts in one step on a CPU, where others could wait for it, or nobody
 _FILLING_UP = 0.5  # of the rows that may wait

@@ -9,7 +9,7 @@ Result = TypeVar("Result")
 _PATIENCE_S, _MOST_TOKENS = 0.015, 512  # a token; of more than these, a request waits no longer for shorter ones
 
 
-def due_at(came: float, num_tokens: int) -> float:
+def due_at(came: float, num_tokens: float) -> float:
     """Until when shorter requests may go before one that came at ``came`` and has so many tokens to do."""
     return came + _PATIENCE_S * min(num_tokens, _MOST_TOKENS)
 

@@ -33,7 +33,8 @@ inline void activate(Activation activation, const float* x, int count, float* ou
             }
             return;
         case Activation::kGelu:
-            for (int i = 0; i < count; ++i) output[i] = 0.5f * x[i] * (1.0f + std::erf(x[i] * 0.7071067812f));
+#pragma omp simd
+            for (int i = 0; i < count; ++i) output[i] = 0.5f * x[i] * (1.0f + error_function(x[i] * 0.7071067812f));
             return;
         case Activation::kRelu:
 #pragma omp simd

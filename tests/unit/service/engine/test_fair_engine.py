@@ -364,6 +364,20 @@ async def test_every_part_of_a_request_is_as_old_as_the_whole() -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_request_is_due_by_what_texts_of_its_set_take_and_not_by_what_they_may() -> None:
+    """Analogies whose texts ended at a quarter of their limit stood behind four times the work that they were."""
+    async with running(ROOMY) as engine:
+        (generated,) = await decoded(engine, 1, max_tokens=7)()
+        async with held(engine):
+            context = copy_context()
+            context.run(SINCE.set, 1000.0)
+            waiting = context.run(on_behalf_of, "a", decoded(engine, 3, max_tokens=16))
+            await asyncio.sleep(0)
+            assert engine._inbox[-1].ticket.due == due_at(1000.0, 3 * len(generated.token_ids))
+        await waiting
+
+
+@pytest.mark.asyncio
 async def test_long_calls_come_one_at_a_time_and_short_ones_at_once() -> None:
     async with running() as engine:
         scheduler = Scheduler(engine.vae, LIMITS, Metrics())
