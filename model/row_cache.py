@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from adavae.model.config import BackboneConfig
+from adavae.model.fresh_memory import fresh_zeros
 from adavae.model.kv_cache import KVCache, Memory
 
 
@@ -26,8 +27,8 @@ class RowCache:
         shape = (config.n_layer, max_rows, config.n_head, num_memory + max_tokens, config.head_size)
         device = like.device
         self._whole = KVCache(
-            keys=like.new_zeros(shape),
-            values=like.new_zeros(shape),
+            keys=fresh_zeros(shape, like.dtype, device),
+            values=fresh_zeros(shape, like.dtype, device),
             is_filled=torch.zeros(max_rows, num_memory + max_tokens, dtype=torch.bool, device=device),
             lengths=torch.zeros(max_rows, dtype=torch.int64, device=device),
             num_memory=num_memory,

@@ -5,8 +5,6 @@ Counted on tensors without storage, so that no weights are needed.
 
 from dataclasses import dataclass
 
-import torch
-
 from adavae.model.backbone import Backbone
 from adavae.model.config import (
     GPT2_124M,
@@ -16,6 +14,7 @@ from adavae.model.config import (
     LatentAggregation,
     LatentInfusion,
 )
+from adavae.model.empty_model import without_memory
 from adavae.model.parts.adapter_bank import AdapterBank
 
 
@@ -63,12 +62,12 @@ def paper_variants() -> list[Variant]:
 
 def num_backbone_parameters(config: BackboneConfig) -> int:
     """Parameters of the frozen backbone, which encoder and decoder share."""
-    with torch.device("meta"):
+    with without_memory():
         return Backbone(config).num_parameters
 
 
 def num_trained_parameters(backbone: BackboneConfig, config: AdapterConfig) -> int:
     """Parameters that training an adapter set changes; a prefix counts in its trained form, the MLP included."""
-    with torch.device("meta"):
+    with without_memory():
         bank = AdapterBank.for_training(backbone, config)
     return sum(parameter.numel() for parameter in bank.parameters())

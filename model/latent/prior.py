@@ -14,6 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from adavae.model.empty_model import without_memory
 from adavae.model.errors import ConfigError
 from adavae.model.latent.compiled_flow import CompiledFlow
 from adavae.model.latent.flow import FlowConfig, VelocityNetwork
@@ -331,7 +332,7 @@ def _network_of(tensors: Mapping[str, Tensor], config: FlowConfig) -> VelocityNe
 
 def _empty_network(config: FlowConfig) -> VelocityNetwork:
     """Without memory for its weights."""
-    with torch.device("meta"):
+    with without_memory():
         return VelocityNetwork(config)
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from adavae.model.config import AdapterConfig, BackboneConfig, EncoderAttention, LatentAggregation, WeightFormat
+from adavae.model.empty_model import without_memory
 from adavae.model.errors import AdapterSetMismatch
 from adavae.model.fresh_memory import fresh_zeros
 from adavae.model.kernel import choice
@@ -93,7 +94,7 @@ class AdapterBank(nn.Module):
 
         ``weight_format`` is what sets are packed in for the compiled code.
         """
-        with torch.device("meta"):
+        with without_memory():
             bank = cls(backbone, replace(shape, adapter_scale=1.0)).to(like.dtype)
         bank = bank.to_empty(device=like.device).requires_grad_(False).eval()
         for parameter in bank.parameters():
@@ -351,7 +352,7 @@ def adapter_shapes(config: AdapterConfig, backbone: BackboneConfig) -> Mapping[s
 @lru_cache(maxsize=256)
 def slot_shapes(shape: BankShape, backbone: BackboneConfig) -> Mapping[str, tuple[int, ...]]:
     """Name and shape of every tensor of one slot of such a bank; nothing is allocated."""
-    with torch.device("meta"):
+    with without_memory():
         bank = AdapterBank(backbone, replace(shape, num_slots=1))
     return {name: tuple(parameter.shape[1:]) for name, parameter in bank.named_parameters()}
 

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from adavae.model.backbone import Backbone
 from adavae.model.config import BackboneConfig, WeightFormat
+from adavae.model.empty_model import without_memory
 from adavae.model.errors import WeightsCorrupted
 from adavae.model.storage.atomic import write_atomically
 from adavae.model.storage.checkpoint_files import (
@@ -132,7 +133,7 @@ def _check_tokenizer_fits(config: BackboneConfig, tokenizer: Tokenizer, director
 
 
 def _assemble(config: BackboneConfig, stored: Mapping[str, Tensor], path: Path) -> Backbone:
-    with torch.device("meta"):
+    with without_memory():
         backbone = Backbone(config)
     tensors = _renamed(stored, path)
     if config.tie_word_embeddings:

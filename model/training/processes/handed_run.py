@@ -14,6 +14,7 @@ from torch import Tensor
 
 from adavae.model.backbone import Backbone
 from adavae.model.config import BackboneConfig
+from adavae.model.empty_model import without_memory
 from adavae.model.training.config import TrainingConfig
 from adavae.model.training.run_origin import RunOrigin
 from adavae.model.training.token_rows import TokenRows
@@ -155,7 +156,7 @@ def _rows(name: str, tensors: Mapping[str, Tensor]) -> TokenRows:
 
 
 def _backbone(config: BackboneConfig, tensors: Mapping[str, Tensor]) -> Backbone:
-    with torch.device("meta"):
+    with without_memory():
         backbone = Backbone(config)
     weights = {name.removeprefix("backbone."): each for name, each in tensors.items() if name.startswith("backbone.")}
     backbone.load_state_dict(weights, strict=False, assign=True)

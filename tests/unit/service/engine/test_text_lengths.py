@@ -1,4 +1,4 @@
-"""What the queue expects a text to take: at most what it may, at least what it must, else what others of its set took."""
+"""What a text is expected to take: at most what it may, at least what it must, else what others of its set took."""
 
 import random
 from dataclasses import replace
@@ -27,7 +27,9 @@ def test_texts_of_one_length_are_expected_to_have_it() -> None:
     assert learned(*[12] * 5).expected(0, FREE) == 12
 
 
-@pytest.mark.parametrize(("decoding", "expected"), [(replace(FREE, max_tokens=8), 8), (replace(FREE, min_tokens=20), 20)])
+@pytest.mark.parametrize(
+    ("decoding", "expected"), [(replace(FREE, max_tokens=8), 8), (replace(FREE, min_tokens=20), 20)]
+)
 def test_what_a_request_allows_and_demands_counts(decoding: Decoding, expected: float) -> None:
     assert learned(*[12] * 5).expected(0, decoding) == expected
 
