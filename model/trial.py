@@ -4,12 +4,15 @@ Whole files are not enough: finite weights may be so large that nothing that is 
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import AdapterSetMismatch, AdaVAEError, WeightsCorrupted
+from adavae.model.latent.space import LatentSpace
 from adavae.model.storage.adapter_set import AdapterSet, read_adapter_set
 from adavae.model.storage.manifest import Manifest, check_fits, read_manifest
 from adavae.model.storage.pretrained import PretrainedBackbone
@@ -27,12 +30,28 @@ def try_out(adapter_set: AdapterSet, pretrained: PretrainedBackbone, text: str =
         WeightsCorrupted: Something of it fails, or is not finite.
     """
     reference = adapter_set.manifest.reference
-    try:
-        problem = _problem_of(TextModel.of_sets(pretrained, {reference: adapter_set}), reference, text)
-    except (AdaVAEError, RuntimeError, ArithmeticError) as exc:
-        raise WeightsCorrupted(f"{reference} was tried and failed ({exc}): train the set again") from exc
-    if problem is not None:
-        raise WeightsCorrupted(f"{reference} was tried, and {problem} is not finite: train the set again")
+    with _failing_as_corrupted(reference):
+        model = TextModel.of_sets(pretrained, {reference: adapter_set})
+    try_texts(model, reference, text)
+    try_drawing(model.space_of(reference))
+
+
+def try_texts(model: TextModel, reference: str, text: str = _TEXT) -> None:
+    """The part of ``try_out`` that is about texts, with a set that ``model`` has in memory; raises as that does."""
+    with _failing_as_corrupted(reference):
+        encoded = model.encode([text], reference, truncate=True)
+        is_finite = bool(torch.isfinite(encoded.mu).all() and torch.isfinite(encoded.logvar).all())
+        _check(is_finite, reference, "the z of a text")
+        model.decode(encoded.mu, reference, Decoding(max_tokens=min(_NUM_TOKENS, model.max_text_tokens)))
+        if model.config_of(reference).labels:
+            (classified,) = model.classify_latents(encoded.mu, reference)
+            _check(all(map(math.isfinite, classified.scores.values())), reference, "a label's score")
+
+
+def try_drawing(space: LatentSpace) -> None:
+    """The part of ``try_out`` that is about a set's prior; raises as that does."""
+    with _failing_as_corrupted(space.reference):
+        _check(bool(torch.isfinite(space.draw(1, seed=0)).all()), space.reference, "what it draws")
 
 
 class SetTrial:
@@ -94,15 +113,16 @@ class SetTrial:
         return True
 
 
-def _problem_of(model: TextModel, name: str, text: str) -> str | None:
-    encoded = model.encode([text], name, truncate=True)
-    if not bool(torch.isfinite(encoded.mu).all() and torch.isfinite(encoded.logvar).all()):
-        return "the z of a text"
-    model.decode(encoded.mu, name, Decoding(max_tokens=min(_NUM_TOKENS, model.max_text_tokens)))
-    if not bool(torch.isfinite(model.sample_prior(1, name, seed=0)).all()):
-        return "what it draws"
-    if model.config_of(name).labels:
-        (classified,) = model.classify_latents(encoded.mu, name)
-        if not all(map(math.isfinite, classified.scores.values())):
-            return "a label's score"
-    return None
+def _check(is_finite: bool, reference: str, what: str) -> None:
+    if not is_finite:
+        raise WeightsCorrupted(f"{reference} was tried, and {what} is not finite: train the set again")
+
+
+@contextmanager
+def _failing_as_corrupted(reference: str) -> Iterator[None]:
+    try:
+        yield
+    except WeightsCorrupted:
+        raise
+    except (AdaVAEError, RuntimeError, ArithmeticError) as exc:
+        raise WeightsCorrupted(f"{reference} was tried and failed ({exc}): train the set again") from exc

@@ -7,6 +7,7 @@ from typing import Protocol
 import structlog
 
 from adavae.model.config import AdapterConfig
+from adavae.model.latent.space import LatentSpace
 from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.installed import InstalledVersion
 from adavae.model.storage.manifest import Manifest
@@ -28,6 +29,10 @@ class SlotLoader(Protocol):
 
     async def try_out(self, adapter_set: AdapterSet) -> None:
         """Uses a set that is not loaded; raises WeightsCorrupted where that fails."""
+        ...
+
+    async def try_loaded(self, slot: int, adapter_set: AdapterSet, space: LatentSpace) -> None:
+        """Uses a set that nobody else uses yet in its slot; raises WeightsCorrupted where that fails."""
         ...
 
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:

@@ -310,22 +310,35 @@ class AdapterRegistry:
     async def _load(self, slot: int, version: InstalledVersion) -> None:
         """Reads, verifies and loads; a version that does not pass is refused from now on."""
         try:
-            adapter_set = await self._verified(version)
+            adapter_set = await asyncio.to_thread(alone(self._read), version)
             space = space_of(adapter_set)
             await self._room.load(slot, adapter_set)
+            await self._try_loaded(slot, version, adapter_set, space)
         except REFUSALS as exc:
             self._refuse(version, exc)
             raise
         self._spaces[version.digest] = space
         self._counters.adapter_loads_total.inc()
 
-    async def _verified(self, version: InstalledVersion) -> AdapterSet:
-        """Every byte of a set, checked; used once before it may serve."""
+    async def _try_loaded(
+        self, slot: int, version: InstalledVersion, adapter_set: AdapterSet, space: LatentSpace
+    ) -> None:
+        """Uses a set once before it may serve; one that fails leaves its slot."""
+        if version.digest in self._tried:
+            return
+        try:
+            await self._bank.try_loaded(slot, adapter_set, space)
+        except WeightsCorrupted:
+            await self._bank.unload(slot)
+            raise
+        self._tried.add(version.digest)
+
+    async def _verify(self, version: InstalledVersion) -> None:
+        """Checks every byte of a set, and uses it once where that has not been done."""
         adapter_set = await asyncio.to_thread(alone(self._read), version)
         if version.digest not in self._tried:
             await self._bank.try_out(adapter_set)
             self._tried.add(version.digest)
-        return adapter_set
 
     def _read(self, version: InstalledVersion) -> AdapterSet:
         try:
@@ -344,7 +357,7 @@ class AdapterRegistry:
         """Verifies a version that is new or has changed, then lists it: until then the name means what it meant."""
         if version.problem is None:
             try:
-                await self._verified(version)
+                await self._verify(version)
             except REFUSALS as exc:
                 version.problem = Problem.of(exc)
             except (ServiceError, StorageFull) as exc:

@@ -16,6 +16,7 @@ from adavae.model.adavae import AdaVAE
 from adavae.model.config import AdapterConfig
 from adavae.model.errors import AdapterSetMismatch
 from adavae.model.fresh_memory import give_back_memory
+from adavae.model.latent.space import LatentSpace
 from adavae.model.parts.adapter_bank import AdapterBank
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.bank_size import numbers_of_set, numbers_of_slot, widest_within
@@ -23,7 +24,8 @@ from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.manifest import Manifest
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.storage.tensor_shapes import check_shapes
-from adavae.model.trial import try_out
+from adavae.model.text_model import TextModel
+from adavae.model.trial import try_drawing, try_out, try_texts
 from adavae.service.engine.compute_threads import alone
 from adavae.service.errors import BankFull
 from adavae.service.tasks import until_done
@@ -31,7 +33,8 @@ from adavae.service.tasks import until_done
 DEFAULT_BANK_BYTES = 1536 * 1024**2
 _STEP_S, _DRAIN_S = 60.0, 120.0
 _WORTH_IT = 1.5  # how many times smaller a bank has to become to be worth rebuilding
-_PACKED_BYTES, _PRIOR_BYTES = 2, 4  # of a number: in float16 for the compiled code, in float32 in a prior
+# Of a number: in float16 for the compiled code; in a prior in float32 and, of its flow, in float16 besides.
+_PACKED_BYTES, _PRIOR_BYTES = 2, 6
 _log = structlog.get_logger("adavae.engine")
 
 
@@ -93,6 +96,20 @@ class BankLoader:
             await self._on_device(lambda: try_out(adapter_set, self._pretrained), deadline_s=_STEP_S)
         else:
             await asyncio.to_thread(alone(try_out), adapter_set, self._pretrained)
+
+    async def try_loaded(self, slot: int, adapter_set: AdapterSet, space: LatentSpace) -> None:
+        """As ``try_out``, in the slot that it was loaded into, which nobody else uses yet: nothing is built for it."""
+        if self._is_taken_at_once:
+            return await self.try_out(adapter_set)
+        reference = adapter_set.manifest.reference
+
+        def read_and_write() -> None:
+            tokenizer = self._pretrained.tokenizer
+            slots, references, spaces = {reference: slot}, {reference: reference}, {reference: space}
+            try_texts(TextModel(self.vae, tokenizer, slots, references, spaces), reference)
+
+        await self._on_device(read_and_write, deadline_s=_STEP_S)
+        await asyncio.to_thread(alone(try_drawing), space)
 
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:
         """Puts a set into a slot that no row uses, beside the steps; the bank is rebuilt where it is too narrow.

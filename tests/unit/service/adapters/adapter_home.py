@@ -9,6 +9,7 @@ from typing import Any
 
 from adavae.model.config import AdapterConfig
 from adavae.model.errors import AdapterSetMismatch
+from adavae.model.latent.space import LatentSpace
 from adavae.model.storage.adapter_set import AdapterSet
 from adavae.model.storage.adapter_store import AdapterStore
 from adavae.model.storage.manifest import TENSORS, Manifest
@@ -48,6 +49,10 @@ class FakeBank:
         self.tried.append(adapter_set.manifest.reference)
         if self.trial_error is not None:
             raise self.trial_error
+
+    async def try_loaded(self, slot: int, adapter_set: AdapterSet, space: LatentSpace) -> None:
+        assert self.contents[slot] == adapter_set.manifest.reference == space.reference
+        await self.try_out(adapter_set)
 
     async def unload(self, slot: int) -> None:
         assert self.in_use[slot] == 0
