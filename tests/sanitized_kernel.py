@@ -15,7 +15,7 @@ from adavae.model.kernel import library
 from adavae.model.kernel.build_hook import NotBuilt, build, compiler_of
 
 _FOLDER = "ADAVAE_TEST_SANITIZED_KERNEL"
-_TESTS = ("decode", "encode", "gelu", "int8", "latent", "loss", "products")
+_TESTS = ("decode", "encode", "flow", "gelu", "int8", "latent", "loss", "products")
 _FLAGS = (
     *("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1", "-g"),
     "-shared-libgcc",

@@ -26,6 +26,7 @@ _FUNCTIONS = {
     "encode": (library.BackboneFields, library.TextsFields),
     "posteriors": (library.PosteriorFields,),
     "latent_memory": (library.LatentMemoryFields,),
+    "flow": (library.FlowFields, library.FlowPathFields),
     "linear": (library.LinearFields,),
     "gelu": (library.GeluFields,),
     "cross_entropy": (library.CrossEntropyFields,),

@@ -19,6 +19,9 @@ from adavae.model.kernel.library import (
     AdapterSetFields,
     BackboneFields,
     CrossEntropyFields,
+    FlowBlockFields,
+    FlowFields,
+    FlowPathFields,
     GeluFields,
     LatentMemoryFields,
     LatentSetFields,
@@ -57,6 +60,8 @@ class TaskImage:
             TextsFields: lambda place, texts: self._texts(place, texts, arguments[0]),
             PosteriorFields: self._posteriors,
             LatentMemoryFields: self._latent_memory,
+            FlowFields: self._flow,
+            FlowPathFields: lambda place, path: self._path(place, path, arguments[0]),
             LinearFields: self._linear,
             GeluFields: self._gelu,
             CrossEntropyFields: self._cross_entropy,
@@ -192,6 +197,29 @@ class TaskImage:
         self._point(place + LatentMemoryFields.z.offset, task.z, B * task.latent_size * _FLOAT)
         count = L * B * task.num_positions * 2 * task.n_embd * _FLOAT
         self._point(place + LatentMemoryFields.keys_values.offset, task.keys_values, count)
+
+    def _flow(self, place: int, flow: FlowFields) -> None:
+        W = flow.input.out_features
+        for name in ("input", "output"):
+            self._matrix(place + getattr(FlowFields, name).offset, getattr(flow, name))
+        self._norm(place + FlowFields.norm.offset, flow.norm, W)
+        size = sizeof(FlowBlockFields)
+        blocks = self._point(place + FlowFields.blocks.offset, flow.blocks, flow.depth * size)
+        for number in range(flow.depth):
+            block, at = flow.blocks[number], blocks + number * size
+            self._norm(at + FlowBlockFields.norm.offset, block.norm, W)
+            for name in ("up", "down"):
+                self._matrix(at + getattr(FlowBlockFields, name).offset, getattr(block, name))
+
+    def _path(self, place: int, path: FlowPathFields, flow: FlowFields) -> None:
+        N, Z, W, times = path.num_rows, flow.input.in_features, flow.input.out_features, path.num_steps + 1
+        for field, count in (
+            ("times", times),
+            ("moments", times * flow.depth * W),
+            ("labels", N * (2 if path.is_guided else 1) * W),
+            ("z", N * Z),
+        ):
+            self._point(place + getattr(FlowPathFields, field).offset, getattr(path, field), count * _FLOAT)
 
     def _linear(self, place: int, task: LinearFields) -> None:
         self._matrix(place + LinearFields.matrix.offset, task.matrix)

@@ -16,6 +16,7 @@ from tests.arm.emulated import compiled_for_arm, on_processor
 from tests.parity import (
     test_kernel_decode,
     test_kernel_encode,
+    test_kernel_flow,
     test_kernel_int8,
     test_kernel_latent,
     test_kernel_loss,
@@ -35,6 +36,7 @@ _KINDS = {
     "decode": test_kernel_decode,
     "encode": test_kernel_encode,
     "latent": test_kernel_latent,
+    "flow": test_kernel_flow,
     "int8": test_kernel_int8,
     "loss": test_kernel_loss,
 }

@@ -30,12 +30,12 @@ struct FlowPath {
     int32_t num_rows;
     int32_t num_threads;
     int32_t num_steps;
-    int32_t is_guided;    // 0 or 1
-    float guidance;       // w in v + w (v_label - v)
-    const float* times;   // (T + 1,), from where it begins to 1
-    const float* moments; // (T + 1, depth, W), what each block adds at each of these times
-    const float* labels;  // (N, W), what each row's label adds; guided: (2 N, W), then what "any" adds
-    float* z;             // (N, Z), standardised; overwritten with where the rows end
+    int32_t is_guided;     // 0 or 1
+    float guidance;        // w in v + w (v_label - v)
+    const float* times;    // (T + 1,), from where it begins to 1
+    const float* moments;  // (T + 1, depth, W), what each block adds at each of these times
+    const float* labels;   // (N, W), what each row's label adds; guided: (2 N, W), then what "any" adds
+    float* z;              // (N, Z), standardised; overwritten with where the rows end
 };
 
 }  // namespace adavae
