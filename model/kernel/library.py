@@ -348,7 +348,7 @@ def _layout() -> int:
     """Sizes of the structures that are passed, as ``layout.cpp`` puts them into one number of 64 bits."""
     of_model = BackboneFields, AdapterSetFields, LatentSetFields
     of_tasks = StepFields, TextsFields, PosteriorFields, LatentMemoryFields
-    of_rows = FlowFields, FlowPathFields, LinearFields
+    of_rows = FlowFields, FlowBlockFields, FlowPathFields, LinearFields
     of_training = GeluFields, CrossEntropyFields
     number = 0
     for structure in (*of_model, *of_tasks, *of_rows, *of_training):

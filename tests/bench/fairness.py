@@ -62,6 +62,11 @@ GREEDY = (
         32,
         lambda draw: ("/decode", {"samples": 64, "decoding": _sampling(draw, 128), "candidates": 1}),
     ),
+    Greedy(
+        "16 samples, 32 requests at a time",  # whose texts together are short
+        32,
+        lambda draw: ("/decode", {"samples": 16, "decoding": _sampling(draw, 48), "candidates": 1}),
+    ),
     Greedy("one text of 10 words, 64 requests at a time", 64, lambda draw: ("/encode", {"text": sentence(draw)})),
 )
 SMALL: Mapping[str, Callable[[random.Random], Request]] = {

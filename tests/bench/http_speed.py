@@ -7,6 +7,7 @@ import statistics
 import tempfile
 import time
 from base64 import b64decode, b64encode
+from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,7 @@ def _timed_clients(port: int, path: str, bodies: Sequence[Body]) -> float:
 
 
 def mixed(number: int) -> Request:
-    """Every operation and every bundled set in turn; texts end by themselves, or soon where a client says so."""
+    """Every operation and every bundled set, short and long walks; texts end by themselves, or at 16 tokens."""
     draw = random.Random(number)
     adapter = draw.choice(["yelp", "yelp-lm", "sst2", "trec", "captions"])
     decoding: Body = draw.choice([{}, {"decoding": {"max_tokens": 16}}])
@@ -177,7 +178,8 @@ def mixed(number: int) -> Request:
         case 4 | 5:
             return "/classify", {"text": sentence(draw), "adapter": draw.choice(["yelp", "sst2", "trec"])}
         case 6 | 7:
-            body = {"source": sentence(draw), "target": sentence(draw), "steps": 5, "adapter": adapter}
+            steps = draw.choice([5, 11])
+            body = {"source": sentence(draw), "target": sentence(draw), "steps": steps, "adapter": adapter}
             return "/interpolate", body | decoding
         case 8:
             body = {"a": sentence(draw), "b": sentence(draw), "c": sentence(draw), "adapter": adapter}
@@ -235,6 +237,7 @@ def overload(duration_s: float = 60.0) -> Iterator[Figure]:
         "good": len(good),
         "refused": len(refused),
         "other": others,
+        "answered_of": _answered_shares(flood),
     }
     yield Figure(
         name="4x overload: goodput over the peak",
@@ -247,6 +250,13 @@ def overload(duration_s: float = 60.0) -> Iterator[Figure]:
     )
     milliseconds = [answer.seconds * 1000 for answer in refused]
     yield _bounded("4x overload: p99 of a refusal", [percentile(milliseconds, 0.99)], "ms", at_most=50.0)
+
+
+def _answered_shares(answers: Sequence[Answer]) -> str:
+    """By operation: a queue that is full has room for a request of one row more often than for one of many."""
+    sent = Counter(answer.path for answer in answers)
+    good = Counter(answer.path for answer in answers if answer.status == 200)
+    return ", ".join(f"{path} {good[path] / sent[path]:.2f}" for path in sorted(sent))
 
 
 def cold_adapter() -> Iterator[Figure]:

@@ -19,6 +19,7 @@ class Answer:
     status: int
     seconds: float
     finished_at: float
+    path: str = ""
 
 
 def written(body: Body) -> bytes:
@@ -90,7 +91,7 @@ async def closed_loop(
             began = time.perf_counter()
             status, _ = await connection.post(path, body)
             ended = time.perf_counter()
-            answers.append(Answer(status, ended - began, ended))
+            answers.append(Answer(status, ended - began, ended, path))
         connection.close()
 
     with undisturbed():
@@ -110,7 +111,7 @@ async def open_loop(
         path, body = request(number)
         status, _ = await connection.post(path, body)
         ended = time.perf_counter()
-        answers.append(Answer(status, ended - due, ended))
+        answers.append(Answer(status, ended - due, ended, path))
         free.append(connection)
 
     with undisturbed():

@@ -25,6 +25,6 @@ constexpr uint64_t layout() {
 
 extern "C" __attribute__((visibility("default"))) uint64_t adavae_layout() {
     return adavae::layout<adavae::Backbone, adavae::AdapterSet, adavae::LatentSet, adavae::Step, adavae::Texts,
-                          adavae::Posteriors, adavae::LatentMemory, adavae::Flow, adavae::FlowPath, adavae::Linear,
-                          adavae::Gelu, adavae::CrossEntropy>();
+                          adavae::Posteriors, adavae::LatentMemory, adavae::Flow, adavae::FlowBlock, adavae::FlowPath,
+                          adavae::Linear, adavae::Gelu, adavae::CrossEntropy>();
 }
