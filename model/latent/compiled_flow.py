@@ -1,12 +1,14 @@
 """``flow.integrate`` for one network, by compiled code where that is possible."""
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
 from adavae.model.kernel.choice import library_for
 from adavae.model.kernel.flow_kernel import FlowKernel
 from adavae.model.kernel.library import Library
-from adavae.model.latent.flow import VelocityNetwork, integrate, time_features
+from adavae.model.latent.flow import Block, VelocityNetwork, integrate, time_features
 
 
 class CompiledFlow:
@@ -16,7 +18,7 @@ class CompiledFlow:
         self._network = network
         compiled = library_for(network.input.weight)
         self._kernel = None if compiled is None else _packed(network, compiled)
-        self._of_time = torch.cat([block.time.weight for block in network.blocks])  # (depth * width, 64)
+        self._of_time = torch.cat([block.time.weight for block in _blocks_of(network)])  # (depth * width, 64)
 
     @torch.no_grad()
     def integrate(self, z: Tensor, *, start: float, steps: int, label_ids: Tensor, guidance: float = 1.0) -> Tensor:
@@ -35,7 +37,11 @@ def _packed(network: VelocityNetwork, compiled: Library) -> FlowKernel:
     return FlowKernel(
         compiled,
         into=network.input,
-        blocks=[(block.norm, block.up, block.down) for block in network.blocks],
+        blocks=[(block.norm, block.up, block.down) for block in _blocks_of(network)],
         norm=network.norm,
         out=network.output,
     )
+
+
+def _blocks_of(network: VelocityNetwork) -> list[Block]:
+    return [cast(Block, block) for block in network.blocks]

@@ -54,7 +54,7 @@ class VelocityNetwork(nn.Module):
         self.config = config
         self.input = nn.Linear(config.latent_size, config.width)
         self.label = nn.Embedding(config.num_labels + 1, config.width)  # the last one stands for "any"
-        self.blocks = nn.ModuleList(_Block(config.width) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(Block(config.width) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
         self.output = nn.Linear(config.width, config.latent_size)
         nn.init.zeros_(self.label.weight)
@@ -90,7 +90,7 @@ class VelocityNetwork(nn.Module):
             average.data.lerp_(newest.data, share)
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """x + W2 GELU(W1 LN(x) + time)."""
 
     def __init__(self, width: int) -> None:
