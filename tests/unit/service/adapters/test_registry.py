@@ -440,3 +440,37 @@ async def test_a_set_that_cannot_be_tried_yet_is_tried_at_the_next_look(tmp_path
         home.bank.trial_error = None
         await home.registry.refresh()
         assert await home.version() == path.name
+
+
+@pytest.mark.asyncio
+async def test_a_set_that_fails_in_its_slot_is_refused_and_leaves_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter_registry, "_MANY_ARRIVALS", 1)  # so that they are listed before they are checked
+    home = Home(tmp_path, num_slots=2)
+    publish(home.own)
+    bad = publish(home.own, name="other")
+    async with running(home):
+        assert f"other@{bad.name}" not in home.bank.tried
+        home.bank.trial_error = WeightsCorrupted("was tried, and the z of a text is not finite")
+        with pytest.raises(WeightsCorrupted, match="was tried"):
+            await home.version("other")
+        assert home.state(bad).problem == "was tried, and the z of a text is not finite"
+        assert f"other@{bad.name}" not in home.bank.contents.values()
+        home.bank.trial_error = None
+        assert await home.version("demo")
+
+
+@pytest.mark.asyncio
+async def test_a_set_that_was_tried_in_its_slot_is_not_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(adapter_registry, "_MANY_ARRIVALS", 1)  # so that they are listed before they are checked
+    home = Home(tmp_path, num_slots=1)
+    publish(home.own)
+    other = publish(home.own, name="other")
+    async with running(home):
+        assert not home.bank.tried
+        for name in ("other", "demo", "other"):
+            await home.version(name)
+        assert home.bank.tried.count(f"other@{other.name}") == 1

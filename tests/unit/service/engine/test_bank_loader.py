@@ -6,17 +6,20 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 
 from adavae.model.config import AdapterConfig, AdapterPlacement, LatentAggregation, LatentInfusion
-from adavae.model.errors import AdapterSetMismatch, ConfigError
+from adavae.model.errors import AdapterSetMismatch, ConfigError, WeightsCorrupted
 from adavae.model.parts.bank_shape import BankShape
 from adavae.model.parts.bank_size import numbers_of_slot
 from adavae.model.storage.adapter_set import AdapterSet
+from adavae.model.storage.latent_space import space_of
 from adavae.service.engine.engine import Engine
 from adavae.service.engine.scheduler import EngineLimits
 from adavae.service.errors import BankFull
 from adavae.service.metrics import Metrics
 from tests.tiny import PLAIN, PREFIXED
+from tests.tiny_prior import tiny_prior
 from tests.tiny_text import backbone_config, tiny_pretrained, tiny_set
 
 DEEP = replace(PLAIN, latent_size=512)
@@ -137,3 +140,33 @@ async def test_the_bank_becomes_narrow_again_when_a_large_set_has_gone() -> None
         for slot, (config, seed) in enumerate([(PLAIN, 1), (PREFIXED, 2)]):
             exported, expected = engine.vae.bank.export(slot), tiny_set(config, seed).tensors
             assert all(bool((exported[name] == tensor).all()) for name, tensor in expected.items())
+
+
+@pytest.mark.asyncio
+async def test_a_set_is_tried_in_its_slot_beside_others() -> None:
+    """It was tried in a bank made for that alone, which took longer than reading it."""
+    async with running(2**30, PLAIN, PREFIXED) as engine:
+        await engine.load(0, tiny_set(PLAIN))
+        good = replace(tiny_set(PREFIXED), prior_tensors=tiny_prior(PREFIXED).to_tensors())
+        await engine.load(1, good)
+        await engine.bank.try_loaded(1, good, space_of(good))
+        [before] = await engine.encode([[5, 6, 7]], [0], deadline_s=100)
+        tensors = {name: tensor * 1e30 if "encoder" in name else tensor for name, tensor in good.tensors.items()}
+        bad = replace(good, tensors=tensors)
+        await engine.load(2, bad)
+        with pytest.raises(WeightsCorrupted, match=r"was tried.*train the set again"):
+            await engine.bank.try_loaded(2, bad, space_of(bad))
+        await engine.bank.unload(2)
+        [after] = await engine.encode([[5, 6, 7]], [0], deadline_s=100)
+        assert (before.mu == after.mu).all()
+
+
+@pytest.mark.asyncio
+async def test_a_prior_that_draws_nothing_finite_fails_the_trial() -> None:
+    async with running(2**30, PREFIXED) as engine:
+        tensors = tiny_prior(PREFIXED).to_tensors()
+        tensors["flow.output.bias"] = torch.full_like(tensors["flow.output.bias"], 3e38)
+        bad = replace(tiny_set(PREFIXED), prior_tensors=tensors)
+        await engine.load(0, bad)
+        with pytest.raises(WeightsCorrupted, match="was tried"):
+            await engine.bank.try_loaded(0, bad, space_of(bad))
