@@ -19,7 +19,7 @@ _BUILD_HOOK = "model.kernel.build_hook"  # runs while the package is made, and i
 FLOORS = (
     ("model.errors", "model.given_numbers", "model.given_texts"),
     ("model.config", "model.results", "model.cleaning", "model.pairs", "model.spelling"),
-    ("model.decoding.decoding", "model.fresh_memory", "model.empty_model"),
+    ("model.decoding.decoding", "model.fresh_memory", "model.empty_model", "model.finite"),
     ("model.storage.atomic", "model.storage.tensor_file", "model.storage.adapter_name", "model.kv_cache"),
     ("model.kernel",),
     ("model.parts", "model.row_cache", "model.projection", "model.latent"),

@@ -20,6 +20,9 @@ class CompiledFlow:
         self._kernel = None if compiled is None else _packed(network, compiled)
         self._of_time = torch.cat([block.time.weight for block in _blocks_of(network)])  # (depth * width, 64)
 
+    def __reduce__(self) -> tuple[type["CompiledFlow"], tuple[VelocityNetwork]]:
+        return CompiledFlow, (self._network,)  # a copy, here or in another process, is packed anew
+
     @torch.no_grad()
     def integrate(self, z: Tensor, *, start: float, steps: int, label_ids: Tensor, guidance: float = 1.0) -> Tensor:
         """As ``flow.integrate``; compiled, a row's end depends on no other row."""

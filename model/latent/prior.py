@@ -16,6 +16,7 @@ from torch import Tensor
 
 from adavae.model.empty_model import without_memory
 from adavae.model.errors import ConfigError
+from adavae.model.finite import is_finite
 from adavae.model.latent.compiled_flow import CompiledFlow
 from adavae.model.latent.flow import FlowConfig, VelocityNetwork
 
@@ -229,7 +230,7 @@ class LatentPrior:
         flow = {name.removeprefix(_FLOW): tensor for name, tensor in tensors.items() if name.startswith(_FLOW)}
         plain = {name: tensor for name, tensor in tensors.items() if not name.startswith(_FLOW)}
         for name, tensor in tensors.items():
-            if not (tensor.dtype.is_floating_point and bool(torch.isfinite(tensor).all())):
+            if not is_finite(tensor):
                 raise ConfigError(f"prior.{name}", "NaN or infinite", "must hold finite numbers")
         network = None if config is None else _network_of(flow, config)
         prior = cls(**{name: tensor.float() for name, tensor in plain.items()}, network=network)

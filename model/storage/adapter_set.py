@@ -19,6 +19,7 @@ from torch import Tensor
 from adavae.model.cleaning import storable
 from adavae.model.config import AdapterConfig
 from adavae.model.errors import ConfigError, WeightsCorrupted
+from adavae.model.finite import is_finite
 from adavae.model.latent.fitted_prior import FittedPrior
 from adavae.model.storage.adapter_name import check_name
 from adavae.model.storage.atomic import publish_directory, staging_directory, write_atomically
@@ -280,7 +281,7 @@ def _tensors(path: Path, content: bytearray) -> dict[str, Tensor]:
     """The tensors of a file whose header was checked."""
     tensors = tensors_in(content)
     for name, tensor in tensors.items():
-        if not bool(torch.isfinite(tensor).all()):
+        if not is_finite(tensor):
             raise WeightsCorrupted(_not_finite(path, name))
     return tensors
 
@@ -288,7 +289,7 @@ def _tensors(path: Path, content: bytearray) -> dict[str, Tensor]:
 def _safetensors(tensors: Mapping[str, Tensor], dtype: torch.dtype) -> bytes:
     stored = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in tensors.items()}
     for name, tensor in stored.items():
-        if not bool(torch.isfinite(tensor).all()):
+        if not is_finite(tensor):
             kind = str(dtype).removeprefix("torch.")
             raise ConfigError(name, "NaN or too large", f"must hold finite numbers that {kind} can hold; train again")
     return safetensors.save(stored, metadata={"format": "pt"})

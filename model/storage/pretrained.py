@@ -17,6 +17,7 @@ from adavae.model.backbone import Backbone
 from adavae.model.config import BackboneConfig, WeightFormat
 from adavae.model.empty_model import without_memory
 from adavae.model.errors import WeightsCorrupted
+from adavae.model.finite import is_finite
 from adavae.model.storage.atomic import write_atomically
 from adavae.model.storage.checkpoint_files import (
     CONFIG,
@@ -175,7 +176,7 @@ def _check_numbers(tensors: Mapping[str, Tensor], path: Path) -> None:
                 f"{path}: {name} is stored as {tensor.dtype}: quantised weights are not read, fetch the checkpoint in "
                 "half or whole precision"
             )
-        if not tensor.isfinite().all():
+        if not is_finite(tensor):
             raise WeightsCorrupted(f"{path}: {name} has values that are not finite: fetch the checkpoint again")
 
 

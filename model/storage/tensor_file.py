@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from adavae.model.errors import shown
+from adavae.model.finite import is_finite
 
 _DTYPES = {"F16": torch.float16, "F32": torch.float32}  # what adapter sets are stored in
 _LENGTH_BYTES = 8  # of the header's length, little-endian, in front of the header
@@ -59,7 +60,7 @@ def first_not_finite(file: BinaryIO, num_bytes: int) -> str | None:
         file.seek(data + place.begin)
         for start in range(place.begin, place.end, _PIECE_BYTES):
             piece = bytearray(file.read(min(_PIECE_BYTES, place.end - start)))
-            if not bool(torch.isfinite(torch.frombuffer(piece, dtype=place.dtype)).all()):
+            if not is_finite(torch.frombuffer(piece, dtype=place.dtype)):
                 return name
     return None
 

@@ -1,5 +1,9 @@
 """The compiled flow over z against the same through PyTorch, and against itself in other company."""
 
+import copy
+import pickle
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor
@@ -105,6 +109,16 @@ def test_what_is_not_finite_stays_in_its_row(compiled: Library, monkeypatch: pyt
     got = flow.integrate(z, start=0.0, steps=4, label_ids=labels)
     assert torch.equal(got[[0, 2]], expected[[0, 2]])
     assert not got[1].isfinite().any()
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda flow: pickle.loads(pickle.dumps(flow))], ids=["copy", "pickle"]
+)
+def test_a_copy_leads_rows_to_the_same_places(copied: Callable[[CompiledFlow], CompiledFlow]) -> None:
+    config = CONFIGS["small"]
+    flow, (z, labels) = CompiledFlow(network_of(config)), rows_of(config, 3)
+    ends = [one.integrate(z, start=0.0, steps=3, label_ids=labels) for one in (flow, copied(flow))]
+    assert torch.equal(*ends)
 
 
 @torch.no_grad()

@@ -44,10 +44,6 @@ class Integration {
   private:
     float* z(int row) const { return path_.z + static_cast<int64_t>(row) * Z_; }
 
-    static Phase each_row(int num_rows, std::function<void(int)> run) {
-        return {Kind::kNorm, num_rows, std::move(run)};
-    }
-
     // What the network reads next: with a label, and without where that is asked as well.
     void look_from(int row, const float* from) {
         for (int evaluated = row; evaluated < num_evaluated_; evaluated += N_)

@@ -68,15 +68,6 @@ void Program::add_layer(int number, int num_rows) {
     phases_.push_back(phase_of({with_up(std::move(shrink), number, Placement::kParallelFfn)}));
 }
 
-// A phase of whole rows.
-Phase Program::each_row(int num_rows, std::function<void(int)> run) {
-    constexpr int kRows = 8;
-    const int a_chunk = num_rows <= 64 ? 1 : kRows;
-    return {Kind::kNorm, (num_rows + a_chunk - 1) / a_chunk, [num_rows, a_chunk, run = std::move(run)](int chunk) {
-        for (int row = chunk * a_chunk; row < std::min(num_rows, (chunk + 1) * a_chunk); ++row) run(row);
-    }};
-}
-
 void Program::add_norm(const Norm& norm, int num_rows, Placement reader) {
     const bool is_read = is_int8(reader);
     phases_.push_back(each_row(num_rows, [this, norm, is_read](int row) {

@@ -89,7 +89,6 @@ class Program {
     bool is_int8(Placement placement) const;  // an adapter there, on any row
     void add_bytes(Input& input, int num_rows, Placement placement);
     void take_narrow_bytes(int row, Placement placement);
-    static Phase each_row(int num_rows, std::function<void(int)> run);
 
     void add_down(std::vector<Product>& products, int layer, Placement placement, Input& input, int num_rows);
     Product with_up(Product product, int layer, Placement placement);

@@ -9,6 +9,7 @@
 // by the same core in every run, and stays in that core's caches. A thread that is done with its own goes on with the others.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
@@ -16,6 +17,7 @@
 #include <memory>
 #include <mutex>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace adavae {
@@ -28,6 +30,15 @@ struct Phase {
     int num_chunks;
     std::function<void(int)> run;
 };
+
+// A phase of whole rows: norms, sums.
+inline Phase each_row(int num_rows, std::function<void(int)> run) {
+    constexpr int kRows = 8;
+    const int a_chunk = num_rows <= 64 ? 1 : kRows;
+    return {Kind::kNorm, (num_rows + a_chunk - 1) / a_chunk, [num_rows, a_chunk, run = std::move(run)](int chunk) {
+        for (int row = chunk * a_chunk; row < std::min(num_rows, (chunk + 1) * a_chunk); ++row) run(row);
+    }};
+}
 
 class Team {
   public:
