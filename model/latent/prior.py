@@ -84,6 +84,10 @@ class LatentPrior:
         directions: Tensor = (vectors * largest.sign()).float()
         return directions
 
+    def prepare(self) -> None:
+        """Packs the flow for the compiled code, which the first draw would do otherwise."""
+        _ = self._flow
+
     @torch.no_grad()
     def draw(
         self, num: int, seed: int, *, label: int | None = None, truncation: float = 1.0, guidance: float = 1.0

@@ -116,6 +116,11 @@ class LatentSpace:
             raise ConfigError(param, label, f"the labels of {self.reference} are {', '.join(self.labels)}: name one")
         return self.labels.index(label)
 
+    def prepare(self) -> None:
+        """Does ahead of time what would keep the first request waiting."""
+        if self.prior is not None:
+            self.prior.prepare()
+
     def draw(
         self, num: int, seed: int, *, label: str | None = None, truncation: float = 1.0, guidance: float = 1.0
     ) -> Tensor:

@@ -313,6 +313,7 @@ class AdapterRegistry:
             adapter_set = await asyncio.to_thread(alone(self._read), version)
             space = space_of(adapter_set)
             await self._room.load(slot, adapter_set)
+            await asyncio.to_thread(alone(space.prepare))
             await self._try_loaded(slot, version, adapter_set, space)
         except REFUSALS as exc:
             self._refuse(version, exc)
@@ -328,8 +329,9 @@ class AdapterRegistry:
             return
         try:
             await self._bank.try_loaded(slot, adapter_set, space)
-        except WeightsCorrupted:
-            await self._bank.unload(slot)
+        except Exception:
+            with contextlib.suppress(ServiceError):
+                await self._bank.unload(slot)
             raise
         self._tried.add(version.digest)
 

@@ -33,8 +33,8 @@ from adavae.service.tasks import until_done
 DEFAULT_BANK_BYTES = 1536 * 1024**2
 _STEP_S, _DRAIN_S = 60.0, 120.0
 _WORTH_IT = 1.5  # how many times smaller a bank has to become to be worth rebuilding
-# Of a number: in float16 for the compiled code; in a prior in float32 and, of its flow, in float16 besides.
-_PACKED_BYTES, _PRIOR_BYTES = 2, 6
+# Of a number: in float16 for the compiled code; in a prior in float32, of its flow once more for the compiled code.
+_PACKED_BYTES, _PRIOR_BYTES = 2, 8
 _log = structlog.get_logger("adavae.engine")
 
 
@@ -60,10 +60,14 @@ class BankLoader:
         max_bytes: int,
         on_device: OnDevice,
         replace_bank: Callable[[AdaVAE], None],
+        on_load: Callable[[int], None] = lambda _slot: None,
     ) -> None:
-        """Builds the bank with room for as many of ``configs`` as its bytes allow, the first ones first."""
+        """Builds the bank with room for as many of ``configs`` as its bytes allow, the first ones first.
+
+        ``on_load`` is told of every slot that gets another set.
+        """
         self._pretrained, self.num_slots, self._max_bytes = pretrained, num_slots, max_bytes
-        self._on_device, self._replace_bank = on_device, replace_bank
+        self._on_device, self._replace_bank, self._on_load = on_device, replace_bank, on_load
         self._loading = asyncio.Lock()
         self._extra_bytes: dict[int, int] = {}
         like = pretrained.backbone.wte.weight
@@ -126,13 +130,16 @@ class BankLoader:
             await self._step_over()
             await _to_its_end(asyncio.to_thread(alone(self.vae.bank.load), slot, config, adapter_set.tensors))
             self._extra_bytes[slot] = self._extra_bytes_of(adapter_set.manifest)
+            self._on_load(slot)
 
     async def unload(self, slot: int) -> None:
-        """Forgets what is in a slot that no row uses; raises as ``load`` does."""
+        """Forgets what is in a slot that no row uses; raises as ``load`` does, and forgets it all the same."""
         async with self._loading:
-            await self._step_over()
-            self.vae.bank.clear(slot)
-            self._extra_bytes.pop(slot, None)
+            try:
+                await self._step_over()
+            finally:  # where no thread works there is no step to wait for
+                self.vae.bank.clear(slot)
+                self._extra_bytes.pop(slot, None)
 
     async def expect(self, configs: Collection[AdapterConfig]) -> None:
         """Tells which sets may be asked for, so that the bank is no wider than these and the loaded ones need."""

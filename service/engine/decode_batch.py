@@ -38,6 +38,7 @@ class DecodeRow:
         slot: Of its adapter set in the bank.
         decoding: How to choose its tokens.
         on_token: Called with every token id, on the device thread.
+        expected_tokens: How many it will have, as far as is known; 0 for ``max_tokens``.
         token_ids: Chosen so far.
     """
 
@@ -47,11 +48,17 @@ class DecodeRow:
     slot: int
     decoding: Decoding
     on_token: Callable[[int], None] | None = None
+    expected_tokens: float = 0.0
     token_ids: list[int] = field(default_factory=list)
 
     @property
     def is_beam(self) -> bool:
         return self.decoding.strategy is Strategy.BEAM
+
+    @property
+    def work(self) -> float:
+        """Tokens of every beam, by which clients take turns."""
+        return (self.expected_tokens or self.decoding.max_tokens) * (self.decoding.num_beams if self.is_beam else 1)
 
 
 Outcome = tuple[DecodeRow, Generated | Exception]

@@ -77,6 +77,7 @@ class Engine:
         """Builds the bank with room for ``configs``, within its bytes; it is rebuilt where others are loaded."""
         self.pretrained, self.limits, self.metrics = pretrained, limits, metrics
         self._tracer = tracer if tracer is not None else tracer_of(None)
+        self._lengths = TextLengths()
         self.bank = BankLoader(
             pretrained,
             configs,
@@ -84,6 +85,7 @@ class Engine:
             max_bytes=max_bank_bytes,
             on_device=self.on_device,
             replace_bank=self._replace_bank,
+            on_load=self._lengths.forget,
         )
         self.state = EngineState.STOPPED
         self._scheduler = Scheduler(self.vae, limits, metrics)
@@ -95,7 +97,6 @@ class Engine:
         self._num_deaths_in_a_row = 0
         self._step_began: float | None = None
         self._rows_per_s = 100.0
-        self._lengths = TextLengths()
         self._thread: threading.Thread | None = None
         self._stopped = asyncio.Event()
 
@@ -198,19 +199,20 @@ class Engine:
             reservation: As for ``encode``; these rows take up as much of it as they are.
         """
         self._check_part(len(z), reservation)
-        num_tokens = sum(self._lengths.expected(slot, decoding) for decoding in decodings)
+        expected = [self._lengths.expected(slot, decoding) for decoding in decodings]
+        num_tokens = sum(expected)
         is_long = len(z) > SHORT_ROWS and num_tokens > SHORT_TEXTS_TOKENS
         ticket: Ticket[Generated] = self._ticket(len(z), num_tokens, is_long=is_long)
         if reservation is not None:
             reservation.decode(ticket, len(z))
         latents = torch.from_numpy(np.ascontiguousarray(z, dtype=np.float32))
         work = [
-            DecodeRow(ticket, number, latents[number], slot, decodings[number], self._teller(on_token, number))
-            for number in range(len(z))
+            DecodeRow(ticket, row, latents[row], slot, decodings[row], self._teller(on_token, row), expected[row])
+            for row in range(len(z))
         ]
         generated = await self._result(ticket, work, deadline_s, "decode")
         for row in generated:
-            self._lengths.learn(slot, len(row.token_ids))
+            self._lengths.learn(slot, len(row.token_ids), is_whole=row.finish_reason == "stop")
         return generated
 
     async def classify(self, mu: NDArray[np.float32], slot: int, *, deadline_s: float) -> NDArray[np.float32]:

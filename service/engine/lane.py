@@ -38,8 +38,8 @@ class Lane:
         self.vae, self.batch, self.kernels, self.metrics = vae, batch, kernels, metrics
         self.device = vae.backbone.wte.weight.device
         self.encoding: FairQueue[EncodeRow] = FairQueue(lambda row: len(row.token_ids))
-        self.decoding: FairQueue[DecodeRow] = FairQueue(lambda row: row.decoding.max_tokens)
-        self.beaming: FairQueue[DecodeRow] = FairQueue(lambda row: row.decoding.max_tokens * row.decoding.num_beams)
+        self.decoding: FairQueue[DecodeRow] = FairQueue(lambda row: row.work)
+        self.beaming: FairQueue[DecodeRow] = FairQueue(lambda row: row.work)
         self._encode_batch_tokens = encode_batch_tokens
 
     @property

@@ -19,7 +19,14 @@ class TextLengths:
         mean = self._means.get(slot, float(decoding.max_tokens))
         return min(float(decoding.max_tokens), max(mean, float(decoding.min_tokens)))
 
-    def learn(self, slot: int, num_tokens: int) -> None:
-        """A text of so many tokens has ended, whether by itself or at its limit."""
-        mean = self._means.get(slot, float(num_tokens))
+    def learn(self, slot: int, num_tokens: int, *, is_whole: bool) -> None:
+        """A text of so many tokens has ended by itself, or was cut: then it would have had as many at least."""
+        mean = self._means.get(slot)
+        if not is_whole and (mean is None or num_tokens <= mean):
+            return
+        mean = float(num_tokens) if mean is None else mean
         self._means[slot] = mean + _LEARNED_FROM_EACH * (num_tokens - mean)
+
+    def forget(self, slot: int) -> None:
+        """Another set is in this slot."""
+        self._means.pop(slot, None)

@@ -22,7 +22,7 @@ class Ticket(Generic[Result]):
     Attributes:
         client: Whose request it is.
         due: Until when shorter requests of its client may go first, as ``time.monotonic``.
-        is_long: It has more rows than what is done at once.
+        is_long: It is more work than what is done at once (``scheduler``).
         is_abandoned: Nobody waits any more: rows not computed yet can be left out.
         began_ns: When the device took up its first row, as ``time.time_ns``; 0 before.
     """

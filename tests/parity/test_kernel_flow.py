@@ -71,6 +71,22 @@ def test_rows_end_where_pytorch_leads_them(
     assert torch.equal(z, before)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize(("num_rows", "guidance"), [(70, 1.0), (50, 2.0)])
+def test_many_rows_are_led_as_few_are(
+    compiled: Library, monkeypatch: pytest.MonkeyPatch, num_rows: int, guidance: float
+) -> None:
+    """More than 64 rows are computed in other chunks, more than 96 multiplied in two."""
+    config = CONFIGS["no multiple of anything"]
+    network, (z, labels) = network_of(config), rows_of(config, num_rows)
+    flow = flow_of(compiled, network, monkeypatch)
+    got = flow.integrate(z, start=0.1, steps=3, label_ids=labels, guidance=guidance)
+    expected = integrate(network, z, start=0.1, steps=3, label_ids=labels, guidance=guidance)
+    torch.testing.assert_close(got, expected, atol=2e-5, rtol=2e-5)
+    few = [num_rows - 1, 3, 0]
+    assert torch.equal(got[few], flow.integrate(z[few], start=0.1, steps=3, label_ids=labels[few], guidance=guidance))
+
+
 @pytest.mark.parametrize("guidance", [1.0, 2.0])
 def test_a_row_ends_in_the_same_place_in_any_company(
     compiled: Library, monkeypatch: pytest.MonkeyPatch, guidance: float

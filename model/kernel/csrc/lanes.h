@@ -128,7 +128,7 @@ inline float exponential(float x) {
     return series * power;
 }
 
-// erf(x), off by 2e-7 at most (Abramowitz and Stegun 1964, 7.1.26), in loops that are vectorised.
+// erf(x), off by 5e-7 at most (Abramowitz and Stegun 1964, 7.1.26), in loops that are vectorised.
 inline float error_function(float x) {
     const float size = std::fabs(x);
     const float t = 1.0f / std::fma(0.3275911f, size, 1.0f);

@@ -462,6 +462,25 @@ async def test_a_set_that_fails_in_its_slot_is_refused_and_leaves_it(
 
 
 @pytest.mark.asyncio
+async def test_a_trial_that_ends_early_leaves_nothing_in_its_slot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The slot was free and its set still counted in the bank, where nobody could unload it."""
+    monkeypatch.setattr(adapter_registry, "_MANY_ARRIVALS", 1)
+    home = Home(tmp_path, num_slots=3)
+    publish(home.own)
+    other = publish(home.own, name="other")
+    async with running(home):
+        for error in (EngineStopped("starting"), MemoryError(), RuntimeError("something nobody thought of")):
+            home.bank.trial_error = error
+            with pytest.raises(type(error)):
+                await home.version("other")
+            assert f"other@{other.name}" not in home.bank.contents.values()
+        home.bank.trial_error = None
+        assert await home.version("other") == other.name
+
+
+@pytest.mark.asyncio
 async def test_a_set_that_was_tried_in_its_slot_is_not_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,11 +18,14 @@ from adavae.service.caller import CALLER, SINCE
 from adavae.service.engine.decode_batch import DecodeRow
 from adavae.service.engine.engine import Engine
 from adavae.service.engine.scheduler import Scheduler
+from adavae.service.engine.text_lengths import TextLengths
 from adavae.service.engine.ticket import Ticket, due_at
 from adavae.service.engine.time_shares import Task, TimeShares
 from adavae.service.engine.work import Call, Done, EncodeRow, EngineLimits
 from adavae.service.errors import Overloaded
 from adavae.service.metrics import Metrics
+from tests.tiny import VARIANTS
+from tests.tiny_text import tiny_set
 from tests.unit.service.engine.test_engine import LIMITS, latents, made_texts, on_the_device, running, until
 
 Result = TypeVar("Result")
@@ -141,7 +144,7 @@ async def test_a_short_request_overtakes_a_long_one(small: str, kind: str) -> No
 @pytest.mark.parametrize("kind", ["decode", "encode"])
 async def test_long_requests_of_two_clients_go_on_side_by_side(kind: str) -> None:
     async with running(ROOMY) as engine:
-        ask, few, many = (decoded, 12, 100) if kind == "decode" else (encoded, 60, 1500)
+        ask, few, many = (decoded, 30, 250) if kind == "decode" else (encoded, 60, 1500)
         async with held(engine):
             long = on_behalf_of("greedy", ask(engine, many))
             await asyncio.sleep(0)
@@ -167,7 +170,7 @@ async def test_a_crowd_of_short_requests_keeps_another_client_waiting_for_few_of
 @pytest.mark.asyncio
 async def test_what_is_long_goes_on_beside_short_requests_that_do_not_end() -> None:
     async with running(ROOMY) as engine:
-        long = on_behalf_of("greedy", decoded(engine, 9, max_tokens=5))
+        long = on_behalf_of("greedy", decoded(engine, 30))
         texts = on_behalf_of("greedy", encoded(engine, 60))
         while not (long.done() and texts.done()):
             await on_behalf_of("small", decoded(engine, 2, max_tokens=5))
@@ -367,13 +370,34 @@ async def test_every_part_of_a_request_is_as_old_as_the_whole() -> None:
 async def test_a_request_is_due_by_what_texts_of_its_set_take_and_not_by_what_they_may() -> None:
     """Analogies whose texts ended at a quarter of their limit stood behind four times the work that they were."""
     async with running(ROOMY) as engine:
-        (generated,) = await decoded(engine, 1, max_tokens=7)()
+        lengths, decoding = TextLengths(), Decoding(max_tokens=16)
+        for generated in await decoded(engine, 20)():
+            lengths.learn(0, len(generated.token_ids), is_whole=generated.finish_reason == "stop")
+        expected = lengths.expected(0, decoding)
+        assert 0 < expected < decoding.max_tokens  # or it would say nothing
         async with held(engine):
             context = copy_context()
             context.run(SINCE.set, 1000.0)
-            waiting = context.run(on_behalf_of, "a", decoded(engine, 3, max_tokens=16))
+            waiting = context.run(on_behalf_of, "a", decoded(engine, 3))
             await asyncio.sleep(0)
-            assert engine._inbox[-1].ticket.due == due_at(1000.0, 3 * len(generated.token_ids))
+            assert engine._inbox[-1].ticket.due == pytest.approx(due_at(1000.0, 3 * expected))
+            assert engine._inbox[-1].work == pytest.approx(expected)
+        await waiting
+        await engine.load(0, tiny_set(VARIANTS[0], 7))
+        assert engine._lengths.expected(0, decoding) == 16  # of another set nothing is known
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("num", "max_tokens", "is_long"), [(8, 128, False), (9, 42, False), (24, 16, False), (25, 16, True)]
+)
+async def test_long_is_what_is_expected_to_take_long(num: int, max_tokens: int, is_long: bool) -> None:
+    """A walk of nine sentences had a third of the time, however short they were."""
+    async with running(replace(ROOMY, max_tokens=128)) as engine:
+        async with held(engine):
+            waiting = on_behalf_of("a", decoded(engine, num, max_tokens=max_tokens))
+            await asyncio.sleep(0)
+            assert engine._inbox[-1].ticket.is_long is is_long
         await waiting
 
 
