@@ -15,6 +15,7 @@ from prometheus_client import Gauge
 
 from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.service.caller import CALLER, SINCE
+from adavae.service.engine import engine as engine_module
 from adavae.service.engine.decode_batch import DecodeRow
 from adavae.service.engine.engine import Engine
 from adavae.service.engine.scheduler import Scheduler
@@ -388,12 +389,13 @@ async def test_a_request_is_due_by_what_texts_of_its_set_take_and_not_by_what_th
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize(
-    ("num", "max_tokens", "is_long"), [(8, 128, False), (9, 42, False), (24, 16, False), (25, 16, True)]
-)
-async def test_long_is_what_is_expected_to_take_long(num: int, max_tokens: int, is_long: bool) -> None:
+@pytest.mark.parametrize(("num", "max_tokens", "is_long"), [(8, 16, False), (9, 11, False), (9, 12, True)])
+async def test_long_is_what_is_expected_to_take_long(
+    monkeypatch: pytest.MonkeyPatch, num: int, max_tokens: int, is_long: bool
+) -> None:
     """A walk of nine sentences had a third of the time, however short they were."""
-    async with running(replace(ROOMY, max_tokens=128)) as engine:
+    monkeypatch.setattr(engine_module, "SHORT_TEXTS_TOKENS", 100)
+    async with running(ROOMY) as engine:
         async with held(engine):
             waiting = on_behalf_of("a", decoded(engine, num, max_tokens=max_tokens))
             await asyncio.sleep(0)
