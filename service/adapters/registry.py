@@ -312,8 +312,8 @@ class AdapterRegistry:
         try:
             adapter_set = await asyncio.to_thread(alone(self._read), version)
             space = space_of(adapter_set)
-            await self._room.load(slot, adapter_set)
             await asyncio.to_thread(alone(space.prepare))
+            await self._room.load(slot, adapter_set)
             await self._try_loaded(slot, version, adapter_set, space)
         except REFUSALS as exc:
             self._refuse(version, exc)

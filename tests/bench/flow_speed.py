@@ -5,16 +5,17 @@ The network has the shape of the one of `yelp`, and random weights.
 
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from adavae.model.latent.compiled_flow import CompiledFlow
 from adavae.model.latent.flow import FlowConfig, VelocityNetwork, integrate
 from adavae.model.latent.prior import DRAW_STEPS, REFINE_STEPS
+from tests.bench.side_by_side import Way, compared, rates
 
 _ROUNDS = 11
 _ASKED = {  # from when, steps, guidance
@@ -34,12 +35,15 @@ def main() -> None:
             z = torch.randn(num, network.config.latent_size, generator=torch.Generator().manual_seed(num))
             asked: dict[str, Any] = {"start": start, "steps": steps, "guidance": guidance}
             asked["label_ids"] = torch.zeros(num, dtype=torch.int64)
-            ours, pytorch = partial(flow.integrate, z, **asked), partial(integrate, network, z, **asked)
-            rounds = [(_seconds(ours), _seconds(pytorch)) for _ in range(_ROUNDS + 1)][1:]
-            one, other = (1000 * statistics.median(way) for way in zip(*rounds, strict=True))
-            ratios = sorted(theirs / mine for mine, theirs in rounds)
-            spread = f"{statistics.median(ratios):.1f} ({ratios[0]:.1f} to {ratios[-1]:.1f})"
-            sys.stdout.write(f"| {name} | {num} | {one:.2f} | {other:.2f} | {spread} |\n")
+            ways: dict[str, Way] = {
+                "compiled": partial(_count, partial(flow.integrate, z, **asked)),
+                "pytorch": partial(_count, partial(integrate, network, z, **asked)),
+            }
+            measured = rates(ways, _ROUNDS)
+            ours, theirs = (1000 * num / statistics.median(each) for each in measured.values())
+            ratio = compared(name, measured, "compiled", "pytorch")
+            spread = f"{ratio.value:.1f} ({ratio.low:.1f} to {ratio.high:.1f})"
+            sys.stdout.write(f"| {name} | {num} | {ours:.2f} | {theirs:.2f} | {spread} |\n")
             sys.stdout.flush()
 
 
@@ -51,10 +55,8 @@ def _network() -> VelocityNetwork:
     return network
 
 
-def _seconds(run: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    run()
-    return time.perf_counter() - began
+def _count(run: Callable[[], Tensor]) -> int:
+    return len(run())
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ class Integration {
           W_(flow.input.out),
           N_(path.num_rows),
           num_evaluated_(path.is_guided ? 2 * N_ : N_) {
-        here_.resize(N_, Z_);
         ahead_.resize(num_evaluated_, Z_);
         velocity_.resize(num_evaluated_, Z_);
         first_velocity_.resize(N_, Z_);
@@ -26,10 +25,7 @@ class Integration {
     }
 
     void run() {
-        phases_.push_back(each_row(N_, [this](int row) {
-            std::copy_n(z(row), Z_, here_.row(row));
-            look_from(row, here_.row(row));
-        }));
+        phases_.push_back(each_row(N_, [this](int row) { look_from(row, here(row)); }));
         for (int step = 0; step < path_.num_steps; ++step) {
             const float length = path_.times[step + 1] - path_.times[step];
             add_velocities(step);
@@ -38,11 +34,11 @@ class Integration {
             phases_.push_back(each_row(N_, [this, length](int row) { go_on(row, length); }));
         }
         Team::shared().run(phases_, path_.num_threads, nullptr);
-        for (int row = 0; row < N_; ++row) std::copy_n(here_.row(row), Z_, z(row));
     }
 
   private:
-    float* z(int row) const { return path_.z + static_cast<int64_t>(row) * Z_; }
+    // Where a row is; at the end, where it ends.
+    float* here(int row) const { return path_.z + static_cast<int64_t>(row) * Z_; }
 
     // What the network reads next: with a label, and without where that is asked as well.
     void look_from(int row, const float* from) {
@@ -61,18 +57,18 @@ class Integration {
     }
 
     void try_out(int row, float length) {
-        const float *velocity = settled(row), *here = here_.row(row);
+        const float *velocity = settled(row), *from = here(row);
         std::copy_n(velocity, Z_, first_velocity_.row(row));
         float* ahead = ahead_.row(row);
-        for (int i = 0; i < Z_; ++i) ahead[i] = here[i] + length * velocity[i];
+        for (int i = 0; i < Z_; ++i) ahead[i] = from[i] + length * velocity[i];
         if (path_.is_guided) std::copy_n(ahead, Z_, ahead_.row(row + N_));
     }
 
     void go_on(int row, float length) {
         const float *velocity = settled(row), *first = first_velocity_.row(row);
-        float* here = here_.row(row);
-        for (int i = 0; i < Z_; ++i) here[i] += 0.5f * length * (first[i] + velocity[i]);
-        look_from(row, here);
+        float* to = here(row);
+        for (int i = 0; i < Z_; ++i) to[i] += 0.5f * length * (first[i] + velocity[i]);
+        look_from(row, to);
     }
 
     // `ahead_` to `velocity_`, at one of the times.
@@ -114,7 +110,7 @@ class Integration {
     const Flow& flow_;
     const FlowPath& path_;
     const int Z_, W_, N_, num_evaluated_;
-    Buffer here_, ahead_, velocity_, first_velocity_;
+    Buffer ahead_, velocity_, first_velocity_;
     Buffer hidden_, normed_, inner_;
     std::vector<Phase> phases_;
 };
