@@ -1,7 +1,8 @@
 """The KV cache of continuous decoding: preallocated once, rows join and leave between steps.
 
 Active rows are always at the front, so a step works on views and copies nothing: when a row leaves, the last row
-overwrites it.
+overwrites it. What a row has written is zero once it has left: attention in PyTorch multiplies what is masked by zero,
+which is no zero where a row has overflowed, and the next row at that place would fail for it.
 """
 
 from collections.abc import Sequence
@@ -65,11 +66,20 @@ class RowCache:
         moves = []
         for place in sorted(places, reverse=True):
             last = self.num_rows - 1
+            self._clear(place)
             if place != last:
                 self._copy(last, place)
+                self._clear(last)
                 moves.append((last, place))
             self.num_rows = last
         return moves
+
+    def _clear(self, place: int) -> None:
+        """Of its tokens; one more than it has, for a step that failed may have written that."""
+        whole, M = self._whole, self._whole.num_memory
+        tokens = slice(M, M + int(whole.lengths[place]) + 1)
+        whole.keys[:, place, :, tokens] = 0.0
+        whole.values[:, place, :, tokens] = 0.0
 
     def _copy(self, source: int, target: int) -> None:
         whole = self._whole

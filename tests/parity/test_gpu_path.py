@@ -115,6 +115,17 @@ def test_places_that_no_row_has_change_nothing() -> None:
 
 
 @torch.inference_mode()
+def test_plain_attention_reads_nothing_behind_a_rows_last_token() -> None:
+    """An earlier row that overflowed left numbers there that are none, and zero times these is none."""
+    tiny_vae = vae()
+    fresh, used = (DeviceRows(tiny_vae, max_rows=1, max_tokens=12, kernels=PlainKernels()) for _ in range(2))
+    used._keys.fill_(torch.nan), used._values.fill_(torch.nan)
+    for rows in (fresh, used):
+        rows.join(tiny_vae.bank.decoder_memory(latents(1), AdapterIndex.of([1])), [1], [Decoding(max_tokens=12)])
+    assert [used.step() for _ in range(6)] == [fresh.step() for _ in range(6)]
+
+
+@torch.inference_mode()
 def test_a_row_that_is_no_number_is_told_and_its_neighbours_go_on() -> None:
     tiny_vae = vae()
     z = latents(3)

@@ -96,3 +96,25 @@ def test_leaving_moves_the_last_rows_into_the_gaps() -> None:
     cache.join(tiny_vae.bank.decoder_memory(latents(4), AdapterIndex.of([0, 0, 0, 0])))
     assert cache.leave([0, 2, 3]) == [(1, 0)]
     assert cache.num_rows == 1
+
+
+@torch.inference_mode()
+def test_nothing_that_a_row_wrote_is_left_behind_it() -> None:
+    """A row that overflowed left numbers that are none: masked for the next row there, and still its end."""
+    tiny_vae = vae()
+    cache = row_cache(tiny_vae, max_rows=3)
+    slots = AdapterIndex.of([1, 1, 1])
+    cache.join(tiny_vae.bank.decoder_memory(latents(3), slots))
+    for token in (0, 9, 9):
+        tiny_vae.decode_step(torch.tensor([token] * 3), cache.view(0, 3), slots)
+    cache.undo_step(0, 3, cache.view(0, 3).lengths - 1)
+    whole = cache.view(0, 3)
+    M = whole.num_memory
+    for written in (whole.keys, whole.values):
+        written[:, 0, :, M : M + 3] = torch.nan
+    kept = whole.keys[:, 2, :, M : M + 2].clone()
+    assert cache.leave([0, 1]) == [(2, 1), (1, 0)]
+    for written in (whole.keys, whole.values):
+        assert not written[:, 1:, :, M:].any()
+        assert not written[:, 0, :, M + 2 :].any()
+    assert torch.equal(whole.keys[:, 0, :, M : M + 2], kept)

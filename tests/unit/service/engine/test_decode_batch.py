@@ -158,3 +158,27 @@ def test_a_row_whose_logits_are_not_finite_fails_alone(decoding: Decoding | None
         assert results == {row.number: alone(tiny, row) for row in rows if row.number != 2}
 
     in_a_loop(check)
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_row_at_the_place_of_one_that_overflowed_writes_what_it_writes_alone(place: int) -> None:
+    """It failed too, and told its client to give a z nearer to the prior."""
+
+    def check(ticket: Ticket[Generated]) -> None:
+        tiny = vae()
+        rows = made_rows(3, ticket, [Decoding(max_tokens=12, min_tokens=12)])
+        batch = DecodeBatch(tiny, max_rows=2, max_tokens=12)
+        outcomes = batch.join(rows[:2])
+        for _ in range(6):
+            outcomes += batch.step()
+        written = batch._cache.view(0, 2)
+        written.keys[:, place, :, written.num_memory + 3] = torch.inf
+        outcomes += batch.step()
+        assert [type(result) for row, result in outcomes if row is rows[place]] == [LogitsNotFinite]
+        outcomes += batch.join(rows[2:])
+        while len(batch):
+            outcomes += batch.step()
+        for row in (rows[1 - place], rows[2]):
+            assert [result for other, result in outcomes if other is row] == [alone(tiny, row)]
+
+    in_a_loop(check)
