@@ -37,7 +37,7 @@ class PlanRunner:
             plan: Not begun yet.
             pinned: The adapter set of its texts and latents.
             reservation: Of a request that was admitted before.
-            num_rows: How many rows it is about: between computations for many of them others have their turn.
+            num_rows: How many rows it is about: computations for many of them come after those for few.
         """
         try:
             step = next(plan)
@@ -62,7 +62,8 @@ class PlanRunner:
                 ids = await self._encoder.tokens.cut(texts, self._max_text_tokens)
                 return torch.from_numpy(await self._engine.score(ids, deadline_s=self._deadline_s))
             case Compute(run):
-                return await self._engine.on_device(run, self._deadline_s, is_long=num_rows > SHORT_ROWS)
+                is_long = num_rows > SHORT_ROWS
+                return await self._engine.on_device(run, self._deadline_s, num_rows=num_rows, is_long=is_long)
 
     async def _encoded_written(
         self, texts: Sequence[str], pinned: PinnedAdapter, reservation: Reservation | None

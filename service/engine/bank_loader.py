@@ -38,7 +38,7 @@ _PACKED_BYTES, _PRIOR_BYTES = 2, 8
 _log = structlog.get_logger("adavae.engine")
 
 
-class OnDevice(Protocol):
+class BetweenSteps(Protocol):
     def __call__(
         self, run: Callable[[], Any], deadline_s: float, *, needs_empty_decode: bool = False
     ) -> Coroutine[Any, Any, Any]: ...
@@ -58,7 +58,7 @@ class BankLoader:
         *,
         num_slots: int,
         max_bytes: int,
-        on_device: OnDevice,
+        between_steps: BetweenSteps,
         replace_bank: Callable[[AdaVAE], None],
         on_load: Callable[[int], None] = lambda _slot: None,
     ) -> None:
@@ -67,7 +67,7 @@ class BankLoader:
         ``on_load`` is told of every slot that gets another set.
         """
         self._pretrained, self.num_slots, self._max_bytes = pretrained, num_slots, max_bytes
-        self._on_device, self._replace_bank, self._on_load = on_device, replace_bank, on_load
+        self._between_steps, self._replace_bank, self._on_load = between_steps, replace_bank, on_load
         self._loading = asyncio.Lock()
         self._extra_bytes: dict[int, int] = {}
         like = pretrained.backbone.wte.weight
@@ -97,7 +97,7 @@ class BankLoader:
     async def try_out(self, adapter_set: AdapterSet) -> None:
         """Reads and writes one text with a set that is not loaded; raises as ``trial.try_out`` does."""
         if self._is_taken_at_once:  # one thread alone may use the device while its steps are recorded
-            await self._on_device(lambda: try_out(adapter_set, self._pretrained), deadline_s=_STEP_S)
+            await self._between_steps(lambda: try_out(adapter_set, self._pretrained), deadline_s=_STEP_S)
         else:
             await asyncio.to_thread(alone(try_out), adapter_set, self._pretrained)
 
@@ -112,7 +112,7 @@ class BankLoader:
             slots, references, spaces = {reference: slot}, {reference: reference}, {reference: space}
             try_texts(TextModel(self.vae, tokenizer, slots, references, spaces), reference)
 
-        await self._on_device(read_and_write, deadline_s=_STEP_S)
+        await self._between_steps(read_and_write, deadline_s=_STEP_S)
         await asyncio.to_thread(alone(try_drawing), space)
 
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:
@@ -174,7 +174,7 @@ class BankLoader:
         old = self.vae.bank
         bank = await asyncio.to_thread(alone(self._with_kept), old, sorted(kept), shape)
         vae = AdaVAE(self._pretrained.backbone, bank)
-        await self._on_device(lambda: self._take_over(vae), deadline_s=_DRAIN_S, needs_empty_decode=True)
+        await self._between_steps(lambda: self._take_over(vae), deadline_s=_DRAIN_S, needs_empty_decode=True)
         self._extra_bytes = {slot: num_bytes for slot, num_bytes in self._extra_bytes.items() if slot in kept}
         _log.info(
             "bank built anew",
@@ -198,7 +198,7 @@ class BankLoader:
 
     async def _step_over(self) -> None:
         """Waits for the current step to end: rows given up meanwhile are in it to its end, with their slot."""
-        await self._on_device(lambda: None, deadline_s=_STEP_S)
+        await self._between_steps(lambda: None, deadline_s=_STEP_S)
 
     def _new_bank(self, shape: BankShape) -> AdapterBank:
         backbone = self._pretrained.backbone

@@ -39,7 +39,7 @@ from adavae.service.engine.reservation import Reservation
 from adavae.service.engine.scheduler import SHORT_ROWS, SHORT_TEXTS_TOKENS, SHORT_TOKENS, Scheduler
 from adavae.service.engine.text_lengths import TextLengths
 from adavae.service.engine.ticket import Ticket, due_at
-from adavae.service.engine.work import Call, Done, EncodedRow, EncodeRow, EngineLimits, Work
+from adavae.service.engine.work import Call, Done, EncodedRow, EncodeRow, EngineLimits, HouseCall, Work
 from adavae.service.errors import DeadlineExceeded, EngineStopped, Overloaded
 from adavae.service.metrics import Metrics
 from adavae.service.tracing import record, tracer_of
@@ -83,7 +83,7 @@ class Engine:
             configs,
             num_slots=num_slots,
             max_bytes=max_bank_bytes,
-            on_device=self.on_device,
+            between_steps=self.between_steps,
             replace_bank=self._replace_bank,
             on_load=self._lengths.forget,
         )
@@ -218,7 +218,7 @@ class Engine:
     async def classify(self, mu: NDArray[np.float32], slot: int, *, deadline_s: float) -> NDArray[np.float32]:
         """Label probabilities, (N, labels), from mu, (N, Z); raises as ``encode`` does."""
         values = torch.from_numpy(np.ascontiguousarray(mu, dtype=np.float32))
-        return await self.on_device(lambda: self._label_probabilities(values, slot), deadline_s)
+        return await self.on_device(lambda: self._label_probabilities(values, slot), deadline_s, num_rows=len(values))
 
     def _label_probabilities(self, mu: torch.Tensor, slot: int) -> NDArray[np.float32]:
         wide = self.vae.widened(mu)
@@ -241,7 +241,7 @@ class Engine:
         for numbers in cut([len(row) for row in rows], most):
             chosen = [rows[number] for number in numbers]
             scored = partial(nats_per_token, self.pretrained.backbone, chosen)
-            nats[numbers] = (await self.on_device(scored, deadline_s, is_long=True)).numpy()
+            nats[numbers] = (await self.on_device(scored, deadline_s, num_rows=len(chosen), is_long=True)).numpy()
         return nats
 
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:
@@ -258,11 +258,28 @@ class Engine:
         return lambda token_id: _threadsafe(loop, on_token, number, token_id)
 
     async def on_device(
-        self, run: Callable[[], Result], deadline_s: float, *, needs_empty_decode: bool = False, is_long: bool = False
+        self, run: Callable[[], Result], deadline_s: float, *, num_rows: int = 1, is_long: bool = False
     ) -> Result:
-        """What ``run`` returns on the device thread, between two steps; raises as it does, or as ``encode``."""
+        """What ``run`` returns on the device thread, in its client's turn; raises as it does, or as ``encode``.
+
+        Args:
+            run: Short, a few milliseconds, or about as long as a step.
+            deadline_s: After which it is given up.
+            num_rows: It is about.
+            is_long: It is part of a request of much work: what is short goes before it.
+        """
+        ticket: Ticket[Result] = self._ticket(1, is_long=is_long)
+        return (await self._result(ticket, [Call(ticket, run, num_rows)], deadline_s))[0]
+
+    async def between_steps(
+        self, run: Callable[[], Result], deadline_s: float, *, needs_empty_decode: bool = False
+    ) -> Result:
+        """What ``run`` returns on the device thread, before its next step, and in the order that these come.
+
+        For the engine's own needs: what is for a request takes its turn (``on_device``). Raises as that does.
+        """
         ticket: Ticket[Result] = self._ticket(1)
-        return (await self._result(ticket, [Call(ticket, run, needs_empty_decode, is_long)], deadline_s))[0]
+        return (await self._result(ticket, [HouseCall(ticket, run, needs_empty_decode)], deadline_s))[0]
 
     @contextmanager
     def reserved(self, num_rows: int, at_once: int = 0) -> Iterator[Reservation]:

@@ -1,4 +1,4 @@
-"""Rows on their way: texts that wait to be encoded, latents that wait to be decoded, and those being decoded.
+"""Work on its way: texts that wait to be encoded, latents that wait to be decoded or are being decoded, and calls.
 
 Synchronous; which lane does what next is the scheduler's business.
 """
@@ -24,15 +24,22 @@ from adavae.service.engine.decode_batch import DecodeBatch, DecodeRow, Outcome
 from adavae.service.engine.fair_queue import FairQueue
 from adavae.service.engine.micro_batch import cut, run_bisecting
 from adavae.service.engine.ticket import Ticket
-from adavae.service.engine.work import Done, EncodedRow, EncodeRow
+from adavae.service.engine.work import Call, Done, EncodedRow, EncodeRow, HouseCall, RequestWork
 from adavae.service.metrics import Metrics
 
 
 class Lane:
-    """Two queues and a batch, whose rows take turns by client and by request."""
+    """Queues and a batch, in which turns are taken by client and by request."""
 
     def __init__(
-        self, vae: AdaVAE, batch: DecodeBatch, kernels: Kernels | None, metrics: Metrics, *, encode_batch_tokens: int
+        self,
+        vae: AdaVAE,
+        batch: DecodeBatch,
+        kernels: Kernels | None,
+        metrics: Metrics,
+        *,
+        encode_batch_tokens: int,
+        clock: Callable[[], float] = monotonic,
     ) -> None:
         """``kernels`` are those of a GPU, on which a whole micro-batch is a short step; None on a CPU."""
         self.vae, self.batch, self.kernels, self.metrics = vae, batch, kernels, metrics
@@ -40,7 +47,8 @@ class Lane:
         self.encoding: FairQueue[EncodeRow] = FairQueue(lambda row: len(row.token_ids))
         self.decoding: FairQueue[DecodeRow] = FairQueue(lambda row: row.work)
         self.beaming: FairQueue[DecodeRow] = FairQueue(lambda row: row.work)
-        self._encode_batch_tokens = encode_batch_tokens
+        self.calls: FairQueue[Call] = FairQueue(lambda call: call.num_rows)
+        self._encode_batch_tokens, self._clock = encode_batch_tokens, clock
 
     @property
     def _queues(self) -> tuple[FairQueue[EncodeRow], FairQueue[DecodeRow], FairQueue[DecodeRow]]:
@@ -48,14 +56,15 @@ class Lane:
 
     @property
     def num_waiting(self) -> int:
+        """Rows to be encoded or decoded."""
         return sum(len(queue) for queue in self._queues)
 
     @property
     def has_work(self) -> bool:
-        return bool(self.num_waiting or len(self.batch))
+        return bool(self.num_waiting or len(self.batch) or len(self.calls))
 
     def num_waiting_of(self, client: str) -> int:
-        """Of one client."""
+        """Rows of one client."""
         return sum(queue.num_of(client) for queue in self._queues)
 
     @property
@@ -64,17 +73,29 @@ class Lane:
         running = min((row.ticket.due for row in self.batch.rows), default=math.inf)
         return min(running, self.decoding.first_due, self.beaming.first_due)
 
-    def put(self, row: EncodeRow | DecodeRow) -> None:
-        """Puts a row into the queue that it belongs to."""
-        if isinstance(row, EncodeRow):
-            self.encoding.put(row)
-        else:
-            (self.beaming if row.is_beam else self.decoding).put(row)
+    def put(self, work: RequestWork) -> None:
+        """Puts a row or a call into the queue that it belongs to."""
+        match work:
+            case EncodeRow():
+                self.encoding.put(work)
+            case DecodeRow():
+                (self.beaming if work.is_beam else self.decoding).put(work)
+            case Call():
+                self.calls.put(work)
 
     def forget(self, ticket: Ticket[Any]) -> None:
-        """Takes a request's rows out of the queues."""
-        for queue in self._queues:
+        """Takes what is a request's out of the queues."""
+        for queue in (*self._queues, self.calls):
             queue.forget(ticket)
+
+    def call(self, max_s: float) -> list[Done]:
+        """The next calls, none begun after ``max_s`` seconds; at least one, if any waits."""
+        done: list[Done] = []
+        ends = self._clock() + max_s
+        while (not done or self._clock() < ends) and (call := self.calls.take()) is not None:
+            if not call.ticket.is_abandoned:
+                done.append(result_of(call))
+        return done
 
     def encode(self, max_tokens: int) -> list[Done]:
         """The next rows that fill ``max_tokens``; what does not fit the lengths beside it goes by itself."""
@@ -156,6 +177,14 @@ class Lane:
         self.metrics.decode_steps_total.inc()
         self.metrics.decode_tokens_total.inc(num_rows)
         return [(row.ticket, row.number, result) for row, result in self.batch.step()]
+
+
+def result_of(call: Call | HouseCall) -> Done:
+    """What comes of a call, be it an error."""
+    try:
+        return call.ticket, 0, call.run()
+    except Exception as exc:
+        return call.ticket, 0, exc
 
 
 def _numbers(x: Tensor) -> NDArray[np.float32]:

@@ -3,12 +3,12 @@
 Synchronous; owns the model. Threads, futures and admission are the engine's business.
 
 Requests of much work have a lane of their own. While short ones are there, it has a third of the time, a step or a
-slice at a time; while there are none, all of it. Encoding and decoding have equal shares, until a short request of a
-client that is alone is overdue: then the one goes on that is due first.
+slice at a time; while there are none, all of it. Encoding, decoding and calls have equal shares, until a short request
+of a client that is alone is overdue: then the one goes on that is due first.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from time import monotonic
 from typing import Any, Literal
@@ -18,24 +18,27 @@ import torch
 from adavae.model.adavae import AdaVAE
 from adavae.model.gpu.device_kernels import kernels_for
 from adavae.model.gpu.device_rows import DeviceRows
-from adavae.service.engine.decode_batch import DecodeBatch, DecodeRow
-from adavae.service.engine.fair_queue import FairQueue
-from adavae.service.engine.lane import Lane
+from adavae.service.engine.decode_batch import DecodeBatch
+from adavae.service.engine.lane import Lane, result_of
 from adavae.service.engine.ticket import Ticket
 from adavae.service.engine.time_shares import Task, TimeShares
-from adavae.service.engine.work import Call, Done, EncodeRow, EngineLimits, Work
+from adavae.service.engine.work import Done, EngineLimits, HouseCall, Work
 from adavae.service.metrics import Metrics
 
 SHORT_TOKENS = 512  # to encode: a request that asks for more is a long one
 SHORT_ROWS, SHORT_TEXTS_TOKENS = 8, 384  # to decode: likewise, of more rows that are expected to take more tokens
 _LONG_SHARE = 0.5  # of the time that short ones take
 _SLICE_TOKENS, _ALONE_TOKENS = 256, 1024  # of texts in one step on a CPU, where others could wait for it, or nobody
+_CALLS_S = 0.005  # after which no other call is begun in a step
 _FILLING_UP = 0.5  # of the rows that may wait
 _PRESENT_S = 5.0  # after its last request a client is still taken to be there
 
 
+Kind = Literal["encode", "decode", "call"]
+
+
 class Scheduler:
-    """Short calls, two lanes of rows, and long calls, of one device thread.
+    """What the engine needs for itself, and two lanes of what requests need, of one device thread.
 
     What is taken from a queue is answered in that step, or runs on; nothing is lost between the two. On a GPU there is
     one lane, for a step takes as long with many rows as with few.
@@ -47,19 +50,25 @@ class Scheduler:
         self.vae, self.limits, self.metrics, self._clock = vae, limits, metrics, clock
         self.device = vae.backbone.wte.weight.device
         self.kernels = kernels_for(self.device) if self.device.type == "cuda" else None
-        self.calls: deque[Call] = deque()
-        self.long_calls: FairQueue[Call] = FairQueue(lambda _call: 1.0)
+        self.house_calls: deque[HouseCall] = deque()
         self.long = self._new_lane(limits.decode_rows)
         self.short = self.long if self.kernels is not None else self._new_lane(limits.decode_rows + SHORT_ROWS)
         self._last_seen: dict[str, float] = {}
         self._last_short = -_PRESENT_S
         self._credit_s = self._long_step_s = 0.0
-        self._short_shares: TimeShares[str] = TimeShares(clock)
-        self._long_shares: TimeShares[str] = TimeShares(clock)
+        self._short_shares: TimeShares[Kind] = TimeShares(clock)
+        self._long_shares: TimeShares[Kind] = TimeShares(clock)
 
     def _new_lane(self, max_rows: int) -> Lane:
         batch = self._new_batch(max_rows)
-        return Lane(self.vae, batch, self.kernels, self.metrics, encode_batch_tokens=self.limits.encode_batch_tokens)
+        return Lane(
+            self.vae,
+            batch,
+            self.kernels,
+            self.metrics,
+            encode_batch_tokens=self.limits.encode_batch_tokens,
+            clock=self._clock,
+        )
 
     def _new_batch(self, max_rows: int) -> DecodeBatch:
         max_tokens, device_rows = self.limits.max_tokens, None
@@ -97,36 +106,34 @@ class Scheduler:
 
     @property
     def has_work(self) -> bool:
-        return bool(self.calls or len(self.long_calls) or any(lane.has_work for lane in self.lanes))
+        return bool(self.house_calls or any(lane.has_work for lane in self.lanes))
 
     def accept(self, work: Work) -> None:
         """Puts work into the queue it belongs to."""
-        match work:
-            case EncodeRow() | DecodeRow():
-                now = self._last_seen[work.ticket.client] = self._clock()
-                self._last_short = self._last_short if work.ticket.is_long else now
-                (self.long if work.ticket.is_long else self.short).put(work)
-            case Call():
-                self.long_calls.put(work) if work.is_long else self.calls.append(work)
+        if isinstance(work, HouseCall):
+            self.house_calls.append(work)
+            return
+        now = self._last_seen[work.ticket.client] = self._clock()
+        self._last_short = self._last_short if work.ticket.is_long else now
+        (self.long if work.ticket.is_long else self.short).put(work)
 
     def forget(self, ticket: Ticket[Any]) -> None:
-        """Takes out what waits of a request that nobody waits for any more; short calls, which end at once, stay."""
-        self.long_calls.forget(ticket)
+        """Takes out what waits of a request that nobody waits for any more."""
         for lane in self.lanes:
             lane.forget(ticket)
 
     @torch.inference_mode()
     def step(self) -> list[Done]:
-        """Runs calls, encodes a slice of texts, decodes one token a row, each where it is due; returns what is done."""
-        done = self._run_calls()
+        """Encodes a slice of texts, decodes one token a row, runs calls, each where it is due; returns what is done."""
+        done = self._run_house_calls()
         for lane in self.lanes:
             lane.batch.drop_abandoned()
         if self.short is self.long:
             done += (
-                self.long.encode(self.limits.encode_batch_tokens)
+                self.long.call(_CALLS_S)
+                + self.long.encode(self.limits.encode_batch_tokens)
                 + self._admit(self.long)
                 + self.long.decode()
-                + self._long_call()
             )
         else:
             done += self._in_two_lanes()
@@ -135,11 +142,8 @@ class Scheduler:
 
     def _in_two_lanes(self) -> list[Done]:
         done = self._admit(self.short) + self._admit(self.long)
-        tasks = {
-            "encode": Task(len(self.short.encoding), self._encode(self.short)),
-            "decode": Task(len(self.short.batch), self.short.decode),
-        }
-        short, took_s = self._short_shares.step(tasks, self._overdue())
+        tasks = self._tasks(self.short)
+        short, took_s = self._short_shares.step(tasks, self._overdue(tasks))
         if not any(task.num_waiting for task in tasks.values()):
             done += self._long_step()
             self._credit_s = 0.0
@@ -149,29 +153,34 @@ class Scheduler:
             short += self._long_step()
         return done + short
 
-    def _overdue(self) -> Literal["encode", "decode"] | None:
-        """What is due first and overdue, where short requests of both kinds wait and all are one client's.
+    def _tasks(self, lane: Lane) -> dict[Kind, Task]:
+        return {
+            "encode": Task(len(lane.encoding), self._encode(lane)),
+            "decode": Task(len(lane.batch), lane.decode),
+            "call": Task(len(lane.calls), partial(lane.call, _CALLS_S)),
+        }
+
+    def _overdue(self, tasks: Mapping[Kind, Task]) -> Kind | None:
+        """What is due first and overdue, where short requests of several kinds wait and all are one client's.
 
         Not in a queue that fills up: more are answered, and fewer refused, where short ones keep their share.
         """
-        if not (len(self.short.encoding) and len(self.short.batch)) or self._has_others():
+        kinds: list[Kind] = [kind for kind, task in tasks.items() if task.num_waiting]
+        if len(kinds) < 2 or self._has_others():
             return None
         if self.num_waiting > _FILLING_UP * self.limits.max_queued_rows:
             return None
-        encode, decode = self.short.encoding.first_due, self.short.first_due_of_decoding
-        if min(encode, decode) > self._clock():
-            return None
-        return "encode" if encode < decode else "decode"
+        due: dict[Kind, float] = {
+            "encode": self.short.encoding.first_due,
+            "decode": self.short.first_due_of_decoding,
+            "call": self.short.calls.first_due,
+        }
+        first = min(kinds, key=due.__getitem__)
+        return first if due[first] <= self._clock() else None
 
     def _long_step(self) -> list[Done]:
         """The next step of what is long, out of the time that what is short has granted."""
-        done, took_s = self._long_shares.step(
-            {
-                "encode": Task(len(self.long.encoding), self._encode(self.long)),
-                "decode": Task(len(self.long.batch), self.long.decode),
-                "call": Task(len(self.long_calls), self._long_call),
-            }
-        )
+        done, took_s = self._long_shares.step(self._tasks(self.long))
         self._credit_s -= took_s
         if took_s:
             self._long_step_s += 0.3 * (took_s - self._long_step_s)
@@ -185,7 +194,7 @@ class Scheduler:
         return self._has_others() or self._clock() - self._last_short < _PRESENT_S
 
     def _admit(self, lane: Lane) -> list[Done]:
-        if self.calls and self.calls[0].needs_empty_decode:
+        if self.house_calls and self.house_calls[0].needs_empty_decode:
             return []
         return lane.admit(SHORT_ROWS if lane is not self.long and self._has_others() else None)
 
@@ -195,27 +204,14 @@ class Scheduler:
         self._last_seen = {client: seen for client, seen in self._last_seen.items() if seen >= since}
         return len(self._last_seen) > 1
 
-    def _run_calls(self) -> list[Done]:
+    def _run_house_calls(self) -> list[Done]:
         done: list[Done] = []
-        while self.calls and not (self.calls[0].needs_empty_decode and self.num_decoding):
-            done.append(_call(self.calls.popleft()))
+        while self.house_calls and not (self.house_calls[0].needs_empty_decode and self.num_decoding):
+            done.append(result_of(self.house_calls.popleft()))
         return done
-
-    def _long_call(self) -> list[Done]:
-        while (call := self.long_calls.take()) is not None:
-            if not call.ticket.is_abandoned:
-                return [_call(call)]
-        return []
 
     def replace_bank(self, vae: AdaVAE) -> None:
         """Goes on with another bank, while no row is being decoded."""
         self.vae = vae
         for lane in self.lanes:
             lane.vae, lane.batch = vae, self._new_batch(lane.batch.max_rows)
-
-
-def _call(call: Call) -> Done:
-    try:
-        return call.ticket, 0, call.run()
-    except Exception as exc:
-        return call.ticket, 0, exc

@@ -52,18 +52,30 @@ class EncodeRow:
 
 @dataclass(eq=False, slots=True)
 class Call:
-    """Something else to be done on the device thread between two steps.
+    """Something else to be done for a request on the device thread, in its client's turn.
+
+    Attributes:
+        num_rows: It is about: what its client is charged.
+    """
+
+    ticket: Ticket[Any]
+    run: Callable[[], Any]
+    num_rows: int = 1
+
+
+@dataclass(eq=False, slots=True)
+class HouseCall:
+    """Something to be done for nobody's request, but for the engine itself: between two steps, in the order they come.
 
     Attributes:
         needs_empty_decode: It waits until no row is being decoded; none is admitted meanwhile.
-        is_long: It takes as long as a step: others come between it and the next.
     """
 
     ticket: Ticket[Any]
     run: Callable[[], Any]
     needs_empty_decode: bool = False
-    is_long: bool = False
 
 
-Work = EncodeRow | DecodeRow | Call
+RequestWork = EncodeRow | DecodeRow | Call
+Work = RequestWork | HouseCall
 Done = tuple[Ticket[Any], int, Any]

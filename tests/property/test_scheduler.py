@@ -14,7 +14,7 @@ from adavae.model.decoding.decoding import Decoding, Strategy
 from adavae.service.engine.decode_batch import DecodeRow
 from adavae.service.engine.scheduler import Scheduler
 from adavae.service.engine.ticket import Ticket
-from adavae.service.engine.work import Call, EncodeRow, EngineLimits, Work
+from adavae.service.engine.work import Call, EncodeRow, EngineLimits, HouseCall, Work
 from adavae.service.metrics import Metrics
 from tests.tiny import VARIANTS, mixed_bank, tiny_backbone
 
@@ -66,7 +66,7 @@ def test_every_row_is_answered_once_or_running_or_queued(plans: list[Planned]) -
     async def run() -> None:
         scheduler = Scheduler(_vae(), _LIMITS, Metrics())
         pieces = [_piece(plan, number) for number, plan in enumerate(plans)]
-        given_up = {number for number, plan in enumerate(plans) if plan.is_given_up and not _is_call(plan)}
+        given_up = {number for number, plan in enumerate(plans) if plan.is_given_up and not _is_house_call(plan)}
         answers: dict[int, Any] = {}
         for step in range(100):
             for plan, piece in zip(plans, pieces, strict=True):
@@ -97,11 +97,18 @@ def _is_call(plan: Planned) -> bool:
     return plan.kind == len(_DECODINGS) + 1
 
 
+def _is_house_call(plan: Planned) -> bool:
+    return _is_call(plan) and plan.slot == 0
+
+
 def _piece(plan: Planned, number: int) -> Work:
     ticket: Ticket[Any] = Ticket(1, client=plan.client, is_long=plan.is_long)
     if _is_call(plan):
-        is_long = plan.is_long and plan.slot != 0
-        return Call(ticket, _failing if plan.fails else int, needs_empty_decode=plan.slot == 0, is_long=is_long)
+        run = _failing if plan.fails else int
+        if _is_house_call(plan):
+            return HouseCall(ticket, run, needs_empty_decode=True)
+        ticket.is_abandoned = plan.is_given_up
+        return Call(ticket, run)
     ticket.is_abandoned = plan.is_given_up
     if plan.kind == len(_DECODINGS):
         return EncodeRow(ticket, number, [1, 2, _NO_TOKEN if plan.fails else 3], plan.slot)
@@ -115,7 +122,7 @@ def _failing() -> None:
 
 def _numbers_inside(scheduler: Scheduler, pieces: list[Work]) -> list[int]:
     """Of the work that is queued or running."""
-    inside: list[Work] = [*scheduler.calls, *scheduler.long_calls]
+    inside: list[Work] = [*scheduler.house_calls]
     for lane in scheduler.lanes:
-        inside += [*lane.encoding, *lane.decoding, *lane.beaming, *lane.batch.rows]
+        inside += [*lane.encoding, *lane.decoding, *lane.beaming, *lane.calls, *lane.batch.rows]
     return [pieces.index(piece) for piece in inside]

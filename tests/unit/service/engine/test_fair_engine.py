@@ -22,7 +22,7 @@ from adavae.service.engine.scheduler import Scheduler
 from adavae.service.engine.text_lengths import TextLengths
 from adavae.service.engine.ticket import Ticket, due_at
 from adavae.service.engine.time_shares import Task, TimeShares
-from adavae.service.engine.work import Call, Done, EncodeRow, EngineLimits
+from adavae.service.engine.work import Call, Done, EncodeRow, EngineLimits, HouseCall, Work
 from adavae.service.errors import Overloaded
 from adavae.service.metrics import Metrics
 from tests.tiny import VARIANTS
@@ -304,10 +304,16 @@ async def kinds_of_steps(*asked: tuple[str, str, float], limits: EngineLimits = 
     taking = in_turns(clock, done)
     for kind, client, due in asked:
         ticket: Ticket[Any] = Ticket(1, client=client, due=due)
-        row = DecodeRow(ticket, 0, torch.from_numpy(latents(1, 0)[0]), 0, Decoding(max_tokens=8))
-        scheduler.accept(EncodeRow(ticket, 0, [1], 0) if kind == "encode" else row)
+        z = torch.from_numpy(latents(1, 0)[0])
+        works: dict[str, Work] = {
+            "encode": EncodeRow(ticket, 0, [1], 0),
+            "decode": DecodeRow(ticket, 0, z, 0, Decoding(max_tokens=8)),
+            "call": Call(ticket, int),
+        }
+        scheduler.accept(works[kind])
     scheduler.short.encode = taking("encode", 0.01)  # type: ignore[method-assign]
     scheduler.short.decode = taking("decode", 0.01)  # type: ignore[method-assign]
+    scheduler.short.call = taking("call", 0.01)  # type: ignore[method-assign]
     for _ in range(num):
         scheduler.step()
     return done
@@ -403,16 +409,91 @@ async def test_long_is_what_is_expected_to_take_long(
         await waiting
 
 
-@pytest.mark.asyncio
-async def test_long_calls_come_one_at_a_time_and_short_ones_at_once() -> None:
+async def idle_scheduler() -> tuple[Scheduler, Clock]:
+    """Over an engine that has stopped, by a clock that only the test moves."""
     async with running() as engine:
-        scheduler = Scheduler(engine.vae, LIMITS, Metrics())
+        clock = Clock()
+        return Scheduler(engine.vae, ROOMY, Metrics(), clock), clock
+
+
+def asked_for(client: str, done: list[str], clock: Clock, *, is_long: bool = False, is_given_up: bool = False) -> Call:
+    """A call that takes 0.01 s."""
+    ticket: Ticket[Any] = Ticket(1, client=client, is_long=is_long)
+    ticket.is_abandoned = is_given_up
+
+    def run() -> None:
+        clock.now += 0.01
+        done.append(client)
+
+    return Call(ticket, run)
+
+
+@pytest.mark.asyncio
+async def test_a_clients_calls_keep_another_client_waiting_for_few_of_them() -> None:
+    """All calls were run before anything else, in the order they had come: 400 draws of one client held everybody up."""
+    scheduler, clock = await idle_scheduler()
     done: list[str] = []
-    for number in range(4):
-        scheduler.accept(Call(Ticket(1, client="a"), lambda number=number: done.append(f"long {number}"), is_long=True))
-        scheduler.accept(Call(Ticket(1, client="a"), lambda number=number: done.append(f"short {number}")))
-    scheduler.step()
-    assert done == [*(f"short {number}" for number in range(4)), "long 0"]
+    scheduler.short.encode = in_turns(clock, done)("encoded", 0.01)  # type: ignore[method-assign]
+    for _ in range(100):
+        scheduler.accept(asked_for("greedy", done, clock))
+    scheduler.accept(asked_for("polite", done, clock))
+    scheduler.accept(EncodeRow(Ticket(1, client="polite"), 0, [1], 0))
+    for _ in range(8):
+        scheduler.step()
+    assert done.index("polite") <= 3
+    assert done.index("encoded") <= 3
+    assert abs(done.count("encoded") - 4) <= 1
+
+
+@pytest.mark.asyncio
+async def test_long_calls_have_a_third_of_the_time_beside_short_ones() -> None:
+    scheduler, clock = await idle_scheduler()
+    done: list[str] = []
+    for _ in range(20):
+        scheduler.accept(asked_for("long", done, clock, is_long=True))
+        scheduler.accept(asked_for("short", done, clock))
     while scheduler.has_work:
         scheduler.step()
-    assert done[4:] == [f"long {number}" for number in range(4)]
+    assert done[0] == "short"
+    assert 8 <= done[:30].count("long") <= 12
+    assert done[31:] == ["long"] * 9
+
+
+@pytest.mark.asyncio
+async def test_a_call_that_nobody_waits_for_is_never_run() -> None:
+    """They stayed, and were run: a client that had been cut off held everybody up for as long as it had asked for."""
+    scheduler, clock = await idle_scheduler()
+    done: list[str] = []
+    calls = [asked_for("gone", done, clock, is_long=number % 2 == 0) for number in range(6)]
+    for call in (*calls, asked_for("abandoned", done, clock, is_given_up=True), asked_for("here", done, clock)):
+        scheduler.accept(call)
+    for call in calls:
+        scheduler.forget(call.ticket)
+    scheduler.step()
+    assert done == ["here"]
+    assert not scheduler.has_work
+
+
+@pytest.mark.asyncio
+async def test_what_the_engine_needs_for_itself_is_done_before_the_next_step() -> None:
+    scheduler, clock = await idle_scheduler()
+    done: list[str] = []
+    for _ in range(5):
+        scheduler.accept(asked_for("asked", done, clock))
+    for number in range(3):
+        scheduler.accept(HouseCall(Ticket(1), lambda number=number: done.append(f"house {number}")))
+    scheduler.step()
+    assert done == ["house 0", "house 1", "house 2", "asked"]
+
+
+@pytest.mark.asyncio
+async def test_a_call_of_a_client_alone_is_done_before_what_is_due_later() -> None:
+    """Rows to be decoded come of it, and the more of them go side by side the better."""
+    kinds = await kinds_of_steps(("encode", "a", 1.0), ("decode", "a", 1.5), ("call", "a", 0.5))
+    assert set(kinds[153:]) == {"call"}
+
+
+@pytest.mark.asyncio
+async def test_beside_another_client_calls_have_a_share_like_encoding_and_decoding() -> None:
+    kinds = await kinds_of_steps(("encode", "a", 1.0), ("decode", "b", 1.5), ("call", "b", 0.5))
+    assert all(abs(kinds.count(kind) - 100) <= 1 for kind in ("encode", "decode", "call"))
