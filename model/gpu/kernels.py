@@ -87,7 +87,8 @@ class PlainKernels:
         is_seen[:, :M] &= cache.memory_mask[:B]
         scores = torch.einsum("bhd,bhwd->bhw", query, cache.keys[:B]).float() * D**-0.5
         shares = scores.masked_fill(~is_seen.unsqueeze(1), -torch.inf).softmax(-1).to(qkv.dtype)
-        values = cache.values[:B].masked_fill(~is_seen[:, None, :, None], 0.0)  # an earlier row may have overflowed there
+        # What is not seen is not read: where an earlier row has overflowed, zero times it is no number.
+        values = cache.values[:B].masked_fill(~is_seen[:, None, :, None], 0.0)
         return torch.einsum("bhw,bhwd->bhd", shares, values).reshape(B, H * D)
 
     def packed_attention(self, qkv: Tensor, texts: PackedTexts, n_head: int) -> Tensor:

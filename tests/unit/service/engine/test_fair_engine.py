@@ -430,7 +430,7 @@ def asked_for(client: str, done: list[str], clock: Clock, *, is_long: bool = Fal
 
 @pytest.mark.asyncio
 async def test_a_clients_calls_keep_another_client_waiting_for_few_of_them() -> None:
-    """All calls were run before anything else, in the order they had come: 400 draws of one client held everybody up."""
+    """All were run before anything else, in the order they had come: 400 draws of one client held everybody up."""
     scheduler, clock = await idle_scheduler()
     done: list[str] = []
     scheduler.short.encode = in_turns(clock, done)("encoded", 0.01)  # type: ignore[method-assign]
