@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
+from time import monotonic
 from typing import Protocol
 
 import structlog
@@ -39,6 +40,10 @@ class SlotLoader(Protocol):
         """Puts a set into a slot that no row uses; raises as ``check``, and BankFull while others take its room."""
         ...
 
+    def fits_beside(self, slots: Collection[int], manifest: Manifest) -> bool:
+        """Whether a set could be loaded if nothing but these slots were taken."""
+        ...
+
     async def unload(self, slot: int) -> None:
         """Forgets what is in a slot that no row uses."""
         ...
@@ -51,8 +56,9 @@ class SlotLoader(Protocol):
 class BankRoom:
     """Loads sets, and fits the bank to those that are installed; used from one event loop."""
 
-    def __init__(self, bank: SlotLoader, slots: BankSlots) -> None:
-        self._bank, self._slots = bank, slots
+    def __init__(self, bank: SlotLoader, slots: BankSlots, *, wait_s: float) -> None:
+        """``wait_s`` is how long a set waits for others in use to leave it room."""
+        self._bank, self._slots, self._wait_s = bank, slots, wait_s
         self._expected: set[str] = set()  # digests of what may be asked for, as the bank was told
         self._fitting: asyncio.Task[None] | None = None
 
@@ -61,12 +67,19 @@ class BankRoom:
         return self._fitting is not None and not self._fitting.done()
 
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:
-        """Loads, with as many idle sets unloaded before as that takes; raises as the bank does."""
+        """Loads, with as many idle sets unloaded before as that takes; raises as the bank does.
+
+        Where the sets in use alone leave no room, nothing is unloaded in vain: it waits for one of them.
+        """
+        ends = monotonic() + self._wait_s
         while True:
             try:
                 return await self._bank.load(slot, adapter_set)
             except BankFull:
-                if not await self._unload():
+                fits = self._bank.fits_beside(self._slots.in_use(), adapter_set.manifest)
+                if fits and await self._unload():
+                    continue
+                if not await self._slots.released(ends - monotonic()):
                     raise
 
     def fit(self, usable: Sequence[InstalledVersion], listed: Collection[str]) -> None:

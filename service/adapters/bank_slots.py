@@ -54,6 +54,7 @@ class BankSlots:
         self._free = list(reversed(range(num_slots)))
         self._entries: OrderedDict[str, SlotEntry] = OrderedDict()  # by digest, least recently used first
         self._waiting: deque[SlotEntry] = deque()
+        self._released = asyncio.Event()
 
     def holds(self, digest: str) -> bool:
         """Whether that content is loaded."""
@@ -64,6 +65,20 @@ class BankSlots:
         """Whether a set that nobody uses is loaded and not among these."""
         idle = (entry for entry in self._entries.values() if entry.is_loaded and entry.num_pins == 0)
         return any(entry.version.digest not in digests for entry in idle)
+
+    def in_use(self) -> set[int]:
+        """Slots whose set stays where it is."""
+        entries = self._entries.values()
+        return {entry.slot for entry in entries if entry.is_loaded and entry.num_pins and entry.slot is not None}
+
+    async def released(self, within_s: float) -> bool:
+        """Waits until a set is no longer used, or has left its slot; False where none was in time."""
+        self._released.clear()
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._released.wait()
+        except TimeoutError:
+            return False
 
     def pin(self, version: InstalledVersion) -> SlotEntry:
         """The version's entry, loading where it is not loaded; every ``pin`` wants its ``unpin``."""
@@ -80,6 +95,8 @@ class BankSlots:
     def unpin(self, entry: SlotEntry) -> None:
         """Ends one use."""
         entry.num_pins -= 1
+        if entry.num_pins == 0:
+            self._released.set()
         if entry.num_pins == 0 and entry.slot is None:
             assert entry.filling is not None
             entry.filling.cancel()
@@ -138,6 +155,7 @@ class BankSlots:
     def free(self, slot: int) -> None:
         """Another set may be there from now on."""
         self._free.append(slot)
+        self._released.set()
         self._grant()
 
     def _take(self) -> int | None:
@@ -152,6 +170,7 @@ class BankSlots:
         if entry.slot is not None:
             self._free.append(entry.slot)
             entry.slot = None
+            self._released.set()
 
     def _is_listed(self, entry: SlotEntry) -> bool:
         return self._entries.get(entry.version.digest) is entry

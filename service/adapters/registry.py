@@ -100,13 +100,13 @@ class AdapterRegistry:
             tokenizer_digest: Sets trained with another tokenizer are refused.
             refresh_s: Seconds between looks at the disk.
             counters: Told of loads, evictions and versions that are refused.
-            wait_s: Seconds that a request waits for a slot when all are pinned.
+            wait_s: Seconds that a request waits for a slot, and for memory, when sets in use have all of it.
         """
         self._store, self._bank, self._counters = store, bank, counters
         self._refresh_s = refresh_s
         self._backbone_digests, self._tokenizer_digest = backbone_digests, tokenizer_digest
         self._slots = BankSlots(bank.num_slots, self._load, wait_s=wait_s, on_eviction=self._forget)
-        self._room = BankRoom(bank, self._slots)
+        self._room = BankRoom(bank, self._slots, wait_s=wait_s)
         self._listing = Listing(default, self._slots.holds)
         self._spaces: dict[str, LatentSpace] = {}  # of what is loaded, by digest
         self._tried: set[str] = set()  # digests of what was read and used without a fault
@@ -143,7 +143,7 @@ class AdapterRegistry:
             AdapterSetNotFound: No such set; the message names what comes close and what there is.
             AdapterSetMismatch: None of its versions fits the backbone.
             WeightsCorrupted: None of its versions is whole.
-            Overloaded: All slots stayed in use.
+            Overloaded: All slots, or all memory for them, stayed in use.
         """
         entry, pinned = await self._pinned(reference or self._listing.default)
         try:

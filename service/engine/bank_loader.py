@@ -132,6 +132,13 @@ class BankLoader:
             self._extra_bytes[slot] = self._extra_bytes_of(adapter_set.manifest)
             self._on_load(slot)
 
+    def fits_beside(self, slots: Collection[int], manifest: Manifest) -> bool:
+        """Whether a set could be loaded if nothing but these slots were taken."""
+        others = {slot: config for slot, config in self._loaded().items() if slot in slots}
+        needed = BankShape.covering([*others.values(), manifest.config], self.num_slots)
+        extra = sum(self._extra_bytes[slot] for slot in others) + self._extra_bytes_of(manifest)
+        return self._bank_bytes(needed, len(others) + 1) + extra <= self._max_bytes
+
     async def unload(self, slot: int) -> None:
         """Forgets what is in a slot that no row uses; raises as ``load`` does, and forgets it all the same."""
         async with self._loading:

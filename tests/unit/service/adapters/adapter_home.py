@@ -54,6 +54,9 @@ class FakeBank:
         assert self.contents[slot] == adapter_set.manifest.reference == space.reference
         await self.try_out(adapter_set)
 
+    def fits_beside(self, slots: Collection[int], manifest: Manifest) -> bool:  # noqa: ARG002  # all take the same
+        return len(slots) < self.max_sets
+
     async def unload(self, slot: int) -> None:
         assert self.in_use[slot] == 0
         self.contents.pop(slot, None)

@@ -1,5 +1,6 @@
 """Room in the bank: who leaves for whom, and what it is told of those that may come."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -27,17 +28,35 @@ async def test_a_set_that_finds_no_room_takes_that_of_idle_ones(tmp_path: Path) 
 
 
 @pytest.mark.asyncio
-async def test_a_set_that_finds_no_room_beside_those_in_use_is_put_off(tmp_path: Path) -> None:
-    home = Home(tmp_path)
-    home.bank.max_sets = 1
-    paths = {name: publish(home.own, name=name) for name in ("a", "b")}
+async def test_a_set_that_finds_no_room_beside_those_in_use_is_put_off_and_the_idle_ones_stay(tmp_path: Path) -> None:
+    """All idle sets were thrown out for nothing on the way to the refusal."""
+    home = Home(tmp_path, wait_s=0.05)
+    paths = {name: publish(home.own, name=name) for name in ("a", "b", "idle")}
     async with running(home):
+        await home.version("idle")
         async with home.use("a"):
+            home.bank.max_sets = 1
             with pytest.raises(Overloaded, match="no room beside the others"):
                 await home.version("b")
             assert home.state(paths["b"]).problem is None
+            assert home.state(paths["idle"]).is_loaded
         assert await home.version("b") == paths["b"].name
         assert home.counts[2] == 0
+
+
+@pytest.mark.asyncio
+async def test_a_set_that_finds_no_room_waits_for_one_in_use_as_for_a_slot(tmp_path: Path) -> None:
+    """It was refused at once, although a set that is in use is let go of within milliseconds."""
+    home = Home(tmp_path)
+    paths = {name: publish(home.own, name=name) for name in ("a", "b", "c")}
+    async with running(home):
+        home.bank.max_sets = 1
+        async with home.use("a"):
+            waiting = [asyncio.ensure_future(home.version(name)) for name in ("b", "c")]
+            await asyncio.wait(waiting, timeout=0.05)
+            assert not any(each.done() for each in waiting)
+        assert await asyncio.gather(*waiting) == [paths["b"].name, paths["c"].name]
+        assert len(home.bank.contents) == 1
 
 
 @pytest.mark.asyncio

@@ -111,6 +111,8 @@ async def test_sets_that_are_large_in_different_directions_do_not_multiply() -> 
         with pytest.raises(BankFull, match=r"does not fit into memory beside the 1 adapter sets.*ADAVAE_BANK_BYTES"):
             await engine.load(1, tiny_set(WIDE))
         assert engine.vae.bank.configs[:2] == [DEEP, None]
+        manifest = tiny_set(WIDE).manifest
+        assert [engine.bank.fits_beside(slots, manifest) for slots in ([0], [1], [])] == [False, True, True]
         await engine.bank.unload(0)
         await engine.load(1, tiny_set(WIDE))
         assert engine.vae.bank.configs[:2] == [None, WIDE]
