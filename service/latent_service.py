@@ -21,7 +21,7 @@ from torch import Tensor
 
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
-from adavae.model.errors import AdapterSetMismatch, AdaVAEError, LogitsNotFinite, StorageFull
+from adavae.model.errors import AdapterSetMismatch, AdaVAEError, LogitsNotFinite, StorageFull, WeightsCorrupted
 from adavae.model.latent import defaults
 from adavae.model.latent.direction import BetweenTexts, Direction
 from adavae.model.latent.embedding import check_dimensions, embedded
@@ -30,6 +30,7 @@ from adavae.model.latent.steering import ANY, USUAL, Draw, Steering
 from adavae.model.operations import distinct, least_change, moves, writing
 from adavae.model.operations.steps import ROWS_AT_ONCE, Plan, Result
 from adavae.model.results import Classified
+from adavae.model.storage.installed import InstalledVersion
 from adavae.service.adapters.incoming import received, told_of
 from adavae.service.adapters.registry import PinnedAdapter
 from adavae.service.default_trial import DefaultTrial
@@ -432,15 +433,19 @@ class LatentService:
     async def adapter_card(self, name: str) -> str:
         """The model card; raises AdapterSetNotFound, or WeightsCorrupted where its text is not whole."""
         self._check_ready()
-        with _volume_answered():
-            return await asyncio.to_thread(self._parts.registry.store.card, name)
+        registry = self._parts.registry
+        version = await registry.find(name)
+        with _volume_answered(), _told(version):
+            return await asyncio.to_thread(registry.store.card_of, version)
 
     async def adapter_archive(self, name: str) -> Download:
         """The whole set as ``.tar.gz``; raises AdapterSetNotFound, or WeightsCorrupted where it is damaged."""
         self._check_ready()
+        registry = self._parts.registry
+        version = await registry.find(name)
         async with self._one_verification:
-            with _volume_answered():
-                members = await asyncio.to_thread(self._parts.registry.store.verified_files, name)
+            with _volume_answered(), _told(version):
+                members = await asyncio.to_thread(registry.store.verified_files_of, version)
                 return await asyncio.to_thread(download_archive, members)
 
     def _check_ready(self) -> None:
@@ -514,6 +519,15 @@ def _led_by(param: str) -> Iterator[None]:
     except LogitsNotFinite as exc:
         message = str(exc) if param == "z" else f"{param} leads too far, choose a smaller one: {exc}"
         raise InvalidRequest(message, param=param, code="not_finite") from exc
+
+
+@contextlib.contextmanager
+def _told(version: InstalledVersion) -> Iterator[None]:
+    """What is wrong with a set's files, without the server's directories."""
+    try:
+        yield
+    except (WeightsCorrupted, AdapterSetMismatch) as exc:
+        raise type(exc)(version.told(str(exc))) from exc
 
 
 @contextlib.contextmanager

@@ -80,12 +80,13 @@ class AdapterStore:
 
         Raises:
             AdapterSetNotFound: No such set; the message names similar and installed ones.
+            AdapterSetMismatch: It is of another format.
             WeightsCorrupted: Its manifest cannot be read.
         """
         chosen = _whole_if_any(self._matching(reference))
         if chosen.manifest is None:
             assert chosen.problem is not None  # a scan sets one or the other
-            raise WeightsCorrupted(chosen.problem.message)
+            raise chosen.problem.kind(chosen.problem.message)
         return chosen
 
     def read(self, reference: str, accepting: Accepting = accept_any) -> AdapterSet:
@@ -149,15 +150,22 @@ class AdapterStore:
 
     def card(self, reference: str) -> str:
         """The model card, Markdown; raises as ``resolve`` does, and WeightsCorrupted if it is damaged."""
-        path = self.files_of(self.resolve(reference)) / CARD
+        return self.card_of(self.resolve(reference))
+
+    def card_of(self, entry: InstalledVersion) -> str:
+        """As ``card``, of one version."""
+        path = self.files_of(entry) / CARD
         try:
             return read_bounded(path, MAX_TEXT_BYTES).decode()
         except UnicodeDecodeError as exc:
-            raise WeightsCorrupted(f"{reference}: the model card cannot be read: install the set again") from exc
+            raise WeightsCorrupted(f"{entry.reference}: the model card cannot be read: install the set again") from exc
 
     def verified_files(self, reference: str) -> dict[str, Path]:
         """The files of a set by what they are called in an archive, every byte checked; raises as ``read`` does."""
-        entry = self.resolve(reference)
+        return self.verified_files_of(self.resolve(reference))
+
+    def verified_files_of(self, entry: InstalledVersion) -> dict[str, Path]:
+        """As ``verified_files``, of one version."""
         path = self.files_of(entry)
         names = (MANIFEST, *check_adapter_set(path).files)
         return {f"{entry.name}/{entry.version}/{name}": path / name for name in names}
@@ -191,7 +199,7 @@ class AdapterStore:
             AdapterSetMismatch: The set is bundled.
         """
         entry = self.deletable(reference)
-        self._remove(entry)
+        self.remove(entry)
         return entry
 
     def deletable(self, reference: str) -> InstalledVersion:
@@ -220,9 +228,10 @@ class AdapterStore:
                 if not _holds(destination, manifest):
                     raise AdapterSetExists(f"{manifest.reference} is there, damaged: delete it first") from exc
 
-    def _remove(self, entry: InstalledVersion) -> None:
+    def remove(self, entry: InstalledVersion) -> None:
+        """Removes this very version, which is no bundled one; raises FileNotFoundError where others have done so."""
         shutil.rmtree(entry.path)
-        if not any(entry.path.parent.iterdir()):
+        with suppress(OSError):  # others are left, or come
             entry.path.parent.rmdir()
 
     def _problem_of(self, entry: InstalledVersion, trying: TryingFiles) -> str | None:

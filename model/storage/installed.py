@@ -94,7 +94,11 @@ class InstalledVersion:
     @property
     def public_problem(self) -> str | None:
         """Its problem without the server's directories, for clients."""
-        return self.problem.message.replace(f"{self.path.parents[1]}{os.sep}", "") if self.problem else None
+        return self.told(self.problem.message) if self.problem else None
+
+    def told(self, message: str) -> str:
+        """A message about it without the server's directories."""
+        return message.replace(f"{self.path.parents[1]}{os.sep}", "")
 
     def has_changed(self) -> bool:
         """Whether the files are no longer those found: someone is writing or deleting."""

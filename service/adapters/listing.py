@@ -86,6 +86,11 @@ class Listing:
             raise problem.kind(f"{found[0].reference} cannot be used: {found[0].public_problem}")
         return version
 
+    def meant(self, reference: str) -> InstalledVersion:
+        """As ``resolve``, but the best of them where none can serve; raises AdapterSetNotFound."""
+        found = self.named(reference)
+        return self._serving(found) or found[0]
+
     def default_problem(self) -> str | None:
         """Why the default cannot serve, with the names of what could be it; None where it can, or is not installed."""
         versions = self.versions_of(self.default)

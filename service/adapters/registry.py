@@ -151,6 +151,16 @@ class AdapterRegistry:
         finally:
             self._slots.unpin(entry)
 
+    async def find(self, reference: str) -> InstalledVersion:
+        """What is to be shown of ``reference``: the version that serves, or the best one where none can.
+
+        Raises:
+            AdapterSetNotFound: No such set, after another look at the disk.
+        """
+        if not self._listing.versions_of(reference):
+            await self._look_again()
+        return self._listing.meant(reference)
+
     def states(self) -> list[AdapterState]:
         """Every installed version, by name, the best first."""
         return self._listing.states()
@@ -276,7 +286,7 @@ class AdapterRegistry:
 
     async def _delete_from_disk(self, version: InstalledVersion) -> None:
         try:
-            await asyncio.to_thread(self._store.delete, version.reference)
+            await asyncio.to_thread(self._store.remove, version)
         except FileNotFoundError:
             _log.info("adapter set deleted by others", adapter=version.reference)
         except OSError as exc:

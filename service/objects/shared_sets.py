@@ -124,7 +124,7 @@ class SharedSets(AdapterStore):
         with suppress(OSError):  # it is there already, or will be fetched
             os.rename(staging, path)
 
-    def _remove(self, entry: InstalledVersion) -> None:
+    def remove(self, entry: InstalledVersion) -> None:
         """From the index first: nobody ever sees half of a set."""
         key = (entry.name, entry.version)
         names = (MANIFEST, *(entry.manifest.files if entry.manifest is not None else ()))

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from adavae.model.errors import AdapterSetNotFound
+from adavae.model.errors import AdapterSetNotFound, WeightsCorrupted
 from adavae.model.latent.projections import principal_plane
+from adavae.model.storage.manifest import CARD
 from adavae.service.errors import InvalidRequest
+from tests.tiny_sets import publish
 from tests.unit.service.test_latent_service import running, text_model
 
 TEXTS = [f"the food was number {number} ." for number in range(9)]
@@ -50,3 +52,29 @@ async def test_a_set_gives_its_card_and_itself(tmp_path: Path) -> None:
         for asked in (service.adapter_card, service.adapter_archive):
             with pytest.raises(AdapterSetNotFound):
                 await asked("gone")
+
+
+@pytest.mark.asyncio
+async def test_card_and_archive_are_of_the_version_that_serves(tmp_path: Path) -> None:
+    """They were of the newest one, which may be another backbone's, or damaged."""
+    async with running(tmp_path) as service:
+        registry = service._parts.registry
+        serving = await registry.find("prefixed")
+        own = registry.store.root
+        publish(own, name="prefixed", created_at="2099-01-01T00:00:00+00:00", backbone_digest="f" * 64, model_card="#")
+        await registry.refresh()
+        assert registry.store.resolve("prefixed").version != serving.version
+        assert (await service.adapter_card("prefixed")).startswith("# prefixed")
+        (await service.adapter_archive("prefixed")).close()
+
+
+@pytest.mark.asyncio
+async def test_what_is_wrong_with_a_sets_files_is_told_without_the_servers_directories(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        damaged = publish(service._parts.registry.store.root, name="damaged")
+        await service._parts.registry.refresh()
+        (damaged / CARD).unlink()
+        for asked in (service.adapter_card, service.adapter_archive):
+            with pytest.raises(WeightsCorrupted, match=f"damaged/{damaged.name}|damaged@") as refused:
+                await asked("damaged")
+            assert str(tmp_path) not in str(refused.value)

@@ -473,13 +473,13 @@ async def test_a_volume_that_is_gone_or_a_set_that_went_is_an_answer(
 ) -> None:
     async with running(tmp_path) as service:
         store = service._parts.registry.store
-        monkeypatch.setattr(store, "verified_files", lambda _: {"plain/1/gone": tmp_path / "gone"})
+        monkeypatch.setattr(store, "verified_files_of", lambda _: {"plain/1/gone": tmp_path / "gone"})
         with pytest.raises(ServiceError, match="No such file") as caught:
             await service.adapter_archive("plain")
         assert (caught.value.status, caught.value.code) == (503, "storage_unavailable")
 
         for error in (StorageFull("/secret/place is full"), OSError(errno.ENOSPC, "No space left on device")):
-            monkeypatch.setattr(store, "card", partial(_raise, error))
+            monkeypatch.setattr(store, "card_of", partial(_raise, error))
             with pytest.raises(ServiceError) as caught:
                 await service.adapter_card("plain")
             assert (caught.value.status, caught.value.code) == (503, "storage_full")
@@ -489,7 +489,7 @@ async def test_a_volume_that_is_gone_or_a_set_that_went_is_an_answer(
         def gone(*_arguments: object) -> None:
             raise StoreError("unreachable", "memory://bucket", "error sending request")
 
-        monkeypatch.setattr(store, "scan", gone)
+        monkeypatch.setattr(store, "files_of", gone)
         with pytest.raises(ServiceError, match="cannot be reached") as caught:
             await service.adapter_card("plain")
         assert (caught.value.status, caught.value.code) == (503, "storage_unreachable")

@@ -245,6 +245,18 @@ async def test_deleting_one_version_leaves_the_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_a_name_is_deleted_whole_though_others_have_deleted_one_of_its_versions(tmp_path: Path) -> None:
+    """The version that had gone was not found, and the ones behind it stayed."""
+    home = Home(tmp_path)
+    publish(home.own)
+    paths = [publish(home.own, name="other", created_at=created_at) for created_at in (NEWER, NEWEST)]
+    async with running(home):
+        shutil.rmtree(paths[1])
+        assert len(await home.registry.delete("other")) == 2
+        assert not paths[0].exists()
+
+
+@pytest.mark.asyncio
 async def test_bundled_sets_and_the_last_of_the_default_stay(tmp_path: Path) -> None:
     home = Home(tmp_path)
     default, bundled = publish(home.own), publish(home.bundled, name="bundled")
