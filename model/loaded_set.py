@@ -252,9 +252,13 @@ class LoadedSet:
 def _as_rows(z: Tensor | ArrayLike) -> Tensor:
     """z as (N, Z), float32, on the CPU."""
     try:
-        rows = torch.as_tensor(z, dtype=torch.float32, device="cpu").detach()
+        given = torch.as_tensor(z, device="cpu").detach()
     except (TypeError, ValueError) as exc:
         raise LatentShapeError(f"z is no array of numbers: {exc}") from exc
+    if given.ndim == 0 or given.is_complex():
+        what = "complex numbers" if given.is_complex() else "one number"
+        raise LatentShapeError(f"z is {what}, must be an array of real ones: (Z,), or (N, Z) for several")
+    rows = given.to(torch.float32)
     return rows[None] if rows.ndim == 1 else rows
 
 

@@ -49,6 +49,9 @@ def direction_of(options: DirectionOptions) -> Direction:
     Raises:
         ConfigError: They are none of the three forms, or a list of texts is empty, or half of a character.
     """
+    rule = 'must be {"dimension": number}, or {"from": ..., "to": ...} with two labels or two lists of texts'
+    if not isinstance(options, Mapping):
+        raise ConfigError("direction", options, rule)
     if set(options) == {"dimension"}:
         with suppress(ConfigError):
             if (index := whole("dimension", options["dimension"])) >= 0:
@@ -61,7 +64,6 @@ def direction_of(options: DirectionOptions) -> Direction:
             return BetweenTexts(
                 tuple(several_texts("direction.from", source)), tuple(several_texts("direction.to", target))
             )
-    rule = 'must be {"dimension": number}, or {"from": ..., "to": ...} with two labels or two lists of texts'
     raise ConfigError("direction", options, rule)
 
 

@@ -11,6 +11,8 @@ from adavae.model.cleaning import clean
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
 from adavae.model.errors import ConfigError
+from adavae.model.given_numbers import number
+from adavae.model.given_texts import kind_of
 from adavae.model.latent import defaults, directions
 from adavae.model.latent.direction import BetweenLabels, BetweenTexts, Dimension, Direction, check_texts
 from adavae.model.latent.space import LatentSpace
@@ -45,7 +47,10 @@ def interpolate(
     """
     sources, targets = _as_list(source), _as_list(target)
     check_texts("source", sources)
-    if isinstance(source, str) is not isinstance(target, str) or len(sources) != len(targets):
+    if isinstance(source, str) is not isinstance(target, str):
+        one, several = ("source", "target") if isinstance(source, str) else ("target", "source")
+        raise ConfigError("target", kind_of(target), f"must be as source: {one} is one text, {several} a list of them")
+    if len(sources) != len(targets):
         raise ConfigError("target", len(targets), f"must be one text for each source, which are {len(sources)}")
     ends = zip(_params("source", source), _params("target", target), strict=True)
     plan = walks(
@@ -139,11 +144,19 @@ def traverse(
     """``steps`` sentences along a direction through ``text``: z + at * direction, ``at`` evenly over ``between``."""
     settled = space.settled(steering, defaults.TRAVERSE)
     usual = defaults.DIMENSION_RANGE if isinstance(direction, Dimension) else defaults.DIFFERENCE_RANGE
-    at = directions.places(*(usual if between is None else between), steps)
+    at = directions.places(*(usual if between is None else _range_of(between)), steps)
     mu, along = yield from _set_out(space, text, direction)
     z = yield from steered(space, mu + at.to(mu).unsqueeze(1) * along, settled)
     rows = yield from written(space, z, [decoding] * steps, settled.candidates)
     return [TraverseStep(place, row) for place, row in zip(at.tolist(), rows, strict=True)]
+
+
+def _range_of(between: tuple[float, float]) -> tuple[float, float]:
+    try:
+        first, last = between
+    except (TypeError, ValueError):
+        raise ConfigError("between", between, "must be two numbers, of the first step and of the last") from None
+    return number("between[0]", first), number("between[1]", last)
 
 
 def _set_out(space: LatentSpace, text: str, direction: Direction) -> Plan[tuple[Tensor, Tensor]]:

@@ -163,6 +163,35 @@ def test_what_is_no_latent_is_refused(labelled: LoadedSet) -> None:
         labelled.decode([[0.0] * (labelled.latent_size + 1)])
 
 
+@pytest.mark.parametrize("given", [3.0, np.float32(1.5), torch.tensor(1.0), [1j, 2.0]], ids=repr)
+def test_one_number_and_complex_ones_are_no_latent(labelled: LoadedSet, given: Any) -> None:
+    """One was a TypeError, and of complex numbers the imaginary parts were left out."""
+    with pytest.raises(LatentShapeError, match="must be an array of real ones"):
+        labelled.decode(given)
+
+
+@pytest.mark.parametrize("between", [(1,), (1, 2, 3), 5, ("a", "b"), (None, 1)], ids=repr)
+def test_a_range_that_is_not_two_numbers_is_refused_by_its_name(labelled: LoadedSet, between: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^between"):
+        labelled.traverse(C, {"dimension": 0}, between=between)
+
+
+@pytest.mark.parametrize("direction", [None, 3, "food", [("dimension", 0)], {"dimension": "0"}, {}], ids=repr)
+def test_a_direction_that_is_none_is_refused_by_its_name(labelled: LoadedSet, direction: Any) -> None:
+    with pytest.raises(ConfigError, match=r"^direction is"):
+        labelled.traverse(C, direction)
+
+
+def test_a_text_and_a_list_are_no_ends_of_a_walk(labelled: LoadedSet) -> None:
+    """It said that the target was one text, and had to be one text."""
+    with pytest.raises(ConfigError, match="source is one text, target a list"):
+        labelled.interpolate(A, [B], steps=3)
+    with pytest.raises(ConfigError, match="target is one text, source a list"):
+        labelled.interpolate([A], B, steps=3)
+    with pytest.raises(ConfigError, match="for each source, which are 2"):
+        labelled.interpolate([A, C], [B], steps=3)
+
+
 def test_every_operation_is_that_of_the_text_model(labelled: LoadedSet) -> None:
     text_model, name = labelled.text_model, labelled.name
     steering = Steering(truncation=0.5, candidates=2)
