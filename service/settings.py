@@ -177,7 +177,9 @@ class Settings(BaseSettings):
         description="Requests a client may make, as '600/minute'; empty: no limit. Clients are keys, else IPs.",
     )
     failed_key_limit: str = Field(
-        default="30/minute", description="Wrong API keys that may come from one IP before it is refused; empty: any."
+        default="30/minute",
+        description="Wrong API keys of one IP that are answered 401, further ones 429; right ones are let in all the "
+        "same; empty: any.",
     )
     trusted_proxies: str = Field(
         default="",
