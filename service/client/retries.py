@@ -87,9 +87,14 @@ def refusal_of(response: httpx2.Response) -> AdaVAEServiceError:
 
 
 class Attempts:
-    """Tries of one call: how long to wait before the next one, or that there is none."""
+    """Tries of one call: how long to wait before the next one, or that there is none.
+
+    Attributes:
+        has_lost: A try had no answer of the service: what it asked for may have been done.
+    """
 
     def __init__(self, max_retries: int) -> None:
+        self.has_lost = False
         self._num_left = max_retries
         self._ceiling_s = _FIRST_PAUSE_S
 
@@ -101,7 +106,9 @@ class Attempts:
         """
         refusal = error if isinstance(error, AdaVAEServiceError) else _unreached(error)
         is_proxys = refusal.code == _NO_CODE and refusal.status in _OF_A_PROXY
-        is_passing = isinstance(error, _BROKEN) or refusal.status in _PATIENCE or is_proxys
+        is_lost = isinstance(error, _BROKEN) or is_proxys
+        self.has_lost = self.has_lost or is_lost
+        is_passing = is_lost or refusal.status in _PATIENCE
         if is_final or not is_passing or self._num_left <= 0:
             raise refusal from (None if refusal is error else error)
         self._num_left -= 1
@@ -154,9 +161,12 @@ class HttpClient:
         """Closes the connections."""
         self._http.close()
 
-    def _answer(self, send: Callable[[], httpx2.Response]) -> Any:
-        """What ``send`` is answered, in as many tries as it takes; raises AdaVAEServiceError after the last one."""
-        attempts = Attempts(self._max_retries)
+    def _answer(self, send: Callable[[], httpx2.Response], attempts: Attempts | None = None) -> Any:
+        """What ``send`` is answered, in as many tries as it takes; raises AdaVAEServiceError after the last one.
+
+        ``attempts`` are for who wants to know how it went.
+        """
+        attempts = attempts or Attempts(self._max_retries)
         while True:
             try:
                 return content_of(send())
