@@ -10,6 +10,8 @@ import httpx2
 from adavae.service.client.connecting import connection_options, shown
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
+_LONGEST_ASKED_S = 60.0
+"""That a service may ask to wait: what a limit of so many a minute takes at most. Nobody waits longer unasked."""
 _PATIENCE = (429, 503)
 _OF_A_PROXY = (500, 502, 504)
 """What a proxy says of a server that died with the request; the service never says that without a code of its own."""
@@ -99,22 +101,23 @@ class Attempts:
         self._ceiling_s = _FIRST_PAUSE_S
 
     def pause_s(self, error: Exception, *, is_final: bool = False) -> float:
-        """Seconds to wait: what the service asks for, within bounds, and a random part that doubles its ceiling.
+        """Seconds to wait: what the service asks for, and a random part that doubles its ceiling.
 
         Raises:
-            AdaVAEServiceError: Another try would not help, or it was the last one.
+            AdaVAEServiceError: Another try would not help, it was the last one, or the next one is too far off.
         """
         refusal = error if isinstance(error, AdaVAEServiceError) else _unreached(error)
         is_proxys = refusal.code == _NO_CODE and refusal.status in _OF_A_PROXY
         is_lost = isinstance(error, _BROKEN) or is_proxys
         self.has_lost = self.has_lost or is_lost
         is_passing = is_lost or refusal.status in _PATIENCE
-        if is_final or not is_passing or self._num_left <= 0:
+        asked_s = refusal.retry_after_s or 0.0
+        if is_final or not is_passing or self._num_left <= 0 or asked_s > _LONGEST_ASKED_S:
             raise refusal from (None if refusal is error else error)
         self._num_left -= 1
         jitter_s = random.uniform(0.0, self._ceiling_s)
         self._ceiling_s = min(2 * self._ceiling_s, _LONGEST_PAUSE_S)
-        return min(refusal.retry_after_s or 0.0, _LONGEST_PAUSE_S) + jitter_s
+        return asked_s + jitter_s
 
 
 def _unreached(error: Exception) -> AdaVAEServiceError:

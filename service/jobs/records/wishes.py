@@ -36,7 +36,12 @@ def cancel(store: JobStore, job_id: str) -> Job:
 
 
 def pause(store: JobStore, job_id: str) -> Job:
-    """Lays a job aside, or asks its worker to; raises JobNotFound, and JobConflict where it has ended or is being cancelled."""
+    """Lays a job aside, or asks its worker to.
+
+    Raises:
+        JobNotFound: No such job.
+        JobConflict: It has ended, or is being cancelled.
+    """
 
     def paused(record: JobRecord) -> Job:
         job = record.job
