@@ -467,6 +467,40 @@ def test_a_run_without_a_row_binds_nobody(run_command: RunCommand, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_stays_and_what_it_leads_to_is_written(
+    run_command: RunCommand, tmp_path: Path, texts: Path, ending: str, is_there: bool
+) -> None:
+    """The link was replaced by the file, and whoever read what it led to went on reading what had been there."""
+    (far := tmp_path / "far").mkdir()
+    target, link = far / "kept", tmp_path / f"rows.{ending}"
+    if is_there:
+        target.write_bytes(b"before")
+    link.symlink_to(Path("far") / "kept")
+    command = ["encode", "--file", str(texts), "--output", str(link)]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch)
+        assert run_command(*command).exit_code == 130
+    assert {path.name for path in far.iterdir()} - {"kept"} == {"kept.part", "kept.part.options"}
+    assert target.exists() == is_there
+    outcome = run_command(*command, "--resume")
+    assert outcome.exit_code == 0, outcome.err
+    assert link.is_symlink()
+    assert {path.name for path in far.iterdir()} == {"kept"}
+    assert len(read(link)) == 10
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_link_into_nowhere_is_told(run_command: RunCommand, tmp_path: Path, texts: Path) -> None:
+    link = tmp_path / "rows.csv"
+    link.symlink_to(tmp_path / "nowhere" / "rows.csv")
+    outcome = run_command("encode", "--file", str(texts), "--output", str(link))
+    assert outcome.exit_code == 2
+    assert "there is no folder" in outcome.err
+
+
+@pytest.mark.usefixtures("fake")
 def test_a_carriage_return_within_a_text_is_within_its_cell(run_command: RunCommand, tmp_path: Path) -> None:
     """Regression: it ended the row, for our own reader too, and what was done could not be gone on with."""
     given = [f"text {number}\rand more" for number in range(10)]
