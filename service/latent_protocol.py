@@ -166,6 +166,10 @@ class LatentOperations(Protocol):
         """Every installed version of every adapter set."""
         ...
 
+    async def adapters_named(self, name: str) -> list[AdapterState]:
+        """Every version of ``name``, or the one that ``name@version`` is; none where there is none, just now looked."""
+        ...
+
     async def adapter_card(self, name: str) -> str:
         """The model card of ``name`` or ``name@version``, Markdown."""
         ...

@@ -406,6 +406,11 @@ class LatentService:
         self._check_ready()
         return self._parts.registry.states()
 
+    async def adapters_named(self, name: str) -> list[AdapterState]:
+        """Every version of ``name``, or the one that ``name@version`` is; looks for it where none is known."""
+        self._check_ready()
+        return await self._parts.registry.states_named(name)
+
     async def delete_adapter(self, name: str) -> list[AdapterState]:
         """Removes ``name@version``, or every version of ``name``; returns what was there."""
         self._check_ready()

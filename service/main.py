@@ -76,7 +76,7 @@ from adavae.service.routes.key import KeyReply, get_key
 from adavae.service.routes.map import map_texts
 from adavae.service.routes.models import delete_model, get_model, list_models
 from adavae.service.routes.read import read
-from adavae.service.routes.static import docs, static
+from adavae.service.routes.static import Description, docs, static
 from adavae.service.routes.traverse import traverse
 from adavae.service.routes.variations import variations
 from adavae.service.schemas.adapters import IMPORT_BODY, AdapterListReply, AdapterReply, DeletedReply
@@ -129,6 +129,7 @@ def create_app(
         description=DESCRIPTION,
         version="1",
         openapi_tags=TAGS,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -156,6 +157,7 @@ def create_app(
     add_error_replies(app)
     for router in (_operations, _reading, _adapters, _files, _jobs, _health):
         app.include_router(router(has_keys=bool(keys)))
+    app.add_route("/openapi.json", Description(app).reply, include_in_schema=False)
     return app
 
 

@@ -25,6 +25,8 @@ _KEPT_KERNELS = "256"  # what the steps of a run over sentences have between the
 _SPINS = "10000"  # about ten microseconds: longer than the pause between two operations
 PREFIX = "ADAVAE_"
 _LEAST_SECRET = 16
+MOST_ENTRIES = 50_000
+"""Of a list in a request, whatever the limits say: a body is checked on the event loop."""
 BUNDLED_BACKBONE = "bundled"
 _FOR_CHILDREN = (
     *("PATH", "PYTHON", "VIRTUAL_ENV", "HOME", "XDG_CACHE_HOME", "TMPDIR", "LANG", "LC_", "TZ"),
@@ -175,7 +177,9 @@ class Settings(BaseSettings):
         description="Requests a client may make, as '600/minute'; empty: no limit. Clients are keys, else IPs.",
     )
     failed_key_limit: str = Field(
-        default="30/minute", description="Wrong API keys that may come from one IP before it is refused; empty: any."
+        default="30/minute",
+        description="Wrong API keys of one IP that are answered 401, further ones 429; right ones are let in all the "
+        "same; empty: any.",
     )
     trusted_proxies: str = Field(
         default="",
@@ -221,16 +225,20 @@ class Settings(BaseSettings):
         default=100, ge=1, le=10_000, description="Milliseconds after which a look-up in Redis counts as a miss."
     )
 
-    max_texts: int = Field(default=256, ge=1, description="Texts a request may hold.")
+    max_texts: int = Field(default=256, ge=1, le=MOST_ENTRIES, description="Texts a request may hold.")
     max_embedding_texts: int = Field(
-        default=2048, ge=1, description="Texts a request to /v1/embeddings may hold; clients send up to 2048."
+        default=2048,
+        ge=1,
+        le=MOST_ENTRIES,
+        description="Texts a request to /v1/embeddings may hold; clients send up to 2048.",
     )
-    max_map_texts: int = Field(default=5000, ge=3, description="Texts a map may have.")
+    max_map_texts: int = Field(default=5000, ge=3, le=MOST_ENTRIES, description="Texts a map may have.")
     max_text_tokens: int = Field(default=0, ge=0, description="Tokens a text may have; 0: what the backbone takes.")
     max_steps: int = Field(default=64, ge=2, description="Sentences an interpolation or a traversal may have.")
     max_samples: int = Field(
         default=64,
         ge=1,
+        le=MOST_ENTRIES,
         description="Texts one decode may ask for, an analogy for each c, variations for each text.",
     )
     max_candidates: int = Field(default=32, ge=1, description="Candidates a request may have for each text.")

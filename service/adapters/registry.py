@@ -179,6 +179,12 @@ class AdapterRegistry:
         """Names whose current version can classify."""
         return self._listing.names_with_labels()
 
+    async def states_named(self, reference: str) -> list[AdapterState]:
+        """Every version that ``reference`` can mean, the best first; none where another look at the disk finds none."""
+        if not self._listing.versions_of(reference):
+            await self._look_again()  # it may have been published since the last look
+        return [state for state in self.states() if reference in (state.name, state.reference)]
+
     async def refresh(self) -> None:
         """Looks at the disk now; what was published, changed or deleted before the call has taken effect after it.
 

@@ -10,6 +10,8 @@ import httpx2
 from adavae.service.client.connecting import connection_options, shown
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.25, 30.0
+_LONGEST_ASKED_S = 60.0
+"""That a service may ask to wait: what a limit of so many a minute takes at most. Nobody waits longer unasked."""
 _PATIENCE = (429, 503)
 _OF_A_PROXY = (500, 502, 504)
 """What a proxy says of a server that died with the request; the service never says that without a code of its own."""
@@ -87,27 +89,35 @@ def refusal_of(response: httpx2.Response) -> AdaVAEServiceError:
 
 
 class Attempts:
-    """Tries of one call: how long to wait before the next one, or that there is none."""
+    """Tries of one call: how long to wait before the next one, or that there is none.
+
+    Attributes:
+        has_lost: A try had no answer of the service: what it asked for may have been done.
+    """
 
     def __init__(self, max_retries: int) -> None:
+        self.has_lost = False
         self._num_left = max_retries
         self._ceiling_s = _FIRST_PAUSE_S
 
     def pause_s(self, error: Exception, *, is_final: bool = False) -> float:
-        """Seconds to wait: what the service asks for, within bounds, and a random part that doubles its ceiling.
+        """Seconds to wait: what the service asks for, and a random part that doubles its ceiling.
 
         Raises:
-            AdaVAEServiceError: Another try would not help, or it was the last one.
+            AdaVAEServiceError: Another try would not help, it was the last one, or the next one is too far off.
         """
         refusal = error if isinstance(error, AdaVAEServiceError) else _unreached(error)
         is_proxys = refusal.code == _NO_CODE and refusal.status in _OF_A_PROXY
-        is_passing = isinstance(error, _BROKEN) or refusal.status in _PATIENCE or is_proxys
-        if is_final or not is_passing or self._num_left <= 0:
+        is_lost = isinstance(error, _BROKEN) or is_proxys
+        self.has_lost = self.has_lost or is_lost
+        is_passing = is_lost or refusal.status in _PATIENCE
+        asked_s = refusal.retry_after_s or 0.0
+        if is_final or not is_passing or self._num_left <= 0 or asked_s > _LONGEST_ASKED_S:
             raise refusal from (None if refusal is error else error)
         self._num_left -= 1
         jitter_s = random.uniform(0.0, self._ceiling_s)
         self._ceiling_s = min(2 * self._ceiling_s, _LONGEST_PAUSE_S)
-        return min(refusal.retry_after_s or 0.0, _LONGEST_PAUSE_S) + jitter_s
+        return asked_s + jitter_s
 
 
 def _unreached(error: Exception) -> AdaVAEServiceError:
@@ -154,9 +164,12 @@ class HttpClient:
         """Closes the connections."""
         self._http.close()
 
-    def _answer(self, send: Callable[[], httpx2.Response]) -> Any:
-        """What ``send`` is answered, in as many tries as it takes; raises AdaVAEServiceError after the last one."""
-        attempts = Attempts(self._max_retries)
+    def _answer(self, send: Callable[[], httpx2.Response], attempts: Attempts | None = None) -> Any:
+        """What ``send`` is answered, in as many tries as it takes; raises AdaVAEServiceError after the last one.
+
+        ``attempts`` are for who wants to know how it went.
+        """
+        attempts = attempts or Attempts(self._max_retries)
         while True:
             try:
                 return content_of(send())

@@ -20,6 +20,12 @@ Change = Literal["cancel", "pause", "resume"]
 OnBytes = Callable[[int, int], None]
 OnLost = Callable[[Exception], None]
 _JOBS = "/v1/fine_tuning/jobs"
+_DONE: dict[Change, tuple[str, ...]] = {
+    "cancel": ("cancelled",),
+    "pause": ("paused",),
+    "resume": ("queued", "running"),
+}
+"""What a job is once it has been changed, where the reply that told so was lost."""
 _PAGE = 100
 _CHECK_S = 600.0  # an upload is answered after all of it has been checked, one upload at a time
 _RECONNECTS = 10  # about a minute: a service that restarts is back by then
@@ -64,7 +70,12 @@ class TrainingClient(HttpClient):
 
     def delete_file(self, file_id: str) -> None:
         """Deletes an upload that no unfinished job needs."""
-        self._answer(lambda: self._http.delete(f"/v1/files/{_quoted(file_id)}"))
+        attempts = Attempts(self._max_retries)
+        try:
+            self._answer(lambda: self._http.delete(f"/v1/files/{_quoted(file_id)}"), attempts)
+        except AdaVAEServiceError as exc:
+            if not (attempts.has_lost and exc.status == 404):  # else an earlier try has deleted it
+                raise
 
     def create(self, body: dict[str, Any]) -> dict[str, Any]:
         """Makes a job."""
@@ -90,7 +101,15 @@ class TrainingClient(HttpClient):
 
     def change(self, job_id: str, change: Change) -> dict[str, Any]:
         """Tells a job to end, to wait, or to go on."""
-        job: dict[str, Any] = self._answer(lambda: self._http.post(f"{_JOBS}/{_quoted(job_id)}/{change}"))
+        attempts = Attempts(self._max_retries)
+        try:
+            job: dict[str, Any] = self._answer(lambda: self._http.post(f"{_JOBS}/{_quoted(job_id)}/{change}"), attempts)
+        except AdaVAEServiceError as exc:
+            if not (attempts.has_lost and exc.status == 409):
+                raise
+            job = self.job(job_id)
+            if with_fields(job, "status")["status"] not in _DONE[change]:
+                raise
         return job
 
     def events(self, job_id: str, on_lost: OnLost = lambda _: None) -> Generator[dict[str, Any], None, None]:

@@ -1,5 +1,8 @@
 """``adavae analogy``: change sentences as others were changed."""
 
+import hashlib
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +26,7 @@ from adavae.service.commands.options import (
     steering_of,
     takes,
 )
+from adavae.service.commands.part_options import shaping
 from adavae.service.commands.records import decoded_record, numbers_of
 from adavae.service.commands.row_files import Forms
 from adavae.service.commands.row_stream import Destination
@@ -78,13 +82,18 @@ def analogy(
     with_z = with_z or (output is not None and output.suffix.lower() == ".npy")
     shown = [number("index", "#"), column("text")]
     forms = Forms(array=lambda record: numbers_of(record, "z"))
-    destination = Destination(output, resume, Output.of(as_json), shown, forms, samples, (a_file, b_file, c_file))
     a, b, c = _groups(texts or [], a_file, b_file, c_file)
+    options = shaping(
+        "analogy", **asdict(decoding), **asdict(steering), scale=scale, samples=samples, with_z=with_z
+    ) | {"texts A": _digest(a), "texts B": _digest(b)}
+    destination = Destination(
+        output, resume, options, Output.of(as_json), shown, forms, samples, (a_file, b_file, c_file)
+    )
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
     reference = text_model.reference_of(name)
-    with destination.open() as rows:
-        rest = rows.remaining(c, reference, group=samples)
+    with destination.open(reference) as rows:
+        rest = rows.remaining(c, group=samples)
         made_by = {"adapter": reference}
 
         def changed(place: int, batch: list[str]) -> list[Record]:
@@ -97,6 +106,11 @@ def analogy(
 
         parts = (changed(place, batch) for place, batch in numbered(rest.batches, rows.num_rows // samples))
         rows.take(parts, "analogy", None if c.total is None else c.total * samples)
+
+
+def _digest(texts: list[str]) -> str:
+    """Tells lists of texts apart."""
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()[:16]
 
 
 def _groups(texts: list[str], *files: Path | None) -> tuple[list[str], list[str], Source[str]]:

@@ -17,6 +17,7 @@ from adavae.service.commands.options import (
     TextColumnOption,
     TruncateOption,
 )
+from adavae.service.commands.part_options import shaping
 from adavae.service.commands.row_files import Forms
 from adavae.service.commands.row_stream import Destination
 from adavae.service.commands.source import numbered
@@ -52,7 +53,8 @@ def classify(
     labels: list[str] = []
     forms = Forms(array=lambda record: _scores(record, labels), cells=lambda record: _cells(record, labels))
     shown = [column("label"), Column("score", _best_score, True), column("text")]
-    destination = Destination(output, resume, Output.of(as_json), shown, forms, read=(file,))
+    options = shaping("classify", text_column=text_column, pair_column=pair_column, truncate=truncate, top_k=top_k)
+    destination = Destination(output, resume, options, Output.of(as_json), shown, forms, read=(file,))
     if top_k is not None and output is not None and output.suffix.lower() == ".npy":
         raise typer.BadParameter("--top-k leaves out scores that .npy has columns for: leave one of them out")
     source = open_pairs(texts, pair, file, Columns(text_column, pair=pair_column))
@@ -61,8 +63,8 @@ def classify(
     labels += text_model.config_of(name).labels
     if output is not None and output.suffix.lower() == ".npy":
         say(f"the columns are {', '.join(labels)}")
-    with destination.open() as rows:
-        rest = rows.remaining(source, text_model.reference_of(name), text_of=str)
+    with destination.open(text_model.reference_of(name)) as rows:
+        rest = rows.remaining(source, text_of=str)
         parts = (
             _classify(text_model, batch, start, name, top_k, truncate=truncate)
             for start, batch in numbered(rest.batches, rows.num_rows)

@@ -1,6 +1,7 @@
 """``adavae decode``: latent vectors to texts."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +25,7 @@ from adavae.service.commands.options import (
     takes,
     usage_errors,
 )
+from adavae.service.commands.part_options import shaping
 from adavae.service.commands.records import decoded_record, numbers_of
 from adavae.service.commands.row_files import Forms
 from adavae.service.commands.row_stream import Destination
@@ -84,18 +86,27 @@ def decode(
     with_z = with_z or (output is not None and output.suffix.lower() == ".npy")
     shown = [number("index", "#"), column("text")]
     forms = Forms(array=lambda record: numbers_of(record, "z"))
-    destination = Destination(output, resume, Output.of(as_json), shown, forms, read=(file,))
+    options = shaping(
+        "decode",
+        **asdict(decoding),
+        **asdict(steering),
+        samples=samples,
+        label=label,
+        guidance=guidance,
+        with_z=with_z,
+    )
+    destination = Destination(output, resume, options, Output.of(as_json), shown, forms, read=(file,))
     vectors = open_vectors(file) if samples is None else None
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
     reference = text_model.reference_of(name)
-    with destination.open() as rows:
+    with destination.open(reference) as rows:
         start, made_by = rows.num_rows, {"adapter": reference}
         if vectors is not None:
-            rest = rows.remaining(vectors, reference)
+            rest = rows.remaining(vectors)
             texts = _decoded(text_model, rest, start, name, chosen, steering)
         else:
-            rows.remaining(Source.of(range(samples or 0), samples, samples or 1), reference)
+            rows.remaining(Source.of(range(samples or 0), samples, samples or 1))
             texts = text_model.sample_in_parts(samples or 0, name, chosen, draw, steering, start=start)
         parts = (
             [decoded_record(index, row, with_z=with_z) | made_by for index, row in enumerate(part, place)]

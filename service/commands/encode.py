@@ -17,6 +17,7 @@ from adavae.service.commands.options import (
     TextColumnOption,
     TruncateOption,
 )
+from adavae.service.commands.part_options import shaping
 from adavae.service.commands.records import numbers_of
 from adavae.service.commands.row_files import Forms
 from adavae.service.commands.row_stream import Destination
@@ -51,12 +52,15 @@ def encode(
     settings = load_settings()
     columns = [number("index", "#"), column("text"), number("tokens"), vector("mu")]
     forms = Forms(array=lambda record: numbers_of(record, "mu"))
-    destination = Destination(output, resume, Output.of(as_json), columns, forms, read=(file,))
+    options = shaping(
+        "encode", text_column=text_column, pair_column=pair_column, truncate=truncate, with_logvar=with_logvar
+    )
+    destination = Destination(output, resume, options, Output.of(as_json), columns, forms, read=(file,))
     source = open_pairs(texts, pair, file, Columns(text_column, pair=pair_column))
     name = adapter or settings.default_adapter
     text_model = loading.load_text_model(settings, [name], device)
-    with destination.open() as rows:
-        rest = rows.remaining(source, text_model.reference_of(name), text_of=str)
+    with destination.open(text_model.reference_of(name)) as rows:
+        rest = rows.remaining(source, text_of=str)
         parts = (
             _encode(text_model, batch, start, name, truncate=truncate, with_logvar=with_logvar)
             for start, batch in numbered(rest.batches, rows.num_rows)

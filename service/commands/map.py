@@ -73,7 +73,7 @@ def map_texts(
         Output.of(as_json).write_records(records, [*([column("label")] if labels is not None else []), *shown])
         return
     written = _as_csv(records) if output.suffix == ".csv" else _as_json(records, drawn, method)
-    write_atomically(output, written.encode())
+    write_atomically(output.resolve(), written.encode())
     say(f"{len(records)} points are in {output}")
 
 

@@ -105,7 +105,7 @@ class _Part(ABC):
     def finish(self, path: Path) -> None:
         self._cut()
         self.close()
-        os.replace(self._path, path)
+        os.replace(self._path, _followed(path))
 
 
 class JsonLines(_Part):
@@ -227,7 +227,7 @@ class Parquet(JsonLines):
         grown = self._path.with_name(f"{self._path.name}.new")
         try:
             self._convert(grown)
-            os.replace(grown, path)
+            os.replace(grown, _followed(path))
         except BaseException:
             grown.unlink(missing_ok=True)
             raise
@@ -267,8 +267,14 @@ ENDINGS = tuple(_KINDS)
 
 
 def part_of(path: Path) -> Path:
-    """What a file is called until it is whole."""
-    return path.with_name(f"{path.name}.part")
+    """What a file is called until it is whole; that of a link is beside what it leads to."""
+    whole = _followed(path)
+    return whole.with_name(f"{whole.name}.part")
+
+
+def _followed(path: Path) -> Path:
+    """The file that ``path`` means: a link is never put aside for a file."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
 
 
 def open_rows(path: Path, forms: Forms, *, group: int = 1) -> RowFile:

@@ -1,6 +1,6 @@
 """Rows out as they are done, in order: to stdout or into a file, with a bar on stderr, and nothing lost on Ctrl-C."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ import typer
 from adavae.model.errors import DatasetError, shown
 from adavae.service.commands.interrupt import terminated_as_interrupted, to_its_end
 from adavae.service.commands.output_lock import sole_writer
+from adavae.service.commands.part_options import PartOptions, forget
 from adavae.service.commands.row_files import ENDINGS, Forms, RowFile, open_rows, parquet_library, part_of
 from adavae.service.commands.source import Source
 from adavae.service.commands.terminal import Column, Output, ProgressDisplay, Record, progress_display, say
@@ -23,8 +24,9 @@ class Destination:
     """Where the rows of a command go, as its options say.
 
     Attributes:
-        path: The file, or None for stdout.
+        path: The file, or None for stdout; a link stays, and what it leads to is written.
         resume: Go on with what an earlier run left of the file.
+        options: What the rows depend on, as ``part_options.shaping`` gives it.
         output: Stdout.
         columns: What a table on it shows.
         forms: What a record is in the file.
@@ -34,6 +36,7 @@ class Destination:
 
     path: Path | None
     resume: bool
+    options: Mapping[str, object]
     output: Output
     columns: Sequence[Column]
     forms: Forms
@@ -49,8 +52,8 @@ class Destination:
         ending, part = self.path.suffix.lower(), part_of(self.path)
         if ending not in ENDINGS:
             raise typer.BadParameter(f"--output is {self.path}: the ending must be one of {', '.join(ENDINGS)}")
-        if not self.path.parent.is_dir():
-            raise typer.BadParameter(f"--output is {self.path}: there is no folder {self.path.parent}, make it first")
+        if not part.parent.is_dir():
+            raise typer.BadParameter(f"--output is {self.path}: there is no folder {part.parent}, make it first")
         if any(file is not None and _is_same(file, self.path) for file in self.read):
             raise typer.BadParameter(f"--output is {self.path}, which is read: name another file")
         with sole_writer(self.path):  # else its part looks like something an earlier run has left
@@ -59,24 +62,32 @@ class Destination:
             raise typer.BadParameter(
                 f"{part} is there, left by an earlier run: add --resume to go on with it, or remove it"
             )
+        if part.exists() and part.stat().st_size:
+            self._refuse_other_options(part)
         if ending == ".parquet":
             parquet_library()
 
     @contextmanager
-    def open(self) -> Iterator["Rows"]:
-        """Opens it for rows; a file takes its name where all of them came."""
+    def open(self, adapter: str) -> Iterator["Rows"]:
+        """Opens it for rows that ``adapter`` makes; a file takes its name where all of them came."""
         if self.path is None:
-            yield Rows(_Shown(self.output, self.columns), is_bar=self.output.is_json and not self.output.is_terminal)
+            is_bar = self.output.is_json and not self.output.is_terminal
+            yield Rows(_Shown(self.output, self.columns), adapter, is_bar=is_bar)
             return
+        part = part_of(self.path)
         with sole_writer(self.path):
             file = open_rows(self.path, self.forms, group=self.group)
             try:
-                yield Rows(file, is_bar=True)
+                if not file.num_found:
+                    PartOptions(self.options, adapter).keep(part)
+                former = PartOptions.of(part)
+                yield Rows(file, adapter, former.adapter if former is not None else None, is_bar=True)
                 file.finish(self.path)
             except BaseException:
                 file.close()
                 self._tell_what_is_left(file)
                 raise
+            forget(part)
         say(f"{file.num_rows:,} rows are in {self.path}")
 
     def _tell_what_is_left(self, file: RowFile) -> None:
@@ -85,6 +96,14 @@ class Destination:
             say(f"{num:,} rows are in {part_of(self.path)}: repeat the command with --resume to go on")
         else:
             part_of(self.path).unlink(missing_ok=True)
+            forget(part_of(self.path))
+
+    def _refuse_other_options(self, part: Path) -> None:
+        former = PartOptions.of(part)
+        if former is not None and (difference := former.difference(self.options)) is not None:
+            raise typer.BadParameter(
+                f"the rows in {part} were made {difference}: give the same options, or begin anew with another --output"
+            )
 
 
 def _is_same(file: Path, other: Path) -> bool:
@@ -114,22 +133,21 @@ class _Shown:
 class Rows:
     """Takes the rows of one command."""
 
-    def __init__(self, file: RowFile, *, is_bar: bool) -> None:
+    def __init__(self, file: RowFile, adapter: str, former_adapter: str | None = None, *, is_bar: bool) -> None:
+        """``adapter`` makes them now, ``former_adapter`` made those of an earlier run, where that is known."""
         self._file, self._is_bar = file, is_bar
+        self._adapter, self._former_adapter = adapter, former_adapter
 
     @property
     def num_rows(self) -> int:
         """Written so far; those of an earlier run are to be passed over."""
         return self._file.num_rows
 
-    def remaining(
-        self, source: Source[T], adapter: str, *, group: int = 1, text_of: Callable[[T], str] | None = None
-    ) -> Source[T]:
+    def remaining(self, source: Source[T], *, group: int = 1, text_of: Callable[[T], str] | None = None) -> Source[T]:
         """The part of ``source`` that an earlier run did not come to.
 
         Args:
             source: All of it.
-            adapter: The set that answers now.
             group: Rows that were written for each input.
             text_of: What a row's ``text`` is, where it says which input the row is of.
 
@@ -138,10 +156,11 @@ class Rows:
         """
         self._expect(self._file.num_found, self._file.found, {"c": (self._file.num_found - 1) // group})
         rest, before = source.after(self.num_rows // group)
-        expected: Record = {"adapter": adapter}
+        expected: Record = {"adapter": self._adapter}
         if text_of is not None and before is not None:
             expected["text"] = text_of(before)
-        self._expect(self.num_rows, self._file.last, expected)
+        kept: Record = {} if self._former_adapter is None else {"adapter": self._former_adapter}
+        self._expect(self.num_rows, kept | (self._file.last or {}), expected)
         return rest
 
     def _expect(self, num: int, row: Record | None, expected: Record) -> None:

@@ -95,7 +95,7 @@ def plot(
         png_library()  # or nothing is begun
     reports = read_figures(metrics_file(_found(run)))
     svg = svg_of(f"{storable(run)}: {_steps(reports[-1])}", charts_of(reports))
-    write_atomically(destination, png_of(svg) if ending == ".png" else svg.encode())
+    write_atomically(destination.resolve(), png_of(svg) if ending == ".png" else svg.encode())
     Output.of(as_json).write_object({"run": run, "path": str(destination)})
 
 

@@ -25,15 +25,15 @@ async def list_adapters(query: Annotated[AdaptersQuery, Query()], latent: Latent
 
 async def get_adapter(name: NameInPath, latent: Latent) -> JsonReply:
     """One adapter set; a name alone means its current version."""
-    named = [state for state in latent.adapters() if name in (state.name, state.reference)]
+    named = await latent.adapters_named(name)
     if not named:
         raise _not_found(name)
-    return JsonReply(shape(next((state for state in named if state.is_current), named[0])))
+    return JsonReply(shape(meant(named)))
 
 
 async def delete_adapter(name: NameInPath, latent: Latent) -> JsonReply:
     """Deletes one version, or every version of a name. Bundled sets stay: 409."""
-    if not any(name in (state.name, state.reference) for state in latent.adapters()):
+    if not await latent.adapters_named(name):
         raise _not_found(name)
     deleted = [
         {"object": "adapter", "id": state.reference, "name": state.name, "version": state.version, "deleted": True}
@@ -52,6 +52,11 @@ def _place_after(states: Sequence[AdapterState], after: str | None) -> int:
         f"after is {after!r}, which is not installed: give the id of the last entry of the previous page, name@version",
         param="after",
     )
+
+
+def meant(named: Sequence[AdapterState]) -> AdapterState:
+    """Of what a name can mean: the version that serves, or the best one where none can."""
+    return next((state for state in named if state.is_current), named[0])
 
 
 def shape(state: AdapterState) -> dict[str, object]:

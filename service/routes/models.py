@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from adavae.service.errors import ServiceError
 from adavae.service.http.replies import JsonReply
 from adavae.service.results import AdapterState
-from adavae.service.routes.adapters import NameInPath
+from adavae.service.routes.adapters import NameInPath, meant
 from adavae.service.routes.dependencies import Latent
 
 
@@ -16,22 +16,22 @@ async def list_models(latent: Latent) -> JsonReply:
 
 async def get_model(name: NameInPath, latent: Latent) -> JsonReply:
     """One adapter set; a name alone means its current version."""
-    return JsonReply(_shape(_find(name, latent)))
+    return JsonReply(_shape(await _found(name, latent)))
 
 
 async def delete_model(name: NameInPath, latent: Latent) -> JsonReply:
     """Deletes one version, or every version of a name. Bundled sets stay: 409."""
-    _find(name, latent)
+    await _found(name, latent)
     await latent.delete_adapter(name)
     return JsonReply({"object": "model", "id": name, "deleted": True})
 
 
-def _find(name: str, latent: Latent) -> AdapterState:
-    named = [state for state in latent.adapters() if name in (state.name, state.reference)]
+async def _found(name: str, latent: Latent) -> AdapterState:
+    named = await latent.adapters_named(name)
     if not named:
         message = f"no model {name!r} is installed: GET /v1/models shows those that are"
         raise ServiceError(404, "model_not_found", message, param="model")
-    return next((state for state in named if state.is_current), named[0])
+    return meant(named)
 
 
 def _shape(state: AdapterState) -> dict[str, object]:

@@ -2,14 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from adavae.service.schemas.query import Query
 from adavae.service.schemas.reply import Reply
 
 
-class AdaptersQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class AdaptersQuery(Query):
     limit: int = Field(default=100, ge=1, le=1000, description="Entries at most.")
     after: Annotated[str, Field(max_length=200)] | None = Field(
         default=None, description="Continue after this entry, `name@version`: the last one of the previous page."
@@ -25,9 +24,7 @@ IMPORT_BODY: dict[str, Any] = {
 }
 
 
-class ImportQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class ImportQuery(Query):
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         default=None, description="What it shall be called here, which makes it a version of its own."
     )

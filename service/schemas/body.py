@@ -16,10 +16,14 @@ class Body(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_unknown(cls, fields: Any) -> Any:
-        """One error, with the field that was meant; pydantic's own would be one for each of a million fields."""
-        if isinstance(fields, dict):
-            known = [field.alias or name for name, field in cls.model_fields.items()]
-            if (unknown := unknown_field(fields, known)) is not None:
-                name, remedy = unknown
-                raise PydanticCustomError("unknown_field", "{remedy}", {"field": name, "remedy": remedy})
+        refuse_unknown(cls, fields)
         return fields
+
+
+def refuse_unknown(kind: type[BaseModel], fields: Any) -> None:
+    """One error, with the field that was meant; pydantic's own would be one for each of a million fields."""
+    if isinstance(fields, dict):
+        known = [field.alias or name for name, field in kind.model_fields.items()]
+        if (unknown := unknown_field(fields, known)) is not None:
+            name, remedy = unknown
+            raise PydanticCustomError("unknown_field", "{remedy}", {"field": name, "remedy": remedy})

@@ -10,9 +10,11 @@ from pydantic_core import PydanticCustomError
 from adavae.model.latent.steering import Draw, Steering
 from adavae.service.schemas.body import Body
 from adavae.service.schemas.decoding import DecodeUsage, DecodingBody
+from adavae.service.schemas.entries import at_most
 from adavae.service.schemas.fields import AdapterName, IncludeZ, Label, LatentVector, ZFormat
 from adavae.service.schemas.reply import ListReply
 from adavae.service.schemas.steering import Candidates, LatentRow, Refine, Truncation
+from adavae.service.settings import MOST_ENTRIES
 
 _NUMBERS = [round(0.8 - 0.05 * place, 2) for place in range(32)]
 _EXAMPLE_Z: list[JsonValue] = [*_NUMBERS]
@@ -35,7 +37,7 @@ class DecodeBody(Body):
         }
     )
 
-    z: Annotated[list[LatentVector], Field(min_length=1, fail_fast=True)] | None = Field(
+    z: Annotated[list[LatentVector], Field(min_length=1, fail_fast=True), *at_most(MOST_ENTRIES)] | None = Field(
         default=None,
         description="Latent vectors, each as long as the adapter set's `latent_size`, as numbers or as base64 of "
         "little-endian float32; at most ADAVAE_MAX_SAMPLES (64).",

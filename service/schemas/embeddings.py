@@ -5,11 +5,15 @@ from typing import Annotated, Literal, cast
 from pydantic import ConfigDict, Discriminator, Field, Tag
 
 from adavae.service.schemas.body import Body
+from adavae.service.schemas.entries import at_most
 from adavae.service.schemas.fields import AdapterName, EncodingFormat, ManyTexts, Text
 from adavae.service.schemas.reply import Reply
+from adavae.service.settings import MOST_ENTRIES
 
-TokenIds = Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, fail_fast=True)]
-ManyTokenIds = Annotated[list[TokenIds], Field(min_length=1, fail_fast=True)]
+TokenIds = Annotated[
+    list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, fail_fast=True), *at_most(MOST_ENTRIES)
+]
+ManyTokenIds = Annotated[list[TokenIds], Field(min_length=1, fail_fast=True), *at_most(MOST_ENTRIES)]
 
 
 def _kind(given: object) -> str:

@@ -1,9 +1,10 @@
 """POST /encode on the wire."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from adavae.service.schemas.entries import at_most
 from adavae.service.schemas.fields import EncodingFormat
 from adavae.service.schemas.reply import ListReply, Reply
 from adavae.service.schemas.texts import ONE_OF_TEXT_AND_TEXTS, EncodeUsage, TextsBody
@@ -16,8 +17,8 @@ class EncodeBody(TextsBody):
     )
 
     normalize: bool = Field(default=False, description="Scale each mu to length 1.")
-    include: list[Literal["logvar"]] = Field(
-        default=[], fail_fast=True, max_length=8, description="`logvar`: add the posterior's log variance."
+    include: Annotated[list[Literal["logvar"]], *at_most(8)] = Field(
+        default=[], fail_fast=True, description="`logvar`: add the posterior's log variance."
     )
     encoding_format: EncodingFormat = "float"
 

@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from adavae.service.schemas.entries import MOST_NUMBERS, at_most
+from adavae.service.settings import MOST_ENTRIES
+
 
 def _whole(text: str) -> str:
     """The text, if it can be written in UTF-8."""
@@ -22,7 +25,7 @@ def _whole(text: str) -> str:
 Whole = AfterValidator(_whole)
 Text = Annotated[str, Field(min_length=1), Whole]
 # Tags in angle brackets tell the members of a union apart; no error shows them (``http.error_replies``).
-ManyTexts = Annotated[list[Text], Field(min_length=1, fail_fast=True)]
+ManyTexts = Annotated[list[Text], Field(min_length=1, fail_fast=True), *at_most(MOST_ENTRIES)]
 TextOrTexts = Annotated[
     Annotated[Text, Tag("<text>")] | Annotated[ManyTexts, Tag("<texts>")],
     Discriminator(lambda given: "<texts>" if isinstance(given, list) else "<text>"),
@@ -30,7 +33,7 @@ TextOrTexts = Annotated[
 Label = Annotated[str, Field(min_length=1, max_length=200), Whole]
 # How many characters a vector has is checked against the adapter set (``latent_inputs``), before they are decoded.
 LatentVector = Annotated[
-    Annotated[list[float], Field(min_length=1, fail_fast=True), Tag("<numbers>")]
+    Annotated[list[float], Field(min_length=1, fail_fast=True), *at_most(MOST_NUMBERS), Tag("<numbers>")]
     | Annotated[str, Field(min_length=1, json_schema_extra={"contentEncoding": "base64"}), Tag("<base64>")],
     Discriminator(lambda given: "<base64>" if isinstance(given, str) else "<numbers>"),
 ]
@@ -48,7 +51,7 @@ AdapterName = Annotated[
     Whole,
 ]
 IncludeZ = Annotated[
-    list[Literal["z"]], Field(fail_fast=True, max_length=8, description="`z`: add each row's latent vector.")
+    list[Literal["z"]], Field(fail_fast=True, description="`z`: add each row's latent vector."), *at_most(8)
 ]
 
 

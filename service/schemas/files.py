@@ -2,8 +2,9 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from adavae.service.schemas.query import Query
 from adavae.service.schemas.reply import Reply
 
 Purpose = Literal["fine-tune"]
@@ -46,9 +47,7 @@ BINARY: dict[int | str, dict[str, Any]] = {
 }
 
 
-class FilesQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class FilesQuery(Query):
     limit: int = Field(default=100, ge=1, le=10_000, description="Entries at most.")
     after: Annotated[str, Field(max_length=200)] | None = Field(
         default=None, description="Continue after this file: the last one of the previous page."

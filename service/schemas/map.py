@@ -7,13 +7,16 @@ from pydantic_core import PydanticCustomError
 
 from adavae.model.latent.map_points import MapMethod
 from adavae.service.schemas.body import Body
+from adavae.service.schemas.entries import at_most
 from adavae.service.schemas.fields import AdapterName, EncodingFormat, Text, Whole
 from adavae.service.schemas.reply import ListReply, Reply
 from adavae.service.schemas.texts import EncodeUsage, Truncate
+from adavae.service.settings import MOST_ENTRIES
 
 MapTexts = Annotated[
     list[Text],
     Field(min_length=3, fail_fast=True, description="Texts; at least 3, at most ADAVAE_MAX_MAP_TEXTS (5000)."),
+    *at_most(MOST_ENTRIES),
 ]
 Label = Annotated[str, Field(min_length=1, max_length=100), Whole]
 
@@ -32,7 +35,7 @@ class MapBody(Body):
     )
 
     texts: MapTexts
-    labels: Annotated[list[Label], Field(fail_fast=True)] | None = Field(
+    labels: Annotated[list[Label], Field(fail_fast=True), *at_most(MOST_ENTRIES)] | None = Field(
         default=None,
         description="One for each text: they do not move the points, how well they part is measured.",
     )

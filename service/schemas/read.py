@@ -2,17 +2,16 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from adavae.service.schemas.files import form_with_file
+from adavae.service.schemas.query import Query
 from adavae.service.schemas.reply import Reply
 
 READ_BODY = form_with_file()
 
 
-class ReadQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class ReadQuery(Query):
     limit: int = Field(
         default=100, ge=1, le=50_000, description="Rows at most; fewer where their texts exceed ADAVAE_MAX_BODY_BYTES."
     )

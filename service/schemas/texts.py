@@ -8,11 +8,15 @@ from pydantic_core import PydanticCustomError
 from adavae.model.errors import ConfigError
 from adavae.model.pairs import joined
 from adavae.service.schemas.body import Body
+from adavae.service.schemas.entries import at_most
 from adavae.service.schemas.fields import AdapterName, Text
 from adavae.service.schemas.reply import Reply
+from adavae.service.settings import MOST_ENTRIES
 
 Texts = Annotated[
-    list[Text], Field(min_length=1, fail_fast=True, description="Texts; at most ADAVAE_MAX_TEXTS (256) of them.")
+    list[Text],
+    Field(min_length=1, fail_fast=True, description="Texts; at most ADAVAE_MAX_TEXTS (256) of them."),
+    *at_most(MOST_ENTRIES),
 ]
 Truncate = Annotated[
     bool, Field(description="Cut texts that are longer than the backbone's context instead of refusing them.")

@@ -12,7 +12,9 @@ from adavae.model.storage.adapter_name import check_name
 from adavae.service.jobs.hyperparameters import Hyperparameters, PresetName
 from adavae.service.jobs.records.job import NewJob
 from adavae.service.schemas.body import Body
+from adavae.service.schemas.entries import at_most
 from adavae.service.schemas.fields import Whole
+from adavae.service.schemas.query import Query
 from adavae.service.schemas.reply import Reply
 
 EVENT_ID = r"^ftevent-[0-9]{1,12}$"
@@ -35,7 +37,7 @@ AdapterSetName = Annotated[
 ]
 Metadata = Annotated[
     dict[Annotated[str, Field(min_length=1, max_length=64), Whole], Annotated[str, Field(max_length=512), Whole]],
-    Field(max_length=16),
+    *at_most(16),
 ]
 
 
@@ -76,9 +78,7 @@ class JobBody(Body):
         default=None, description="Of every random choice; drawn if left out."
     )
     metadata: Metadata | None = Field(default=None, description="Your own labels, given back as they are.")
-    integrations: Annotated[list[Any], Field(max_length=0)] | None = Field(
-        default=None, description="There are none here."
-    )
+    integrations: Annotated[list[Any], *at_most(0)] | None = Field(default=None, description="There are none here.")
 
     @model_validator(mode="before")
     @classmethod
@@ -137,18 +137,14 @@ class JobsQuery(BaseModel):
         return {match[1]: value for match, value in found if match is not None}
 
 
-class CheckpointsQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class CheckpointsQuery(Query):
     limit: int = Field(default=10, ge=1, le=100, description="Entries at most.")
     after: Annotated[str, Field(max_length=200)] | None = Field(
         default=None, description="Continue after this checkpoint: the last one of the previous page."
     )
 
 
-class EventsQuery(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class EventsQuery(Query):
     limit: int = Field(default=20, ge=1, le=100, description="Entries at most; not for a stream.")
     after: Annotated[str, Field(pattern=EVENT_ID)] | None = Field(
         default=None,

@@ -10,6 +10,7 @@ from adavae.model.latent.direction import BetweenLabels, BetweenTexts, Dimension
 from adavae.model.latent.steering import Steering
 from adavae.service.schemas.body import Body
 from adavae.service.schemas.decoding import DecodeUsage, DecodingBody
+from adavae.service.schemas.entries import at_most
 from adavae.service.schemas.fields import AdapterName, IncludeZ, Label, ManyTexts, Text, ZFormat
 from adavae.service.schemas.reply import ListReply
 from adavae.service.schemas.steering import Candidates, LatentRow, Refine, Truncation
@@ -86,7 +87,12 @@ class TraverseBody(Body):
         default=defaults.NUM_STEPS, ge=2, description="Sentences returned; at most ADAVAE_MAX_STEPS (64)."
     )
     range: (
-        Annotated[list[Annotated[float, Field(ge=-_FARTHEST, le=_FARTHEST)]], Field(min_length=2, max_length=2)] | None
+        Annotated[
+            list[Annotated[float, Field(ge=-_FARTHEST, le=_FARTHEST)]],
+            Field(min_length=2, fail_fast=True),
+            *at_most(2),
+        ]
+        | None
     ) = Field(
         default=None,
         description="From where to where, in lengths of the direction, 0 being the text: [-2, 2] along a dimension and "

@@ -172,8 +172,9 @@ def test_jobs_are_listed_paused_resumed_and_cancelled(home: Home) -> None:
     jobs.cancel(running.id)
     ended = home.wait(running, lambda job: job.status == "cancelled")
     assert (ended.fine_tuned_model, ended.finished_at is not None) == (None, True)
+    assert jobs.cancel(running.id) == ended
     with pytest.raises(openai.ConflictError, match="create another job"):
-        jobs.cancel(running.id)
+        jobs.resume(running.id)
 
 
 @pytest.mark.slow

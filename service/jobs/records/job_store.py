@@ -33,6 +33,7 @@ from adavae.service.objects.errors import ObjectChanged, StoreError
 
 _MAX_KEY_BYTES = 4096
 _TRIES, _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 12, 0.01, 1.0
+_RETRY_AFTER_S = 300  # jobs take minutes: who comes back in seconds asks in vain
 _log = structlog.get_logger("adavae.jobs")
 _NEXT: Mapping[JobStatus, frozenset[JobStatus]] = {
     JobStatus.QUEUED: frozenset({JobStatus.RUNNING, JobStatus.PAUSED, JobStatus.CANCELLED}),
@@ -375,4 +376,4 @@ def _check_id(job_id: str) -> None:
 def _too_many(what: str, limit: str, damaged: Sequence[str]) -> Overloaded:
     told = f" ({len(damaged)} of them damaged, as {damaged[0]})" if damaged else ""
     message = f"{what} not finished{told}, the limit is {limit}: wait for one to end, or cancel one"
-    return Overloaded(message, retry_after_s=60)
+    return Overloaded(message, retry_after_s=_RETRY_AFTER_S)

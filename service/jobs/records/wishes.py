@@ -13,10 +13,17 @@ _PATIENCE_S = 2.0  # a user waits, and others behind them
 
 
 def cancel(store: JobStore, job_id: str) -> Job:
-    """Ends a job, or asks its worker to; raises JobNotFound, and JobConflict where it is finished."""
+    """Ends a job, or asks its worker to; one that is cancelled stays so.
+
+    Raises:
+        JobNotFound: No such job.
+        JobConflict: It has ended otherwise.
+    """
 
     def cancelled(record: JobRecord) -> Job:
         job = record.job
+        if job.status is JobStatus.CANCELLED:
+            return job
         _refuse_finished(job, "cancelled")
         if job.status is not JobStatus.RUNNING:
             return record.save(status=JobStatus.CANCELLED, finished_at=int(time.time()))
@@ -29,7 +36,12 @@ def cancel(store: JobStore, job_id: str) -> Job:
 
 
 def pause(store: JobStore, job_id: str) -> Job:
-    """Lays a job aside, or asks its worker to; raises as ``cancel`` does."""
+    """Lays a job aside, or asks its worker to.
+
+    Raises:
+        JobNotFound: No such job.
+        JobConflict: It has ended, or is being cancelled.
+    """
 
     def paused(record: JobRecord) -> Job:
         job = record.job

@@ -92,6 +92,7 @@ class StubLatentService:
         problem: Why it is not ready.
         start_error: Raised by ``start``.
         num_copies: How often an archive repeats the set's name.
+        unlisted: Installed since the last look: listed when it is asked for by its name.
     """
 
     states: list[AdapterState] = field(default_factory=default_states)
@@ -102,6 +103,7 @@ class StubLatentService:
     warning: str | None = None
     start_error: Exception | None = None
     num_copies: int = 1
+    unlisted: AdapterState | None = None
     num_bytes_sent: int = 0
     num_downloads_closed: int = 0
     start_hold: asyncio.Event | None = None
@@ -142,6 +144,11 @@ class StubLatentService:
     def adapters(self) -> list[AdapterState]:
         self._check_ready()
         return self.states
+
+    async def adapters_named(self, name: str) -> list[AdapterState]:
+        if self.unlisted is not None and name in (self.unlisted.name, self.unlisted.reference):
+            self.states, self.unlisted = [*self.states, self.unlisted], None
+        return [each for each in self.adapters() if name in (each.name, each.reference)]
 
     async def adapter_card(self, name: str) -> str:
         return f"# {self._ref(name).name}\n\nA card.\n"

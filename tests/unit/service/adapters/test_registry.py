@@ -394,6 +394,18 @@ async def test_a_set_is_found_by_who_asks_for_it_before_the_next_look(tmp_path: 
 
 
 @pytest.mark.asyncio
+async def test_what_a_name_can_mean_is_looked_for_where_it_is_unknown(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    publish(home.own)
+    async with running(home):
+        new = publish(home.own, name="other")
+        for reference in ("other", f"other@{new.name}"):
+            (found,) = await home.registry.states_named(reference)
+            assert (found.name, found.version, found.is_current) == ("other", new.name, True)
+        assert await home.registry.states_named("third") == []
+
+
+@pytest.mark.asyncio
 async def test_unknown_names_share_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home, looks, scan = Home(tmp_path), [], AdapterStore.scan
     publish(home.own)

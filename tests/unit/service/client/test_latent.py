@@ -522,7 +522,7 @@ def test_what_fails_for_the_moment_is_tried_again(client: Client) -> None:
         httpx2.ConnectError("refused"),
         refusal(429, retry_after="2"),
         httpx2.ReadTimeout("silence"),
-        refusal(503, retry_after="86400"),
+        refusal(503, retry_after="60"),
     )
     assert client.ask(answer, "encode", "x").shape == (1, 2)
     assert len(seen) == 5
@@ -530,7 +530,15 @@ def test_what_fails_for_the_moment_is_tried_again(client: Client) -> None:
     assert 0 <= first <= 0.25
     assert 2 <= second <= 2.5
     assert 0 <= third <= 1
-    assert 30 <= fourth <= 32
+    assert 60 <= fourth <= 62
+
+
+def test_a_wait_that_nobody_waits_for_is_told_at_once(client: Client) -> None:
+    """It was cut to half a minute, and asked four times in vain before anybody was told."""
+    answer, seen = failing(refusal(429, retry_after="61"))
+    with pytest.raises(AdaVAEServiceError, match="too much") as failed:
+        client.ask(answer, "encode", "x")
+    assert (failed.value.retry_after_s, len(seen), client.pauses) == (61.0, 1, [])
 
 
 def test_pauses_grow_and_stay_bounded(client: Client) -> None:

@@ -11,7 +11,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from adavae.service.client.retries import AdaVAEServiceError
-from adavae.service.client.training import TrainingClient
+from adavae.service.client.training import Change, TrainingClient
 from adavae.service.jobs.records.job import JobStatus
 from tests.integration.real_server import serving
 from tests.unit.service.stub_latent_service import StubLatentService
@@ -121,6 +121,43 @@ def test_a_refusal_is_not_asked_about_again(status: int) -> None:
         service.client.change("ftjob-1", "cancel")
     assert (caught.value.status, service.pauses) == (status, [])
     assert service.requests[0].url.path == "/v1/fine_tuning/jobs/ftjob-1/cancel"
+
+
+@pytest.mark.parametrize("lost", [BROKEN, httpx2.ReadTimeout("slow"), httpx2.Response(502, text="bad gateway")])
+@pytest.mark.parametrize(
+    ("change", "status"), [("cancel", "cancelled"), ("pause", "paused"), ("resume", "queued"), ("resume", "running")]
+)
+def test_what_was_done_though_its_reply_was_lost_is_no_conflict(change: Change, status: str, lost: Reply) -> None:
+    """A job whose change was made was reported as one that cannot be changed: the second try found it done."""
+    service = Service(lost, refused(409), found({"id": "ftjob-1", "status": status}))
+    assert service.client.change("ftjob-1", change)["status"] == status
+    assert [request.method for request in service.requests] == ["POST", "POST", "GET"]
+
+
+@pytest.mark.parametrize(
+    ("change", "status"), [("cancel", "succeeded"), ("pause", "running"), ("resume", "cancelled"), ("resume", "paused")]
+)
+def test_what_was_not_done_is_a_conflict_after_a_lost_reply_too(change: Change, status: str) -> None:
+    service = Service(BROKEN, refused(409, "job_conflict"), found({"id": "ftjob-1", "status": status}))
+    with pytest.raises(AdaVAEServiceError, match="not now") as caught:
+        service.client.change("ftjob-1", change)
+    assert (caught.value.status, caught.value.code) == (409, "job_conflict")
+
+
+def test_a_conflict_after_a_refusal_that_did_nothing_stands() -> None:
+    service = Service(refused(503), refused(409))
+    with pytest.raises(AdaVAEServiceError, match="not now"):
+        service.client.change("ftjob-1", "resume")
+    assert len(service.requests) == 2
+
+
+def test_a_file_whose_deletion_was_not_told_is_deleted() -> None:
+    """The second try found no file, and what had been done was reported as a failure."""
+    service = Service(BROKEN, refused(404, "file_not_found"))
+    service.client.delete_file("file-1")
+    other = Service(refused(404, "file_not_found"))
+    with pytest.raises(AdaVAEServiceError, match="not now"):
+        other.client.delete_file("file-1")
 
 
 def test_an_id_is_one_segment_of_the_address() -> None:

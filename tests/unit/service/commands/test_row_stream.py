@@ -270,7 +270,11 @@ def test_parquet_that_is_not_made_in_the_end_is_made_by_the_next_run(
         outcome = run_command(*command, str(output))
     assert outcome.exit_code == 1
     assert f"10 rows are in {output}.part: repeat the command with --resume" in outcome.err
-    assert {path.name for path in tmp_path.iterdir()} == {"texts.txt", "rows.parquet.part"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "texts.txt",
+        "rows.parquet.part",
+        "rows.parquet.part.options",
+    }
     assert run_command(*command, str(output), "--resume").exit_code == 0
     assert len(read(output)) == 10
     assert {path.name for path in tmp_path.iterdir()} == {"texts.txt", "rows.parquet"}
@@ -299,6 +303,7 @@ def test_a_table_is_gone_on_with_in_the_same_columns(
     with pytest.MonkeyPatch.context() as patch:
         interrupt(patch)
         run_command(*command)
+    (tmp_path / f"rows.{ending}.part.options").unlink()  # as an earlier version left it
     outcome = run_command(*command, "--resume", "--with-logvar")
     assert outcome.exit_code == 1
     assert "other columns" in outcome.err
@@ -338,11 +343,161 @@ def test_other_samples_of_each_text_are_not_gone_on_with(
         run_command(*command)
     part = tmp_path / f"rows.{ending}.part"
     written = part.read_bytes()
+    (tmp_path / f"rows.{ending}.part.options").unlink()  # as an earlier version left it
     outcome = run_command(*command, "-n", samples, "--resume")
     assert (outcome.exit_code, part.read_bytes()) == (1, written)
     assert "of the earlier run has the c" in outcome.err
     assert run_command(*command, "--resume").exit_code == 0
     assert [int(row["c"]) for row in read(tmp_path / f"rows.{ending}")] == [place // 2 for place in range(20)]
+
+
+OTHERWISE = [
+    ("encode", ["--truncate"], "without --truncate, now it would be with --truncate"),
+    ("encode", ["--with-logvar"], "with --with-logvar"),
+    ("encode", ["--text-column", "body"], "with --text-column 'body'"),
+    ("classify", ["--top-k", "1"], "without --top-k, now it would be with --top-k 1"),
+    ("classify", ["--truncate"], "with --truncate"),
+    ("decode", ["--seed", "7", "--strategy", "sample"], "with --strategy 'greedy', now it would be with"),
+    ("decode", ["--seed", "7"], "with --seed 0, now it would be with --seed 7"),
+    ("decode", ["--max-tokens", "9"], "with --max-tokens 48, now it would be with --max-tokens 9"),
+    ("decode", ["--refine", "0.5"], "without --refine, now it would be with --refine 0.5"),
+    ("decode", ["--with-z"], "with --with-z"),
+    ("samples", ["--samples", "11"], "with --samples 10, now it would be with --samples 11"),
+    ("samples", ["--label", "good"], "without --label, now it would be with --label 'good'"),
+    ("samples", ["--label", "good", "--guidance", "2"], "now it would be with --label 'good'"),
+    ("samples", ["--truncation", "0.9"], "with --truncation 0.9"),
+    ("samples", ["--candidates", "2"], "with --candidates 2"),
+    ("analogy", ["--scale", "2"], "with --scale 1.0, now it would be with --scale 2.0"),
+    ("analogy", ["-n", "3"], "with --samples 2, now it would be with --samples 3"),
+    ("analogy", ["--focus", "0.5"], "with --focus 0.5"),
+    ("analogy", ["--top-p", "0.5"], "with --top-p 0.5"),
+]
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize(("kind", "other", "said"), OTHERWISE)
+def test_rows_that_other_options_shaped_are_not_gone_on_with(
+    run_command: RunCommand,
+    tmp_path: Path,
+    texts: Path,
+    vectors: Path,
+    kind: str,
+    other: list[str],
+    said: str,
+) -> None:
+    """Two runs were mixed in one file, each made in its own way, and the second one said that all went well."""
+    command = [*command_of(kind, texts, vectors), "--output", str(tmp_path / "rows.jsonl")]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch)
+        run_command(*command)
+    part = tmp_path / "rows.jsonl.part"
+    written = part.read_bytes()
+    refused = run_command(*command, *other, "--resume")
+    assert (refused.exit_code, part.read_bytes()) == (2, written)
+    told = " ".join(refused.err.replace("│", " ").split())
+    assert said in told
+    assert "give the same options, or begin anew with another --output" in told
+    assert run_command(*command, "--resume").exit_code == 0
+    assert not list(tmp_path.glob("*.part*"))
+
+
+@pytest.mark.usefixtures("fake")
+def test_answers_to_other_examples_are_not_gone_on_with(
+    run_command: RunCommand, tmp_path: Path, texts: Path, vectors: Path
+) -> None:
+    command = [*command_of("analogy", texts, vectors), "--output", str(tmp_path / "rows.jsonl")]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch)
+        run_command(*command)
+    command[2] = "another b"
+    refused = run_command(*command, "--resume")
+    assert refused.exit_code == 2
+    assert "with texts B '" in refused.err
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_rows_of_another_set_or_another_command_are_not_gone_on_with(
+    run_command: RunCommand, tmp_path: Path, texts: Path, ending: str
+) -> None:
+    """A matrix says of itself neither which set made it nor what it holds."""
+    command = ["--file", str(texts), "--output", str(tmp_path / f"rows.{ending}")]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch)
+        run_command("encode", *command)
+    other = run_command("encode", *command, "--adapter", "other", "--resume")
+    assert other.exit_code == 1
+    assert "has the adapter 'yelp@0123456789ab', now it would be 'other@0123456789ab'" in other.err
+    other = run_command("classify", *command, "--resume")
+    assert other.exit_code == 2
+    assert "by adavae encode, now it would be by adavae classify" in " ".join(other.err.split())
+    assert run_command("encode", *command, "--resume").exit_code == 0
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("left", [None, b"", b"[]", b'{"options": {}}'])
+def test_a_part_that_says_nothing_of_its_options_is_gone_on_with(
+    run_command: RunCommand, tmp_path: Path, texts: Path, left: bytes | None
+) -> None:
+    """As earlier versions left them."""
+    command = ["encode", "--file", str(texts), "--output", str(tmp_path / "rows.jsonl")]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch)
+        run_command(*command)
+    kept = tmp_path / "rows.jsonl.part.options"
+    kept.unlink()
+    if left is not None:
+        kept.write_bytes(left)
+    assert run_command(*command, "--truncate", "--resume").exit_code == 0
+    assert len(read(tmp_path / "rows.jsonl")) == 10
+    assert not list(tmp_path.glob("*.part*"))
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_run_without_a_row_binds_nobody(run_command: RunCommand, tmp_path: Path, texts: Path) -> None:
+    command = ["encode", "--file", str(texts), "--output", str(tmp_path / "rows.jsonl")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Interrupted, "num_calls", 2)
+        interrupt(patch)
+        assert run_command(*command).exit_code == 130
+    assert {path.name for path in tmp_path.iterdir()} == {"texts.txt"}
+    (tmp_path / "rows.jsonl.part").touch()  # as after a kill
+    (tmp_path / "rows.jsonl.part.options").write_text('{"options": {"--truncate": false}, "adapter": "a@b"}')
+    assert run_command(*command, "--truncate", "--resume").exit_code == 0
+
+
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("is_there", [True, False])
+def test_a_link_stays_and_what_it_leads_to_is_written(
+    run_command: RunCommand, tmp_path: Path, texts: Path, ending: str, is_there: bool
+) -> None:
+    """The link was replaced by the file, and whoever read what it led to went on reading what had been there."""
+    (far := tmp_path / "far").mkdir()
+    target, link = far / "kept", tmp_path / f"rows.{ending}"
+    if is_there:
+        target.write_bytes(b"before")
+    link.symlink_to(Path("far") / "kept")
+    command = ["encode", "--file", str(texts), "--output", str(link)]
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch)
+        assert run_command(*command).exit_code == 130
+    assert {path.name for path in far.iterdir()} - {"kept"} == {"kept.part", "kept.part.options"}
+    assert target.exists() == is_there
+    outcome = run_command(*command, "--resume")
+    assert outcome.exit_code == 0, outcome.err
+    assert link.is_symlink()
+    assert {path.name for path in far.iterdir()} == {"kept"}
+    assert len(read(link)) == 10
+
+
+@pytest.mark.usefixtures("fake")
+def test_a_link_into_nowhere_is_told(run_command: RunCommand, tmp_path: Path, texts: Path) -> None:
+    link = tmp_path / "rows.csv"
+    link.symlink_to(tmp_path / "nowhere" / "rows.csv")
+    outcome = run_command("encode", "--file", str(texts), "--output", str(link))
+    assert outcome.exit_code == 2
+    assert "there is no folder" in outcome.err
 
 
 @pytest.mark.usefixtures("fake")

@@ -98,6 +98,9 @@ def test_a_plot_is_a_whole_svg_file(run_command: RunCommand, tmp_path: Path) -> 
     lines = svg.findall(".//{*}polyline")
     assert [len(line.attrib["points"].split()) for line in lines] == [4, 3]  # training; validation, known from step 20
     assert "mine: step 40 of 40" in {text.text for text in svg.findall(".//{*}text")}
+    (link := tmp_path / "link.svg").symlink_to("kept")
+    assert run_command("runs", "plot", "mine", "--output", str(link)).exit_code == 0
+    assert link.is_symlink() and (tmp_path / "kept").read_bytes() == (tmp_path / "mine.svg").read_bytes()
     refused = run_command("runs", "plot", "mine", "--output", "mine.pdf")
     assert refused.exit_code == 2
     assert "must be .svg or .png" in " ".join(refused.err.split())

@@ -362,6 +362,16 @@ def test_a_map_takes_the_columns_that_it_is_told(run_command: RunCommand, tmp_pa
     assert told == [(f"words {number}", str(number % 2)) for number in range(4)]
 
 
+@pytest.mark.usefixtures("fake")
+@pytest.mark.parametrize("ending", ["csv", "json"])
+def test_a_map_goes_where_a_link_leads(run_command: RunCommand, tmp_path: Path, ending: str) -> None:
+    (tmp_path / "a.txt").write_text("one\ntwo\nthree\n", encoding="utf-8")
+    (link := tmp_path / f"map.{ending}").symlink_to("kept")
+    assert run_command("map", str(tmp_path / "a.txt"), "--output", str(link)).exit_code == 0
+    assert link.is_symlink()
+    assert (tmp_path / "kept").read_text(encoding="utf-8").count("three") == 1
+
+
 @pytest.mark.parametrize(("output", "said"), [("map.png", ".csv, .json"), ("nowhere/map.csv", "make it first")])
 def test_a_map_that_could_not_be_written_is_not_drawn(
     run_command: RunCommand, fake: FakeTextModel, tmp_path: Path, output: str, said: str

@@ -159,7 +159,7 @@ def test_a_million_wrong_things_are_one_short_error() -> None:
         for raw in (f'{{"texts": {many}}}', f'{{"z": {many}}}', f'{{"text": "a", "include": {many}}}'):
             path = "/decode" if '"z"' in raw else "/encode"
             reply = client.post(path, content=raw, headers=JSON)
-            assert error_of(reply, 422)["param"].endswith("[0]") or "include" in raw
+            assert error_of(reply, 422)["param"] in ("texts", "z", "include")
             assert len(reply.content) < 1000
         fields = ",".join(f'"f{number}":1' for number in range(200_000))
         assert error_of(client.post("/encode", content=f"{{{fields}}}", headers=JSON), 422)["param"] == "f0"

@@ -56,10 +56,28 @@ def test_what_is_not_paused_cannot_be_resumed(home: JobHome) -> None:
             wishes.resume(home.store, job.id)
 
 
-@pytest.mark.parametrize("ask", [wishes.cancel, wishes.pause, wishes.resume])
-def test_nothing_can_be_asked_of_a_finished_job(home: JobHome, ask: object) -> None:
+def test_a_cancelled_job_can_be_cancelled_again(home: JobHome) -> None:
+    """Whoever had lost the reply and asked again was told that it cannot be done, though it was."""
+    job = home.queue_job()
+    first = wishes.cancel(home.store, job.id)
+    assert wishes.cancel(home.store, job.id) == first
+    assert home.told(job).count("The job is cancelled") == 1
+
+
+@pytest.mark.parametrize("ask", [wishes.pause, wishes.resume])
+def test_a_cancelled_job_neither_waits_nor_goes_on(home: JobHome, ask: object) -> None:
     job = home.queue_job()
     wishes.cancel(home.store, job.id)
     with pytest.raises(JobConflict, match="has been cancelled and cannot be") as refused:
         ask(home.store, job.id)  # type: ignore[operator]
     assert refused.value.status == 409
+
+
+@pytest.mark.parametrize("ask", [wishes.cancel, wishes.pause, wishes.resume])
+def test_nothing_can_be_asked_of_a_job_that_has_ended_otherwise(home: JobHome, ask: object) -> None:
+    job = home.queue_job()
+    with home.store.changing(job.id) as record:
+        record.save(status=JobStatus.RUNNING)
+        record.save(status=JobStatus.SUCCEEDED)
+    with pytest.raises(JobConflict, match="has succeeded and cannot be"):
+        ask(home.store, job.id)  # type: ignore[operator]
