@@ -157,8 +157,7 @@ class AdapterRegistry:
         Raises:
             AdapterSetNotFound: No such set, after another look at the disk.
         """
-        if not self._listing.versions_of(reference):
-            await self._look_again()
+        await self._look_for(reference)
         return self._listing.meant(reference)
 
     def states(self) -> list[AdapterState]:
@@ -181,8 +180,7 @@ class AdapterRegistry:
 
     async def states_named(self, reference: str) -> list[AdapterState]:
         """Every version that ``reference`` can mean, the best first; none where another look at the disk finds none."""
-        if not self._listing.versions_of(reference):
-            await self._look_again()  # it may have been published since the last look
+        await self._look_for(reference)
         return [state for state in self.states() if reference in (state.name, state.reference)]
 
     async def refresh(self) -> None:
@@ -207,6 +205,11 @@ class AdapterRegistry:
             listed = {version.digest for version in self._listing}
             self._tried &= listed
             self._room.fit(self._listing.usable(), listed)
+
+    async def _look_for(self, reference: str) -> None:
+        """Looks at the disk where none is known: it may have been published since the last look."""
+        if not self._listing.versions_of(reference):
+            await self._look_again()
 
     async def _look_again(self) -> None:
         """Looks at the disk, once for all who ask in the meantime, however many unknown names there are."""
@@ -303,8 +306,7 @@ class AdapterRegistry:
 
     async def _pinned(self, reference: str) -> tuple[SlotEntry, PinnedAdapter]:
         """Pins the best version that can be loaded; each that cannot is refused on the way."""
-        if not self._listing.versions_of(reference):
-            await self._look_again()  # it may have been published since the last look
+        await self._look_for(reference)
         while True:
             version = self._listing.resolve(reference)
             entry = self._slots.pin(version)
