@@ -11,6 +11,7 @@ from itertools import pairwise
 from adavae.model.training.reproduction import bigram_row, figure1
 from adavae.model.training.reproduction.comparison import Answer, Figures, Pair, pairs
 from adavae.model.training.reproduction.grid import Cell
+from adavae.model.training.reproduction.pools import pool_of
 from adavae.model.training.reproduction.scale import ScaleName
 from adavae.model.training.reproduction.table2 import ADAVAE_LAMBDAS, OPTIMUS_LAMBDAS
 
@@ -118,7 +119,7 @@ def _by_seed(cells: Sequence[Cell]) -> Figures:
     figures: dict[str, dict[int, dict[str, float]]] = {}
     for cell in cells:
         numbers = {name: value for name, value in cell.figures.items() if isinstance(value, int | float)}
-        figures.setdefault(cell.row, {})[cell.seed] = numbers
+        figures.setdefault(cell.row, {})[cell.seed] = numbers | pool_of(cell.files, cell.figures)
     return figures
 
 

@@ -19,6 +19,7 @@ from adavae.model.training.reproduction.checkpoint import Checkpoint
 from adavae.model.training.reproduction.elbo import once
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus, LabelledSplits
 from adavae.model.training.reproduction.own_tokens import OwnTokenizer
+from adavae.model.training.reproduction.pools import NUM_POOL_TEXTS
 from adavae.model.training.reproduction.precision import fast_matrices
 from adavae.model.training.reproduction.procedures import BoundProcedure, run
 from adavae.model.training.reproduction.rows import Given, Outcome
@@ -117,6 +118,7 @@ class LabelledRow:
                 "commonest": commonest_share(corpus),
                 "num_labels": num_read,
                 "num_texts": len(corpus.test.token_ids),
+                NUM_POOL_TEXTS: corpus.test_dataset.rows_there,
             },
             figures_cut={},
             trained_parameters=beginning.trained_parameters,

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +10,7 @@ from adavae.model.training.reproduction import figure1, table2
 from adavae.model.training.reproduction.claims import Verdict, answers, verdicts
 from adavae.model.training.reproduction.comparison import Answer
 from adavae.model.training.reproduction.grid import Cell
+from adavae.model.training.reproduction.pools import pool_of
 from tests.unit.model.training.reproduction.tiny_reproduction import a_cell
 
 HOLDS, IN_PART, NOT, CLOSE = Answer.HOLDS, Answer.IN_PART, Answer.DOES_NOT_HOLD, Answer.TOO_CLOSE
@@ -179,10 +181,28 @@ def test_seeds_that_move_both_rows_alike_are_no_doubt() -> None:
 
 
 def test_seeds_that_agree_still_leave_the_test_texts_in_doubt() -> None:
-    """Seeds share the test texts: 71 of them made a verdict where seeds agreed."""
+    """Where seeds share the test texts, 71 of them made a verdict where seeds agreed."""
     ours, others = [0.53, 0.63, 0.73], [0.5, 0.6, 0.7]  # the deviation of one accuracy is sqrt(0.24 / N)
     assert verdict_on(ON_YELP, both(ours, others, num_texts=1900)).answer is CLOSE
     assert verdict_on(ON_YELP, both(ours, others, num_texts=2200)).answer is HOLDS
+
+
+def test_test_texts_that_each_seed_draws_for_itself_are_not_counted_twice() -> None:
+    """Of a pool of 10,000 each seed drew 2,000, and what these do to the mean over seeds was added to their deviation,
+    which holds it already: differences of five standard errors were too close to tell.
+    """
+    ours, others = [0.53, 0.63, 0.73], [0.5, 0.6, 0.7]
+    assert verdict_on(ON_YELP, both(ours, others, num_texts=1900)).answer is CLOSE
+    assert verdict_on(ON_YELP, both(ours, others, num_texts=1900, num_pool_texts=10_000)).answer is HOLDS
+    assert verdict_on(ON_YELP, both(ours, others, num_texts=1900, num_pool_texts=1900)).answer is CLOSE
+
+
+def test_the_pool_of_a_shipped_data_set_is_known_where_its_cells_do_not_say() -> None:
+    paper = Path(__file__).parents[4] / "bench" / "paper"
+    cells = [Cell.from_line(line) for line in (paper / "table3.jsonl").read_text("utf-8").splitlines()]
+    pools = {(cell.dataset, *pool_of(cell.files, cell.figures).values()) for cell in cells}
+    assert pools == {("yelp", 10_000), ("sst2", 1_821), ("wnli", 71)}
+    assert pool_of("other files", {"accuracy": 0.5, "num_texts": 9}) == {}
 
 
 def test_an_accuracy_of_one_seed_tells_nothing() -> None:

@@ -56,6 +56,7 @@ def test_a_system_learns_labels_from_what_it_may_train(row: LabelledRow, tmp_pat
     assert sum(losses[-10:]) < sum(losses[-40:-30])  # the last 40 are the classifier's
     assert 0.0 <= outcome.figures["accuracy"] <= 1.0
     assert outcome.figures["num_texts"] == 12 and outcome.figures["num_labels"] == 60
+    assert outcome.figures["num_pool_texts"] == 12
     after = cell.pretrained.backbone.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -83,6 +84,7 @@ def test_a_pair_is_one_text_with_end_of_text_between(tmp_path: Path) -> None:
     assert corpus.labels == ("no", "yes")
     assert list(corpus.training.token_ids[0]) == [*first, tokenizer.eos_token_id, *second]
     assert len(corpus.test.token_ids) == 12  # of the 16 in valid, since there is no test
+    assert corpus.test_dataset.rows_there == 16
 
 
 def test_labels_that_training_lacks_are_named(tmp_path: Path) -> None:
