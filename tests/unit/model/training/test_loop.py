@@ -163,6 +163,20 @@ def test_a_set_whose_labels_are_others_is_no_end_of_a_run_that_goes_on_from_it(t
     assert run.state.start_score is not None and run.state.validations_without_gain == 0
 
 
+def test_what_decides_the_best_step_is_told_beside_the_objective(tmp_path: Path) -> None:
+    """The head's cross-entropy chose the step and ended the run, and was shown nowhere."""
+    seen: list[Progress] = []
+    config = replace(FITTED, epochs=4.0, patience=9)
+    result = train(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path, on_progress=seen.append)
+    part = [each for each in seen if each.step <= (result.decoder_from or result.steps)]
+    assert {each.criterion for each in part} == {"head cross-entropy, nats a text"}
+    assert part[0].best_score is not None  # the fitted start has one
+    last = part[-1]
+    assert last.score is not None and last.best_score is not None and last.best_score <= last.score
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {"criterion", "score", "best_score"} <= lines[-1].keys()
+
+
 def test_a_resumed_run_keeps_the_fitted_start_that_it_had(tmp_path: Path) -> None:
     config, texts, validation = replace(FITTED, encoder_texts=100), _texts(48, 1), _texts(16, 2)
     unbroken = train(config, _pretrained(), texts, validation, tmp_path / "unbroken")
