@@ -28,7 +28,8 @@ _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2
 
 class Answer(StrEnum):
     HOLDS = "holds"
-    IN_PART = "holds in part"
+    REFUTED_IN_PART = "holds in part, does not hold in part"
+    OPEN_IN_PART = "holds in part, open in part"
     DOES_NOT_HOLD = "does not hold here"
     TOO_CLOSE = "too close to tell"
     UNTRAINED = "no answer: the other system has learned less than a bigram"

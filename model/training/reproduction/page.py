@@ -61,9 +61,16 @@ def _additions(cells: Sequence[AdditionCell]) -> list[str]:
 
 
 def _claims(cells: Sequence[Cell]) -> list[str]:
-    answered = list(claims.answers(cells))
-    nums = Counter(answer for _, answer, _ in answered)
+    answered = claims.answers(cells)
+    of_paper = [each for each in answered if not each[0].is_ours]
+    ours = [each for each in answered if each[0].is_ours]
+    nums = Counter(answer for _, answer, _ in of_paper)
     counts = [f"{answer.partition(':')[0]} {nums[answer]}" for answer in Answer if answer in nums]
+    told = [f"{len(of_paper)} claims: {'; '.join(counts)}.", "", *_answered(of_paper)]
+    return [*told, "", "Asked of the same tables, and not claimed by the paper:", "", *_answered(ours)]
+
+
+def _answered(answered: Sequence[tuple[claims.Claim, Answer, list[claims.Verdict]]]) -> list[str]:
     rows = [
         (
             TITLES[claim.table].partition(":")[0],
