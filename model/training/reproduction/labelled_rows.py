@@ -17,7 +17,7 @@ from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.adavae_rows import train_adavae
 from adavae.model.training.reproduction.checkpoint import Checkpoint
 from adavae.model.training.reproduction.elbo import once
-from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus, LabelledSplits
+from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus, LabelledSplits, has_training_texts
 from adavae.model.training.reproduction.own_tokens import OwnTokenizer
 from adavae.model.training.reproduction.pools import NUM_POOL_TEXTS
 from adavae.model.training.reproduction.precision import fast_matrices
@@ -100,6 +100,9 @@ class LabelledRow:
     procedures: int = 3
     shared: str = ""
     checkpoint: Checkpoint | None = None
+
+    def has_texts(self, folder: Path) -> bool:
+        return self.num_labels is None or has_training_texts(folder, self.num_labels)
 
     def check(self, folder: Path, scale: Scale, seed: int) -> None:
         LabelledSplits.read(folder, scale, seed)
