@@ -40,6 +40,8 @@ _USES = {
     "language-modelling": "Measuring: perplexity, ELBO and mutual information of a latent-variable language model.",
     "classification": "Classifying single sentences like those it was trained on; its latent also decodes.",
 }
+_USES_OF_ENCODER = {"classification": "Classifying single sentences like those it was trained on."}
+_UNTRAINED_DECODER = "Its decoder's adapters had no step of training, and what it writes of a text says little of it."
 
 
 def model_card(
@@ -57,8 +59,8 @@ def model_card(
         name: Name of the set.
         config: Its configuration.
         metrics: As returned by ``evaluation.evaluate``.
-        training: ``preset``, ``command``, ``data`` (source, rows, digest, truncated), ``steps``, ``duration_s``, as far
-            as they are known.
+        training: ``preset``, ``command``, ``data`` (source, rows, digest, truncated), ``steps``, ``duration_s``,
+            ``best_step``, ``decoder_from``, ``is_decoder_trained``, as far as they are known.
         created_at: ISO 8601, UTC.
         origin: What only its maker knows of it.
     """
@@ -79,7 +81,7 @@ def model_card(
                 *_latent_space(metrics.get("latent_space") or {}),
                 _section("What it consists of", _table(settings)),
                 _section("Use", f'```sh\nadavae interpolate "one sentence." "another one." --adapter {name}\n```'),
-                _section("Intended use", _USES.get(preset, "")),
+                _section("Intended use", _uses(preset, training)),
                 _section("Limits", _LIMITS),
             ]
         )
@@ -95,7 +97,25 @@ def _facts(training: Mapping[str, Any]) -> dict[str, object]:
         facts["trained on"] = f"{data['source']}, {data['rows']:,} texts (sha256 {data['digest'][:12]})"
     if steps is not None:
         facts["steps"] = f"{steps:,} in {_time(round(training['duration_s']))}"
+    if training.get("best_step") is not None:
+        facts["best step"] = _best_step(training)
     return {**facts, "command": f"`{command}`" if command else _UNTOLD}
+
+
+def _best_step(training: Mapping[str, Any]) -> str:
+    """Which step the set is of, and what of it is of another one."""
+    best, decoder_from = training["best_step"], training.get("decoder_from")
+    if decoder_from is not None:
+        earlier = "encoder and head are of an earlier one, where the head was best before the decoder had a step"
+        return f"{best:,}; {earlier}; from step {decoder_from:,} on the decoder alone was trained"
+    return f"{best:,}" if best else "0: no step was better than what the run began with"
+
+
+def _uses(preset: str, training: Mapping[str, Any]) -> str:
+    """What it is for; a set whose decoder was not trained is not for decoding."""
+    if training.get("is_decoder_trained", True):
+        return _USES.get(preset, "")
+    return f"{_USES_OF_ENCODER.get(preset, _USES.get(preset, ''))} {_UNTRAINED_DECODER}".strip()
 
 
 def _time(seconds: int) -> str:

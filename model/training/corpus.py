@@ -34,6 +34,7 @@ class Dataset:
         lines: Line of each text in the file; None where they are 1, 2, 3 ...
         notes: What a user should know of how the file was read.
         blank_lines: Lines that were passed over.
+        drawn_from: Rows that these were drawn from; None where all were taken.
     """
 
     texts: tuple[str, ...]
@@ -43,6 +44,7 @@ class Dataset:
     lines: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
     blank_lines: int = 0
+    drawn_from: int | None = None
 
     @classmethod
     def of(
@@ -60,6 +62,11 @@ class Dataset:
     def line_of(self, row: int) -> int:
         """Where a row stands in the file, from 1."""
         return row + 1 if self.lines is None else self.lines[row]
+
+    @property
+    def rows_there(self) -> int:
+        """Rows of the file, those that were not drawn too."""
+        return len(self.texts) if self.drawn_from is None else self.drawn_from
 
     @property
     def label_names(self) -> tuple[str, ...]:
@@ -110,6 +117,7 @@ def read_dataset(
     """
     skipped = Skipped()
     rows = list(_counted(rows_of(path, skipped, columns, bounds), on_done))
+    num_there = len(rows)
     if limit is not None:
         rows = [rows[place] for place in drawn_rows(len(rows), limit, seed)]
     if not rows:
@@ -118,7 +126,8 @@ def read_dataset(
     labels = [row.label or "" for row in rows] if rows[0].label is not None else None
     lines = [row.line for row in rows]
     dataset = Dataset.of([row.text for row in rows], labels, path.name, lines)
-    return replace(dataset, notes=skipped.notes(), blank_lines=skipped.blank_lines)
+    drawn_from = None if num_there == len(rows) else num_there
+    return replace(dataset, notes=skipped.notes(), blank_lines=skipped.blank_lines, drawn_from=drawn_from)
 
 
 def _counted(rows: Iterable[Row], on_done: OnDone) -> Iterator[Row]:

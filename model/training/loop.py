@@ -40,6 +40,10 @@ class TrainingResult:
         stopped_early: Whether patience ran out before the last step.
         validation_loss: Of ``tensors``, the objective in nats per token.
         duration_s: Seconds of training, over all attempts.
+        best_step: The step of ``tensors``; 0 is what the run began with, None is not known.
+        decoder_from: The step after which the decoder alone was trained, as the head was best before it had a step;
+            None where that was not so.
+        is_decoder_trained: Whether ``tensors`` have a decoder whose adapters took steps.
     """
 
     tensors: dict[str, Tensor]
@@ -47,6 +51,9 @@ class TrainingResult:
     stopped_early: bool
     validation_loss: float
     duration_s: float
+    best_step: int | None = None
+    decoder_from: int | None = None
+    is_decoder_trained: bool = True
 
 
 def train(
@@ -73,7 +80,8 @@ def train(
         directory: Holds ``checkpoints/`` and ``metrics.jsonl``.
         initial: Tensors to start with, as ``AdapterBank.export`` names them; what is missing starts afresh.
         resume: Continue from the newest checkpoint in ``directory`` if there is one.
-        on_begin: Called before the first step with the steps that were taken before, and those of the whole run.
+        on_begin: Called before the first step with the steps that were taken before, and those of the whole run, as far
+            as it is known then: where the head is best before the decoder had a step, there are as many again.
         on_progress: Called after the first step, and then every few steps or seconds.
         should_stop: Called before every step; True saves a checkpoint and raises TrainingInterrupted.
         num_processes: Processes of this machine that share each step's texts, this one included; on GPUs one for each.
@@ -103,8 +111,17 @@ def train(
         report = Report(run, directory / "metrics.jsonl", on_progress, is_resumed=is_resumed)
         on_begin(run.step, run.total_steps)
         _take_steps(run, report, should_stop, is_resumed=is_resumed)
-    stopped_early = run.stopped_early and run.step < run.total_steps
-    return TrainingResult(run.state.best, run.step, stopped_early, run.state.best_loss, run.state.duration_s)
+    outcome = run.outcome
+    return TrainingResult(
+        tensors=dict(outcome.tensors),
+        steps=run.step,
+        stopped_early=run.stopped_early and run.step < run.total_steps,
+        validation_loss=outcome.validation_loss,
+        duration_s=run.state.duration_s,
+        best_step=outcome.best_step,
+        decoder_from=run.state.decoder_from,
+        is_decoder_trained=not run.has_untrained_decoder,
+    )
 
 
 def follow(handed: HandedRun, group: ProcessGroup) -> None:
@@ -139,27 +156,28 @@ def _begun(handed: HandedRun, group: ProcessGroup) -> tuple[TrainingRun, bool]:
 def _take_steps(
     run: TrainingRun, report: Report | NoReport, should_stop: Callable[[], bool], *, is_resumed: bool
 ) -> None:
-    config = run.config
     with attention_on(run.device):
-        if run.begins_fitted and not is_resumed:
-            run.fit_start()
-        while not run.is_finished:
-            if is_said(run.group, should_stop()):
-                run.save()
-                raise TrainingInterrupted(f"stopped after step {run.state.step} of {run.total_steps}; checkpoint kept")
-            started = time.perf_counter()
-            loss, norm = run.take_step()
-            if is_due(run.state.step, run.total_steps, config.validations):
-                run.validate()
-            run.state.duration_s += time.perf_counter() - started
-            report.add(loss, norm)
-            if run.state.step % config.checkpoint_every == 0 or run.is_finished:
-                run.save()
+        if not is_resumed:
+            run.begin()
+        _take_each(run, report, should_stop)
+        if run.can_train_decoder:
+            run.begin_decoder()
+            _take_each(run, report, should_stop)
 
 
-def is_due(step: int, total_steps: int, times: int) -> bool:
-    """Whether a step, from 1 on, is one of so many that are evenly spaced; the last one is."""
-    return step * times // total_steps > (step - 1) * times // total_steps
+def _take_each(run: TrainingRun, report: Report | NoReport, should_stop: Callable[[], bool]) -> None:
+    while not run.is_finished:
+        if is_said(run.group, should_stop()):
+            run.save()
+            raise TrainingInterrupted(f"stopped after step {run.state.step} of {run.total_steps}; checkpoint kept")
+        started = time.perf_counter()
+        loss, norm = run.take_step()
+        if run.is_validation_due():
+            run.validate()
+        run.state.duration_s += time.perf_counter() - started
+        report.add(loss, norm)
+        if run.state.step % run.config.checkpoint_every == 0 or run.is_finished:
+            run.save()
 
 
 def attention_on(device: torch.device) -> AbstractContextManager[Any]:

@@ -7,7 +7,7 @@ so that it is the same however fast the machine is.
 import json
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _LOG_EVERY = 10
 _SILENT_S = 2.0  # the caller hears of a run's slow steps at least that often
 _STEPS_OF_A_PACE = 3  # the first one pays for what is prepared once
+_SHOWN_ALREADY = "objective"  # a criterion that is the validation loss
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,9 @@ class Progress:
         tokens_per_s: Target tokens per second.
         eta_s: Seconds to the end at this speed; None before the third step that was taken here.
         validation_loss: At the latest validation, nats per token; None before the first.
+        criterion: What decides which step is best and when to stop, lower being better (``validation.Criterion``).
+        score: The criterion at the latest validation; None before the first.
+        best_score: The lowest so far; None before the first.
     """
 
     step: int
@@ -49,6 +53,22 @@ class Progress:
     tokens_per_s: float
     eta_s: float | None
     validation_loss: float | None
+    criterion: str
+    score: float | None
+    best_score: float | None
+
+
+def judged_by(figures: Mapping[str, object]) -> str:
+    """What decides the best step, for people: ``head cross-entropy 0.512 (best 0.480)``.
+
+    Args:
+        figures: ``Progress`` as a mapping; from an older version or before the first validation this is empty.
+    """
+    score, best = figures.get("score"), figures.get("best_score")
+    if not isinstance(score, float) or not isinstance(best, float):
+        return ""
+    title = str(figures.get("criterion", "")).partition(",")[0]
+    return f"best {best:.3f}" if title == _SHOWN_ALREADY else f"{title} {score:.3f} (best {best:.3f})"
 
 
 OnProgress = Callable[[Progress], None]
@@ -92,6 +112,15 @@ class Reported(Protocol):
 
     @property
     def validation_loss(self) -> float | None: ...
+
+    @property
+    def criterion(self) -> str: ...
+
+    @property
+    def score(self) -> float | None: ...
+
+    @property
+    def best_score(self) -> float | None: ...
 
     @property
     def is_finished(self) -> bool: ...
@@ -167,6 +196,9 @@ class Report:
             tokens_per_s=sum(loss.num_tokens for loss in losses) / elapsed,
             eta_s=self.pace.eta_s(run.total_steps - step),
             validation_loss=run.validation_loss,
+            criterion=str(run.criterion),
+            score=run.score,
+            best_score=run.best_score,
         )
 
 

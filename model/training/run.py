@@ -229,6 +229,9 @@ def _publish(
         "steps": result.steps,
         "trained_tokens": trained_tokens(request.config, data.training_tokens, result.steps),
         "stopped_early": result.stopped_early,
+        "best_step": result.best_step,
+        "decoder_from": result.decoder_from,
+        "is_decoder_trained": result.is_decoder_trained,
         "validation_loss": result.validation_loss,
         "duration_s": round(result.duration_s),
     }

@@ -1,4 +1,7 @@
-"""What changes over a run: beta (cyclical annealing), the learning rate, and which parts train. Pure functions."""
+"""What changes over a run: beta (cyclical annealing), the learning rate, which parts train, and when it is validated.
+
+Pure functions.
+"""
 
 import math
 from enum import StrEnum
@@ -61,3 +64,8 @@ def learning_rate_at(
 def stage_at(step: int, total_steps: int, stage_one_share: float = 1 / 6) -> Stage:
     """At first only the encoder and latent parts train, then everything."""
     return Stage.LATENT_FIRST if step < stage_one_share * total_steps else Stage.ALL
+
+
+def is_due(step: int, total_steps: int, times: int) -> bool:
+    """Whether a step, from 1 on, is one of so many that are evenly spaced; the last one is."""
+    return step * times // total_steps > (step - 1) * times // total_steps

@@ -9,7 +9,7 @@ in any number of processes.
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,29 +44,14 @@ from adavae.model.training.processes.group import (
     take_over,
 )
 from adavae.model.training.run_origin import RunOrigin
-from adavae.model.training.schedule import Stage, beta_at, learning_rate_at, stage_at
+from adavae.model.training.run_state import Outcome, RunState
+from adavae.model.training.schedule import Stage, beta_at, is_due, learning_rate_at, stage_at
 from adavae.model.training.tokenized_texts import TokenizedTexts, width_of
 from adavae.model.training.validation import CRITERIA, Criterion, Validation
 
 _LEAST_RUN_FOR_WARMUP = 10  # the warm-up is at most one step in this many
 _ENCODER = ("encoder_", "latent_attention", "pooled", "posterior.mu", "head")
 _MICRO_BATCH_TOKENS = {False: 2048, True: 32_768}  # on a CPU, on a GPU
-
-
-@dataclass(slots=True)
-class _RunState:
-    """What changes from step to step besides the tensors; saved with every checkpoint."""
-
-    step: int = 0
-    best_score: float = float("inf")
-    best_loss: float = float("inf")
-    validation_loss: float | None = None
-    validations_without_gain: int = 0
-    duration_s: float = 0.0
-    best: dict[str, Tensor] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if name != "best"}
 
 
 class TrainingRun:
@@ -123,12 +108,14 @@ class TrainingRun:
         self.micro_batch_tokens = config.micro_batch_tokens or _MICRO_BATCH_TOKENS[self.device.type == "cuda"]
         batch_size = config.batch_size_for(len(self.lengths))
         self.batches = Batches(self.lengths, batch_size=batch_size, seed=config.seed)
-        self.total_steps = config.total_steps(self.batches.batches_per_epoch)
-        self.state = _RunState()
+        self.part_steps = config.total_steps(self.batches.batches_per_epoch)
+        self.state = RunState()
         self.last_beta, self.last_learning_rate = self.beta, self.learning_rate  # of the latest step
-        is_few = len(self.lengths) < config.encoder_texts
         self.begins_fitted = config.start is Start.FITTED and initial is None
-        self.has_fixed_encoder = self.begins_fitted and is_few
+        self.has_few_texts = len(self.lengths) < config.encoder_texts
+        own = self.vae.bank.export()
+        self.begun_with = initial if initial is not None and own.keys() <= initial.keys() else None
+        self.is_fresh = initial is None
 
     def _build(self, backbone: Backbone) -> AdaVAE:
         bank = AdapterBank.for_training(backbone.config, self.config.adapter).to(self.device)
@@ -159,9 +146,59 @@ class TrainingRun:
         return self.state.step
 
     @property
+    def total_steps(self) -> int:
+        """Steps of the whole run: as many again where the decoder is trained once more by itself."""
+        return self.part_steps + (self.state.decoder_from or 0)
+
+    @property
+    def _part_step(self) -> int:
+        """Steps taken since the run began, or since the decoder is trained by itself."""
+        return self.state.step - (self.state.decoder_from or 0)
+
+    @property
+    def has_fixed_encoder(self) -> bool:
+        """Whether steps train the decoder's side alone, and encoder, mu and head stay as they are."""
+        return (self.begins_fitted and self.has_few_texts) or self.state.decoder_from is not None
+
+    @property
+    def criterion(self) -> Criterion:
+        """What decides which step is best."""
+        return Criterion.OBJECTIVE if self.has_fixed_encoder else CRITERIA[self.config.preset]
+
+    @property
+    def has_untrained_decoder(self) -> bool:
+        """Whether the best step is one before which the decoder's adapters had none, so that its set does not decode.
+
+        Never of a run that goes on from a set: that one's decoder is trained.
+        """
+        if not self.is_fresh or self.state.best_step is None:
+            return False
+        best = self.state.best_step - (self.state.decoder_from or 0)
+        return best == 0 or stage_at(best - 1, self.part_steps, self.config.stage_one_share) is Stage.LATENT_FIRST
+
+    @property
+    def can_train_decoder(self) -> bool:
+        """Whether the decoder is to be trained by itself: the head was best before it had a step.
+
+        A prefix is left as it is, since its MLP is no part of what is kept of the best step.
+        """
+        has_prefix = self.config.adapter.prefix_length > 0
+        return self.criterion is Criterion.HEAD and self.has_untrained_decoder and not has_prefix
+
+    @property
     def validation_loss(self) -> float | None:
         """Nats per token at the latest validation; None before the first."""
         return self.state.validation_loss
+
+    @property
+    def score(self) -> float | None:
+        """The criterion at the latest validation; None before the first."""
+        return self.state.score
+
+    @property
+    def best_score(self) -> float | None:
+        """The criterion at its best so far; None before the first validation."""
+        return None if self.state.best_step is None else self.state.best_score
 
     @property
     def is_finished(self) -> bool:
@@ -169,8 +206,28 @@ class TrainingRun:
 
     @property
     def stopped_early(self) -> bool:
-        is_long_enough = self.state.step >= min(self.config.min_steps, self.total_steps)
+        is_long_enough = self._part_step >= min(self.config.min_steps, self.part_steps)
         return is_long_enough and self.state.validations_without_gain >= self.config.patience
+
+    @property
+    def outcome(self) -> Outcome:
+        """The best step, or what the run went on from where no step of it is better."""
+        state = self.state
+        if self.begun_with is not None and state.start_score is not None and state.start_score < state.best_score:
+            return Outcome(self.begun_with, 0, state.start_loss)
+        return Outcome(state.best, state.best_step, state.best_loss)
+
+    def begin(self) -> None:
+        """Before the first step: a fitted start, where the run has one, or how good the set is that it goes on from.
+
+        That set is no step of the run, and patience does not count from it: steps at a high learning rate lose against
+        a trained set before they win.
+        """
+        if self.begins_fitted:
+            self.fit_start()
+        elif self.begun_with is not None:
+            validation = self._validation()
+            self.state.start_score, self.state.start_loss = validation.score, validation.loss
 
     def fit_start(self) -> None:
         """Begins where the texts' own statistics say, and remembers that as the best step so far.
@@ -179,6 +236,14 @@ class TrainingRun:
         """
         fit_start(self.vae, self.texts, torch.Generator().manual_seed(self.config.seed), self._precision())
         take_over(self.group, self.vae.bank.parameters())
+        self.validate()
+
+    def begin_decoder(self) -> None:
+        """Goes back to the best step and from here on trains the decoder's side alone, for as many steps again."""
+        self.vae.bank.load(0, self.config.adapter, self.state.best)
+        self.vae.bank.requires_grad_(True)
+        self.optimizers = self._build_optimizers()
+        self.state.begin_decoder()
         self.validate()
 
     def take_step(self) -> tuple[Loss, float]:
@@ -247,8 +312,8 @@ class TrainingRun:
         if self.config.beta_schedule is BetaSchedule.CONSTANT:
             return self.config.beta
         return beta_at(
-            self.state.step,
-            self.total_steps,
+            self._part_step,
+            self.part_steps,
             cycles=self.config.beta_cycles,
             zero_share=self.config.beta_zero_share,
             rise_share=self.config.beta_rise_share,
@@ -258,12 +323,12 @@ class TrainingRun:
     @property
     def learning_rate(self) -> float:
         """That of the next step."""
-        return scheduled_learning_rate(self.config, self.state.step, self.total_steps)
+        return scheduled_learning_rate(self.config, self._part_step, self.part_steps)
 
     def _apply_schedules(self) -> None:
         self.last_beta, self.last_learning_rate = self.beta, self.learning_rate
         self.optimizers.set_learning_rate(self.last_learning_rate)
-        stage = stage_at(self.state.step, self.total_steps, self.config.stage_one_share)
+        stage = stage_at(self._part_step, self.part_steps, self.config.stage_one_share)
         is_joined = stage is Stage.ALL
         if self.config.is_full_fine_tuning:
             self.vae.backbone.requires_grad_(is_joined)
@@ -278,27 +343,28 @@ class TrainingRun:
             return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
-    @torch.no_grad()
+    def is_validation_due(self) -> bool:
+        """Whether the step that was just taken is one of those after which the run is validated."""
+        return is_due(self._part_step, self.part_steps, self.config.validations)
+
     def validate(self) -> Validation:
         """Measures the validation texts at full beta with nothing hidden, and remembers the best tensors."""
+        validation = self._validation()
+        self._remember(validation)
+        return validation
+
+    @torch.no_grad()
+    def _validation(self) -> Validation:
         generator = step_generator(self.config.seed, 0, self.device)
         rows = range(len(self.validation_lengths))
         loss = self._together(
             list(self._losses(self.objective.undisturbed(), self.validation, rows, self.config.beta, generator))
         )
-        criterion = Criterion.OBJECTIVE if self.has_fixed_encoder else CRITERIA[self.config.preset]
-        validation = Validation.of(_fetched(loss, loss.total)[0], criterion)
-        self._remember(validation)
-        return validation
+        return Validation.of(_fetched(loss, loss.total)[0], self.criterion)
 
     def _remember(self, validation: Validation) -> None:
-        state = self.state
-        state.validation_loss = validation.loss
-        is_best = validation.score < state.best_score
-        state.validations_without_gain = 0 if is_best else state.validations_without_gain + 1
-        if is_best:
-            state.best_score, state.best_loss = validation.score, validation.loss
-            state.best = self.vae.bank.export()
+        if self.state.take(validation):
+            self.state.best = self.vae.bank.export()
 
     def save(self) -> None:
         """Writes a checkpoint from which ``resume`` continues exactly, in any number of processes; the leader does.
@@ -348,7 +414,7 @@ class TrainingRun:
         for name, tensor in under(checkpoint.tensors, "vae.").items():
             trained[name].data.copy_(tensor)
         self.optimizers.restore(checkpoint)
-        self.state = _RunState(**checkpoint.state["run"], best=under(checkpoint.tensors, "best."))
+        self.state = RunState(**checkpoint.state["run"], best=under(checkpoint.tensors, "best."))
         return True
 
     def _trained(self) -> dict[str, Tensor]:

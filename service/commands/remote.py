@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import typer
 
 from adavae.model.errors import AdaVAEError, TrainingInterrupted
+from adavae.model.training.progress import judged_by
 from adavae.service.commands.terminal import ProgressDisplay, progress_display, say
 from adavae.service.settings import Settings, SettingsError
 from adavae.service.shown_address import shown_address
@@ -186,6 +187,8 @@ def _figures(figures: dict[str, Any]) -> str:
     names = {"loss": "loss", "reconstruction_nats": "rec", "kl_nats": "kl", "head_nats": "head"}
     names["validation_loss"] = "validation"
     shown = [f"{title} {figures[key]:.3g}" for key, title in names.items() if figures.get(key)]
+    if judged := judged_by(figures):
+        shown.append(judged)
     if figures.get("tokens_per_s"):
         shown.append(f"{figures['tokens_per_s']:,.0f} tokens/s")
     return "  ".join(shown)

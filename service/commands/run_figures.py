@@ -34,6 +34,7 @@ _CHARTS: Mapping[str, Sequence[tuple[str, str]]] = {
     "reconstruction, nats a text": (("reconstruction_nats", "reconstruction"),),
     "KL, nats a text": (("kl_nats", "KL"),),
     "head, nats a text": (("head_nats", "head"),),
+    "what decides the best step": (("score", "validation"), ("best_score", "best so far")),
     "beta, weight of the KL": (("beta", "beta"),),
     "learning rate": (("learning_rate", "learning rate"),),
 }

@@ -46,6 +46,8 @@ _TAGS = {
     "reconstruction_nats": "nats/reconstruction",
     "kl_nats": "nats/kl",
     "head_nats": "nats/head",
+    "score": "criterion/validation",
+    "best_score": "criterion/best",
     "beta": "schedule/beta",
     "learning_rate": "schedule/learning_rate",
     "tokens_per_s": "speed/tokens_per_second",

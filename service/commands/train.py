@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from adavae.model.errors import TrainingInterrupted, TrainingProcessLost
+from adavae.model.training.progress import judged_by
 from adavae.model.training.readers.columns import Columns
 from adavae.service import loading
 from adavae.service.commands import checkpoints
@@ -278,6 +279,8 @@ def _figures(progress: "Progress") -> str:
         shown += f"  head {progress.head_nats:.3f}"
     if progress.validation_loss is not None:
         shown += f"  validation {progress.validation_loss:.3f}"
+    if judged := judged_by(asdict(progress)):
+        shown += f"  {judged}"
     return f"{shown}  {progress.tokens_per_s:,.0f} tokens/s"
 
 
@@ -289,6 +292,9 @@ def _record(adapter_set: "AdapterSet", root: Path) -> Record:
         "labels": list(manifest.config.labels),
         "steps": manifest.training["steps"],
         "stopped_early": manifest.training["stopped_early"],
+        "best_step": manifest.training["best_step"],
+        "decoder_from": manifest.training["decoder_from"],
+        "is_decoder_trained": manifest.training["is_decoder_trained"],
         "validation_loss": manifest.training["validation_loss"],
         "duration_s": manifest.training["duration_s"],
         "metrics": manifest.metrics,

@@ -64,6 +64,10 @@ class BigramRow:
     shared: str = ""
     checkpoint: None = None
 
+    def has_texts(self, folder: Path) -> bool:
+        del folder  # named after no number
+        return True
+
     def check(self, folder: Path, scale: Scale, seed: int) -> None:
         Splits.read(folder, scale, seed)
 

@@ -1,7 +1,7 @@
 """Whether one row's figure is above another's, or whether chance, or the estimate's ceiling, leaves that open.
 
-Rows of one seed read the same texts in the same order and draw alike, so several seeds are compared in pairs. One seed
-is compared with a margin that is fixed beforehand.
+Rows of one seed read the same texts in the same order, training and test texts alike, and draw alike, so several seeds
+are compared in pairs. One seed is compared with a margin that is fixed beforehand.
 """
 
 import math
@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Self
 
 from adavae.model.training.measures import mutual_information_ceiling
+from adavae.model.training.reproduction.pools import NUM_POOL_TEXTS
 
 Figures = Mapping[str, Mapping[int, Mapping[str, float]]]
 """Figures of each row of one data set, by seed."""
@@ -27,7 +28,8 @@ _T = (12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26, 2.23, 2.20, 2.18, 2
 
 class Answer(StrEnum):
     HOLDS = "holds"
-    IN_PART = "holds in part"
+    REFUTED_IN_PART = "holds in part, does not hold in part"
+    OPEN_IN_PART = "holds in part, open in part"
     DOES_NOT_HOLD = "does not hold here"
     TOO_CLOSE = "too close to tell"
     UNTRAINED = "no answer: the other system has learned less than a bigram"
@@ -112,11 +114,14 @@ def _compared(
 
 
 def _of_test_texts(one: Sequence[Mapping[str, float]], two: Sequence[Mapping[str, float]]) -> float:
-    """How far other test texts might move a difference of accuracies, which no number of seeds shows.
+    """How far other test texts might move a difference of accuracies beyond what the deviation over seeds shows.
 
-    As if the two rows erred independently of each other, which is too wide where they err on the same texts.
+    Where each seed draws its own test texts that deviation holds the noise of the draw, and what it cannot show is the
+    noise of the pool that all draw from; where every seed reads all there are, the pool is these texts. As if the two
+    rows erred independently of each other, which is too wide where they err on the same texts. A pool of unknown size
+    is taken for no more than the texts of one seed, which is too wide too.
     """
-    numbers = [each["num_texts"] for each in (*one, *two) if "num_texts" in each]
+    numbers = [each.get(NUM_POOL_TEXTS, each["num_texts"]) for each in (*one, *two) if "num_texts" in each]
     if not numbers:
         return 0.0
     shares = _mean(one, "accuracy"), _mean(two, "accuracy")

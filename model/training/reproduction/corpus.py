@@ -76,9 +76,9 @@ class Splits:
 
     @classmethod
     def read(cls, folder: Path, scale: Scale, seed: int) -> Self:
-        """Reads ``train``, ``valid`` and ``test`` (``valid`` again where there is none) of a folder.
+        """Reads ``train``, ``valid`` and ``test`` (``valid`` in its place where there is none) of a folder.
 
-        Where there is no ``valid``, some of ``train`` are held back by ``split_validation``, a twentieth and at most
+        Where that leaves no ``valid``, some of ``train`` are held back by ``split_validation``, a twentieth and at most
         about 2,000: the same at every seed and scale, and none equal to a training text, case and spacing aside.
 
         Raises:
@@ -86,7 +86,7 @@ class Splits:
         """
         train_file, test_file = file_of(folder, "train"), file_of(folder, "test", otherwise="valid")
         valid_file = found_file(folder, "valid")
-        if valid_file is None:
+        if valid_file is None or valid_file == test_file:
             training, validation = _held_back(train_file, scale, seed)
         else:
             training = read_dataset(train_file, limit=scale.train_texts, seed=seed)

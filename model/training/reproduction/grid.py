@@ -211,12 +211,16 @@ class Grid:
     output: Path
 
     def tasks(self) -> list[Task]:
-        """Every cell, in the order of the table: data set by data set, and seed by seed within it."""
+        """Every cell, in the order of the table: data set by data set, and seed by seed within it.
+
+        A row that is named after more texts than a data set has is left out there.
+        """
         return [
             Task(self.table, row, folder, self.scale, seed)
             for folder in self.folders
             for seed in self.seeds
             for row in self.rows
+            if row.has_texts(folder)
         ]
 
     def task_name(self, task: Task) -> str:
@@ -267,7 +271,7 @@ def run_grid(
         faults: As ``unusable`` gives them; others are found when their turn comes.
 
     Raises:
-        DatasetError: There is no data set.
+        DatasetError: There is no data set, or none that has enough texts for a row.
         ConfigError: The table's file cannot be written, or holds something else.
         CellFailed: After all others, which cells could not be run, and why.
     """
@@ -323,11 +327,13 @@ def begin(grid: Grid) -> dict[Key, Cell]:
     """Makes the directory; returns what is finished already, by key.
 
     Raises:
-        DatasetError: There is no data set.
+        DatasetError: There is no data set, or none that has enough texts for a row.
         ConfigError: The table's file cannot be written, or holds something else.
     """
     if not grid.folders:
         raise DatasetError("there is no data set: name the folder that holds them")
+    if not grid.tasks():
+        raise DatasetError("no data set has as many training texts as the rows are named after: ask for other rows")
     open_for_lines(grid.file)
     return {cell.key: cell for cell in finished_cells(grid.output, [grid.table])}
 

@@ -3,6 +3,8 @@
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +16,8 @@ from adavae.model.storage.tokenizer import Tokenizer
 from adavae.model.training.batches import Batches
 from adavae.model.training.corpus import Dataset, read_dataset
 from adavae.model.training.objective import TextBatch
+from adavae.model.training.readers.reading import rows_of
+from adavae.model.training.readers.row import Skipped
 from adavae.model.training.reproduction.corpus import Corpus, file_of
 from adavae.model.training.reproduction.scale import Scale
 from adavae.model.training.tokenized_texts import TokenizedTexts
@@ -132,6 +136,22 @@ class LabelledCorpus:
     def _order(self, batch_size: int, seed: int) -> Batches:
         lengths = self.training.lengths
         return Batches(lengths, batch_size=min(batch_size, len(lengths)), seed=seed)
+
+
+def has_training_texts(folder: Path, num: int) -> bool:
+    """Whether a data set has so many training texts; of one that cannot be read it is told later what is wrong."""
+    try:
+        file = file_of(folder, "train")
+        there = file.stat()
+        return _has_rows(file, num, (there.st_size, there.st_mtime_ns))
+    except (DatasetError, OSError):
+        return True
+
+
+@lru_cache(maxsize=64)
+def _has_rows(file: Path, num: int, of_file: tuple[int, int]) -> bool:
+    del of_file  # its size and time: of a changed file it is asked anew
+    return sum(1 for _ in islice(rows_of(file, Skipped()), num)) == num
 
 
 def _read(path: Path, limit: int | None, seed: int, *, least_labels: int = 2) -> Dataset:

@@ -17,8 +17,9 @@ from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction.adavae_rows import train_adavae
 from adavae.model.training.reproduction.checkpoint import Checkpoint
 from adavae.model.training.reproduction.elbo import once
-from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus, LabelledSplits
+from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus, LabelledSplits, has_training_texts
 from adavae.model.training.reproduction.own_tokens import OwnTokenizer
+from adavae.model.training.reproduction.pools import NUM_POOL_TEXTS
 from adavae.model.training.reproduction.precision import fast_matrices
 from adavae.model.training.reproduction.procedures import BoundProcedure, run
 from adavae.model.training.reproduction.rows import Given, Outcome
@@ -100,6 +101,9 @@ class LabelledRow:
     shared: str = ""
     checkpoint: Checkpoint | None = None
 
+    def has_texts(self, folder: Path) -> bool:
+        return self.num_labels is None or has_training_texts(folder, self.num_labels)
+
     def check(self, folder: Path, scale: Scale, seed: int) -> None:
         LabelledSplits.read(folder, scale, seed)
 
@@ -117,6 +121,7 @@ class LabelledRow:
                 "commonest": commonest_share(corpus),
                 "num_labels": num_read,
                 "num_texts": len(corpus.test.token_ids),
+                NUM_POOL_TEXTS: corpus.test_dataset.rows_there,
             },
             figures_cut={},
             trained_parameters=beginning.trained_parameters,

@@ -61,9 +61,16 @@ def _additions(cells: Sequence[AdditionCell]) -> list[str]:
 
 
 def _claims(cells: Sequence[Cell]) -> list[str]:
-    answered = list(claims.answers(cells))
-    nums = Counter(answer for _, answer, _ in answered)
+    answered = claims.answers(cells)
+    of_paper = [each for each in answered if not each[0].is_ours]
+    ours = [each for each in answered if each[0].is_ours]
+    nums = Counter(answer for _, answer, _ in of_paper)
     counts = [f"{answer.partition(':')[0]} {nums[answer]}" for answer in Answer if answer in nums]
+    told = [f"{len(of_paper)} claims: {'; '.join(counts)}.", "", *_answered(of_paper)]
+    return [*told, "", "Asked of the same tables, and not claimed by the paper:", "", *_answered(ours)]
+
+
+def _answered(answered: Sequence[tuple[claims.Claim, Answer, list[claims.Verdict]]]) -> list[str]:
     rows = [
         (
             TITLES[claim.table].partition(":")[0],
@@ -73,7 +80,7 @@ def _claims(cells: Sequence[Cell]) -> list[str]:
         )
         for claim, answer, found in answered
     ]
-    return [f"{len(answered)} claims: {', '.join(counts)}.", "", *table(("where", "claim", "here", "by"), rows)]
+    return table(("where", "claim", "here", "by"), rows)
 
 
 def _of_newest_files(cells: Sequence[Cell]) -> list[Cell]:
@@ -117,11 +124,18 @@ def _whole(name: str, scale: str) -> str:
 def _cost(cells: Sequence[Cell]) -> str:
     minutes = [cell.seconds / 60 for cell in cells]
     versions = ", ".join(sorted({cell.torch for cell in cells}))
-    precisions = " and ".join(sorted({cell.precision for cell in cells if cell.precision}))
     return (
         f"Cells: {len(cells)}, {sum(minutes):,.0f} minutes of one core: {min(minutes):.1f} to {max(minutes):.1f} each. "
-        f"PyTorch {versions}{precisions and f' in {precisions}'}, backbone {cells[0].backbone[:12]}."
+        f"PyTorch {versions}, {_precisions(cells)}, backbone {cells[0].backbone[:12]}."
     )
+
+
+def _precisions(cells: Sequence[Cell]) -> str:
+    """In which numbers cells were run, and of how many nobody wrote it down."""
+    nums = Counter(cell.precision or "not recorded" for cell in cells)
+    if len(nums) == 1:
+        return f"precision {next(iter(nums))}"
+    return f"precision {', '.join(f'{name} ({num:,} cells)' for name, num in sorted(nums.items()))}"
 
 
 def _missing(name: str, cells: Sequence[Cell]) -> list[str]:

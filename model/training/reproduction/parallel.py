@@ -70,7 +70,7 @@ def run_grid_in_processes(
         faults: As ``grid.unusable`` gives them; others are found when their turn comes.
 
     Raises:
-        DatasetError: There is no data set.
+        DatasetError: There is no data set, or none that has enough texts for a row.
         ConfigError: The table's file cannot be written, or holds something else.
         CellFailed: After all others, which cells could not be run, and why.
     """

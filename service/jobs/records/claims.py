@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import structlog
 
 from adavae.model.errors import AdaVAEError
+from adavae.model.training.progress import judged_by
 from adavae.service.jobs.records.decoding import MAX_RECORD_BYTES, decoded_object
 from adavae.service.jobs.records.job import Job, JobError, JobStatus, Wish
 from adavae.service.jobs.records.job_errors import ClaimLost, JobDamaged, JobNotFound
@@ -336,7 +337,8 @@ def _tell_progress(record: JobRecord, figures: Mapping[str, Any]) -> None:
 
 def _losses(figures: Mapping[str, Any]) -> str:
     names = {"loss": "training loss", "validation_loss": "validation loss"}
-    return ", ".join(f"{title}={figures[key]:.3f}" for key, title in names.items() if figures.get(key) is not None)
+    shown = [f"{title}={figures[key]:.3f}" for key, title in names.items() if figures.get(key) is not None]
+    return ", ".join([*shown, *filter(None, [judged_by(figures)])])
 
 
 def _is_newer(figures: Mapping[str, Any], known: Mapping[str, Any] | None) -> bool:

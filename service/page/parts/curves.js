@@ -1,4 +1,4 @@
-// A run's figures as curves: loss and validation, reconstruction, KL, beta; each point as it is told.
+// A run's figures as curves: loss and validation, reconstruction, KL, beta, what decides; each point as it is told.
 
 import { chartIn, colours, onTheme } from "../charts.js";
 import { h } from "../dom.js";
@@ -14,10 +14,17 @@ const CHARTS = [
   { title: "Reconstruction, nats a text", lines: [["reconstruction_nats", "reconstruction"]] },
   { title: "KL, nats a text", lines: [["kl_nats", "KL"]] },
   { title: "β, weight of the KL", lines: [["beta", "β"]] },
+  {
+    title: "What decides the best step",
+    lines: [
+      ["score", "validation"],
+      ["best_score", "best so far"],
+    ],
+  },
 ];
 const DRAW_MS = 150;
 
-/** Four small charts; `.add(figures)` takes a point of each, `.begin()` draws once the element is on the page. */
+/** Five small charts; `.add(figures)` takes a point of each, `.begin()` draws once the element is on the page. */
 export function curves() {
   const points = new Map(); // by step: a run that went on from a checkpoint tells some steps twice
   const boxes = CHARTS.map(({ title }) => h("div", { class: "curve-canvas", role: "img", "aria-label": title }));

@@ -184,3 +184,23 @@ def test_bars_are_shown_as_they_are() -> None:
 
 def test_the_same_facts_are_the_same_card() -> None:
     assert card() == card()
+
+
+def test_a_set_whose_decoder_was_not_trained_is_not_said_to_decode() -> None:
+    """ "Its latent also decodes" stood on the card of a set whose decoder's adapters had never had a step."""
+    assert "its latent also decodes" in card() and "best step" not in card()
+    untrained = card(training=TRAINING | {"best_step": 0, "decoder_from": None, "is_decoder_trained": False})
+    assert "also decodes" not in untrained and "Its decoder's adapters had no step of training" in untrained
+
+
+@pytest.mark.parametrize(
+    ("best_step", "decoder_from", "told"),
+    [
+        (300, None, "300"),
+        (0, None, "0: no step was better than what the run began with"),
+        (450, 200, "450; encoder and head are of an earlier one"),
+    ],
+)
+def test_the_card_says_which_step_it_is_of(best_step: int, decoder_from: int | None, told: str) -> None:
+    training = TRAINING | {"best_step": best_step, "decoder_from": decoder_from, "is_decoder_trained": True}
+    assert rows_of(card(training=training))["best step"].startswith(told)

@@ -169,3 +169,4 @@ def test_a_limit_draws_rows_by_the_seed(tmp_path: Path) -> None:
     whole = read_dataset(path)
     assert [whole.texts[line - 2] for line in first.lines or ()] == list(first.texts)
     assert read_dataset(path, limit=1000).texts == whole.texts
+    assert (first.rows_there, whole.rows_there) == (len(whole.texts), len(whole.texts))

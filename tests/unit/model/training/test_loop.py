@@ -12,9 +12,10 @@ from adavae.model.adavae import AdaVAE
 from adavae.model.errors import CheckpointMismatch, ConfigError, TrainingDiverged, TrainingInterrupted
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.config import BetaSchedule, Precision, Preset, Start, TrainingConfig, preset_config
-from adavae.model.training.loop import is_due, train
+from adavae.model.training.loop import train
 from adavae.model.training.objective import Loss, Objective, TextBatch
 from adavae.model.training.progress import Progress
+from adavae.model.training.schedule import is_due
 from adavae.model.training.tokenized_texts import TokenizedTexts
 from adavae.model.training.training_run import TrainingRun
 from adavae.model.training.validation import CRITERIA, Validation
@@ -85,6 +86,95 @@ def test_few_texts_train_the_decoder_beside_a_fitted_encoder(tmp_path: Path) -> 
 def test_many_texts_train_a_fitted_encoder_too(tmp_path: Path) -> None:
     config = replace(FITTED, encoder_texts=48, preset=Preset.GENERATION, epochs=20.0, learning_rate=0.02)
     assert {"posterior.mu.weight", "head.linear.weight"} <= moved(config, tmp_path)
+
+
+WORSENING = replace(
+    FITTED, epochs=2.0, learning_rate=0.3, patience=9, stage_one_share=0.0, checkpoint_every=2, label_smoothing=0.9
+)
+"""Its head is best where it begins: it learns to be sure of nothing."""
+
+
+def test_a_head_that_is_best_where_it_begins_still_gets_a_decoder(tmp_path: Path) -> None:
+    """The set of step 0 was published without a word: its decoder's adapters had never had a step."""
+    texts, validation = _texts(48, 1), _texts(16, 2)
+    run = TrainingRun(WORSENING, _pretrained().backbone, texts, validation, tmp_path)
+    run.fit_start()
+    begun = run.vae.bank.export()
+    result = train(WORSENING, _pretrained(), texts, validation, tmp_path / "run")
+    assert (result.decoder_from, result.steps) == (12, 24)
+    assert result.best_step is not None and result.best_step > 12 and result.is_decoder_trained
+    changed = {name for name, tensor in result.tensors.items() if not torch.allclose(tensor, begun[name], 1e-4, 1e-4)}
+    assert any(name.startswith("decoder_adapters") for name in changed)
+    assert not [name for name in changed if name.startswith(ENCODER)]
+
+
+def test_a_head_that_is_best_in_the_first_stage_keeps_the_encoder_of_that_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([3.0, 1.0, 2.0, 2.0, 2.0, 9.0, 8.0, 7.0, 6.0, 5.0])
+    monkeypatch.setattr(Validation, "of", lambda *_: Validation(4.0, next(scores)))
+    config = replace(WORSENING, stage_one_share=0.5, max_steps=4, patience=9)
+    result = train(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    assert (result.decoder_from, result.steps, result.best_step, result.is_decoder_trained) == (4, 8, 8, True)
+
+
+def test_a_decoder_that_no_step_made_better_is_told_to_be_untrained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Validation, "of", lambda *_: Validation(4.0, 1.0))
+    result = train(WORSENING, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path)
+    assert (result.decoder_from, result.best_step, result.is_decoder_trained) == (12, 12, False)
+
+
+@pytest.mark.parametrize("stopped_after", [7, 12, 17])
+def test_a_run_whose_decoder_is_trained_by_itself_is_resumed_exactly(tmp_path: Path, stopped_after: int) -> None:
+    texts, validation = _texts(48, 1), _texts(16, 2)
+    unbroken = train(WORSENING, _pretrained(), texts, validation, tmp_path / "unbroken")
+    asked = iter([False] * stopped_after + [True])
+    with pytest.raises(TrainingInterrupted):
+        train(WORSENING, _pretrained(), texts, validation, tmp_path / "broken", should_stop=lambda: next(asked))
+    resumed = train(WORSENING, _pretrained(), texts, validation, tmp_path / "broken", resume=True)
+    assert (unbroken.best_step, unbroken.steps) == (resumed.best_step, resumed.steps)
+    assert all(torch.equal(tensor, resumed.tensors[name]) for name, tensor in unbroken.tensors.items())
+
+
+def test_a_set_that_no_step_makes_better_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a run that went on from a set the best of its own steps was published, were it worse than the set."""
+    texts, validation = _texts(48, 1), _texts(16, 2)
+    good = train(CONFIG, _pretrained(), texts, validation, tmp_path / "good").tensors
+    scores = iter([1.5, 3.0, 2.0, 2.0, 2.0])
+    monkeypatch.setattr(Validation, "of", lambda *_: Validation(4.0, next(scores, 1.0)))
+    result = train(CONFIG, _pretrained(), texts, validation, tmp_path / "worse", initial=good)
+    assert (result.best_step, result.steps, result.is_decoder_trained) == (0, 24, True)
+    assert all(torch.equal(tensor, result.tensors[name]) for name, tensor in good.items())
+    scores = iter([1.5])
+    assert train(CONFIG, _pretrained(), texts, validation, tmp_path / "better", initial=good).best_step == 6
+
+
+def test_a_set_whose_labels_are_others_is_no_end_of_a_run_that_goes_on_from_it(tmp_path: Path) -> None:
+    """Its head begins afresh, and has not had a step."""
+    good = train(FITTED, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path / "good").tensors
+    headless = {name: tensor for name, tensor in good.items() if not name.startswith("head.")}
+    run = TrainingRun(FITTED, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path, headless)
+    run.begin()
+    assert run.state.start_score is None
+    run = TrainingRun(FITTED, _pretrained().backbone, _texts(48, 1), _texts(16, 2), tmp_path, good)
+    run.begin()
+    assert run.state.start_score is not None and run.state.validations_without_gain == 0
+
+
+def test_what_decides_the_best_step_is_told_beside_the_objective(tmp_path: Path) -> None:
+    """The head's cross-entropy chose the step and ended the run, and was shown nowhere."""
+    seen: list[Progress] = []
+    config = replace(FITTED, epochs=4.0, patience=9)
+    result = train(config, _pretrained(), _texts(48, 1), _texts(16, 2), tmp_path, on_progress=seen.append)
+    part = [each for each in seen if each.step <= (result.decoder_from or result.steps)]
+    assert {each.criterion for each in part} == {"head cross-entropy, nats a text"}
+    assert part[0].best_score is not None  # the fitted start has one
+    last = part[-1]
+    assert last.score is not None and last.best_score is not None and last.best_score <= last.score
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert {"criterion", "score", "best_score"} <= lines[-1].keys()
 
 
 def test_a_resumed_run_keeps_the_fitted_start_that_it_had(tmp_path: Path) -> None:

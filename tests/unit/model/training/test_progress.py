@@ -9,7 +9,7 @@ import torch
 
 from adavae.model.training import progress as module
 from adavae.model.training.objective import Loss
-from adavae.model.training.progress import Pace, Progress, Report
+from adavae.model.training.progress import Pace, Progress, Report, judged_by
 
 
 @dataclass
@@ -23,6 +23,9 @@ class Run:
     last_beta: float = 1.0
     last_learning_rate: float = 0.1
     validation_loss: float | None = None
+    criterion: str = "objective, nats a token"
+    score: float | None = None
+    best_score: float | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -71,3 +74,10 @@ def test_lines_are_the_same_however_fast_the_machine_is(monkeypatch: pytest.Monk
     quick, slow = ([{name: own[name] for name in own if name not in timed} for own in each] for each in lines)
     assert [line["step"] for line in quick] == [10, 20, 24]
     assert quick == slow
+
+
+def test_what_decides_is_told_by_its_name_and_the_objective_only_once() -> None:
+    figures = {"criterion": "head cross-entropy, nats a text", "score": 0.5, "best_score": 0.25, "validation_loss": 3.0}
+    assert judged_by(figures) == "head cross-entropy 0.500 (best 0.250)"
+    assert judged_by(figures | {"criterion": "objective, nats a token"}) == "best 0.250"
+    assert judged_by(figures | {"score": None}) == judged_by({}) == ""

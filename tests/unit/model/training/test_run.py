@@ -88,6 +88,9 @@ def test_a_run_goes_on_from_a_set_that_is_there(tmp_path: Path) -> None:
     assert second.manifest.training["settings"]["init_from"] == first.manifest.reference
     for name, tensor in first.tensors.items():
         torch.testing.assert_close(second.tensors[name], tensor, atol=1e-3, rtol=0)
+    told = [each.manifest.training for each in (first, second)]
+    assert all(each["best_step"] in range(each["steps"] + 1) for each in told)
+    assert [(each["decoder_from"], each["is_decoder_trained"]) for each in told] == [(None, True)] * 2
     afresh = trained(tmp_path / "afresh", replace(kept, seed=7))
     assert not torch.allclose(afresh.tensors["posterior.mu.weight"], first.tensors["posterior.mu.weight"], atol=1e-2)
 

@@ -166,7 +166,7 @@ def test_the_introduction_of_a_page_is_kept(home: Path, run_command: RunCommand)
     places = ["--output", str(home / "nothing"), "--adapter", "plain", "--markdown", str(page)]
     assert run_command("reproduce", "page", *places).exit_code == 0
     text = page.read_text("utf-8")
-    assert text.startswith("# Mine\n\nWhat to know.\n\n## What the paper claims\n\n27 claims: ") and "old" not in text
+    assert text.startswith("# Mine\n\nWhat to know.\n\n## What the paper claims\n\n26 claims: ") and "old" not in text
 
 
 def test_workers_and_seeds(home: Path, run_command: RunCommand) -> None:

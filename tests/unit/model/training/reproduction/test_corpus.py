@@ -85,9 +85,13 @@ def test_labels_do_not_say_what_is_held_back(tmp_path: Path) -> None:
     assert len(Splits.read(folder, SCALE, 0).validation.texts) == 12
 
 
-def test_without_a_test_file_validation_texts_are_measured_on(tmp_path: Path) -> None:
-    splits = Splits.read(folder_of(tmp_path, "train", "valid"), SCALE, 0)
-    assert splits.test == splits.validation and len(splits.training.texts) == 60
+def test_without_a_test_file_that_of_validation_is_measured_on_and_training_looks_at_others(tmp_path: Path) -> None:
+    """Validation and test were one draw of one file: training had looked at what it was measured on."""
+    folder = folder_of(tmp_path, "train", "valid")
+    splits = Splits.read(folder, SCALE, 0)
+    assert splits.test == read_dataset(folder / "valid.tsv", limit=SCALE.test_texts, seed=0)
+    assert (len(splits.training.texts), len(splits.validation.texts)) == (48, 12)
+    assert {*splits.training.texts, *splits.validation.texts} == set(reviews(60, 0).texts)
 
 
 def test_without_either_the_folder_is_refused(tmp_path: Path) -> None:

@@ -142,6 +142,9 @@ class Told:
     shared: str = ""
     checkpoint: Checkpoint | None = None
 
+    def has_texts(self, _: Path) -> bool:
+        return True
+
     def check(self, folder: Path, scale: Scale, seed: int) -> None:
         Splits.read(folder, scale, seed)
 

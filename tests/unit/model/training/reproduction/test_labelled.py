@@ -15,14 +15,14 @@ from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.objective import TextBatch
 from adavae.model.training.reproduction import accuracy_table, figure1, precision, table3
 from adavae.model.training.reproduction.data_folder import DataFolder
-from adavae.model.training.reproduction.grid import Cell
+from adavae.model.training.reproduction.grid import Cell, Grid, begin
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
 from adavae.model.training.reproduction.labelled_rows import ClassifierProcedure, LabelledRow, accuracy, adavae_tuned
 from adavae.model.training.reproduction.paper_figures import TABLE_3, TABLE_3_SHARES
 from adavae.model.training.reproduction.rows import Given
 from adavae.model.training.reproduction.scale import SCALES, Scale, ScaleName
 from adavae.model.training.reproduction.systems.classifiers import UnmaskedClassifier
-from tests.tiny_text import tiny_pretrained, tiny_tokenizer
+from tests.tiny_text import as_tsv, reviews, tiny_pretrained, tiny_tokenizer
 from tests.unit.model.training.reproduction.tiny_reproduction import CPU, SCALE, a_cell, write_folder
 
 _BERT_BASE = 108_310_272  # parameters of the cased one, its pooler included
@@ -56,6 +56,7 @@ def test_a_system_learns_labels_from_what_it_may_train(row: LabelledRow, tmp_pat
     assert sum(losses[-10:]) < sum(losses[-40:-30])  # the last 40 are the classifier's
     assert 0.0 <= outcome.figures["accuracy"] <= 1.0
     assert outcome.figures["num_texts"] == 12 and outcome.figures["num_labels"] == 60
+    assert outcome.figures["num_pool_texts"] == 12
     after = cell.pretrained.backbone.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -83,6 +84,7 @@ def test_a_pair_is_one_text_with_end_of_text_between(tmp_path: Path) -> None:
     assert corpus.labels == ("no", "yes")
     assert list(corpus.training.token_ids[0]) == [*first, tokenizer.eos_token_id, *second]
     assert len(corpus.test.token_ids) == 12  # of the 16 in valid, since there is no test
+    assert corpus.test_dataset.rows_there == 16
 
 
 def test_labels_that_training_lacks_are_named(tmp_path: Path) -> None:
@@ -106,6 +108,20 @@ def test_a_point_of_the_figure_has_its_labels_and_the_bound_of_the_scale_leaves_
     assert {name.partition(", ")[2] for name in rows} == {"10 labels", "all labels"}
     assert rows["AdaVAE PE, 10 labels"].run(given(tmp_path)).figures["num_labels"] == 10
     assert len(list(figure1.rows())) == 5 * len(figure1.SYSTEMS)
+
+
+def test_a_point_of_more_labels_than_the_data_have_is_left_out(tmp_path: Path) -> None:
+    """It was run on what there was, and its row said 100 labels of 60 texts."""
+    rows, folder = list(figure1.rows(SCALES[ScaleName.SMOKE])), write_folder(tmp_path)
+    grid = Grid("figure1", rows, [folder, tmp_path / "nowhere"], ScaleName.SMOKE, (0, 1), tmp_path)
+    there = {task.row.name for task in grid.tasks() if task.folder == folder}
+    assert there == {figure1.row_name(system, 10) for system in figure1.SYSTEMS}
+    assert len(grid.tasks()) == 2 * len(there) + 2 * len(rows)  # what cannot be read is told when it is
+    of_many = [row for row in rows if "100" in row.name]
+    with pytest.raises(DatasetError, match="no data set has as many training texts as the rows"):
+        begin(Grid("figure1", of_many, [folder], ScaleName.SMOKE, (0,), tmp_path))
+    (folder / "train.tsv").write_text(as_tsv(reviews(100, 0)), encoding="utf-8")
+    assert len([task for task in grid.tasks() if task.folder == folder]) == 2 * len(rows)
 
 
 def test_every_row_of_the_paper_is_run() -> None:

@@ -54,13 +54,24 @@ def test_cells_of_other_files_of_one_name_are_not_averaged_but_left_out_and_told
     assert "had other files" not in page([of_table1("AdaVAE")], {})
 
 
-def test_the_numbers_that_cells_were_run_in_are_told_where_they_are_known() -> None:
+def test_the_numbers_that_cells_were_run_in_are_told_cell_by_cell() -> None:
+    """The footer said "in float32" of all cells, where most did not say: they might have been run in bfloat16."""
     bfloat16, silent = replace(of_table1("AdaVAE"), precision="bfloat16"), of_table1("w/ LG")
-    assert "PyTorch 2 in bfloat16, backbone b." in page([bfloat16, silent], {})
-    assert "PyTorch 2 in bfloat16 and float32, backbone b." in page(
-        [bfloat16, replace(silent, precision="float32")], {}
+    assert "PyTorch 2, precision bfloat16 (1 cells), not recorded (1 cells), backbone b." in page(
+        [bfloat16, silent], {}
     )
-    assert "PyTorch 2, backbone b." in page([silent], {})
+    float32 = replace(silent, precision="float32")
+    assert "PyTorch 2, precision bfloat16 (1 cells), float32 (1 cells), backbone b." in page([bfloat16, float32], {})
+    assert "PyTorch 2, precision float32, backbone b." in page([float32], {})
+    assert "PyTorch 2, precision not recorded, backbone b." in page([silent], {})
+
+
+def test_what_the_paper_does_not_claim_stands_by_itself() -> None:
+    """That a latent lowers the perplexity of adapters was counted among the paper's claims, which has no such row."""
+    text = page([of_table1("AdaVAE")], {})
+    of_paper, _, ours = text.partition("not claimed by the paper")
+    assert "a latent lowers the perplexity of adapters" in ours
+    assert "a latent lowers" not in of_paper and "26 claims: " in of_paper
 
 
 def test_cells_of_different_checkpoints_are_neither_averaged_nor_mixed() -> None:

@@ -42,6 +42,9 @@ class Counted:
     def __init__(self, name: str, fault: str = "", shared: str = "") -> None:
         self.name, self.fault, self.shared = name, fault, shared
 
+    def has_texts(self, _: Path) -> bool:
+        return True
+
     def check(self, folder: Path, scale: Scale, seed: int) -> None:
         Splits.read(folder, scale, seed)
 

@@ -260,6 +260,10 @@ def test_progress_is_in_the_record_and_where_asked_for_in_the_history(home: JobH
     home.claims.report_progress(claim, {**FIGURES, "validation_loss": 2.25}, is_event=True)
     event = home.store.history(job.id).read()[-1]
     assert (event.type, event.message) == ("metrics", "Step 10/100: training loss=2.500, validation loss=2.250")
+    judged = {"criterion": "head cross-entropy, nats a text", "score": 0.5, "best_score": 0.25}
+    home.claims.report_progress(claim, {**FIGURES, **judged}, is_event=True)
+    event = home.store.history(job.id).read()[-1]
+    assert event.message == "Step 10/100: training loss=2.500, head cross-entropy 0.500 (best 0.250)"
     running = home.store.get(job.id)
     assert running.progress == event.data
     assert running.estimated_finish is not None and running.estimated_finish >= running.created_at + 9
