@@ -114,7 +114,7 @@ class TrainingRun:
         self.begins_fitted = config.start is Start.FITTED and initial is None
         self.has_few_texts = len(self.lengths) < config.encoder_texts
         own = self.vae.bank.export()
-        self.begun_with = initial if initial is not None and own.keys() <= initial.keys() else None
+        self.begun_with = own if initial is not None and own.keys() <= initial.keys() else None
         self.is_fresh = initial is None
 
     def _build(self, backbone: Backbone) -> AdaVAE:
