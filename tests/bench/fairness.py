@@ -68,9 +68,9 @@ GREEDY = (
         lambda draw: ("/decode", {"samples": 16, "decoding": _sampling(draw, 48), "candidates": 1}),
     ),
     Greedy(
-        "4 samples of 8 tokens, 64 requests at a time",  # of which most of the time goes into draws of z
-        64,
-        lambda draw: ("/decode", {"samples": 4, "decoding": _sampling(draw, 8), "candidates": 1}),
+        "4 samples of 2 tokens, 400 requests at a time",  # whose time goes into draws of z
+        400,
+        lambda draw: ("/decode", {"samples": 4, "decoding": _sampling(draw, 2), "candidates": 1}),
     ),
     Greedy("one text of 10 words, 64 requests at a time", 64, lambda draw: ("/encode", {"text": sentence(draw)})),
 )
