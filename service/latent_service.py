@@ -21,7 +21,14 @@ from torch import Tensor
 
 from adavae.model.config import Interpolation
 from adavae.model.decoding.decoding import Decoding
-from adavae.model.errors import AdapterSetMismatch, AdaVAEError, LogitsNotFinite, StorageFull, WeightsCorrupted
+from adavae.model.errors import (
+    AdapterSetMismatch,
+    AdapterSetNotFound,
+    AdaVAEError,
+    LogitsNotFinite,
+    StorageFull,
+    WeightsCorrupted,
+)
 from adavae.model.latent import defaults
 from adavae.model.latent.direction import BetweenTexts, Direction
 from adavae.model.latent.embedding import check_dimensions, embedded
@@ -185,8 +192,10 @@ class LatentService:
             rows = await self._encode_in_parts(texts, pinned, names, truncate=False)
             mu = torch.from_numpy(np.stack([row.encoding.mu for row in rows]))
             work = partial(embedded, pinned.space, mu, dimensions)  # a set's first one takes milliseconds
-            on_device = self._parts.engine.on_device
-            vectors = work() if dimensions is None else await on_device(work, self.settings.deadline_s)
+            if dimensions is None:
+                vectors = work()
+            else:
+                vectors = await self._parts.engine.on_device(work, self.settings.deadline_s, num_rows=len(mu))
             return EmbedResult(_ref(pinned), vectors.numpy(), sum(row.encoding.num_tokens for row in rows))
 
     async def decode(
@@ -531,7 +540,7 @@ def _told(version: InstalledVersion) -> Iterator[None]:
     """What is wrong with a set's files, without the server's directories."""
     try:
         yield
-    except (WeightsCorrupted, AdapterSetMismatch) as exc:
+    except (AdapterSetNotFound, WeightsCorrupted, AdapterSetMismatch) as exc:
         raise type(exc)(version.told(str(exc))) from exc
 
 

@@ -107,7 +107,8 @@ def _best_step(training: Mapping[str, Any]) -> str:
     best, decoder_from = training["best_step"], training.get("decoder_from")
     if decoder_from is not None:
         earlier = "encoder and head are of an earlier one, where the head was best before the decoder had a step"
-        return f"{best:,}; {earlier}; from step {decoder_from:,} on the decoder alone was trained"
+        better = "" if training.get("is_decoder_trained", True) else ", and no step of that was better"
+        return f"{best:,}; {earlier}; from step {decoder_from:,} on the decoder alone was trained{better}"
     return f"{best:,}" if best else "0: no step was better than what the run began with"
 
 

@@ -69,13 +69,21 @@ class BankRoom:
     async def load(self, slot: int, adapter_set: AdapterSet) -> None:
         """Loads, with as many idle sets unloaded before as that takes; raises as the bank does.
 
-        Where the sets in use alone leave no room, nothing is unloaded in vain: it waits for one of them.
+        What was in its slot before, which nobody can use, makes room first. Where the sets in use alone leave none,
+        idle ones stay, and it waits for one in use, as long as somebody wants it.
         """
+        try:
+            return await self._bank.load(slot, adapter_set)
+        except BankFull:
+            await self._bank.unload(slot)
+            self._slots.tell_released()
         ends = monotonic() + self._wait_s
         while True:
             try:
                 return await self._bank.load(slot, adapter_set)
             except BankFull:
+                if not self._slots.is_wanted(slot):
+                    raise
                 fits = self._bank.fits_beside(self._slots.in_use(), adapter_set.manifest)
                 if fits and await self._unload():
                     continue

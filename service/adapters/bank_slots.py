@@ -71,8 +71,16 @@ class BankSlots:
         entries = self._entries.values()
         return {entry.slot for entry in entries if entry.is_loaded and entry.num_pins and entry.slot is not None}
 
+    def is_wanted(self, slot: int) -> bool:
+        """Whether somebody uses what is in a slot or waits for it."""
+        return any(entry.slot == slot and entry.num_pins for entry in self._entries.values())
+
+    def tell_released(self) -> None:
+        """Wakes those who wait in ``released``."""
+        self._released.set()
+
     async def released(self, within_s: float) -> bool:
-        """Waits until a set is no longer used, or has left its slot; False where none was in time."""
+        """Waits until a set is no longer used, or has left the bank; False where none was in time."""
         self._released.clear()
         try:
             async with asyncio.timeout(within_s):
@@ -118,6 +126,7 @@ class BankSlots:
             slot = await self._granted(entry)
             await self._load(slot, entry.version)
             entry.is_loaded = True
+            self._released.set()  # it may be idle from the start, where those who asked have gone
         except BaseException:
             self._drop(entry)
             raise

@@ -155,9 +155,11 @@ class AdapterRegistry:
         """What is to be shown of ``reference``: the version that serves, or the best one where none can.
 
         Raises:
-            AdapterSetNotFound: No such set, after another look at the disk.
+            AdapterSetNotFound: No such set, after another look at the disk; that is taken as well where it has changed.
         """
         await self._look_for(reference)
+        if await asyncio.to_thread(self._listing.meant(reference).has_changed):
+            await self._look_again()
         return self._listing.meant(reference)
 
     def states(self) -> list[AdapterState]:
@@ -333,8 +335,11 @@ class AdapterRegistry:
             await asyncio.to_thread(alone(space.prepare))
             await self._room.load(slot, adapter_set)
             await self._try_loaded(slot, version, adapter_set, space)
-        except REFUSALS as exc:
-            self._refuse(version, exc)
+        except Exception as exc:
+            if isinstance(exc, REFUSALS):
+                self._refuse(version, exc)
+            with contextlib.suppress(ServiceError):
+                await self._bank.unload(slot)  # this set, or one that was evicted: nobody's, and in memory
             raise
         self._spaces[version.digest] = space
         self._counters.adapter_loads_total.inc()
@@ -342,16 +347,10 @@ class AdapterRegistry:
     async def _try_loaded(
         self, slot: int, version: InstalledVersion, adapter_set: AdapterSet, space: LatentSpace
     ) -> None:
-        """Uses a set once before it may serve; one that fails leaves its slot."""
-        if version.digest in self._tried:
-            return
-        try:
+        """Uses a set once before it may serve."""
+        if version.digest not in self._tried:
             await self._bank.try_loaded(slot, adapter_set, space)
-        except Exception:
-            with contextlib.suppress(ServiceError):
-                await self._bank.unload(slot)
-            raise
-        self._tried.add(version.digest)
+            self._tried.add(version.digest)
 
     async def _verify(self, version: InstalledVersion) -> None:
         """Checks every byte of a set, and uses it once where that has not been done."""

@@ -268,7 +268,7 @@ class Engine:
             num_rows: It is about.
             is_long: It is part of a request of much work: what is short goes before it.
         """
-        ticket: Ticket[Result] = self._ticket(1, is_long=is_long)
+        ticket: Ticket[Result] = self._ticket(1, SHORT_TOKENS if is_long else 0, is_long=is_long)
         return (await self._result(ticket, [Call(ticket, run, num_rows)], deadline_s))[0]
 
     async def between_steps(

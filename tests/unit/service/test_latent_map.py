@@ -1,6 +1,7 @@
 """A map over the real service: the points are those of the encodings, however many requests they take."""
 
 import io
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -78,3 +79,14 @@ async def test_what_is_wrong_with_a_sets_files_is_told_without_the_servers_direc
             with pytest.raises(WeightsCorrupted, match=f"damaged/{damaged.name}|damaged@") as refused:
                 await asked("damaged")
             assert str(tmp_path) not in str(refused.value)
+
+
+@pytest.mark.asyncio
+async def test_a_set_that_others_have_just_deleted_is_not_found(tmp_path: Path) -> None:
+    async with running(tmp_path) as service:
+        path = publish(service._parts.registry.store.root, name="gone")
+        await service._parts.registry.refresh()
+        for asked in (service.adapter_card, service.adapter_archive):
+            shutil.rmtree(path, ignore_errors=True)
+            with pytest.raises(AdapterSetNotFound, match="there is no adapter set 'gone'"):
+                await asked("gone")

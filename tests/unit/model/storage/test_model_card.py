@@ -190,6 +190,8 @@ def test_a_set_whose_decoder_was_not_trained_is_not_said_to_decode() -> None:
     """ "Its latent also decodes" stood on the card of a set whose decoder's adapters had never had a step."""
     assert "its latent also decodes" in card() and "best step" not in card()
     untrained = card(training=TRAINING | {"best_step": 0, "decoder_from": None, "is_decoder_trained": False})
+    in_vain = card(training=TRAINING | {"best_step": 12, "decoder_from": 12, "is_decoder_trained": False})
+    assert "from step 12 on the decoder alone was trained, and no step of that was better" in in_vain
     assert "also decodes" not in untrained and "Its decoder's adapters had no step of training" in untrained
 
 
