@@ -104,7 +104,7 @@ class BankSlots:
         """Ends one use."""
         entry.num_pins -= 1
         if entry.num_pins == 0:
-            self._released.set()
+            self.tell_released()
         if entry.num_pins == 0 and entry.slot is None:
             assert entry.filling is not None
             entry.filling.cancel()
@@ -126,7 +126,7 @@ class BankSlots:
             slot = await self._granted(entry)
             await self._load(slot, entry.version)
             entry.is_loaded = True
-            self._released.set()  # it may be idle from the start, where those who asked have gone
+            self.tell_released()  # it may be idle from the start, where those who asked have gone
         except BaseException:
             self._drop(entry)
             raise
@@ -164,7 +164,7 @@ class BankSlots:
     def free(self, slot: int) -> None:
         """Another set may be there from now on."""
         self._free.append(slot)
-        self._released.set()
+        self.tell_released()
         self._grant()
 
     def _take(self) -> int | None:
@@ -179,7 +179,7 @@ class BankSlots:
         if entry.slot is not None:
             self._free.append(entry.slot)
             entry.slot = None
-            self._released.set()
+            self.tell_released()
 
     def _is_listed(self, entry: SlotEntry) -> bool:
         return self._entries.get(entry.version.digest) is entry

@@ -1,4 +1,4 @@
-"""How many test texts there were to draw from, of cells that do not say so themselves: it is no secret of their run."""
+"""How many test texts there were to draw from, for cells that do not say so themselves: their files tell."""
 
 from collections.abc import Mapping
 from typing import Any
