@@ -4,7 +4,7 @@
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from adavae.model.adavae import pad
 from adavae.model.decoding.decoding import Decoding, check_seed
-from adavae.model.errors import DatasetError
+from adavae.model.errors import DatasetError, TrainingDiverged
 from adavae.model.parts.posterior import Posterior
 from adavae.model.parts.stacked import AdapterIndex
 from adavae.model.text_model import TextModel
@@ -89,25 +89,30 @@ def evaluate(
         faster: The same set in bfloat16, to take the importance samples; ``text_model`` takes them if left out.
 
     Returns:
-        One JSON object of figures as ``measures`` defines them.
+        One JSON object of figures as ``measures`` defines them, without those that overflow.
 
     Raises:
         DatasetError: The set has a head that knows none of the dataset's labels.
+        TrainingDiverged: The bound itself is not finite.
     """
     label_notes(text_model.config_of(name).labels, dataset)
     read = TextsRead.of(text_model, dataset.texts)
     micros = _micro_batches(text_model, name, read)
     posterior, nll = _encode_and_reconstruct(text_model, micros, len(dataset.texts), config, on_progress)
     kl = posterior.kl_to_prior().sum(-1)
+    bound = {
+        "neg_elbo": float((nll + kl).mean()),
+        "reconstruction_nats": float(nll.mean()),
+        "kl": float(kl.mean()),
+    }
+    _refuse_not_finite(bound, text_model.reference_of(name), dataset)
     figures: dict[str, Any] = {
         "adapter": text_model.reference_of(name),
         "data": dataset.source,
         "data_digest": dataset.digest,
         "rows": len(dataset.texts),
         "truncated": sum(read.is_truncated),
-        "neg_elbo": float((nll + kl).mean()),
-        "reconstruction_nats": float(nll.mean()),
-        "kl": float(kl.mean()),
+        **bound,
         "mi": float(measures.mutual_information(posterior.mu, posterior.logvar, _generator(config.seed))),
         "mi_ceiling": measures.mutual_information_ceiling(len(dataset.texts)),
         "mi_gaussian": measures.mutual_information_gaussian(posterior.mu, posterior.logvar),
@@ -124,7 +129,15 @@ def evaluate(
     if config.latent_space is not None:
         operations = AsServed(text_model, name)
         figures["latent_space"] = measure_latent_space(operations, dataset, learned, config.latent_space, on_progress)
-    return figures
+    return measures.finite_figures(figures)
+
+
+def _refuse_not_finite(bound: Mapping[str, float], reference: str, dataset: Dataset) -> None:
+    wrong = [f"{name} is {value}" for name, value in bound.items() if not math.isfinite(value)]
+    if wrong:
+        raise TrainingDiverged(
+            f"{reference} on {dataset.source}: {', '.join(wrong)}: train the set again with a lower learning rate"
+        )
 
 
 def label_notes(labels: Sequence[str], dataset: Dataset) -> tuple[str, ...]:
@@ -269,7 +282,7 @@ def _perplexities(
     config: EvaluationConfig,
     on_progress: OnStage,
 ) -> dict[str, Any]:
-    """Perplexity per word and per token of some of the texts; without one that is not finite, which is no JSON."""
+    """Perplexity per word and per token of some of the texts; nothing where neither is finite."""
     chosen = drawn_rows(len(read.token_ids), config.max_importance_rows, config.seed)
     drawn, num_samples = read.rows(chosen), config.num_importance_samples
     of_drawn = Posterior(posterior.mu[chosen], posterior.logvar[chosen])
@@ -278,11 +291,10 @@ def _perplexities(
         measures.perplexity_name("word", num_samples): measures.perplexity(nll, drawn.num_words),
         measures.perplexity_name("token", num_samples): measures.perplexity(nll, drawn.num_tokens),
     }
-    finite = {figure: value for figure, value in perplexities.items() if math.isfinite(value)}
-    if not finite:
+    if not measures.finite_figures(perplexities):
         return {}
     return {
-        **finite,
+        **perplexities,
         "ppl_rows": len(chosen),
         "ppl_truncated": sum(drawn.is_truncated),
         "importance_samples": num_samples,

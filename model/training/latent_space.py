@@ -16,6 +16,7 @@ from adavae.model.training.draws import measure_draws
 from adavae.model.training.fluency import JUDGE_ORDER
 from adavae.model.training.latent_cases import Cases, Group, Judges, LatentSpaceConfig, check_groups, judges_for
 from adavae.model.training.latent_figures import COPIES, FORMS, measure_probe, measure_retrieval, measure_units
+from adavae.model.training.measures import finite_figures
 from adavae.model.training.operations import Operations
 from adavae.model.training.paraphrases import Paraphrases, measure_paraphrases
 from adavae.model.training.progress import OnDone, OnStage, ignore_stage
@@ -47,7 +48,8 @@ def measure_latent_space(
         paraphrases: Pairs of texts that say the same, measured with ``latents``.
 
     Returns:
-        Figures by group, ``judges``, ``samples`` of the texts, and ``left_out``: why a group is missing.
+        Figures by group, ``judges``, ``samples`` of the texts, and ``left_out``: why a group is missing; without those
+        that overflow.
 
     Raises:
         DatasetError: As ``check_groups`` does, before anything is measured.
@@ -70,7 +72,7 @@ def measure_latent_space(
         figures[group.value] = measured
     judged_by = _trust_in(judges, learned, held_out)
     report = {"judges": judged_by, **figures, "samples": samples, "left_out": left_out}
-    return {"seed": config.seed, **{name: value for name, value in report.items() if value}}
+    return finite_figures({"seed": config.seed, **{name: value for name, value in report.items() if value}})
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ model has read, its end included:
 """
 
 import math
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -57,6 +57,15 @@ def perplexity(nll: Tensor, num_units: Tensor) -> float:
         num_units: Words (He et al. 2019) or tokens (Optimus) of each text, its end counted as one, (N,).
     """
     return float((nll.double().sum() / num_units.double().sum()).exp())
+
+
+def finite_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """A report without the figures that are NaN or infinite, at any depth: JSON has no such numbers."""
+    return {
+        name: finite_figures(value) if isinstance(value, Mapping) else value
+        for name, value in figures.items()
+        if not (isinstance(value, float) and not math.isfinite(value))
+    }
 
 
 def perplexity_name(unit: Literal["word", "token"], num_samples: int) -> str:

@@ -21,6 +21,7 @@ _WORD = re.compile(r"\w+(?=n't)|n't|'\w+|\w+|[^\w\s]")
 _BEGIN, _END, _UNKNOWN = 0, 1, 2  # the first ids of every vocabulary
 _NO_GRAM = -1
 _MAX_ORDER = 6
+_LEAST_DISCOUNT = 1e-3  # where a history leaves nothing, a word that never followed it has no probability
 
 Ids = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -195,12 +196,12 @@ def _smoothed(counts: Ids, history: Ids, num_histories: int) -> tuple[Floats, Fl
 
 
 def _discounts(counts: Ids) -> Floats:
-    """D of counts 0, 1, 2 and more (Chen and Goodman's Equation 26); with too few texts, KenLM's fallback values."""
+    """D of counts 0, 1, 2 and more (Chen and Goodman's Equation 26); where texts are too few for it, KenLM's values."""
     n1, n2, n3, n4 = (int((counts == count).sum()) for count in (1, 2, 3, 4))
     fallback = np.array([0.0, 0.5, 1.0, 1.5])
     if not (n1 and n2 and n3 and n4):
         return fallback
     y = n1 / (n1 + 2 * n2)
     estimated = np.array([0.0, 1 - 2 * y * n2 / n1, 2 - 3 * y * n3 / n2, 3 - 4 * y * n4 / n3])
-    is_sound = bool(((estimated >= 0) & (estimated <= np.arange(4))).all())
+    is_sound = bool(((estimated[1:] >= _LEAST_DISCOUNT) & (estimated[1:] <= np.arange(1, 4))).all())
     return estimated if is_sound else fallback

@@ -37,7 +37,6 @@ LUCK = 1.645 * 0.29
 0.29 is the deviation of a number drawn evenly from 0 to 1, which the place of one's own text among others then is."""
 
 _WRITES = "generation"  # the preset whose sets are there to write
-_MUST_BE_FINITE = ("neg_elbo", "reconstruction_nats", "kl", "mi")  # and every perplexity
 
 
 class NotWorthPublishing(AdaVAEError):
@@ -56,8 +55,7 @@ def judge(metrics: Mapping[str, Any], labels: Sequence[str], preset: str) -> Non
         labels: Of its head.
         preset: What it was trained for.
     """
-    error = _not_finite(metrics) or _collapsed(metrics)
-    if error is not None:
+    if (error := _collapsed(metrics)) is not None:
         raise NotWorthPublishing(error)
     judge_use(metrics, labels, preset)
 
@@ -68,18 +66,6 @@ def judge_use(metrics: Mapping[str, Any], labels: Sequence[str], preset: str) ->
         raise NotWorthPublishing(error)
     if (error := _at_chance(metrics, len(labels))) is not None:
         raise NotWorthPublishing(error)
-
-
-def _not_finite(metrics: Mapping[str, Any]) -> JobError | None:
-    names = [name for name in metrics if name in _MUST_BE_FINITE or name.startswith("ppl_")]
-    wrong = [name for name in names if not math.isfinite(metrics[name])]
-    if not wrong:
-        return None
-    return JobError(
-        code="not_finite",
-        message=f"the trained set's {', '.join(wrong)} on the validation texts is not finite: lower the learning rate",
-        param="hyperparameters.learning_rate",
-    )
 
 
 def _collapsed(metrics: Mapping[str, Any]) -> JobError | None:

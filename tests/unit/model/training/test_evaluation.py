@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from adavae.model.config import AdapterConfig, LatentInfusion
-from adavae.model.errors import DatasetError
+from adavae.model.errors import DatasetError, TrainingDiverged
 from adavae.model.text_model import TextModel
 from adavae.model.training import evaluation, measures
 from adavae.model.training.corpus import Dataset, drawn_rows
@@ -176,6 +176,18 @@ def test_a_perplexity_that_is_infinite_is_left_out(
     assert json.loads(json.dumps(figures, allow_nan=False)) == figures
     assert [name for name in figures if "iw2" in name] == left
     assert ("ppl_rows" in figures) == bool(left)
+
+
+@pytest.mark.parametrize("nats", [math.inf, math.nan])
+def test_a_bound_that_is_not_finite_is_no_figure(
+    plain: TextModel, monkeypatch: pytest.MonkeyPatch, nats: float
+) -> None:
+    def overflowing(_: object, batch: TextBatch, *__: object) -> torch.Tensor:
+        return torch.full((len(batch.token_ids),), nats)
+
+    monkeypatch.setattr(evaluation, "reconstruction_nll", overflowing)
+    with pytest.raises(TrainingDiverged, match=r"neg_elbo is (inf|nan), reconstruction_nats is (inf|nan): .* lower"):
+        evaluate(plain, "plain", reviews(8), ONLY_LIKELIHOOD)
 
 
 def test_figures_of_a_model_that_ignores_its_texts_latents_are_those_of_its_language_model() -> None:

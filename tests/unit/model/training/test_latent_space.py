@@ -12,6 +12,7 @@ from adavae.model.training import latent_cases
 from adavae.model.training.corpus import Dataset
 from adavae.model.training.latent_cases import Group, Judges, LatentSpaceConfig
 from adavae.model.training.latent_space import measure_latent_space
+from adavae.model.training.ngram_model import NgramModel
 from adavae.model.training.operations import AsServed
 from tests.scripted_operations import ScriptedOperations
 from tests.tiny import PREFIXED
@@ -44,6 +45,16 @@ def test_a_real_model_gives_every_group_and_json(text_model: TextModel) -> None:
     last = {stage: (done, total) for stage, done, total in told}
     assert all(done == total for done, total in last.values())
     assert last.keys() == {"judges", "walks", "draws", "no -> yes", "yes -> no", "latents", "forms"}
+
+
+def test_a_figure_that_overflows_is_left_out(text_model: TextModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A whole run failed for one: its manifest could not be read back."""
+    monkeypatch.setattr(NgramModel, "perplexity", lambda *_: float("inf"))
+    draws = replace(QUICK, groups=(Group.DRAWS,))
+    figures = measure_latent_space(AsServed(text_model, "prefixed"), HELD_OUT, LEARNED, draws)
+    assert json.loads(json.dumps(figures, allow_nan=False)) == figures
+    assert figures["draws"].keys().isdisjoint({"real_perplexity", "reverse_perplexity", "real_reverse_perplexity"})
+    assert figures["draws"]["fluency"]["perplexity"] > 1
 
 
 def test_figures_are_the_same_every_time_and_follow_the_seed(text_model: TextModel) -> None:

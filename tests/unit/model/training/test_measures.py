@@ -12,6 +12,7 @@ from adavae.model.training.measures import (
     active_units,
     bleu4,
     exact_match,
+    finite_figures,
     importance_weighted_nll,
     log_normal,
     macro_f1,
@@ -146,6 +147,11 @@ def test_bleu_of_a_tokenised_corpus_complains_of_nothing(caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING):
         assert bleu4([SENTENCES[0] + " ."] * 150, [SENTENCES[0] + " ."] * 150) == 100.0
     assert not caplog.records
+
+
+def test_a_report_is_json_whatever_overflowed() -> None:
+    report = {"a": 1, "b": math.inf, "c": {"d": math.nan, "e": 2.0, "f": {"g": -math.inf}}, "h": [1.5], "i": None}
+    assert finite_figures(report) == {"a": 1, "c": {"e": 2.0, "f": {}}, "h": [1.5], "i": None}
 
 
 def test_exact_match_is_to_the_letter() -> None:

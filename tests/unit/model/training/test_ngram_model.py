@@ -29,6 +29,14 @@ def test_without_anything_to_learn_from_a_word_is_as_good_as_any() -> None:
     assert math.exp(-nats[0]) == pytest.approx(0.5 + 0.5 / 2)  # D1 = 0.5 of one count goes to two words alike
 
 
+def test_a_word_that_never_followed_is_never_impossible() -> None:
+    """By n-grams seen once to four times, those seen twice would give nothing away: 2 - 3 * 2/3 * 1 = 0."""
+    fitted = NgramModel.fit([*"abcd", *"ee", *"fff", *"gggg"], order=2)
+    (nats,) = fitted.word_nats([f"e {NEVER_READ}"])
+    assert np.isfinite(nats).all()
+    assert fitted.perplexity(["e e e"]) < 1000
+
+
 def test_what_was_read_is_likelier_than_what_was_not() -> None:
     fitted = NgramModel.fit(TEXTS * 5)
     good, turned, strange = (
