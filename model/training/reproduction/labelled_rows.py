@@ -26,6 +26,7 @@ from adavae.model.training.reproduction.rows import Given, Outcome
 from adavae.model.training.reproduction.scale import Scale
 from adavae.model.training.reproduction.systems.classifiers import (
     Classifier,
+    EncodedOnce,
     LatentClassifier,
     UnmaskedClassifier,
     adavae_encoder,
@@ -68,6 +69,12 @@ class Beginning:
     @property
     def trained_parameters(self) -> int:
         return sum(each.numel() for each in self.model.parameters() if each.requires_grad)
+
+    @property
+    def is_encoder_fixed(self) -> bool:
+        """Whether nothing trains but the head."""
+        in_head = sum(each.numel() for each in self.model.head.parameters())
+        return self.trained_parameters == in_head
 
     @property
     def share(self) -> float | None:
@@ -133,8 +140,11 @@ class LabelledRow:
 
 def train_classifier(beginning: Beginning, corpus: LabelledCorpus, given: Given) -> int:
     """All updates of one classifier, whose learning rates fall to 0; returns how many labelled texts they read."""
-    steps = given.scale.label_steps(len(corpus.training.token_ids))
+    num_texts = len(corpus.training.token_ids)
+    steps = given.scale.label_steps(num_texts)
     batches = corpus.batches(given.scale.batch_size, given.seed, given.device)
+    if beginning.is_encoder_fixed and steps * given.scale.batch_size > num_texts:
+        beginning = replace(beginning, model=EncodedOnce(beginning.model))
     run(ClassifierProcedure(beginning), batches, steps, given.on_step)
     return corpus.num_read(given.scale.batch_size, given.seed, steps)
 

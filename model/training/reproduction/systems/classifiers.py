@@ -88,6 +88,26 @@ class UnmaskedClassifier(Classifier):
         return mean.float()
 
 
+class EncodedOnce(Classifier):
+    """A classifier of which the head alone trains: each text is encoded when it is first read, and not again."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__()
+        self.classifier, self.head = classifier, classifier.head
+        self._of_text: dict[bytes, Tensor] = {}
+
+    @torch.no_grad()
+    def features(self, batch: TextBatch) -> Tensor:
+        lengths = batch.lengths or tuple(batch.attention_mask.sum(1).tolist())
+        token_ids = batch.token_ids.cpu().numpy()
+        texts = [row[:length].tobytes() for row, length in zip(token_ids, lengths, strict=True)]
+        new = [place for place, text in enumerate(texts) if text not in self._of_text]
+        if new:
+            encoded = self.classifier.features(TextBatch(batch.token_ids[new], batch.attention_mask[new]))
+            self._of_text |= zip((texts[place] for place in new), encoded, strict=True)
+        return torch.stack([self._of_text[text] for text in texts])
+
+
 def adavae_encoder(backbone: Backbone, adapter: AdapterConfig, *, is_full_fine_tuning: bool) -> TrainedAdaVAE:
     """A fresh AdaVAE of which what leads to mu trains: adapters or, in a copy, every weight, and the latent parts."""
     device = backbone.wte.weight.device

@@ -7,17 +7,24 @@ from typing import cast
 
 import pytest
 import torch
+from torch import Tensor
 
 from adavae.model.backbone import Backbone
 from adavae.model.config import GPT2_124M
 from adavae.model.errors import DatasetError
 from adavae.model.storage.pretrained import PretrainedBackbone
 from adavae.model.training.objective import TextBatch
-from adavae.model.training.reproduction import accuracy_table, figure1, precision, table3
+from adavae.model.training.reproduction import accuracy_table, figure1, labelled_rows, precision, table3
 from adavae.model.training.reproduction.data_folder import DataFolder
 from adavae.model.training.reproduction.grid import Cell, Grid, begin
 from adavae.model.training.reproduction.labelled_corpus import LabelledCorpus
-from adavae.model.training.reproduction.labelled_rows import ClassifierProcedure, LabelledRow, accuracy, adavae_tuned
+from adavae.model.training.reproduction.labelled_rows import (
+    ClassifierProcedure,
+    LabelledRow,
+    accuracy,
+    adavae_tuned,
+    train_classifier,
+)
 from adavae.model.training.reproduction.paper_figures import TABLE_3, TABLE_3_SHARES
 from adavae.model.training.reproduction.rows import Given
 from adavae.model.training.reproduction.scale import SCALES, Scale, ScaleName
@@ -75,6 +82,29 @@ def test_a_frozen_encoder_trains_nothing_but_its_head(tmp_path: Path) -> None:
     width, labels = cell.pretrained.backbone.config.n_embd, 2
     for name in ("BERT, features", "Optimus (VAE), features", "AdaVAE, features"):
         assert ROWS[name].run(cell).trained_parameters == width * labels + labels
+
+
+@pytest.mark.parametrize("name", ["BERT, features", "AdaVAE, features", "Optimus (VAE), features"])
+def test_a_frozen_encoder_reads_each_text_once_and_the_head_learns_as_if_it_read_all_again(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def heads() -> tuple[Tensor, int]:
+        cell = given(tmp_path, replace(BRIEF, steps=9, least_label_steps=9))
+        corpus = cell.data.labelled
+        beginning = ROWS[name].begin(cell, corpus)
+        read: list[int] = []
+        encode = beginning.model.features
+        monkeypatch.setattr(beginning.model, "features", lambda batch: read.append(len(batch)) or encode(batch))
+        torch.manual_seed(0)
+        torch.nn.init.normal_(beginning.model.head.weight)
+        train_classifier(beginning, corpus, cell)
+        return beginning.model.head.weight.detach(), sum(read)
+
+    once, num_once = heads()
+    monkeypatch.setattr(labelled_rows, "EncodedOnce", lambda model: model)
+    again, num_again = heads()
+    assert (num_once, num_again) == (60, 9 * 20)
+    torch.testing.assert_close(once, again, rtol=0, atol=2e-4)  # of 9e-3: Adam makes small sums large
 
 
 def test_a_pair_is_one_text_with_end_of_text_between(tmp_path: Path) -> None:
