@@ -1,8 +1,10 @@
 // Requests to the service this page came from: the key, errors in the service's own words, and cancelling.
 
-import { report } from "./connection.js";
+import { isAnswering, report } from "./connection.js";
 
 const KEY = "adavae.key";
+const NOT_SENT =
+  "This could not be sent, although the service answers. A folder cannot be sent, and a file that has changed since it was chosen has to be chosen again; else load the page again, a login may be over.";
 
 /** What the service refused, or why it could not be reached (status 0). */
 export class ApiError extends Error {
@@ -13,6 +15,7 @@ export class ApiError extends Error {
     this.param = detail.param;
     this.retryAfterS = retryAfterS;
     this.requestId = requestId;
+    this.isFinal = false; // whether sending the same again makes no sense
   }
 
   /** Whether the same request may well succeed later. */
@@ -46,30 +49,37 @@ export async function send(method, path, { body, form, signal, headers = {} } = 
   const sent = { ...headers };
   if (key.get()) sent.authorization = `Bearer ${key.get()}`;
   if (body !== undefined) sent["content-type"] = "application/json";
-  let reply;
+  const request = {
+    method,
+    headers: sent,
+    body: form ?? (body === undefined ? undefined : JSON.stringify(body)),
+    signal,
+    cache: "no-store",
+    credentials: "omit",
+    redirect: "error",
+  };
+  const reply = (await replyTo(path, request)) ?? (await replyTo(path, request)); // the second one after a short break
+  if (!reply) throw new ApiError(-1, { message: NOT_SENT, code: "not_sent" });
+  if (reply.ok) {
+    report.answered();
+    return reply;
+  }
+  throw await refusal(reply);
+}
+
+/** The service's reply, or null where it got no such request although it answers; raises ApiError where it does not. */
+async function replyTo(path, request) {
   try {
-    reply = await fetch(urlOf(path), {
-      method,
-      headers: sent,
-      body: form ?? (body === undefined ? undefined : JSON.stringify(body)),
-      signal,
-      cache: "no-store",
-      credentials: "omit",
-      redirect: "error",
-    });
+    return await fetch(urlOf(path), request);
   } catch (error) {
     if (error.name === "AbortError") throw error;
+    if (await isAnswering()) return null;
     report.lost();
     throw new ApiError(0, {
       message: "The service does not answer. The page tries again until it is back.",
       code: "unreachable",
     });
   }
-  if (reply.ok) {
-    report.answered();
-    return reply;
-  }
-  throw await refusal(reply);
 }
 
 /** The reply's JSON. */

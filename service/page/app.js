@@ -62,6 +62,7 @@ async function show() {
   const { panel: id, values } = readAddress();
   const panel = PANELS.find((each) => each.id === id) ?? PANELS[0];
   const number = (numShown += 1);
+  let hadFocus = false;
   const isOther = shown.id !== null && shown.id !== panel.id;
   shown.end();
   forget();
@@ -73,6 +74,7 @@ async function show() {
   try {
     const module = await panel.load();
     if (number !== numShown) return;
+    hadFocus = main.contains(document.activeElement);
     main.replaceChildren(root);
     shown = { id: panel.id, ...module.mount(root, values) };
   } catch (error) {
@@ -81,10 +83,8 @@ async function show() {
       problem(new ApiError(0, { message: "This part of the page could not be loaded.", code: "load" }), show),
     );
   }
-  if (isOther) {
-    main.focus({ preventScroll: true });
-    window.scrollTo(0, 0);
-  }
+  if (isOther || hadFocus) main.focus({ preventScroll: true });
+  if (isOther) window.scrollTo(0, 0);
 }
 
 function showNav(id) {

@@ -4,7 +4,10 @@ let loading = null;
 
 /** A chart as large as `element`, until `signal` ends it; null where it was over before ECharts was there. */
 export async function chartIn(element, signal) {
-  loading ??= import("./vendor/echarts.js");
+  loading ??= import("./vendor/echarts.js").catch((error) => {
+    loading = null; // the next chart asks again
+    throw error;
+  });
   const echarts = await loading;
   if (signal.aborted) return null;
   const chart = echarts.init(element, null, { renderer: "canvas" });

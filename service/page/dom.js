@@ -16,6 +16,22 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Gives `element` other children; a control that has the focus keeps it, if it is among them again. */
+export function refill(element, ...children) {
+  const focused = element.contains(document.activeElement) ? nameOf(document.activeElement) : null;
+  element.replaceChildren(...children);
+  if (focused === null) return;
+  const again = [...element.querySelectorAll("a, button, input, select, textarea")];
+  again.find((control) => nameOf(control) === focused)?.focus({ preventScroll: true });
+}
+
+/** What a control is called, however often it is made anew. */
+function nameOf({ tagName, type, name, id, value, textContent }) {
+  const own = (name || id || "").replace(/-\d+$/, "");
+  const said = ["radio", "checkbox"].includes(type) ? value : tagName === "SELECT" ? "" : textContent;
+  return [tagName, own, said].join(" ");
+}
+
 /** Calls `run` once nothing has been asked for during `pauseMs`; `.now()` does not wait. */
 export function afterPause(run, pauseMs) {
   let timer = 0;
@@ -31,9 +47,14 @@ export function afterPause(run, pauseMs) {
   return later;
 }
 
+/** What can be seen and used now: an open dialog makes all that is outside of it inert. */
+const front = () => document.querySelector("dialog[open]") ?? document.body;
+
 /** Says something in passing, to eyes and to screen readers. */
 export function tell(message) {
-  const told = document.getElementById("told");
+  tell.box ??= document.getElementById("told");
+  const told = tell.box;
+  if (told.parentElement !== front()) front().append(told);
   told.textContent = message;
   told.classList.add("is-shown");
   clearTimeout(tell.timer);
@@ -46,10 +67,14 @@ export async function copy(text, what = "Copied") {
     await navigator.clipboard.writeText(text);
   } catch {
     const area = h("textarea", { class: "visually-hidden", value: text, readonly: true });
-    document.body.append(area);
+    front().append(area);
     area.select();
-    document.execCommand("copy");
+    const isCopied = document.execCommand("copy");
     area.remove();
+    if (!isCopied) {
+      tell("This browser does not let the page copy: select it and copy it yourself");
+      return;
+    }
   }
   tell(what);
 }

@@ -65,8 +65,10 @@ export function askForKey(why) {
   async function check(event) {
     event.preventDefault();
     const before = key.get();
-    key.set(input.value.trim());
     try {
+      if (/[^\x21-\x7e]/.test(input.value.trim()))
+        throw new ApiError(-1, { message: "A key has no blanks, and no letters with accents: copy it again." });
+      key.set(input.value.trim());
       await call("GET", "/key");
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;

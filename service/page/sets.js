@@ -1,6 +1,6 @@
 // The adapter sets that are installed, and the one that the panels use.
 
-import { listAll } from "./api.js";
+import { call, listAll } from "./api.js";
 import { h } from "./dom.js";
 
 let all = [];
@@ -21,11 +21,18 @@ export function find(reference) {
 /** The chosen set, or undefined where it is not installed. */
 export const current = () => find(chosen);
 
-/** The chosen set; where it is not known what is installed, that is asked for again, and raises why it is not known. */
+/** The chosen set, which is asked for where it is not known; raises why it still is not. */
 export async function needed() {
-  if (!current() && failure) await load();
+  await learn(chosen);
   if (current()) return current();
   throw new Error(`No adapter set ${chosen ? `${chosen} ` : ""}is installed: choose another one, or train one.`);
+}
+
+/** Reads the list again where it lacks a set: asked for it by name, the service looks for what has just been trained. */
+export async function learn(reference) {
+  if (find(reference)) return;
+  if (reference) await call("GET", `/adapters/${encodeURIComponent(reference)}`);
+  await load();
 }
 
 /** What requests name: empty for the service's default. */
@@ -40,9 +47,9 @@ export function choose(name, { quiet = false } = {}) {
   if (!quiet && chosen !== before) window.dispatchEvent(new Event("set-chosen"));
 }
 
-/** Reads what is installed; raises ApiError. Panels that began without it hear of it by the event `sets-known`. */
+/** Reads what is installed; raises ApiError. Panels that began without the chosen set hear of it by `sets-known`. */
 export async function load() {
-  const isNews = failure !== null;
+  const wasUnknown = failure !== null || !current();
   try {
     all = await listAll("/adapters");
     failure = null;
@@ -52,7 +59,7 @@ export async function load() {
   }
   showChosen();
   window.dispatchEvent(new Event("sets-loaded"));
-  if (isNews) window.dispatchEvent(new Event("sets-known"));
+  if (wasUnknown && current()) window.dispatchEvent(new Event("sets-known"));
 }
 
 export function listen() {

@@ -1,6 +1,6 @@
 // Texts out of files and out of the clipboard, all of them read by the service; and tables back into CSV.
 
-import { send } from "./api.js";
+import { call } from "./api.js";
 import { readWorkbook } from "./workbook.js";
 
 /** What files may end in; the service says so of any other. */
@@ -64,8 +64,7 @@ export function formOf(file, columns = {}) {
  * Columns that are not named are guessed; where `label` is "" the rows have none.
  */
 export async function readTable(file, { columns = {}, limit, signal }) {
-  const reply = await send("POST", `/read?limit=${limit}`, { form: formOf(file, columns), signal });
-  const read = await reply.json();
+  const read = await call("POST", `/read?limit=${limit}`, { form: formOf(file, columns), signal });
   if (columns.label === "") delete read.columns.label;
   const rows = read.data.map(({ text, label }) => ({ text, label: read.columns.label ? (label ?? "") : "" }));
   return new TextTable(file.name, rows, read);
@@ -88,8 +87,10 @@ async function sheetOf(filename, file) {
 
 const quoted = (cell) => (/[",\r\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
 
+const MARK = "\ufeff"; // without it spreadsheets read letters beyond ASCII as others
+
 /** Lines of CSV; a cell that a spreadsheet would run as a formula is kept as text. */
 export function toCsv(header, lines) {
   const safe = (value) => (typeof value === "string" && /^[=+\-@\t]/.test(value) ? `'${value}` : String(value ?? ""));
-  return [header, ...lines].map((cells) => `${cells.map((cell) => quoted(safe(cell))).join(",")}\r\n`).join("");
+  return MARK + [header, ...lines].map((cells) => `${cells.map((cell) => quoted(safe(cell))).join(",")}\r\n`).join("");
 }

@@ -153,6 +153,23 @@ def test_the_list_of_sets_comes_once_the_service_has_loaded(open_visit: OpenVisi
         expect(page.get_by_text("Label to label")).to_be_visible()
 
 
+@pytest.mark.parametrize("panel", ["map", "traverse", "walk", "classify"])
+def test_a_set_that_was_just_trained_is_there_for_every_panel(open_visit: OpenVisit, panel: str) -> None:
+    """It was not installed for some, and others began with sentences of another kind, until the page was reloaded."""
+    latent = StubLatentService()
+    with serving(latent) as url:
+        page = open_visit(url, refusals_are_fine=True).open("#/sets")
+        expect(page.locator(".set-card").first).to_be_visible()
+        latent.unlisted = state("mine", "5555aaaa6666", labels=("x", "y"))
+        with page.expect_request(
+            lambda request: (request.post_data_json or {}).get("adapter") == "mine@5555aaaa6666"
+        ) as asked:
+            page.evaluate("(address) => { location.hash = address; }", f"#/{panel}?set=mine")
+        assert asked.value.url.endswith("/decode")
+        expect(page.locator("#set")).to_have_value("mine")
+        expect(page.get_by_text("is installed: choose another")).to_have_count(0)
+
+
 def test_a_panel_that_needs_a_set_asks_for_the_key_and_goes_on_with_it(open_visit: OpenVisit) -> None:
     with serving(StubLatentService(), api_keys=KEYS) as url:
         page = open_visit(url, refusals_are_fine=True).open("#/traverse?text=a")
@@ -190,8 +207,6 @@ def test_a_key_deletes_and_exports_only_where_it_may(open_visit: OpenVisit) -> N
             page.locator("#key").click()
             give_key(page, key)
             expect(page.locator("#key")).to_contain_text("admin" if number else "Key: infer")
-            page.get_by_role("link", name="Walk", exact=True).first.click()
-            page.get_by_role("link", name="Sets").click()
             card = page.get_by_role("article", name="own@3333aaaa4444")
             expect(card.get_by_role("button", name="Card")).to_be_visible()
             for name in ("Delete", "Export"):
@@ -232,3 +247,16 @@ def test_a_set_is_deleted_after_being_asked(open_visit: OpenVisit) -> None:
         card.get_by_role("button", name="Delete").click()
         page.get_by_role("dialog").get_by_role("button", name="Delete").click()
         expect(card).to_have_count(0)
+
+
+def test_a_set_that_was_chosen_and_is_deleted_is_chosen_no_more(open_visit: OpenVisit) -> None:
+    with serving(StubLatentService()) as url:
+        page = open_visit(url).open("#/sets?set=own")
+        expect(page.locator("#set")).to_have_value("own")
+        for version in ("1111aaaa2222", "3333aaaa4444"):
+            page.get_by_role("article", name=f"own@{version}").get_by_role("button", name="Delete").click()
+            page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+            expect(page.get_by_role("article", name=f"own@{version}")).to_have_count(0)
+        expect(page.locator("#set")).to_have_value("yelp")
+        expect(page.locator("#set option", has_text="own")).to_have_count(0)
+        expect(page.get_by_role("link", name="Walk", exact=True).first).to_have_attribute("href", "#/walk")

@@ -244,7 +244,7 @@ def test_of_a_sheet_only_what_has_something_in_it_is_read(page: Page) -> None:
 
 def test_no_cell_of_a_table_that_is_taken_away_runs_as_a_formula(page: Page) -> None:
     written = asked(page, "tables.js", "module.toCsv(['text', 'x'], [['=1+1', -2.5], ['a \"b\",\\nc', 0]])")
-    assert written == 'text,x\r\n\'=1+1,-2.5\r\n"a ""b"",\nc",0\r\n'
+    assert written == '\ufefftext,x\r\n\'=1+1,-2.5\r\n"a ""b"",\nc",0\r\n'
 
 
 def test_the_way_back_from_a_point_projects_to_that_point(page: Page) -> None:

@@ -1,6 +1,6 @@
 // A file whose every line gets a label: where it comes in, how far it is, and what was found.
 
-import { h } from "../dom.js";
+import { h, refill } from "../dom.js";
 import { columnChoice, dropZone } from "../parts/drop.js";
 import { FileSource } from "../parts/file_source.js";
 import { runner } from "../parts/runner.js";
@@ -58,7 +58,7 @@ export function fileCard() {
   /** Begins with what is new; without it goes on where an error stopped it. */
   async function load(signal) {
     const found = await source.read(MOST_ROWS, signal);
-    if (found) columns.replaceChildren(...(found.hasColumns ? [columnChoice(found, choose)] : []));
+    if (found) refill(columns, ...(found.hasColumns ? [columnChoice(found, choose)] : []));
     const table = found ?? labelling?.table;
     if (!table) return;
     if (found || !labelling.found.length) labelling = new Labelling(table, sets.reference());

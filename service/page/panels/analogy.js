@@ -2,7 +2,7 @@
 
 import { replaceAddress } from "../address.js";
 import { call } from "../api.js";
-import { afterPause, h } from "../dom.js";
+import { afterPause, h, refill } from "../dom.js";
 import { field, has, takesList } from "../features.js";
 import { actionBar } from "../parts/actions.js";
 import { DECODING, SAMPLING_SPECS, decodingBody, decodingSpecs } from "../parts/decoding.js";
@@ -153,7 +153,7 @@ function analogyCard(state, save) {
       if (name === "strategy") showOptions();
       soon();
     };
-    options.replaceChildren(...specs.map((spec) => fieldFor(spec, state, changed)));
+    refill(options, ...specs.map((spec) => fieldFor(spec, state, changed)));
   }
 
   async function load(signal) {

@@ -1,15 +1,15 @@
 // Map: texts as points of a plane. A click anywhere writes the sentence of that very point; a line is a walk.
 
 import { addressOf, replaceAddress } from "../address.js";
-import { call } from "../api.js";
-import { download, h } from "../dom.js";
+import { ApiError, call } from "../api.js";
+import { download, h, refill } from "../dom.js";
 import { keep, keptTable, linkedTable, linkedTexts } from "../map/kept_texts.js";
 import { commonest, counted } from "../map/labels.js";
 import { readingOf } from "../map/reading.js";
 import { actionBar } from "../parts/actions.js";
 import { acceptDrops, columnChoice, dropZone } from "../parts/drop.js";
 import { addressValues, fieldFor, stateOf } from "../parts/fields.js";
-import { FileSource } from "../parts/file_source.js";
+import { FileSource, isAtFault } from "../parts/file_source.js";
 import { runner } from "../parts/runner.js";
 import { MOST_COLOURS, scatter } from "../parts/scatter.js";
 import * as sets from "../sets.js";
@@ -25,7 +25,7 @@ const DEFAULTS = { method: "pca", lift: "text", at: "", to: "" };
 export function mount(root, values) {
   const state = stateOf(DEFAULTS, values);
   let table = linkedTable(values.texts) ?? keptTable();
-  let map = null;
+  let map = null; // what is drawn, with its table
   let request = null;
   let plot = null;
   const source = new FileSource();
@@ -34,7 +34,7 @@ export function mount(root, values) {
   const facts = h("p", { class: "muted map-facts", role: "status" });
   const place = h("div", { class: "map-place" }, h("p", { class: "muted" }, "Drawing…"));
   const columns = h("div", {});
-  const running = runner({ outlet, busy: place, work: load, onError: () => {} });
+  const running = runner({ outlet, busy: place, work: load, onError: failed });
   const onRequest = (sent) => {
     request = sent;
   };
@@ -98,8 +98,6 @@ export function mount(root, values) {
     showTools();
     plot = await scatter({ onPick: reading.pick, onLine: reading.walk, onLasso: reading.list });
     reading.begin(plot);
-    place.replaceChildren(plot.element);
-    await plot.begin();
     running.run();
   }
 
@@ -154,12 +152,11 @@ export function mount(root, values) {
         saveAddress,
       ],
     ];
-    tools.replaceChildren(
+    refill(
+      tools,
       ...specs
         .filter(([spec]) => spec.name !== "lift" || state.method === "pca")
         .map(([spec, own, changed]) => fieldFor(spec, own, changed)),
-    );
-    tools.append(
       h("button", { type: "button", class: "quiet", onclick: () => plot?.reset() }, "Show everything"),
       h("button", { type: "button", class: "quiet", onclick: toOwnTexts }, "Your own texts"),
     );
@@ -173,7 +170,7 @@ export function mount(root, values) {
   }
 
   function exportButtons() {
-    const name = () => (table?.name ?? "map").replace(/\.\w+$/, "");
+    const name = () => map.table.name.replace(/\.\w+$/, "");
     const lines = () => map.data.map((row, index) => [map.texts[index], row.label ?? "", row.x, row.y]);
     return [
       h("button", { type: "button", class: "quiet", onclick: () => map && saveImage(`${name()}.png`) }, "PNG"),
@@ -216,7 +213,7 @@ export function mount(root, values) {
     });
     if (!found) return;
     table = owned(found);
-    columns.replaceChildren(...(table.hasColumns ? [columnChoice(table, choose)] : []));
+    refill(columns, ...(table.hasColumns ? [columnChoice(table, choose)] : []));
     root.scrollIntoView({ block: "start" });
   }
 
@@ -227,16 +224,18 @@ export function mount(root, values) {
   /** The address of this very map: with a user's own texts in it where they are few. */
   function linkTo() {
     const values = { set: sets.reference(), ...addressValues(state, DEFAULTS) };
-    if (!table?.isOwn) return { address: addressOf("map", values) };
-    const whole = addressOf("map", { ...values, texts: linkedTexts(table) });
+    const drawn = map?.table ?? table;
+    if (!drawn?.isOwn) return { address: addressOf("map", values) };
+    const whole = addressOf("map", { ...values, texts: linkedTexts(drawn) });
     if (whole.length <= MOST_OF_ADDRESS) return { address: whole };
     return { address: addressOf("map", values), told: "Link copied, without the texts: send the file along" };
   }
 
   /** Draws the table; without one, what the set itself says. */
   async function load(signal) {
-    saveAddress();
+    if (!plot) return; // it begins with this
     showTools();
+    await showPlot();
     await read(signal);
     table ??= await drawn(signal);
     const rows = table.rows.slice(0, MOST_TEXTS);
@@ -248,8 +247,10 @@ export function mount(root, values) {
     facts.textContent = `Drawing ${rows.length} texts…`;
     const reply = await call("POST", "/map", { body, signal });
     keep(table);
+    saveAddress(); // without the texts, which are kept now
     map = {
       ...reply,
+      table,
       texts: body.texts,
       labels,
       points: reply.data.map((row) => [row.x, row.y]),
@@ -259,12 +260,32 @@ export function mount(root, values) {
     plot.show({ points: map.points, texts: map.texts, labels, names });
     root.dataset.drawn = `${map.method} ${map.points.length}`;
     showLegend(names);
-    facts.textContent = said(rows.length);
+    facts.textContent = said();
     reading.show(map);
   }
 
-  function said(shown) {
-    const parts = [`${table.name}: ${table.read?.has_more ? "the first " : ""}${shown} texts`];
+  /** The plot, once ECharts is there. */
+  async function showPlot() {
+    if (plot.element.isConnected) return;
+    place.replaceChildren(plot.element);
+    try {
+      await plot.begin();
+    } catch {
+      plot.element.remove();
+      throw new ApiError(0, { message: "The part of the page that draws could not be loaded.", code: "load" });
+    }
+  }
+
+  /** What was drawn before still stands there, and is what is drawn again. */
+  function failed(error) {
+    const isOfSet = map?.table.isOwn || (map && map.table.set === sets.current()?.id);
+    if (isAtFault(error)) table = isOfSet ? map.table : null;
+    facts.textContent = map ? said() : "";
+  }
+
+  function said() {
+    const { name, read } = map.table;
+    const parts = [`${name}: ${read?.has_more ? "the first " : ""}${map.texts.length} texts`];
     if (map.explained) parts.push(`the plane shows ${percent(map.explained[0] + map.explained[1])} of what differs`);
     if (map.separation)
       parts.push(

@@ -1,5 +1,6 @@
 // Adapter sets: what is installed, how it measured, what it says; deleting and taking away where the key allows it.
 
+import { replaceAddress } from "../address.js";
 import { call, send } from "../api.js";
 import { download, h, tell } from "../dom.js";
 import { has } from "../features.js";
@@ -36,10 +37,7 @@ export function mount(root) {
   const loading = runner({
     outlet,
     busy: table,
-    work: async (signal) => {
-      await sets.load();
-      if (!signal.aborted) show();
-    },
+    work: sets.load, // and shown by the event of it
   });
   let archive = null;
   const importing = runner({ outlet, busy: table, work: bringIn });
@@ -47,8 +45,12 @@ export function mount(root) {
   acceptDrops(importer, take);
   const showImporter = () =>
     importer.replaceChildren(...(has("POST", "/adapters") && may("admin") ? [importZone()] : []));
-  window.addEventListener("scopes-known", showImporter);
-  window.addEventListener("sets-known", loading.run);
+  const onScopes = () => {
+    showImporter();
+    show();
+  };
+  window.addEventListener("scopes-known", onScopes);
+  window.addEventListener("sets-loaded", show);
   showImporter();
   root.append(
     h(
@@ -73,8 +75,8 @@ export function mount(root) {
     end() {
       loading.end();
       importing.end();
-      window.removeEventListener("scopes-known", showImporter);
-      window.removeEventListener("sets-known", loading.run);
+      window.removeEventListener("scopes-known", onScopes);
+      window.removeEventListener("sets-loaded", show);
       cardEnds.forEach((end) => end());
     },
   };
@@ -98,7 +100,6 @@ export function mount(root) {
     const set = await call("POST", "/adapters", { form: archive, headers, signal });
     tell(`${set.id} is installed`);
     await sets.load();
-    if (!signal.aborted) show();
   }
 
   function show() {
@@ -218,7 +219,10 @@ export function mount(root) {
     async function remove(signal) {
       await call("DELETE", `/adapters/${encodeURIComponent(set.id)}`, { signal });
       tell(`${set.id} is deleted`);
-      loading.run();
+      await loading.run();
+      if (sets.current()) return;
+      sets.choose("");
+      replaceAddress("sets");
     }
   }
 }

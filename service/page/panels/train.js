@@ -11,6 +11,8 @@ import { newJob } from "../training/new_job.js";
 export function mount(root, values) {
   const board = h("div", {});
   let parts = [];
+  let isOpen = null;
+  const onScopes = () => may("train") !== isOpen && begin(); // what was dropped and filled in stays
   root.append(
     h(
       "header",
@@ -20,12 +22,12 @@ export function mount(root, values) {
     ),
     board,
   );
-  window.addEventListener("scopes-known", begin);
+  window.addEventListener("scopes-known", onScopes);
   begin();
   window.scrollTo(0, 0); // the button that begins a run stands far below its head
   return {
     end() {
-      window.removeEventListener("scopes-known", begin);
+      window.removeEventListener("scopes-known", onScopes);
       end();
     },
   };
@@ -33,7 +35,8 @@ export function mount(root, values) {
   function begin() {
     end();
     parts = [];
-    if (may("train")) {
+    isOpen = may("train");
+    if (isOpen) {
       parts = values.job ? [jobView(values.job)] : [newJob(values.again), jobList()];
       board.replaceChildren(...parts.map((part) => part.element));
     } else

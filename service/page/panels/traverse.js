@@ -1,7 +1,7 @@
 // Traverse: one sentence, a direction of z, and the sentences along it; the dimensions that matter most come first.
 
 import { replaceAddress } from "../address.js";
-import { afterPause, h } from "../dom.js";
+import { afterPause, h, refill } from "../dom.js";
 import { has } from "../features.js";
 import { actionBar } from "../parts/actions.js";
 import { DECODING, SAMPLING_SPECS, decodingSpecs, typicality } from "../parts/decoding.js";
@@ -155,7 +155,8 @@ export function mount(root, values) {
       );
     } else if (found) {
       const any = { name: "dimension", label: "Any dimension", kind: "number", min: 0, max: found.deviation.length - 1 };
-      ways.replaceChildren(
+      refill(
+        ways,
         h(
           "div",
           { class: "dimensions", role: "group", "aria-label": "Dimensions, those that change most first" },
@@ -207,7 +208,8 @@ export function mount(root, values) {
       ...decodingSpecs(has("POST", "/traverse") ? "/traverse" : "/decode"),
       ...(state.strategy === "sample" ? SAMPLING_SPECS : []),
     ];
-    options.replaceChildren(
+    refill(
+      options,
       ...specs.map((spec) =>
         fieldFor(spec, state, (name) => {
           if (name === "strategy") showOptions();

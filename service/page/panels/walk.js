@@ -2,7 +2,7 @@
 
 import { replaceAddress } from "../address.js";
 import { call } from "../api.js";
-import { afterPause, h } from "../dom.js";
+import { afterPause, h, refill } from "../dom.js";
 import { field } from "../features.js";
 import { actionBar } from "../parts/actions.js";
 import {
@@ -144,7 +144,7 @@ export function mount(root, values) {
       if (name === "strategy") showOptions();
       soon();
     };
-    options.replaceChildren(...specs.map((spec) => fieldFor(spec, state, changed)));
+    refill(options, ...specs.map((spec) => fieldFor(spec, state, changed)));
   }
 
   function moreSteps() {

@@ -32,11 +32,14 @@ export class FileSource {
       if (this.#wanted === wanted) [this.#wanted, this.#file] = [null, file];
       return table;
     } catch (error) {
-      if (this.#wanted === wanted && isFinal(error)) this.#wanted = null;
+      if (isAtFault(error)) {
+        error.isFinal = true;
+        if (this.#wanted === wanted) this.#wanted = null;
+      }
       throw error;
     }
   }
 }
 
 /** Whether the file is at fault, and not who sends it or the way it took. */
-const isFinal = (error) => error.name !== "AbortError" && !error.isPassing && ![401, 403].includes(error.status);
+export const isAtFault = (error) => error.name !== "AbortError" && !error.isPassing && ![401, 403].includes(error.status);

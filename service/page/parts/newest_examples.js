@@ -11,7 +11,9 @@ export function newestExamples(onFound) {
   return {
     async ask() {
       const signal = latest.next();
-      const found = await examplesFor(sets.current(), signal).catch(() => null);
+      const set = await sets.needed().catch(() => undefined); // what is wrong is told where it is used
+      if (signal.aborted) return;
+      const found = await examplesFor(set, signal).catch(() => null);
       if (!signal.aborted) onFound(found);
     },
     end: () => latest.cancel(),

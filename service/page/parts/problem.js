@@ -33,7 +33,7 @@ export function problem(error, retry = null, title = titleOf(error)) {
       ),
     );
   }
-  if (retry && error.status !== 422) buttons.append(retryButton(error, retry));
+  if (retry && error.status !== 422 && !error.isFinal) buttons.append(retryButton(error, retry));
   if (error.requestId && error.status >= 500)
     buttons.append(h("span", { class: "muted" }, `request ${error.requestId}`));
   if (buttons.childElementCount) box.append(buttons);
@@ -45,7 +45,8 @@ function titleOf({ status }) {
 }
 
 function retryButton(error, retry) {
-  const button = h("button", { type: "button", onclick: retry }, "Try again");
+  const wait = h("span", { "aria-hidden": "true" }); // an alert is read out anew whenever it changes
+  const button = h("button", { type: "button", onclick: retry }, "Try again", wait);
   if (!error.retryAfterS || !error.isPassing) return button;
   let left = error.retryAfterS;
   const tick = () => {
@@ -54,7 +55,7 @@ function retryButton(error, retry) {
       retry();
       return;
     }
-    button.textContent = `Try again (by itself in ${left} s)`;
+    wait.textContent = ` (by itself in ${left} s)`;
     left -= 1;
     setTimeout(tick, 1000);
   };

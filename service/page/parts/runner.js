@@ -55,5 +55,6 @@ export function runner({ outlet, busy, work, onError = () => {} }) {
 
 /** An error of the page's own, such as a file that cannot be read. */
 function shown(error) {
-  return new ApiError(-1, { message: error.message, code: "page" });
+  const told = new ApiError(-1, { message: error.message, code: "page" });
+  return Object.assign(told, { isFinal: Boolean(error.isFinal) });
 }

@@ -1,7 +1,7 @@
 // One training job, live: how far it is, its curves, its events, and what it has become.
 
 import { ApiError, call, events, send } from "../api.js";
-import { h, tell } from "../dom.js";
+import { h, refill, tell } from "../dom.js";
 import { actionBar } from "../parts/actions.js";
 import { curves } from "../parts/curves.js";
 import { problem } from "../parts/problem.js";
@@ -16,12 +16,13 @@ const OPEN = ["queued", "running", "paused"];
 /** {element, end()} of the job with this id. */
 export function jobView(id) {
   let job = null;
+  let shownOutcome = "";
   let isOver = false;
   const controller = new AbortController();
   const outlet = h("div", { class: "outlet" });
   const head = h("div", { class: "job-head" });
   const bar = h("progress", { max: 1, value: 0, "aria-label": "Share of the run" });
-  const figures = h("p", { class: "muted job-figures", role: "status" });
+  const figures = h("p", { class: "muted job-figures" });
   const done = h("div", { class: "job-done" });
   const charts = curves();
   const told = h("ol", {});
@@ -55,7 +56,7 @@ export function jobView(id) {
 
   /** Reads the job and its events until it is finished; after a broken connection it goes on from the last event. */
   async function follow() {
-    await charts.begin();
+    charts.begin().catch(() => {}); // the run is told without its curves, too
     let last = "";
     while (!isOver) {
       let calm = 0;
@@ -103,10 +104,9 @@ export function jobView(id) {
     const before = job?.status;
     job = await call("GET", `/v1/fine_tuning/jobs/${encodeURIComponent(id)}`, { signal: controller.signal });
     show();
-    if (job.status === "succeeded" && before && before !== "succeeded") {
-      tell(`${job.suffix} is ready`);
-      await sets.load();
-    }
+    if (job.status !== "succeeded") return;
+    if (before && before !== "succeeded") tell(`${job.suffix} is ready`);
+    sets.learn(job.fine_tuned_model).catch(() => {}); // it may be gone by now
   }
 
   function take(event) {
@@ -166,7 +166,8 @@ export function jobView(id) {
       );
     const actions =
       { queued: ["pause", "cancel"], running: ["pause", "cancel"], paused: ["resume", "cancel"] }[job.status] ?? [];
-    head.replaceChildren(
+    refill(
+      head,
       h("h2", {}, job.suffix),
       pill(job.status),
       h("span", { class: "muted" }, `${job.hyperparameters.preset} · z of ${job.hyperparameters.latent_size}`),
@@ -175,6 +176,9 @@ export function jobView(id) {
     element.dataset.status = job.status;
     if (job.progress) progress(job.progress);
     if (job.status === "succeeded") bar.value = 1;
+    const outcome = JSON.stringify([job.status, job.error, job.metrics]);
+    if (outcome === shownOutcome) return; // an alert is read out whenever it is made anew
+    shownOutcome = outcome;
     done.replaceChildren(
       ...(job.status === "succeeded" ? [ready()] : []),
       ...(job.error ? [ended()] : []),

@@ -11,9 +11,13 @@ export function jobList() {
   const list = h("div", { class: "jobs" });
   const loading = runner({ outlet, busy: list, work: load });
   loading.run();
+  window.addEventListener("key-given", loading.run); // another key, other runs
   return {
     element: h("div", {}, h("header", { class: "panel-head second" }, h("h2", {}, "Runs")), outlet, list),
-    end: loading.end,
+    end() {
+      window.removeEventListener("key-given", loading.run);
+      loading.end();
+    },
   };
 
   async function load(signal) {

@@ -2,7 +2,7 @@
 
 import { go } from "../address.js";
 import { call } from "../api.js";
-import { h } from "../dom.js";
+import { h, refill } from "../dom.js";
 import { actionBar } from "../parts/actions.js";
 import { acceptDrops, columnChoice, dropZone } from "../parts/drop.js";
 import { fieldFor } from "../parts/fields.js";
@@ -125,7 +125,7 @@ export function newJob(again = "") {
       chosen = { ...chosen, ...names };
       uploading.run();
     };
-    columns.replaceChildren(...(table.hasColumns ? [columnChoice(table, choose, { always: true })] : []));
+    refill(columns, ...(table.hasColumns ? [columnChoice(table, choose, { always: true })] : []));
   }
 
   /** What an option is without a value: the preset's, or what an earlier run had. */
@@ -136,7 +136,10 @@ export function newJob(again = "") {
   async function upload(signal) {
     report.replaceChildren(h("p", { class: "muted" }, `Reading ${named}…`));
     await look(signal);
-    if (!source.file) return;
+    if (!source.file) {
+      report.replaceChildren();
+      return;
+    }
     sent = await uploads.send(source.file, chosen, signal);
     before = {};
     report.replaceChildren(reportOf({ ...sent, filename: named }));

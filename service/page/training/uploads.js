@@ -1,7 +1,7 @@
 // The texts of a form on the service: sent once for each choice of columns, and taken back where others stand in for
 // them before anybody trained on them.
 
-import { call, send } from "../api.js";
+import { call } from "../api.js";
 import { formOf } from "../tables.js";
 import { newKey } from "./once.js";
 
@@ -18,8 +18,7 @@ export class Uploads {
     const form = formOf(file, columns);
     form.append("purpose", "fine-tune");
     const headers = { "idempotency-key": this.#sending.key };
-    const reply = await send("POST", "/v1/files", { form, signal, headers });
-    const stored = await reply.json();
+    const stored = await call("POST", "/v1/files", { form, signal, headers });
     if (this.#stored?.id !== stored.id) this.#takeBack();
     this.#stored = stored;
     return stored;
