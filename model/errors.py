@@ -63,7 +63,7 @@ class DatasetError(AdaVAEError):
 
 
 class TrainingDiverged(AdaVAEError):
-    """The loss is no longer finite; the last good checkpoint was kept."""
+    """The loss is no longer finite, or what was trained is of no use; the last good checkpoint was kept."""
 
 
 class TrainingInterrupted(AdaVAEError):

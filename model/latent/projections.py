@@ -17,6 +17,7 @@ _TSNE_COMPONENTS, _PERPLEXITY, _TSNE_ITERATIONS = 50, 30.0, 500
 _TSNE_SPREAD = 1e-4  # standard deviation of the initial points, as its authors advise
 _FOLDS = 5
 _RIDGE = 0.1  # times the mean variance
+_LEAST_VARIANCE = float(np.finfo(np.float32).tiny)  # of rows that are all equal; its inverse is a number, too
 
 Floats = NDArray[np.float32]
 
@@ -182,7 +183,7 @@ def _ridge_scores(
     middle, level = z.mean(axis=0), targets.mean(axis=0)
     centred = z - middle
     covariance = centred.T @ centred
-    penalty = _RIDGE * max(float(np.trace(covariance)) / len(covariance), np.finfo(np.float64).tiny)
+    penalty = _RIDGE * max(float(np.trace(covariance)) / len(covariance), _LEAST_VARIANCE)
     weights = np.linalg.solve(covariance + penalty * np.eye(len(covariance)), centred.T @ (targets - level))
     scores: NDArray[np.float64] = (others - middle) @ weights + level
     return scores

@@ -93,13 +93,22 @@ def _facts(training: Mapping[str, Any]) -> dict[str, object]:
     """How it was made; a set from elsewhere may not tell."""
     facts: dict[str, object] = {"preset": training.get("preset", _UNTOLD)}
     data, steps, command = training.get("data"), training.get("steps"), training.get("command")
-    if data:
-        facts["trained on"] = f"{data['source']}, {data['rows']:,} texts (sha256 {data['digest'][:12]})"
-    if steps is not None:
-        facts["steps"] = f"{steps:,} in {_time(round(training['duration_s']))}"
-    if training.get("best_step") is not None:
+    if isinstance(data, Mapping) and (told := _trained_on(data)):
+        facts["trained on"] = told
+    if isinstance(steps, int):
+        duration = training.get("duration_s")
+        facts["steps"] = f"{steps:,} in {_time(round(duration))}" if isinstance(duration, int | float) else f"{steps:,}"
+    if isinstance(training.get("best_step"), int):
         facts["best step"] = _best_step(training)
     return {**facts, "command": f"`{command}`" if command else _UNTOLD}
+
+
+def _trained_on(data: Mapping[str, Any]) -> str:
+    """As much of it as is known: ``reviews.tsv, 1,200 texts (sha256 0123456789ab)``."""
+    source, rows, digest = (data.get(name) for name in ("source", "rows", "digest"))
+    parts = [str(source)] if source else []
+    parts += [f"{rows:,} texts"] if isinstance(rows, int) else []
+    return ", ".join(parts) + (f" (sha256 {str(digest)[:12]})" if digest else "")
 
 
 def _best_step(training: Mapping[str, Any]) -> str:

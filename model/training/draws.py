@@ -13,6 +13,7 @@ from adavae.model.training.operations import Operations
 from adavae.model.training.progress import OnDone, ignore_done
 
 _TOGETHER = 250  # texts requested at once
+_MOST_WORDS = 1000  # of a text that is told apart: a draw has fewer, and a file's texts may have any number
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ def told_apart(drawn: Sequence[str], real_texts: Sequence[str]) -> float:
 
 
 def _grams(text: str) -> list[tuple[str, ...]]:
-    words = words_of(text)
+    words = words_of(text)[:_MOST_WORDS]
     return [gram for size in (1, 2, 3) for gram in zip(*(words[start:] for start in range(size)), strict=False)]
 
 

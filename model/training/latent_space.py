@@ -4,7 +4,7 @@ Runs the measures one after the other on the cases of ``latent_cases``, and coll
 Each figure is defined where it is measured.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from adavae.model.training.progress import OnDone, OnStage, ignore_stage
 from adavae.model.training.walks import measure_walks
 
 Figures = dict[str, Any]
+
+_MOST_CHARACTERS = 500  # of a text that is kept as an example
 
 
 def measure_latent_space(
@@ -72,7 +74,17 @@ def measure_latent_space(
         figures[group.value] = measured
     judged_by = _trust_in(judges, learned, held_out)
     report = {"judges": judged_by, **figures, "samples": samples, "left_out": left_out}
-    return finite_figures({"seed": config.seed, **{name: value for name, value in report.items() if value}})
+    return finite_figures({"seed": config.seed, **{name: _shortened(each) for name, each in report.items() if each}})
+
+
+def _shortened(value: Any) -> Any:
+    """A report with every text of it cut: a text that somebody gave may be as large as a whole manifest."""
+    if isinstance(value, Mapping):
+        return {name: _shortened(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [_shortened(each) for each in value]
+    is_long = isinstance(value, str) and len(value) > _MOST_CHARACTERS
+    return f"{value[: _MOST_CHARACTERS - 1]}\u2026" if is_long else value
 
 
 @dataclass(frozen=True, slots=True)

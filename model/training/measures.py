@@ -106,7 +106,7 @@ def mutual_information(
         log_density = constant - 0.5 * (rows.square() @ precision.T - 2 * rows @ (mu * precision).T)  # (chunk, N)
         log_qz_given_x = log_density.diagonal(start)
         total += float((log_qz_given_x - (log_density.logsumexp(-1) - math.log(N))).sum())
-    return max(0.0, total / N)
+    return max(total / N, 0.0)  # in this order NaN stays NaN
 
 
 def mutual_information_ceiling(num_texts: int, *, limit: int = MI_TEXTS) -> float:
@@ -128,7 +128,7 @@ def mutual_information_gaussian(mu: Tensor, logvar: Tensor) -> float:
     mu, logvar = mu.double(), logvar.double()
     centred = mu - mu.mean(0)
     covariance = centred.T @ centred / len(mu) + logvar.exp().mean(0).diag()
-    return max(0.0, float(0.5 * (torch.logdet(covariance) - logvar.sum(-1).mean())))
+    return max(float(0.5 * (torch.logdet(covariance) - logvar.sum(-1).mean())), 0.0)
 
 
 def active_units(mu: Tensor, threshold: float = 0.01) -> int:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from adavae.model.errors import DatasetError
@@ -141,6 +142,12 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone, on_stage: 
         on_done = of_stage("tokenize other forms", on_stage)
         forms = form_rows(training.texts, tokens, pretrained.tokenizer, max_tokens, seed=seed, on_done=on_done)
     held_tokens, _ = tokenize(validation, pretrained.tokenizer, max_tokens, truncate=True)
+    first = tokens[0]
+    if all(row == first for row in chain(tokens, held_tokens)):
+        raise DatasetError(
+            f"{training.source}: all texts are the same as far as they are read, their first {max_tokens:,} tokens: "
+            "cut off what they share"
+        )
     return PreparedData(
         DataOrigin.of(training),
         training.rows(drawn_rows(len(training.texts), _MAX_LEARNED_ROWS, seed), training.source),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from adavae.model import cleaning
-from adavae.model.errors import ConfigError, TrainingDiverged
+from adavae.model.errors import ConfigError, TrainingDiverged, WeightsCorrupted
 from adavae.model.storage.adapter_set import (
     AdapterSet,
     NewAdapterSet,
@@ -243,25 +243,28 @@ def _publish(
         created_at=created_at,
         origin=Origin(base_model=_hub_id_of(pretrained)),
     )
-    path = write_adapter_set(
-        destination,
-        NewAdapterSet(
-            name=request.name,
-            config=request.config.adapter,
-            tensors=result.tensors,
-            backbone_digest=pretrained.digest,
-            tokenizer_digest=pretrained.tokenizer.digest,
-            metrics=metrics,
-            training=training,
-            created_at=created_at,
-            model_card=card,
-            fitted_prior=priors.gaussian,
-            prior_tensors=priors.latent.to_tensors(),
-        ),
-        staging_parent=directory,
-        trying=lambda written: try_out(written, pretrained, data.validation.texts[0]),
-        publishing=publishing,
-    )
+    try:
+        path = write_adapter_set(
+            destination,
+            NewAdapterSet(
+                name=request.name,
+                config=request.config.adapter,
+                tensors=result.tensors,
+                backbone_digest=pretrained.digest,
+                tokenizer_digest=pretrained.tokenizer.digest,
+                metrics=metrics,
+                training=training,
+                created_at=created_at,
+                model_card=card,
+                fitted_prior=priors.gaussian,
+                prior_tensors=priors.latent.to_tensors(),
+            ),
+            staging_parent=directory,
+            trying=lambda written: try_out(written, pretrained, data.validation.texts[0]),
+            publishing=publishing,
+        )
+    except WeightsCorrupted as exc:
+        raise TrainingDiverged(f"what was trained cannot be served, lower the learning rate: {exc}") from exc
     return read_adapter_set(path)
 
 

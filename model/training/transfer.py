@@ -6,7 +6,7 @@ The judge never sees the model or its latents: TF-IDF of 1- and 2-grams with log
 import random
 import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,6 +14,8 @@ from adavae.model.errors import DatasetError
 from adavae.model.training.measures import accuracy
 
 _MIN_WORDS = 3
+_MOST_WEIGHTS = 2_000_000  # of the judge, a label times a 1- or 2-gram: learning takes 25 numbers a weight
+_JUDGED_TOGETHER = 10_000  # texts: each has a number for every label
 
 
 class AttributeJudge:
@@ -35,7 +37,10 @@ class AttributeJudge:
 
         if len(set(labels)) < 2:
             raise DatasetError("the judge needs texts of at least two labels: give labelled data to learn from")
-        vectorizer = TfidfVectorizer(ngram_range=(1, 2), min_df=2, sublinear_tf=True, token_pattern=r"[^\s]+")
+        most_grams = _MOST_WEIGHTS // len(set(labels))
+        vectorizer = TfidfVectorizer(
+            ngram_range=(1, 2), min_df=2, sublinear_tf=True, token_pattern=r"[^\s]+", max_features=most_grams
+        )
         classifier = make_pipeline(vectorizer, LogisticRegression(max_iter=300, C=10.0))
         try:
             return cls(classifier.fit(list(texts), list(labels)))
@@ -47,18 +52,21 @@ class AttributeJudge:
 
     def predict(self, texts: Sequence[str]) -> list[str]:
         """One label per text."""
-        return [str(label) for label in self._classifier.predict(list(texts))] if texts else []
+        return [str(label) for some in _some_at_a_time(texts) for label in self._classifier.predict(some)]
 
     def certainties(self, texts: Sequence[str], label: str) -> list[float]:
         """How probable the judge finds ``label``, one of those it learned, for each text."""
-        if not texts:
-            return []
         place = list(self._classifier.classes_).index(label)
-        return [float(row[place]) for row in self._classifier.predict_proba(list(texts))]
+        return [float(row[place]) for some in _some_at_a_time(texts) for row in self._classifier.predict_proba(some)]
 
     def accuracy_on(self, texts: Sequence[str], labels: Sequence[str]) -> float:
         """Its accuracy on texts it did not learn from: how far the judge itself is to be trusted."""
         return accuracy(self.predict(texts), labels)
+
+
+def _some_at_a_time(texts: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(texts), _JUDGED_TOGETHER):
+        yield list(texts[start : start + _JUDGED_TOGETHER])
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,12 +112,11 @@ def _at_chance(metrics: Mapping[str, Any], num_labels: int) -> JobError | None:
         return None
     rows, accuracy, majority = metrics["rows"], metrics["accuracy"], metrics["majority_share"]
     is_above_guessing = metrics["macro_f1"] > CLEARLY_ABOVE_GUESSING / num_labels
-    if majority == 1:  # one label is all that there is to validate on, and always naming it cannot be beaten
-        is_good = accuracy > 1 / num_labels
-    elif rows < MIN_ROWS_FOR_HEAD:
-        is_good = _chance_of_at_most(round(accuracy * rows), rows, majority) >= CHANCE_OF_BAD_LUCK
+    to_beat = 1 / num_labels if majority == 1 else majority  # always naming the only label there is cannot be beaten
+    if rows < MIN_ROWS_FOR_HEAD:
+        is_good = _chance_of_at_most(round(accuracy * rows), rows, to_beat) >= CHANCE_OF_BAD_LUCK
     else:
-        is_good = accuracy > majority
+        is_good = accuracy > to_beat
     if is_good or is_above_guessing:
         return None
     return JobError(

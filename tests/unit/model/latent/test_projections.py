@@ -120,6 +120,15 @@ def test_no_row_is_judged_by_a_classifier_that_has_seen_it() -> None:
     assert found.accuracy < 0.8
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_of_rows_that_are_all_equal_the_commonest_label_is_told(others: int) -> None:
+    """The penalty's inverse was infinite: the first label was named for all of them."""
+    mu = np.vstack([np.full((25 - others, 4), 0.3, np.float32), rows(num=others, size=4)])
+    found = separation(mu, ["a"] * 5 + ["b"] * 20)
+    assert found is not None
+    assert (found.accuracy, found.majority) == (pytest.approx(0.8, abs=0.05), 0.8)
+
+
 def test_rare_labels_are_left_out_and_one_label_is_no_separation() -> None:
     mu = rows()
     found = separation(mu, ["a"] * 30 + ["b"] * 28 + ["c"] * 2)

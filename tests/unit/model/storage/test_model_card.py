@@ -206,3 +206,18 @@ def test_a_set_whose_decoder_was_not_trained_is_not_said_to_decode() -> None:
 def test_the_card_says_which_step_it_is_of(best_step: int, decoder_from: int | None, told: str) -> None:
     training = TRAINING | {"best_step": best_step, "decoder_from": decoder_from, "is_decoder_trained": True}
     assert rows_of(card(training=training))["best step"].startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("training", "told"),
+    [
+        ({"steps": 100}, {"steps": "100"}),
+        ({"steps": "many", "best_step": "last", "data": "reviews"}, {}),
+        ({"data": {"source": "x.tsv"}}, {"trained on": "x.tsv"}),
+        ({"data": {"rows": "all", "digest": "ab" * 32}}, {"trained on": "(sha256 abababababab)"}),
+        ({"data": {"source": "x.tsv", "rows": 1200}}, {"trained on": "x.tsv, 1,200 texts"}),
+    ],
+)
+def test_what_a_set_from_elsewhere_does_not_tell_is_left_out(training: dict[str, Any], told: dict[str, str]) -> None:
+    found = rows_of(card(training=training))
+    assert {name: found[name] for name in ("trained on", "steps", "best step") if name in found} == told

@@ -1,5 +1,7 @@
 """Draws beside real texts: real texts drawn again are perfect, copies, repetition and nonsense each show."""
 
+import tracemalloc
+
 import pytest
 
 from adavae.model.errors import DatasetError
@@ -74,6 +76,17 @@ def test_distinct_2_is_of_pairs_of_words() -> None:
 @pytest.mark.parametrize(("drawn", "real"), [(["a"], ["b"]), (["", ""], ["", ""])])
 def test_where_nothing_can_be_learned_nobody_tells_apart(drawn: list[str], real: list[str]) -> None:
     assert told_apart(drawn, real) == 0.5
+
+
+def test_of_texts_as_long_as_books_the_beginning_is_told_apart() -> None:
+    """Every triple of words of each text was held in memory, and nothing bounds how many there are."""
+    drawn = [f"the food was good {number}" for number in range(10)]
+    real = [" ".join(f"word{text}x{number}" for number in range(20_000)) for text in range(10)]
+    tracemalloc.start()
+    assert told_apart(drawn, real) > 0.9
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 40e6
 
 
 @pytest.mark.parametrize(("learned", "real", "num"), [((), REAL, 5), (LEARNED, (), 5), (LEARNED, REAL, 0)])

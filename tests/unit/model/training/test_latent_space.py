@@ -57,6 +57,21 @@ def test_a_figure_that_overflows_is_left_out(text_model: TextModel, monkeypatch:
     assert figures["draws"]["fluency"]["perplexity"] > 1
 
 
+def test_a_text_that_is_kept_as_an_example_is_cut(text_model: TextModel) -> None:
+    """A manifest of texts as large as files could not be read back."""
+
+    def lengthened(dataset: Dataset) -> Dataset:
+        texts = [f"{text} {'x' * 9000}" for text in dataset.texts]
+        return Dataset.of(texts, dataset.labels, dataset.source)
+
+    operations = AsServed(text_model, "prefixed")
+    some = replace(QUICK, groups=(Group.WALKS, Group.ANALOGIES))
+    figures = measure_latent_space(operations, lengthened(HELD_OUT), lengthened(LEARNED), some)
+    assert figures["samples"].keys() == {"walks", "analogies"}
+    assert len(json.dumps(figures)) < 50_000
+    assert figures["analogies"]["no -> yes"]["worst_pair"][0].endswith("xxx\N{HORIZONTAL ELLIPSIS}")
+
+
 def test_figures_are_the_same_every_time_and_follow_the_seed(text_model: TextModel) -> None:
     operations = AsServed(text_model, "prefixed")
     first, again = (measure_latent_space(operations, HELD_OUT, LEARNED, QUICK) for _ in range(2))

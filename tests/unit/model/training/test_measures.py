@@ -18,6 +18,7 @@ from adavae.model.training.measures import (
     macro_f1,
     mutual_information,
     mutual_information_ceiling,
+    mutual_information_gaussian,
     perplexity,
     perplexity_name,
 )
@@ -147,6 +148,15 @@ def test_bleu_of_a_tokenised_corpus_complains_of_nothing(caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING):
         assert bleu4([SENTENCES[0] + " ."] * 150, [SENTENCES[0] + " ."] * 150) == 100.0
     assert not caplog.records
+
+
+def test_mutual_information_of_numbers_that_overflow_is_no_0() -> None:
+    mu, logvar = torch.tensor([[1e30], [-1e30], [0.0]]), torch.full((3, 1), -200.0)
+    found = (
+        mutual_information(mu, logvar, torch.Generator().manual_seed(0)),
+        mutual_information_gaussian(mu * 1e10, logvar),
+    )
+    assert not any(value == 0.0 for value in found)
 
 
 def test_a_report_is_json_whatever_overflowed() -> None:

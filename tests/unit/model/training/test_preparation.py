@@ -48,6 +48,7 @@ def prepared_with(
         validation=folder / held[0],
         config=TrainingConfig(adapter=PLAIN, preset=preset),
         columns=columns,
+        truncate=True,
     )
     return prepare(request, tiny_pretrained())
 
@@ -102,3 +103,11 @@ def test_a_classifier_of_texts_of_one_label_is_refused_with_the_remedy(tmp_path:
     remedy = r"a head needs at least 2: add texts of another label, or train without one \(--preset generation\)"
     with pytest.raises(DatasetError, match=rf"data\.csv: every text has the label 'pos', {remedy}"):
         prepared_with(tmp_path, Preset.CLASSIFICATION, ("held.txt", "a\nb\n"), Columns(text="body"), ONE_LABEL)
+
+
+def test_texts_that_differ_where_they_are_no_longer_read_are_refused_before_training(tmp_path: Path) -> None:
+    """They were trained on to the end, and then z said nothing of them: to lower beta was the advice."""
+    shared = "a licence that stands above every file. " * 20
+    data = "text\n" + "".join(f"{shared}{number}\n" for number in range(30))
+    with pytest.raises(DatasetError, match=r"data.csv: all texts are the same as far as they are read, their first 39"):
+        prepared_with(tmp_path, Preset.GENERATION, ("held.csv", f"text\n{shared}new\n{shared}old\n"), data=data)

@@ -5,6 +5,7 @@ import random
 import pytest
 
 from adavae.model.errors import DatasetError
+from adavae.model.training import transfer
 from adavae.model.training.transfer import AttributeJudge, measure_transfer, select_short, word_overlap
 
 _SUBJECTS = ("the food", "the staff", "this place", "my room", "our waiter", "the pizza")
@@ -52,6 +53,22 @@ def test_judge_of_pairs_of_words_hears_a_negation() -> None:
 def test_judge_without_two_labels_is_refused(labels: list[str]) -> None:
     with pytest.raises(DatasetError, match="at least two labels"):
         AttributeJudge.fit(["a b c"] * 4, labels)
+
+
+def test_judge_of_many_labels_has_no_more_weights_than_of_few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Learning a thousand labels from paragraphs took more memory than the machine had, after the whole training."""
+    monkeypatch.setattr(transfer, "_MOST_WEIGHTS", 400)
+    texts = [f"word{number % 50} of{number % 30} label{number % 20}" for number in range(600)]
+    judge = AttributeJudge.fit(texts, [f"label {number % 20}" for number in range(600)])
+    assert judge._classifier[-1].coef_.size <= 400
+
+
+def test_many_texts_are_judged_as_few_are(judge: AttributeJudge, monkeypatch: pytest.MonkeyPatch) -> None:
+    texts, _ = reviews(seed=2)
+    labels, certain = judge.predict(texts), judge.certainties(texts, "positive")
+    monkeypatch.setattr(transfer, "_JUDGED_TOGETHER", 7)
+    assert judge.predict(texts) == labels
+    assert judge.certainties(texts, "positive") == pytest.approx(certain)
 
 
 def test_judge_of_texts_that_share_no_word_is_refused() -> None:

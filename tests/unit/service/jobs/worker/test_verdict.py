@@ -65,6 +65,9 @@ def test_a_latent_without_active_units_has_collapsed_unless_there_are_too_few_te
         ({"accuracy": 1 / 6, "macro_f1": 0.25, "rows": 6, "majority_share": 2 / 3}, "head_at_chance"),  # in 2 of 100
         ({"accuracy": 0.9, "macro_f1": 0.47, "majority_share": 1.0}, None),  # one label is validated on
         ({"accuracy": 0.5, "macro_f1": 1 / 3, "majority_share": 1.0}, "head_at_chance"),
+        ({"accuracy": 0.0, "macro_f1": 0.0, "rows": 1, "majority_share": 1.0}, None),  # one text says nothing
+        ({"accuracy": 0.25, "macro_f1": 0.2, "rows": 4, "majority_share": 1.0}, None),  # in 31 of 100
+        ({"accuracy": 0.0, "macro_f1": 0.0, "rows": 8, "majority_share": 1.0}, "head_at_chance"),  # in 4 of 1000
     ],
 )
 def test_a_head_has_to_beat_the_commonest_label(figures: dict[str, float], code: str | None) -> None:
