@@ -63,7 +63,7 @@ class DatasetError(AdaVAEError):
 
 
 class TrainingDiverged(AdaVAEError):
-    """The loss is no longer finite, or what was trained is of no use; the last good checkpoint was kept."""
+    """The loss is no longer finite, or what was trained is of no use; good checkpoints of the run were kept."""
 
 
 class TrainingInterrupted(AdaVAEError):

@@ -3,6 +3,7 @@
 The block of YAML before it is for ``card_metadata``.
 """
 
+import math
 import re
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -97,7 +98,8 @@ def _facts(training: Mapping[str, Any]) -> dict[str, object]:
         facts["trained on"] = told
     if isinstance(steps, int):
         duration = training.get("duration_s")
-        facts["steps"] = f"{steps:,} in {_time(round(duration))}" if isinstance(duration, int | float) else f"{steps:,}"
+        is_time = isinstance(duration, int | float) and math.isfinite(duration)
+        facts["steps"] = f"{steps:,} in {_time(round(duration))}" if is_time else f"{steps:,}"
     if isinstance(training.get("best_step"), int):
         facts["best step"] = _best_step(training)
     return {**facts, "command": f"`{command}`" if command else _UNTOLD}
@@ -114,7 +116,7 @@ def _trained_on(data: Mapping[str, Any]) -> str:
 def _best_step(training: Mapping[str, Any]) -> str:
     """Which step the set is of, and what of it is of another one."""
     best, decoder_from = training["best_step"], training.get("decoder_from")
-    if decoder_from is not None:
+    if isinstance(decoder_from, int):
         earlier = "encoder and head are of an earlier one, where the head was best before the decoder had a step"
         better = "" if training.get("is_decoder_trained", True) else ", and no step of that was better"
         return f"{best:,}; {earlier}; from step {decoder_from:,} on the decoder alone was trained{better}"

@@ -51,7 +51,7 @@ def measure_latent_space(
 
     Returns:
         Figures by group, ``judges``, ``samples`` of the texts, and ``left_out``: why a group is missing; without those
-        that overflow.
+        that overflow, and with long texts cut.
 
     Raises:
         DatasetError: As ``check_groups`` does, before anything is measured.

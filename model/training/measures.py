@@ -60,7 +60,7 @@ def perplexity(nll: Tensor, num_units: Tensor) -> float:
 
 
 def finite_figures(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """A report without the figures that are NaN or infinite, at any depth: JSON has no such numbers."""
+    """A report without the figures that are NaN or infinite, at any depth but in lists: JSON has no such numbers."""
     return {
         name: finite_figures(value) if isinstance(value, Mapping) else value
         for name, value in figures.items()

@@ -144,10 +144,8 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone, on_stage: 
     held_tokens, _ = tokenize(validation, pretrained.tokenizer, max_tokens, truncate=True)
     first = tokens[0]
     if all(row == first for row in chain(tokens, held_tokens)):
-        raise DatasetError(
-            f"{training.source}: all texts are the same as far as they are read, their first {max_tokens:,} tokens: "
-            "cut off what they share"
-        )
+        how = f"the same as far as they are read, their first {max_tokens:,} tokens: cut off what they share"
+        raise DatasetError(f"{training.source}: all texts are {how if num_truncated else 'copies of one: add others'}")
     return PreparedData(
         DataOrigin.of(training),
         training.rows(drawn_rows(len(training.texts), _MAX_LEARNED_ROWS, seed), training.source),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from adavae.model import cleaning
-from adavae.model.errors import ConfigError, TrainingDiverged, WeightsCorrupted
+from adavae.model.errors import AdaVAEError, ConfigError, TrainingDiverged, WeightsCorrupted
 from adavae.model.storage.adapter_set import (
     AdapterSet,
     NewAdapterSet,
@@ -243,29 +243,37 @@ def _publish(
         created_at=created_at,
         origin=Origin(base_model=_hub_id_of(pretrained)),
     )
-    try:
-        path = write_adapter_set(
-            destination,
-            NewAdapterSet(
-                name=request.name,
-                config=request.config.adapter,
-                tensors=result.tensors,
-                backbone_digest=pretrained.digest,
-                tokenizer_digest=pretrained.tokenizer.digest,
-                metrics=metrics,
-                training=training,
-                created_at=created_at,
-                model_card=card,
-                fitted_prior=priors.gaussian,
-                prior_tensors=priors.latent.to_tensors(),
-            ),
-            staging_parent=directory,
-            trying=lambda written: try_out(written, pretrained, data.validation.texts[0]),
-            publishing=publishing,
-        )
-    except WeightsCorrupted as exc:
-        raise TrainingDiverged(f"what was trained cannot be served, lower the learning rate: {exc}") from exc
+    path = write_adapter_set(
+        destination,
+        NewAdapterSet(
+            name=request.name,
+            config=request.config.adapter,
+            tensors=result.tensors,
+            backbone_digest=pretrained.digest,
+            tokenizer_digest=pretrained.tokenizer.digest,
+            metrics=metrics,
+            training=training,
+            created_at=created_at,
+            model_card=card,
+            fitted_prior=priors.gaussian,
+            prior_tensors=priors.latent.to_tensors(),
+        ),
+        staging_parent=directory,
+        trying=lambda written: _try_out(written, pretrained, data.validation.texts[0]),
+        publishing=publishing,
+    )
     return read_adapter_set(path)
+
+
+def _try_out(written: AdapterSet, pretrained: PretrainedBackbone, text: str) -> None:
+    """Raises TrainingDiverged for a set that cannot answer, and what is no fault of the set as it is."""
+    try:
+        try_out(written, pretrained, text)
+    except WeightsCorrupted as exc:
+        cause = exc.__cause__
+        if cause is not None and not isinstance(cause, AdaVAEError):
+            raise cause from None  # such as memory that ran out
+        raise TrainingDiverged(f"what was trained cannot be served, lower the learning rate: {exc}") from exc
 
 
 def _hub_id_of(pretrained: PretrainedBackbone) -> str | None:

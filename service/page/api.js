@@ -4,7 +4,8 @@ import { isAnswering, report } from "./connection.js";
 
 const KEY = "adavae.key";
 const NOT_SENT =
-  "This could not be sent, although the service answers. A folder cannot be sent, and a file that has changed since it was chosen has to be chosen again; else load the page again, a login may be over.";
+  "The file could not be sent, although the service answers. It may be too large, or have changed since it was chosen: then choose it again. A folder cannot be sent.";
+const BROKE_OFF = "The connection broke off, although the service answers. If that goes on, load the page again: a login may be over.";
 
 /** What the service refused, or why it could not be reached (status 0). */
 export class ApiError extends Error {
@@ -59,7 +60,10 @@ export async function send(method, path, { body, form, signal, headers = {} } = 
     redirect: "error",
   };
   const reply = (await replyTo(path, request)) ?? (await replyTo(path, request)); // the second one after a short break
-  if (!reply) throw new ApiError(-1, { message: NOT_SENT, code: "not_sent" });
+  if (!reply)
+    throw form
+      ? Object.assign(new ApiError(-1, { message: NOT_SENT, code: "not_sent" }), { isFinal: true })
+      : new ApiError(0, { message: BROKE_OFF, code: "broken_off" });
   if (reply.ok) {
     report.answered();
     return reply;
@@ -67,7 +71,7 @@ export async function send(method, path, { body, form, signal, headers = {} } = 
   throw await refusal(reply);
 }
 
-/** The service's reply, or null where it got no such request although it answers; raises ApiError where it does not. */
+/** The service's reply; null where none came although it answers: it may have got the request, or not. Raises ApiError. */
 async function replyTo(path, request) {
   try {
     return await fetch(urlOf(path), request);

@@ -16,13 +16,14 @@ export function h(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Gives `element` other children; a control that has the focus keeps it, if it is among them again. */
+/** Gives `element` other children; the focus stays with its control, or goes to the first one, or to the element. */
 export function refill(element, ...children) {
   const focused = element.contains(document.activeElement) ? nameOf(document.activeElement) : null;
   element.replaceChildren(...children);
   if (focused === null) return;
-  const again = [...element.querySelectorAll("a, button, input, select, textarea")];
-  again.find((control) => nameOf(control) === focused)?.focus({ preventScroll: true });
+  const controls = [...element.querySelectorAll("a, button, input, select, textarea")];
+  const next = controls.find((control) => nameOf(control) === focused) ?? controls[0] ?? element;
+  next.focus({ preventScroll: true });
 }
 
 /** What a control is called, however often it is made anew. */

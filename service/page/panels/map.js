@@ -9,7 +9,7 @@ import { readingOf } from "../map/reading.js";
 import { actionBar } from "../parts/actions.js";
 import { acceptDrops, columnChoice, dropZone } from "../parts/drop.js";
 import { addressValues, fieldFor, stateOf } from "../parts/fields.js";
-import { FileSource, isAtFault } from "../parts/file_source.js";
+import { FileSource } from "../parts/file_source.js";
 import { runner } from "../parts/runner.js";
 import { MOST_COLOURS, scatter } from "../parts/scatter.js";
 import * as sets from "../sets.js";
@@ -28,6 +28,7 @@ export function mount(root, values) {
   let map = null; // what is drawn, with its table
   let request = null;
   let plot = null;
+  let beginning = null;
   const source = new FileSource();
   const outlet = h("div", { class: "outlet" });
   const legend = h("div", { class: "legend", role: "group", "aria-label": "Labels" });
@@ -264,22 +265,21 @@ export function mount(root, values) {
     reading.show(map);
   }
 
-  /** The plot, once ECharts is there. */
-  async function showPlot() {
-    if (plot.element.isConnected) return;
-    place.replaceChildren(plot.element);
-    try {
-      await plot.begin();
-    } catch {
+  /** The plot, once ECharts is there; every draw waits for it. */
+  function showPlot() {
+    if (!plot.element.isConnected) place.replaceChildren(plot.element);
+    beginning ??= plot.begin().catch(() => {
+      beginning = null;
       plot.element.remove();
       throw new ApiError(0, { message: "The part of the page that draws could not be loaded.", code: "load" });
-    }
+    });
+    return beginning;
   }
 
-  /** What was drawn before still stands there, and is what is drawn again. */
+  /** What was drawn before still stands there; of texts that cannot be drawn, it is what is drawn again. */
   function failed(error) {
-    const isOfSet = map?.table.isOwn || (map && map.table.set === sets.current()?.id);
-    if (isAtFault(error)) table = isOfSet ? map.table : null;
+    const isStillWanted = map && (map.table.isOwn || map.table.set === sets.current()?.id);
+    if (isStillWanted && [413, 422].includes(error.status)) table = map.table;
     facts.textContent = map ? said() : "";
   }
 

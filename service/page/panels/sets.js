@@ -34,6 +34,7 @@ export function mount(root) {
   });
   const cards = h("div", { class: "set-cards" });
   const cardEnds = [];
+  let shown = "";
   const loading = runner({
     outlet,
     busy: table,
@@ -102,8 +103,12 @@ export function mount(root) {
     await sets.load();
   }
 
+  /** What is installed; drawn anew where that, or what the key allows, is not what is shown. */
   function show() {
     const all = sets.installed();
+    const wanted = JSON.stringify([all, may("admin")]);
+    if (wanted === shown) return;
+    shown = wanted;
     const told = MEASURES.filter(([name]) => all.some((set) => set.metrics[name] !== undefined));
     table.replaceChildren(
       h(
@@ -217,10 +222,12 @@ export function mount(root) {
     }
 
     async function remove(signal) {
-      await call("DELETE", `/adapters/${encodeURIComponent(set.id)}`, { signal });
+      await call("DELETE", `/adapters/${encodeURIComponent(set.id)}`, { signal }).catch((error) => {
+        if (error.status !== 404) throw error; // it is gone, which is what was wanted
+      });
       tell(`${set.id} is deleted`);
       await loading.run();
-      if (sets.current()) return;
+      if (sets.current() || !root.isConnected) return;
       sets.choose("");
       replaceAddress("sets");
     }

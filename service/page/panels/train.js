@@ -13,6 +13,7 @@ export function mount(root, values) {
   let parts = [];
   let isOpen = null;
   const onScopes = () => may("train") !== isOpen && begin(); // what was dropped and filled in stays
+  const onKey = () => values.job && begin(); // another key, another owner
   root.append(
     h(
       "header",
@@ -23,11 +24,13 @@ export function mount(root, values) {
     board,
   );
   window.addEventListener("scopes-known", onScopes);
+  window.addEventListener("key-given", onKey);
   begin();
   window.scrollTo(0, 0); // the button that begins a run stands far below its head
   return {
     end() {
       window.removeEventListener("scopes-known", onScopes);
+      window.removeEventListener("key-given", onKey);
       end();
     },
   };

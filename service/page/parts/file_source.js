@@ -42,4 +42,4 @@ export class FileSource {
 }
 
 /** Whether the file is at fault, and not who sends it or the way it took. */
-export const isAtFault = (error) => error.name !== "AbortError" && !error.isPassing && ![401, 403].includes(error.status);
+const isAtFault = (error) => error.name !== "AbortError" && !error.isPassing && ![401, 403].includes(error.status);

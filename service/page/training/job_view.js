@@ -20,7 +20,7 @@ export function jobView(id) {
   let isOver = false;
   const controller = new AbortController();
   const outlet = h("div", { class: "outlet" });
-  const head = h("div", { class: "job-head" });
+  const head = h("div", { class: "job-head", tabindex: "-1" });
   const bar = h("progress", { max: 1, value: 0, "aria-label": "Share of the run" });
   const figures = h("p", { class: "muted job-figures" });
   const done = h("div", { class: "job-done" });
@@ -156,8 +156,11 @@ export function jobView(id) {
           class: name === "cancel" ? "danger" : "",
           onclick: () => {
             change = async (signal) => {
-              await call("POST", `/v1/fine_tuning/jobs/${id}/${name}`, { signal });
-              await refresh();
+              try {
+                await call("POST", `/v1/fine_tuning/jobs/${id}/${name}`, { signal });
+              } finally {
+                await refresh(); // whether or not it was taken
+              }
             };
             changing.run();
           },

@@ -90,9 +90,12 @@ export function newJob(again = "") {
   acceptDrops(element, take);
   const repeating = runner({ outlet, busy: report, work: repeat });
   if (again) repeating.run();
+  const onKey = () => source.file && uploading.run(); // another key, another owner of what is sent
+  window.addEventListener("key-given", onKey);
   return {
     element,
     end() {
+      window.removeEventListener("key-given", onKey);
       uploading.end();
       starting.end();
       repeating.end();

@@ -213,6 +213,10 @@ def test_the_card_says_which_step_it_is_of(best_step: int, decoder_from: int | N
     [
         ({"steps": 100}, {"steps": "100"}),
         ({"steps": "many", "best_step": "last", "data": "reviews"}, {}),
+        (
+            {"steps": 7, "duration_s": float("nan"), "best_step": 7, "decoder_from": "2"},
+            {"steps": "7", "best step": "7"},
+        ),
         ({"data": {"source": "x.tsv"}}, {"trained on": "x.tsv"}),
         ({"data": {"rows": "all", "digest": "ab" * 32}}, {"trained on": "(sha256 abababababab)"}),
         ({"data": {"source": "x.tsv", "rows": 1200}}, {"trained on": "x.tsv, 1,200 texts"}),

@@ -111,3 +111,9 @@ def test_texts_that_differ_where_they_are_no_longer_read_are_refused_before_trai
     data = "text\n" + "".join(f"{shared}{number}\n" for number in range(30))
     with pytest.raises(DatasetError, match=r"data.csv: all texts are the same as far as they are read, their first 39"):
         prepared_with(tmp_path, Preset.GENERATION, ("held.csv", f"text\n{shared}new\n{shared}old\n"), data=data)
+
+
+def test_copies_of_one_text_are_refused_beside_a_validation_file_too(tmp_path: Path) -> None:
+    copies = "text\n" + "ok then\n" * 30
+    with pytest.raises(DatasetError, match=r"data.csv: all texts are copies of one: add others"):
+        prepared_with(tmp_path, Preset.GENERATION, ("held.csv", "text\nok then\nok then\n"), data=copies)

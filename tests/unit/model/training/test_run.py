@@ -173,6 +173,19 @@ def test_a_set_that_cannot_answer_is_not_published(tmp_path: Path, monkeypatch: 
     assert not list((tmp_path / "adapters").rglob("*"))
 
 
+def test_memory_that_runs_out_while_a_set_is_tried_is_no_fault_of_the_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was told as one of the learning rate, for good: the next attempt would have saved the run."""
+
+    def fails(*_: object, **__: object) -> None:
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr(run.TextModel, "decode", fails)
+    with pytest.raises(RuntimeError, match="out of memory"):
+        trained(tmp_path, config(), evaluation=EvaluationConfig(num_importance_samples=0, max_decoded=0))
+
+
 def test_draws_are_measured_as_they_will_be_served(tmp_path: Path) -> None:
     """Draws were measured before the prior was fitted: from N(0, I)."""
     space = LatentSpaceConfig(groups=(Group.DRAWS,), num_draws=5)
