@@ -11,7 +11,15 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 BASE = REPOSITORY / "docker-compose.yml"
 GPU = REPOSITORY / "docker" / "compose.gpu.yml"
 SCALE = REPOSITORY / "docker" / "compose.scale.yml"
-FORMS = {"cpu": [BASE], "gpu": [BASE, GPU], "scale": [BASE, SCALE], "gpu and scale": [BASE, GPU, SCALE]}
+STORE = REPOSITORY / "docker" / "compose.store.yml"
+FORMS = {
+    "cpu": [BASE],
+    "gpu": [BASE, GPU],
+    "scale": [BASE, SCALE],
+    "gpu and scale": [BASE, GPU, SCALE],
+    "store": [BASE, STORE],
+    "gpu, store and scale": [BASE, GPU, STORE, SCALE],
+}
 """The ways to start the stack, each the files behind ``-f``."""
 
 _VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|\{(?P<name>\w+)(?::-(?P<default>[^}]*))?\})")

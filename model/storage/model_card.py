@@ -97,9 +97,7 @@ def _facts(training: Mapping[str, Any]) -> dict[str, object]:
     if isinstance(data, Mapping) and (told := _trained_on(data)):
         facts["trained on"] = told
     if isinstance(steps, int):
-        duration = training.get("duration_s")
-        is_time = isinstance(duration, int | float) and math.isfinite(duration)
-        facts["steps"] = f"{steps:,} in {_time(round(duration))}" if is_time else f"{steps:,}"
+        facts["steps"] = f"{steps:,}{_in_time(training.get('duration_s'))}"
     if isinstance(training.get("best_step"), int):
         facts["best step"] = _best_step(training)
     return {**facts, "command": f"`{command}`" if command else _UNTOLD}
@@ -128,6 +126,12 @@ def _uses(preset: str, training: Mapping[str, Any]) -> str:
     if training.get("is_decoder_trained", True):
         return _USES.get(preset, "")
     return f"{_USES_OF_ENCODER.get(preset, _USES.get(preset, ''))} {_UNTRAINED_DECODER}".strip()
+
+
+def _in_time(duration_s: object) -> str:
+    if isinstance(duration_s, int | float) and math.isfinite(duration_s):
+        return f" in {_time(round(duration_s))}"
+    return ""
 
 
 def _time(seconds: int) -> str:

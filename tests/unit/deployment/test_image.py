@@ -18,7 +18,7 @@ from tests.dockerfile import DOCKERFILE, read_instructions, read_stages
 
 PARTS = ("model", "service", "weights")
 PAGES = {"model/README.md", "service/README.md", "service/cluster/README.md"}  # for readers of the repository
-EXTRAS = ("otel", "parquet", "ray", "store")
+EXTRAS = ("otel", "parquet", "ray", "store", "zstd")
 SINGLE = (
     "LICENSE",
     "README.md",
