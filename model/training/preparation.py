@@ -137,15 +137,15 @@ def prepare(request: TrainingRequest, pretrained: PretrainedBackbone, on_stage: 
     tokens, num_truncated = tokenize(
         training, pretrained.tokenizer, max_tokens, truncate=request.truncate, on_done=on_done
     )
-    forms = None
-    if request.config.form_share > 0:
-        on_done = of_stage("tokenize other forms", on_stage)
-        forms = form_rows(training.texts, tokens, pretrained.tokenizer, max_tokens, seed=seed, on_done=on_done)
     held_tokens, _ = tokenize(validation, pretrained.tokenizer, max_tokens, truncate=True)
     first = tokens[0]
     if all(row == first for row in chain(tokens, held_tokens)):
         how = f"the same as far as they are read, their first {max_tokens:,} tokens: cut off what they share"
         raise DatasetError(f"{training.source}: all texts are {how if num_truncated else 'copies of one: add others'}")
+    forms = None
+    if request.config.form_share > 0:
+        on_done = of_stage("tokenize other forms", on_stage)
+        forms = form_rows(training.texts, tokens, pretrained.tokenizer, max_tokens, seed=seed, on_done=on_done)
     return PreparedData(
         DataOrigin.of(training),
         training.rows(drawn_rows(len(training.texts), _MAX_LEARNED_ROWS, seed), training.source),

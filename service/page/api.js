@@ -9,14 +9,14 @@ const BROKE_OFF = "The connection broke off, although the service answers. If th
 
 /** What the service refused, or why it could not be reached (status 0). */
 export class ApiError extends Error {
-  constructor(status, detail, { retryAfterS = null, requestId = null } = {}) {
+  constructor(status, detail, { retryAfterS = null, requestId = null, isFinal = false } = {}) {
     super(detail.message);
     this.status = status;
     this.code = detail.code;
     this.param = detail.param;
     this.retryAfterS = retryAfterS;
     this.requestId = requestId;
-    this.isFinal = false; // whether sending the same again makes no sense
+    this.isFinal = isFinal; // whether sending the same again makes no sense
   }
 
   /** Whether the same request may well succeed later. */
@@ -62,7 +62,7 @@ export async function send(method, path, { body, form, signal, headers = {} } = 
   const reply = (await replyTo(path, request)) ?? (await replyTo(path, request)); // the second one after a short break
   if (!reply)
     throw form
-      ? Object.assign(new ApiError(-1, { message: NOT_SENT, code: "not_sent" }), { isFinal: true })
+      ? new ApiError(-1, { message: NOT_SENT, code: "not_sent" }, { isFinal: true })
       : new ApiError(0, { message: BROKE_OFF, code: "broken_off" });
   if (reply.ok) {
     report.answered();

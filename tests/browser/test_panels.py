@@ -95,6 +95,12 @@ def saved(page: Page, button: Locator) -> bytes:
     return Path(download.value.path()).read_bytes()
 
 
+def saved_rows(page: Page) -> list[dict[str, str]]:
+    """The lines of the CSV file that a panel offers."""
+    content = saved(page, page.get_by_role("button", name="Download CSV"))
+    return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"))))
+
+
 def test_the_first_visit_shows_a_walk_without_a_click(bundled: str, open_visit: OpenVisit) -> None:
     page = open_visit(bundled).open()
     expect(page).to_have_title("Walk · adavae")
@@ -313,9 +319,7 @@ def test_a_text_is_classified_and_a_file_comes_back_as_a_table(bundled: str, ope
     expect(page.locator(".bar-row").first).to_contain_text("positive")
     given(page, "mine.csv", 'comment,stars\ngreat food!,5\n"bad food, bad service",1\n')
     expect(page.locator("tbody tr")).to_have_count(2)
-    rows = list(
-        csv.DictReader(io.StringIO(saved(page, page.get_by_role("button", name="Download CSV")).decode("utf-8-sig")))
-    )
+    rows = saved_rows(page)
     assert [row["label"] for row in rows] == ["positive", "negative"]
     assert rows[1]["text"] == "bad food, bad service"
 
@@ -330,9 +334,7 @@ def test_a_spreadsheets_file_is_classified_as_the_command_line_reads_it(bundled:
     expect(page.get_by_label("Column of the labels")).to_have_value("label")
     expect(page.locator(".notes")).to_contain_text("'Comment' is read")
     expect(page.locator(".table-head")).to_contain_text("100 % as given")
-    read = list(
-        csv.DictReader(io.StringIO(saved(page, page.get_by_role("button", name="Download CSV")).decode("utf-8-sig")))
-    )
+    read = saved_rows(page)
     assert read[0]["text"] == 'I said "great food"\nand meant it!'
     assert [row["given"] for row in read] == ["positive", "negative"]
     page.get_by_label("Column of the labels").select_option("none")

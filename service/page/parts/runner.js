@@ -55,6 +55,5 @@ export function runner({ outlet, busy, work, onError = () => {} }) {
 
 /** An error of the page's own, such as a file that cannot be read. */
 function shown(error) {
-  const told = new ApiError(-1, { message: error.message, code: "page" });
-  return Object.assign(told, { isFinal: Boolean(error.isFinal) });
+  return new ApiError(-1, { message: error.message, code: "page" }, { isFinal: error.isFinal });
 }
